@@ -1,0 +1,1 @@
+//! The thin actors of pilot and agent and their supervision trees.

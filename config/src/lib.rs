@@ -1,0 +1,1 @@
+//! Settings of the pilot and the agent: raw as written, checked as meant.

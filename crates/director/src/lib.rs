@@ -1,0 +1,1 @@
+//! The BOSH director: client, wire model and the embedded director.

@@ -1,0 +1,1 @@
+//! The one-machine BOSH: VMs as network namespaces, an embedded director, real Envoys.

@@ -1,0 +1,292 @@
+//! Deployments: as their manifest is written, and, once checked, as facts.
+//!
+//! A manifest is checked as a whole. One wrong entry refuses the deployment's manifest, so that its last good facts stay:
+//! half of a manifest is a state nobody asked for.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use serde::Serialize;
+
+use crate::{Place, Port, PortName, Problem, Protocol};
+
+/// A scalar as a manifest holds it, before anything is known about what it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Written {
+    /// The key is not there, or null.
+    #[default]
+    Absent,
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// Something else, by its YAML kind ("a list", "a map", "a boolean", "a float").
+    Other(&'static str),
+}
+
+/// One entry under `expose_ports` whose shape is a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenPort {
+    /// `name`.
+    pub name: Written,
+    /// `number`.
+    pub number: Written,
+    /// `protocol`.
+    pub protocol: Written,
+    /// Keys that mean nothing here.
+    pub unknown: Vec<String>,
+}
+
+/// One entry under `expose_ports`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrittenPortEntry {
+    /// A map.
+    Port(WrittenPort),
+    /// Anything else, by its YAML kind.
+    Other(&'static str),
+}
+
+/// The value of `expose_ports`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WrittenPorts {
+    /// The key is not there, or null.
+    #[default]
+    Absent,
+    /// A list.
+    List(Vec<WrittenPortEntry>),
+    /// Anything else, by its YAML kind.
+    Other(&'static str),
+}
+
+/// A job of an instance group, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenJob {
+    /// Job name.
+    pub name: String,
+    /// `expose_ports`.
+    pub expose_ports: WrittenPorts,
+}
+
+/// An instance group, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenGroup {
+    /// Group name.
+    pub name: String,
+    /// `lifecycle: errand`.
+    pub errand: bool,
+    /// Its jobs, in order.
+    pub jobs: Vec<WrittenJob>,
+}
+
+/// The part of a manifest that the mesh reads, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenDeployment {
+    /// Name under which the director lists it.
+    pub name: String,
+    /// Its instance groups, in order.
+    pub groups: Vec<WrittenGroup>,
+}
+
+/// How long a group's processes live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lifecycle {
+    /// Runs all the time.
+    #[default]
+    Service,
+    /// Runs when asked; never an endpoint.
+    Errand,
+}
+
+/// A job, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Job {
+    /// Job name as written.
+    pub name: String,
+    /// What it exposes, in the order written.
+    pub ports: Vec<Port>,
+}
+
+/// An instance group, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct InstanceGroup {
+    /// Group name as written.
+    pub name: String,
+    /// Service or errand.
+    pub lifecycle: Lifecycle,
+    /// Its jobs.
+    pub jobs: Vec<Job>,
+}
+
+/// An instance, as `GET /deployments/:name/instances` gives it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Instance {
+    /// Instance group name as written (`job` on the wire).
+    pub group: String,
+    /// Index in the group.
+    pub index: u32,
+    /// Instance uuid.
+    pub id: String,
+    /// Availability zone.
+    pub az: Option<String>,
+    /// All addresses, in the director's order. Empty when detached.
+    pub ips: Vec<IpAddr>,
+    /// False for detached instances and for errands without a VM.
+    pub expects_vm: bool,
+}
+
+/// A deployment, checked: facts to reason about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Deployment {
+    /// Name under which the director lists it.
+    pub name: String,
+    /// Instance groups of the last good manifest.
+    pub groups: Vec<InstanceGroup>,
+    /// Instances of the last good read, sorted by group and index.
+    pub instances: Vec<Instance>,
+}
+
+/// All that is known of a director, in its order (by name).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Inventory {
+    /// The deployments.
+    pub deployments: Vec<Deployment>,
+}
+
+impl WrittenDeployment {
+    /// Checks the manifest: what it exposes, or every problem in it.
+    ///
+    /// # Errors
+    /// All problems, each with its place.
+    pub fn check(&self) -> Result<Vec<InstanceGroup>, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| InstanceGroup {
+                name: group.name.clone(),
+                lifecycle: if group.errand { Lifecycle::Errand } else { Lifecycle::Service },
+                jobs: group
+                    .jobs
+                    .iter()
+                    .map(|job| {
+                        let place = Place::deployment(&self.name).group(&group.name).job(&job.name);
+                        Job { name: job.name.clone(), ports: check_ports(&place, &job.expose_ports, &mut problems) }
+                    })
+                    .collect(),
+            })
+            .collect();
+        if problems.is_empty() { Ok(groups) } else { Err(problems) }
+    }
+}
+
+fn check_ports(job: &Place, written: &WrittenPorts, problems: &mut Vec<Problem>) -> Vec<Port> {
+    let entries = match written {
+        WrittenPorts::Absent => return Vec::new(),
+        WrittenPorts::List(entries) => entries,
+        WrittenPorts::Other(kind) => {
+            problems.push(Problem::new(job.clone().key("expose_ports"), format!("must be a list, is {kind}")));
+            return Vec::new();
+        }
+    };
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    let mut ports = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let mut entry_check = EntryCheck { job, index, problems };
+        let Some(port) = entry_check.port(entry) else { continue };
+        if !names.insert(port.name.clone()) {
+            entry_check.refuse("name", format!("{:?} is already used in this job", port.name.as_str()));
+        }
+        if !numbers.insert(port.number) {
+            entry_check.refuse("number", format!("{} is already used in this job", port.number));
+        }
+        ports.push(port);
+    }
+    ports
+}
+
+/// Checks one entry under `expose_ports` and knows where it stands.
+struct EntryCheck<'a> {
+    job: &'a Place,
+    index: usize,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl EntryCheck<'_> {
+    fn refuse(&mut self, key: &str, reason: impl Into<String>) {
+        let dot = if key.is_empty() { "" } else { "." };
+        let place = self.job.clone().key(format!("expose_ports[{}]{dot}{key}", self.index));
+        self.problems.push(Problem::new(place, reason));
+    }
+
+    fn port(&mut self, entry: &WrittenPortEntry) -> Option<Port> {
+        let written = match entry {
+            WrittenPortEntry::Port(port) => port,
+            WrittenPortEntry::Other(kind) => {
+                self.refuse("", format!("must be a map with `name` and `number`, is {kind}"));
+                return None;
+            }
+        };
+        for key in &written.unknown {
+            self.refuse(key, "is not known here; known are `name`, `number` and `protocol`");
+        }
+        let name = self.name(&written.name);
+        let number = self.number(&written.number);
+        let protocol = self.protocol(&written.protocol);
+        Some(Port { name: name?, number: number?, protocol: protocol? })
+    }
+
+    fn name(&mut self, written: &Written) -> Option<PortName> {
+        let text = self.text("name", written)?;
+        PortName::new(&text).map_err(|rule| self.refuse("name", format!("{rule}, is {text:?}"))).ok()
+    }
+
+    fn number(&mut self, written: &Written) -> Option<u16> {
+        let reason = match written {
+            Written::Integer(number) => match u16::try_from(*number) {
+                Ok(number) if number > 0 => return Some(number),
+                _ => format!("must be between 1 and 65535, is {number}"),
+            },
+            Written::Text(text) if is_variable(text) => VARIABLE.to_owned(),
+            Written::Text(text) => format!("must be a number, is the text {text:?}"),
+            Written::Absent => "is missing".to_owned(),
+            Written::Other(kind) => format!("must be a number, is {kind}"),
+        };
+        self.refuse("number", reason);
+        None
+    }
+
+    fn protocol(&mut self, written: &Written) -> Option<Protocol> {
+        if *written == Written::Absent {
+            return Some(Protocol::default());
+        }
+        let text = self.text("protocol", written)?;
+        let protocol = Protocol::parse(&text);
+        if protocol.is_none() {
+            self.refuse("protocol", format!("must be `tcp`, is {text:?}"));
+        }
+        protocol
+    }
+
+    fn text(&mut self, key: &str, written: &Written) -> Option<String> {
+        let reason = match written {
+            Written::Text(text) if is_variable(text) => VARIABLE.to_owned(),
+            Written::Text(text) => return Some(text.clone()),
+            Written::Absent => "is missing".to_owned(),
+            Written::Integer(number) => format!("must be text, is the number {number}"),
+            Written::Other(kind) => format!("must be text, is {kind}"),
+        };
+        self.refuse(key, reason);
+        None
+    }
+}
+
+const VARIABLE: &str =
+    "must not hold a ((variable)): the director resolves it for itself alone, and shows the mesh the raw text";
+
+fn is_variable(text: &str) -> bool {
+    text.contains("((")
+}
+
+#[cfg(test)]
+#[path = "deployment_tests.rs"]
+mod tests;

@@ -1,0 +1,65 @@
+use super::*;
+
+fn port(name: &str, number: i64) -> WrittenPort {
+    WrittenPort { name: Written::Text(name.into()), number: Written::Integer(number), ..WrittenPort::default() }
+}
+
+fn with_ports(expose_ports: WrittenPorts) -> WrittenDeployment {
+    let job = WrittenJob { name: "httpbin".into(), expose_ports };
+    let group = WrittenGroup { name: "banana".into(), errand: false, jobs: vec![job] };
+    WrittenDeployment { name: "sample".into(), groups: vec![group] }
+}
+
+fn entries(ports: Vec<WrittenPort>) -> WrittenDeployment {
+    with_ports(WrittenPorts::List(ports.into_iter().map(WrittenPortEntry::Port).collect()))
+}
+
+fn problems(written: &WrittenDeployment) -> Vec<String> {
+    written.check().unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_named_and_numbered_port_is_exposed_as_tcp() {
+    let groups = entries(vec![port("http", 9002)]).check().unwrap();
+    let exposed = &groups[0].jobs[0].ports;
+    assert_eq!(exposed.len(), 1);
+    assert_eq!((exposed[0].name.as_str(), exposed[0].number, exposed[0].protocol), ("http", 9002, Protocol::Tcp));
+}
+
+#[test]
+fn a_problem_names_deployment_group_job_and_key() {
+    assert_eq!(
+        problems(&entries(vec![port("http", 0)])),
+        [
+            r#"deployment "sample", instance group "banana", job "httpbin", expose_ports[0].number: must be between 1 and 65535, is 0"#
+        ]
+    );
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let bad = WrittenPort { unknown: vec!["colour".into()], ..port("a|b", 70_000) };
+    assert_eq!(problems(&entries(vec![bad])).len(), 3);
+}
+
+#[test]
+fn names_and_numbers_are_unique_in_a_job() {
+    let found = problems(&entries(vec![port("a", 1), port("a", 2), port("b", 1)]));
+    assert!(found[0].contains("expose_ports[1].name"), "{found:?}");
+    assert!(found[1].contains("expose_ports[2].number"), "{found:?}");
+}
+
+#[test]
+fn variables_are_refused_wherever_text_is_written() {
+    let bad = WrittenPort { number: Written::Text("((port))".into()), ..port("((name))", 1) };
+    let found = problems(&entries(vec![bad]));
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|problem| problem.contains("((variable))")));
+}
+
+#[test]
+fn wrong_shapes_are_named_by_what_they_are() {
+    assert!(problems(&with_ports(WrittenPorts::Other("a map")))[0].ends_with("expose_ports: must be a list, is a map"));
+    let text = WrittenPorts::List(vec![WrittenPortEntry::Other("text")]);
+    assert!(problems(&with_ports(text))[0].contains("expose_ports[0]: must be a map"));
+}

@@ -1,0 +1,40 @@
+//! The domain of the mesh, and nothing else: no I/O, no async, no clock, no wire format.
+//!
+//! ```text
+//!   WrittenDeployment --check--> Deployment ─┐
+//!   (as the manifest says)       (facts)     │            names + range + clock
+//!                                            v                     │
+//!   Inventory (all deployments) --discover--> Services             v
+//!                                     └──────────────> Leases::reconcile
+//!                                            │                     │
+//!                                            └──> MeshSnapshot <───┘
+//! ```
+//!
+//! Every rule about what is valid lives here, so that it can be tested as a function of values. Who reads manifests
+//! (`boshy-director`), who writes leases to disk (`boshy-actors`) and who renders for Envoy (`boshy-xds`) depend on this
+//! crate; it depends on none of them.
+
+mod deployment;
+mod discovery;
+mod label;
+mod lease;
+mod names;
+mod node;
+mod port;
+mod problem;
+mod range;
+mod snapshot;
+
+pub use deployment::{
+    Deployment, Instance, InstanceGroup, Inventory, Job, Lifecycle, Written, WrittenDeployment, WrittenGroup,
+    WrittenJob, WrittenPort, WrittenPortEntry, WrittenPorts,
+};
+pub use discovery::{Discovery, Endpoint, Origin, Service, discover};
+pub use label::{Hostname, Label, LabelError, Tld};
+pub use lease::{Lease, LeaseState, Leases, Reconciled, Timestamp};
+pub use names::NameTable;
+pub use node::{NodeId, NodeIdError, NodeKind};
+pub use port::{Port, PortName, Protocol, ServiceKey};
+pub use problem::{Place, Problem};
+pub use range::{RangeError, VipRange};
+pub use snapshot::{MeshService, MeshSnapshot, SnapshotContent, Zone};

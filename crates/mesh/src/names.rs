@@ -1,0 +1,45 @@
+//! What the agent's DNS answers from.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use serde::Serialize;
+
+use crate::Hostname;
+
+/// Names of the mesh with their virtual IPs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct NameTable(BTreeMap<Hostname, Ipv4Addr>);
+
+impl NameTable {
+    /// Address of a name.
+    pub fn get(&self, host: &str) -> Option<Ipv4Addr> {
+        self.0.get(host).copied()
+    }
+
+    /// Adds or replaces a name.
+    pub fn insert(&mut self, host: Hostname, vip: Ipv4Addr) {
+        self.0.insert(host, vip);
+    }
+
+    /// All names in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Hostname, Ipv4Addr)> {
+        self.0.iter().map(|(host, vip)| (host, *vip))
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(Hostname, Ipv4Addr)> for NameTable {
+    fn from_iter<I: IntoIterator<Item = (Hostname, Ipv4Addr)>>(names: I) -> Self {
+        Self(names.into_iter().collect())
+    }
+}

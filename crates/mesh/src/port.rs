@@ -1,0 +1,90 @@
+//! What a job exposes.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::Hostname;
+
+/// Name of a port: a DNS label, so that it never holds `|`, `,` or `~`, which structure service keys and node ids.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PortName(String);
+
+impl PortName {
+    /// A name as written under `expose_ports`.
+    ///
+    /// # Errors
+    /// The rule it breaks, as a sentence part.
+    pub fn new(written: &str) -> Result<Self, &'static str> {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let edge = |c: char| c.is_ascii_alphanumeric();
+        if written.is_empty() || written.len() > 63 {
+            return Err("must have 1 to 63 characters");
+        }
+        if !written.chars().all(inner) || !written.starts_with(edge) || !written.ends_with(edge) {
+            return Err("must consist of letters, digits and inner `-` or `_`");
+        }
+        Ok(Self(written.to_owned()))
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PortName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is spoken on a port. Decides how the proxy treats it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Bytes.
+    #[default]
+    Tcp,
+}
+
+impl Protocol {
+    /// Parses a protocol as written.
+    pub fn parse(written: &str) -> Option<Self> {
+        (written == "tcp").then_some(Self::Tcp)
+    }
+}
+
+/// One exposed port. The number is both the service's and every endpoint's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Port {
+    /// Unique in the job.
+    pub name: PortName,
+    /// 1 to 65535, unique in the job.
+    pub number: u16,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+/// `HOST|PORTNAME`: how discovery APIs name one port of one service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey(String);
+
+impl ServiceKey {
+    /// The key of a port of a host.
+    pub fn new(host: &Hostname, port: &PortName) -> Self {
+        Self(format!("{host}|{port}"))
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,82 @@
+//! What is wrong, and where an operator finds it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A place in a manifest, as precise as is known. Shown as `deployment "d", instance group "g", job "j", expose_ports[0].name`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Place {
+    /// Deployment name as the director gives it.
+    pub deployment: String,
+    /// Instance group name as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Job name as written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Key below the job, or below the manifest when there is no job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Place {
+    /// The deployment as a whole.
+    pub fn deployment(name: impl Into<String>) -> Self {
+        Self { deployment: name.into(), ..Self::default() }
+    }
+
+    /// This place with an instance group.
+    #[must_use]
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.group = Some(name.into());
+        self
+    }
+
+    /// This place with a job.
+    #[must_use]
+    pub fn job(mut self, name: impl Into<String>) -> Self {
+        self.job = Some(name.into());
+        self
+    }
+
+    /// This place with a key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "deployment {:?}", self.deployment)?;
+        if let Some(group) = &self.group {
+            write!(f, ", instance group {group:?}")?;
+        }
+        if let Some(job) = &self.job {
+            write!(f, ", job {job:?}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ", {key}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Something an operator should mend. It costs only what stands at its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, thiserror::Error)]
+#[error("{place}: {reason}")]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What, and what is expected instead.
+    pub reason: String,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub fn new(place: Place, reason: impl Into<String>) -> Self {
+        Self { place, reason: reason.into() }
+    }
+}

@@ -1,0 +1,126 @@
+//! The mesh at one moment: what every reader reads.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{Discovery, Hostname, Inventory, Leases, NameTable, Service, ServiceKey};
+
+/// A service with its virtual IP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct MeshService {
+    /// The service.
+    #[serde(flatten)]
+    pub service: Service,
+    /// Its address in the mesh.
+    pub vip: Ipv4Addr,
+}
+
+/// Availability zone of a VM; `None` when the director names none.
+pub type Zone = Option<String>;
+
+/// What a snapshot says, without its generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SnapshotContent {
+    /// Services with an address, sorted by name. Shared with the snapshot before where unchanged.
+    pub services: Vec<Arc<MeshService>>,
+    /// Zone of every VM of the director, exposing or not, by each of its addresses.
+    pub zones: BTreeMap<IpAddr, Zone>,
+}
+
+/// An immutable state of the mesh.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MeshSnapshot {
+    /// Grows with every change while the process lives; says nothing across restarts or between pilots.
+    pub generation: u64,
+    /// Equal for equal content, on every pilot: the first 16 hexadecimal digits of a SHA-256.
+    pub hash: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub content: SnapshotContent,
+}
+
+impl SnapshotContent {
+    /// Services that hold a lease, and the zones of all VMs. Unchanged services are shared with `previous`.
+    pub fn assemble(inventory: &Inventory, found: &Discovery, leases: &Leases, previous: &Self) -> Self {
+        let services = found
+            .services
+            .iter()
+            .filter_map(|service| {
+                let vip = leases.vip(&service.host)?;
+                let unchanged =
+                    previous.service(service.host.as_str()).filter(|old| old.vip == vip && old.service == *service);
+                Some(unchanged.cloned().unwrap_or_else(|| Arc::new(MeshService { service: service.clone(), vip })))
+            })
+            .collect();
+        let instances = inventory.deployments.iter().flat_map(|deployment| &deployment.instances);
+        let zones = instances.flat_map(|instance| instance.ips.iter().map(|ip| (*ip, instance.az.clone()))).collect();
+        Self { services, zones }
+    }
+
+    /// A service by name.
+    pub fn service(&self, host: &str) -> Option<&Arc<MeshService>> {
+        let index = self.services.binary_search_by(|service| service.service.host.as_str().cmp(host)).ok()?;
+        self.services.get(index)
+    }
+
+    /// Services with an endpoint on this address: what a sidecar there receives traffic for.
+    pub fn services_on(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<MeshService>> {
+        self.services.iter().filter(move |service| service.service.endpoints.iter().any(|endpoint| endpoint.ip == ip))
+    }
+
+    /// Names and addresses.
+    pub fn names(&self) -> NameTable {
+        self.services.iter().map(|service| (service.service.host.clone(), service.vip)).collect()
+    }
+
+    fn hash(&self) -> String {
+        let mut digest = Sha256::new();
+        let mut feed = |line: String| digest.update(line.as_bytes());
+        for service in &self.services {
+            feed(format!("{} {}\n", service.service.host, service.vip));
+            for port in &service.service.ports {
+                feed(format!(" {} {} {:?}\n", port.name, port.number, port.protocol));
+            }
+            for endpoint in &service.service.endpoints {
+                feed(format!(" {} {:?}\n", endpoint.ip, endpoint.az));
+            }
+        }
+        for (ip, zone) in &self.zones {
+            feed(format!("{ip} {zone:?}\n"));
+        }
+        digest.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+    }
+}
+
+impl MeshService {
+    /// Name of the service.
+    pub fn host(&self) -> &Hostname {
+        &self.service.host
+    }
+
+    /// Its keys, one per port.
+    pub fn keys(&self) -> impl Iterator<Item = ServiceKey> {
+        self.service.ports.iter().map(|port| ServiceKey::new(&self.service.host, &port.name))
+    }
+}
+
+impl MeshSnapshot {
+    /// The snapshot after this one, or `None` when nothing changed.
+    #[must_use]
+    pub fn next(&self, content: SnapshotContent) -> Option<Self> {
+        if self.generation > 0 && content == self.content {
+            return None;
+        }
+        Some(Self { generation: self.generation + 1, hash: content.hash(), content })
+    }
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

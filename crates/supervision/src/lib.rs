@@ -1,0 +1,1 @@
+//! Typed supervision over actix in OTP's terms.

@@ -1,0 +1,1 @@
+//! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.

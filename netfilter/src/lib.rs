@@ -1,0 +1,1 @@
+//! The redirect rules of a VM: desired set, rendering, difference and apply.

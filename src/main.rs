@@ -1,0 +1,2 @@
+//! The `boshy` binary.
+fn main() {}

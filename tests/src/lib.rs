@@ -1,0 +1,1 @@
+//! Shared drivers of the integration tests.
