@@ -1,1 +1,5 @@
 //! Typed supervision over actix in OTP's terms.
+
+mod status;
+
+pub use status::{ChildState, ChildStatus, TreeStatus};

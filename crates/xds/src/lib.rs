@@ -1,1 +1,7 @@
 //! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
+
+mod resource;
+mod status;
+
+pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
+pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};

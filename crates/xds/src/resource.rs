@@ -1,0 +1,147 @@
+//! Resources as they are held and passed on: encoded once, shared by reference.
+//!
+//! A resource's version is the hash of its encoding, so that equal content has equal versions on every pilot and across
+//! restarts, and a proxy that reconnects to another pilot is sent nothing it has.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What is served, in the order it is pushed: a name leaves before its listener, a cluster comes before its listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourceType {
+    /// Istio's name table (NDS): one resource per host name, so that a change costs one name.
+    Names,
+    /// Envoy clusters (CDS).
+    Cluster,
+    /// Envoy endpoints (EDS).
+    Endpoints,
+    /// Envoy listeners (LDS).
+    Listener,
+    /// Envoy routes (RDS).
+    Route,
+}
+
+impl ResourceType {
+    /// All types in push order.
+    pub const ALL: [Self; 5] = [Self::Names, Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
+
+    /// The type URL on the wire.
+    pub const fn url(self) -> &'static str {
+        match self {
+            Self::Names => "type.googleapis.com/istio.networking.nds.v1.NameTable",
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        }
+    }
+
+    /// The type of a URL, or `None` for one that is not served.
+    pub fn from_url(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.url() == url)
+    }
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One resource, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Name on the wire.
+    pub name: Arc<str>,
+    /// Hash of the encoding.
+    pub version: Arc<str>,
+    /// The message, as it stands in `google.protobuf.Any.value`.
+    pub body: Bytes,
+}
+
+impl Resource {
+    /// Names and versions an encoded message.
+    pub fn new(name: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let version = version_of(&[&body]);
+        Self { name: name.into(), version, body }
+    }
+}
+
+/// Resources of one type by name.
+pub type ResourceMap = BTreeMap<Arc<str>, Arc<Resource>>;
+
+/// Resources of one type: those that every proxy shares, and those of one node. A name in both is the node's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypedResources {
+    shared: Arc<ResourceMap>,
+    own: Arc<ResourceMap>,
+    version: Arc<str>,
+}
+
+impl TypedResources {
+    /// Puts a node's own resources over the shared ones.
+    pub fn new(shared: Arc<ResourceMap>, own: Arc<ResourceMap>) -> Self {
+        let versions = |map: &ResourceMap| {
+            version_of(&map.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
+        };
+        let version = version_of(&[versions(&shared).as_bytes(), versions(&own).as_bytes()]);
+        Self { shared, own, version }
+    }
+
+    /// Version of the whole: equal for equal resources.
+    pub fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+
+    /// A resource by name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.own.get(name).or_else(|| self.shared.get(name))
+    }
+
+    /// All resources: the node's own, then the shared ones, each in order of names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        let shared = self.shared.values().filter(|resource| !self.own.contains_key(&resource.name));
+        self.own.values().chain(shared)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.shared.is_empty() && self.own.is_empty()
+    }
+}
+
+/// Everything one proxy may ask for, immutable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceSet {
+    types: [TypedResources; ResourceType::ALL.len()],
+}
+
+impl ResourceSet {
+    /// Resources of a type.
+    pub fn of(&self, kind: ResourceType) -> &TypedResources {
+        &self.types[kind.index()]
+    }
+
+    /// This set with the resources of one type replaced.
+    #[must_use]
+    pub fn with(mut self, kind: ResourceType, resources: TypedResources) -> Self {
+        self.types[kind.index()] = resources;
+        self
+    }
+}
+
+fn version_of(parts: &[&[u8]]) -> Arc<str> {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part);
+    }
+    digest.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect::<String>().into()
+}
