@@ -1,0 +1,81 @@
+//! Children on threads of their own.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use boshy_supervision::{ChildRef, ChildState, ExitReason, Placement, SendError, Shutdown, Tree};
+use futures::future::join_all;
+
+use crate::driver::*;
+
+fn apart(habits: &Habits, journal: &Journal) -> (ChildRef<Probe>, Tree) {
+    let mut tree = Tree::new("tree");
+    let drain = Shutdown::Drain(Duration::from_millis(50));
+    let child = tree.child("child", Probe::factory(habits, journal)).on(Placement::OwnThread).shutdown(drain).add();
+    (child, tree)
+}
+
+#[test]
+fn a_child_on_its_own_thread_falls_and_comes_back_like_any_other() {
+    let journal = Journal::default();
+    real(async {
+        let (child, tree) = apart(&Habits::default(), &journal);
+        let mut running = RunningTree::start(tree);
+        let first = child.send(Count).await.unwrap();
+        assert_ne!(first.thread, thread::current().id());
+        for end in [End::Handler, End::Wait] {
+            let _ = child.send(Die(end)).await;
+        }
+        running.running("child", 2).await;
+        let third = child.send(Count).await.unwrap();
+        assert_eq!((third.generation, third.count, third.thread), (3, 1, first.thread));
+        assert_eq!(running.stop().await, ExitReason::Normal);
+        assert!(journal.lines().contains(&"stopped child 3".to_owned()));
+    });
+}
+
+#[test]
+fn a_thread_that_dies_is_noticed_and_replaced_and_the_queue_survives() {
+    let journal = Journal::default();
+    real(async {
+        let (child, tree) = apart(&Habits { panic_in_drop: true, ..Habits::default() }, &journal);
+        let mut running = RunningTree::start(tree);
+        let first = child.send(Count).await.unwrap();
+        child.send(Die(End::Thread)).await.unwrap();
+        for answer in join_all((0..100).map(|_| child.send(Count))).await {
+            let tally = answer.unwrap();
+            assert_eq!(tally.generation, 2);
+            assert_ne!(tally.thread, first.thread);
+        }
+        let fallen = running.running("child", 1).await;
+        assert_eq!(fallen.last_exit.as_deref(), Some("killed"));
+        assert!(!journal.lines().iter().any(|line| line.starts_with("stop")), "no hook: {:?}", journal.lines());
+        assert_eq!(running.stop().await, ExitReason::Normal);
+    });
+}
+
+#[test]
+fn a_stuck_child_is_left_behind_at_the_stop() {
+    real(async {
+        let (child, tree) = apart(&Habits::default(), &Journal::default());
+        let mut running = RunningTree::start(tree);
+        running.running("child", 0).await;
+        let (release, blocked) = mpsc::channel();
+        child.try_send(Block(blocked)).unwrap();
+        assert_eq!(running.stop().await, ExitReason::Normal);
+        drop(release);
+        // Once it gets loose it finds its orders, and its callers learn.
+        assert_eq!(child.send(Count).await, Err(SendError::GivenUp));
+    });
+}
+
+#[test]
+fn without_an_actix_system_there_is_no_thread_and_the_tree_gives_up() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_child, tree) = apart(&Habits::default(), &Journal::default());
+    let status = tree.status();
+    let exit = tokio::task::LocalSet::new().block_on(&runtime, tree.run_until(std::future::pending()));
+    assert_eq!(exit, ExitReason::GaveUp);
+    let child = status.borrow().children[0].clone();
+    assert_eq!(child.state, ChildState::GaveUp);
+    assert_eq!(child.last_exit.as_deref(), Some("failed: own thread: no actix System runs here"));
+}
