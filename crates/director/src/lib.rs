@@ -1,4 +1,8 @@
 //! The BOSH director: its wire model, a client, an observer that reads it cheaply, and a director to test against.
 
 pub mod manifest;
+mod secret;
+pub mod wire;
 pub mod yaml;
+
+pub use secret::Secret;
