@@ -1,1 +1,9 @@
-//! The BOSH director: client, wire model and the embedded director.
+//! The BOSH director: its wire model, a client, an observer that reads it cheaply, and a director to test against.
+
+pub mod client;
+pub mod manifest;
+mod secret;
+pub mod wire;
+pub mod yaml;
+
+pub use secret::Secret;
