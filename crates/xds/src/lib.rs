@@ -2,6 +2,8 @@
 
 mod resource;
 mod status;
+mod verdicts;
 
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
+pub use verdicts::{Verdict, Verdicts};
