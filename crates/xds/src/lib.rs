@@ -1,7 +1,19 @@
 //! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
 
+mod bootstrap;
+mod build;
+mod envoy;
+pub mod names;
 mod resource;
 mod status;
+mod verdicts;
 
+#[cfg(test)]
+#[path = "../tests/support/mesh.rs"]
+mod support;
+
+pub use bootstrap::Bootstrap;
+pub use build::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
+pub use verdicts::{Verdict, Verdicts};
