@@ -2,6 +2,7 @@
 
 mod resource;
 mod status;
+pub mod v1;
 
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
