@@ -7,6 +7,7 @@ pub mod names;
 mod resource;
 mod status;
 mod verdicts;
+pub mod v1;
 
 #[cfg(test)]
 #[path = "../tests/support/mesh.rs"]
