@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     clock,
-    lease_file::{self, LeaseFileError},
+    sealed::{SealError, Sealed},
     state_file::{self, StateFileError},
 };
 
@@ -37,7 +37,7 @@ pub enum LeaseError {
         /// Where it is.
         file: PathBuf,
         /// What is wrong with it.
-        source: LeaseFileError,
+        source: SealError,
     },
 }
 
@@ -74,7 +74,7 @@ impl VipPool {
         };
         let reconciled = before.reconcile(wanted, *range, clock::now(), *quarantine);
         if reconciled.leases != before {
-            state_file::replace(file, &lease_file::encode(&reconciled.leases))?;
+            state_file::replace(file, &reconciled.leases.seal())?;
             log_changes(&before, &reconciled.leases);
         }
         self.leases = Some(reconciled.leases.clone());
@@ -85,7 +85,7 @@ impl VipPool {
 
 fn restore(file: &PathBuf) -> Result<Leases, LeaseError> {
     let Some(content) = state_file::read(file)? else { return Ok(Leases::default()) };
-    lease_file::decode(&content).map_err(|source| LeaseError::Refused { file: file.clone(), source })
+    Leases::unseal(&content).map_err(|source| LeaseError::Refused { file: file.clone(), source })
 }
 
 /// An empty pool, before anybody asked.
