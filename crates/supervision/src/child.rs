@@ -49,6 +49,7 @@ impl Child {
     }
 }
 
+/// Makes the fresh actor of each life.
 pub(crate) type Factory<A> = Arc<dyn Fn(&Link) -> A + Send + Sync>;
 
 pub(crate) struct ActorBody<A: Actor> {
@@ -93,9 +94,22 @@ impl<A: Actor<Context = Context<A>>> Body for ActorBody<A> {
 
     fn close(&self) {
         life::close(&self.inbox);
+        self.end_thread();
+    }
+}
+
+impl<A: Actor> ActorBody<A> {
+    fn end_thread(&self) {
         if let Some(thread) = self.thread.borrow_mut().take() {
             thread.stop();
         }
+    }
+}
+
+impl<A: Actor> Drop for ActorBody<A> {
+    /// A tree whose future is dropped closes nothing.
+    fn drop(&mut self) {
+        self.end_thread();
     }
 }
 

@@ -26,7 +26,7 @@ pub enum SendError {
     /// The queue is full.
     #[error("sending to a child: its queue is full")]
     Full,
-    /// The child has ended for good.
+    /// The child has ended for good. Whether a message that was queued before took effect is unknown.
     #[error("sending to a child: it has ended and is not restarted")]
     GivenUp,
 }

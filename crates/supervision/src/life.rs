@@ -136,7 +136,8 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
             this.drain = Drain::Left(this.queue.len());
         }
         // tokio's budget makes the queue look empty now and then, so a full one does not keep the thread from others.
-        while !ctx.waiting() {
+        // A life that was stuck may have been killed meanwhile: it takes nothing any more.
+        while !ctx.waiting() && !this.orders.given(Order::Kill) {
             if matches!(this.drain, Drain::Left(0)) {
                 this.drain = Drain::Stopped;
                 ctx.stop();

@@ -60,6 +60,17 @@ struct Member {
     streak: u32,
 }
 
+impl Member {
+    /// It has had its turn. One that falls again and again is mostly starting; others must not wait for that to change.
+    fn has_been_tried(&self) -> bool {
+        match self.phase {
+            Phase::Waiting => false,
+            Phase::Starting => self.streak > 0,
+            Phase::BackingOff { .. } | Phase::Running { .. } | Phase::Ended => true,
+        }
+    }
+}
+
 /// The children of one tree in order of declaration.
 pub(crate) struct Roster {
     strategy: Strategy,
@@ -92,9 +103,8 @@ impl Roster {
             match member.phase {
                 Phase::Waiting if turn => return Some(child),
                 Phase::BackingOff { until } if until <= now => return Some(child),
-                Phase::Waiting | Phase::Starting => turn = false,
-                Phase::BackingOff { .. } => turn &= self.strategy == Strategy::OneForOne,
                 Phase::Running { .. } | Phase::Ended => {}
+                _ => turn &= self.strategy == Strategy::OneForOne && member.has_been_tried(),
             }
         }
         None
@@ -111,7 +121,7 @@ impl Roster {
 
     /// Every child has had its turn.
     pub(crate) fn is_up(&self) -> bool {
-        !self.members.iter().any(|member| matches!(member.phase, Phase::Waiting | Phase::Starting))
+        self.members.iter().all(Member::has_been_tried)
     }
 
     pub(crate) fn started(&mut self, child: usize) {

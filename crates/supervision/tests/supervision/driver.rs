@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    panic,
+    io, panic,
     sync::{Arc, Mutex, Once},
     thread::{self, ThreadId},
     time::Duration,
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a scenario in an actix system whose clock jumps to the next timer whenever nothing else is to be done.
 pub(crate) fn paused<T>(scenario: impl Future<Output = T>) -> T {
-    quiet_panics();
+    prepare();
     let runtime =
         || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("runtime");
     System::with_tokio_rt(runtime).block_on(scenario)
@@ -29,7 +29,7 @@ pub(crate) fn paused<T>(scenario: impl Future<Output = T>) -> T {
 
 /// Runs a scenario in an ordinary actix system, for those with several threads.
 pub(crate) fn real<T>(scenario: impl Future<Output = T>) -> T {
-    quiet_panics();
+    prepare();
     System::new().block_on(soon(scenario))
 }
 
@@ -37,8 +37,9 @@ pub(crate) async fn soon<T>(step: impl Future<Output = T>) -> T {
     timeout(PATIENCE, step).await.expect("in good time")
 }
 
-/// Deliberate panics are not printed; all others are.
-fn quiet_panics() {
+/// Deliberate panics are not printed, all others are; what is logged goes to [`LOG`], for the whole process because a subscriber of one
+/// thread may miss an event that another thread logged first.
+pub(crate) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let loud = panic::take_hook();
@@ -48,6 +49,8 @@ fn quiet_panics() {
                 loud(info);
             }
         }));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| LogWriter).finish();
+        tracing::subscriber::set_global_default(subscriber).expect("no other");
     });
 }
 
@@ -78,11 +81,27 @@ impl Journal {
     }
 }
 
+/// What all tests logged.
+pub(crate) static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct LogWriter;
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Where the probe panics, by generation or always, and what else it does. Nothing by default.
 #[derive(Clone)]
 pub(crate) struct Habits {
     pub(crate) panic_in_factory: fn(u64) -> bool,
     pub(crate) panic_in_started: fn(u64) -> bool,
+    pub(crate) fail_in_started: fn(u64) -> bool,
     pub(crate) panic_in_stopping: bool,
     pub(crate) panic_in_stopped: bool,
     pub(crate) panic_in_drop: bool,
@@ -97,6 +116,7 @@ impl Default for Habits {
         Self {
             panic_in_factory: |_| false,
             panic_in_started: |_| false,
+            fail_in_started: |_| false,
             panic_in_stopping: false,
             panic_in_stopped: false,
             panic_in_drop: false,
@@ -134,6 +154,9 @@ impl Actor for Probe {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.note("started");
         assert!(!(self.habits.panic_in_started)(self.link.generation()), "deliberate: in started");
+        if (self.habits.fail_in_started)(self.link.generation()) {
+            self.link.clone().fail(ctx, "no table yet");
+        }
         if let Some(period) = self.habits.tick {
             ctx.run_interval(period, |probe, _| probe.note("tick"));
         }

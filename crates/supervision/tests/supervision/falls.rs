@@ -131,6 +131,19 @@ fn a_panic_in_started_restarts_the_actor_alone() {
 }
 
 #[test]
+fn a_failure_in_started_ends_the_life_before_its_first_message() {
+    let journal = Journal::default();
+    let habits = Habits { fail_in_started: |generation| generation < 3, ..Habits::default() };
+    paused(async {
+        let Pair { victim, mut running, .. } = pair(&habits, &journal).await;
+        soon(victim.send(Note(1))).await.unwrap();
+        let exit = running.running("victim", 2).await.last_exit;
+        assert_eq!(exit.as_deref(), Some("failed: no table yet"));
+        assert_eq!(journal.lines().last().unwrap(), "note 1 victim 3");
+    });
+}
+
+#[test]
 fn a_panic_in_the_factory_is_a_fall_like_any_other() {
     let habits = Habits { panic_in_factory: |generation| generation < 3, ..Habits::default() };
     paused(async {
@@ -223,6 +236,24 @@ fn a_storm_of_restarts_does_not_starve_siblings() {
         assert!(running.status().children[0].restarts > before);
         assert_eq!(running.stop().await, ExitReason::Normal);
     });
+}
+
+#[test]
+fn every_restart_is_logged_with_child_reason_and_count() {
+    paused(async {
+        let mut tree = Tree::new("tree");
+        let child = tree.child("recorded", Probe::factory(&Habits::default(), &Journal::default())).add();
+        let mut running = RunningTree::start(tree);
+        for restarts in 1..=2 {
+            assert_eq!(child.send(Die(End::Handler)).await, Err(SendError::Lost));
+            running.running("recorded", restarts).await;
+        }
+    });
+    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    for restarts in 1..=2 {
+        let line = format!("child=\"recorded\" reason=panicked: deliberate: in a handler restarts={restarts} ");
+        assert_eq!(log.lines().filter(|entry| entry.contains(&line)).count(), 1, "{log}");
+    }
 }
 
 #[test]

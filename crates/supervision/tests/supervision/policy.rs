@@ -99,7 +99,7 @@ fn too_many_restarts_end_the_root_with_exit_code_1() {
         let status = tree.status();
         let running = RunningTree::start(tree);
         for _ in 0..3 {
-            assert_eq!(child.send(Die(End::Handler)).await, Err(SendError::Lost));
+            assert!(child.send(Die(End::Handler)).await.is_err());
         }
         let exit = running.ended().await;
         assert_eq!((&exit, exit.exit_code()), (&ExitReason::GaveUp, 1));
@@ -147,7 +147,7 @@ fn a_tree_that_gives_up_is_one_fall_to_its_parent_and_climbs_to_the_root() {
         assert_eq!(brother.send(Count).await.unwrap().generation, 2);
         assert_eq!(uncle.send(Count).await.unwrap().generation, 1);
         for _ in 0..2 {
-            assert_eq!(child.send(Die(End::Handler)).await, Err(SendError::Lost));
+            assert!(child.send(Die(End::Handler)).await.is_err());
         }
         assert_eq!(running.ended().await.exit_code(), 1);
         assert_eq!(brother.send(Count).await, Err(SendError::GivenUp));

@@ -87,7 +87,7 @@ fn a_child_that_drains_too_long_is_killed_at_its_deadline() {
         let asked = Instant::now();
         let hanging = child.send(Nap(Duration::from_secs(3600)));
         let (hanging, exit) = tokio::join!(hanging, running.stop());
-        assert_eq!((hanging, exit), (Err(SendError::Lost), ExitReason::Normal));
+        assert_eq!((hanging, exit), (Err(SendError::GivenUp), ExitReason::Normal));
         assert_eq!(asked.elapsed().as_secs(), 2);
         assert_eq!(status.borrow().children[0].last_exit.as_deref(), Some("killed"));
         assert_eq!(journal.lines(), ["started child 1", "dropped child 1"]);

@@ -1,8 +1,12 @@
 //! Children on threads of their own.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
 
-use boshy_supervision::{ChildRef, ChildState, ExitReason, Placement, SendError, Shutdown, Tree};
+use boshy_supervision::{ChildRef, ChildState, ExitReason, Link, Placement, SendError, Shutdown, Tree};
 use futures::future::join_all;
 
 use crate::driver::*;
@@ -54,6 +58,50 @@ fn a_thread_that_dies_is_noticed_and_replaced_and_the_queue_survives() {
 }
 
 #[test]
+fn a_child_begins_only_when_the_one_before_it_has_begun_on_whatever_thread() {
+    let journal = Journal::default();
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = Mutex::new(blocked);
+    real(async {
+        let mut tree = Tree::new("tree");
+        let make = Probe::factory(&Habits::default(), &journal);
+        let slow = move |link: &Link| {
+            let _ = blocked.lock().unwrap().recv();
+            make(link)
+        };
+        let slow = tree.child("slow", slow).on(Placement::OwnThread).add();
+        let next = tree.child("next", Probe::factory(&Habits::default(), &journal)).add();
+        let _running = RunningTree::start(tree);
+        let next = actix_rt::spawn(async move { next.send(Count).await });
+        // Turns enough for the tree to start a child on this thread.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(journal.lines(), Vec::<String>::new());
+        drop(release);
+        next.await.unwrap().unwrap();
+        slow.send(Count).await.unwrap();
+        assert_eq!(journal.lines(), ["started slow 1", "started next 1"]);
+    });
+}
+
+#[test]
+fn the_thread_of_a_dropped_tree_ends() {
+    let journal = Journal::default();
+    real(async {
+        let (child, tree) = apart(&Habits::default(), &journal);
+        let running = RunningTree::start(tree);
+        child.send(Count).await.unwrap();
+        running.abandon();
+        // Its queue closes only when the life has gone, and the life goes with its thread.
+        while child.try_send(Count) != Err(SendError::GivenUp) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(journal.lines(), ["started child 1", "dropped child 1"]);
+    });
+}
+
+#[test]
 fn a_stuck_child_is_left_behind_at_the_stop() {
     real(async {
         let (child, tree) = apart(&Habits::default(), &Journal::default());
@@ -70,6 +118,7 @@ fn a_stuck_child_is_left_behind_at_the_stop() {
 
 #[test]
 fn without_an_actix_system_there_is_no_thread_and_the_tree_gives_up() {
+    prepare();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_child, tree) = apart(&Habits::default(), &Journal::default());
     let status = tree.status();
