@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod manifest;
+pub mod observer;
 mod secret;
 pub mod wire;
 pub mod yaml;
