@@ -86,3 +86,7 @@ fn framed(reply: &[u8]) -> Vec<u8> {
     let length = reply.len() as u16;
     [&length.to_be_bytes()[..], reply].concat()
 }
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;
