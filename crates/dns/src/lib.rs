@@ -16,15 +16,23 @@
 //! a question that a kernel queue had no room for.
 
 mod answer;
+mod batch;
 mod fallback;
+pub mod handler;
 mod rcode;
 mod respond;
+mod server;
+mod stats;
+mod tcp;
 #[cfg(test)]
 mod testing;
+mod udp;
 mod wire;
 mod zone;
 
 pub use answer::{Plain, plain};
 pub use rcode::Rcode;
+pub use server::{BindError, ServeError, Sockets, Zones, serve};
+pub use stats::{Stats, StatsSnapshot};
 pub use wire::PAYLOAD;
 pub use zone::{ANSWER_TTL, NEGATIVE_TTL, Zone};
