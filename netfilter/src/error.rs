@@ -66,14 +66,6 @@ pub enum Cause {
     /// A program did not do it.
     #[error(transparent)]
     Program(#[from] ProgramError),
-    /// What a program printed is not what it prints.
-    #[error("{program} printed something else than rules: {what}")]
-    Unreadable {
-        /// The program.
-        program: &'static str,
-        /// Where it went wrong.
-        what: String,
-    },
     /// Others change rules faster than they can be read.
     #[error("the rules changed each time while they were read")]
     Unsettled,

@@ -34,6 +34,7 @@ pub use error::{Cause, Error, Operation, ProgramError};
 pub use guard::{Drift, Guard};
 pub use route::{RouteError, VipRoute};
 pub use ruleset::{
-    ALWAYS_BYPASSED, Base, Chain, DEFAULT_CAPTURE_PORT, Layout, Match, Rule, Ruleset, RulesetError, Table, Verdict,
+    ALWAYS_BYPASSED, Base, Chain, DEFAULT_CAPTURE_PORT, Layout, MAX_BYPASSED, Match, Rule, Ruleset, RulesetError,
+    Table, Verdict,
 };
 pub use watch::Watch;

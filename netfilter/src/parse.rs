@@ -1,89 +1,85 @@
-//! What `nft -j list table` and `iptables-save` print, in the normal form of the model.
+//! What `nft list table` and `iptables-save` print, in the normal form of the model.
+
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use serde_json::Value;
 
 use crate::{
     difference::{Observed, ObservedChain, ObservedRule},
     ruleset::{Base, Layout, Match, Rule, Verdict},
 };
 
-/// Reads the JSON of `nft -j list table inet boshy` (libnftables-json(5)).
+/// Reads what `nft --numeric list table inet boshy` prints: tables at the margin, chains behind one tab, rules behind two.
 ///
-/// # Errors
-/// When it is not that: says where.
-pub(crate) fn nft_list(listing: &str) -> Result<Observed, String> {
-    let listing: Value = serde_json::from_str(listing).map_err(|error| error.to_string())?;
-    let objects = listing["nftables"].as_array().ok_or("there is no list `nftables`")?;
+/// The text and not the JSON, because nft 1.0.6 prints unrelated memory for a table's flags in the latter. Sets and the like are
+/// passed over: what we write uses none.
+pub(crate) fn nft_list(listing: &str) -> Observed {
     let mut observed = Observed::default();
-    for object in objects {
-        if let Some(table) = object.get("table") {
-            observed.dormant = flags(&table["flags"]).any(|flag| flag == "dormant");
-        } else if let Some(chain) = object.get("chain") {
-            let name = chain["name"].as_str().ok_or("a chain has no name")?.to_owned();
-            observed.chains.push(ObservedChain { name, base: nft_base(chain), rules: Vec::new() });
-        } else if let Some(rule) = object.get("rule") {
-            let chain = observed.chains.iter_mut().find(|chain| rule["chain"] == chain.name.as_str());
-            let known = nft_rule(&rule["expr"]);
-            let rule = known.map_or_else(|| ObservedRule::Foreign(rule["expr"].to_string()), ObservedRule::Known);
-            chain.ok_or("a rule is in no chain")?.rules.push(rule);
+    let mut in_chain = false;
+    for line in listing.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match (line.bytes().take_while(|byte| *byte == b'\t').count(), words.as_slice()) {
+            (1, ["flags", flags]) => observed.dormant = flags.split(',').any(|flag| flag == "dormant"),
+            (1, words) => {
+                in_chain = false;
+                if let ["chain", name, "{"] = words {
+                    observed.chains.push(ObservedChain { name: (*name).to_owned(), base: None, rules: Vec::new() });
+                    in_chain = true;
+                }
+            }
+            (2.., words) if in_chain => {
+                let Some(chain) = observed.chains.last_mut() else { continue };
+                match nft_base(words) {
+                    Some(base) => chain.base = Some(base),
+                    None => chain.rules.push(observed_rule(nft_rule(words), line.trim())),
+                }
+            }
+            _ => {}
         }
     }
-    Ok(observed)
+    observed
 }
 
-/// One flag is printed as a text, several as a list.
-fn flags(value: &Value) -> impl Iterator<Item = &str> {
-    value.as_array().into_iter().flatten().chain([value]).filter_map(Value::as_str)
+fn nft_base(words: &[&str]) -> Option<Base> {
+    let ["type", kind, "hook", hook, "priority", priority, "policy", policy] = words else { return None };
+    let text = |word: &str| word.trim_end_matches(';').to_owned().into();
+    let priority = priority.strip_suffix(';')?.parse().ok()?;
+    Some(Base { kind: text(kind), hook: text(hook), priority, policy: text(policy) })
 }
 
-fn nft_base(chain: &Value) -> Option<Base> {
-    let text = |key: &str| chain[key].as_str().map(|text| text.to_owned().into());
-    let priority = i32::try_from(chain["prio"].as_i64()?).ok()?;
-    Some(Base { kind: text("type")?, hook: text("hook")?, priority, policy: text("policy")? })
-}
-
-fn nft_rule(expressions: &Value) -> Option<Rule> {
-    let (last, conditions) = expressions.as_array()?.split_last()?;
-    let matches = conditions.iter().map(|each| nft_match(&each["match"])).collect::<Option<_>>()?;
-    Some(Rule { matches, verdict: nft_verdict(last)? })
-}
-
-fn nft_match(value: &Value) -> Option<Match> {
-    if value["op"] != "==" {
-        return None;
-    }
-    let (left, right) = (&value["left"], &value["right"]);
-    let payload = (left["payload"]["protocol"].as_str(), left["payload"]["field"].as_str());
-    match payload {
-        (Some("ip"), Some("daddr")) => nft_network(right).map(Match::Destination),
-        (Some("tcp"), Some("dport")) => port(right).map(Match::TcpPort),
-        // Without /etc/protocols the number is printed.
-        (None, None) if left["meta"]["key"] == "l4proto" && (right == "tcp" || right == 6) => Some(Match::Tcp),
-        _ => None,
-    }
-}
-
-fn nft_network(value: &Value) -> Option<Ipv4Net> {
-    let (address, length) = match value.as_str() {
-        Some(address) => (address, 32),
-        None => (value["prefix"]["addr"].as_str()?, value["prefix"]["len"].as_u64()?),
-    };
-    Ipv4Net::new(address.parse().ok()?, u8::try_from(length).ok()?).ok()
-}
-
-fn nft_verdict(value: &Value) -> Option<Verdict> {
-    let (name, detail) = value.as_object()?.iter().next()?;
-    match name.as_str() {
-        "jump" => Some(Verdict::Jump(detail["target"].as_str()?.to_owned().into())),
-        "return" => Some(Verdict::Return),
-        "redirect" if detail.as_object()?.len() == 1 => port(&detail["port"]).map(Verdict::Redirect),
-        _ => None,
+fn nft_rule(mut rest: &[&str]) -> Option<Rule> {
+    let mut matches = Vec::new();
+    loop {
+        rest = match rest {
+            ["ip", "daddr", network, tail @ ..] => {
+                matches.push(Match::Destination(nft_network(network)?));
+                tail
+            }
+            ["meta", "l4proto", "6" | "tcp", tail @ ..] => {
+                matches.push(Match::Tcp);
+                tail
+            }
+            ["tcp", "dport", port, tail @ ..] => {
+                matches.push(Match::TcpPort(port.parse().ok()?));
+                tail
+            }
+            ["jump", chain] => return Some(Rule { matches, verdict: Verdict::Jump((*chain).to_owned().into()) }),
+            ["return"] => return Some(Rule { matches, verdict: Verdict::Return }),
+            ["redirect", "to", port] => {
+                return Some(Rule { matches, verdict: Verdict::Redirect(port.strip_prefix(':')?.parse().ok()?) });
+            }
+            _ => return None,
+        };
     }
 }
 
-fn port(value: &Value) -> Option<u16> {
-    value.as_u64().and_then(|port| u16::try_from(port).ok())
+/// A single address is printed without its length.
+fn nft_network(word: &str) -> Option<Ipv4Net> {
+    word.parse().ok().or_else(|| word.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
+}
+
+fn observed_rule(known: Option<Rule>, text: &str) -> ObservedRule {
+    known.map_or_else(|| ObservedRule::Foreign(text.to_owned()), ObservedRule::Known)
 }
 
 /// What `iptables-save -t nat` says about us.
@@ -107,7 +103,7 @@ pub(crate) fn iptables_save(text: &str) -> Saved {
             own = Some(ObservedChain { name: own_chain.to_owned(), base: None, rules: Vec::new() });
         }
         let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) else { continue };
-        let observed = iptables_rule(rule).map_or_else(|| ObservedRule::Foreign(rule.to_owned()), ObservedRule::Known);
+        let observed = observed_rule(iptables_rule(rule), rule);
         if chain == own_chain {
             own.get_or_insert_with(|| ObservedChain { name: own_chain.to_owned(), base: None, rules: Vec::new() })
                 .rules

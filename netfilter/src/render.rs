@@ -1,23 +1,23 @@
-//! A rule set as the texts that `nft` and `iptables-restore` read. The netlink form is in the `netlink` module.
+//! A table of rules as the texts that `nft` and `iptables-restore` read. The netlink form is in the `netlink` module.
 //!
 //! Each text is one transaction: the program hands it to the kernel whole, and the kernel takes all of it or nothing.
 
 use std::fmt::Write;
 
-use crate::ruleset::{Layout, Match, Rule, Ruleset, Table, Verdict};
+use crate::ruleset::{Layout, Match, Rule, Table, Verdict};
 
 /// The family and name of the own nftables table, as nft writes them.
 pub(crate) const TABLE: &str = "inet boshy";
 
-/// Input for `nft -f`: replaces the own table. The first line makes the second succeed when the table is absent.
-pub fn nft(ruleset: &Ruleset) -> String {
+/// Input for `nft -f`: replaces the own table with one in [`Layout::NFTABLES`]. The first line makes the second succeed when the table is absent.
+pub fn nft(table: &Table) -> String {
     let mut text = format!("add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n");
-    for chain in ruleset.table(&Layout::NFTABLES).chains {
+    for chain in &table.chains {
         let _ = writeln!(text, "\tchain {} {{", chain.name);
-        if let Some(base) = chain.base {
+        if let Some(base) = &chain.base {
             let _ = writeln!(text, "\t\t{base}");
         }
-        for rule in chain.rules {
+        for rule in &chain.rules {
             let _ = writeln!(text, "\t\t{rule}");
         }
         text.push_str("\t}\n");
@@ -31,15 +31,14 @@ pub(crate) fn nft_removal() -> String {
     format!("add table {TABLE}\ndelete table {TABLE}\n")
 }
 
-/// Input for `iptables-restore --noflush`: replaces the own chain and its jump.
+/// Input for `iptables-restore --noflush`: replaces the own chain and its jump with those of a table in [`Layout::IPTABLES`].
 ///
 /// Naming the own chain empties it, but rules in `OUTPUT` pile up and deleting one that is absent fails the whole text. So the
 /// jumps found before are passed in as `iptables-save` wrote them, and exactly these are deleted.
-pub fn iptables(ruleset: &Ruleset, found_jumps: &[String]) -> String {
-    let Table { chains } = ruleset.table(&Layout::IPTABLES);
+pub fn iptables(table: &Table, found_jumps: &[String]) -> String {
     let mut text = iptables_start(found_jumps);
     // The own chain first: the jump must not lead into a chain that is still empty.
-    for chain in chains.iter().rev() {
+    for chain in table.chains.iter().rev() {
         for rule in &chain.rules {
             let _ = writeln!(text, "-A {} {}", chain.name, iptables_rule(rule));
         }
@@ -84,9 +83,10 @@ fn iptables_rule(rule: &Rule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ruleset::Ruleset;
 
-    fn ruleset() -> Ruleset {
-        Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, [9999]).unwrap()
+    fn table(layout: &Layout) -> Table {
+        Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, [9999]).unwrap().table(layout)
     }
 
     #[test]
@@ -109,7 +109,7 @@ table inet boshy {
 \t}
 }
 ";
-        assert_eq!(nft(&ruleset()), text);
+        assert_eq!(nft(&table(&Layout::NFTABLES)), text);
     }
 
     #[test]
@@ -132,7 +132,7 @@ table inet boshy {
 -A OUTPUT -d 169.254.255.0/24 -p tcp -j BOSHY_OUTPUT
 COMMIT
 ";
-        assert_eq!(iptables(&ruleset(), &found), text);
+        assert_eq!(iptables(&table(&Layout::IPTABLES), &found), text);
     }
 
     #[test]

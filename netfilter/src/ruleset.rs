@@ -15,6 +15,9 @@ pub const DEFAULT_CAPTURE_PORT: u16 = 15001;
 /// Ports that are never redirected: ssh, monit, NATS and the BOSH agent's HTTPS.
 pub const ALWAYS_BYPASSED: [u16; 4] = [22, 2822, 4222, 6868];
 
+/// How many ports may be bypassed: each is a rule, and all rules must go into one message to the kernel.
+pub const MAX_BYPASSED: usize = 256;
+
 /// Why a rule set is refused before anything is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulesetError {
@@ -24,6 +27,9 @@ pub enum RulesetError {
     /// Redirecting loopback would cut the VM off from its own services, Envoy among them.
     #[error("the range {0} overlaps loopback 127.0.0.0/8, which must not be redirected")]
     Loopback(Ipv4Net),
+    /// More than [`MAX_BYPASSED`].
+    #[error("{0} bypassed ports are more than {MAX_BYPASSED}")]
+    TooManyPorts(usize),
 }
 
 /// The redirect that is desired on a VM.
@@ -39,7 +45,7 @@ impl Ruleset {
     /// [`ALWAYS_BYPASSED`] is part of every rule set, whatever is passed.
     ///
     /// # Errors
-    /// When a port is 0, or the range overlaps loopback.
+    /// When a port is 0, there are too many, or the range overlaps loopback.
     pub fn new(
         range: Ipv4Net,
         capture_port: u16,
@@ -56,6 +62,9 @@ impl Ruleset {
         }
         if bypass_ports.contains(&0) {
             return Err(RulesetError::ZeroPort("a bypassed port"));
+        }
+        if bypass_ports.len() > MAX_BYPASSED {
+            return Err(RulesetError::TooManyPorts(bypass_ports.len()));
         }
         Ok(Self { range, capture_port, bypass_ports })
     }
@@ -246,6 +255,7 @@ mod tests {
         let range = "10.0.0.0/8".parse().unwrap();
         assert_eq!(Ruleset::new(range, 0, []), Err(RulesetError::ZeroPort("the capture port")));
         assert_eq!(Ruleset::new(range, 1, [0]), Err(RulesetError::ZeroPort("a bypassed port")));
+        assert_eq!(Ruleset::new(range, 1, 1..=u16::MAX), Err(RulesetError::TooManyPorts(65535)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     error::{Cause, Error},
     parse::{Saved, iptables_save},
     render,
-    ruleset::{Layout, Ruleset},
+    ruleset::{Layout, Table},
 };
 
 /// The programs of one flavour.
@@ -66,9 +66,9 @@ impl Backend for Iptables {
         &Layout::IPTABLES
     }
 
-    fn write(&mut self, ruleset: &Ruleset) -> Result<(), Cause> {
+    fn write(&mut self, table: &Table) -> Result<(), Cause> {
         let found = save(self.0)?;
-        self.restore(&render::iptables(ruleset, &found.jumps))
+        self.restore(&render::iptables(table, &found.jumps))
     }
 
     fn observe(&mut self) -> Result<Option<Observed>, Cause> {

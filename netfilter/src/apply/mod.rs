@@ -20,7 +20,7 @@ pub use self::{
 use crate::{
     difference::{Deviation, Observed, difference},
     error::{Cause, Error, Operation, ProgramError},
-    ruleset::{Layout, Ruleset},
+    ruleset::{Layout, Ruleset, Table},
 };
 
 /// A means of writing rules.
@@ -65,11 +65,11 @@ pub trait Backend: Send {
     /// How it names chains.
     fn layout(&self) -> &'static Layout;
 
-    /// Replaces our rules in one transaction, without reading them back.
+    /// Replaces our rules in one transaction, without reading them back. The table must be in [`Backend::layout`].
     ///
     /// # Errors
     /// When the rules are refused; the old ones are then still in place.
-    fn write(&mut self, ruleset: &Ruleset) -> Result<(), Cause>;
+    fn write(&mut self, table: &Table) -> Result<(), Cause>;
 
     /// Reads our rules; `None` when there are none.
     ///
@@ -94,8 +94,9 @@ pub trait Backend: Send {
     /// # Errors
     /// When the rules are refused, or are others when read back.
     fn apply(&mut self, ruleset: &Ruleset) -> Result<(), Error> {
-        let applied = self.write(ruleset).and_then(|()| {
-            let wrong = difference(&ruleset.table(self.layout()), self.observe()?.as_ref());
+        let table = ruleset.table(self.layout());
+        let applied = self.write(&table).and_then(|()| {
+            let wrong = difference(&table, self.observe()?.as_ref());
             if wrong.is_empty() { Ok(()) } else { Err(Cause::NotAsWritten(wrong)) }
         });
         applied.map_err(|cause| Error { backend: self.kind(), operation: Operation::Apply, cause })

@@ -19,7 +19,7 @@ use crate::{
         nftables::{Answer, Batch, OWNED_AND_PERSISTENT, Question, answer},
         socket::{Refusal, Socket},
     },
-    ruleset::{Layout, Ruleset, Table},
+    ruleset::{Layout, Table},
 };
 
 /// How often a reading that was overtaken by a change is begun again.
@@ -116,22 +116,6 @@ impl Netlink {
         self.socket.request(batch.bytes(), batch.last(), |_| {})
     }
 
-    fn write_table(&mut self, table: &Table) -> Result<(), Cause> {
-        let flags = match self.ownership {
-            Ownership::WherePossible => OWNED_AND_PERSISTENT,
-            Ownership::Shared => 0,
-        };
-        let batch = Batch::replace(table, flags, self.socket.next_sequence());
-        match self.transact(&batch) {
-            Err(refusal) if flags != 0 && batch.is_new_table(refusal.sequence) && is_unknown_flag(refusal.errno) => {
-                tracing::info!("this kernel cannot make the rules our own; they are an ordinary table");
-                self.ownership = Ownership::Shared;
-                self.write_table(table)
-            }
-            other => other.map_err(|refusal| self.cause(&refusal, batch.step_of(refusal.sequence))),
-        }
-    }
-
     fn cause(&mut self, refusal: &Refusal, step: &str) -> Cause {
         let source = io::Error::from(refusal.errno);
         if refusal.errno != Errno::EPERM {
@@ -164,8 +148,20 @@ impl Backend for Netlink {
         &Layout::NFTABLES
     }
 
-    fn write(&mut self, ruleset: &Ruleset) -> Result<(), Cause> {
-        self.write_table(&ruleset.table(self.layout()))
+    fn write(&mut self, table: &Table) -> Result<(), Cause> {
+        let flags = match self.ownership {
+            Ownership::WherePossible => OWNED_AND_PERSISTENT,
+            Ownership::Shared => 0,
+        };
+        let batch = Batch::replace(table, flags, self.socket.next_sequence());
+        match self.transact(&batch) {
+            Err(refusal) if flags != 0 && batch.is_new_table(refusal.sequence) && is_unknown_flag(refusal.errno) => {
+                tracing::info!("this kernel cannot make the rules our own; they are an ordinary table");
+                self.ownership = Ownership::Shared;
+                self.write(table)
+            }
+            other => other.map_err(|refusal| self.cause(&refusal, batch.step_of(refusal.sequence))),
+        }
     }
 
     fn observe(&mut self) -> Result<Option<Observed>, Cause> {

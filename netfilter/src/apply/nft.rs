@@ -6,12 +6,12 @@ use crate::{
     error::{Cause, Error, ProgramError},
     parse::nft_list,
     render,
-    ruleset::{Layout, Ruleset},
+    ruleset::{Layout, Table},
 };
 
 const PROGRAM: &str = "nft";
 
-/// nf_tables, by the program `nft` (0.9 or later, with JSON).
+/// nf_tables, by the program `nft` (0.9.3 or later).
 #[derive(Debug)]
 pub struct Nft(());
 
@@ -27,9 +27,21 @@ impl Nft {
     }
 }
 
-/// nft says nothing else to tell an absent table from other trouble.
-fn is_absent(error: &ProgramError) -> bool {
-    matches!(error, ProgramError::Failed { stderr, .. } if stderr.contains("No such file or directory"))
+/// A table that is owned by nobody but persistent (see [`Netlink`](super::Netlink)) refuses even the first line of a text, which adds it
+/// as it is; it can be deleted all the same. The line is needed only where there is no table.
+fn replace(text: &str) -> Result<(), Cause> {
+    let mut replaced = run(PROGRAM, &["-f", "-"], text);
+    if let (Err(error), Some((_, rest))) = (&replaced, text.split_once('\n'))
+        && says(error, "not supported")
+    {
+        replaced = run(PROGRAM, &["-f", "-"], rest);
+    }
+    replaced.map(drop).map_err(super::permission)
+}
+
+/// nft has no other way to tell one trouble from another than the words of the C library.
+fn says(error: &ProgramError, words: &str) -> bool {
+    matches!(error, ProgramError::Failed { stderr, .. } if stderr.contains(words))
 }
 
 impl Backend for Nft {
@@ -41,26 +53,20 @@ impl Backend for Nft {
         &Layout::NFTABLES
     }
 
-    fn write(&mut self, ruleset: &Ruleset) -> Result<(), Cause> {
-        run(PROGRAM, &["-f", "-"], &render::nft(ruleset)).map_err(super::permission)?;
-        Ok(())
+    fn write(&mut self, table: &Table) -> Result<(), Cause> {
+        replace(&render::nft(table))
     }
 
     fn observe(&mut self) -> Result<Option<Observed>, Cause> {
-        let arguments = ["-j", "list", "table", "inet", "boshy"];
-        match run(PROGRAM, &arguments, "") {
-            Ok(listing) => match nft_list(&listing) {
-                Ok(observed) => Ok(Some(observed)),
-                Err(what) => Err(Cause::Unreadable { program: PROGRAM, what }),
-            },
-            Err(error) if is_absent(&error) => Ok(None),
+        match run(PROGRAM, &["--numeric", "list", "table", "inet", "boshy"], "") {
+            Ok(listing) => Ok(Some(nft_list(&listing))),
+            Err(error) if says(&error, "No such file or directory") => Ok(None),
             Err(error) => Err(super::permission(error)),
         }
     }
 
     fn delete(&mut self) -> Result<(), Cause> {
-        run(PROGRAM, &["-f", "-"], &render::nft_removal()).map_err(super::permission)?;
-        Ok(())
+        replace(&render::nft_removal())
     }
 
     fn generation(&mut self) -> Result<Option<u32>, Error> {
