@@ -3,6 +3,8 @@
 //! A scenario runs in a process of its own, started by the program `unshare`, so nothing here touches the machine's rules; it works for
 //! root and for an ordinary user. A program that is missing makes a scenario fail and say so.
 
+#![expect(clippy::unwrap_used, reason = "a scenario that cannot go on has failed")]
+
 #[path = "namespaces/backends.rs"]
 mod backends;
 #[path = "namespaces/drift.rs"]

@@ -8,8 +8,8 @@ use boshy_netfilter::{
 use crate::world::{alone, beside, every_backend, only_legacy_iptables, role, ruleset, sh};
 
 fn everything() -> String {
-    let comments = |text: String| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
-    sh("nft list ruleset") + &comments(sh("iptables-legacy-save"))
+    let rules = |text: String| text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    sh("nft list ruleset") + &rules(sh("iptables-legacy-save -t nat"))
 }
 
 #[test]

@@ -38,13 +38,15 @@ RULES"#);
 
 /// All rules without ours.
 fn others() -> String {
-    let ours = |line: &&str| !line.starts_with('#') && !line.contains("BOSHY_OUTPUT");
-    let saved = ["iptables-nft-save", "iptables-legacy-save"].map(|program| {
-        let text = sh(&format!("{program} 2>/dev/null"));
-        text.lines().filter(ours).collect::<Vec<_>>().join("\n")
-    });
-    let tables = sh("nft -a list table inet bosh_agent && nft -a list table ip other");
-    format!("{tables}\n{}\n{}", saved[0], saved[1])
+    let of_others = |line: &&str| !line.starts_with('#') && !line.contains("BOSHY_OUTPUT");
+    let mut all = sh("nft -a list table inet bosh_agent && nft -a list table ip other");
+    for program in ["iptables-nft-save", "iptables-legacy-save"] {
+        for table in ["nat", "filter"] {
+            let text = sh(&format!("{program} -t {table} 2>/dev/null"));
+            all.extend(text.lines().filter(of_others).flat_map(|line| [line, "\n"]));
+        }
+    }
+    all
 }
 
 fn unmoved_by(backend: &mut dyn Backend) {
