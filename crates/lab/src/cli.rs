@@ -28,6 +28,7 @@ pub enum LabCommand {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Deploy a manifest, new or changed
@@ -37,6 +38,7 @@ pub enum LabCommand {
         /// The deployment manifest
         file: PathBuf,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Delete a deployment and its VMs
@@ -46,6 +48,7 @@ pub enum LabCommand {
         /// Name of the deployment
         deployment: String,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Run a command in a VM, with this terminal
@@ -58,6 +61,7 @@ pub enum LabCommand {
         /// The VM: GROUP/INDEX, or DEPLOYMENT/GROUP/INDEX
         instance: InstanceRef,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
         /// The command and its arguments
         #[arg(required = true, last = true)]
@@ -88,23 +92,27 @@ pub enum LabCommand {
         #[arg(short, long)]
         follow: bool,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Take the lab down and leave nothing
     Down {
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Makes the keeper's namespaces
     #[command(hide = true)]
     Launcher {
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Holds the lab
     #[command(hide = true)]
     Keeper {
         #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
     /// Is process 1 of a VM
