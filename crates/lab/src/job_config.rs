@@ -1,0 +1,146 @@
+//! What runs on a VM, and the files it is configured by: the place of a BOSH release's job templates.
+
+use std::path::PathBuf;
+
+use crate::{
+    LabSettings, MeshSettings,
+    error::LabError,
+    facts::VmFacts,
+    manifest::ManifestJob,
+    vm::protocol::JobSpec,
+};
+
+/// The pilot's address.
+pub(crate) const PILOT: &str = "10.244.3.125";
+/// The job that is the control plane.
+const PILOT_JOB: &str = "bosh-pilot";
+/// The sample job.
+const HTTPBIN_JOB: &str = "example-httpbin";
+
+const BOSHY: &str = "/var/vcap/packages/boshy/bin/boshy";
+const ENVOY: &str = "/var/vcap/packages/envoy/bin/envoy";
+const CONFIG: &str = "config/config.yml";
+
+/// How to reach the director.
+#[derive(Clone)]
+pub(crate) struct DirectorAccess {
+    pub(crate) url: String,
+    pub(crate) ca_pem: String,
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+/// The jobs of a VM: those every VM has, then its own.
+pub(crate) fn jobs(lab: &LabSettings, director: &DirectorAccess, facts: &VmFacts) -> Result<Vec<JobSpec>, LabError> {
+    let own = facts.jobs.iter().map(|job| own_job(director, facts, job)).collect::<Result<Vec<_>, _>>()?;
+    let is_pilot = facts.jobs.iter().any(|job| job.name == PILOT_JOB);
+    let mut jobs = match &lab.mesh {
+        Some(mesh) if !is_pilot => vec![agent(facts), envoy(mesh, facts)],
+        _ => Vec::new(),
+    };
+    jobs.insert(0, bosh_dns());
+    jobs.extend(own);
+    Ok(jobs)
+}
+
+fn own_job(director: &DirectorAccess, facts: &VmFacts, job: &ManifestJob) -> Result<JobSpec, LabError> {
+    if let Some(command) = &job.properties.lab.command {
+        return Ok(spec(&job.name, ["/bin/sh", "-c", command], Vec::new()));
+    }
+    match job.name.as_str() {
+        PILOT_JOB => Ok(pilot(director)),
+        HTTPBIN_JOB => httpbin(facts, job),
+        name => Err(LabError::Refused(format!(
+            "the lab does not know how to run the job {name}; give it the property lab.command, a shell command"
+        ))),
+    }
+}
+
+fn httpbin(facts: &VmFacts, job: &ManifestJob) -> Result<JobSpec, LabError> {
+    let port = job.expose_ports.first().ok_or_else(|| {
+        LabError::Refused(format!("the job {} of {} needs an entry in expose_ports", job.name, facts.name))
+    })?;
+    let (port, instance) = (port.number.to_string(), facts.name.short());
+    Ok(spec(&job.name, [BOSHY, "httpbin", "--port", &port, "--instance", &instance], Vec::new()))
+}
+
+fn bosh_dns() -> JobSpec {
+    spec("bosh-dns", [BOSHY, "lab", "bosh-dns"], Vec::new())
+}
+
+fn agent(facts: &VmFacts) -> JobSpec {
+    let config = serde_json::json!({
+        "node": { "ip": facts.ip, "id": facts.id },
+        "pilots": [format!("http://{PILOT}:15010")],
+        "state_dir": "/var/vcap/data/virtual-ip-agent",
+        "ads_socket": "/var/vcap/data/virtual-ip-agent/ads.sock",
+    });
+    let handlers = serde_json::json!([{
+        "domain": "boshy.",
+        "cache": { "enabled": false },
+        "source": { "type": "dns", "recursors": ["127.0.0.1:15053"] },
+    }]);
+    let job = "virtual-ip-agent";
+    let command = [BOSHY, "agent", "--config", "/var/vcap/jobs/virtual-ip-agent/config/config.yml"];
+    spec(job, command, vec![(CONFIG, yaml(&config)), ("dns/handlers.json", handlers.to_string())])
+}
+
+fn envoy(mesh: &MeshSettings, facts: &VmFacts) -> JobSpec {
+    // Envoy's default of one worker per processor would be a dozen threads per VM on one machine.
+    let config = "/var/vcap/jobs/bosh-envoy/config/bootstrap.yml";
+    let command = [ENVOY, "--config-path", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"];
+    spec("bosh-envoy", command, vec![("config/bootstrap.yml", (mesh.bootstrap)(facts))])
+}
+
+fn pilot(director: &DirectorAccess) -> JobSpec {
+    let config = serde_json::json!({
+        "director": {
+            "url": director.url,
+            "ca_cert": director.ca_pem,
+            "auth": { "basic": { "username": director.username, "password": director.password } },
+            "poll_interval": "1s",
+        },
+        "state_dir": "/var/vcap/data/bosh-pilot",
+        "http": { "listen": "0.0.0.0:8080" },
+        "xds": { "listen": "0.0.0.0:15010" },
+    });
+    let command = [BOSHY, "pilot", "--config", "/var/vcap/jobs/bosh-pilot/config/config.yml"];
+    spec(PILOT_JOB, command, vec![(CONFIG, yaml(&config))])
+}
+
+/// JSON is YAML, and quotes everything that needs it.
+fn yaml(config: &serde_json::Value) -> String {
+    format!("{config:#}\n")
+}
+
+fn spec<'a>(name: &str, command: impl IntoIterator<Item = &'a str>, files: Vec<(&str, String)>) -> JobSpec {
+    JobSpec {
+        name: name.to_owned(),
+        command: command.into_iter().map(str::to_owned).collect(),
+        environment: Vec::new(),
+        files: files.into_iter().map(|(path, content)| (PathBuf::from(path), content)).collect(),
+    }
+}
+
+/// A question to a job: it is ready when `GET` is answered with 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) job: String,
+    pub(crate) port: u16,
+    pub(crate) path: &'static str,
+}
+
+/// What has to answer on a VM before it counts as ready.
+pub(crate) fn probes(mesh: bool, facts: &VmFacts) -> Vec<Probe> {
+    let is_pilot = facts.jobs.iter().any(|job| job.name == PILOT_JOB);
+    let probe = |job: &str, port, path| Probe { job: job.to_owned(), port, path };
+    let mut probes = Vec::new();
+    if is_pilot {
+        probes.push(probe(PILOT_JOB, 8080, "/readyz"));
+    } else if mesh {
+        probes.push(probe("virtual-ip-agent", 15020, "/readyz"));
+    }
+    let httpbins = facts.jobs.iter().filter(|job| job.name == HTTPBIN_JOB && job.properties.lab.command.is_none());
+    probes.extend(httpbins.filter_map(|job| Some(probe(&job.name, job.expose_ports.first()?.number, "/get"))));
+    probes
+}
