@@ -1,5 +1,8 @@
 //! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
 
+pub mod client;
+pub mod names;
+pub mod relay;
 mod resource;
 mod status;
 mod verdicts;
