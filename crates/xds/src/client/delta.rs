@@ -32,25 +32,36 @@ pub struct Update {
 }
 
 /// All resources received and not removed since, by type. Cloning shares them.
+///
+/// A type is known once all of it was received, or when it was known at the start: before that, what is not held may well
+/// exist. It stays known when streams end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeltaClient {
     held: [Arc<ResourceMap>; ResourceType::ALL.len()],
+    known: [bool; ResourceType::ALL.len()],
 }
 
 impl DeltaClient {
-    /// A client that holds something already.
-    pub fn holding(held: impl Fn(ResourceType) -> Arc<ResourceMap>) -> Self {
-        Self { held: ResourceType::ALL.map(held) }
+    /// A client that knows types already.
+    pub fn knowing(held: impl Fn(ResourceType) -> Option<Arc<ResourceMap>>) -> Self {
+        let held = ResourceType::ALL.map(held);
+        Self { known: held.each_ref().map(Option::is_some), held: held.map(Option::unwrap_or_default) }
+    }
+
+    /// Whether what is not held of a type does not exist.
+    pub fn is_known(&self, kind: ResourceType) -> bool {
+        self.known[kind.index()]
     }
 
     /// Resources of a type.
     pub fn held(&self, kind: ResourceType) -> &Arc<ResourceMap> {
-        &self.held[kind as usize]
+        &self.held[kind.index()]
     }
 
-    /// Replaces all resources of a type.
-    pub(crate) fn hold(&mut self, kind: ResourceType, resources: Arc<ResourceMap>) {
-        self.held[kind as usize] = resources;
+    /// Makes all resources of a type known.
+    pub(crate) fn know(&mut self, kind: ResourceType, resources: Arc<ResourceMap>) {
+        self.held[kind.index()] = resources;
+        self.known[kind.index()] = true;
     }
 
     /// The first messages of a stream, one for each type in push order. A resource that is `in_doubt` is asked for again.
@@ -63,6 +74,7 @@ impl DeltaClient {
             .map(|kind| Request::Subscribe {
                 kind,
                 held: self.held(kind).values().map(|held| (Arc::clone(&held.name), version(kind, held))).collect(),
+                mark: !self.is_known(kind),
             })
             .collect()
     }
@@ -72,7 +84,7 @@ impl DeltaClient {
     /// # Errors
     /// When a body is no message of its type or carries another name than its resource; nothing is taken then.
     pub fn on_response(&mut self, response: Response) -> Result<Update, Malformed> {
-        let Response { kind, nonce, version, resources, removed } = response;
+        let Response { kind, nonce, version, resources, removed, complete } = response;
         let refuse = |reason| Malformed { type_url: kind.url().to_owned(), nonce: nonce.clone(), reason };
         let mut names = Vec::new();
         for resource in &resources {
@@ -82,7 +94,8 @@ impl DeltaClient {
             }
         }
         let resources: Vec<Arc<Resource>> = resources.into_iter().map(Arc::new).collect();
-        let held = Arc::make_mut(&mut self.held[kind as usize]);
+        self.known[kind.index()] |= complete;
+        let held = Arc::make_mut(&mut self.held[kind.index()]);
         for name in &removed {
             held.remove(name);
         }

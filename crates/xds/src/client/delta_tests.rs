@@ -2,7 +2,7 @@ use super::*;
 use crate::client::samples::{listener, name, response};
 
 fn held(request: &Request) -> (ResourceType, Vec<(&str, &str)>) {
-    let Request::Subscribe { kind, held } = request else { panic!("no subscription: {request:?}") };
+    let Request::Subscribe { kind, held, .. } = request else { panic!("no subscription: {request:?}") };
     (*kind, held.iter().map(|(name, version)| (&**name, &**version)).collect())
 }
 
@@ -21,6 +21,27 @@ fn a_reconnect_says_what_is_held_and_asks_again_for_what_is_in_doubt() {
     let requests = client.subscribe(|kind, name| kind == ResourceType::Listener && name == "b");
     let listeners = requests.iter().map(held).find(|(kind, _)| *kind == ResourceType::Listener).unwrap();
     assert_eq!(listeners.1, [("a", &*a.version), ("b", "")]);
+}
+
+#[test]
+fn a_type_is_known_once_all_of_it_came_and_asked_to_be_told_so_before() {
+    let mut client = DeltaClient::default();
+    let marked = |client: &DeltaClient| -> Vec<ResourceType> {
+        let marked = client.subscribe(|_, _| false).into_iter().filter_map(|request| match request {
+            Request::Subscribe { kind, mark, .. } => mark.then_some(kind),
+            other => panic!("{other:?}"),
+        });
+        marked.collect()
+    };
+    assert_eq!(marked(&client), ResourceType::ALL);
+    let first = response(ResourceType::Listener, "1", &[listener("a", 1)], &[]);
+    client.on_response(Response { complete: false, ..first }).unwrap();
+    assert!(!client.is_known(ResourceType::Listener));
+    client.on_response(response(ResourceType::Listener, "2", &[], &[])).unwrap();
+    assert!(client.is_known(ResourceType::Listener));
+    client.on_response(Response { complete: false, ..response(ResourceType::Listener, "3", &[], &["a"]) }).unwrap();
+    assert!(client.is_known(ResourceType::Listener));
+    assert!(!marked(&client).contains(&ResourceType::Listener));
 }
 
 #[test]

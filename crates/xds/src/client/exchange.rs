@@ -130,6 +130,9 @@ pub struct ExchangeStatus {
     pub last_error: Option<String>,
     /// The pilot's version of each type, of the last response.
     pub versions: BTreeMap<ResourceType, String>,
+    /// Types of which all was received, by this stream or an earlier one. Before names are among them, a name that is not
+    /// answered may well exist.
+    pub known: Vec<ResourceType>,
     /// Names answered and waiting.
     pub names: NameCounts,
     /// What the local Envoy refused last.
@@ -328,13 +331,11 @@ impl Exchange {
     fn publish_progress(&self) {
         replace(&self.outlets.stored, Arc::new(self.relay.stored()));
         self.outlets.status.send_if_modified(|status| {
-            let (versions, names) = (self.relay.versions(), self.relay.counts());
-            if status.versions == *versions && status.names == names {
-                return false;
-            }
-            status.versions.clone_from(versions);
-            status.names = names;
-            true
+            let before = (status.names, status.known.len(), status.versions.clone());
+            status.names = self.relay.counts();
+            status.known = self.relay.known().collect();
+            status.versions.clone_from(self.relay.versions());
+            before != (status.names, status.known.len(), status.versions.clone())
         });
     }
 
@@ -384,7 +385,7 @@ async fn disturbance(changes: &mut watch::Receiver<u64>, deadline: Option<std::t
     };
     let changed = async {
         if changes.changed().await.is_err() {
-            future::pending().await
+            future::pending::<()>().await;
         }
     };
     tokio::select! {

@@ -25,6 +25,7 @@ pub(crate) fn listener(name: &str, edition: u32) -> Resource {
     Resource::new(name, message.encode_to_vec())
 }
 
+/// The last response of a type.
 pub(crate) fn response(kind: ResourceType, nonce: &str, resources: &[Resource], removed: &[&str]) -> Response {
     Response {
         kind,
@@ -32,5 +33,6 @@ pub(crate) fn response(kind: ResourceType, nonce: &str, resources: &[Resource], 
         version: format!("version of {nonce}"),
         resources: resources.to_vec(),
         removed: removed.iter().map(|name| (*name).into()).collect(),
+        complete: true,
     }
 }

@@ -19,6 +19,11 @@ const INVALID_ARGUMENT: i32 = 3;
 /// A refusal is read by people; a name of megabytes in it helps nobody.
 const LONGEST_REASON: usize = 1024;
 
+/// A name that no resource has and that sorts behind all of them. The protocol does not tell when all resources have been
+/// sent; but a server says of every name asked for that it does not exist, and the pilot sends names in order, so that it
+/// says so of this one at the end.
+const MARK: &str = "\u{10ffff}";
+
 /// What a client says. `type_url` is a text where the type may be one that is not known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -29,6 +34,8 @@ pub enum Request {
         /// Names held with their versions (`initial_resource_versions`). An empty version makes the server send the
         /// resource, or its removal, whatever it has.
         held: Vec<(Arc<str>, Arc<str>)>,
+        /// Whether to be told when all has been sent; see [`Response::complete`].
+        mark: bool,
     },
     /// A response is in effect (ACK).
     Accept {
@@ -53,10 +60,10 @@ impl Request {
     pub fn into_wire(self, node: Option<&NodeId>) -> DeltaDiscoveryRequest {
         let node = node.map(|id| Node { id: id.as_str().to_owned(), ..Node::default() });
         match self {
-            Self::Subscribe { kind, held } => DeltaDiscoveryRequest {
+            Self::Subscribe { kind, held, mark } => DeltaDiscoveryRequest {
                 node,
                 type_url: kind.url().to_owned(),
-                resource_names_subscribe: vec!["*".to_owned()],
+                resource_names_subscribe: ["*"].into_iter().chain(mark.then_some(MARK)).map(str::to_owned).collect(),
                 initial_resource_versions: held.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
                 ..Default::default()
             },
@@ -87,6 +94,8 @@ pub struct Response {
     pub resources: Vec<Resource>,
     /// Names that are no more.
     pub removed: Vec<Arc<str>>,
+    /// Whether all resources of the type have been sent.
+    pub complete: bool,
 }
 
 /// A response that cannot be understood; nothing of it is taken.
@@ -144,12 +153,9 @@ impl Response {
         } = message;
         removed_resources.extend(removed_resource_names.into_iter().map(|removed| removed.name));
         read(&type_url, resources, removed_resources)
-            .map(|(kind, resources, removed)| Self {
-                kind,
-                nonce: nonce.clone(),
-                version: system_version_info,
-                resources,
-                removed,
+            .map(|(kind, resources, mut removed)| {
+                let complete = removed.extract_if(.., |name| **name == *MARK).next().is_some();
+                Self { kind, nonce: nonce.clone(), version: system_version_info, resources, removed, complete }
             })
             .map_err(|reason| Malformed { type_url, nonce, reason })
     }

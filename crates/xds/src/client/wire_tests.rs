@@ -53,7 +53,7 @@ fn a_malformed_response_is_refused_naming_the_resource() {
 #[test]
 fn a_subscription_says_what_is_held_and_only_the_first_message_says_who() {
     let held = vec![("a".into(), "1".into()), ("b".into(), "".into())];
-    let request = Request::Subscribe { kind: ResourceType::Cluster, held };
+    let request = Request::Subscribe { kind: ResourceType::Cluster, held, mark: false };
     let node: NodeId = "sidecar~10.0.0.1~x~y".parse().unwrap();
     let first = request.clone().into_wire(Some(&node));
     assert_eq!(first.node.unwrap().id, "sidecar~10.0.0.1~x~y");
@@ -62,6 +62,18 @@ fn a_subscription_says_what_is_held_and_only_the_first_message_says_who() {
     assert_eq!(first.initial_resource_versions["b"], "");
     assert_eq!(first.response_nonce, "");
     assert_eq!(request.into_wire(None).node, None);
+}
+
+#[test]
+fn the_mark_is_asked_for_last_and_read_as_the_end() {
+    let subscribe = Request::Subscribe { kind: ResourceType::Cluster, held: vec![], mark: true }.into_wire(None);
+    let [all, mark] = &subscribe.resource_names_subscribe[..] else { panic!("{subscribe:?}") };
+    assert_eq!(all, "*");
+    assert!(!Response::from_wire(message(vec![wire("a", CLUSTERS)], &["b"])).unwrap().complete);
+    let last = Response::from_wire(message(vec![wire("z", CLUSTERS)], &["b", mark])).unwrap();
+    assert!(last.complete);
+    assert_eq!(last.removed, ["b".into()]);
+    assert!("out.zz|z" < mark.as_str() && "~" < mark.as_str());
 }
 
 #[test]

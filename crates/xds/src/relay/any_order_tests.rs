@@ -82,11 +82,11 @@ impl Play {
     fn act(&mut self, event: Event) {
         match event {
             Event::Set(kind, resource) => {
-                self.world[kind as usize].insert(resource.name.to_string(), resource.clone());
+                self.world[kind.index()].insert(resource.name.to_string(), resource.clone());
                 self.push(kind, &[resource], &[]);
             }
             Event::Remove(kind, name) => {
-                self.world[kind as usize].remove(&name);
+                self.world[kind.index()].remove(&name);
                 self.push(kind, &[], &[&name]);
             }
             Event::PilotLost => self.connected = false,
@@ -94,14 +94,14 @@ impl Play {
             Event::AgentRestarts => self.restart(),
             local => {
                 let before = self.vm.relay.answered();
-                self.act_on_vm(local);
+                self.act_on_vm(&local);
                 self.check_names(&before);
             }
         }
     }
 
-    fn act_on_vm(&mut self, event: Event) {
-        match event {
+    fn act_on_vm(&mut self, event: &Event) {
+        match *event {
             Event::ProxyConnects => {
                 self.vm.proxy = Proxy::connected();
                 self.vm.reconsider();
@@ -144,9 +144,9 @@ impl Play {
         self.connected = true;
         self.asked.clear();
         for request in self.vm.relay.opened() {
-            let Request::Subscribe { kind, held } = request else { panic!("not a subscription") };
+            let Request::Subscribe { kind, held, mark } = request else { panic!("not a subscription") };
             let held: BTreeMap<_, _> = held.into_iter().collect();
-            let world = self.world[kind as usize].clone();
+            let world = self.world[kind.index()].clone();
             let changed: Vec<_> = world
                 .values()
                 .filter(|resource| held.get(&resource.name) != Some(&resource.version))
@@ -154,7 +154,7 @@ impl Play {
                 .collect();
             let removed: Vec<_> =
                 held.keys().filter(|name| !world.contains_key(&***name)).map(|name| &**name).collect();
-            if !changed.is_empty() || !removed.is_empty() {
+            if mark || !changed.is_empty() || !removed.is_empty() {
                 self.push(kind, &changed, &removed);
             }
         }
@@ -177,7 +177,7 @@ impl Play {
         if self.connected {
             for kind in ResourceType::ALL {
                 let received: Vec<_> = self.vm.relay.received(kind).values().map(|r| Resource::clone(r)).collect();
-                let expected: Vec<_> = self.world[kind as usize].values().cloned().collect();
+                let expected: Vec<_> = self.world[kind.index()].values().cloned().collect();
                 assert_eq!(received, expected, "{kind:?} differ from the pilot's");
             }
         }
@@ -279,7 +279,7 @@ proptest! {
         play.act(Event::PilotBack);
         play.act(Event::ProxyConnects);
         play.vm.accept_all();
-        let names = play.world[ResourceType::Names as usize].values();
+        let names = play.world[ResourceType::Names.index()].values();
         for (host, vip) in names.map(|resource| crate::names::decode(&resource.body).unwrap()) {
             let backed = judge::is_backed(&play.vm.relay.client, &host, vip);
             prop_assert_eq!(play.vm.relay.answered().get(host.as_str()), backed.then_some(vip));

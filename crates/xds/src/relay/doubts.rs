@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Judge, Refusal};
-use crate::{Resource, ResourceMap, ResourceType, Verdict};
+use crate::{Resource, ResourceMap, ResourceType, Verdict, client::DeltaClient};
 
 /// How a resource that is not accepted stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) struct Doubts([BTreeMap<Arc<str>, Doubt>; ResourceType::ALL.len()]);
 impl Doubts {
     /// Resources that nobody has judged.
     pub(super) fn pass_all<'a>(&mut self, kind: ResourceType, resources: impl Iterator<Item = &'a Arc<Resource>>) {
-        self.0[kind as usize].extend(resources.map(|resource| {
+        self.0[kind.index()].extend(resources.map(|resource| {
             let doubt = Doubt { version: Arc::clone(&resource.version), standing: Standing::Passed, good: None };
             (Arc::clone(&resource.name), doubt)
         }));
@@ -49,7 +49,7 @@ impl Doubts {
 
     /// A resource was received. The same version again changes nothing.
     pub(super) fn replaced(&mut self, kind: ResourceType, before: Option<&Arc<Resource>>, resource: &Resource) {
-        let doubts = &mut self.0[kind as usize];
+        let doubts = &mut self.0[kind.index()];
         if before.is_some_and(|before| before.version == resource.version) {
             return;
         }
@@ -63,32 +63,33 @@ impl Doubts {
 
     /// A resource was removed.
     pub(super) fn forget(&mut self, kind: ResourceType, name: &str) {
-        self.0[kind as usize].remove(name);
+        self.0[kind.index()].remove(name);
     }
 
     /// Takes a resource as good for lack of an answer.
     pub(super) fn pass(&mut self, kind: ResourceType, name: &str) {
-        if let Some(doubt) = self.0[kind as usize].get_mut(name) {
+        if let Some(doubt) = self.0[kind.index()].get_mut(name) {
             doubt.standing = Standing::Passed;
         }
     }
 
     /// How a resource stands; `None` when it is accepted.
     pub(super) fn standing(&self, kind: ResourceType, name: &str) -> Option<&Standing> {
-        self.0[kind as usize].get(name).map(|doubt| &doubt.standing)
+        self.0[kind.index()].get(name).map(|doubt| &doubt.standing)
     }
 
     /// How one version of it stands; `None` also when another one has taken its place.
     pub(super) fn standing_of(&self, kind: ResourceType, name: &str, version: &str) -> Option<&Standing> {
-        self.0[kind as usize].get(name).filter(|doubt| *doubt.version == *version).map(|doubt| &doubt.standing)
+        self.0[kind.index()].get(name).filter(|doubt| *doubt.version == *version).map(|doubt| &doubt.standing)
     }
 
     /// Asks the judge about everything that is not settled. Answers what is refused now and was not before.
-    pub(super) fn judge(&mut self, judge: &impl Judge) -> Vec<Refusal> {
+    /// What is not served, because its type is not known yet, is judged by nobody.
+    pub(super) fn judge(&mut self, client: &DeltaClient, judge: &impl Judge) -> Vec<Refusal> {
         let mut refusals = Vec::new();
         for kind in super::JUDGED {
-            let judged = judge.judges(kind);
-            self.0[kind as usize].retain(|name, doubt| match &doubt.standing {
+            let judged = client.is_known(kind) && judge.judges(kind);
+            self.0[kind.index()].retain(|name, doubt| match &doubt.standing {
                 Standing::Refused(_) => true,
                 Standing::Open | Standing::Passed if !judged => {
                     doubt.standing = Standing::Passed;
@@ -122,7 +123,7 @@ impl Doubts {
         set_aside: impl Fn(&Standing) -> bool,
     ) -> Arc<ResourceMap> {
         let mut map = Arc::clone(received);
-        for (name, doubt) in self.0[kind as usize].iter().filter(|(_, doubt)| set_aside(&doubt.standing)) {
+        for (name, doubt) in self.0[kind.index()].iter().filter(|(_, doubt)| set_aside(&doubt.standing)) {
             let map = Arc::make_mut(&mut map);
             match &doubt.good {
                 Some(good) => map.insert(Arc::clone(name), Arc::clone(good)),

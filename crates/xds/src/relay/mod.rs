@@ -16,6 +16,7 @@
 //!   removes the last one before the name, the name goes first and waits again.
 //! * A version that Envoy refused is replaced, in what is served and stored, by the last one it accepted, so that an Envoy
 //!   that restarts, or a VM, comes up with what worked. The refusal holds until the pilot sends another version.
+//! * A type is served once all of it was received: an Envoy that comes with what it had is not told that the rest is gone.
 //! * Only a removal by name removes. A stream that ends, an error and a reconnect change nothing here.
 //! * The pilot hears of a response what Envoy said of it; where nobody can judge, and when Envoy takes longer than
 //!   [`RelaySettings::patience`], it is acknowledged.
@@ -184,7 +185,8 @@ impl Relay {
     /// What is worth keeping over a restart.
     pub fn stored(&self) -> Stored {
         let good = |kind| self.doubts.less(kind, self.client.held(kind), Standing::is_unsettled);
-        Stored::of(good, &self.gate)
+        let known = |kind| self.client.is_known(kind).then(|| good(kind));
+        Stored::of(DeltaClient::knowing(known), &self.gate)
     }
 
     /// How many names are answered and how many wait.
@@ -195,6 +197,11 @@ impl Relay {
     /// The pilot's version of each type, of the last response.
     pub fn versions(&self) -> &BTreeMap<ResourceType, String> {
         &self.versions
+    }
+
+    /// Types of which all is known.
+    pub fn known(&self) -> impl Iterator<Item = ResourceType> {
+        ResourceType::ALL.into_iter().filter(|kind| self.client.is_known(*kind))
     }
 
     /// What was received and not removed since.
@@ -279,12 +286,14 @@ impl Relay {
         judge: &impl Judge,
         step: &mut Step,
     ) {
-        let refusals = self.doubts.judge(judge);
+        let refusals = self.doubts.judge(&self.client, judge);
         let lost = lost || !refusals.is_empty();
         changed.extend(refusals.iter().map(|refusal| refusal.kind));
         step.news.extend(refusals.into_iter().map(News::Refused));
         step.served = !changed.is_empty();
-        self.serve(&changed);
+        if step.served {
+            self.serve(&changed);
+        }
         if lost {
             self.suspend_unbacked(&mut step.names);
         }
@@ -312,15 +321,12 @@ impl Relay {
     }
 
     fn serve(&mut self, changed: &[ResourceType]) {
-        if changed.is_empty() {
-            return;
-        }
         let mut served = ResourceSet::clone(&self.served);
-        for &kind in changed {
+        for &kind in changed.iter().filter(|kind| self.client.is_known(**kind)) {
             let refused = |standing: &Standing| matches!(standing, Standing::Refused(_));
             let map = self.doubts.less(kind, self.client.held(kind), refused);
             served = served.with(kind, TypedResources::new(Arc::clone(&map), Arc::default()));
-            self.offered.hold(kind, map);
+            self.offered.know(kind, map);
         }
         self.served = Arc::new(served);
     }

@@ -282,6 +282,32 @@ fn the_pilot_is_answered_when_the_proxy_has_accepted_every_resource() {
 }
 
 #[test]
+fn a_type_is_not_served_in_part_nor_stored_and_the_pilot_does_not_wait_for_envoy_meanwhile() {
+    let mut vm = Vm::new(Proxy::connected());
+    let part = Response { complete: false, ..response(ResourceType::Cluster, "a", &[cluster(1)], &[]) };
+    let step = vm.relay.receive(part, vm.now, &vm.proxy);
+    vm.note(step);
+    assert_eq!(vm.answers(), [accepted("a")]);
+    assert!(!vm.relay.served().of(ResourceType::Cluster).is_known());
+    assert!(vm.relay.stored().resources(ResourceType::Cluster).is_empty());
+    vm.receive(ResourceType::Cluster, &[resource("out.b.boshy|http", 1)], &[]);
+    assert_eq!(vm.relay.served().of(ResourceType::Cluster).len(), 2);
+    vm.reject(ResourceType::Cluster, &cluster(1));
+    assert_eq!(vm.relay.served().of(ResourceType::Cluster).len(), 1);
+}
+
+#[test]
+fn nothing_is_known_before_the_pilot_speaks_and_empty_is_known_after() {
+    let mut vm = Vm::new(Proxy::connected());
+    assert_eq!(vm.relay.known().count(), 0);
+    vm.receive(ResourceType::Listener, &[], &[]);
+    assert!(vm.relay.served().of(ResourceType::Listener).is_known());
+    assert!(!vm.relay.served().of(ResourceType::Cluster).is_known());
+    let restarted = Relay::new(RelaySettings::default(), Stored::decode(&vm.relay.stored().encode()).unwrap());
+    assert_eq!(restarted.known().collect::<Vec<_>>(), [ResourceType::Listener]);
+}
+
+#[test]
 fn names_and_what_nobody_judges_are_acknowledged_when_stored() {
     let mut vm = Vm::new(Proxy::connected());
     vm.receive(ResourceType::Names, &[name("a.boshy", 1)], &[]);

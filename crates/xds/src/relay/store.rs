@@ -86,9 +86,9 @@ struct FileResource {
 }
 
 impl Stored {
-    pub(super) fn of(resources: impl Fn(ResourceType) -> Arc<ResourceMap>, gate: &Gate) -> Self {
+    pub(super) fn of(resources: DeltaClient, gate: &Gate) -> Self {
         let Gate { answered, waiting } = gate.clone();
-        Self { resources: DeltaClient::holding(resources), answered, waiting }
+        Self { resources, answered, waiting }
     }
 
     pub(super) fn into_parts(self) -> (DeltaClient, Gate) {
@@ -100,15 +100,16 @@ impl Stored {
         self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
     }
 
-    /// Resources of a type.
+    /// Resources of a type; of one that is not known, none.
     pub fn resources(&self, kind: ResourceType) -> &Arc<ResourceMap> {
         self.resources.held(kind)
     }
 
     /// As bytes.
     pub fn encode(&self) -> Bytes {
+        let known = ResourceType::ALL.into_iter().filter(|kind| self.resources.is_known(*kind));
         let file = File {
-            types: ResourceType::ALL.map(|kind| file_type(kind, self.resources.held(kind))).into(),
+            types: known.map(|kind| file_type(kind, self.resources.held(kind))).collect(),
             answered: self.answered.keys().map(Hostname::to_string).collect(),
         };
         let payload = file.encode_to_vec();
@@ -166,6 +167,7 @@ fn response(FileType { url, resources }: FileType) -> Result<Response, StoreErro
         version: String::new(),
         resources: resources.into_iter().map(resource).collect(),
         removed: Vec::new(),
+        complete: true,
     })
 }
 

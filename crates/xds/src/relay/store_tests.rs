@@ -14,10 +14,11 @@ fn stored(listeners: &[Resource], names: &[(&str, u8, bool)]) -> Stored {
     let names_map = map(names.iter().map(|(host, last, _)| name(host, *last)).collect());
     let listeners = map(listeners.to_vec());
     Stored {
-        resources: DeltaClient::holding(|kind| match kind {
-            ResourceType::Names => Arc::clone(&names_map),
-            ResourceType::Listener => Arc::clone(&listeners),
-            _ => Arc::default(),
+        resources: DeltaClient::knowing(|kind| match kind {
+            ResourceType::Names => Some(Arc::clone(&names_map)),
+            ResourceType::Listener => Some(Arc::clone(&listeners)),
+            ResourceType::Cluster => Some(Arc::default()),
+            _ => None,
         }),
         answered: side(true),
         waiting: side(false),
