@@ -3,10 +3,20 @@
 pub mod client;
 pub mod names;
 pub mod relay;
+mod bootstrap;
+mod build;
+mod envoy;
+pub mod names;
 mod resource;
 mod status;
 mod verdicts;
 
+#[cfg(test)]
+#[path = "../tests/support/mesh.rs"]
+mod support;
+
+pub use bootstrap::Bootstrap;
+pub use build::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
 pub use verdicts::{Verdict, Verdicts};

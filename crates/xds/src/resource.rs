@@ -45,7 +45,8 @@ impl ResourceType {
         Self::ALL.into_iter().find(|kind| kind.url() == url)
     }
 
-    const fn index(self) -> usize {
+    /// Place in push order.
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 }
@@ -74,21 +75,34 @@ impl Resource {
 pub type ResourceMap = BTreeMap<Arc<str>, Arc<Resource>>;
 
 /// Resources of one type: those that every proxy shares, and those of one node. A name in both is the node's.
+///
+/// The default value is not known, which differs from empty: what is empty is served as such and takes everything away from a
+/// proxy, what is not known is not served at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypedResources {
     shared: Arc<ResourceMap>,
     own: Arc<ResourceMap>,
+    shared_version: Arc<str>,
     version: Arc<str>,
 }
 
 impl TypedResources {
     /// Puts a node's own resources over the shared ones.
     pub fn new(shared: Arc<ResourceMap>, own: Arc<ResourceMap>) -> Self {
-        let versions = |map: &ResourceMap| {
-            version_of(&map.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
-        };
-        let version = version_of(&[versions(&shared).as_bytes(), versions(&own).as_bytes()]);
-        Self { shared, own, version }
+        let shared_version = version_of_map(&shared);
+        let version = version_of_layers(&shared_version, &own);
+        Self { shared, own, shared_version, version }
+    }
+
+    /// These shared resources under a node's own. Costs as much as the own ones do, however many are shared.
+    #[must_use]
+    pub fn with_own(&self, own: Arc<ResourceMap>) -> Self {
+        Self { version: version_of_layers(&self.shared_version, &own), own, ..self.clone() }
+    }
+
+    /// Whether anything is known of the type; see above.
+    pub fn is_known(&self) -> bool {
+        !self.version.is_empty()
     }
 
     /// Version of the whole: equal for equal resources.
@@ -130,6 +144,17 @@ impl ResourceSet {
         &self.types[kind.index()]
     }
 
+    /// This set, holding on to the types of `previous` that are equal, so that the same is not kept twice.
+    #[must_use]
+    pub(crate) fn sharing(mut self, previous: &Self) -> Self {
+        for (new, old) in self.types.iter_mut().zip(&previous.types) {
+            if new.version == old.version {
+                new.clone_from(old);
+            }
+        }
+        self
+    }
+
     /// This set with the resources of one type replaced.
     #[must_use]
     pub fn with(mut self, kind: ResourceType, resources: TypedResources) -> Self {
@@ -138,7 +163,15 @@ impl ResourceSet {
     }
 }
 
-fn version_of(parts: &[&[u8]]) -> Arc<str> {
+fn version_of_map(map: &ResourceMap) -> Arc<str> {
+    version_of(&map.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
+}
+
+fn version_of_layers(shared: &str, own: &ResourceMap) -> Arc<str> {
+    version_of(&[shared.as_bytes(), version_of_map(own).as_bytes()])
+}
+
+pub(crate) fn version_of(parts: &[&[u8]]) -> Arc<str> {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part);
