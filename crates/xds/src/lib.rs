@@ -1,12 +1,11 @@
 //! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
 
-pub mod client;
-pub mod names;
-pub mod relay;
 mod bootstrap;
 mod build;
+pub mod client;
 mod envoy;
 pub mod names;
+pub mod relay;
 mod resource;
 mod status;
 mod verdicts;

@@ -132,17 +132,26 @@ impl Play {
 
     fn push(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str]) {
         if self.connected {
-            let before = self.vm.relay.answered();
-            self.vm.receive(kind, resources, removed);
-            self.asked.insert(self.vm.nonce.to_string());
-            self.check_names(&before);
+            self.send(kind, resources, removed, false);
         }
     }
 
-    /// Answers a subscription as a delta server does.
+    fn send(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str], complete: bool) {
+        let before = self.vm.relay.answered();
+        self.vm.receive_part(kind, resources, removed, complete);
+        self.asked.insert(self.vm.nonce.to_string());
+        self.check_names(&before);
+        for kind in JUDGED {
+            let known = self.vm.relay.known().any(|known| known == kind);
+            assert_eq!(self.vm.relay.served().of(kind).is_known(), known, "{kind:?} are served in part, or not at all");
+        }
+    }
+
+    /// Answers a subscription as a delta server does that has small messages.
     fn pilot_back(&mut self) {
         self.connected = true;
         self.asked.clear();
+        self.vm.upstream.clear();
         for request in self.vm.relay.opened() {
             let Request::Subscribe { kind, held, mark } = request else { panic!("not a subscription") };
             let held: BTreeMap<_, _> = held.into_iter().collect();
@@ -154,8 +163,11 @@ impl Play {
                 .collect();
             let removed: Vec<_> =
                 held.keys().filter(|name| !world.contains_key(&***name)).map(|name| &**name).collect();
-            if mark || !changed.is_empty() || !removed.is_empty() {
-                self.push(kind, &changed, &removed);
+            for resource in changed {
+                self.send(kind, &[resource], &[], false);
+            }
+            if mark || !removed.is_empty() {
+                self.send(kind, &[], &removed, mark);
             }
         }
     }

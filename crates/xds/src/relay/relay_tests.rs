@@ -81,8 +81,12 @@ impl Vm {
     }
 
     fn receive(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str]) {
+        self.receive_part(kind, resources, removed, true);
+    }
+
+    fn receive_part(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str], complete: bool) {
         self.nonce += 1;
-        let response = response(kind, &self.nonce.to_string(), resources, removed);
+        let response = Response { complete, ..response(kind, &self.nonce.to_string(), resources, removed) };
         let step = self.relay.receive(response, self.now, &self.proxy);
         self.note(step);
     }
@@ -284,10 +288,8 @@ fn the_pilot_is_answered_when_the_proxy_has_accepted_every_resource() {
 #[test]
 fn a_type_is_not_served_in_part_nor_stored_and_the_pilot_does_not_wait_for_envoy_meanwhile() {
     let mut vm = Vm::new(Proxy::connected());
-    let part = Response { complete: false, ..response(ResourceType::Cluster, "a", &[cluster(1)], &[]) };
-    let step = vm.relay.receive(part, vm.now, &vm.proxy);
-    vm.note(step);
-    assert_eq!(vm.answers(), [accepted("a")]);
+    vm.receive_part(ResourceType::Cluster, &[cluster(1)], &[], false);
+    assert_eq!(vm.answers(), [accepted("1")]);
     assert!(!vm.relay.served().of(ResourceType::Cluster).is_known());
     assert!(vm.relay.stored().resources(ResourceType::Cluster).is_empty());
     vm.receive(ResourceType::Cluster, &[resource("out.b.boshy|http", 1)], &[]);
