@@ -2,8 +2,10 @@
 
 mod bootstrap;
 mod build;
+pub mod client;
 mod envoy;
 pub mod names;
+pub mod relay;
 mod resource;
 mod status;
 mod verdicts;
