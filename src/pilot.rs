@@ -9,7 +9,7 @@ use crate::logging::LogArgs;
 /// Arguments of `boshy pilot`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  boshy pilot --config config/pilot.example.yml\n\nEvery key of the file can be overridden by the environment, \
-                        such as BOSHY__DIRECTOR__AUTH__UAA__CLIENT_SECRET.")]
+                        such as BOSHY__DIRECTOR__CLIENT_SECRET.")]
 pub(crate) struct Args {
     /// Settings file (YAML); see config/pilot.example.yml
     #[arg(long, value_name = "FILE")]

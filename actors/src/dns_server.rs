@@ -8,6 +8,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use boshy_dns::{Sockets, Stats, Zone, Zones, serve};
 use boshy_mesh::{NameTable, Tld};
 use boshy_supervision::Link;
+use boshy_xds::{ResourceType, client::ExchangeStatus};
 use tokio::sync::watch;
 
 /// What the server is made of; it outlives the actor.
@@ -19,8 +20,10 @@ pub struct Answering {
     pub zones: Zones,
     /// Zone of the mesh.
     pub tld: Tld,
-    /// What is answered; `None` while nothing is known, which is not the same as an empty mesh.
-    pub names: watch::Receiver<Option<Arc<NameTable>>>,
+    /// What is answered.
+    pub names: watch::Receiver<Arc<NameTable>>,
+    /// Tells whether a pilot has spoken of names at all: not known yet is not the same as an empty mesh.
+    pub exchange: watch::Receiver<ExchangeStatus>,
     /// Counters.
     pub stats: Arc<Stats>,
 }
@@ -53,17 +56,24 @@ impl Actor for DnsServer {
     }
 }
 
-/// Builds a zone for every name table.
+/// Builds a zone for every name table, once anything is known.
 async fn follow(answering: Answering) {
-    let Answering { zones, tld, mut names, .. } = answering;
-    let mut serial = zones.load().serial();
+    let Answering { zones, tld, mut names, mut exchange, .. } = answering;
+    let mut built: Option<Arc<NameTable>> = None;
     loop {
-        let known = names.borrow_and_update().clone();
-        if let Some(known) = known {
-            serial = serial.wrapping_add(1);
-            zones.store(Arc::new(Zone::build(&known, &tld, serial)));
+        let table = names.borrow_and_update().clone();
+        let spoken = exchange.borrow_and_update().versions.contains_key(&ResourceType::Names);
+        let known = spoken || built.is_some() || !table.is_empty();
+        if known && built.as_ref().is_none_or(|built| !Arc::ptr_eq(built, &table)) {
+            let serial = zones.load().serial().wrapping_add(1);
+            zones.store(Arc::new(Zone::build(&table, &tld, serial)));
+            built = Some(table);
         }
-        if names.changed().await.is_err() {
+        let gone = tokio::select! {
+            changed = names.changed() => changed.is_err(),
+            changed = exchange.changed() => changed.is_err(),
+        };
+        if gone {
             return;
         }
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use actix::{Actor, Context, Handler, Message};
 use arc_swap::ArcSwap;
 use boshy_mesh::{Hostname, LeaseState, Leases, Reconciled, Timestamp, VipRange};
-use boshy_web::PoolStatus;
+use boshy_web::status::PoolStatus;
 use tracing::{info, warn};
 
 use crate::{
@@ -96,7 +96,7 @@ pub(crate) fn unused(range: VipRange) -> PoolStatus {
 fn status(range: VipRange, reconciled: &Reconciled) -> PoolStatus {
     let held = reconciled.leases.iter().filter(|(_, lease)| lease.state == LeaseState::Held).count();
     PoolStatus {
-        range: range.to_string(),
+        range,
         capacity: range.capacity(),
         held: held as u64,
         resting: (reconciled.leases.iter().len() - held) as u64,

@@ -3,7 +3,7 @@
 //! A file that is wrong stops the process before it does anything (exit code 64, `EX_USAGE`), with the file, the key and the
 //! reason in one line. An unknown key is an error: a misspelt setting that is silently ignored is found in production.
 //! Every key can be overridden by an environment variable, `BOSHY__` and the path in upper case with `__` between its parts
-//! (`BOSHY__DIRECTOR__AUTH__BASIC__PASSWORD`), so that a secret need not stand in a file.
+//! (`BOSHY__DIRECTOR__CLIENT_SECRET`), so that a secret need not stand in a file.
 
 mod agent;
 mod load;
@@ -11,4 +11,4 @@ mod pilot;
 
 pub use agent::{AgentSettings, NetfilterBackend, ProxyMode};
 pub use load::SettingsError;
-pub use pilot::{DirectorAuth, DirectorSettings, PilotSettings};
+pub use pilot::{DirectorSettings, PilotSettings};

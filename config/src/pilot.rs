@@ -1,7 +1,7 @@
 //! Settings of `boshy pilot`.
 
 use std::{
-    fmt, fs,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -42,43 +42,16 @@ pub struct DirectorSettings {
     pub url: Url,
     /// Certificates to trust, PEM.
     pub ca_cert: Option<String>,
-    /// Who we are.
-    pub auth: DirectorAuth,
+    /// A UAA client or a local user of the director, as `BOSH_CLIENT` for the CLI. The director tells which of the two it wants.
+    pub client: String,
+    /// Its secret or password.
+    pub client_secret: SecretString,
     /// Pause between two rounds of polling.
     pub poll_interval: Duration,
     /// Pause between two full reads, which find what no event told.
     pub full_read_interval: Duration,
     /// Longest time for one request.
     pub timeout: Duration,
-}
-
-/// Credentials for a director.
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum DirectorAuth {
-    /// A local user of the director.
-    Basic {
-        /// Its name.
-        username: String,
-        /// Its password.
-        password: SecretString,
-    },
-    /// A UAA client with the grant `client_credentials`.
-    Uaa {
-        /// Its id.
-        client: String,
-        /// Its secret.
-        client_secret: SecretString,
-    },
-}
-
-impl fmt::Debug for DirectorAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Basic { username, .. } => write!(f, "Basic({username})"),
-            Self::Uaa { client, .. } => write!(f, "Uaa({client})"),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -106,7 +79,8 @@ struct RawDirector {
     url: Url,
     ca_cert: Option<String>,
     ca_cert_file: Option<PathBuf>,
-    auth: DirectorAuth,
+    client: String,
+    client_secret: SecretString,
     #[serde(default = "ten_seconds", with = "humantime_serde")]
     poll_interval: Duration,
     #[serde(default = "five_minutes", with = "humantime_serde")]
@@ -169,7 +143,7 @@ impl RawDirector {
             return refuse("url", format!("must begin with https:// (http:// only on loopback), is {}", self.url));
         }
         if !self.url.username().is_empty() || self.url.password().is_some() {
-            return refuse("url", "must not hold credentials; set director.auth".to_owned());
+            return refuse("url", "must not hold credentials; set director.client and director.client_secret".to_owned());
         }
         if let Some(ip) = self.url.host_str().and_then(|host| host.parse::<Ipv4Addr>().ok())
             && vip_range.contains(ip)
@@ -202,7 +176,8 @@ impl RawDirector {
         Ok(DirectorSettings {
             url: self.url,
             ca_cert,
-            auth: self.auth,
+            client: self.client,
+            client_secret: self.client_secret,
             poll_interval: self.poll_interval,
             full_read_interval: self.full_read_interval,
             timeout: self.timeout,
