@@ -29,7 +29,10 @@ pub struct AgentView {
 }
 
 /// Mounts everything that the agent's port serves.
-pub fn configure(config: &mut ServiceConfig, view: AgentView) {
-    operations::configure(config, Operations { report: view.status, counted: Arc::new(|_| ()), index: INDEX });
+pub fn configure(config: &mut ServiceConfig, view: &AgentView) {
+    operations::configure(
+        config,
+        Operations { report: Arc::clone(&view.status), counted: Arc::new(|_| ()), index: INDEX },
+    );
     config.default_service(web::to(async || Err::<HttpResponse, _>(RequestError::PageNotFound)));
 }

@@ -15,6 +15,7 @@
 
 pub mod agent;
 mod error;
+pub mod handler;
 mod metrics;
 mod operations;
 pub mod pilot;

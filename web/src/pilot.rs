@@ -10,6 +10,7 @@ use boshy_mesh::MeshSnapshot;
 use tokio::sync::watch;
 
 use crate::{
+    Page,
     operations::{self, Operations, Reporter},
     status::PilotStatus,
     v1::Discovery,
@@ -31,7 +32,7 @@ GET /cache_stats                                    use of the v1 response cache
 POST /cache_stats_delete                            zero these counts
 ";
 
-/// What the pilot's port reads. A clone shares the cache and the counters, so make one and give each worker a clone.
+/// What the pilot's port reads. A clone shares the cache and the counters, so that all workers have one.
 #[derive(Clone)]
 pub struct PilotView {
     discovery: Arc<Discovery>,
@@ -46,12 +47,11 @@ impl PilotView {
 }
 
 /// Mounts everything that the pilot's port serves.
-pub fn configure(config: &mut ServiceConfig, view: PilotView) {
-    let counted = Arc::clone(&view.discovery);
-    let operations =
-        Operations { report: view.status, counted: Arc::new(move |page| counted.measure(page)), index: INDEX };
-    operations::configure(config, operations);
+pub fn configure(config: &mut ServiceConfig, view: &PilotView) {
+    let discovery = Arc::clone(&view.discovery);
+    let counted = Arc::new(move |page: &mut Page| discovery.measure(page));
+    operations::configure(config, Operations { report: Arc::clone(&view.status), counted, index: INDEX });
     config
-        .app_data(Data::from(view.discovery))
+        .app_data(Data::from(Arc::clone(&view.discovery)))
         .default_service(web::to(async |discovery: Data<Discovery>, request: HttpRequest| discovery.answer(&request)));
 }

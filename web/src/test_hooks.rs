@@ -13,8 +13,10 @@ use crate::{error::RequestError, operations::readable};
 pub type Switch = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// Mounts `POST /debug/panic/{actor}`: 200, or 404 for an actor that does not exist.
-pub fn configure(config: &mut ServiceConfig, switch: Switch) {
-    config.app_data(Data::from(switch)).service(readable("/debug/panic/{actor}").route(web::post().to(panic_actor)));
+pub fn configure(config: &mut ServiceConfig, switch: &Switch) {
+    config
+        .app_data(Data::from(Arc::clone(switch)))
+        .service(readable("/debug/panic/{actor}").route(web::post().to(panic_actor)));
 }
 
 async fn panic_actor(

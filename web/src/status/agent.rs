@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use boshy_dns::{Rcode, StatsSnapshot};
 use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::TreeStatus;
 use boshy_xds::{Rejection, ResourceType};
@@ -100,13 +101,41 @@ pub struct RouteStatus {
     pub error: Option<String>,
 }
 
-/// Questions since the process began.
+/// Questions and answers since the process began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DnsStatus {
-    /// Questions by the way they came in, such as `udp`, `tcp`, `http`.
-    pub questions: BTreeMap<&'static str, u64>,
-    /// Answers by response code, such as `noerror`, `nxdomain`, `refused`.
+    /// Messages received, over UDP and TCP.
+    pub queries: u64,
+    /// Answers by response code.
     pub answers: BTreeMap<&'static str, u64>,
+    /// Answers that took the slower way: unusual questions, and TCP.
+    pub fallback: u64,
+    /// Messages that got no answer, because they were none to answer.
+    pub dropped: u64,
+    /// Datagrams that were too large to be read whole.
+    pub cut_short: u64,
+    /// Answers that the kernel refused to send.
+    pub unsent: u64,
+    /// TCP connections accepted.
+    pub tcp_connections: u64,
+    /// Requests that bosh-dns made over HTTP.
+    pub handler_requests: u64,
+}
+
+impl DnsStatus {
+    /// The counters of the DNS server and of the handler for bosh-dns.
+    pub fn new(server: &StatsSnapshot, handler_requests: u64) -> Self {
+        Self {
+            queries: server.queries,
+            answers: Rcode::ALL.map(|rcode| (rcode.as_str(), server.answered(rcode))).into(),
+            fallback: server.fallback,
+            dropped: server.dropped,
+            cut_short: server.cut_short,
+            unsent: server.unsent,
+            tcp_connections: server.tcp_connections,
+            handler_requests,
+        }
+    }
 }
 
 impl Report for AgentStatus {
@@ -163,10 +192,14 @@ impl RulesStatus {
 
 impl DnsStatus {
     fn measure(&self, page: &mut Page) {
-        let rows = |label: &'static str, counts: &BTreeMap<&'static str, u64>| -> Vec<_> {
-            counts.iter().map(|(value, count)| (vec![(label, (*value).to_owned())], *count)).collect()
-        };
-        page.counters("dns_questions", "Questions by the way they came in", rows("via", &self.questions));
-        page.counters("dns_answers", "Answers by response code", rows("rcode", &self.answers));
+        page.counter("dns_queries", "Messages received, over UDP and TCP", self.queries);
+        let answers = self.answers.iter().map(|(rcode, count)| (vec![("rcode", (*rcode).to_owned())], *count));
+        page.counters("dns_answers", "Answers by response code", answers);
+        page.counter("dns_fallback", "Answers that took the slower way", self.fallback);
+        page.counter("dns_dropped", "Messages that got no answer", self.dropped);
+        page.counter("dns_cut_short", "Datagrams too large to be read whole", self.cut_short);
+        page.counter("dns_unsent", "Answers that the kernel refused to send", self.unsent);
+        page.counter("dns_tcp_connections", "TCP connections accepted", self.tcp_connections);
+        page.counter("handler_requests", "Requests of bosh-dns over HTTP", self.handler_requests);
     }
 }

@@ -35,7 +35,7 @@ fn keys(value: &Value) -> Vec<&str> {
 #[actix_web::test]
 async fn a_pilot_is_healthy_before_it_is_ready() {
     let (sender, view) = samples::pilot(Arc::new(MeshSnapshot::default()));
-    let ask = client!(move |config| pilot::configure(config, view.clone()));
+    let ask = client!(move |config| pilot::configure(config, &view));
     assert_eq!(ask(get("/healthz")).await, Seen::text(200, "ok\n"));
     assert_eq!(ask(get("/readyz")).await, Seen::text(503, "not ready: the director has not been read yet"));
     sender.send_replace(orchard());
@@ -46,14 +46,15 @@ async fn a_pilot_is_healthy_before_it_is_ready() {
 async fn an_agent_says_what_it_waits_for() {
     let connected = Arc::new(AtomicBool::new(false));
     let envoy = Arc::clone(&connected);
-    let status = Arc::new(move || {
+    let report = move || {
         let mut status = agent_status();
         if envoy.load(Ordering::SeqCst) {
             status.readiness = Readiness::ready();
         }
         status
-    });
-    let ask = client!(move |config| agent::configure(config, AgentView { status: status.clone() }));
+    };
+    let view = AgentView { status: Arc::new(report) };
+    let ask = client!(move |config| agent::configure(config, &view));
     assert_eq!(ask(get("/readyz")).await, Seen::text(503, "not ready: Envoy is away"));
     connected.store(true, Ordering::SeqCst);
     assert_eq!(ask(get("/readyz")).await, Seen::text(200, "ready\n"));
@@ -61,7 +62,7 @@ async fn an_agent_says_what_it_waits_for() {
 
 #[actix_web::test]
 async fn only_get_and_head_are_allowed() {
-    let ask = client!(|config| agent::configure(config, agent()));
+    let ask = client!(|config| agent::configure(config, &agent()));
     for path in ["/", "/healthz", "/readyz", "/metrics", "/status"] {
         let head = ask(TestRequest::with_uri(path).method(Method::HEAD)).await;
         assert_eq!(head.status, ask(get(path)).await.status, "{path}");
@@ -74,7 +75,7 @@ async fn only_get_and_head_are_allowed() {
 #[actix_web::test]
 async fn the_index_names_endpoints_that_exist() {
     let (_sender, view) = samples::pilot(orchard());
-    let ask = client!(move |config| pilot::configure(config, view.clone()));
+    let ask = client!(move |config| pilot::configure(config, &view));
     let index = ask(get("/")).await.body;
     let lines =
         index.lines().filter_map(|line| line.split_whitespace().collect::<Vec<_>>().get(..2).map(<[_]>::to_vec));
@@ -95,7 +96,7 @@ async fn the_index_names_endpoints_that_exist() {
 #[actix_web::test]
 async fn pilot_status_has_the_fields_that_people_read() {
     let (_sender, view) = samples::pilot(orchard());
-    let ask = client!(move |config| pilot::configure(config, view.clone()));
+    let ask = client!(move |config| pilot::configure(config, &view));
     let seen = ask(get("/status")).await;
     assert_eq!((seen.status, seen.kind.as_deref()), (200, Some("application/json")));
     let status: Value = serde_json::from_str(&seen.body).unwrap();
@@ -140,7 +141,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
 
 #[actix_web::test]
 async fn agent_status_has_the_fields_that_people_read() {
-    let ask = client!(|config| agent::configure(config, agent()));
+    let ask = client!(|config| agent::configure(config, &agent()));
     let status: Value = serde_json::from_str(&ask(get("/status")).await.body).unwrap();
     assert_eq!(keys(&status), ["ready", "ready_reason", "node", "pilot", "names", "envoy", "rules", "dns", "actors"]);
     assert_eq!((&status["ready"], &status["ready_reason"]), (&json!(false), &json!("Envoy is away")));
@@ -160,7 +161,11 @@ async fn agent_status_has_the_fields_that_people_read() {
         })
     );
     assert_eq!(keys(&status["rules"]), ["backend", "in_place", "drift_repairs", "error", "route"]);
-    assert_eq!(keys(&status["dns"]), ["questions", "answers"]);
+    assert_eq!(
+        keys(&status["dns"]),
+        ["queries", "answers", "fallback", "dropped", "cut_short", "unsent", "tcp_connections", "handler_requests"]
+    );
+    assert_eq!(status["dns"]["answers"]["NXDOMAIN"], json!(2));
 }
 
 /// Sample lines by name and labels; the format's own rules are checked on the way.
@@ -195,7 +200,7 @@ fn scraped(seen: &Seen) -> std::collections::BTreeMap<String, f64> {
 #[actix_web::test]
 async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
     let (_sender, view) = samples::pilot(orchard());
-    let ask = client!(move |config| pilot::configure(config, view.clone()));
+    let ask = client!(move |config| pilot::configure(config, &view));
     for path in
         ["/v1/clusters/x/sidecar~10.0.0.1~x~x", "/v1/clusters/x/sidecar~10.0.0.1~x~x", "/v1/clusters/x/bad", "/nothing"]
     {
@@ -234,7 +239,7 @@ async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
 
 #[actix_web::test]
 async fn agent_metrics_are_those_of_its_status() {
-    let ask = client!(|config| agent::configure(config, agent()));
+    let ask = client!(|config| agent::configure(config, &agent()));
     let samples = scraped(&ask(get("/metrics")).await);
     for (name, value) in [
         ("boshy_ready", 0.0),
@@ -247,8 +252,11 @@ async fn agent_metrics_are_those_of_its_status() {
         ("boshy_rules_in_place", 1.0),
         ("boshy_rules_drift_repairs_total", 3.0),
         ("boshy_route_in_place", 0.0),
-        (r#"boshy_dns_questions_total{via="udp"}"#, 7.0),
-        (r#"boshy_dns_answers_total{rcode="noerror"}"#, 8.0),
+        ("boshy_dns_queries_total", 8.0),
+        (r#"boshy_dns_answers_total{rcode="NOERROR"}"#, 5.0),
+        (r#"boshy_dns_answers_total{rcode="NXDOMAIN"}"#, 2.0),
+        (r#"boshy_dns_answers_total{rcode="REFUSED"}"#, 1.0),
+        ("boshy_handler_requests_total", 9.0),
     ] {
         assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
     }
@@ -266,8 +274,8 @@ async fn an_actor_panics_on_request_only_where_hooks_are_mounted() {
     let (_sender, view) = samples::pilot(orchard());
     let bare = view.clone();
     let ask = client!(move |config| {
-        pilot::configure(config, view.clone());
-        test_hooks::configure(config, switch.clone());
+        pilot::configure(config, &view);
+        test_hooks::configure(config, &switch);
     });
     let post = |path| TestRequest::post().uri(path);
     assert_eq!(ask(post("/debug/panic/vip_pool")).await.status, 200);
@@ -275,6 +283,6 @@ async fn an_actor_panics_on_request_only_where_hooks_are_mounted() {
     assert_eq!(ask(get("/debug/panic/vip_pool")).await.status, 405);
     assert_eq!(*asked.lock().unwrap(), ["vip_pool", "nobody"]);
 
-    let without = client!(move |config| pilot::configure(config, bare.clone()));
+    let without = client!(move |config| pilot::configure(config, &bare));
     assert_eq!(without(post("/debug/panic/vip_pool")).await.status, 404);
 }

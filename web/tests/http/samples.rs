@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
+use boshy_dns::StatsSnapshot;
 use boshy_mesh::{
     Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Place, Port, PortName, Problem, Protocol,
     Service, SnapshotContent, Tld, VipRange,
@@ -104,7 +105,10 @@ pub(crate) fn agent_status() -> AgentStatus {
             drift_repairs: 3,
             ..RulesStatus::default()
         },
-        dns: DnsStatus { questions: [("udp", 7), ("tcp", 1)].into(), answers: [("noerror", 8)].into() },
+        dns: DnsStatus::new(
+            &StatsSnapshot { queries: 8, answers: [5, 0, 0, 2, 0, 1, 0], ..StatsSnapshot::default() },
+            9,
+        ),
         actors: actors(),
     }
 }

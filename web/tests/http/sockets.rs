@@ -17,9 +17,13 @@ use crate::samples::{self, orchard};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn serve() -> Server {
+    serve_on("127.0.0.1:0")
+}
+
+fn serve_on(address: &str) -> Server {
     let (_sender, view) = samples::pilot(orchard());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    server::start(listener, 1, move |config| pilot::configure(config, view.clone())).unwrap()
+    let listener = TcpListener::bind(address).unwrap();
+    server::start(listener, 2, move |config| pilot::configure(config, &view)).unwrap()
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -91,6 +95,17 @@ async fn head_announces_what_get_would_send() {
 }
 
 #[actix_web::test]
+async fn workers_share_one_cache() {
+    let server = serve();
+    for _connection in 0..6 {
+        ask(server.address(), "GET /v1/clusters/x/sidecar~10.0.0.1~x~x", "").await;
+    }
+    let statistics = ask(server.address(), "GET /cache_stats", "").await;
+    assert!(statistics.contains("\"hit\": 5,\n    \"miss\": 1"), "{statistics}");
+    server.stop().await;
+}
+
+#[actix_web::test]
 async fn http2_is_not_spoken() {
     let server = serve();
     let response = exchange(server.address(), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into()).await;
@@ -115,20 +130,23 @@ async fn half_a_request_is_not_waited_for_for_ever() {
     server.stop().await;
 }
 
+// These two have a loopback address each, so that no other test is given the port that they free.
+
 #[actix_web::test]
-async fn a_stopped_server_has_closed_its_socket() {
-    let mut server = serve();
+async fn a_stopped_server_has_freed_its_address() {
+    let mut server = serve_on("127.0.0.3:0");
     let address = server.address();
     assert!(ask(address, "GET /healthz", "").await.ends_with("ok\n"));
     let ended = tokio::time::timeout(Duration::from_millis(1), server.ended()).await;
     assert!(ended.is_err(), "a server does not end by itself: {ended:?}");
+    assert!(TcpListener::bind(address).is_err());
     server.stop().await;
-    assert!(TcpStream::connect(address).is_err());
+    TcpListener::bind(address).unwrap();
 }
 
 #[actix_web::test]
 async fn a_dropped_server_frees_its_address() {
-    let server = serve();
+    let server = serve_on("127.0.0.4:0");
     let address = server.address();
     drop(server);
     let rebound = tokio::time::timeout(PATIENCE, async {

@@ -21,7 +21,7 @@ const NODE: &str = "sidecar~10.0.0.1~x~x";
 macro_rules! serving {
     ($snapshot:expr) => {{
         let (sender, view) = samples::pilot($snapshot);
-        (sender, client!(move |config| pilot::configure(config, view.clone())))
+        (sender, client!(move |config| pilot::configure(config, &view)))
     }};
 }
 
@@ -53,6 +53,7 @@ async fn every_path_of_the_api_answers() {
         (format!("/v1/registration/{KEY}|version=1"), Seen::text(200, "{\n  \"hosts\": []\n }")),
         (format!("/v1/listeners/x/{NODE}"), Seen::text(200, &listeners)),
         (format!("/v1/listeners/any%20cluster/{NODE}"), Seen::text(200, &listeners)),
+        (format!("/v1/listeners/x/{NODE}/"), Seen::text(200, &listeners)),
         (format!("/v1/clusters/x/{NODE}"), Seen::text(200, &clusters)),
         ("/v1/clusters/x/ingress~~~".to_owned(), Seen::text(200, "{\n  \"clusters\": []\n }")),
         (format!("/v1/routes/9001/x/{NODE}"), Seen::text(200, "{\n  \"virtual_hosts\": []\n }")),

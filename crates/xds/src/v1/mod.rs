@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Kept so that clients of that time work unchanged: field order, omitted fields, indentation and sorting are exact, because the
-//! same mesh must give the same bytes. Names are those of the v3 resources. HTTP (paths, statuses, the cache) is not here.
+//! same mesh must give the same bytes. Names are those of the v3 resources, but for cluster names over 189 octets. HTTP (paths,
+//! statuses, the cache) is not here.
 //!
 //! Not promised: anything that API could say and this mesh has no source for, which is HTTP routes, policies, TLS and labels.
 
