@@ -34,9 +34,10 @@ use boshy_web::{
     test_hooks,
 };
 use boshy_xds::{
-    Proxies,
+    Verdicts,
     client::{Outlets, Uri},
     relay::RelaySettings,
+    server::Proxies,
 };
 use tracing::{info, warn};
 
@@ -49,7 +50,7 @@ use crate::{
     netfilter_writer::{NetfilterWriter, Redirecting},
     pilot_exchange::{self, Exchanging, PilotExchange},
     start::{self, StartError},
-    xds_server::{AgentServing, LocalSource, XdsServer},
+    xds_server::{Serving, XdsServer},
 };
 
 /// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
@@ -125,7 +126,7 @@ impl Agent {
         let Self { settings, pilots, ruleset, dns, handler, http, ads } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
-        let (outlets, proxies) = (Outlets::default(), Proxies::default());
+        let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
         let zones: Zones = Arc::new(ArcSwap::from_pointee(Zone::not_known_yet(&settings.tld)));
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let live = Arc::new(ArcSwap::from_pointee(None));
@@ -138,7 +139,7 @@ impl Agent {
             node: settings.node.clone(),
             pilots,
             relay: RelaySettings { require_proxy: settings.proxy == ProxyMode::Required, ..RelaySettings::default() },
-            verdicts: proxies.verdicts(),
+            verdicts: verdicts.clone(),
             outlets: outlets.clone(),
             file,
         };
@@ -154,7 +155,12 @@ impl Agent {
         };
         tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link)).on(Placement::OwnThread).add();
 
-        let serving = AgentServing::new(ads, LocalSource::new(outlets.served.subscribe()), proxies.clone());
+        let serving = Serving::Relay {
+            listener: Arc::new(ads),
+            served: outlets.served.subscribe(),
+            proxies: proxies.clone(),
+            verdicts,
+        };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
 
         let redirecting = Redirecting {
@@ -169,6 +175,7 @@ impl Agent {
         let watching = Watching { admin: settings.envoy_admin, live: Arc::clone(&live) };
         tree.child("envoy_watcher", move |_| EnvoyWatcher(watching.clone())).add();
 
+        let asked = HandlerView::new(zones);
         let reports = Reports {
             node: settings.node.to_string(),
             proxy: settings.proxy,
@@ -178,17 +185,17 @@ impl Agent {
             live,
             rules,
             stats,
+            handler: asked.clone(),
             actors: tree.status(),
         };
         let view = AgentView { status: Arc::new(move || reports.report()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let status = Site::new(http, move |config| {
             if let Some(saboteur) = saboteur.clone() {
-                test_hooks::configure(config, Arc::new(move |actor| saboteur.panic_child(actor)));
+                test_hooks::configure(config, &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch));
             }
-            boshy_web::agent::configure(config, view.clone());
+            boshy_web::agent::configure(config, &view);
         });
-        let asked = HandlerView::new(zones);
         let answers = Site::new(handler, move |config| handler::configure(config, &asked));
         let sites = vec![status, answers];
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();

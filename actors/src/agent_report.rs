@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use boshy_config::ProxyMode;
-use boshy_dns::{Rcode, Stats};
+use boshy_dns::Stats;
 use boshy_supervision::TreeStatus;
-use boshy_web::status::{
-    AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus,
+use boshy_web::{
+    handler::HandlerView,
+    status::{
+        AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus,
+    },
 };
-use boshy_xds::{Proxies, client::ExchangeStatus, client::Outlets};
+use boshy_xds::{
+    client::{ExchangeStatus, Outlets},
+    server::Proxies,
+};
 use tokio::sync::watch;
 
 /// Where everything is read.
@@ -22,6 +28,7 @@ pub(crate) struct Reports {
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
     pub(crate) rules: Arc<ArcSwap<RulesStatus>>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) handler: HandlerView,
     pub(crate) actors: watch::Receiver<Arc<TreeStatus>>,
 }
 
@@ -41,7 +48,7 @@ impl Reports {
             names,
             envoy,
             rules,
-            dns: self.dns(),
+            dns: DnsStatus::new(&self.stats.snapshot(), self.handler.requests()),
             actors: self.actors.borrow().as_ref().clone(),
         }
     }
@@ -68,7 +75,7 @@ impl Reports {
     }
 
     fn envoy(&self) -> EnvoyStatus {
-        let statuses = self.proxies.statuses();
+        let statuses = self.proxies.list();
         let types = statuses.iter().flat_map(|proxy| &proxy.types);
         let accepted = types
             .clone()
@@ -78,14 +85,6 @@ impl Reports {
             .filter_map(|(kind, status)| Some(EnvoyRejection { kind: *kind, rejection: status.rejected.clone()? }))
             .max_by_key(|rejection| rejection.rejection.at);
         EnvoyStatus { connected: !statuses.is_empty(), live: **self.live.load(), accepted, last_rejection }
-    }
-
-    fn dns(&self) -> DnsStatus {
-        let stats = self.stats.snapshot();
-        DnsStatus {
-            questions: [("all", stats.queries), ("not_plain", stats.fallback), ("unanswerable", stats.dropped)].into(),
-            answers: Rcode::ALL.into_iter().map(|rcode| (rcode.as_str(), stats.answered(rcode))).collect(),
-        }
     }
 }
 

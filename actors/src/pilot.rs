@@ -30,7 +30,7 @@ use boshy_web::{
     status::{DirectorStatus, PilotStatus, PoolStatus, Readiness},
     test_hooks,
 };
-use boshy_xds::Proxies;
+use boshy_xds::server::Proxies;
 use secrecy::ExposeSecret;
 use tokio::sync::watch;
 
@@ -40,7 +40,7 @@ use crate::{
     service_registry::{Registry, ServiceRegistry},
     start::{self, StartError},
     vip_pool::{self, PoolSettings, VipPool},
-    xds_server::{MeshSource, PilotServing, XdsServer},
+    xds_server::{Serving, XdsServer},
 };
 
 /// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
@@ -130,8 +130,8 @@ impl Pilot {
         };
         tree.child("director_poller", move |link| DirectorPoller::new(polling.clone(), link)).add();
 
-        let source = MeshSource::new(state.snapshot.subscribe());
-        let serving = PilotServing::new(xds, source, state.proxies.clone());
+        let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
+        let serving = Serving::Mesh { listener: Arc::new(xds), snapshot, proxies };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
 
         let reporter = {
@@ -142,9 +142,9 @@ impl Pilot {
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let site = Site::new(http, move |config| {
             if let Some(saboteur) = saboteur.clone() {
-                test_hooks::configure(config, Arc::new(move |actor| saboteur.panic_child(actor)));
+                test_hooks::configure(config, &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch));
             }
-            boshy_web::pilot::configure(config, view.clone());
+            boshy_web::pilot::configure(config, &view);
         });
         tree.child("http_server", move |link| HttpServer::new(vec![site.clone()], link)).add();
         tree
@@ -177,7 +177,7 @@ impl State {
             pool: self.pool.load().as_ref().clone(),
             services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
             actors: actors.clone(),
-            proxies: self.proxies.statuses(),
+            proxies: self.proxies.list(),
         }
     }
 }
