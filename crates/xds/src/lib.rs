@@ -5,6 +5,7 @@ mod build;
 mod envoy;
 pub mod names;
 mod resource;
+mod session;
 mod status;
 mod verdicts;
 
