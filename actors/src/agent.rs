@@ -34,10 +34,9 @@ use boshy_web::{
     test_hooks,
 };
 use boshy_xds::{
-    Verdicts,
+    Proxies, Verdicts,
     client::{Outlets, Uri},
     relay::RelaySettings,
-    server::Proxies,
 };
 use tracing::{info, warn};
 

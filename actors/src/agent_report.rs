@@ -13,8 +13,8 @@ use boshy_web::{
     },
 };
 use boshy_xds::{
+    Proxies,
     client::{ExchangeStatus, Outlets},
-    server::Proxies,
 };
 use tokio::sync::watch;
 

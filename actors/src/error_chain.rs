@@ -4,5 +4,5 @@ use std::error::Error;
 
 /// `operation: cause: cause of the cause`.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

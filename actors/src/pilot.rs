@@ -30,7 +30,7 @@ use boshy_web::{
     status::{DirectorStatus, PilotStatus, PoolStatus, Readiness},
     test_hooks,
 };
-use boshy_xds::server::Proxies;
+use boshy_xds::Proxies;
 use secrecy::ExposeSecret;
 use tokio::sync::watch;
 

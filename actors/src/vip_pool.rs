@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, Message};
 use arc_swap::ArcSwap;
-use boshy_mesh::{Hostname, LeaseState, Leases, Reconciled, Timestamp, VipRange};
+use boshy_mesh::{Hostname, LeaseState, Leases, Reconciled, VipRange};
 use boshy_web::status::PoolStatus;
 use tracing::{info, warn};
 

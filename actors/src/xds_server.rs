@@ -8,10 +8,7 @@ use std::{future::pending, io, net, os::unix, sync::Arc};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
-use boshy_xds::{
-    CAPTURE, ResourceSet, Verdicts,
-    server::{AdsService, MeshSource, Proxies},
-};
+use boshy_xds::{AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, TransportError, Verdicts};
 use tokio::sync::watch;
 
 /// Where is served, and what; it outlives the actor.
@@ -45,7 +42,7 @@ enum ServeError {
     #[error("hand the listener to the xDS server")]
     Listener(#[from] io::Error),
     #[error("serve xDS")]
-    Transport(#[from] boshy_xds::server::TransportError),
+    Transport(#[from] TransportError),
 }
 
 impl Serving {
