@@ -37,6 +37,16 @@ pub(crate) async fn soon<T>(step: impl Future<Output = T>) -> T {
     timeout(PATIENCE, step).await.expect("in good time")
 }
 
+/// Waits for what no status tells.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    soon(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
 /// Deliberate panics are not printed, all others are; what is logged goes to [`LOG`], for the whole process because a subscriber of one
 /// thread may miss an event that another thread logged first.
 pub(crate) fn prepare() {
@@ -246,6 +256,25 @@ impl Handler<Block> for Probe {
 
     fn handle(&mut self, Block(until): Block, _: &mut Self::Context) {
         let _ = until.recv();
+    }
+}
+
+/// A message that panics when it is dropped unhandled.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Fused;
+
+impl Drop for Fused {
+    fn drop(&mut self) {
+        panic!("deliberate: in a message's destructor");
+    }
+}
+
+impl Handler<Fused> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, fused: Fused, _: &mut Self::Context) {
+        std::mem::forget(fused);
     }
 }
 

@@ -131,6 +131,22 @@ fn panics_in_the_hooks_and_the_destructor_do_not_hinder_the_stop_of_others() {
 }
 
 #[test]
+fn queued_messages_whose_destructors_panic_do_not_hinder_the_stop() {
+    paused(async {
+        let mut tree = Tree::new("tree");
+        let child = child(&mut tree, "child", &Habits::default(), Shutdown::Kill, &Journal::default());
+        let mut running = RunningTree::start(tree);
+        running.running("child", 0).await;
+        child.try_send(Nap(Duration::from_secs(3600))).unwrap();
+        child.try_send(Fused).unwrap();
+        child.try_send(Fused).unwrap();
+        let behind = child.send(Count);
+        let (exit, behind) = tokio::join!(running.stop(), soon(behind));
+        assert_eq!((exit, behind), (ExitReason::Normal, Err(SendError::GivenUp)));
+    });
+}
+
+#[test]
 fn a_tree_that_is_dropped_takes_its_children_with_it() {
     let journal = Journal::default();
     paused(async {
@@ -142,12 +158,8 @@ fn a_tree_that_is_dropped_takes_its_children_with_it() {
         let mut running = RunningTree::start(tree);
         running.running("inner", 0).await;
         running.abandon();
-        soon(async {
-            while !["flat", "inner/deep"].iter().all(|name| journal.lines().contains(&format!("dropped {name} 1"))) {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        let gone = |name: &str| journal.lines().contains(&format!("dropped {name} 1"));
+        until(|| gone("flat") && gone("inner/deep")).await;
         assert_eq!(soon(flat.send(Count)).await, Err(SendError::GivenUp));
     });
 }

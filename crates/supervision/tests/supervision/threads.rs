@@ -94,25 +94,25 @@ fn the_thread_of_a_dropped_tree_ends() {
         child.send(Count).await.unwrap();
         running.abandon();
         // Its queue closes only when the life has gone, and the life goes with its thread.
-        while child.try_send(Count) != Err(SendError::GivenUp) {
-            tokio::task::yield_now().await;
-        }
+        until(|| child.try_send(Count) == Err(SendError::GivenUp)).await;
         assert_eq!(journal.lines(), ["started child 1", "dropped child 1"]);
     });
 }
 
 #[test]
-fn a_stuck_child_is_left_behind_at_the_stop() {
+fn a_stuck_child_is_left_behind_at_the_stop_and_takes_no_message_once_it_gets_loose() {
+    let journal = Journal::default();
     real(async {
-        let (child, tree) = apart(&Habits::default(), &Journal::default());
+        let (child, tree) = apart(&Habits::default(), &journal);
         let mut running = RunningTree::start(tree);
         running.running("child", 0).await;
         let (release, blocked) = mpsc::channel();
         child.try_send(Block(blocked)).unwrap();
+        child.try_send(Note(1)).unwrap();
         assert_eq!(running.stop().await, ExitReason::Normal);
         drop(release);
-        // Once it gets loose it finds its orders, and its callers learn.
         assert_eq!(child.send(Count).await, Err(SendError::GivenUp));
+        assert_eq!(journal.lines(), ["started child 1", "dropped child 1"]);
     });
 }
 
