@@ -1,6 +1,7 @@
 //! The BOSH director: its wire model, a client, an observer that reads it cheaply, and a director to test against.
 
 pub mod client;
+pub mod embedded;
 pub mod manifest;
 pub mod observer;
 mod secret;

@@ -1,7 +1,5 @@
 //! `GET /info`, open to all.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 /// Who the director is and how it wants to be asked.
@@ -26,9 +24,23 @@ pub struct Info {
     pub stemcell_version: String,
     /// How to log in.
     pub user_authentication: UserAuthentication,
-    /// What is switched on, by name.
+    /// What is switched on.
     #[serde(default)]
-    pub features: BTreeMap<String, Feature>,
+    pub features: Features,
+}
+
+/// What is switched on; a director without a feature leaves it out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Features {
+    /// Names of instances in DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_dns: Option<Feature>,
+    /// Snapshots of disks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Feature>,
+    /// A server that resolves `((variables))`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_server: Option<Feature>,
 }
 
 /// How to log in.

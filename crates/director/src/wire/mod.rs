@@ -15,7 +15,7 @@ mod token;
 pub use config::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine};
 pub use deployment::{DeploymentRow, ManifestBody, ManifestDiff, NameVersion};
 pub use event::Event;
-pub use info::{AuthOptions, Feature, Info, UserAuthentication};
+pub use info::{AuthOptions, Feature, Features, Info, UserAuthentication};
 pub use instance::{BadAddress, FullRow, InstanceRow, JobInstance, Process, StemcellOf, VmRow};
 pub use task::{ErrorBody, Lock, Task, TaskError, TaskEvent, TaskState};
 pub use token::Token;
