@@ -20,7 +20,7 @@ pub enum Rcode {
 }
 
 impl Rcode {
-    /// All codes, in the order of [`Rcode::index`].
+    /// All codes, in the order in which counters keep them.
     pub const ALL: [Self; 7] =
         [Self::NoError, Self::FormErr, Self::ServFail, Self::NxDomain, Self::NotImp, Self::Refused, Self::BadVers];
 
@@ -53,5 +53,17 @@ impl Rcode {
     /// Place in [`Rcode::ALL`].
     pub(crate) const fn index(self) -> usize {
         self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_at_its_place() {
+        for (place, rcode) in Rcode::ALL.into_iter().enumerate() {
+            assert_eq!(rcode.index(), place, "{}", rcode.as_str());
+        }
     }
 }

@@ -116,7 +116,8 @@ impl Zone {
     }
 
     fn empty(tld: &Tld, serial: u32, known: bool) -> Self {
-        let apex: Box<[u8]> = wire::lower_name(tld.as_str()).unwrap_or_else(|| vec![0]).into();
+        // A zone name longer than DNS carries gives a name that no question can have, so that nothing is in the zone.
+        let apex: Box<[u8]> = wire::lower_name(tld.as_str()).unwrap_or_default().into();
         let nodes = HashMap::from([(apex.clone(), Node::Apex)]);
         Self { apex, serial, known, names: 0, nodes, soa: soa_record(serial), ns: ns_record() }
     }

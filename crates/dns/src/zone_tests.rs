@@ -95,3 +95,13 @@ fn nothing_known_yet_is_not_the_same_as_no_names() {
 fn the_mailbox_is_the_same_in_both_forms() {
     assert_eq!(wire::lower_name(SOA_MAILBOX).unwrap(), MAILBOX);
 }
+
+#[test]
+fn rfc1035_2_3_4_a_zone_name_that_dns_cannot_carry_holds_nothing() {
+    let tld = Tld::new(&["z".repeat(63), "y".repeat(63), "x".repeat(63), "w".repeat(63)].join(".")).unwrap();
+    for zone in [Zone::build(&table(&[("a.b.c.boshy", HTTPBIN_VIP)]), &tld, 1), Zone::not_known_yet(&tld)] {
+        for name in [&b"\0"[..], b"\x05boshy\0", b"\x01a\x01b\x01c\x05boshy\0"] {
+            assert_eq!(zone.decide(name, kind::A), Verdict::Outside);
+        }
+    }
+}
