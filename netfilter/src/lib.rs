@@ -28,7 +28,7 @@ mod route;
 mod ruleset;
 mod watch;
 
-pub use apply::{Backend, BackendChoice, BackendKind, Iptables, Netlink, Nft, Ownership, detect, remove_all};
+pub use apply::{Backend, BackendKind, Iptables, Netlink, Nft, Ownership, detect, remove_all};
 pub use difference::{Deviation, Observed, ObservedChain, ObservedRule, difference};
 pub use error::{Cause, Error, Operation, ProgramError};
 pub use guard::{Drift, Guard};

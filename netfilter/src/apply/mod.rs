@@ -23,7 +23,7 @@ use crate::{
     ruleset::{Layout, Ruleset, Table},
 };
 
-/// A means of writing rules.
+/// A means of writing rules; in settings by its name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
@@ -43,18 +43,6 @@ impl fmt::Display for BackendKind {
             Self::Iptables => "iptables",
         })
     }
-}
-
-/// Which means to use: a setting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BackendChoice {
-    /// The first that works: netlink, nft, iptables.
-    #[default]
-    Auto,
-    /// This one and no other.
-    #[serde(untagged)]
-    Only(BackendKind),
 }
 
 /// A means of writing rules that has been found to work.
@@ -125,12 +113,12 @@ pub trait Backend: Send {
     }
 }
 
-/// Finds a backend that works, as the setting says.
+/// Finds a backend that works: the forced one and no other, or the first of netlink, nft, iptables.
 ///
 /// # Errors
-/// When the chosen one does not work, or none does; a missing capability is said at once, as it is missing for all of them.
-pub fn detect(choice: BackendChoice) -> Result<Box<dyn Backend>, Error> {
-    if let BackendChoice::Only(kind) = choice {
+/// When the forced one does not work, or none does; a missing capability is said at once, as it is missing for all of them.
+pub fn detect(forced: Option<BackendKind>) -> Result<Box<dyn Backend>, Error> {
+    if let Some(kind) = forced {
         return open(kind);
     }
     let mut refused = Vec::new();
