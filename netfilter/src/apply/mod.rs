@@ -18,7 +18,7 @@ pub use self::{
     nft::Nft,
 };
 use crate::{
-    difference::{Deviation, Observed, difference},
+    difference::{Deviation, Drift, Observed, difference},
     error::{Cause, Error, Operation, ProgramError},
     ruleset::{Layout, Ruleset, Table},
 };
@@ -85,7 +85,7 @@ pub trait Backend: Send {
         let table = ruleset.table(self.layout());
         let applied = self.write(&table).and_then(|()| {
             let wrong = difference(&table, self.observe()?.as_ref());
-            if wrong.is_empty() { Ok(()) } else { Err(Cause::NotAsWritten(wrong)) }
+            if wrong.is_empty() { Ok(()) } else { Err(Cause::NotAsWritten(Drift { deviations: wrong })) }
         });
         applied.map_err(|cause| Error { backend: self.kind(), operation: Operation::Apply, cause })
     }
@@ -106,7 +106,8 @@ pub trait Backend: Send {
         let removed = self.delete().and_then(|()| match self.observe()? {
             None => Ok(()),
             Some(left) => {
-                Err(Cause::NotAsWritten(left.chains.into_iter().map(|each| Deviation::ChainExtra(each.name)).collect()))
+                let extra = left.chains.into_iter().map(|chain| Deviation::ChainExtra(chain.name));
+                Err(Cause::NotAsWritten(Drift { deviations: extra.collect() }))
             }
         });
         removed.map_err(|cause| Error { backend: self.kind(), operation: Operation::Remove, cause })
