@@ -4,7 +4,7 @@
 //! {"backend":"netlink","apply_ms_median":0.21,"verify_ms_median":0.04}
 //! ```
 //!
-//! Runs in network and user namespaces of its own, so it needs no rights and touches nothing. Takes the number of runs as argument.
+//! Runs in a network namespace of its own, so it touches nothing; it needs no rights. Takes the number of runs as argument.
 
 use std::{env, error::Error, fs, io::Write, time::Instant};
 
@@ -32,9 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Root in a user namespace of its own, and in it a network namespace.
+/// A network namespace; who is not root makes himself root in a user namespace first.
 fn own_namespaces() -> Result<(), Box<dyn Error>> {
     let (user, group) = (geteuid(), getegid());
+    if user.is_root() {
+        return Ok(unshare(CloneFlags::CLONE_NEWNET)?);
+    }
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;

@@ -92,6 +92,22 @@ pub enum Deviation {
     Reordered(String),
 }
 
+/// The rules are not as desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// What is wrong; never empty.
+    pub deviations: Vec<Deviation>,
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, deviation) in self.deviations.iter().enumerate() {
+            write!(f, "{}{deviation}", if place == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
 fn shown(base: Option<&Base>) -> String {
     base.map_or_else(|| "not hooked in".to_owned(), |base| format!("`{base}`"))
 }

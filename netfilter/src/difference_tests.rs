@@ -80,6 +80,15 @@ fn a_rule_with_another_port_is_one_missing_and_one_extra() {
 }
 
 #[test]
+fn a_drift_is_told_in_one_line() {
+    let mut observed = as_written(&desired());
+    observed.dormant = true;
+    observed.chains.pop();
+    let drift = Drift { deviations: difference(&desired(), Some(&observed)) };
+    assert_eq!(drift.to_string(), "the table is switched off (dormant); chain capture is missing");
+}
+
+#[test]
 fn a_rule_that_is_there_twice_is_extra_once() {
     assert_eq!(
         found(|observed| observed.chains[1].rules.insert(0, ObservedRule::Known(desired().chains[1].rules[0].clone()))),

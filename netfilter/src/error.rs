@@ -2,7 +2,7 @@
 
 use std::{fmt, io, process::ExitStatus, time::Duration};
 
-use crate::{apply::BackendKind, difference::Deviation};
+use crate::{apply::BackendKind, difference::Drift};
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,15 +70,11 @@ pub enum Cause {
     #[error("the rules changed each time while they were read")]
     Unsettled,
     /// The rules were accepted, and are others when read back.
-    #[error("read back, the rules are not as written: {}", listed(.0))]
-    NotAsWritten(Vec<Deviation>),
+    #[error("read back, the rules are not as written: {0}")]
+    NotAsWritten(Drift),
     /// No backend works here.
     #[error("no backend works here: {}", .0.join("; "))]
     NoBackend(Vec<String>),
-}
-
-fn listed(deviations: &[Deviation]) -> String {
-    deviations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A program failed.

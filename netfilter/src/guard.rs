@@ -8,17 +8,10 @@
 
 use crate::{
     apply::{Backend, BackendKind},
-    difference::{Deviation, difference},
+    difference::{Drift, difference},
     error::Error,
     ruleset::Ruleset,
 };
-
-/// The rules are not as desired.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drift {
-    /// What is wrong; never empty.
-    pub deviations: Vec<Deviation>,
-}
 
 /// A rule set and the backend that keeps it in place.
 pub struct Guard {

@@ -28,10 +28,10 @@ mod route;
 mod ruleset;
 mod watch;
 
-pub use apply::{Backend, BackendChoice, BackendKind, Iptables, Netlink, Nft, Ownership, detect, remove_all};
-pub use difference::{Deviation, Observed, ObservedChain, ObservedRule, difference};
+pub use apply::{Backend, BackendKind, Iptables, Netlink, Nft, Ownership, detect, remove_all};
+pub use difference::{Deviation, Drift, Observed, ObservedChain, ObservedRule, difference};
 pub use error::{Cause, Error, Operation, ProgramError};
-pub use guard::{Drift, Guard};
+pub use guard::Guard;
 pub use route::{RouteError, VipRoute};
 pub use ruleset::{
     ALWAYS_BYPASSED, Base, Chain, DEFAULT_CAPTURE_PORT, Layout, MAX_BYPASSED, Match, Rule, Ruleset, RulesetError,

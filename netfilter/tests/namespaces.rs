@@ -4,6 +4,10 @@
 //! root and for an ordinary user. A program that is missing makes a scenario fail and say so.
 
 #![expect(clippy::unwrap_used, reason = "a scenario that cannot go on has failed")]
+#![expect(
+    clippy::print_stdout,
+    reason = "what a scenario prints in its own process is shown by the one that started it"
+)]
 
 #[path = "namespaces/backends.rs"]
 mod backends;

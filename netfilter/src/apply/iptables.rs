@@ -1,7 +1,8 @@
 //! Rules written by `iptables-restore`: the last resort, for a kernel without nf_tables.
 //!
 //! An own chain in the system's table `nat`, and one jump to it, last in `OUTPUT`: rules that others put there come before it.
-//! (By nf_tables ours come first.) `-w 5` waits for the lock that other iptables programs hold; without it the legacy program hangs.
+//! (By nf_tables ours come first.) The table itself is the system's: where it was absent it comes into being, and stays, empty.
+//! `-w 5` waits for the lock that other iptables programs hold; without it the legacy program hangs.
 //!
 //! Jumps that are there are read, and then deleted by name in the same transaction that adds the new one. When another
 //! process changes our jumps between the two, either the text is refused or the reading back finds it: an error, and the
@@ -39,10 +40,11 @@ impl Iptables {
     /// # Errors
     /// When neither works here; the cause is that of the system's.
     pub fn open() -> Result<Self, Cause> {
-        let [system, legacy] = FLAVOURS.map(|flavour| save(flavour).map(|_| Self(flavour)));
-        match system {
-            Ok(found) => Ok(found),
-            Err(cause) => legacy.map_err(|_| cause),
+        let [system, legacy] = FLAVOURS;
+        // Merely asking the legacy programs makes the kernel set up their tables, so they are asked only when nothing else is left.
+        match save(system) {
+            Ok(_) => Ok(Self(system)),
+            Err(cause) => save(legacy).map(|_| Self(legacy)).map_err(|_| cause),
         }
     }
 

@@ -18,12 +18,12 @@ pub use self::{
     nft::Nft,
 };
 use crate::{
-    difference::{Deviation, Observed, difference},
+    difference::{Deviation, Drift, Observed, difference},
     error::{Cause, Error, Operation, ProgramError},
     ruleset::{Layout, Ruleset, Table},
 };
 
-/// A means of writing rules.
+/// A means of writing rules; in settings by its name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
@@ -43,18 +43,6 @@ impl fmt::Display for BackendKind {
             Self::Iptables => "iptables",
         })
     }
-}
-
-/// Which means to use: a setting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BackendChoice {
-    /// The first that works: netlink, nft, iptables.
-    #[default]
-    Auto,
-    /// This one and no other.
-    #[serde(untagged)]
-    Only(BackendKind),
 }
 
 /// A means of writing rules that has been found to work.
@@ -97,7 +85,7 @@ pub trait Backend: Send {
         let table = ruleset.table(self.layout());
         let applied = self.write(&table).and_then(|()| {
             let wrong = difference(&table, self.observe()?.as_ref());
-            if wrong.is_empty() { Ok(()) } else { Err(Cause::NotAsWritten(wrong)) }
+            if wrong.is_empty() { Ok(()) } else { Err(Cause::NotAsWritten(Drift { deviations: wrong })) }
         });
         applied.map_err(|cause| Error { backend: self.kind(), operation: Operation::Apply, cause })
     }
@@ -118,19 +106,20 @@ pub trait Backend: Send {
         let removed = self.delete().and_then(|()| match self.observe()? {
             None => Ok(()),
             Some(left) => {
-                Err(Cause::NotAsWritten(left.chains.into_iter().map(|each| Deviation::ChainExtra(each.name)).collect()))
+                let extra = left.chains.into_iter().map(|chain| Deviation::ChainExtra(chain.name));
+                Err(Cause::NotAsWritten(Drift { deviations: extra.collect() }))
             }
         });
         removed.map_err(|cause| Error { backend: self.kind(), operation: Operation::Remove, cause })
     }
 }
 
-/// Finds a backend that works, as the setting says.
+/// Finds a backend that works: the forced one and no other, or the first of netlink, nft, iptables.
 ///
 /// # Errors
-/// When the chosen one does not work, or none does; a missing capability is said at once, as it is missing for all of them.
-pub fn detect(choice: BackendChoice) -> Result<Box<dyn Backend>, Error> {
-    if let BackendChoice::Only(kind) = choice {
+/// When the forced one does not work, or none does; a missing capability is said at once, as it is missing for all of them.
+pub fn detect(forced: Option<BackendKind>) -> Result<Box<dyn Backend>, Error> {
+    if let Some(kind) = forced {
         return open(kind);
     }
     let mut refused = Vec::new();

@@ -46,19 +46,13 @@ pub(crate) struct Batch {
     writer: Writer,
     first: u32,
     steps: Vec<String>,
+    last_step: usize,
 }
 
 impl Batch {
-    fn new(first: u32) -> Self {
-        let mut batch = Self { writer: Writer::default(), first, steps: Vec::new() };
-        batch.bound(BATCH_BEGIN, "the transaction");
-        batch
-    }
-
     /// A batch that replaces the table.
     pub(crate) fn replace(table: &Table, flags: u32, first: u32) -> Self {
-        let mut batch = Self::new(first);
-        batch.delete(0);
+        let mut batch = Self::deleting(first);
         batch.step(NEW_TABLE, CREATE, THE_NEW_TABLE.to_owned(), |writer| {
             writer.text(1, NAME);
             writer.number(2, flags);
@@ -66,23 +60,33 @@ impl Batch {
         for chain in &table.chains {
             batch.chain(chain);
         }
-        let rules = table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |rule| (chain, rule)));
-        let mut rules = rules.peekable();
-        while let Some((chain, rule)) = rules.next() {
-            // Errors are always answered; one acknowledgement, of the last step, says that there was none.
-            let ack = if rules.peek().is_none() { ACK } else { 0 };
-            batch.rule(chain, rule, ack);
+        for chain in &table.chains {
+            for rule in &chain.rules {
+                batch.rule(chain, rule);
+            }
         }
-        batch.bound(BATCH_END, "the commit");
-        batch
+        batch.committed()
     }
 
     /// A batch that removes the table, whether or not it is there.
     pub(crate) fn remove(first: u32) -> Self {
-        let mut batch = Self::new(first);
-        batch.delete(ACK);
-        batch.bound(BATCH_END, "the commit");
+        Self::deleting(first).committed()
+    }
+
+    /// Adding without flags changes nothing in a table that is there, whatever its flags, and lets the deletion succeed.
+    fn deleting(first: u32) -> Self {
+        let mut batch = Self { writer: Writer::default(), first, steps: Vec::new(), last_step: 0 };
+        batch.bound(BATCH_BEGIN, "the transaction");
+        batch.step(NEW_TABLE, CREATE, "the table".to_owned(), |writer| writer.text(1, NAME));
+        batch.step(DELETE_TABLE, 0, "deleting the old table".to_owned(), |writer| writer.text(1, NAME));
         batch
+    }
+
+    /// Errors are always answered; one acknowledgement, of the last step, says that there was none.
+    fn committed(mut self) -> Self {
+        self.writer.acknowledge(self.last_step);
+        self.bound(BATCH_END, "the commit");
+        self
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -91,7 +95,7 @@ impl Batch {
 
     /// The sequence number whose acknowledgement means success: that of the last step before the commit.
     pub(crate) fn last(&self) -> u32 {
-        self.first + u32::try_from(self.steps.len()).unwrap_or(u32::MAX) - 2
+        self.next_sequence().wrapping_sub(2)
     }
 
     /// What the message with a sequence number does.
@@ -103,12 +107,6 @@ impl Batch {
     /// Whether a sequence number is that of the new table, the only message with flags.
     pub(crate) fn is_new_table(&self, sequence: u32) -> bool {
         self.step_of(sequence) == THE_NEW_TABLE
-    }
-
-    /// Adding without flags changes nothing in a table that is there, whatever its flags.
-    fn delete(&mut self, ack: u16) {
-        self.step(NEW_TABLE, CREATE, "the table".to_owned(), |writer| writer.text(1, NAME));
-        self.step(DELETE_TABLE, ack, "deleting the old table".to_owned(), |writer| writer.text(1, NAME));
     }
 
     fn chain(&mut self, chain: &Chain) {
@@ -126,8 +124,8 @@ impl Batch {
         });
     }
 
-    fn rule(&mut self, chain: &Chain, rule: &Rule, ack: u16) {
-        self.step(NEW_RULE, CREATE | APPEND | ack, format!("rule `{rule}` of chain {}", chain.name), |writer| {
+    fn rule(&mut self, chain: &Chain, rule: &Rule) {
+        self.step(NEW_RULE, CREATE | APPEND, format!("rule `{rule}` of chain {}", chain.name), |writer| {
             writer.text(1, NAME);
             writer.text(2, chain.name);
             writer.nested(4, |writer| lower(rule).iter().for_each(|each| each.write(writer)));
@@ -136,7 +134,7 @@ impl Batch {
 
     fn step(&mut self, kind: u16, flags: u16, what: String, body: impl FnOnce(&mut Writer)) {
         let sequence = self.next_sequence();
-        self.writer.message(SUBSYSTEM << 8 | kind, flags, sequence, |writer| {
+        self.last_step = self.writer.message(SUBSYSTEM << 8 | kind, flags, sequence, |writer| {
             writer.raw(&[INET, 0, 0, 0]);
             body(writer);
         });

@@ -75,13 +75,17 @@ impl Socket {
         self.sequence = last.wrapping_add(2);
         let refused = |errno| Refusal { sequence: first, errno };
         let mut interrupted = false;
+        // A refused batch leaves an error for each of its messages; unread, they could fill the queue and keep the next answer out.
+        while matches!(self.take_waiting(), Ok(true) | Err(Errno::ENOBUFS | Errno::EINTR)) {}
         send(self.fd.as_raw_fd(), bytes, MsgFlags::empty()).map_err(refused)?;
         loop {
-            let (length, sender) =
-                recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer).map_err(|errno| match errno {
-                    Errno::EAGAIN => refused(Errno::ETIMEDOUT),
-                    other => refused(other),
-                })?;
+            let (length, sender) = match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer) {
+                Ok(received) => received,
+                // There was an error for each of many messages, and no room for the last ones. The first, which counts, is there.
+                Err(Errno::ENOBUFS | Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return Err(refused(Errno::ETIMEDOUT)),
+                Err(errno) => return Err(refused(errno)),
+            };
             if sender.is_none_or(|sender| sender.pid() != 0) {
                 continue;
             }

@@ -43,8 +43,8 @@ impl Writer {
         &self.bytes
     }
 
-    /// A message; `body` writes what follows the header.
-    pub(crate) fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) {
+    /// A message; `body` writes what follows the header. Answers where it begins.
+    pub(crate) fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) -> usize {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         self.bytes.extend(kind.to_ne_bytes());
@@ -54,6 +54,14 @@ impl Writer {
         body(self);
         let length = u32::try_from(self.bytes.len() - start).expect("a message is far shorter than 4 GiB");
         self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        start
+    }
+
+    /// Has the message that begins at `start` acknowledged.
+    pub(crate) fn acknowledge(&mut self, start: usize) {
+        for (byte, flag) in self.bytes[start + 6..start + 8].iter_mut().zip(ACK.to_ne_bytes()) {
+            *byte |= flag;
+        }
     }
 
     /// A fixed structure.

@@ -1,9 +1,15 @@
 //! Every backend writes the same rules, reads what any of them wrote, and leaves nothing behind.
 
-use boshy_netfilter::{
-    ALWAYS_BYPASSED, Backend, BackendChoice, BackendKind, Cause, Chain, Iptables, Layout, MAX_BYPASSED, Match, Netlink,
-    Nft, Ownership, Rule, Ruleset, Table, Verdict, detect, difference, remove_all,
+use std::{
+    fs::File,
+    time::{Duration, Instant},
 };
+
+use boshy_netfilter::{
+    ALWAYS_BYPASSED, Backend, BackendKind, Cause, Chain, Iptables, Layout, MAX_BYPASSED, Match, Netlink, Nft,
+    Ownership, Rule, Ruleset, Table, Verdict, detect, difference, remove_all,
+};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::world::{alone, beside, every_backend, only_legacy_iptables, role, ruleset, sh};
 
@@ -163,9 +169,9 @@ fn the_largest_rule_set_is_one_transaction_too() {
 #[test]
 fn detection_takes_netlink_first_and_the_forced_one_otherwise() {
     alone(|| {
-        assert_eq!(detect(BackendChoice::Auto).unwrap().kind(), BackendKind::Netlink);
+        assert_eq!(detect(None).unwrap().kind(), BackendKind::Netlink);
         for kind in [BackendKind::Netlink, BackendKind::Nft, BackendKind::Iptables] {
-            assert_eq!(detect(BackendChoice::Only(kind)).unwrap().kind(), kind);
+            assert_eq!(detect(Some(kind)).unwrap().kind(), kind);
         }
     });
 }
@@ -186,11 +192,11 @@ fn what_any_backend_left_can_be_removed_at_once() {
 fn without_the_capability_the_error_names_it() {
     alone(|| {
         if role().is_some() {
-            for choice in [BackendKind::Netlink, BackendKind::Nft, BackendKind::Iptables].map(BackendChoice::Only) {
-                let Err(error) = detect(choice) else { panic!("{choice:?} works without the capability") };
+            for kind in [BackendKind::Netlink, BackendKind::Nft, BackendKind::Iptables] {
+                let Err(error) = detect(Some(kind)) else { panic!("{kind} works without the capability") };
                 assert!(error.cause.to_string().contains("needs CAP_NET_ADMIN"), "{error:?}");
             }
-            let Err(error) = detect(BackendChoice::Auto) else { panic!("detection works without the capability") };
+            let Err(error) = detect(None) else { panic!("detection works without the capability") };
             assert_eq!(error.to_string(), "cannot begin to use the redirect rules by netlink");
             assert_eq!(error.cause.to_string(), "this needs CAP_NET_ADMIN");
             assert!(matches!(&remove_all()[..], [error] if matches!(error.cause, Cause::NeedsNetAdmin(_))));
@@ -200,5 +206,21 @@ fn without_the_capability_the_error_names_it() {
         let output = beside(&|| (), "powerless", &["unshare", "--user", "--"]).output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    });
+}
+
+#[test]
+fn a_lock_that_another_iptables_holds_is_waited_for_and_then_named() {
+    alone(|| {
+        only_legacy_iptables();
+        let mut backend = Iptables::open().unwrap();
+        let path = std::env::var_os("XTABLES_LOCKFILE").unwrap();
+        let lock = Flock::lock(File::create(path).unwrap(), FlockArg::LockExclusive).unwrap();
+        let begun = Instant::now();
+        let error = backend.apply(&ruleset()).unwrap_err();
+        assert!(begun.elapsed() >= Duration::from_secs(4), "it did not wait: {error:?}");
+        assert!(matches!(&error.cause, Cause::Program(failed) if failed.to_string().contains("lock")), "{error:?}");
+        drop(lock);
+        backend.apply(&ruleset()).unwrap();
     });
 }

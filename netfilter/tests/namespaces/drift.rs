@@ -93,8 +93,8 @@ fn the_watch_tells_of_a_change_at_once() {
         let mut guard = guarded(Box::new(Netlink::open(Ownership::Shared).unwrap()));
         let mut watch = Watch::open().unwrap();
         assert!(!watch.changed().unwrap());
-        let begun = Instant::now();
         sh("nft delete table inet boshy");
+        let begun = Instant::now();
         let mut waited = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut waited, PollTimeout::from(5000u16)).unwrap(), 1);
         assert!(watch.changed().unwrap());

@@ -39,6 +39,7 @@ pub(crate) fn alone(scenario: impl FnOnce()) {
     let output = output.expect("the program `unshare` (package util-linux) is needed for tests in namespaces");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && stdout.contains("1 passed"), "in its namespace:\n{stdout}\n{stderr}");
+    print!("{stdout}");
 }
 
 /// The name of a test function, from a closure in it.
