@@ -438,3 +438,7 @@ fn chain(error: &dyn Error) -> String {
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;
