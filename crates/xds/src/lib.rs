@@ -7,6 +7,7 @@ mod envoy;
 pub mod names;
 pub mod relay;
 mod resource;
+mod session;
 mod status;
 mod verdicts;
 

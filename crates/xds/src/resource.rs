@@ -3,7 +3,7 @@
 //! A resource's version is the hash of its encoding, so that equal content has equal versions on every pilot and across
 //! restarts, and a proxy that reconnects to another pilot is sent nothing it has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -121,6 +121,17 @@ impl TypedResources {
         self.own.values().chain(shared)
     }
 
+    /// Names whose resources may differ from an older state, each layer in order; walks both once and compares pointers.
+    pub(crate) fn changed_since<'a>(&'a self, old: &'a Self) -> Vec<&'a Arc<str>> {
+        let mut changed = Vec::new();
+        for (new, old) in [(&self.own, &old.own), (&self.shared, &old.shared)] {
+            if !Arc::ptr_eq(new, old) {
+                changed_in_layer(new, old, &mut changed);
+            }
+        }
+        changed
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.iter().count()
@@ -160,6 +171,26 @@ impl ResourceSet {
     pub fn with(mut self, kind: ResourceType, resources: TypedResources) -> Self {
         self.types[kind.index()] = resources;
         self
+    }
+}
+
+fn changed_in_layer<'a>(new: &'a ResourceMap, old: &'a ResourceMap, changed: &mut Vec<&'a Arc<str>>) {
+    let (mut new, mut old) = (new.values().peekable(), old.values().peekable());
+    loop {
+        let order = match (new.peek(), old.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(new), Some(old)) if Arc::ptr_eq(new, old) => Ordering::Equal,
+            (Some(new), Some(old)) => new.name.cmp(&old.name),
+        };
+        let (ours, theirs) =
+            (if order.is_le() { new.next() } else { None }, if order.is_ge() { old.next() } else { None });
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours.version == theirs.version => {}
+            (Some(resource), _) | (None, Some(resource)) => changed.push(&resource.name),
+            (None, None) => return,
+        }
     }
 }
 
