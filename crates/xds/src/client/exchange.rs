@@ -14,7 +14,6 @@
 //! Dropping a future of either method loses nothing but the stream.
 
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
     error::Error,
     future,
@@ -22,12 +21,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use boshy_mesh::{NameTable, NodeId};
+use boshy_mesh::NodeId;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
-use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -39,10 +37,10 @@ use tonic::{
 };
 use tracing::{info, warn};
 
-use super::Response;
+use super::{LastRefusal, Outlets, Response};
 use crate::{
-    ResourceSet, ResourceType, Verdicts,
-    relay::{NameCounts, News, Refusal, Relay, Step, Stored},
+    Verdicts,
+    relay::{News, Refusal, Relay, Step},
 };
 
 /// Messages on their way to the pilot and responses that it has no answer to: beyond that nothing more is read from it.
@@ -122,55 +120,6 @@ pub struct Ended {
     pub lived: Duration,
     /// Why it ended.
     pub error: ExchangeError,
-}
-
-/// How the exchange with the pilots goes, for operators. Times are seconds since the Unix epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ExchangeStatus {
-    /// The pilot a stream is open to.
-    pub pilot: Option<String>,
-    /// Since when that is so, or is not.
-    pub since: u64,
-    /// Why the last stream ended, with all causes.
-    pub last_error: Option<String>,
-    /// The pilot's version of each type, of the last response.
-    pub versions: BTreeMap<ResourceType, String>,
-    /// Types of which all was received, by this stream or an earlier one. Before names are among them, a name that is not
-    /// answered may well exist.
-    pub known: Vec<ResourceType>,
-    /// Names answered and waiting.
-    pub names: NameCounts,
-    /// What the local Envoy refused last.
-    pub last_refusal: Option<LastRefusal>,
-}
-
-/// A resource that the local Envoy refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LastRefusal {
-    /// Its type.
-    pub kind: ResourceType,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The version refused.
-    pub version: Arc<str>,
-    /// Envoy's words.
-    pub reason: String,
-    /// When.
-    pub at: u64,
-}
-
-/// What the exchange tells the rest of the agent. Whoever supervises it owns this, so that readers keep what they have
-/// while the exchange is restarted, and a fresh one begins with `stored`. Clones share the channels.
-#[derive(Clone, Debug, Default)]
-pub struct Outlets {
-    /// What the local Envoy may ask for.
-    pub served: watch::Sender<Arc<ResourceSet>>,
-    /// What DNS answers.
-    pub names: watch::Sender<Arc<NameTable>>,
-    /// What is worth keeping over a restart.
-    pub stored: watch::Sender<Arc<Stored>>,
-    /// For operators.
-    pub status: watch::Sender<ExchangeStatus>,
 }
 
 /// The relay of this VM with its surroundings.

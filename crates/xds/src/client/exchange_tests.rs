@@ -19,12 +19,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use super::*;
 use crate::{
-    Resource,
+    Resource, ResourceType,
     client::{
-        Backoff, PilotPicker,
+        Backoff, ExchangeStatus, PilotPicker,
         samples::{listener, name, vip},
     },
-    relay::RelaySettings,
+    relay::{RelaySettings, Stored},
     verdicts::StreamVerdicts,
 };
 
