@@ -219,7 +219,7 @@ fn of_a_refused_response_only_the_culprit_is_withheld_until_it_changes() {
                 Action::Send(response) => open.push(response),
                 Action::Note(Cluster, News::Accepted { items, .. }) => accepted.extend(items),
                 Action::Note(Cluster, News::Refused { items, reason, .. }) => {
-                    refused.extend(items.into_iter().map(|item| (item, reason.clone())))
+                    refused.extend(items.into_iter().map(|item| (item, reason.clone())));
                 }
                 other => panic!("{other:?}"),
             }
