@@ -25,6 +25,8 @@ pub struct Update {
     pub version: String,
     /// Every resource of the response, changed or not.
     pub resources: Vec<Arc<Resource>>,
+    /// What was held in their places, in the same order.
+    pub before: Vec<Option<Arc<Resource>>>,
     /// For [`ResourceType::Names`], what `resources` mean, in the same order.
     pub names: Vec<(Hostname, Ipv4Addr)>,
     /// Names that are no more, held before or not.
@@ -99,8 +101,9 @@ impl DeltaClient {
         for name in &removed {
             held.remove(name);
         }
-        held.extend(resources.iter().map(|resource| (Arc::clone(&resource.name), Arc::clone(resource))));
-        Ok(Update { kind, nonce, version, resources, names, removed })
+        let before =
+            resources.iter().map(|resource| held.insert(Arc::clone(&resource.name), Arc::clone(resource))).collect();
+        Ok(Update { kind, nonce, version, resources, before, names, removed })
     }
 }
 

@@ -14,7 +14,6 @@
 //! Dropping a future of either method loses nothing but the stream.
 
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
     error::Error,
     future,
@@ -22,12 +21,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use boshy_mesh::{NameTable, NodeId};
+use boshy_mesh::NodeId;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
-use serde::Serialize;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -39,14 +37,19 @@ use tonic::{
 };
 use tracing::{info, warn};
 
-use super::Response;
+use super::{LastRefusal, Outlets, Response};
 use crate::{
-    ResourceSet, ResourceType, Verdicts,
-    relay::{NameCounts, News, Refusal, Relay, Step, Stored},
+    Verdicts,
+    relay::{News, Refusal, Relay, Step},
 };
 
 /// Messages on their way to the pilot and responses that it has no answer to: beyond that nothing more is read from it.
 const IN_FLIGHT: usize = 1024;
+
+/// Envoy acknowledges thousands of resources in hundreds of messages, and each look at them goes through all that are not
+/// accepted. A rest of this many times the last look lets words gather, so that looking never takes more than a fifth of
+/// the time; after a single change it is microseconds.
+const REST: u32 = 4;
 
 /// Limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,55 +122,6 @@ pub struct Ended {
     pub error: ExchangeError,
 }
 
-/// How the exchange with the pilots goes, for operators. Times are seconds since the Unix epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ExchangeStatus {
-    /// The pilot a stream is open to.
-    pub pilot: Option<String>,
-    /// Since when that is so, or is not.
-    pub since: u64,
-    /// Why the last stream ended, with all causes.
-    pub last_error: Option<String>,
-    /// The pilot's version of each type, of the last response.
-    pub versions: BTreeMap<ResourceType, String>,
-    /// Types of which all was received, by this stream or an earlier one. Before names are among them, a name that is not
-    /// answered may well exist.
-    pub known: Vec<ResourceType>,
-    /// Names answered and waiting.
-    pub names: NameCounts,
-    /// What the local Envoy refused last.
-    pub last_refusal: Option<LastRefusal>,
-}
-
-/// A resource that the local Envoy refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LastRefusal {
-    /// Its type.
-    pub kind: ResourceType,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The version refused.
-    pub version: Arc<str>,
-    /// Envoy's words.
-    pub reason: String,
-    /// When.
-    pub at: u64,
-}
-
-/// What the exchange tells the rest of the agent. Whoever supervises it owns this, so that readers keep what they have
-/// while the exchange is restarted, and a fresh one begins with `stored`. Clones share the channels.
-#[derive(Clone, Debug, Default)]
-pub struct Outlets {
-    /// What the local Envoy may ask for.
-    pub served: watch::Sender<Arc<ResourceSet>>,
-    /// What DNS answers.
-    pub names: watch::Sender<Arc<NameTable>>,
-    /// What is worth keeping over a restart.
-    pub stored: watch::Sender<Arc<Stored>>,
-    /// For operators.
-    pub status: watch::Sender<ExchangeStatus>,
-}
-
 /// The relay of this VM with its surroundings.
 #[derive(Debug)]
 pub struct Exchange {
@@ -176,6 +130,8 @@ pub struct Exchange {
     relay: Relay,
     verdicts: Verdicts,
     changes: watch::Receiver<u64>,
+    /// Envoy's next word is not looked at before.
+    rest: Instant,
     outlets: Outlets,
 }
 
@@ -183,7 +139,7 @@ impl Exchange {
     /// Publishes what the relay begins with.
     pub fn new(node: NodeId, settings: ExchangeSettings, relay: Relay, verdicts: Verdicts, outlets: Outlets) -> Self {
         let changes = verdicts.changes();
-        let exchange = Self { node, settings, relay, verdicts, changes, outlets };
+        let exchange = Self { node, settings, relay, verdicts, changes, rest: Instant::now(), outlets };
         exchange.publish_names();
         exchange.publish_resources();
         exchange.outlets.status.send_modify(|status| {
@@ -197,7 +153,7 @@ impl Exchange {
     /// Follows the local Envoy without a pilot.
     pub async fn idle(&mut self) -> Infallible {
         loop {
-            disturbance(&mut self.changes, self.relay.deadline()).await;
+            disturbance(&mut self.changes, self.rest, self.relay.deadline()).await;
             self.reconsider(None);
         }
     }
@@ -262,7 +218,7 @@ impl Exchange {
                     Ok(None) => return ExchangeError::Closed { pilot: pilot.clone() },
                     Err(source) => return ExchangeError::Receive { pilot: pilot.clone(), source: Box::new(source) },
                 },
-                () = disturbance(&mut self.changes, self.relay.deadline()) => self.reconsider(Some(requests)),
+                () = disturbance(&mut self.changes, self.rest, self.relay.deadline()) => self.reconsider(Some(requests)),
             }
         }
     }
@@ -276,8 +232,10 @@ impl Exchange {
     }
 
     fn reconsider(&mut self, requests: Option<&mpsc::Sender<DeltaDiscoveryRequest>>) {
-        let step = self.relay.reconsider(Instant::now().into_std(), &self.verdicts);
+        let started = Instant::now();
+        let step = self.relay.reconsider(started.into_std(), &self.verdicts);
         self.perform(step, requests);
+        self.rest = Instant::now() + started.elapsed() * REST;
     }
 
     /// Without a pilot, messages for it are lost; the next stream begins with what is held instead.
@@ -329,7 +287,10 @@ impl Exchange {
     }
 
     fn publish_progress(&self) {
-        replace(&self.outlets.stored, Arc::new(self.relay.stored()));
+        // While the pilot waits for Envoy, what is good is about to change.
+        if self.relay.unanswered() == 0 {
+            replace(&self.outlets.stored, Arc::new(self.relay.stored()));
+        }
         self.outlets.status.send_if_modified(|status| {
             let before = (status.names, status.known.len(), status.versions.clone());
             status.names = self.relay.counts();
@@ -375,8 +336,9 @@ async fn next(
     responses.message().await
 }
 
-/// Waits for a word from the local Envoy or for time to be up.
-async fn disturbance(changes: &mut watch::Receiver<u64>, deadline: Option<std::time::Instant>) {
+/// Waits for a word from the local Envoy or for time to be up. The rest comes first, so that a word is not lost when the
+/// future is dropped.
+async fn disturbance(changes: &mut watch::Receiver<u64>, rest: Instant, deadline: Option<std::time::Instant>) {
     let overdue = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -384,6 +346,7 @@ async fn disturbance(changes: &mut watch::Receiver<u64>, deadline: Option<std::t
         }
     };
     let changed = async {
+        tokio::time::sleep_until(rest).await;
         if changes.changed().await.is_err() {
             future::pending::<()>().await;
         }
@@ -424,3 +387,7 @@ fn chain(error: &dyn Error) -> String {
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+#[path = "exchange_tests.rs"]
+mod tests;

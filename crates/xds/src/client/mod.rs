@@ -14,12 +14,14 @@
 
 mod delta;
 mod exchange;
+mod outlets;
 mod picker;
 #[cfg(test)]
 pub(crate) mod samples;
 mod wire;
 
 pub use delta::{DeltaClient, Update};
-pub use exchange::{Ended, Exchange, ExchangeError, ExchangeSettings, ExchangeStatus, LastRefusal, Outlets};
+pub use exchange::{Ended, Exchange, ExchangeError, ExchangeSettings};
+pub use outlets::{ExchangeStatus, LastRefusal, Outlets};
 pub use picker::{Attempt, Backoff, PilotPicker};
 pub use wire::{Malformed, Request, Response, UndecodableResponse};

@@ -30,13 +30,17 @@ pub(super) fn is_backed(client: &DeltaClient, host: &Hostname, vip: Ipv4Addr) ->
     listeners(client, vip).next().is_some() && clusters(client, host).next().is_some()
 }
 
-/// Whether the judge has accepted all of them, in the version received last.
+/// Whether there are some and the judge has accepted all of them, in the version received last. Listeners are asked for
+/// first, because they come last.
 pub(super) fn is_accepted(client: &DeltaClient, judge: &impl Judge, host: &Hostname, vip: Ipv4Addr) -> bool {
     let accepted =
-        |kind, resource: &Resource| judge.verdict(kind, &resource.name, &resource.version) == Verdict::Accepted;
-    is_backed(client, host, vip)
-        && listeners(client, vip).all(|listener| accepted(ResourceType::Listener, listener))
-        && clusters(client, host).all(|cluster| accepted(ResourceType::Cluster, cluster))
+        |resource: &Arc<Resource>, kind| judge.verdict(kind, &resource.name, &resource.version) == Verdict::Accepted;
+    some_and_all(listeners(client, vip), |listener| accepted(listener, ResourceType::Listener))
+        && some_and_all(clusters(client, host), |cluster| accepted(cluster, ResourceType::Cluster))
+}
+
+fn some_and_all<T>(mut items: impl Iterator<Item = T>, test: impl Fn(T) -> bool) -> bool {
+    items.next().is_some_and(&test) && items.all(test)
 }
 
 fn listeners(client: &DeltaClient, vip: Ipv4Addr) -> impl Iterator<Item = &Arc<Resource>> {

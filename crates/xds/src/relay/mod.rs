@@ -229,7 +229,6 @@ impl Relay {
     /// A response came.
     pub fn receive(&mut self, response: Response, now: Instant, judge: &impl Judge) -> Step {
         let kind = response.kind;
-        let before = Arc::clone(self.client.held(kind));
         let update = match self.client.on_response(response) {
             Ok(update) => update,
             Err(malformed) => return Step::refusing(malformed),
@@ -239,7 +238,7 @@ impl Relay {
         if kind == ResourceType::Names {
             self.rename(&update, &mut step.names);
         } else {
-            self.replace(&update, &before);
+            self.replace(&update);
         }
         self.awaiting.push(Awaiting {
             kind,
@@ -268,12 +267,12 @@ impl Relay {
         }
     }
 
-    fn replace(&mut self, update: &Update, before: &ResourceMap) {
+    fn replace(&mut self, update: &Update) {
         for name in &update.removed {
             self.doubts.forget(update.kind, name);
         }
-        for resource in &update.resources {
-            self.doubts.replaced(update.kind, before.get(&resource.name), resource);
+        for (resource, before) in update.resources.iter().zip(&update.before) {
+            self.doubts.replaced(update.kind, before.as_ref(), resource);
         }
     }
 
