@@ -8,7 +8,9 @@ use crate::logging::LogArgs;
 
 /// Arguments of `boshy agent`.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  boshy agent --config config/agent.example.yml\n  boshy agent --config config/agent.example.yml --remove-rules")]
+#[command(
+    after_help = "Examples:\n  boshy agent --config config/agent.example.yml\n  boshy agent --config config/agent.example.yml --remove-rules"
+)]
 pub(crate) struct Args {
     /// Settings file (YAML); see config/agent.example.yml
     #[arg(long, value_name = "FILE")]
@@ -24,8 +26,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = AgentSettings::load(&args.config)?;
     args.log.init()?;
     if args.remove_rules {
-        boshy_actors::agent::remove_rules(&settings)?;
-        return Ok(ExitCode::SUCCESS);
+        let removed = boshy_actors::agent::remove_rules(&settings);
+        return Ok(if removed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    boshy_actors::agent::run(settings)
+    Ok(boshy_actors::agent::run(settings)?.exit_code().into())
 }

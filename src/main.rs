@@ -37,9 +37,9 @@ enum Command {
     /// Print the bootstrap of the local Envoy
     EnvoyBootstrap(envoy_bootstrap::Args),
     /// A BOSH on one machine: VMs as network namespaces, with real Envoys
+    #[command(subcommand)]
     Lab(boshy_lab::LabCommand),
-    /// Answer HTTP requests with what was asked; the lab's sample service
-    Httpbin(boshy_lab::HttpbinArgs),
+    Httpbin(boshy_lab::httpbin::HttpbinCommand),
     /// Print a completion script for a shell
     Completion(completion::Args),
 }
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
         Command::Pilot(args) => pilot::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::EnvoyBootstrap(args) => envoy_bootstrap::run(&args),
-        Command::Lab(command) => lab::run(command),
-        Command::Httpbin(args) => lab::httpbin(args),
+        Command::Lab(command) => lab::run(&command),
+        Command::Httpbin(args) => lab::httpbin(&args),
         Command::Completion(args) => completion::run::<Cli>(&args),
     };
     exit::code(result)

@@ -8,8 +8,10 @@ use crate::logging::LogArgs;
 
 /// Arguments of `boshy pilot`.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  boshy pilot --config config/pilot.example.yml\n\nEvery key of the file can be overridden by the environment, \
-                        such as BOSHY__DIRECTOR__CLIENT_SECRET.")]
+#[command(
+    after_help = "Example:\n  boshy pilot --config config/pilot.example.yml\n\nEvery key of the file can be overridden by the environment, \
+                        such as BOSHY__DIRECTOR__CLIENT_SECRET."
+)]
 pub(crate) struct Args {
     /// Settings file (YAML); see config/pilot.example.yml
     #[arg(long, value_name = "FILE")]
@@ -21,5 +23,5 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = PilotSettings::load(&args.config)?;
     args.log.init()?;
-    boshy_actors::pilot::run(settings)
+    Ok(boshy_actors::pilot::run(settings)?.exit_code().into())
 }

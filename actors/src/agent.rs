@@ -25,7 +25,7 @@ use std::{
 use arc_swap::ArcSwap;
 use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
 use boshy_dns::{Sockets, Stats, Zone, Zones};
-use boshy_netfilter::{BackendChoice, BackendKind, Ruleset, VipRoute, remove_all};
+use boshy_netfilter::{BackendKind, Ruleset, VipRoute, remove_all};
 use boshy_supervision::{ExitReason, Placement, Tree};
 use boshy_web::{
     agent::AgentView,
@@ -164,6 +164,7 @@ impl Agent {
 
         let redirecting = Redirecting {
             backend: backend(settings.netfilter),
+            redirects: settings.netfilter != NetfilterBackend::None,
             ruleset,
             range: settings.vip_range,
             source: settings.ip,
@@ -191,7 +192,10 @@ impl Agent {
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let status = Site::new(http, move |config| {
             if let Some(saboteur) = saboteur.clone() {
-                test_hooks::configure(config, &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch));
+                test_hooks::configure(
+                    config,
+                    &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch),
+                );
             }
             boshy_web::agent::configure(config, &view);
         });
@@ -202,13 +206,12 @@ impl Agent {
     }
 }
 
-fn backend(setting: NetfilterBackend) -> Option<BackendChoice> {
+fn backend(setting: NetfilterBackend) -> Option<BackendKind> {
     match setting {
-        NetfilterBackend::Auto => Some(BackendChoice::Auto),
-        NetfilterBackend::Netlink => Some(BackendChoice::Only(BackendKind::Netlink)),
-        NetfilterBackend::Nft => Some(BackendChoice::Only(BackendKind::Nft)),
-        NetfilterBackend::Iptables => Some(BackendChoice::Only(BackendKind::Iptables)),
-        NetfilterBackend::None => None,
+        NetfilterBackend::Auto | NetfilterBackend::None => None,
+        NetfilterBackend::Netlink => Some(BackendKind::Netlink),
+        NetfilterBackend::Nft => Some(BackendKind::Nft),
+        NetfilterBackend::Iptables => Some(BackendKind::Iptables),
     }
 }
 

@@ -8,9 +8,7 @@ use boshy_dns::Stats;
 use boshy_supervision::TreeStatus;
 use boshy_web::{
     handler::HandlerView,
-    status::{
-        AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus,
-    },
+    status::{AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus},
 };
 use boshy_xds::{
     Proxies,
@@ -77,10 +75,7 @@ impl Reports {
     fn envoy(&self) -> EnvoyStatus {
         let statuses = self.proxies.list();
         let types = statuses.iter().flat_map(|proxy| &proxy.types);
-        let accepted = types
-            .clone()
-            .filter_map(|(kind, status)| Some((*kind, status.accepted.clone()?)))
-            .collect();
+        let accepted = types.clone().filter_map(|(kind, status)| Some((*kind, status.accepted.clone()?))).collect();
         let last_rejection = types
             .filter_map(|(kind, status)| Some(EnvoyRejection { kind: *kind, rejection: status.rejected.clone()? }))
             .max_by_key(|rejection| rejection.rejection.at);
@@ -90,5 +85,9 @@ impl Reports {
 
 fn pilot_link(exchange: ExchangeStatus) -> PilotLink {
     let connected_since = exchange.pilot.is_some().then_some(exchange.since);
-    PilotLink { error: exchange.last_error.filter(|_| exchange.pilot.is_none()), address: exchange.pilot, connected_since }
+    PilotLink {
+        error: exchange.last_error.filter(|_| exchange.pilot.is_none()),
+        address: exchange.pilot,
+        connected_since,
+    }
 }

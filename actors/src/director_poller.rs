@@ -32,44 +32,44 @@ use crate::{
 
 /// What a poller is made of; it outlives the actor.
 #[derive(Clone)]
-pub struct Polling {
+pub(crate) struct Polling {
     /// How to reach the director.
-    pub client: ClientSettings,
+    pub(crate) client: ClientSettings,
     /// What to read how often.
-    pub observer: ObserverSettings,
+    pub(crate) observer: ObserverSettings,
     /// Pause between two rounds.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// Who is told.
-    pub registry: ChildRef<ServiceRegistry>,
+    pub(crate) registry: ChildRef<ServiceRegistry>,
     /// What is known, for operators and for the next life.
-    pub report: Arc<ArcSwap<PollReport>>,
+    pub(crate) report: Arc<ArcSwap<PollReport>>,
     /// Where facts are kept for the next process.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 /// What polling has brought so far.
 #[derive(Clone, Debug)]
-pub struct PollReport {
+pub(crate) struct PollReport {
     /// The last facts, of this process or the one before; `None` while nothing is known, which is not the same as an empty
     /// director.
-    pub known: Option<Arc<Inventory>>,
+    pub(crate) known: Option<Arc<Inventory>>,
     /// Whether this process has read or refused every deployment once.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// How well the director answers.
-    pub director: DirectorStatus,
+    pub(crate) director: DirectorStatus,
     /// How well each deployment is known.
-    pub deployments: Vec<DeploymentStatus>,
+    pub(crate) deployments: Vec<DeploymentStatus>,
 }
 
 /// See the module.
-pub struct DirectorPoller {
+pub(crate) struct DirectorPoller {
     polling: Polling,
     link: Link,
 }
 
 impl DirectorPoller {
     /// A poller for one life.
-    pub fn new(polling: Polling, link: &Link) -> Self {
+    pub(crate) fn new(polling: Polling, link: &Link) -> Self {
         Self { polling, link: link.clone() }
     }
 }

@@ -13,30 +13,30 @@ use tokio::sync::watch;
 
 /// What the server is made of; it outlives the actor.
 #[derive(Clone)]
-pub struct Answering {
+pub(crate) struct Answering {
     /// Bound sockets.
-    pub sockets: Sockets,
+    pub(crate) sockets: Sockets,
     /// The zone that is answered from; this actor is the only writer.
-    pub zones: Zones,
+    pub(crate) zones: Zones,
     /// Zone of the mesh.
-    pub tld: Tld,
+    pub(crate) tld: Tld,
     /// What is answered.
-    pub names: watch::Receiver<Arc<NameTable>>,
+    pub(crate) names: watch::Receiver<Arc<NameTable>>,
     /// Tells whether a pilot has spoken of names at all: not known yet is not the same as an empty mesh.
-    pub exchange: watch::Receiver<ExchangeStatus>,
+    pub(crate) exchange: watch::Receiver<ExchangeStatus>,
     /// Counters.
-    pub stats: Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
 }
 
 /// See the module.
-pub struct DnsServer {
+pub(crate) struct DnsServer {
     answering: Answering,
     link: Link,
 }
 
 impl DnsServer {
     /// A server for one life.
-    pub fn new(answering: Answering, link: &Link) -> Self {
+    pub(crate) fn new(answering: Answering, link: &Link) -> Self {
         Self { answering, link: link.clone() }
     }
 }

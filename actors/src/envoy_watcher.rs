@@ -12,15 +12,15 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// What the watcher is made of; it outlives the actor.
 #[derive(Clone)]
-pub struct Watching {
+pub(crate) struct Watching {
     /// Envoy's admin address.
-    pub admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// Whether it is live; `None` while it does not answer. This actor is the only writer.
-    pub live: Arc<ArcSwap<Option<bool>>>,
+    pub(crate) live: Arc<ArcSwap<Option<bool>>>,
 }
 
 /// See the module.
-pub struct EnvoyWatcher(pub Watching);
+pub(crate) struct EnvoyWatcher(pub(crate) Watching);
 
 impl Actor for EnvoyWatcher {
     type Context = Context<Self>;

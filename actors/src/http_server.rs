@@ -12,14 +12,14 @@ const WORKERS: usize = 1;
 
 /// One listener and what is served there.
 #[derive(Clone)]
-pub struct Site {
+pub(crate) struct Site {
     listener: Arc<TcpListener>,
     configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
 }
 
 impl Site {
     /// What `configure` mounts, on `listener`.
-    pub fn new(listener: TcpListener, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(listener: TcpListener, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
         Self { listener: Arc::new(listener), configure: Arc::new(configure) }
     }
 
@@ -32,7 +32,7 @@ impl Site {
 
 /// Why a site is not served.
 #[derive(Debug, thiserror::Error)]
-pub enum SiteError {
+pub(crate) enum SiteError {
     /// Its listener could not be duplicated.
     #[error("hand a listener to an HTTP server")]
     Duplicate(#[source] std::io::Error),
@@ -45,14 +45,14 @@ pub enum SiteError {
 }
 
 /// See the module.
-pub struct HttpServer {
+pub(crate) struct HttpServer {
     sites: Vec<Site>,
     link: Link,
 }
 
 impl HttpServer {
     /// A server for one life.
-    pub fn new(sites: Vec<Site>, link: &Link) -> Self {
+    pub(crate) fn new(sites: Vec<Site>, link: &Link) -> Self {
         Self { sites, link: link.clone() }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use actix::{Actor, AsyncContext, Context};
 use arc_swap::ArcSwap;
 use boshy_mesh::VipRange;
-use boshy_netfilter::{BackendChoice, Guard, Ruleset, VipRoute, detect};
+use boshy_netfilter::{BackendKind, Guard, Ruleset, VipRoute, detect};
 use boshy_web::status::RulesStatus;
 use tracing::{info, warn};
 
@@ -25,21 +25,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the writer is made of; it outlives the actor.
 #[derive(Clone)]
-pub struct Redirecting {
-    /// Which means to write with; `None` when somebody else redirects.
-    pub backend: Option<BackendChoice>,
+pub(crate) struct Redirecting {
+    /// False when somebody else redirects; nothing is then written.
+    pub(crate) redirects: bool,
+    /// The means to write with; `None` for the first that works.
+    pub(crate) backend: Option<BackendKind>,
     /// What is to be redirected, and where.
-    pub ruleset: Ruleset,
+    pub(crate) ruleset: Ruleset,
     /// Range of the virtual IPs.
-    pub range: VipRange,
+    pub(crate) range: VipRange,
     /// The VM's own address, the source of connections to virtual IPs.
-    pub source: Ipv4Addr,
+    pub(crate) source: Ipv4Addr,
     /// What operators see.
-    pub status: Arc<ArcSwap<RulesStatus>>,
+    pub(crate) status: Arc<ArcSwap<RulesStatus>>,
 }
 
 /// See the module.
-pub struct NetfilterWriter {
+pub(crate) struct NetfilterWriter {
     redirecting: Redirecting,
     status: RulesStatus,
     guard: Option<Guard>,
@@ -50,18 +52,17 @@ pub struct NetfilterWriter {
 
 impl NetfilterWriter {
     /// A writer for one life.
-    pub fn new(redirecting: Redirecting) -> Self {
+    pub(crate) fn new(redirecting: Redirecting) -> Self {
         let status = RulesStatus { drift_repairs: redirecting.status.load().drift_repairs, ..RulesStatus::default() };
         let pause = Pause::new(PERIOD, LONGEST_PAUSE);
         Self { redirecting, status, guard: None, route: None, pause, not_before: Instant::now() }
     }
 
     fn tick(&mut self) {
-        let Some(backend) = self.redirecting.backend else { return };
-        if Instant::now() < self.not_before {
+        if !self.redirecting.redirects || Instant::now() < self.not_before {
             return;
         }
-        let rules = self.keep_rules(backend);
+        let rules = self.keep_rules();
         self.status.in_place = rules.is_ok();
         note(&mut self.status.error, rules, "redirect rules");
         let route = self.keep_route();
@@ -75,15 +76,16 @@ impl NetfilterWriter {
         }
     }
 
-    fn keep_rules(&mut self, backend: BackendChoice) -> Result<(), String> {
+    fn keep_rules(&mut self) -> Result<(), String> {
         if let Some(guard) = &mut self.guard {
             let Some(drift) = guard.check().map_err(|error| chain(&error))? else { return Ok(()) };
             guard.apply().map_err(|error| chain(&error))?;
             self.status.drift_repairs += 1;
-            warn!(deviations = ?drift.deviations, "redirect rules were changed by something else and are back");
+            warn!(%drift, "redirect rules were changed by something else and are back");
             return Ok(());
         }
-        let mut guard = Guard::new(detect(backend).map_err(|error| chain(&error))?, self.redirecting.ruleset.clone());
+        let backend = detect(self.redirecting.backend).map_err(|error| chain(&error))?;
+        let mut guard = Guard::new(backend, self.redirecting.ruleset.clone());
         guard.apply().map_err(|error| chain(&error))?;
         info!(backend = %guard.backend(), range = %self.redirecting.range, "redirect rules are in place");
         self.status.backend = Some(guard.backend().to_string());

@@ -108,8 +108,7 @@ impl Pilot {
             quarantine: settings.vip_quarantine,
         };
         let status = Arc::clone(&state.pool);
-        let pool =
-            tree.child("vip_pool", move |_| VipPool::new(pool_settings.clone(), Arc::clone(&status))).add();
+        let pool = tree.child("vip_pool", move |_| VipPool::new(pool_settings.clone(), Arc::clone(&status))).add();
 
         let registry = Registry {
             tld: settings.tld.clone(),
@@ -122,7 +121,10 @@ impl Pilot {
 
         let polling = Polling {
             client: client_settings(&settings),
-            observer: ObserverSettings { full_pass: settings.director.full_read_interval, ..ObserverSettings::default() },
+            observer: ObserverSettings {
+                full_pass: settings.director.full_read_interval,
+                ..ObserverSettings::default()
+            },
             interval: settings.director.poll_interval,
             registry,
             report: Arc::clone(&state.poll),
@@ -142,7 +144,10 @@ impl Pilot {
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let site = Site::new(http, move |config| {
             if let Some(saboteur) = saboteur.clone() {
-                test_hooks::configure(config, &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch));
+                test_hooks::configure(
+                    config,
+                    &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch),
+                );
             }
             boshy_web::pilot::configure(config, &view);
         });

@@ -26,23 +26,23 @@ const SETTLING: Duration = Duration::from_millis(200);
 
 /// What the exchange is made of; it outlives the actor.
 #[derive(Clone)]
-pub struct Exchanging {
+pub(crate) struct Exchanging {
     /// Who we are to the pilot.
-    pub node: NodeId,
+    pub(crate) node: NodeId,
     /// Pilots in order of preference; never empty.
-    pub pilots: Vec<Uri>,
+    pub(crate) pilots: Vec<Uri>,
     /// How names wait for the local Envoy.
-    pub relay: RelaySettings,
+    pub(crate) relay: RelaySettings,
     /// What the local Envoy says.
-    pub verdicts: Verdicts,
+    pub(crate) verdicts: Verdicts,
     /// Where everything is published.
-    pub outlets: Outlets,
+    pub(crate) outlets: Outlets,
     /// What is kept on disk.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 /// See the module.
-pub struct PilotExchange(pub Exchanging);
+pub(crate) struct PilotExchange(pub(crate) Exchanging);
 
 impl Actor for PilotExchange {
     type Context = Context<Self>;
@@ -57,8 +57,7 @@ async fn converse(exchanging: Exchanging) {
     let Exchanging { node, pilots, relay, verdicts, outlets, .. } = exchanging;
     let stored = outlets.stored.borrow().as_ref().clone();
     let mut picker = PilotPicker::new(pilots, Backoff::default()).expect("settings name at least one pilot");
-    let mut exchange =
-        Exchange::new(node, ExchangeSettings::default(), Relay::new(relay, stored), verdicts, outlets);
+    let mut exchange = Exchange::new(node, ExchangeSettings::default(), Relay::new(relay, stored), verdicts, outlets);
     let mut attempt = picker.first();
     loop {
         // Idling never ends by itself; the pause does.

@@ -11,7 +11,7 @@ const FORMAT: &str = "1";
 
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum SealError {
+pub(crate) enum SealError {
     /// It does not begin as such a file does.
     #[error("is no {0} file")]
     Foreign(&'static str),
@@ -33,7 +33,7 @@ pub enum SealError {
 }
 
 /// A value with a file format of its own.
-pub trait Sealed: Sized {
+pub(crate) trait Sealed: Sized {
     /// As a file.
     fn seal(&self) -> Vec<u8>;
 

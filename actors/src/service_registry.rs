@@ -14,11 +14,11 @@ use crate::vip_pool::{LeaseError, ReconcileLeases, VipPool};
 /// A director was read completely.
 #[derive(Message)]
 #[rtype(result = "Result<(), RegistryError>")]
-pub struct InventoryObserved(pub Arc<Inventory>);
+pub(crate) struct InventoryObserved(pub(crate) Arc<Inventory>);
 
 /// Why the snapshot stays as it is. Who observed the inventory tells it again.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
+pub(crate) enum RegistryError {
     /// The pool gave no leases.
     #[error("lease virtual IPs")]
     Leases(#[from] LeaseError),
@@ -29,17 +29,17 @@ pub enum RegistryError {
 
 /// What the registry is made of; it outlives the actor.
 #[derive(Clone)]
-pub struct Registry {
+pub(crate) struct Registry {
     /// Zone of the mesh.
-    pub tld: Tld,
+    pub(crate) tld: Tld,
     /// Range of virtual IPs.
-    pub range: VipRange,
+    pub(crate) range: VipRange,
     /// Who leases them.
-    pub pool: ChildRef<VipPool>,
+    pub(crate) pool: ChildRef<VipPool>,
     /// Where snapshots are published. This actor is the only writer.
-    pub snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
+    pub(crate) snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
     /// What stands in the way of more services.
-    pub problems: Arc<ArcSwap<Vec<Problem>>>,
+    pub(crate) problems: Arc<ArcSwap<Vec<Problem>>>,
 }
 
 impl Registry {
@@ -51,7 +51,12 @@ impl Registry {
         self.snapshot.send_if_modified(|current| {
             let content = SnapshotContent::assemble(&inventory, &found, &reconciled.leases, &current.content);
             let Some(next) = current.next(content) else { return false };
-            info!(generation = next.generation, hash = next.hash, services = next.content.services.len(), "mesh changed");
+            info!(
+                generation = next.generation,
+                hash = next.hash,
+                services = next.content.services.len(),
+                "mesh changed"
+            );
             *current = Arc::new(next);
             true
         });
@@ -69,7 +74,7 @@ impl Registry {
 }
 
 /// See the module.
-pub struct ServiceRegistry(pub Registry);
+pub(crate) struct ServiceRegistry(pub(crate) Registry);
 
 impl Actor for ServiceRegistry {
     type Context = Context<Self>;

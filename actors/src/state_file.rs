@@ -13,7 +13,7 @@ use std::{
 /// A state file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {}", path.display())]
-pub struct StateFileError {
+pub(crate) struct StateFileError {
     operation: &'static str,
     path: PathBuf,
     #[source]
@@ -28,7 +28,7 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
 ///
 /// # Errors
 /// When the directory or the file cannot be written; the old content is then still there.
-pub fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(directory).map_err(failed("create directory", directory))?;
     let mut file = tempfile::Builder::new()
@@ -44,7 +44,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
 ///
 /// # Errors
 /// When it is there and cannot be read.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

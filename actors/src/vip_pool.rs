@@ -20,14 +20,14 @@ use crate::{
 /// Give exactly these names an address, and let the others' rest.
 #[derive(Message)]
 #[rtype(result = "Result<Reconciled, LeaseError>")]
-pub struct ReconcileLeases {
+pub(crate) struct ReconcileLeases {
     /// Every service there is.
-    pub wanted: BTreeSet<Hostname>,
+    pub(crate) wanted: BTreeSet<Hostname>,
 }
 
 /// Why there are no leases.
 #[derive(Debug, thiserror::Error)]
-pub enum LeaseError {
+pub(crate) enum LeaseError {
     /// The table cannot be read or written.
     #[error("keep virtual-IP leases")]
     File(#[from] StateFileError),
@@ -43,17 +43,17 @@ pub enum LeaseError {
 
 /// What the pool is made of.
 #[derive(Clone)]
-pub struct PoolSettings {
+pub(crate) struct PoolSettings {
     /// The lease file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Where addresses come from.
-    pub range: VipRange,
+    pub(crate) range: VipRange,
     /// How long a freed one rests.
-    pub quarantine: Duration,
+    pub(crate) quarantine: Duration,
 }
 
 /// See the module.
-pub struct VipPool {
+pub(crate) struct VipPool {
     settings: PoolSettings,
     /// `None` until the file was read.
     leases: Option<Leases>,
@@ -62,7 +62,7 @@ pub struct VipPool {
 
 impl VipPool {
     /// A pool that reads its file when first asked, and shows itself in `status`.
-    pub fn new(settings: PoolSettings, status: Arc<ArcSwap<PoolStatus>>) -> Self {
+    pub(crate) fn new(settings: PoolSettings, status: Arc<ArcSwap<PoolStatus>>) -> Self {
         Self { settings, leases: None, status }
     }
 
@@ -109,7 +109,9 @@ fn log_changes(before: &Leases, after: &Leases) {
         let known = before.iter().find(|(name, _)| *name == host).map(|(_, lease)| lease.state);
         match (known, lease.state) {
             (Some(LeaseState::Held), LeaseState::Released(_)) => info!(%host, vip = %lease.vip, "virtual IP rests"),
-            (Some(LeaseState::Released(_)) | None, LeaseState::Held) => info!(%host, vip = %lease.vip, "virtual IP leased"),
+            (Some(LeaseState::Released(_)) | None, LeaseState::Held) => {
+                info!(%host, vip = %lease.vip, "virtual IP leased")
+            }
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// Where is served, and what; it outlives the actor.
 #[derive(Clone)]
-pub enum Serving {
+pub(crate) enum Serving {
     /// The pilot's.
     Mesh {
         /// Where agents and proxies connect.
@@ -67,14 +67,14 @@ impl Serving {
 }
 
 /// See the module.
-pub struct XdsServer {
+pub(crate) struct XdsServer {
     serving: Serving,
     link: Link,
 }
 
 impl XdsServer {
     /// A server for one life.
-    pub fn new(serving: Serving, link: &Link) -> Self {
+    pub(crate) fn new(serving: Serving, link: &Link) -> Self {
         Self { serving, link: link.clone() }
     }
 }

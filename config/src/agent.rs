@@ -183,7 +183,10 @@ impl AgentSettings {
             return refuse("node.ip", format!("must be an IPv4 address, is {}", raw.node.ip));
         };
         if raw.vip_range.contains(ip) {
-            return refuse("vip_range", format!("{} overlaps this VM's address {ip}; choose another range", raw.vip_range));
+            return refuse(
+                "vip_range",
+                format!("{} overlaps this VM's address {ip}; choose another range", raw.vip_range),
+            );
         }
         for (key, part) in [("node.id", &raw.node.id), ("node.domain", &raw.node.domain)] {
             if part.contains('~') {

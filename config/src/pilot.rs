@@ -143,7 +143,10 @@ impl RawDirector {
             return refuse("url", format!("must begin with https:// (http:// only on loopback), is {}", self.url));
         }
         if !self.url.username().is_empty() || self.url.password().is_some() {
-            return refuse("url", "must not hold credentials; set director.client and director.client_secret".to_owned());
+            return refuse(
+                "url",
+                "must not hold credentials; set director.client and director.client_secret".to_owned(),
+            );
         }
         if let Some(ip) = self.url.host_str().and_then(|host| host.parse::<Ipv4Addr>().ok())
             && vip_range.contains(ip)

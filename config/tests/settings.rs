@@ -84,7 +84,8 @@ fn a_range_over_this_vm_is_refused() {
 fn a_range_over_the_director_or_a_pilot_is_refused() {
     let error = pilot(&format!("{}\nvip_range: 10.0.0.0/24\n", example("pilot.example.yml"))).unwrap_err().to_string();
     assert!(error.contains("director.url: 10.0.0.6 lies in vip_range"), "{error}");
-    let error = agent(&format!("{}\nvip_range: 10.244.3.0/24\n", example("agent.example.yml"))).unwrap_err().to_string();
+    let error =
+        agent(&format!("{}\nvip_range: 10.244.3.0/24\n", example("agent.example.yml"))).unwrap_err().to_string();
     assert!(error.contains("pilots[0]: 10.244.3.125 lies in vip_range"), "{error}");
 }
 

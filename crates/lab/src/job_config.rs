@@ -2,13 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{
-    LabSettings, MeshSettings,
-    error::LabError,
-    facts::VmFacts,
-    manifest::ManifestJob,
-    vm::protocol::JobSpec,
-};
+use crate::{LabSettings, MeshSettings, error::LabError, facts::VmFacts, manifest::ManifestJob, vm::protocol::JobSpec};
 
 /// The pilot's address.
 pub(crate) const PILOT: &str = "10.244.3.125";
@@ -88,7 +82,8 @@ fn agent(facts: &VmFacts) -> JobSpec {
 fn envoy(mesh: &MeshSettings, facts: &VmFacts) -> JobSpec {
     // Envoy's default of one worker per processor would be a dozen threads per VM on one machine.
     let config = "/var/vcap/jobs/bosh-envoy/config/bootstrap.yml";
-    let command = [ENVOY, "--config-path", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"];
+    let command =
+        [ENVOY, "--config-path", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"];
     spec("bosh-envoy", command, vec![("config/bootstrap.yml", (mesh.bootstrap)(facts))])
 }
 

@@ -136,7 +136,11 @@ impl StateDir {
                 continue;
             }
             let path = entry.path();
-            let removed = if entry.file_type().doing(doing)?.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if entry.file_type().doing(doing)?.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
             removed.doing(|| format!("removing {}", path.display()))?;
         }
         Ok(())

@@ -10,8 +10,8 @@ mod resource;
 mod server;
 mod session;
 mod status;
-mod verdicts;
 pub mod v1;
+mod verdicts;
 
 #[cfg(test)]
 #[path = "../tests/support/mesh.rs"]
@@ -22,4 +22,6 @@ pub use build::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use server::{AdsService, MeshSource, Patience, Proxies, Source};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
+/// The failure of a gRPC transport as a whole.
+pub use tonic::transport::Error as TransportError;
 pub use verdicts::{Verdict, Verdicts};

@@ -13,7 +13,7 @@ use crate::{
     error::LabError,
     name::InstanceRef,
     protocol::{Answer, Progress, Request},
-    vm::{line, protocol::JobState, protocol::JobAction, protocol::Order},
+    vm::{line, protocol::JobAction, protocol::JobState, protocol::Order},
 };
 
 /// A request holds manifests at most; the director takes no larger ones.
@@ -109,7 +109,10 @@ async fn command(
         return Err(LabError::Refused(format!("{name} has no job {job}; it has {there}")));
     };
     if action == JobAction::Kill && known.state != JobState::Running {
-        return Err(LabError::Refused(format!("the job {job} of {name} is {}, there is nothing to kill", known.state.as_str())));
+        return Err(LabError::Refused(format!(
+            "the job {job} of {name} is {}, there is nothing to kill",
+            known.state.as_str()
+        )));
     }
     vm.order(Order::Job { job: job.to_owned(), action }).await;
     let shows = jobs.wait_for(|now| {
@@ -122,7 +125,10 @@ async fn command(
     match tokio::time::timeout(readiness::JOB_PATIENCE, shows).await {
         Ok(Ok(_)) => Ok(Answer::Done),
         Ok(Err(_)) => Err(LabError::Refused(format!("{name} ended"))),
-        Err(_) => Err(LabError::Refused(format!("the job {job} of {name} does not obey; see `boshy lab logs {} {job}`", name.short()))),
+        Err(_) => Err(LabError::Refused(format!(
+            "the job {job} of {name} does not obey; see `boshy lab logs {} {job}`",
+            name.short()
+        ))),
     }
 }
 

@@ -68,20 +68,25 @@ pub(super) async fn wait_gone(keeper: &Arc<Keeper>, deployment: &str) -> Result<
         let left: Vec<_> = keeper.fleet.names().into_iter().filter(|name| name.deployment == deployment).collect();
         let Some(first) = left.first() else { return Ok(()) };
         if Instant::now() > deadline {
-            return Err(LabError::Refused(format!("{} VMs of {deployment} are still there, such as {first}", left.len())));
+            return Err(LabError::Refused(format!(
+                "{} VMs of {deployment} are still there, such as {first}",
+                left.len()
+            )));
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
 async fn look(keeper: &Arc<Keeper>, facts: &VmFacts) -> Option<Missing> {
-    let missing = |job: Option<&str>, what: String| {
-        Some(Missing { vm: facts.name.clone(), job: job.map(str::to_owned), what })
-    };
+    let missing =
+        |job: Option<&str>, what: String| Some(Missing { vm: facts.name.clone(), job: job.map(str::to_owned), what });
     let alive = keeper.fleet.running(&facts.name).filter(|vm| vm.facts == *facts);
     let Some(vm) = alive else {
         let why = keeper.fleet.failures().remove(&facts.name);
-        return missing(None, why.map_or_else(|| "is not made yet".to_owned(), |why| format!("could not be made: {why}")));
+        return missing(
+            None,
+            why.map_or_else(|| "is not made yet".to_owned(), |why| format!("could not be made: {why}")),
+        );
     };
     let jobs = vm.jobs();
     if jobs.is_empty() {
@@ -99,7 +104,10 @@ async fn look(keeper: &Arc<Keeper>, facts: &VmFacts) -> Option<Missing> {
         match vm.get(port, path).await {
             Ok((200, _)) => {}
             Ok((status, body)) => {
-                return missing(Some(&job), format!("job {job} answers {path} with {status}: {}", status::first_line(&body)));
+                return missing(
+                    Some(&job),
+                    format!("job {job} answers {path} with {status}: {}", status::first_line(&body)),
+                );
             }
             Err(error) => return missing(Some(&job), format!("job {job} does not answer: {error}")),
         }

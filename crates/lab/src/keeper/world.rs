@@ -30,16 +30,25 @@ impl World {
 
     pub(super) async fn deploy(&self, manifest: &str) -> Result<String, LabError> {
         #[derive(serde::Deserialize)]
-        struct M { name: String, instance_groups: Vec<G> }
+        struct M {
+            name: String,
+            instance_groups: Vec<G>,
+        }
         #[derive(serde::Deserialize)]
-        struct G { name: String, instances: u32 }
+        struct G {
+            name: String,
+            instances: u32,
+        }
         let m: M = serde_saphyr::from_str(manifest).map_err(|e| LabError::Refused(e.to_string()))?;
         let jobs = manifest::jobs_by_group(manifest)?;
         let mut wanted = Wanted::clone(&self.wanted.borrow());
         wanted.retain(|n, _| n.deployment != m.name);
         for g in m.instance_groups {
             for index in 0..g.instances {
-                let ip = (126u8..).map(|n| Ipv4Addr::new(10, 244, 0, n)).find(|ip| wanted.values().all(|v| v.ip != *ip)).unwrap();
+                let ip = (126u8..)
+                    .map(|n| Ipv4Addr::new(10, 244, 0, n))
+                    .find(|ip| wanted.values().all(|v| v.ip != *ip))
+                    .unwrap();
                 let name = InstanceName { deployment: m.name.clone(), group: g.name.clone(), index };
                 let id = format!("id-{}-{index}", g.name);
                 wanted.insert(name.clone(), VmFacts { name, id, az: "z1".into(), ip, jobs: jobs[&g.name].clone() });
