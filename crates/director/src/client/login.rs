@@ -3,10 +3,10 @@
 //! The director says in `/info` which kind it wants; that is asked once. A UAA token is kept until shortly before it expires and
 //! thrown away when the director refuses it, because a restarted UAA may have new keys.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
 use super::{

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::request::{Answer, Kind};
+use super::{
+    DirectorError,
+    request::{Answer, Kind},
+};
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub enum Fault {
     TruncatedBody,
     /// A body that is no JSON.
     NotJson,
+    /// As if the deployment had been deleted a moment ago.
+    Gone,
     /// An empty list instead of what there is.
     EmptyList,
     /// A body of another size, in bytes of JSON.
@@ -63,6 +68,7 @@ impl Fault {
     pub(super) fn spoil(&self, answer: Answer) -> Answer {
         match self {
             Self::Status(status) => Answer::text(*status, Kind::Html, ""),
+            Self::Gone => DirectorError::no_deployment("asked for").into(),
             Self::NotJson => Answer { body: b"<html>maintenance</html>".to_vec(), ..answer },
             Self::EmptyList => Answer { body: b"[]".to_vec(), ..answer },
             Self::Huge(bytes) => Answer { body: vec![b' '; *bytes], ..answer },
