@@ -8,7 +8,8 @@
 //! that a disturbance hits all alike, and the median round counts. `UNBOUND` and `NSD` name the programs, by default those of
 //! the Debian packages; one that is not there is left out, and the ratio to it is null.
 //!
-//! Figures of a machine that does other work at the time are worth little beyond their ratios.
+//! On a machine that does other work at the time, what a server may use of its core differs from round to round, and with it
+//! `qps` and its ratios. The `cpu_ratio`s compare answers per second of CPU time and are disturbed much less.
 #![expect(clippy::print_stdout, reason = "the figures are what is asked for")]
 
 mod load;
@@ -56,6 +57,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let qps = |name| medians.get(name).map(Round::queries_per_second);
     for (name, round) in &medians {
         let ratio = |other| qps(other).map(|other| rounded(round.queries_per_second() / other, 3));
+        let cpu_ratio = |other| {
+            let other: Option<&Round> = medians.get(other);
+            other.map(|other| rounded(other.cpu_us_per_query() / round.cpu_us_per_query(), 3))
+        };
         let line = json!({
             "name": name,
             "qps": round.queries_per_second().round(),
@@ -64,6 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "p99_us": round.measured.percentile(0.99),
             "ratio_to_unbound": ratio("unbound"),
             "ratio_to_nsd": ratio("nsd"),
+            "cpu_ratio_to_unbound": cpu_ratio("unbound"),
+            "cpu_ratio_to_nsd": cpu_ratio("nsd"),
             "lost": round.measured.lost,
             "wrong": round.measured.wrong,
         });

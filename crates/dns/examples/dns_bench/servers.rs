@@ -106,7 +106,7 @@ fn unbound_config(port: u16) -> String {
     format!(
         "server:\ninterface: 127.0.0.1\nport: {port}\nnum-threads: 1\nusername: \"\"\nchroot: \"\"\ndirectory: \"/\"\n\
          pidfile: \"\"\nuse-syslog: no\nverbosity: 0\nminimal-responses: yes\nmodule-config: \"iterator\"\n\
-         access-control: 127.0.0.0/8 allow\nlocal-zone: \"boshy.\" static\n{data}remote-control:\ncontrol-enable: no\n"
+         access-control: 127.0.0.0/8 allow\nso-rcvbuf: 1m\nso-sndbuf: 1m\nlocal-zone: \"boshy.\" static\n{data}remote-control:\ncontrol-enable: no\n"
     )
 }
 
@@ -115,7 +115,7 @@ fn nsd_config(port: u16, dir: &Path) -> String {
     format!(
         "server:\nip-address: 127.0.0.1\nport: {port}\nserver-count: 1\nusername: \"\"\nchroot: \"\"\nzonesdir: \"{dir}\"\n\
          pidfile: \"{dir}/pid\"\ndatabase: \"\"\nxfrdfile: \"{dir}/xfrd\"\nxfrdir: \"{dir}\"\nzonelistfile: \"{dir}/zones\"\n\
-         verbosity: 0\nminimal-responses: yes\nrrl-ratelimit: 0\nrrl-whitelist-ratelimit: 0\n\
+         verbosity: 0\nreceive-buffer-size: 1048576\nsend-buffer-size: 1048576\nminimal-responses: yes\nrrl-ratelimit: 0\nrrl-whitelist-ratelimit: 0\n\
          remote-control:\ncontrol-enable: no\nzone:\nname: boshy\nzonefile: zone\n"
     )
 }
