@@ -2,11 +2,14 @@
 //!
 //! No redirection is set up, so nothing flows to a virtual IP; that Envoy takes everything, and what it makes of it, is what is tested.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
 #[path = "support/mesh.rs"]
 mod mesh;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -15,8 +18,8 @@ use std::{
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshService, MeshSnapshot, NodeId};
 use boshy_xds::{
-    AdsService, Bootstrap, Flavour, MeshSource, Patience, Proxies, Resource, ResourceMap, ResourceSet, ResourceType,
-    Source, TypedResources, Verdict, Verdicts,
+    AdsService, Bootstrap, Flavour, MeshSource, Proxies, Resource, ResourceMap, ResourceSet, ResourceType, Source,
+    TypedResources, Verdict, Verdicts,
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use mesh::{service, snapshot};
@@ -31,7 +34,8 @@ use tokio::{
     time::timeout,
 };
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Below the 15 s after which Envoy gives up waiting for what it needs: who waits for that has deadlocked.
+const DEADLINE: Duration = Duration::from_secs(12);
 
 /// An Envoy with a server of its own.
 struct Mesh {
@@ -44,7 +48,7 @@ struct Mesh {
     capture: SocketAddr,
     server: JoinHandle<()>,
     _envoy: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Mesh {
@@ -64,15 +68,18 @@ impl Mesh {
         let (snapshots, receiver) = watch::channel(Arc::new(snapshot(1, services)));
         let set = altered_set(MeshSource::new(receiver, capture).subscribe(&node), alter);
         let (verdicts, proxies) = (Verdicts::default(), Proxies::default());
-        let socket = folder.path().join("ads.sock");
-        let listener = UnixListener::bind(&socket).unwrap();
-        let service = AdsService::new(set.clone(), proxies.clone()).recording(verdicts.clone());
-        let server = tokio::spawn(async move {
-            service.patient(Patience::default()).serve_unix(listener, std::future::pending()).await.unwrap();
-        });
-        let bootstrap = Bootstrap { node, ads_socket: socket, admin, flavour }.to_json();
+        let server = serve(&folder, &set, &proxies, &verdicts);
+        let bootstrap = Bootstrap { node, ads_socket: socket(&folder), admin, flavour }.to_json();
         let _envoy = run(&folder, &bootstrap);
-        Self { snapshots, set, generation: 1, verdicts, proxies, admin, capture, server, _envoy, _folder: folder }
+        Self { snapshots, set, generation: 1, verdicts, proxies, admin, capture, server, _envoy, folder }
+    }
+
+    /// Puts another server in the place of this one, with the same resources and no memory.
+    async fn replace_server(&mut self) {
+        self.server.abort();
+        self.eventually("Envoy is disconnected", |verdicts| verdicts.connected() == 0).await;
+        std::fs::remove_file(socket(&self.folder)).unwrap();
+        self.server = serve(&self.folder, &self.set, &self.proxies, &self.verdicts);
     }
 
     fn change(&mut self, services: &[Arc<MeshService>]) {
@@ -123,6 +130,21 @@ impl Drop for Mesh {
     fn drop(&mut self) {
         self.server.abort();
     }
+}
+
+fn socket(folder: &TempDir) -> PathBuf {
+    folder.path().join("ads.sock")
+}
+
+fn serve(
+    folder: &TempDir,
+    set: &watch::Receiver<Arc<ResourceSet>>,
+    proxies: &Proxies,
+    verdicts: &Verdicts,
+) -> JoinHandle<()> {
+    let listener = UnixListener::bind(socket(folder)).unwrap();
+    let service = AdsService::new(set.clone(), proxies.clone()).recording(verdicts.clone());
+    tokio::spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() })
 }
 
 fn run(folder: &TempDir, bootstrap: &serde_json::Value) -> Child {
@@ -187,6 +209,20 @@ async fn by_delta_services_come_scale_and_go() {
 #[tokio::test]
 async fn by_state_of_the_world_services_come_scale_and_go() {
     services_come_scale_and_go(Flavour::Sotw).await;
+}
+
+#[tokio::test]
+async fn an_envoy_that_comes_back_to_another_server_is_sent_only_what_changed() {
+    let web = service("web", 2, &[None]);
+    let mut mesh = Mesh::start(Flavour::Delta, std::slice::from_ref(&web)).await;
+    mesh.accepted(3).await;
+    mesh.replace_server().await;
+    mesh.accepted(3).await;
+    let proxy = mesh.proxies.list().remove(0);
+    assert!(proxy.types.len() == 3 && proxy.types.values().all(|status| status.sent.is_none()), "{proxy:?}");
+
+    mesh.change(&[service("api", 20, &[None]), web]);
+    mesh.accepted(4).await;
 }
 
 #[tokio::test]
