@@ -1,4 +1,12 @@
 //! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
+//!
+//! ```text
+//!   MeshSnapshot ──> SharedResources ──for_node──> ResourceSet ──> session ──> AdsService ──> proxy
+//!   (the pilot's)    encoded once                  by reference    pure        thin            │
+//!                                                                  Verdicts, Proxies <─────────┘
+//! ```
+//!
+//! Nothing outside of this crate knows gRPC, protobuf or Envoy's messages.
 
 mod bootstrap;
 mod build;

@@ -195,7 +195,7 @@ fn closed(close: &Close) -> Status {
     let cause = close.source().map(|cause| format!(": {cause}")).unwrap_or_default();
     let text = format!("{close}{cause}");
     match close {
-        Close::NoNode | Close::BadNode(_) => Status::invalid_argument(text),
+        Close::NoNode | Close::BadNode(_) | Close::LongNode(_) => Status::invalid_argument(text),
         Close::TooManyNames(_) => Status::resource_exhausted(text),
     }
 }

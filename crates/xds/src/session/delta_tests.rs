@@ -139,6 +139,19 @@ fn a_proxy_that_comes_back_is_sent_only_the_difference() {
 }
 
 #[test]
+fn of_a_proxy_that_comes_back_clusters_go_after_the_listeners_it_has_not_spoken_of_yet() {
+    let back = |kind: ResourceType| {
+        let initial_resource_versions = HashMap::from([("old".to_owned(), "1".to_owned())]);
+        DeltaDiscoveryRequest { initial_resource_versions, ..ask(kind, &[]) }
+    };
+    let mut stream = open(set(&[]));
+    assert_eq!(request(&mut stream, back(Cluster)), []);
+    let listeners = request(&mut stream, back(Listener));
+    assert_eq!(told(&listeners), [(Listener, "-old".into())]);
+    assert_eq!(told(&request(&mut stream, ack(&listeners[0]))), [(Cluster, "-old".into())]);
+}
+
+#[test]
 fn a_first_request_for_all_is_answered_even_when_there_is_nothing() {
     let mut stream = open(set(&[]));
     let first = request(&mut stream, ask(Listener, &[]));

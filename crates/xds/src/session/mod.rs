@@ -14,7 +14,8 @@
 //! Endpoints do not wait for the answer about their clusters: Envoy holds that answer back until the clusters are warm, which
 //! takes the endpoints. So an answer about clusters also says that they are ready to be used.
 //!
-//! Not promised: that a proxy sees every state in between. What changes while answers are outstanding is sent as one.
+//! Not promised: that a proxy sees every state in between, for what changes while answers are outstanding is sent as one; that clusters
+//! are taken away from a proxy that never asks for listeners; that a listener comes after its cluster when the proxy refuses the cluster.
 
 mod delta;
 mod request;

@@ -22,6 +22,9 @@ pub(crate) enum Close {
     /// Not `TYPE~IP~ID~DOMAIN`.
     #[error("read the node id")]
     BadNode(#[source] NodeIdError),
+    /// Longer than what is shown to operators.
+    #[error("a node id of {0} octets, at most {MAX_TEXT}")]
+    LongNode(usize),
     /// What a stream may cost.
     #[error("too many or too long resource names are subscribed to; at most {0} octets per type")]
     TooManyNames(usize),
@@ -58,10 +61,13 @@ impl DiscoveryRequestMessage for DiscoveryRequest {
 /// Who opened a stream, by its first request.
 ///
 /// # Errors
-/// Without a node id, or with one that is none.
+/// Without a node id, or with one that is none or too long.
 pub(crate) fn identify(first: &impl DiscoveryRequestMessage) -> Result<NodeId, Close> {
     let node = first.node().filter(|node| !node.id.is_empty()).ok_or(Close::NoNode)?;
-    bounded(&node.id).parse().map_err(Close::BadNode)
+    if node.id.len() > MAX_TEXT {
+        return Err(Close::LongNode(node.id.len()));
+    }
+    node.id.parse().map_err(Close::BadNode)
 }
 
 /// The reason given for a refusal.
@@ -95,6 +101,7 @@ mod tests {
         assert_eq!(of("sidecar~10.0.0.1~x~x").unwrap().as_str(), "sidecar~10.0.0.1~x~x");
         assert_eq!(of(""), Err(Close::NoNode));
         assert!(matches!(of("vm-1"), Err(Close::BadNode(_))));
+        assert_eq!(of(&format!("sidecar~10.0.0.1~{}~x", "x".repeat(2000))), Err(Close::LongNode(2019)));
         assert_eq!(identify(&DiscoveryRequest::default()), Err(Close::NoNode));
     }
 }
