@@ -1,14 +1,19 @@
 //! Pilot, agent and proxy in one process: two real servers with the relay between them, and a client that behaves as Envoy
 //! does.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 #[path = "support/envoy.rs"]
 mod envoy;
+#[path = "support/mesh.rs"]
+mod mesh;
 
 use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use boshy_mesh::Hostname;
 use boshy_xds::{
-    AdsService, Proxies, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, Verdicts,
+    AdsService, CAPTURE, Proxies, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources, TypedResources,
+    Verdicts,
     client::{Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker},
     names,
     relay::{Relay, RelaySettings, Stored},
@@ -177,7 +182,7 @@ fn services(count: u16) -> Vec<Service> {
 }
 
 /// A pilot, an agent and a proxy that have everything.
-async fn mesh(services: &[Service]) -> (Pilot, Agent, Envoy) {
+async fn working(services: &[Service]) -> (Pilot, Agent, Envoy) {
     let pilot = Pilot::start(services).await;
     let agent = Agent::start(&[&pilot], Stored::default());
     let mut envoy = agent.envoy(Holding::default(), &[]);
@@ -188,15 +193,31 @@ async fn mesh(services: &[Service]) -> (Pilot, Agent, Envoy) {
 
 #[tokio::test]
 async fn names_are_answered_once_the_proxy_has_everything_behind_them() {
-    let (_pilot, agent, envoy) = mesh(&services(3)).await;
+    let (_pilot, agent, envoy) = working(&services(3)).await;
     assert_eq!(agent.verdicts.connected(), 1);
     assert_eq!(envoy.complaints(), Vec::<String>::new());
 }
 
 #[tokio::test]
+async fn what_is_rendered_for_a_node_names_listeners_and_clusters_as_the_relay_looks_for_them() {
+    let services = [mesh::service("web", 1, &[None, None]), mesh::service("db", 9, &[Some("z1")])];
+    let shared = SharedResources::build(&mesh::snapshot(1, &services), None, CAPTURE);
+    let rendered = shared.for_node(&"sidecar~10.0.0.1~x~y".parse().unwrap());
+    let pilot = Pilot::start(&[]).await;
+    let agent = Agent::start(&[&pilot], Stored::default());
+    let mut envoy = agent.envoy(Holding::default(), &[]);
+    pilot.set.send_replace(Arc::new(rendered.clone()));
+    let table = until(&mut agent.outlets.names.subscribe(), |names| names.len() == services.len()).await;
+    for service in &services {
+        assert_eq!(table.get(service.service.host.as_str()), Some(service.vip));
+    }
+    envoy.holds(&rendered).await;
+}
+
+#[tokio::test]
 async fn one_change_is_one_resource_for_the_proxy() {
     let mut services = services(3);
-    let (pilot, _agent, mut envoy) = mesh(&services).await;
+    let (pilot, _agent, mut envoy) = working(&services).await;
     let before = envoy.received();
     services[1].endpoints = 2;
     pilot.serve(&services);
@@ -206,7 +227,7 @@ async fn one_change_is_one_resource_for_the_proxy() {
 
 #[tokio::test]
 async fn a_new_service_is_answered_and_a_removed_one_leaves_dns_before_the_proxy() {
-    let (pilot, agent, mut envoy) = mesh(&services(2)).await;
+    let (pilot, agent, mut envoy) = working(&services(2)).await;
     let changed = [Service::new(2), Service::new(3)];
     pilot.serve(&changed);
     agent.answers(&changed).await;
@@ -273,7 +294,7 @@ async fn a_pilot_that_dies_takes_nothing_along_and_its_successor_sends_nothing_a
 #[tokio::test]
 async fn an_agent_that_restarts_without_a_pilot_serves_what_it_stored() {
     let services = services(3);
-    let (pilot, agent, envoy) = mesh(&services).await;
+    let (pilot, agent, envoy) = working(&services).await;
     let stored = agent.stored(3).await;
     drop((pilot, agent, envoy));
 
@@ -287,7 +308,7 @@ async fn an_agent_that_restarts_without_a_pilot_serves_what_it_stored() {
 #[tokio::test]
 async fn an_agent_that_restarts_is_sent_only_what_changed_and_so_is_its_proxy() {
     let mut services = services(3);
-    let (pilot, agent, mut envoy) = mesh(&services).await;
+    let (pilot, agent, mut envoy) = working(&services).await;
     let (stored, holding) = (agent.stored(3).await, envoy.holding());
     drop((agent, envoy));
 
@@ -304,7 +325,7 @@ async fn an_agent_that_restarts_is_sent_only_what_changed_and_so_is_its_proxy() 
 #[tokio::test]
 async fn an_agent_that_lost_its_store_takes_nothing_from_a_proxy_while_it_learns_anew() {
     let services = services(1500);
-    let (pilot, agent, envoy) = mesh(&services).await;
+    let (pilot, agent, envoy) = working(&services).await;
     let holding = envoy.holding();
     drop((agent, envoy));
 

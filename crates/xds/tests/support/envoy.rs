@@ -128,7 +128,7 @@ async fn run(
         client.subscribe(ResourceType::Listener);
     }
     while let Ok(Some(response)) = responses.message().await {
-        client.take(response);
+        client.take(&response);
     }
 }
 
@@ -155,19 +155,19 @@ impl Client {
         let _ = self.requests.send(request);
     }
 
-    fn take(&mut self, response: DeltaDiscoveryResponse) {
+    fn take(&mut self, response: &DeltaDiscoveryResponse) {
         let kind = ResourceType::from_url(&response.type_url).unwrap();
         let mut answer = DeltaDiscoveryRequest {
             type_url: response.type_url.clone(),
             response_nonce: response.nonce.clone(),
             ..Default::default()
         };
-        if let Some(bad) = self.apply(kind, &response) {
+        if let Some(bad) = self.apply(kind, response) {
             let message = format!("Error adding/updating listener(s) {bad}: unknown filter");
             answer.error_detail = Some(Status { code: 13, message, details: Vec::new() });
         }
         match kind {
-            ResourceType::Cluster => self.follow_clusters(&response, answer),
+            ResourceType::Cluster => self.follow_clusters(response, answer),
             _ => self.send(answer),
         }
         self.warm();
@@ -205,11 +205,11 @@ impl Client {
 
     /// Asks for the endpoints of new clusters and forgets those of clusters that are gone.
     fn follow_clusters(&mut self, response: &DeltaDiscoveryResponse, answer: DeltaDiscoveryRequest) {
-        let key = |cluster: &str| cluster.strip_prefix("out.").unwrap().to_owned();
+        let key = |cluster: &str| cluster.strip_prefix("out.").map(str::to_owned);
         let known = self.state.borrow().holding.get(&ResourceType::Endpoints).cloned().unwrap_or_default();
         let new: BTreeSet<_> =
-            response.resources.iter().map(|r| key(&r.name)).filter(|n| !known.contains_key(n)).collect();
-        let gone: Vec<_> = response.removed_resources.iter().map(|name| key(name)).collect();
+            response.resources.iter().filter_map(|r| key(&r.name)).filter(|n| !known.contains_key(n)).collect();
+        let gone: Vec<_> = response.removed_resources.iter().filter_map(|name| key(name)).collect();
         self.subscribe(ResourceType::Endpoints);
         self.send(DeltaDiscoveryRequest {
             type_url: ResourceType::Endpoints.url().to_owned(),
