@@ -151,7 +151,8 @@ fn publish(polling: &Polling, observation: &Observation) {
     }
     update(polling, |report| {
         report.known = observation.complete.then(|| Arc::clone(&observation.inventory)).or(report.known.take());
-        report.complete = observation.complete;
+        // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
+        report.complete |= observation.complete;
         report.deployments = observation.deployments.iter().map(deployment_status).collect();
         report.director.last_success = Some(clock::now().0);
         report.director.error = observation.events_error.as_ref().map(|error| chain(error.as_ref()));
