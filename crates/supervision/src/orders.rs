@@ -77,19 +77,30 @@ impl Present {
 }
 
 /// Makes children panic, whichever actors they are. For tests that kill, in a lab; nothing else should hold one.
-#[derive(Clone)]
-pub struct Saboteur {
-    pub(crate) targets: Arc<[(String, Present)]>,
-}
+/// Clones share the children, also those that are declared later.
+#[derive(Clone, Default)]
+pub struct Saboteur(Arc<Mutex<Vec<(String, Present)>>>);
 
 impl Saboteur {
+    pub(crate) fn aim(&self, child: String, present: Present) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((child, present));
+    }
+
+    /// Aims at the children of a nested tree, which is complete.
+    pub(crate) fn aim_below(&self, tree: &str, nested: &Self) {
+        for (child, present) in nested.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.aim(format!("{tree}/{child}"), present.clone());
+        }
+    }
+
     /// Makes the present life of a child panic inside its own poll. Names are those of [`TreeStatus`](crate::TreeStatus); a
     /// nested tree itself cannot be made to panic, its children can.
     ///
     /// False when there is no such child or it has no life now.
     #[must_use]
     pub fn panic_child(&self, name: &str) -> bool {
-        let target = self.targets.iter().find(|(target, _)| target == name);
+        let targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = targets.iter().find(|(target, _)| target == name);
         let Some(orders) = target.and_then(|(_, present)| present.get()) else { return false };
         orders.give(Order::Panic);
         true

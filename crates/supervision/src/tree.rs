@@ -31,7 +31,7 @@ pub struct Tree {
     pub(crate) intensity: Intensity,
     pub(crate) children: Vec<Child>,
     board: Board,
-    targets: Vec<(String, Present)>,
+    saboteur: Saboteur,
 }
 
 impl Tree {
@@ -44,7 +44,7 @@ impl Tree {
             intensity: Intensity::default(),
             children: Vec::new(),
             board: Board::new(name),
-            targets: Vec::new(),
+            saboteur: Saboteur::default(),
         }
     }
 
@@ -89,13 +89,12 @@ impl Tree {
     pub fn tree(&mut self, tree: Self) {
         let name = tree.name.clone();
         let inner = tree.board.names();
-        let targets = tree.targets.clone();
+        self.saboteur.aim_below(&name, &tree.saboteur);
         let terms = Terms { restart: Restart::Permanent, backoff: Backoff::default() };
         self.push(&name, terms, Nested::SHUTDOWN, Box::new(Nested(Rc::new(tree))));
         for child in inner {
             self.board.add(format!("{name}/{child}"));
         }
-        self.targets.extend(targets.into_iter().map(|(child, present)| (format!("{name}/{child}"), present)));
     }
 
     /// What the tree shows of itself. To be asked of the root: a nested tree reports there.
@@ -104,10 +103,10 @@ impl Tree {
         self.board.read()
     }
 
-    /// A switch that makes the children declared so far panic, for kill tests in a lab.
+    /// A switch that makes children panic, for kill tests in a lab.
     #[must_use]
     pub fn saboteur(&self) -> Saboteur {
-        Saboteur { targets: self.targets.as_slice().into() }
+        self.saboteur.clone()
     }
 
     /// Starts the children and supervises them until `shutdown` resolves or the tree gives up; then stops them, last first, and
@@ -200,7 +199,7 @@ impl<A: Actor<Context = Context<A>>> Declaration<'_, A> {
             thread: RefCell::new(None),
         };
         let present = self.tree.push(&self.name, self.terms, self.shutdown, Box::new(body));
-        self.tree.targets.push((self.name.clone(), present));
+        self.tree.saboteur.aim(self.name.clone(), present);
         ChildRef::new(&self.name, sender)
     }
 }

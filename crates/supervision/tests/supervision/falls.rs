@@ -262,9 +262,10 @@ fn a_saboteur_reaches_any_child_by_name() {
         let mut inner = Tree::new("inner");
         let deep = inner.child("deep", Probe::factory(&Habits::default(), &Journal::default())).add();
         let mut tree = Tree::new("outer");
+        // Taken first, because a child that serves the switch is declared after it.
+        let saboteur = tree.saboteur();
         let flat = tree.child("flat", Probe::factory(&Habits::default(), &Journal::default())).add();
         tree.tree(inner);
-        let saboteur = tree.saboteur();
         assert!(!saboteur.panic_child("flat"), "it has no life yet");
         let mut running = RunningTree::start(tree);
         running.running("inner", 0).await;
