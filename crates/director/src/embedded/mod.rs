@@ -246,6 +246,14 @@ impl Handle {
         self.update(|world, user| world.deploy(manifest, user, now()))
     }
 
+    /// Shows another text as the manifest of a deployment, whatever it is: no check of this director refuses it.
+    ///
+    /// # Errors
+    /// When there is no such deployment.
+    pub fn replace_manifest(&self, deployment: &str, text: &str) -> Result<TaskId, DirectorError> {
+        self.update(|world, user| world.replace_manifest(deployment, text, user, now()))
+    }
+
     /// Deletes a deployment.
     ///
     /// # Errors
