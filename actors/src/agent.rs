@@ -14,7 +14,7 @@ use std::{
     fs,
     future::Future,
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
@@ -114,6 +114,21 @@ impl Agent {
             ads: listen_unix(&settings.ads_socket)?,
             settings,
         })
+    }
+
+    /// Where DNS is answered, over UDP and TCP.
+    pub fn dns_address(&self) -> SocketAddr {
+        self.dns.address()
+    }
+
+    /// Where bosh-dns asks.
+    pub fn handler_address(&self) -> Option<SocketAddr> {
+        self.handler.local_addr().ok()
+    }
+
+    /// Where status and metrics are served.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.local_addr().ok()
     }
 
     /// Runs the tree. Needs an actix system.

@@ -1,1 +1,34 @@
-//! Shared drivers of the integration tests.
+//! Drives a director, pilots and agents in one process, so that a test reads like a scenario.
+//!
+//! ```text
+//! let director = Director::with([Manifest::of("shop")]);
+//! let pilot = director.pilot().starts();
+//! let agent = AgentPlan::of([&pilot]).starts();
+//! agent.answers(SHOP, pilot.vip(SHOP)).is_ready();
+//! ```
+//!
+//! Everything listens on port 0 of loopback and keeps its files in a temporary directory. A verb either changes something, or waits
+//! until something is so: waiting ends with the condition, or fails the test at a deadline with what was seen last. Nothing
+//! here waits for time to pass.
+
+#![allow(clippy::unwrap_used, reason = "a driver of tests fails the test")]
+
+mod agent;
+mod director;
+pub mod dns;
+mod http;
+mod log;
+mod manifest;
+mod pilot;
+mod process;
+mod wait;
+
+pub use self::{
+    agent::{Agent, AgentPlan},
+    director::Director,
+    http::{Http, Reply},
+    manifest::Manifest,
+    pilot::{Pilot, PilotPlan},
+    process::{Operated, Process},
+    wait::{meanwhile, until, until_some},
+};

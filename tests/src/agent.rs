@@ -1,0 +1,143 @@
+//! Agents, without an Envoy and without redirect rules.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
+use boshy_mesh::{NodeId, Tld};
+use boshy_supervision::ExitReason;
+use tempfile::TempDir;
+
+use crate::{
+    Http, Operated, Pilot, Process, Reply,
+    dns::{self, Answer, Rcode},
+    meanwhile, until,
+};
+
+/// Address of the VM in the mesh.
+const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
+
+/// An agent that does not run: its settings and its disk.
+#[derive(Clone)]
+pub struct AgentPlan {
+    settings: AgentSettings,
+    _disk: Arc<TempDir>,
+}
+
+/// A running agent.
+pub struct Agent {
+    plan: AgentPlan,
+    dns: SocketAddr,
+    handler: Http,
+    process: Process,
+}
+
+impl AgentPlan {
+    /// An agent of these pilots, in order of preference.
+    ///
+    /// # Panics
+    /// Without any.
+    pub fn of<const N: usize>(pilots: [&Pilot; N]) -> Self {
+        let disk = Arc::new(TempDir::new().unwrap());
+        let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let settings = AgentSettings {
+            node: NodeId::sidecar(IP.into(), "x", "x"),
+            ip: IP,
+            pilots: pilots.iter().map(|pilot| format!("http://{}", pilot.xds_address()).parse().unwrap()).collect(),
+            tld: Tld::default(),
+            vip_range: pilots.first().expect("an agent has a pilot").vip_range(),
+            state_dir: disk.path().join("state"),
+            dns: anywhere,
+            dns_threads: 1,
+            handler: anywhere,
+            http: anywhere,
+            ads_socket: disk.path().join("ads.sock"),
+            envoy_admin: anywhere,
+            capture: ([127, 0, 0, 1], 15001).into(),
+            proxy: ProxyMode::Absent,
+            netfilter: NetfilterBackend::None,
+            test_hooks: true,
+        };
+        Self { settings, _disk: disk }
+    }
+
+    /// Starts it, on ports that are free.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn starts(self) -> Agent {
+        let agent = boshy_actors::agent::Agent::bind(self.settings.clone()).unwrap();
+        let (dns, http) = (agent.dns_address(), agent.http_address().unwrap());
+        let handler = Http::new(agent.handler_address().unwrap());
+        let role = move |stopped| agent.run_until(async { drop(stopped.await) });
+        Agent { plan: self, dns, handler, process: Process::start("agent", http, role) }
+    }
+}
+
+impl Operated for Agent {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Agent {
+    /// Asks for an address over UDP.
+    pub fn asks(&self, host: &str) -> Answer {
+        dns::ask_udp(self.dns, host, dns::A).unwrap()
+    }
+
+    /// Asks for an address over TCP.
+    pub fn asks_over_tcp(&self, host: &str) -> Answer {
+        dns::ask_tcp(self.dns, host, dns::A).unwrap()
+    }
+
+    /// Asks for an address as bosh-dns does.
+    pub fn asks_handler(&self, host: &str) -> Reply {
+        self.handler.get(&format!("/?name={host}.&type=1")).unwrap()
+    }
+
+    /// Waits until a name has this address.
+    pub fn answers(&self, host: &str, vip: Ipv4Addr) -> &Self {
+        until(&format!("{host} is {vip}"), || self.asks(host), |answer| *answer == Answer::address(vip));
+        self
+    }
+
+    /// Waits until a name does not exist.
+    pub fn denies(&self, host: &str) -> &Self {
+        until(&format!("{host} is denied"), || self.asks(host), |answer| answer.rcode == Rcode::NxDomain);
+        self
+    }
+
+    /// Does something while a name is asked for again and again, one question at a time; every one must be answered with its address.
+    pub fn never_fails(&self, host: &str, vip: Ipv4Addr, act: impl FnOnce()) -> &Self {
+        let asks = || assert_eq!(dns::ask_udp(self.dns, host, dns::A).ok(), Some(Answer::address(vip)));
+        meanwhile(asks, act);
+        self
+    }
+
+    /// Waits until a name is on its disk.
+    pub fn keeps(&self, host: &str) -> &Self {
+        let file = self.plan.settings.state_dir.join("relay");
+        let kept = |content: &Vec<u8>| content.windows(host.len()).any(|part| part == host.as_bytes());
+        until(&format!("{host} is on disk"), || fs::read(&file).unwrap_or_default(), kept);
+        self
+    }
+
+    /// Waits until it is connected to this pilot.
+    pub fn follows(&self, pilot: &Pilot) -> &Self {
+        let address = format!("http://{}/", pilot.xds_address());
+        self.shows(&format!("it follows {address}"), |status| status["pilot"]["address"] == address)
+    }
+
+    /// Stops it in order; what is left can start again.
+    ///
+    /// # Panics
+    /// When it did not end in order.
+    pub fn stops(mut self) -> AgentPlan {
+        assert_eq!(self.process.stop(), Some(ExitReason::Normal));
+        self.plan.clone()
+    }
+}

@@ -1,0 +1,54 @@
+//! Manifests of one job in one group.
+
+/// A manifest in the making: group `web`, job `app`, one instance, port 8080 by the name `http`.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    name: String,
+    instances: u32,
+    expose_ports: String,
+}
+
+impl Manifest {
+    /// The manifest of a deployment; its service is `app.web.NAME.boshy`.
+    pub fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), instances: 1, expose_ports: "[{name: http, number: 8080}]".to_owned() }
+    }
+
+    /// With so many instances.
+    #[must_use]
+    pub fn instances(self, instances: u32) -> Self {
+        Self { instances, ..self }
+    }
+
+    /// With this under `expose_ports`, as YAML on one line.
+    #[must_use]
+    pub fn exposing(self, expose_ports: &str) -> Self {
+        Self { expose_ports: expose_ports.to_owned(), ..self }
+    }
+
+    /// Name of the deployment.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As YAML.
+    pub fn text(&self) -> String {
+        let Self { name, instances, expose_ports } = self;
+        format!(
+            "
+name: {name}
+releases: []
+stemcells: []
+instance_groups:
+- name: web
+  azs: [z1]
+  instances: {instances}
+  networks: [{{name: default}}]
+  jobs:
+  - name: app
+    release: sample
+    expose_ports: {expose_ports}
+"
+        )
+    }
+}

@@ -1,0 +1,170 @@
+//! Pilots.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use boshy_config::{DirectorSettings, PilotSettings};
+use boshy_director::embedded::Handle;
+use boshy_mesh::{Tld, VipRange};
+use boshy_supervision::ExitReason;
+use secrecy::SecretString;
+use tempfile::TempDir;
+
+use crate::{Operated, Process, until_some};
+
+/// A pilot that does not run: its settings and its disk. A clone is the same machine.
+#[derive(Clone)]
+pub struct PilotPlan {
+    settings: PilotSettings,
+    _disk: Arc<TempDir>,
+}
+
+/// A running pilot.
+pub struct Pilot {
+    plan: PilotPlan,
+    xds: SocketAddr,
+    process: Process,
+}
+
+impl PilotPlan {
+    pub(crate) fn reading(director: &Handle) -> Self {
+        let disk = Arc::new(TempDir::new().unwrap());
+        let credentials = director.credentials();
+        let director = DirectorSettings {
+            url: director.url().parse().unwrap(),
+            ca_cert: Some(director.ca_pem().to_owned()),
+            client: credentials.name,
+            client_secret: SecretString::from(credentials.secret.expose().to_owned()),
+            poll_interval: Duration::from_millis(100),
+            full_read_interval: Duration::from_secs(3600),
+            timeout: Duration::from_secs(5),
+        };
+        let settings = PilotSettings {
+            director,
+            tld: Tld::default(),
+            vip_range: VipRange::default(),
+            vip_quarantine: Duration::from_secs(3600),
+            state_dir: disk.path().join("state"),
+            http: ([127, 0, 0, 1], 0).into(),
+            xds: ([127, 0, 0, 1], 0).into(),
+            test_hooks: true,
+        };
+        Self { settings, _disk: disk }
+    }
+
+    /// With virtual IPs out of this range.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn leasing_from(mut self, range: &str) -> Self {
+        self.settings.vip_range = VipRange::parse(range).unwrap();
+        self
+    }
+
+    /// Waiting for the director no longer than this.
+    #[must_use]
+    pub fn patient_for(mut self, timeout: Duration) -> Self {
+        self.settings.director.timeout = timeout;
+        self
+    }
+
+    /// The file of virtual IPs.
+    pub fn lease_file(&self) -> PathBuf {
+        self.settings.state_dir.join("leases")
+    }
+
+    /// Starts it, on ports that are free.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn starts(self) -> Pilot {
+        let pilot = boshy_actors::pilot::Pilot::bind(self.settings.clone()).unwrap();
+        let (http, xds) = (pilot.http_address().unwrap(), pilot.xds_address().unwrap());
+        let role = move |stopped| pilot.run_until(async { drop(stopped.await) });
+        Pilot { plan: self, xds, process: Process::start("pilot", http, role) }
+    }
+}
+
+impl Operated for Pilot {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Pilot {
+    /// Where agents find it.
+    pub(crate) fn xds_address(&self) -> SocketAddr {
+        self.xds
+    }
+
+    pub(crate) fn vip_range(&self) -> VipRange {
+        self.plan.settings.vip_range
+    }
+
+    /// Waits until a service has so many endpoints.
+    pub fn serves(&self, host: &str, endpoints: usize) -> &Self {
+        self.shows(&format!("{host} has {endpoints} endpoints"), |status| {
+            let services = status["services"].as_array().unwrap();
+            let service = services.iter().find(|service| service["host"] == host);
+            service.is_some_and(|service| service["endpoints"].as_array().unwrap().len() == endpoints)
+        })
+    }
+
+    /// Waits until a name is no service.
+    pub fn lacks(&self, host: &str) -> &Self {
+        self.shows(&format!("{host} is gone"), |status| {
+            status["services"].as_array().unwrap().iter().all(|service| service["host"] != host)
+        })
+    }
+
+    /// Waits for a service and tells its virtual IP.
+    pub fn vip(&self, host: &str) -> Ipv4Addr {
+        until_some(&format!("{host} has a virtual IP"), || {
+            let status = self.status();
+            let services = status["services"].as_array()?;
+            let service = services.iter().find(|service| service["host"] == host)?;
+            service["vip"].as_str()?.parse().ok()
+        })
+    }
+
+    /// Generation of what it serves: it grows whenever that changes.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn generation(&self) -> u64 {
+        self.status()["snapshot"]["generation"].as_u64().unwrap()
+    }
+
+    /// Waits until the last attempt at the director failed for this reason.
+    pub fn complains(&self, reason: &str) -> &Self {
+        self.shows(&format!("the director's error is {reason:?}"), |status| {
+            status["director"]["error"].as_str().is_some_and(|error| error.contains(reason))
+        })
+    }
+
+    /// Waits until the director is read without an error.
+    pub fn is_content(&self) -> &Self {
+        self.shows("the director is read", |status| status["director"]["error"].is_null())
+    }
+
+    /// Stops it in order; what is left can start again.
+    pub fn stops(mut self) -> PilotPlan {
+        assert_eq!(self.process.stop(), Some(ExitReason::Normal));
+        self.plan.clone()
+    }
+
+    /// Stops it and starts it from the same disk.
+    pub fn restarts(self) -> Self {
+        self.stops().starts()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(mut self) -> Option<ExitReason> {
+        self.process.ended()
+    }
+}

@@ -1,0 +1,14 @@
+//! Director, pilot and agent in one process, over real sockets.
+
+mod deployments;
+mod director_trouble;
+mod manifests;
+mod panics;
+mod pilots;
+mod v1;
+mod virtual_ips;
+
+/// The service of the deployment `shop`.
+const SHOP: &str = "app.web.shop.boshy";
+/// The service of the deployment `blog`.
+const BLOG: &str = "app.web.blog.boshy";

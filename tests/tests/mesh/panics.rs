@@ -1,0 +1,127 @@
+//! An actor that panics comes back, and nobody else notices.
+
+use boshy_director::embedded::Fault;
+use boshy_supervision::ExitReason;
+use boshy_tests::{Agent, AgentPlan, Director, Manifest, Operated, Pilot, dns::Answer};
+
+use crate::{BLOG, SHOP};
+
+struct Mesh {
+    director: Director,
+    pilot: Pilot,
+    agent: Agent,
+}
+
+fn mesh() -> Mesh {
+    let director = Director::with([Manifest::of("shop")]);
+    let pilot = director.pilot().starts();
+    let agent = AgentPlan::of([&pilot]).starts();
+    pilot.is_ready();
+    agent.answers(SHOP, pilot.vip(SHOP));
+    Mesh { director, pilot, agent }
+}
+
+impl Mesh {
+    /// Makes an actor of one role panic while a name is asked for; afterwards a change still goes all the way.
+    fn bears_the_panic_of<R: Operated>(&self, role: impl Fn(&Self) -> &R, actor: &str) {
+        let Self { director, pilot, agent } = self;
+        let vip = pilot.vip(SHOP);
+        let change = || {
+            role(self).panics(actor);
+            director.deploys(&Manifest::of("shop").instances(2)).deploys(&Manifest::of("blog"));
+            pilot.serves(SHOP, 2);
+            agent.answers(BLOG, pilot.vip(BLOG));
+        };
+        // Whoever asks a server that falls may have to ask again.
+        let pages = |act: &dyn Fn()| if actor == "http_server" { act() } else { both_stay_ready(pilot, agent, act) };
+        agent.never_fails(SHOP, vip, || pages(&change));
+        assert_eq!(pilot.vip(SHOP), vip);
+        assert_eq!(agent.asks_over_tcp(SHOP), Answer::address(vip));
+        assert_eq!(agent.asks_handler(SHOP).json()["Status"], 0);
+        let fallen = |status: &serde_json::Value| {
+            let children = status["actors"]["children"].as_array().unwrap().clone();
+            let fallen = children.iter().filter(|child| child["restarts"] != 0);
+            fallen.map(|child| child["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(fallen(&role(self).status()), [actor], "the others did not fall");
+        assert_eq!([fallen(&pilot.status()), fallen(&agent.status())].concat(), [actor]);
+    }
+}
+
+fn both_stay_ready(pilot: &Pilot, agent: &Agent, act: &dyn Fn()) {
+    pilot.stays_ready(|| {
+        agent.stays_ready(act);
+    });
+}
+
+macro_rules! panics {
+    ($($name:ident: $role:ident $actor:literal,)+) => {$(
+        #[test]
+        fn $name() {
+            mesh().bears_the_panic_of(|mesh| &mesh.$role, $actor);
+        }
+    )+};
+}
+
+panics! {
+    a_panic_of_the_virtual_ip_pool_moves_no_address: pilot "vip_pool",
+    a_panic_of_the_registry_loses_no_service: pilot "service_registry",
+    a_panic_of_the_poller_loses_no_change: pilot "director_poller",
+    a_panic_of_the_pilots_xds_server_loses_no_change: pilot "xds_server",
+    a_panic_of_the_pilots_http_server_loses_no_page: pilot "http_server",
+    a_panic_of_the_exchange_loses_no_name: agent "pilot_exchange",
+    a_panic_of_the_dns_server_loses_no_question: agent "dns_server",
+    a_panic_of_the_agents_xds_server_loses_no_name: agent "xds_server",
+    a_panic_of_the_rule_writer_loses_no_name: agent "netfilter_writer",
+    a_panic_of_the_envoy_watcher_loses_no_name: agent "envoy_watcher",
+    a_panic_of_the_agents_http_server_loses_no_page: agent "http_server",
+}
+
+#[test]
+fn facts_of_an_unreadable_deployment_survive_a_panic_of_the_poller() {
+    let director = Director::with([Manifest::of("shop").instances(2), Manifest::of("blog")]);
+    let pilot = director.pilot().starts();
+    let vip = pilot.is_ready().serves(SHOP, 2).vip(SHOP);
+    director.shows_manifest("shop", "instance_groups: [}");
+    let unreadable = |status: &serde_json::Value| status["deployments"][1]["error"].is_string();
+    pilot.shows("shop is unreadable", unreadable).panics("director_poller");
+    director.deploys(&Manifest::of("blog").instances(3));
+    pilot.serves(BLOG, 3).serves(SHOP, 2).shows("shop is still unreadable", unreadable).is_ready();
+    assert_eq!(pilot.vip(SHOP), vip);
+}
+
+#[test]
+fn a_poller_that_begins_anew_with_an_empty_list_takes_neither_names_nor_readiness_back() {
+    let Mesh { director, pilot, agent } = mesh();
+    let (vip, generation) = (pilot.vip(SHOP), pilot.generation());
+    pilot.stays_ready(|| {
+        // Two rounds of three attempts, so that the empty list comes in the second life.
+        director.lists_with(Fault::Status(500), 6).lists_with(Fault::EmptyList, 7);
+        pilot.complains("500").panics("director_poller").is_content();
+        director.is_polled(2);
+    });
+    assert_eq!(pilot.generation(), generation);
+    agent.answers(SHOP, vip);
+}
+
+#[test]
+fn an_unknown_actor_cannot_be_made_to_panic() {
+    let Mesh { pilot, .. } = mesh();
+    assert_eq!(pilot.http().post("/debug/panic/nobody").unwrap().status, 404);
+}
+
+#[test]
+fn a_tree_whose_actors_panic_without_end_gives_up() {
+    let Mesh { director: _director, pilot, agent } = mesh();
+    let vip = pilot.vip(SHOP);
+    // The tree bears ten restarts in a minute.
+    for _ in 0..2 {
+        for actor in ["vip_pool", "service_registry", "director_poller", "xds_server", "http_server"] {
+            pilot.panics(actor);
+        }
+    }
+    // The answer races with the end.
+    let _ = pilot.http().post("/debug/panic/vip_pool");
+    assert_eq!(pilot.ended(), Some(ExitReason::GaveUp));
+    agent.answers(SHOP, vip);
+}
