@@ -108,7 +108,8 @@ impl Lab {
     }
 
     fn keeper(&self) -> i32 {
-        processes(|process| command_line(process).contains(&format!("keeper\0--state-dir\0{}", self.state().display())))[0]
+        processes(|process| command_line(process).contains(&format!("keeper\0--state-dir\0{}", self.state().display())))
+            [0]
     }
 }
 
@@ -202,7 +203,9 @@ fn a_killed_job_comes_back_and_a_stopped_one_stays_down() {
     let host = lab.sh("web/0", "hostname");
     let logs = lab.succeeds(["logs", "web/0", "greeter"]);
     assert_eq!(logs, format!("hello from {host}").repeat(3));
-    assert!(lab.fails(["kill", "web/0", "nonesuch"]).starts_with("sample/web/0 has no job nonesuch; it has bosh-dns, "));
+    assert!(
+        lab.fails(["kill", "web/0", "nonesuch"]).starts_with("sample/web/0 has no job nonesuch; it has bosh-dns, ")
+    );
 }
 
 #[test]
@@ -223,7 +226,11 @@ fn vms_follow_what_is_deployed() {
     let three = lab.manifest(&TWO_VMS.replace("instances: 2", "instances: 3"));
     lab.succeeds(["deploy", three.to_str().unwrap()]);
     assert_eq!(lab.status()["vms"].as_array().unwrap().len(), 3);
-    assert_eq!((id(0), lab.sh("web/0", "cat /tmp/kept")), (first.0, "kept\n".to_owned()), "an unchanged VM was made anew");
+    assert_eq!(
+        (id(0), lab.sh("web/0", "cat /tmp/kept")),
+        (first.0, "kept\n".to_owned()),
+        "an unchanged VM was made anew"
+    );
 
     let one = lab.manifest(&TWO_VMS.replace("instances: 2", "instances: 1"));
     lab.succeeds(["deploy", one.to_str().unwrap()]);
