@@ -10,8 +10,10 @@
 
 mod bootstrap;
 mod build;
+pub mod client;
 mod envoy;
 pub mod names;
+pub mod relay;
 mod resource;
 mod server;
 mod session;
