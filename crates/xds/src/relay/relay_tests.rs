@@ -379,6 +379,17 @@ fn a_refused_newcomer_is_not_served_and_its_name_waits() {
 }
 
 #[test]
+fn a_version_gone_back_to_and_refused_by_another_proxy_is_not_fallen_back_on() {
+    let mut vm = Vm::working();
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 2)], &[]);
+    vm.proxy = Proxy::connected();
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
+    vm.reject(ResourceType::Listener, &listener(1, 80, 1));
+    assert_eq!(vm.served(ResourceType::Listener, "tcp_169.254.255.1_80"), None);
+    assert_eq!(vm.address("a.boshy"), None);
+}
+
+#[test]
 fn a_late_refusal_after_the_acknowledgement_is_heeded_all_the_same() {
     let mut vm = Vm::new(Proxy::default());
     vm.receive_service();
