@@ -24,7 +24,9 @@ impl Client {
     pub(crate) fn find(state: &StateDir) -> Result<Option<Self>, LabError> {
         match UnixStream::connect(state.socket()) {
             Ok(stream) => Ok(Some(Self { stream })),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
             Err(error) => Err(error).doing(|| format!("connecting to {}", state.socket().display())),
         }
     }
@@ -38,7 +40,8 @@ impl Client {
 
     /// The keeper's process id, as this process sees it: the kernel translates, so it is never out of date.
     pub(crate) fn keeper_pid(&self) -> Result<i32, LabError> {
-        let peer = getsockopt(&self.stream, sockopt::PeerCredentials).doing(|| "asking who the keeper is".to_owned())?;
+        let peer =
+            getsockopt(&self.stream, sockopt::PeerCredentials).doing(|| "asking who the keeper is".to_owned())?;
         Ok(peer.pid())
     }
 
@@ -53,7 +56,9 @@ impl Client {
                 last => return Ok(last),
             }
         }
-        Err(LabError::Refused("the lab's keeper went away before it answered; its log is keeper.log in the state directory".to_owned()))
+        Err(LabError::Refused(
+            "the lab's keeper went away before it answered; its log is keeper.log in the state directory".to_owned(),
+        ))
     }
 
     /// Ties the lab's life to this connection.

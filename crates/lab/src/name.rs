@@ -46,7 +46,8 @@ impl FromStr for InstanceRef {
     type Err = String;
 
     fn from_str(written: &str) -> Result<Self, String> {
-        let wrong = || format!("{written:?} is no instance; write GROUP/INDEX, such as banana/0, or DEPLOYMENT/GROUP/INDEX");
+        let wrong =
+            || format!("{written:?} is no instance; write GROUP/INDEX, such as banana/0, or DEPLOYMENT/GROUP/INDEX");
         let (rest, index) = written.rsplit_once('/').ok_or_else(wrong)?;
         let index = index.parse().map_err(|_| wrong())?;
         let (deployment, group) = match rest.split_once('/') {

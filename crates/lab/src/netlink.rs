@@ -124,8 +124,7 @@ impl Message {
     fn send(mut self) -> io::Result<()> {
         let length = self.bytes.len() as u32;
         self.bytes[0..4].copy_from_slice(&length.to_ne_bytes());
-        let socket =
-            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
         sendto(socket.as_raw_fd(), &self.bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         let mut answer = [0; 4096];
         let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::empty())?;
@@ -140,6 +139,9 @@ fn acknowledged(answer: &[u8]) -> io::Result<()> {
     match (kind, code) {
         (Some(kind), Some(0)) if i32::from(kind) == libc::NLMSG_ERROR => Ok(()),
         (Some(kind), Some(code)) if i32::from(kind) == libc::NLMSG_ERROR => Err(io::Error::from_raw_os_error(-code)),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "netlink answered with something else than an acknowledgement")),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "netlink answered with something else than an acknowledgement",
+        )),
     }
 }

@@ -59,8 +59,7 @@ impl Handlers {
     /// The server for a name (lower case, with a dot at the end): that of the longest domain it is in.
     pub(super) fn find(&self, name: &str) -> Option<SocketAddr> {
         let within = |domain: &str| {
-            domain == "."
-                || name.strip_suffix(domain).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
+            domain == "." || name.strip_suffix(domain).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
         };
         let matching = self.0.iter().filter(|(domain, _)| within(domain));
         matching.max_by_key(|(domain, _)| domain.len()).map(|(_, server)| *server)

@@ -40,8 +40,12 @@ async fn a_success_is_passed_on_as_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn every_failure_upstream_becomes_nxdomain() {
-    let failures =
-        [Ok(upstream("a.boshy", 2)), Ok(upstream("a.boshy", 3)), Ok(vec![1]), Err(io::ErrorKind::ConnectionRefused.into())];
+    let failures = [
+        Ok(upstream("a.boshy", 2)),
+        Ok(upstream("a.boshy", 3)),
+        Ok(vec![1]),
+        Err(io::ErrorKind::ConnectionRefused.into()),
+    ];
     for failure in failures {
         let answer = answered("a.boshy", failure).await;
         assert_eq!(answer[..2], [0xab, 0xcd]);

@@ -6,12 +6,7 @@ use std::{
 };
 
 use super::show;
-use crate::{
-    client::Client,
-    error::LabError,
-    protocol::Request,
-    state_dir::StateDir,
-};
+use crate::{client::Client, error::LabError, protocol::Request, state_dir::StateDir};
 
 /// The kernel has to kill and reap every process of the lab.
 const PATIENCE: Duration = Duration::from_secs(30);

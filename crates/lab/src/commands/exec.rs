@@ -88,7 +88,8 @@ fn enter(keeper: i32, pid: u32) -> Result<(), LabError> {
 }
 
 fn same(one: &Path, other: &Path) -> Result<bool, LabError> {
-    let inode = |path: &Path| fs::metadata(path).map(|data| data.ino()).doing(|| format!("looking at {}", path.display()));
+    let inode =
+        |path: &Path| fs::metadata(path).map(|data| data.ino()).doing(|| format!("looking at {}", path.display()));
     Ok(inode(one)? == inode(other)?)
 }
 

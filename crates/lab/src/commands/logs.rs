@@ -76,7 +76,8 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).doing(doing),
         }
-        let whole = if last_look { text.len() } else { text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) };
+        let whole =
+            if last_look { text.len() } else { text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) };
         self.read += whole;
         for line in String::from_utf8_lossy(&text[..whole]).lines() {
             show::line(&format!("{}{line}", self.prefix))?;

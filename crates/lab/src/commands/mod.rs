@@ -9,8 +9,7 @@ mod up;
 use std::{fs, path::Path, process::ExitCode};
 
 use crate::{
-    LabSettings,
-    bosh_dns,
+    LabSettings, bosh_dns,
     cli::{JobArgs, LabCommand, StateArg},
     client::Client,
     error::{Doing, LabError},
@@ -34,7 +33,9 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
         LabCommand::Stop(arguments) => job(arguments, JobAction::Stop)?,
         LabCommand::Start(arguments) => job(arguments, JobAction::Start)?,
         LabCommand::Kill(arguments) => job(arguments, JobAction::Kill)?,
-        LabCommand::Logs { instance, job, follow, state } => logs::run(&dir(state)?, instance, job.as_deref(), *follow)?,
+        LabCommand::Logs { instance, job, follow, state } => {
+            logs::run(&dir(state)?, instance, job.as_deref(), *follow)?
+        }
         LabCommand::Down { state } => down::run(&dir(state)?)?,
         LabCommand::Launcher { state } => launch::launch(&lab, &dir(state)?)?,
         LabCommand::Keeper { state } => keeper::run(lab, dir(state)?)?,

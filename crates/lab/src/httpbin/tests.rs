@@ -77,7 +77,8 @@ async fn broken_json_is_refused_in_go_httpbins_shape() {
 
 #[actix_web::test]
 async fn headers_and_ip_are_as_the_client_sent_them() {
-    let headers = json_of(TestRequest::get().uri("/headers").insert_header(("x-a", "1")).append_header(("x-a", "2"))).await;
+    let headers =
+        json_of(TestRequest::get().uri("/headers").insert_header(("x-a", "1")).append_header(("x-a", "2"))).await;
     assert_eq!(headers["headers"]["X-A"], json!(["1", "2"]));
     let ip = json_of(TestRequest::get().uri("/ip").peer_addr("10.0.0.9:1".parse().unwrap())).await;
     assert_eq!(ip, json!({"instance": INSTANCE, "origin": "10.0.0.9"}));

@@ -11,9 +11,10 @@ use tokio::{
 use super::{Keeper, readiness, status};
 use crate::{
     error::LabError,
+    job_config::PILOT_MANIFEST,
     name::InstanceRef,
     protocol::{Answer, Progress, Request},
-    vm::{line, protocol::JobState, protocol::JobAction, protocol::Order},
+    vm::{line, protocol::JobAction, protocol::JobState, protocol::Order},
 };
 
 /// A request holds manifests at most; the director takes no larger ones.
@@ -61,7 +62,12 @@ async fn serve(keeper: &Arc<Keeper>, stream: UnixStream) -> io::Result<()> {
 
 async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteHalf) -> Result<Answer, LabError> {
     match request {
-        Request::Up { manifests } => with_progress(keeper, writer, up(keeper, &manifests)).await,
+        Request::Up { mut manifests } => {
+            if keeper.lab.mesh.is_some() {
+                manifests.insert(0, PILOT_MANIFEST.to_owned());
+            }
+            with_progress(keeper, writer, up(keeper, &manifests)).await
+        }
         Request::Deploy { manifest } => with_progress(keeper, writer, up(keeper, &[manifest])).await,
         Request::Delete { deployment } => with_progress(keeper, writer, delete(keeper, &deployment)).await,
         Request::Job { instance, job, action } => command(keeper, &instance, &job, action).await,
@@ -78,15 +84,14 @@ async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteH
 
 async fn up(keeper: &Arc<Keeper>, manifests: &[String]) -> Result<Answer, LabError> {
     for manifest in manifests {
-        let name = keeper.world.deploy(manifest).await?;
-        keeper.say(format!("deployed {name}"));
+        keeper.world.deploy(manifest)?;
     }
     readiness::wait(keeper).await?;
     Ok(Answer::Status(status::now(keeper).await))
 }
 
 async fn delete(keeper: &Arc<Keeper>, deployment: &str) -> Result<Answer, LabError> {
-    keeper.world.delete(deployment).await?;
+    keeper.world.delete(deployment)?;
     keeper.say(format!("deleted {deployment}, letting its VMs drain"));
     readiness::wait_gone(keeper, deployment).await?;
     Ok(Answer::Done)
@@ -109,7 +114,10 @@ async fn command(
         return Err(LabError::Refused(format!("{name} has no job {job}; it has {there}")));
     };
     if action == JobAction::Kill && known.state != JobState::Running {
-        return Err(LabError::Refused(format!("the job {job} of {name} is {}, there is nothing to kill", known.state.as_str())));
+        return Err(LabError::Refused(format!(
+            "the job {job} of {name} is {}, there is nothing to kill",
+            known.state.as_str()
+        )));
     }
     vm.order(Order::Job { job: job.to_owned(), action }).await;
     let shows = jobs.wait_for(|now| {
@@ -122,7 +130,10 @@ async fn command(
     match tokio::time::timeout(readiness::JOB_PATIENCE, shows).await {
         Ok(Ok(_)) => Ok(Answer::Done),
         Ok(Err(_)) => Err(LabError::Refused(format!("{name} ended"))),
-        Err(_) => Err(LabError::Refused(format!("the job {job} of {name} does not obey; see `boshy lab logs {} {job}`", name.short()))),
+        Err(_) => Err(LabError::Refused(format!(
+            "the job {job} of {name} does not obey; see `boshy lab logs {} {job}`",
+            name.short()
+        ))),
     }
 }
 

@@ -27,10 +27,7 @@ pub(super) enum Step {
 }
 
 /// The steps, those that free something first. A VM that changed is removed now and made when it is gone.
-pub(super) fn plan(
-    present: &BTreeMap<InstanceName, Present>,
-    wanted: &BTreeMap<InstanceName, VmFacts>,
-) -> Vec<Step> {
+pub(super) fn plan(present: &BTreeMap<InstanceName, Present>, wanted: &BTreeMap<InstanceName, VmFacts>) -> Vec<Step> {
     let away = present.iter().filter_map(|(name, vm)| match vm {
         Present::Leaving => None,
         Present::Dead => Some(Step::Bury(name.clone())),

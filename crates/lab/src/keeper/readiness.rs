@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Keeper, status};
+use boshy_mesh::Service;
+
+use super::{Keeper, mesh, status};
 use crate::{
     error::LabError,
     facts::VmFacts,
-    job_config::{Probe, probes},
+    job_config::{Look, Probe, probes},
     name::InstanceName,
     protocol::Progress,
     vm::protocol::{JobState, JobStatus},
@@ -41,8 +43,13 @@ pub(super) async fn wait(keeper: &Arc<Keeper>) -> Result<(), LabError> {
     let deadline = Instant::now() + PATIENCE;
     let mut shown = None;
     loop {
-        let wanted = keeper.world.view().borrow().clone();
-        let looks = wanted.values().map(|facts| look(keeper, facts));
+        let wanted = keeper.world.wanted();
+        if !wanted.problems.is_empty() {
+            return Err(LabError::Refused(wanted.problems.join("\n")));
+        }
+        let wanted = wanted.vms;
+        let expected = mesh::expected(&keeper.world.view().borrow());
+        let looks = wanted.values().map(|facts| look(keeper, facts, &expected));
         let missing: Vec<Missing> = futures::future::join_all(looks).await.into_iter().flatten().collect();
         let (of, ready) = (wanted.len(), wanted.len() - missing.len());
         let first = missing.first().map(|missing| format!("{} {}", missing.vm.short(), missing.what));
@@ -68,20 +75,25 @@ pub(super) async fn wait_gone(keeper: &Arc<Keeper>, deployment: &str) -> Result<
         let left: Vec<_> = keeper.fleet.names().into_iter().filter(|name| name.deployment == deployment).collect();
         let Some(first) = left.first() else { return Ok(()) };
         if Instant::now() > deadline {
-            return Err(LabError::Refused(format!("{} VMs of {deployment} are still there, such as {first}", left.len())));
+            return Err(LabError::Refused(format!(
+                "{} VMs of {deployment} are still there, such as {first}",
+                left.len()
+            )));
         }
         tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
-async fn look(keeper: &Arc<Keeper>, facts: &VmFacts) -> Option<Missing> {
-    let missing = |job: Option<&str>, what: String| {
-        Some(Missing { vm: facts.name.clone(), job: job.map(str::to_owned), what })
-    };
+async fn look(keeper: &Arc<Keeper>, facts: &VmFacts, expected: &[Service]) -> Option<Missing> {
+    let missing =
+        |job: Option<&str>, what: String| Some(Missing { vm: facts.name.clone(), job: job.map(str::to_owned), what });
     let alive = keeper.fleet.running(&facts.name).filter(|vm| vm.facts == *facts);
     let Some(vm) = alive else {
         let why = keeper.fleet.failures().remove(&facts.name);
-        return missing(None, why.map_or_else(|| "is not made yet".to_owned(), |why| format!("could not be made: {why}")));
+        return missing(
+            None,
+            why.map_or_else(|| "is not made yet".to_owned(), |why| format!("could not be made: {why}")),
+        );
     };
     let jobs = vm.jobs();
     if jobs.is_empty() {
@@ -91,15 +103,27 @@ async fn look(keeper: &Arc<Keeper>, facts: &VmFacts) -> Option<Missing> {
         let how = job.last_exit.as_deref().map(|how| format!(", last {how}")).unwrap_or_default();
         return missing(Some(&job.name), format!("job {} is {}{how}", job.name, job.state.as_str()));
     }
-    for Probe { job, port, path } in probes(keeper.lab.mesh.is_some(), facts) {
+    for Probe { job, port, path, look } in probes(keeper.lab.mesh.is_some(), facts) {
         // What an operator stopped is not waited for.
         if !jobs.iter().any(|status| status.name == job && status.state == JobState::Running) {
             continue;
         }
         match vm.get(port, path).await {
-            Ok((200, _)) => {}
+            Ok((200, body)) => {
+                let lacks = match look {
+                    Look::Answered => None,
+                    Look::PilotStatus => mesh::pilot_lacks(&body, expected),
+                    Look::AgentStatus => mesh::agent_lacks(&body, expected),
+                };
+                if let Some(what) = lacks {
+                    return missing(Some(&job), what);
+                }
+            }
             Ok((status, body)) => {
-                return missing(Some(&job), format!("job {job} answers {path} with {status}: {}", status::first_line(&body)));
+                return missing(
+                    Some(&job),
+                    format!("job {job} answers {path} with {status}: {}", status::first_line(&body)),
+                );
             }
             Err(error) => return missing(Some(&job), format!("job {job} does not answer: {error}")),
         }

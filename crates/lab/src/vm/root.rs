@@ -35,12 +35,15 @@ pub(super) fn enter(spec: &VmSpec) -> Result<(), LabError> {
         .doing(|| "making the VM's mounts its own".to_owned())?;
     let root = &spec.root;
     file_system("tmpfs", root, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=755")?;
-    for directory in ["proc", "sys", "dev", "etc", "run", "root", "home", "mnt", "tmp/etc", "var/tmp", "var/log", "var/vcap"] {
+    for directory in
+        ["proc", "sys", "dev", "etc", "run", "root", "home", "mnt", "tmp/etc", "var/tmp", "var/log", "var/vcap"]
+    {
         make_directory(&root.join(directory))?;
     }
     for shared in ["tmp", "var/tmp"] {
         let path = root.join(shared);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o1777)).doing(|| format!("opening {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o1777))
+            .doing(|| format!("opening {}", path.display()))?;
     }
     link("/run", &root.join("var/run"))?;
     host_trees(root)?;

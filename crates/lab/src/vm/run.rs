@@ -117,8 +117,10 @@ fn carry_out(actions: Vec<Action>, jobs: &mut Jobs, specs: &[JobSpec]) {
 
 /// Starts a job as the leader of a process group, so that a signal reaches what it started in turn.
 fn spawn(spec: &JobSpec) -> io::Result<i32> {
-    let (program, arguments) =
-        spec.command.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+    let (program, arguments) = spec
+        .command
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
     let child = Command::new(program)
         .args(arguments)
         .env_clear()
