@@ -1,1 +1,11 @@
-//! The BOSH director: client, wire model and the embedded director.
+//! The BOSH director: its wire model, a client, an observer that reads it cheaply, and a director to test against.
+
+pub mod client;
+pub mod embedded;
+pub mod manifest;
+pub mod observer;
+mod secret;
+pub mod wire;
+pub mod yaml;
+
+pub use secret::Secret;

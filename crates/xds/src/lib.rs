@@ -18,6 +18,7 @@ mod resource;
 mod server;
 mod session;
 mod status;
+pub mod v1;
 mod verdicts;
 
 #[cfg(test)]
@@ -29,4 +30,6 @@ pub use build::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use server::{AdsService, MeshSource, Patience, Proxies, Source};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
+/// The failure of a gRPC transport as a whole.
+pub use tonic::transport::Error as TransportError;
 pub use verdicts::{Verdict, Verdicts};

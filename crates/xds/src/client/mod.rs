@@ -24,4 +24,5 @@ pub use delta::{DeltaClient, Update};
 pub use exchange::{Ended, Exchange, ExchangeError, ExchangeSettings};
 pub use outlets::{ExchangeStatus, LastRefusal, Outlets};
 pub use picker::{Attempt, Backoff, PilotPicker};
+pub use tonic::transport::Uri;
 pub use wire::{Malformed, Request, Response, UndecodableResponse};

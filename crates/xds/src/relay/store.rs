@@ -100,6 +100,11 @@ impl Stored {
         self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
     }
 
+    /// The names that wait for Envoy.
+    pub fn waiting(&self) -> NameTable {
+        self.waiting.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
+    }
+
     /// Resources of a type; of one that is not known, none.
     pub fn resources(&self, kind: ResourceType) -> &Arc<ResourceMap> {
         self.resources.held(kind)

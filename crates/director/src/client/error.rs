@@ -1,0 +1,141 @@
+//! What can go wrong while a director is asked: which question, and why there is no answer.
+
+use std::{fmt, io};
+
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+
+use crate::wire::ErrorBody;
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `GET /info`.
+    Info,
+    /// A token of the UAA.
+    Token,
+    /// `GET /deployments`.
+    Deployments,
+    /// `GET /deployments/:name`.
+    Manifest(String),
+    /// `GET /deployments/:name/instances`.
+    Instances(String),
+    /// `GET /events`.
+    Events,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Info => f.write_str("cannot read what the director is"),
+            Self::Token => f.write_str("cannot get a token from the UAA"),
+            Self::Deployments => f.write_str("cannot list the deployments"),
+            Self::Manifest(name) => write!(f, "cannot read the manifest of deployment {name:?}"),
+            Self::Instances(name) => write!(f, "cannot read the instances of deployment {name:?}"),
+            Self::Events => f.write_str("cannot read the events"),
+        }
+    }
+}
+
+/// A question without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}")]
+pub struct ClientError {
+    /// What was asked for.
+    pub operation: Operation,
+    /// Why there is no answer.
+    #[source]
+    pub cause: Cause,
+}
+
+impl ClientError {
+    /// Whether the director said that there is no such deployment.
+    pub fn is_gone(&self) -> bool {
+        const DEPLOYMENT_NOT_FOUND: u32 = 70_000;
+        matches!(&self.cause, Cause::Status { status: 404, error: Some(error) } if error.code == DEPLOYMENT_NOT_FOUND)
+    }
+
+    /// Whether nobody answered, so that the next question will fare no better.
+    pub fn is_silence(&self) -> bool {
+        match &self.cause {
+            Cause::Transport(_) => true,
+            Cause::Login(error) => error.is_silence(),
+            _ => false,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// Nobody answered, or the answer broke off.
+    #[error("no answer")]
+    Transport(#[source] TransportError),
+    /// The credentials could not be turned into what the director wants.
+    #[error("cannot log in")]
+    Login(#[source] Box<ClientError>),
+    /// The director asks for a way to log in that is not known here.
+    #[error("the director wants the authentication {0:?}; known are `basic` and `uaa`")]
+    UnknownAuthentication(String),
+    /// 401: wrong credentials, or good ones with too few scopes.
+    #[error("not authorized{}", .0.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Unauthorized(Option<String>),
+    /// Any other status that is no success.
+    #[error("status {status}{}", .error.as_ref().map(|e| format!(": {} (code {})", e.description, e.code)).unwrap_or_default())]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// What the director says, when it says it as JSON.
+        error: Option<ErrorBody>,
+    },
+    /// The body is larger than is read.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// [`ClientSettings::max_body`](super::ClientSettings::max_body).
+        limit: usize,
+    },
+    /// The body is not what the question is answered with.
+    #[error("the answer is not what was expected")]
+    Malformed(#[source] serde_json::Error),
+    /// Sent elsewhere too often, or to no usable place.
+    #[error("redirected {0}")]
+    Redirect(&'static str),
+}
+
+/// Nobody answered, or the answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Not in time.
+    #[error("timed out after {0:?}")]
+    Timeout(std::time::Duration),
+    /// No connection, or none with a trusted certificate.
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// Anything else, as the HTTP library words it.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<SendRequestError> for TransportError {
+    fn from(error: SendRequestError) -> Self {
+        match error {
+            SendRequestError::Connect(ConnectError::Io(error)) => Self::Connect(error),
+            SendRequestError::Connect(ConnectError::Resolver(error)) => {
+                Self::Connect(io::Error::other(error.to_string()))
+            }
+            SendRequestError::Send(error) => Self::Broken(error),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+impl From<PayloadError> for TransportError {
+    fn from(error: PayloadError) -> Self {
+        match error {
+            PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => Self::Broken(error),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}

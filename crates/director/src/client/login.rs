@@ -1,0 +1,146 @@
+//! What the director wants to see as `Authorization`.
+//!
+//! The director says in `/info` which kind it wants; that is asked once. A UAA token is kept until shortly before it expires and
+//! thrown away when the director refuses it, because a restarted UAA may have new keys.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio::{sync::Mutex, time::Instant};
+use url::Url;
+
+use super::{
+    Cause, ClientError, Credentials, Operation, Request,
+    exchange::{Answer, Exchange},
+    failed, read, settings,
+};
+use crate::{
+    Secret,
+    wire::{Info, Token},
+};
+
+enum Known {
+    Nothing,
+    Basic,
+    Uaa { url: Url, token: Option<Held> },
+}
+
+struct Held {
+    header: Secret,
+    renew_at: Instant,
+}
+
+/// A value for `Authorization`.
+pub(super) struct Login {
+    pub(super) header: Secret,
+    /// Whether a refusal may be due to its age.
+    pub(super) renewable: bool,
+}
+
+pub(super) struct Logins {
+    credentials: Credentials,
+    // One question at a time: several requests that start together share one token.
+    known: Mutex<Known>,
+}
+
+impl Logins {
+    pub(super) fn new(credentials: Credentials) -> Self {
+        Self { credentials, known: Mutex::new(Known::Nothing) }
+    }
+
+    /// What to send now.
+    pub(super) async fn current(&self, exchange: &Exchange, director: &Url) -> Result<Login, ClientError> {
+        let mut known = self.known.lock().await;
+        if matches!(*known, Known::Nothing) {
+            *known = discover(&info(exchange, director).await?)?;
+        }
+        match &mut *known {
+            Known::Nothing | Known::Basic => Ok(Login { header: self.basic(), renewable: false }),
+            Known::Uaa { url, token } => {
+                let held = match token.take() {
+                    Some(held) if Instant::now() < held.renew_at => held,
+                    _ => self.token(exchange, url).await?,
+                };
+                let header = held.header.clone();
+                *token = Some(held);
+                Ok(Login { header, renewable: true })
+            }
+        }
+    }
+
+    /// Forgets what the director refused, unless somebody has replaced it already.
+    pub(super) async fn refused(&self, login: &Login) {
+        let mut known = self.known.lock().await;
+        match &mut *known {
+            Known::Uaa { token, .. } if login.renewable => {
+                if token.as_ref().is_some_and(|held| held.header == login.header) {
+                    *token = None;
+                }
+            }
+            // The director may have been moved to a UAA, or back.
+            _ => *known = Known::Nothing,
+        }
+    }
+
+    fn basic(&self) -> Secret {
+        let pair = format!("{}:{}", self.credentials.name, self.credentials.secret.expose());
+        Secret::new(format!("Basic {}", STANDARD.encode(pair)))
+    }
+
+    async fn token(&self, exchange: &Exchange, url: &Url) -> Result<Held, ClientError> {
+        let failed = |cause| ClientError { operation: Operation::Token, cause };
+        let request = Request::Form(&[("grant_type", "client_credentials")]);
+        let asked_at = Instant::now();
+        let answer = exchange.send(&request, url, Some(&self.basic())).await.map_err(failed)?;
+        let token: Token = body_of(&answer).map_err(failed)?;
+        let header = Secret::new(format!("Bearer {}", token.access_token.expose()));
+        Ok(Held { header, renew_at: asked_at + usable(Duration::from_secs(token.expires_in)) })
+    }
+}
+
+/// `GET /info`, which needs no login.
+pub(super) async fn info(exchange: &Exchange, director: &Url) -> Result<Info, ClientError> {
+    let failed = |cause| ClientError { operation: Operation::Info, cause };
+    let mut url = director.clone();
+    url.set_path("/info");
+    let answer = exchange.send(&Request::Get, &url, None).await.map_err(failed)?;
+    body_of(&answer).map_err(failed)
+}
+
+fn body_of<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Cause> {
+    if answer.status.is_success() { read(&answer.body) } else { Err(failed(answer)) }
+}
+
+fn discover(info: &Info) -> Result<Known, ClientError> {
+    let failed = |cause| ClientError { operation: Operation::Info, cause };
+    let authentication = &info.user_authentication;
+    match (authentication.kind.as_str(), &authentication.options.url) {
+        ("basic", _) => Ok(Known::Basic),
+        ("uaa", Some(url)) => {
+            let mut url =
+                settings::checked_url(url).map_err(|_| failed(Cause::Redirect("to a UAA whose URL is not https")))?;
+            let path = format!("{}/oauth/token", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+            Ok(Known::Uaa { url, token: None })
+        }
+        (other, _) => Err(failed(Cause::UnknownAuthentication(other.to_owned()))),
+    }
+}
+
+/// How long a token is used: the rest is for the way and for clocks that differ.
+fn usable(valid: Duration) -> Duration {
+    valid - (valid / 4).min(Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_before_it_expires() {
+        assert_eq!(usable(Duration::from_secs(43_200)), Duration::from_secs(43_170));
+        assert_eq!(usable(Duration::from_secs(120)), Duration::from_secs(90));
+        assert_eq!(usable(Duration::from_secs(2)), Duration::from_millis(1500));
+        assert_eq!(usable(Duration::ZERO), Duration::ZERO);
+    }
+}

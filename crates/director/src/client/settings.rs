@@ -1,0 +1,121 @@
+//! Where the director is, whom to trust, and how long to wait.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use url::{Host, Url};
+
+use crate::Secret;
+
+/// A director's user, or a client of its UAA: the director says itself which of the two it wants.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// User or client.
+    pub name: String,
+    /// Password or client secret.
+    pub secret: Secret,
+}
+
+/// How to reach a director.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// `https://HOST:25555`. Plain `http` is taken only for a loopback address.
+    pub url: String,
+    /// Certificates to trust, as PEM text. Nothing else is trusted: directors have a CA of their own.
+    pub ca_pem: Option<String>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// For one request with its answer.
+    pub timeout: Duration,
+    /// Bytes read of one answer.
+    pub max_body: usize,
+    /// How often one request is sent at most, when nobody answers or the status is 5xx.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubles from there, and each pause is cut by chance to between half and all of it.
+    pub backoff: Duration,
+}
+
+impl ClientSettings {
+    /// The usual waiting: 30 s, 32 MiB, three attempts.
+    pub fn new(url: impl Into<String>, ca_pem: Option<String>, credentials: Credentials) -> Self {
+        Self {
+            url: url.into(),
+            ca_pem,
+            credentials,
+            timeout: Duration::from_secs(30),
+            max_body: 32 << 20,
+            attempts: 3,
+            backoff: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not a URL.
+    #[error("the director's URL {url:?} cannot be read")]
+    Url {
+        /// As written.
+        url: String,
+        /// Why.
+        #[source]
+        source: url::ParseError,
+    },
+    /// Neither https nor loopback.
+    #[error(
+        "{0:?} must be an https URL; plain http would show the credentials and is taken only for loopback addresses"
+    )]
+    Insecure(String),
+    /// Nothing to trust.
+    #[error("no CA certificate for {0:?}; directors have a CA of their own, and no other is trusted")]
+    NoCa(String),
+    /// The CA's text holds no certificate that can be trusted.
+    #[error("the CA certificate of the director cannot be used: {0}")]
+    BadCa(String),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Reads a URL and refuses one that would show credentials to the network.
+pub(super) fn checked_url(text: &str) -> Result<Url, SettingsError> {
+    let url = Url::parse(text).map_err(|source| SettingsError::Url { url: text.to_owned(), source })?;
+    let loopback = match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        _ => Err(SettingsError::Insecure(text.to_owned())),
+    }
+}
+
+/// TLS that trusts the given certificates alone and speaks HTTP/1.1.
+pub(super) fn tls(settings: &ClientSettings, url: &Url) -> Result<Arc<ClientConfig>, SettingsError> {
+    let mut roots = RootCertStore::empty();
+    match &settings.ca_pem {
+        Some(pem) => add_roots(&mut roots, pem)?,
+        None if url.scheme() == "https" => return Err(SettingsError::NoCa(settings.url.clone())),
+        None => {}
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(SettingsError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn add_roots(roots: &mut RootCertStore, pem: &str) -> Result<(), SettingsError> {
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| SettingsError::BadCa(error.to_string()))?;
+        roots.add(certificate).map_err(|error| SettingsError::BadCa(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(SettingsError::BadCa("it holds no certificate".to_owned())) } else { Ok(()) }
+}

@@ -1,0 +1,322 @@
+//! A director to test against, and the director of the one-machine lab.
+//!
+//! ```text
+//!   server ── TLS, HTTP, faults ──> Director::answer(request, now) ── routes/* ──> World
+//!   Handle ── deploy, delete, inject, requests ─────────────────────────────────────^
+//! ```
+//!
+//! What it answers is a pure function of what it knows; recorded answers of a real director are the measure. It makes no
+//! VMs: who does, follows [`Handle::subscribe`].
+//!
+//! Not promised: releases and stemcells need not exist, cloud properties mean nothing, runtime configs are stored but not applied, differences
+//! are shown as text without redaction, and tasks are done at once.
+
+mod auth;
+mod clock;
+mod cloud;
+mod diff;
+mod error;
+mod fault;
+mod manifest;
+mod request;
+mod routes;
+mod server;
+mod tls;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, atomic::AtomicBool, mpsc as std_mpsc},
+    thread::JoinHandle,
+};
+
+use boshy_mesh::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use self::{
+    auth::Gate,
+    fault::Faults,
+    routes::Director,
+    server::{Command, Shared, lock, now},
+};
+pub use self::{
+    auth::{Account, Authentication},
+    error::DirectorError,
+    fault::Fault,
+    tls::TlsError,
+    world::{DeploymentView, Instance, InstanceState, TaskId, Vm, World, WorldView},
+};
+use crate::client::Credentials;
+
+/// One zone-spanning network as in a lab on one machine: the first address given is 10.244.0.126, and 10.244.0.34 to
+/// 10.244.0.100 can be asked for.
+pub const LAB_CLOUD_CONFIG: &str = "\
+azs:
+- name: z1
+- name: z2
+- name: z3
+vm_types:
+- name: default
+- name: small
+disk_types:
+- name: default
+  disk_size: 1024
+networks:
+- name: default
+  type: manual
+  subnets:
+  - range: 10.244.0.0/16
+    gateway: 10.244.0.1
+    azs: [z1, z2, z3]
+    reserved: [10.244.0.2-10.244.0.33, 10.244.0.101-10.244.0.125]
+    static: [10.244.0.34-10.244.0.100]
+compilation:
+  workers: 1
+  az: z1
+  network: default
+  vm_type: default
+";
+
+/// What an embedded director is.
+#[derive(Clone, Debug)]
+pub struct EmbeddedSettings {
+    /// Its name.
+    pub name: String,
+    /// Its uuid.
+    pub uuid: String,
+    /// DNS names and addresses its certificate is good for, besides the address it listens on.
+    pub names: Vec<String>,
+    /// Who may ask. The first account is the one its handle acts as.
+    pub authentication: Authentication,
+    /// Bytes read of one request.
+    pub max_body: usize,
+}
+
+impl Default for EmbeddedSettings {
+    /// A director with the local user `admin`, password `admin`.
+    fn default() -> Self {
+        Self {
+            name: "embedded".to_owned(),
+            uuid: "bc148442-1317-4d10-bfe9-322b20186179".to_owned(),
+            names: vec!["localhost".to_owned()],
+            authentication: Authentication::Basic(vec![Account::admin("admin", "admin")]),
+            max_body: 256 << 20,
+        }
+    }
+}
+
+/// An embedded director could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its certificate could not be made.
+    #[error("cannot set up TLS for the embedded director")]
+    Tls(#[source] TlsError),
+    /// It could not listen.
+    #[error("cannot serve the embedded director")]
+    Listen(#[source] io::Error),
+}
+
+/// A manifest on disk could not be deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not readable.
+    #[error("cannot read {path}")]
+    Read {
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Refused.
+    #[error("cannot deploy {path}")]
+    Refused {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: DirectorError,
+    },
+}
+
+/// Deploys every `*.yml` of a folder, in order of the names.
+///
+/// # Errors
+/// At the first file that cannot be read or is refused; those before it are deployed.
+pub fn load_manifests(world: &mut World, folder: &Path, now: Timestamp) -> Result<(), LoadError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| LoadError::Read { path, source }
+    };
+    let entries = std::fs::read_dir(folder).map_err(unreadable(folder))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
+    let mut paths = paths.map_err(unreadable(folder))?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
+    paths.sort();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
+        world.deploy(&text, "admin", now).map_err(|source| LoadError::Refused { path, source })?;
+    }
+    Ok(())
+}
+
+/// Starts directors.
+#[derive(Debug)]
+pub struct EmbeddedDirector;
+
+/// An embedded director that runs. It ends when this is dropped.
+pub struct Handle {
+    shared: Arc<Shared>,
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    address: SocketAddr,
+    ca_pem: String,
+    credentials: Credentials,
+}
+
+impl EmbeddedDirector {
+    /// Starts a director on a listener, in a thread of its own. Call it in the network namespace of the listener.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made or the listener cannot be used.
+    pub fn start(listener: TcpListener, settings: EmbeddedSettings, world: World) -> Result<Handle, StartError> {
+        let address = listener.local_addr().map_err(StartError::Listen)?;
+        let mut names = settings.names;
+        names.push(address.ip().to_string());
+        let (config, ca_pem) = tls::server(&names).map_err(StartError::Tls)?;
+        let credentials = first_credentials(&settings.authentication);
+        let (view, _) = watch::channel(Arc::new(world.view()));
+        let gate = Gate::new(settings.authentication, &settings.uuid);
+        let shared = Arc::new(Shared {
+            director: Mutex::new(Director { name: settings.name, uuid: settings.uuid, world, gate }),
+            faults: Mutex::new(Faults::default()),
+            requests: Mutex::new(BTreeMap::new()),
+            view,
+            max_body: settings.max_body,
+            is_up: AtomicBool::new(true),
+        });
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (ready, is_ready) = std_mpsc::channel();
+        let of_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("embedded-director".to_owned())
+            .spawn(move || server::run(listener, &config, &of_thread, receiver, &ready))
+            .map_err(StartError::Listen)?;
+        let listening = is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
+        listening.map_err(StartError::Listen)?;
+        Ok(Handle { shared, commands: Some(commands), thread: Some(thread), address, ca_pem, credentials })
+    }
+}
+
+fn first_credentials(authentication: &Authentication) -> Credentials {
+    let (Authentication::Basic(accounts) | Authentication::Uaa { clients: accounts, .. }) = authentication;
+    let none = Account { name: String::new(), secret: crate::Secret::new(""), scopes: Vec::new() };
+    let account = accounts.first().cloned().unwrap_or(none);
+    Credentials { name: account.name, secret: account.secret }
+}
+
+impl Handle {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `https://ADDRESS:PORT`.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// The CA that vouches for it.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The first account: a local user, or a client of its UAA.
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+
+    /// Deploys a manifest.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn deploy(&self, manifest: &str) -> Result<TaskId, DirectorError> {
+        self.update(|world, user| world.deploy(manifest, user, now()))
+    }
+
+    /// Deletes a deployment.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn delete(&self, deployment: &str) -> Result<TaskId, DirectorError> {
+        self.update(|world, user| world.delete(deployment, user, now()))
+    }
+
+    /// Changes the world as the first account.
+    pub fn update<R>(&self, change: impl FnOnce(&mut World, &str) -> R) -> R {
+        self.shared.with(|director| change(&mut director.world, &self.credentials.name))
+    }
+
+    /// Looks at the world.
+    pub fn world<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+        look(&lock(&self.shared.director).world)
+    }
+
+    /// Deployments and their instances, now and whenever they change.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<WorldView>> {
+        self.shared.view.subscribe()
+    }
+
+    /// Makes every request go wrong until [`Handle::heal`].
+    pub fn inject(&self, fault: Fault) {
+        if fault == Fault::ConnectionRefused {
+            self.command(Command::Refuse);
+        } else {
+            lock(&self.shared.faults).inject(fault, None, None);
+        }
+    }
+
+    /// Makes the next requests of one route go wrong; routes are named as in [`Handle::requests`].
+    pub fn inject_on(&self, route: &str, fault: Fault, times: Option<u32>) {
+        lock(&self.shared.faults).inject(fault, Some(route), times);
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        lock(&self.shared.faults).heal();
+        self.command(Command::Accept);
+    }
+
+    /// Forgets all tokens, as a UAA with new keys does.
+    pub fn revoke_tokens(&self) {
+        lock(&self.shared.director).gate.revoke_tokens();
+    }
+
+    /// Requests so far, by route, such as `GET /deployments/:name`.
+    pub fn requests(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.shared.requests).clone()
+    }
+
+    /// Tells the thread and waits until it is done.
+    fn command(&self, command: impl FnOnce(std_mpsc::Sender<()>) -> Command) {
+        let (done, is_done) = std_mpsc::channel();
+        if let Some(commands) = &self.commands
+            && commands.send(command(done)).is_ok()
+        {
+            // An error says that the thread is gone, which the next request shows.
+            let _ = is_done.recv();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Which path is answered by what. A file per topic; each answer is a function of the request and of what the director knows.
+
+mod configs;
+mod deployments;
+mod events;
+mod instances;
+mod tasks;
+
+use boshy_mesh::Timestamp;
+use serde_json::json;
+
+use super::{
+    World,
+    auth::{Authentication, Caller, Gate},
+    request::{Answer, Kind, Request},
+};
+use crate::wire::{AuthOptions, Feature, Features, Info, UserAuthentication};
+
+/// A director: what it is, what it knows, and who may ask.
+#[derive(Debug)]
+pub(super) struct Director {
+    pub(super) name: String,
+    pub(super) uuid: String,
+    pub(super) world: World,
+    pub(super) gate: Gate,
+}
+
+/// One question to a director: the request, who asks, and when.
+struct Asked<'a> {
+    request: &'a Request,
+    caller: &'a Caller,
+    now: Timestamp,
+}
+
+type Handler = fn(&mut World, &Asked<'_>, &[String]) -> Result<Answer, Answer>;
+
+/// A route: how it is counted, whether it changes anything, and who answers.
+struct Route {
+    label: &'static str,
+    writes: bool,
+    handler: Handler,
+}
+
+const fn read(label: &'static str, handler: Handler) -> Route {
+    Route { label, writes: false, handler }
+}
+
+const fn write(label: &'static str, handler: Handler) -> Route {
+    Route { label, writes: true, handler }
+}
+
+fn route(method: &str, segments: &[&str]) -> Option<Route> {
+    Some(match (method, segments) {
+        ("GET", ["deployments"]) => read("GET /deployments", deployments::list),
+        ("POST", ["deployments"]) => write("POST /deployments", deployments::deploy),
+        ("GET", ["deployments", _]) => read("GET /deployments/:name", deployments::manifest),
+        ("DELETE", ["deployments", _]) => write("DELETE /deployments/:name", deployments::delete),
+        ("POST", ["deployments", _, "diff"]) => write("POST /deployments/:name/diff", deployments::diff),
+        ("GET", ["deployments", _, "instances"]) => read("GET /deployments/:name/instances", instances::instances),
+        ("GET", ["deployments", _, "vms"]) => read("GET /deployments/:name/vms", instances::vms),
+        ("GET", ["deployments", _, "jobs", _, _]) => write("GET /deployments/:name/jobs/:group/:id", instances::job),
+        ("POST", ["deployments", _, "instance_groups", _, _, "actions", _]) => {
+            write("POST /deployments/:name/instance_groups/:group/:id/actions/:action", instances::action)
+        }
+        ("GET", ["tasks"]) => read("GET /tasks", tasks::list),
+        ("GET", ["tasks", _]) => read("GET /tasks/:id", tasks::one),
+        ("GET", ["tasks", _, "output"]) => read("GET /tasks/:id/output", tasks::output),
+        ("GET", ["locks"]) => read("GET /locks", tasks::locks),
+        ("GET", ["events"]) => read("GET /events", events::list),
+        ("GET", ["events", _]) => write("GET /events/:id", events::one),
+        ("GET", ["configs"]) => read("GET /configs", configs::list),
+        ("GET", ["configs", _]) => read("GET /configs/:id", configs::one),
+        ("POST", ["configs"]) => write("POST /configs", configs::post),
+        ("POST", ["configs", "diff"]) => write("POST /configs/diff", configs::diff),
+        ("DELETE", ["configs"]) => write("DELETE /configs", configs::delete_all),
+        ("DELETE", ["configs", _]) => write("DELETE /configs/:id", configs::delete_one),
+        _ => return None,
+    })
+}
+
+/// Under which name a request is counted.
+pub(super) fn label(request: &Request) -> &'static str {
+    let segments = request.segments();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    match (request.method.as_str(), segments.as_slice()) {
+        ("GET", ["info"]) => "GET /info",
+        ("POST", ["oauth", "token"]) => "POST /oauth/token",
+        (method, segments) => route(method, segments).map_or("unknown", |route| route.label),
+    }
+}
+
+impl Director {
+    /// Answers a request.
+    pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
+        let segments = request.segments();
+        let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match (request.method.as_str(), names.as_slice()) {
+            ("GET", ["info"]) => Answer::json(&self.info(request, now)),
+            ("POST", ["oauth", "token"]) => self.gate.token(request, now),
+            (method, names) => match route(method, names) {
+                Some(route) => self.answer_by(&route, request, &segments, now),
+                None => Answer::text(404, Kind::Plain, format!("Not Found: {}", request.path)),
+            },
+        }
+    }
+
+    fn answer_by(&mut self, route: &Route, request: &Request, segments: &[String], now: Timestamp) -> Answer {
+        let Some(caller) = self.gate.caller(request, now) else {
+            return Answer::text(401, Kind::Html, format!("Not authorized: '{}'\n", request.path));
+        };
+        if let Some(refused) = self.gate.refuse(&caller, route.writes) {
+            return refused;
+        }
+        let asked = Asked { request, caller: &caller, now };
+        (route.handler)(&mut self.world, &asked, segments).unwrap_or_else(|refused| refused)
+    }
+
+    fn info(&self, request: &Request, now: Timestamp) -> Info {
+        let user_authentication = match &self.gate.authentication {
+            Authentication::Basic(_) => {
+                UserAuthentication { kind: "basic".to_owned(), options: AuthOptions::default() }
+            }
+            Authentication::Uaa { .. } => {
+                let url = format!("https://{}", request.host);
+                let options = AuthOptions { url: Some(url.clone()), urls: Some(vec![url]) };
+                UserAuthentication { kind: "uaa".to_owned(), options }
+            }
+        };
+        let feature = |status, extras| Some(Feature { status, extras });
+        let features = Features {
+            local_dns: feature(true, Some(json!({"domain_name": "bosh"}))),
+            snapshots: feature(false, None),
+            config_server: feature(false, Some(json!({"urls": []}))),
+        };
+        Info {
+            name: self.name.clone(),
+            uuid: self.uuid.clone(),
+            version: "283.1.4 (00000000)".to_owned(),
+            user: self.gate.caller(request, now).map(|caller| caller.name),
+            cpi: "warden_cpi".to_owned(),
+            stemcell_os: "-".to_owned(),
+            stemcell_version: "-".to_owned(),
+            user_authentication,
+            features,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fixture_tests.rs"]
+mod fixture_tests;

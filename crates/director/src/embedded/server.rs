@@ -1,0 +1,239 @@
+//! The embedded director on the network: a thread of its own, which reads requests, asks the pure [`Director`] and writes answers.
+//!
+//! Faults that concern the connection rather than the answer are made here. To refuse connections the listener is closed
+//! and bound again later, so the thread must live in the network namespace of the listener: that is the one from which it
+//! is started.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use actix_http::{
+    HttpMessage, HttpService, Response, StatusCode,
+    body::{BodySize, BoxBody, MessageBody, SizedStream},
+    header::{self, HeaderValue},
+};
+use actix_server::{Server, ServerHandle};
+use boshy_mesh::Timestamp;
+use futures::StreamExt;
+use rustls::ServerConfig;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    fault::{Fault, Faults},
+    request::{Answer, Kind, Request},
+    routes::{self, Director},
+    world::WorldView,
+};
+
+/// How long to try to listen again after connections were refused: another process may hold the port for a moment.
+const REBIND_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the server's thread and its handle share.
+pub(super) struct Shared {
+    pub(super) director: Mutex<Director>,
+    pub(super) faults: Mutex<Faults>,
+    pub(super) requests: Mutex<BTreeMap<&'static str, u64>>,
+    pub(super) view: watch::Sender<Arc<WorldView>>,
+    pub(super) max_body: usize,
+    pub(super) is_up: AtomicBool,
+}
+
+/// What the thread is told.
+pub(super) enum Command {
+    Refuse(std_mpsc::Sender<()>),
+    Accept(std_mpsc::Sender<()>),
+}
+
+/// A lock that outlives the panic of another holder: this is a tool for tests, which are to see their own failure.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn now() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+impl Shared {
+    /// Does something with the director and tells who watches.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Director) -> R) -> R {
+        let mut director = lock(&self.director);
+        let result = act(&mut director);
+        let view = director.world.view();
+        self.view.send_if_modified(|current| {
+            let changed = **current != view;
+            if changed {
+                *current = Arc::new(view);
+            }
+            changed
+        });
+        result
+    }
+
+    async fn answer(&self, request: &Request) -> (Answer, bool) {
+        let label = routes::label(request);
+        *lock(&self.requests).entry(label).or_default() += 1;
+        let faults = lock(&self.faults).hit(label);
+        for fault in &faults {
+            if let Fault::Delay(delay) = fault {
+                tokio::time::sleep(*delay).await;
+            }
+        }
+        let answer = self.with(|director| director.answer(request, now()));
+        let truncated = faults.contains(&Fault::TruncatedBody);
+        (faults.iter().fold(answer, |answer, fault| fault.spoil(answer)), truncated)
+    }
+}
+
+/// Runs the server until the commands end. Tells `ready` whether it listens.
+pub(super) fn run(
+    listener: TcpListener,
+    config: &ServerConfig,
+    shared: &Arc<Shared>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    ready: &std_mpsc::Sender<io::Result<()>>,
+) {
+    actix_rt::System::new().block_on(async move {
+        let address = listener.local_addr();
+        let mut server = match launch(listener, config, shared) {
+            Ok(server) => Some(server),
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Refuse(done) => {
+                    shared.is_up.store(false, Ordering::SeqCst);
+                    stop(&mut server).await;
+                    let _ = done.send(());
+                }
+                Command::Accept(done) => {
+                    shared.is_up.store(true, Ordering::SeqCst);
+                    if let (None, Ok(address)) = (&server, &address) {
+                        server = bind_again(*address)
+                            .await
+                            .and_then(|listener| launch(listener, config, shared))
+                            .inspect_err(|error| tracing::error!(%error, %address, "cannot listen again"))
+                            .ok();
+                    }
+                    let _ = done.send(());
+                }
+            }
+        }
+        stop(&mut server).await;
+    });
+}
+
+async fn stop(server: &mut Option<ServerHandle>) {
+    if let Some(server) = server.take() {
+        server.stop(false).await;
+    }
+}
+
+async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + REBIND_PATIENCE;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn launch(listener: TcpListener, config: &ServerConfig, shared: &Arc<Shared>) -> io::Result<ServerHandle> {
+    listener.set_nonblocking(true)?;
+    let (config, shared) = (config.clone(), Arc::clone(shared));
+    let server = Server::build()
+        .workers(1)
+        .disable_signals()
+        .listen("director", listener, move || {
+            let shared = Arc::clone(&shared);
+            let service = move |request: actix_http::Request| serve(Arc::clone(&shared), request);
+            HttpService::build().h1(service).rustls_0_23(config.clone())
+        })?
+        .run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Ok(handle)
+}
+
+async fn serve(shared: Arc<Shared>, mut request: actix_http::Request) -> Result<Response<BoxBody>, Infallible> {
+    if !shared.is_up.load(Ordering::SeqCst) {
+        // The server has been stopped, and takes a moment to end the connections it has: until then none is served.
+        std::future::pending::<()>().await;
+    }
+    let Some(body) = read_body(&mut request, shared.max_body).await else {
+        return Ok(written(Answer::text(413, Kind::Html, ""), false));
+    };
+    let (answer, truncated) = shared.answer(&value_of(&request, body)).await;
+    Ok(written(answer, truncated))
+}
+
+async fn read_body(request: &mut actix_http::Request, limit: usize) -> Option<Vec<u8>> {
+    let mut payload = request.take_payload();
+    let mut body = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.ok()?;
+        if body.len() + chunk.len() > limit {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+fn value_of(request: &actix_http::Request, body: Vec<u8>) -> Request {
+    let text =
+        |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let range = text(header::RANGE);
+    let range_from = range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    let value = Request {
+        method: request.method().to_string(),
+        host: text(header::HOST).unwrap_or_default(),
+        authorization: text(header::AUTHORIZATION),
+        content_type: text(header::CONTENT_TYPE).unwrap_or_default(),
+        range_from,
+        body,
+        ..Request::default()
+    };
+    value.with_target(request.uri().path_and_query().map_or("/", |target| target.as_str()))
+}
+
+fn written(answer: Answer, truncated: bool) -> Response<BoxBody> {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = if truncated { half(answer.body) } else { BoxBody::new(answer.body) };
+    let mut response = Response::with_body(status, body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.kind.header()));
+    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"BOSH Director\""));
+    let more = [(header::LOCATION, answer.location), (header::CONTENT_RANGE, answer.content_range)];
+    for (name, text) in more.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+/// A body that announces twice what it holds.
+fn half(body: Vec<u8>) -> BoxBody {
+    let announced = 2 * body.len().max(1) as u64;
+    let chunk = futures::stream::iter([Ok::<_, io::Error>(body.into())]);
+    let stream = SizedStream::new(announced, chunk);
+    debug_assert_eq!(stream.size(), BodySize::Sized(announced));
+    BoxBody::new(stream)
+}

@@ -1,0 +1,67 @@
+//! `GET`/`POST /configs` and `POST /configs/diff`.
+
+use serde::{Deserialize, Serialize};
+
+/// One version of a config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// As it was sent.
+    pub content: String,
+    /// Number, as text.
+    pub id: String,
+    /// `cloud`, `runtime` or any other.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Name within the type.
+    pub name: String,
+    /// Team that owns it.
+    pub team: Option<String>,
+    /// `2026-11-23 15:14:28 UTC`.
+    pub created_at: String,
+    /// Whether it is the latest of its type and name.
+    pub current: bool,
+}
+
+/// Body of `POST /configs` and `POST /configs/diff`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigPost {
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Name.
+    pub name: Option<String>,
+    /// YAML with a map at its root.
+    pub content: Option<String>,
+    /// Compare and set: text or number; `0` means that none may exist.
+    pub expected_latest_id: Option<serde_json::Value>,
+}
+
+/// Answer 412 of `POST /configs`: somebody else was faster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigConflict {
+    /// What is the latest.
+    pub latest_id: String,
+    /// What the sender took for it.
+    pub expected_latest_id: String,
+    /// Text for people.
+    pub description: String,
+}
+
+/// One line of a diff: the text and `added`, `removed` or null.
+pub type DiffLine = (String, Option<String>);
+
+/// Names a config version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigId {
+    /// Number, as text.
+    pub id: String,
+}
+
+/// Answer of `POST /configs/diff`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigDiff {
+    /// The latest version; `0` when there is none.
+    pub from: ConfigId,
+    /// Lines.
+    pub diff: Vec<DiffLine>,
+}

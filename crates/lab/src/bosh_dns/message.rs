@@ -1,0 +1,77 @@
+//! As much of a DNS message as a forwarder has to understand: who asks for what, and whether an answer is a success.
+
+const HEADER: usize = 12;
+/// RFC 1035, 4.1.1: malformed.
+pub(super) const FORMERR: u8 = 1;
+/// The name does not exist.
+pub(super) const NXDOMAIN: u8 = 3;
+/// Not answered as a matter of policy.
+pub(super) const REFUSED: u8 = 5;
+
+/// A question, as far as read.
+pub(super) struct Query<'a> {
+    message: &'a [u8],
+    /// Lower case, with a dot at the end.
+    name: String,
+    /// Where its question section ends.
+    end: usize,
+}
+
+impl<'a> Query<'a> {
+    /// Reads a message. `None` when it is no query and deserves no answer; an error that can be replied to when its
+    /// question is malformed.
+    pub(super) fn parse(message: &'a [u8]) -> Option<Result<Self, Self>> {
+        let is_query = message.len() >= HEADER && message[2] & 0x80 == 0;
+        if !is_query {
+            return None;
+        }
+        let malformed = || Self { message, name: String::new(), end: HEADER };
+        let one_question = message[4..6] == [0, 1];
+        let parsed = if one_question { name(message, HEADER) } else { None };
+        Some(match parsed {
+            // Type and class follow the name.
+            Some((name, end)) if message.len() >= end + 4 => Ok(Self { message, name, end: end + 4 }),
+            _ => Err(malformed()),
+        })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An answer without records: the question again, and a code.
+    pub(super) fn reply(&self, code: u8) -> Vec<u8> {
+        let mut reply = self.message[..self.end].to_vec();
+        // Opcode and RD as asked, QR set, nothing else claimed.
+        reply[2] = (reply[2] & 0x79) | 0x80;
+        reply[3] = 0x80 | code;
+        reply[4..HEADER].fill(0);
+        reply[5] = u8::from(self.end > HEADER);
+        reply
+    }
+}
+
+/// True when an answer is anything else than NOERROR.
+pub(super) fn fails(answer: &[u8]) -> bool {
+    answer.len() < HEADER || answer[3] & 0x0f != 0
+}
+
+/// A name that is not compressed, as in any question, and where it ends.
+fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
+    let mut name = String::new();
+    loop {
+        let length = usize::from(*message.get(at)?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        if length > 63 || name.len() + length > 254 {
+            return None;
+        }
+        let label = message.get(at..at + length)?;
+        name.extend(label.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+        name.push('.');
+        at += length;
+    }
+    Some((if name.is_empty() { ".".to_owned() } else { name }, at))
+}

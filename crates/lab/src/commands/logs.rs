@@ -1,0 +1,87 @@
+//! `boshy lab logs`: read from the state directory, so that they can be read when the VM is gone.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use super::{current, show};
+use crate::{
+    error::{Doing, LabError},
+    name::{InstanceName, InstanceRef},
+    state_dir::StateDir,
+};
+
+/// Between two looks at a growing log.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Shows the logs of a VM, each line with its job's name where there is more than one job.
+pub(super) fn run(state: &StateDir, instance: &InstanceRef, job: Option<&str>, follow: bool) -> Result<(), LabError> {
+    let status = current(state)?;
+    let name = instance.resolve(status.vms.iter().map(|vm| &vm.name))?;
+    let jobs: Vec<String> = match (job, status.vms.iter().find(|vm| vm.name == *name)) {
+        (Some(job), _) => vec![job.to_owned()],
+        (None, vm) => vm.into_iter().flat_map(|vm| vm.jobs.iter().map(|job| job.name.clone())).collect(),
+    };
+    let directory = state.vcap(name).join("sys/log");
+    let mut logs = Vec::new();
+    for job in &jobs {
+        if !directory.join(job).is_dir() {
+            return Err(no_such_job(name, job, &directory));
+        }
+        let prefix = if jobs.len() > 1 { format!("{job}: ") } else { String::new() };
+        logs.extend(["stdout", "stderr"].map(|stream| Log {
+            path: directory.join(job).join(format!("{job}.{stream}.log")),
+            read: 0,
+            prefix: prefix.clone(),
+        }));
+    }
+    loop {
+        for log in &mut logs {
+            log.show_new(!follow)?;
+        }
+        if !follow {
+            return Ok(());
+        }
+        thread::sleep(LOOK_PAUSE);
+    }
+}
+
+fn no_such_job(name: &InstanceName, job: &str, directory: &Path) -> LabError {
+    let jobs = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut jobs: Vec<String> = jobs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    jobs.sort();
+    LabError::Refused(format!("{name} has no job {job}; it has {}", jobs.join(", ")))
+}
+
+struct Log {
+    path: PathBuf,
+    read: usize,
+    prefix: String,
+}
+
+impl Log {
+    /// Shows the lines that have come since the last look; a line still being written only when it is the last look.
+    fn show_new(&mut self, last_look: bool) -> Result<(), LabError> {
+        let doing = || format!("reading {}", self.path.display());
+        let mut text = Vec::new();
+        match File::open(&self.path) {
+            Ok(mut file) => {
+                io::Seek::seek(&mut file, io::SeekFrom::Start(self.read as u64)).doing(doing)?;
+                file.read_to_end(&mut text).doing(doing)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).doing(doing),
+        }
+        let whole =
+            if last_look { text.len() } else { text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) };
+        self.read += whole;
+        for line in String::from_utf8_lossy(&text[..whole]).lines() {
+            show::line(&format!("{}{line}", self.prefix))?;
+        }
+        Ok(())
+    }
+}

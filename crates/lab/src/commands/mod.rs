@@ -1,0 +1,94 @@
+//! The commands of `boshy lab`, one file each where they are more than a request.
+
+mod down;
+mod exec;
+mod logs;
+mod show;
+mod up;
+
+use std::{fs, path::Path, process::ExitCode};
+
+use crate::{
+    LabSettings, bosh_dns,
+    cli::{JobArgs, LabCommand, StateArg},
+    client::Client,
+    error::{Doing, LabError},
+    keeper, launch,
+    name::{InstanceName, InstanceRef},
+    protocol::{Answer, LabStatus, Request},
+    state_dir::StateDir,
+    vm::{self, protocol::JobAction},
+};
+
+/// Carries out a command.
+pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, LabError> {
+    match command {
+        LabCommand::Up(arguments) => up::run(arguments, &lab)?,
+        LabCommand::Status { json, state } => status(&dir(state)?, *json)?,
+        LabCommand::Deploy { file, state } => deploy(&dir(state)?, file)?,
+        LabCommand::Delete { deployment, state } => {
+            up::ask(&dir(state)?, &Request::Delete { deployment: deployment.clone() })?;
+        }
+        LabCommand::Exec { instance, state, command } => return exec::run(&dir(state)?, instance, command),
+        LabCommand::Stop(arguments) => job(arguments, JobAction::Stop)?,
+        LabCommand::Start(arguments) => job(arguments, JobAction::Start)?,
+        LabCommand::Kill(arguments) => job(arguments, JobAction::Kill)?,
+        LabCommand::Logs { instance, job, follow, state } => {
+            logs::run(&dir(state)?, instance, job.as_deref(), *follow)?;
+        }
+        LabCommand::Down { state } => down::run(&dir(state)?)?,
+        LabCommand::Launcher { state } => launch::launch(&lab, &dir(state)?)?,
+        LabCommand::Keeper { state } => keeper::run(lab, dir(state)?)?,
+        LabCommand::Vm => vm::run()?,
+        LabCommand::BoshDns => bosh_dns::run()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dir(state: &StateArg) -> Result<StateDir, LabError> {
+    StateDir::new(state.state_dir.as_deref())
+}
+
+fn status(state: &StateDir, json: bool) -> Result<(), LabError> {
+    let status = current(state)?;
+    let text = if json {
+        serde_json::to_string_pretty(&status).doing(|| "writing the status as JSON".to_owned())?
+    } else {
+        crate::table::render(&status)
+    };
+    show::line(&text)
+}
+
+fn current(state: &StateDir) -> Result<LabStatus, LabError> {
+    match Client::connect(state)?.ask_quietly(&Request::Status)? {
+        Answer::Status(status) => Ok(status),
+        _ => Err(unexpected()),
+    }
+}
+
+fn deploy(state: &StateDir, file: &Path) -> Result<(), LabError> {
+    let manifest = read(file)?;
+    up::ask(state, &Request::Deploy { manifest })
+}
+
+fn job(arguments: &JobArgs, action: JobAction) -> Result<(), LabError> {
+    let JobArgs { instance, job, state } = arguments;
+    let request = Request::Job { instance: instance.clone(), job: job.clone(), action };
+    Client::connect(&dir(state)?)?.ask_quietly(&request).map(drop)
+}
+
+/// The VM that is meant: its full name, and its first process as the keeper sees it.
+fn find(client: Client, instance: &InstanceRef) -> Result<(InstanceName, u32), LabError> {
+    match client.ask_quietly(&Request::Find { instance: instance.clone() })? {
+        Answer::Found { name, pid } => Ok((name, pid)),
+        _ => Err(unexpected()),
+    }
+}
+
+fn read(file: &Path) -> Result<String, LabError> {
+    fs::read_to_string(file).doing(|| format!("reading {}", file.display()))
+}
+
+fn unexpected() -> LabError {
+    LabError::Refused("the lab's keeper gave an unexpected answer; is it of another version?".to_owned())
+}

@@ -1,0 +1,122 @@
+//! `boshy lab up`, and the waiting that `deploy` and `delete` share with it.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use nix::sys::signal::{SigSet, Signal};
+
+use super::{down, read, show, show::ProgressView, unexpected};
+use crate::{
+    LabSettings, cli,
+    client::Client,
+    error::{Doing, LabError},
+    keeper::KeeperSettings,
+    launch,
+    protocol::{Answer, Request},
+    state_dir::StateDir,
+};
+
+/// Brings a lab up. Ctrl-C takes it down again. One that does not become ready is left for a look, unless it is in the
+/// foreground.
+pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError> {
+    let state = super::dir(&arguments.state)?;
+    let mut manifests = arguments.manifests.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
+    if manifests.is_empty() {
+        manifests.push(crate::SAMPLE_MANIFEST.to_owned());
+    }
+    let envoy = lab.mesh.is_some().then(|| envoy(arguments.envoy.as_deref())).transpose()?;
+    let interrupts = block_interrupts()?;
+    launch::start_keeper(lab, &state, &KeeperSettings { envoy })?;
+    let held = arguments.foreground.then(|| Client::connect(&state)?.hold()).transpose()?;
+    let interrupted = down_when_interrupted(state.clone(), interrupts);
+    let up = ask(&state, &Request::Up { manifests });
+    interrupted.give_way();
+    match held {
+        Some(held) => {
+            up?;
+            show::note("Ctrl-C takes the lab down");
+            held.until_keeper_ends();
+            interrupted.give_way();
+            Err(LabError::Refused(format!("the lab's keeper ended; see {}", state.keeper_log().display())))
+        }
+        None => up.map_err(|error| {
+            LabError::Refused(format!(
+                "{}\nThe lab is left as it is: look with `boshy lab status` and `boshy lab logs`, end it with `boshy lab down`",
+                error.chain()
+            ))
+        }),
+    }
+}
+
+/// Asks for something that takes its time, shows how it goes, and what the lab is in the end.
+pub(super) fn ask(state: &StateDir, request: &Request) -> Result<(), LabError> {
+    let client = Client::connect(state)?;
+    let view = ProgressView::new();
+    let answer = client.ask(request, |progress| view.show(progress));
+    view.finish();
+    match answer? {
+        Answer::Status(status) => show::line(&crate::table::render(&status)),
+        Answer::Done => Ok(()),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Blocks what a user ends a command with; in threads made from here on as well.
+fn block_interrupts() -> Result<SigSet, LabError> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_block().doing(|| "blocking signals".to_owned())?;
+    Ok(signals)
+}
+
+/// Whether the user has asked for an end.
+struct Interrupted(Arc<AtomicBool>);
+
+impl Interrupted {
+    /// Leaves the end of the process to who takes the lab down.
+    fn give_way(&self) {
+        while self.0.load(Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+fn down_when_interrupted(state: StateDir, signals: SigSet) -> Interrupted {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    thread::spawn(move || {
+        let Ok(signal) = signals.wait() else { return };
+        told.store(true, Ordering::Release);
+        let status = match down::run(&state) {
+            Ok(()) => 128 + signal as i32,
+            Err(error) => {
+                show::note(&error.chain());
+                1
+            }
+        };
+        std::process::exit(status)
+    });
+    Interrupted(interrupted)
+}
+
+fn envoy(asked: Option<&Path>) -> Result<PathBuf, LabError> {
+    let found = match asked {
+        Some(path) => Some(path.to_path_buf()),
+        None => env::split_paths(&env::var_os("PATH").unwrap_or_default())
+            .map(|directory| directory.join("envoy"))
+            .find(|path| path.is_file()),
+    };
+    let path = found.ok_or_else(|| {
+        LabError::Refused("there is no envoy in PATH; give Envoy's program with --envoy or BOSHY_LAB_ENVOY".to_owned())
+    })?;
+    path.canonicalize().doing(|| format!("finding Envoy at {}", path.display()))
+}

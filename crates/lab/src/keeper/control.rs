@@ -1,0 +1,168 @@
+//! The control socket: one connection, one request, in the words of [`crate::protocol`].
+
+use std::{io, sync::Arc};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::broadcast::error::RecvError,
+};
+
+use super::{Keeper, readiness, status};
+use crate::{
+    error::LabError,
+    job_config::PILOT_MANIFEST,
+    name::InstanceRef,
+    protocol::{Answer, Progress, Request},
+    vm::{line, protocol::JobAction, protocol::JobState, protocol::Order},
+};
+
+/// A request holds manifests at most; the director takes no larger ones.
+const LARGEST_REQUEST: u64 = 64 << 20;
+
+/// Serves connections for ever.
+pub(super) async fn accept(keeper: Arc<Keeper>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let keeper = Arc::clone(&keeper);
+                tokio::spawn(async move {
+                    if let Err(error) = serve(&keeper, stream).await {
+                        tracing::debug!(%error, "a command went away");
+                    }
+                });
+            }
+            Err(error) => tracing::warn!(%error, "could not take a connection"),
+        }
+    }
+}
+
+async fn serve(keeper: &Arc<Keeper>, stream: UnixStream) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(LARGEST_REQUEST));
+    let mut request = String::new();
+    reader.read_line(&mut request).await?;
+    match serde_json::from_str(&request)? {
+        Request::Hold => {
+            let _ = reader.read(&mut [0]).await;
+            keeper.down.notify_one();
+            Ok(())
+        }
+        Request::Down => {
+            keeper.down.notify_one();
+            writer.write_all(&line(&Answer::Done)?).await
+        }
+        request => {
+            let answer = answer(keeper, request, &mut writer).await;
+            let answer = answer.unwrap_or_else(|error| Answer::Failed(error.chain()));
+            writer.write_all(&line(&answer)?).await
+        }
+    }
+}
+
+async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteHalf) -> Result<Answer, LabError> {
+    match request {
+        Request::Up { mut manifests } => {
+            if keeper.lab.mesh.is_some() {
+                manifests.insert(0, PILOT_MANIFEST.to_owned());
+            }
+            with_progress(keeper, writer, up(keeper, &manifests)).await
+        }
+        Request::Deploy { manifest } => with_progress(keeper, writer, up(keeper, &[manifest])).await,
+        Request::Delete { deployment } => with_progress(keeper, writer, delete(keeper, &deployment)).await,
+        Request::Job { instance, job, action } => command(keeper, &instance, &job, action).await,
+        Request::Find { instance } => {
+            let names = keeper.fleet.names();
+            let name = instance.resolve(&names)?;
+            let vm = keeper.fleet.running(name).ok_or_else(|| LabError::Refused(format!("{name} is not running")))?;
+            Ok(Answer::Found { name: name.clone(), pid: vm.pid })
+        }
+        Request::Status => Ok(Answer::Status(status::now(keeper).await)),
+        Request::Hold | Request::Down => Ok(Answer::Done),
+    }
+}
+
+async fn up(keeper: &Arc<Keeper>, manifests: &[String]) -> Result<Answer, LabError> {
+    for manifest in manifests {
+        keeper.world.deploy(manifest)?;
+    }
+    readiness::wait(keeper).await?;
+    Ok(Answer::Status(status::now(keeper).await))
+}
+
+async fn delete(keeper: &Arc<Keeper>, deployment: &str) -> Result<Answer, LabError> {
+    keeper.world.delete(deployment)?;
+    keeper.say(format!("deleted {deployment}, letting its VMs drain"));
+    readiness::wait_gone(keeper, deployment).await?;
+    Ok(Answer::Done)
+}
+
+/// Carries out a command for a job, and waits until it shows.
+async fn command(
+    keeper: &Arc<Keeper>,
+    instance: &InstanceRef,
+    job: &str,
+    action: JobAction,
+) -> Result<Answer, LabError> {
+    let names = keeper.fleet.names();
+    let name = instance.resolve(&names)?;
+    let vm = keeper.fleet.running(name).ok_or_else(|| LabError::Refused(format!("{name} is not running")))?;
+    let mut jobs = vm.watch_jobs();
+    let before = vm.jobs();
+    let Some(known) = before.iter().find(|status| status.name == job) else {
+        let there = before.iter().map(|status| status.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(LabError::Refused(format!("{name} has no job {job}; it has {there}")));
+    };
+    if action == JobAction::Kill && known.state != JobState::Running {
+        return Err(LabError::Refused(format!(
+            "the job {job} of {name} is {}, there is nothing to kill",
+            known.state.as_str()
+        )));
+    }
+    vm.order(Order::Job { job: job.to_owned(), action }).await;
+    let shows = jobs.wait_for(|now| {
+        now.iter().find(|status| status.name == job).is_some_and(|now| match action {
+            JobAction::Start => now.state == JobState::Running,
+            JobAction::Stop => now.state == JobState::Stopped,
+            JobAction::Kill => now.restarts > known.restarts,
+        })
+    });
+    match tokio::time::timeout(readiness::JOB_PATIENCE, shows).await {
+        Ok(Ok(_)) => Ok(Answer::Done),
+        Ok(Err(_)) => Err(LabError::Refused(format!("{name} ended"))),
+        Err(_) => Err(LabError::Refused(format!(
+            "the job {job} of {name} does not obey; see `boshy lab logs {} {job}`",
+            name.short()
+        ))),
+    }
+}
+
+/// Shows what happens while the work goes on. The work goes on as well when nobody looks any more.
+async fn with_progress(
+    keeper: &Arc<Keeper>,
+    writer: &mut OwnedWriteHalf,
+    work: impl Future<Output = Result<Answer, LabError>>,
+) -> Result<Answer, LabError> {
+    let mut heard = keeper.progress.subscribe();
+    let mut show = async |progress: Progress| {
+        if let Ok(line) = line(&Answer::Progress(progress)) {
+            // A reader that is gone is noticed at the last answer.
+            let _ = writer.write_all(&line).await;
+        }
+    };
+    tokio::pin!(work);
+    let answer = loop {
+        tokio::select! {
+            biased;
+            progress = heard.recv() => match progress {
+                Ok(progress) => show(progress).await,
+                Err(RecvError::Lagged(_) | RecvError::Closed) => {}
+            },
+            answer = &mut work => break answer,
+        }
+    };
+    while let Ok(progress) = heard.try_recv() {
+        show(progress).await;
+    }
+    answer
+}

@@ -1,0 +1,99 @@
+//! From the user's shell to the keeper: three processes, one hand-over each.
+//!
+//! ```text
+//! boshy lab up ──> boshy lab launcher ──> boshy lab keeper
+//! (the client)     own session, own       process 1 of the PID namespace,
+//!                  namespaces; leaves     switch and director of the lab
+//! ```
+//!
+//! The launcher exists because only a new process can be process 1 of a PID namespace, and because a user namespace can be
+//! entered by a process with one thread only. The keeper inherits the lock as its stdin and tells by its stdout that it
+//! listens; whatever ends it, the kernel kills everything below it and frees the lock.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+    unistd::{getegid, geteuid, setsid},
+};
+
+use crate::{
+    LabSettings,
+    error::{Doing, LabError},
+    keeper::KeeperSettings,
+    state_dir::StateDir,
+};
+
+/// What the keeper says once it listens.
+pub(crate) const LISTENING: &str = "listening";
+
+/// Starts a keeper that outlives this process, and waits until it listens.
+pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &KeeperSettings) -> Result<(), LabError> {
+    let Some(lock) = state.claim()? else {
+        return Err(LabError::Refused(format!(
+            "a lab is already running in {}; look at it with `boshy lab status`, add to it with `boshy lab deploy`, or end it with `boshy lab down`",
+            state.path().display()
+        )));
+    };
+    let written = serde_json::to_string(keeper).doing(|| "writing down the keeper's settings".to_owned())?;
+    let path = state.keeper_settings();
+    fs::write(&path, written).doing(|| format!("writing {}", path.display()))?;
+    let log = File::create(state.keeper_log()).doing(|| format!("making {}", state.keeper_log().display()))?;
+    let mut launcher = Command::new(&settings.boshy)
+        .args(["lab", "launcher", "--state-dir"])
+        .arg(state.path())
+        .current_dir("/")
+        .stdin(lock)
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .doing(|| format!("starting {}", settings.boshy.display()))?;
+    let mut said = String::new();
+    if let Some(stdout) = launcher.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said).doing(|| "waiting for the keeper".to_owned())?;
+    }
+    launcher.wait().doing(|| "waiting for the launcher".to_owned())?;
+    if said.trim_end() == LISTENING {
+        return Ok(());
+    }
+    let log = fs::read_to_string(state.keeper_log()).unwrap_or_default();
+    Err(LabError::Refused(format!("the lab's keeper did not start; it said:\n{}", log.trim_end())))
+}
+
+/// Makes the namespaces and starts the keeper in them; its lock, log and stdout are this process's.
+pub(crate) fn launch(settings: &LabSettings, state: &StateDir) -> Result<(), LabError> {
+    setsid().doing(|| "leaving the terminal's session".to_owned())?;
+    let lab = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;
+    match unshare(lab) {
+        Err(Errno::EPERM) => unshare_as_user(lab)?,
+        other => other.doing(|| "making the lab's namespaces".to_owned())?,
+    }
+    Command::new(&settings.boshy)
+        .args(["lab", "keeper", "--state-dir"])
+        .arg(state.path())
+        .spawn()
+        .doing(|| format!("starting {}", settings.boshy.display()))?;
+    Ok(())
+}
+
+/// In a user namespace of its own, an ordinary user is root over the namespaces made with it. One user and one group are
+/// mapped, which needs no help from a setuid program.
+fn unshare_as_user(lab: CloneFlags) -> Result<(), LabError> {
+    let (user, group) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER | lab).doing(|| {
+        "making a user namespace (the kernel may not let ordinary users do so: see user.max_user_namespaces, \
+         kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns; or run as root)"
+            .to_owned()
+    })?;
+    for (file, content) in
+        [("setgroups", "deny".to_owned()), ("uid_map", format!("0 {user} 1")), ("gid_map", format!("0 {group} 1"))]
+    {
+        fs::write(format!("/proc/self/{file}"), content).doing(|| format!("writing /proc/self/{file}"))?;
+    }
+    Ok(())
+}
