@@ -121,11 +121,12 @@ impl Vm {
     /// Answers sent to the pilot: nonces, and the reason of a refusal.
     fn answers(&mut self) -> Vec<(String, Option<String>)> {
         let answer = |request| match request {
-            Request::Accept { nonce, .. } => (nonce, None),
-            Request::Refuse { nonce, reason, .. } => (nonce, Some(reason)),
+            Request::Accept { nonce, .. } => Some((nonce, None)),
+            Request::Refuse { nonce, reason, .. } => Some((nonce, Some(reason))),
+            Request::Again { .. } => None,
             Request::Subscribe { .. } => panic!("a subscription amid a stream"),
         };
-        self.upstream.drain(..).map(answer).collect()
+        self.upstream.drain(..).filter_map(answer).collect()
     }
 
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
@@ -390,12 +391,20 @@ fn a_version_gone_back_to_and_refused_by_another_proxy_is_not_fallen_back_on() {
 }
 
 #[test]
-fn a_late_refusal_after_the_acknowledgement_is_heeded_all_the_same() {
+fn a_refusal_after_the_acknowledgement_is_heeded_and_told_when_the_pilot_sends_again() {
     let mut vm = Vm::new(Proxy::default());
     vm.receive_service();
+    assert_eq!(vm.answers().len(), 4);
     vm.proxy = Proxy::connected();
     vm.reject(ResourceType::Listener, &listener(1, 80, 1));
     assert_eq!(vm.served(ResourceType::Listener, "tcp_169.254.255.1_80"), None);
+    let again = Request::Again { kind: ResourceType::Listener, names: vec!["tcp_169.254.255.1_80".into()] };
+    assert_eq!(vm.upstream, [again]);
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
+    let reason = "tcp_169.254.255.1_80: no such filter".to_owned();
+    assert_eq!(vm.answers(), [("5".to_owned(), Some(reason))]);
+    vm.reconsider();
+    assert_eq!(vm.upstream, []);
 }
 
 #[test]
