@@ -11,7 +11,7 @@ use boshy_web::{
     status::{AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus},
 };
 use boshy_xds::{
-    Proxies,
+    Proxies, ResourceType,
     client::{ExchangeStatus, Outlets},
 };
 use tokio::sync::watch;
@@ -58,9 +58,9 @@ impl Reports {
         envoy: &EnvoyStatus,
         rules: &RulesStatus,
     ) -> Readiness {
-        let known = exchange.pilot.is_some() || !names.answered.is_empty();
+        let known = exchange.known.contains(&ResourceType::Names) || !names.answered.is_empty();
         if !known {
-            Readiness::waiting("no pilot has answered yet, and nothing was kept from before")
+            Readiness::waiting("no pilot has told all names yet, and nothing was kept from before")
         } else if self.redirects && !(rules.in_place && rules.route.in_place) {
             Readiness::waiting("the redirect rules or the route are not in place")
         } else if self.proxy == ProxyMode::Required && !envoy.connected {

@@ -62,7 +62,7 @@ async fn follow(answering: Answering) {
     let mut built: Option<Arc<NameTable>> = None;
     loop {
         let table = names.borrow_and_update().clone();
-        let spoken = exchange.borrow_and_update().versions.contains_key(&ResourceType::Names);
+        let spoken = exchange.borrow_and_update().known.contains(&ResourceType::Names);
         let known = spoken || built.is_some() || !table.is_empty();
         if known && built.as_ref().is_none_or(|built| !Arc::ptr_eq(built, &table)) {
             let serial = zones.load().serial().wrapping_add(1);
