@@ -1,2 +1,69 @@
-//! The `boshy` binary.
-fn main() {}
+//! `boshy`: the pilot, the agent and the one-machine lab of a service mesh for BOSH-managed VMs.
+
+mod agent;
+mod completion;
+mod envoy_bootstrap;
+mod exit;
+mod lab;
+mod logging;
+mod pilot;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A service mesh for BOSH-managed VMs.
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  boshy pilot --config /var/vcap/jobs/bosh-pilot/config/pilot.yml
+  boshy agent --config /var/vcap/jobs/virtual-ip-agent/config/agent.yml
+  boshy lab up --manifest manifests/sample-bosh-manifest.yml
+  boshy lab exec apricot/3 -- curl -s http://example-httpbin.banana.sample-deployment.boshy:9002/get
+
+Exit codes: 0 done, 1 failed (the reason is on standard error), 64 bad usage or settings.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read the BOSH director and serve configuration to proxies
+    Pilot(pilot::Args),
+    /// Answer DNS, redirect virtual IPs and feed the local Envoy; on every VM
+    Agent(agent::Args),
+    /// Print the bootstrap of the local Envoy
+    EnvoyBootstrap(envoy_bootstrap::Args),
+    /// A BOSH on one machine: VMs as network namespaces, with real Envoys
+    #[command(subcommand)]
+    Lab(boshy_lab::LabCommand),
+    Httpbin(boshy_lab::httpbin::HttpbinCommand),
+    /// Print a completion script for a shell
+    Completion(completion::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse_args().command {
+        Command::Pilot(args) => pilot::run(&args),
+        Command::Agent(args) => agent::run(&args),
+        Command::EnvoyBootstrap(args) => envoy_bootstrap::run(&args),
+        Command::Lab(command) => lab::run(&command),
+        Command::Httpbin(args) => lab::httpbin(&args),
+        Command::Completion(args) => completion::run::<Cli>(&args),
+    };
+    exit::code(result)
+}
+
+impl Cli {
+    /// Parses the command line. Usage errors exit 64 (`EX_USAGE`), not clap's 2.
+    fn parse_args() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let failed = error.use_stderr();
+            // Nothing is left to tell when even this cannot be printed.
+            let _ = error.print();
+            std::process::exit(if failed { i32::from(exit::USAGE) } else { 0 })
+        })
+    }
+}

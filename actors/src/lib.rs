@@ -1,1 +1,26 @@
-//! The thin actors of pilot and agent and their supervision trees.
+//! The actors of pilot and agent, and the two trees that supervise them.
+//!
+//! An actor is thin: what to do is decided by the crates below, and what outlives an actor (channels, bound sockets, files) is
+//! made by `pilot.rs` and `agent.rs` and given to every life anew. Nobody sends a message in order to read: readers hold
+//! receivers.
+
+pub mod agent;
+mod agent_report;
+mod backoff;
+mod clock;
+mod director_poller;
+mod dns_server;
+mod envoy_watcher;
+mod error_chain;
+mod http_server;
+mod netfilter_writer;
+pub mod pilot;
+mod pilot_exchange;
+mod sealed;
+mod service_registry;
+mod start;
+mod state_file;
+mod vip_pool;
+mod xds_server;
+
+pub use start::StartError;

@@ -1,1 +1,28 @@
 //! HTTP over actix-web: v1 discovery, health, status, metrics, the bosh-dns handler.
+//!
+//! ```text
+//!   pilot  :8080              agent  127.0.0.1:15020      bosh-dns handler  127.0.0.1:8053
+//!     v1 discovery              operations                  names
+//!     operations
+//!        ^ watch<MeshSnapshot>     ^ a function that            ^ atomic name table
+//!        ^ a function that         | reports                    |
+//!        | reports                 |                            |
+//!      (actors start the servers; nothing here knows an actor)
+//! ```
+//!
+//! A request reads an immutable snapshot and never waits for an actor. Plain HTTP/1.1 only: no TLS, no authentication, as the v1 API
+//! always was; who may reach the pilot's port is for the network to decide. Everything served is public within the mesh.
+
+pub mod agent;
+mod error;
+pub mod handler;
+mod metrics;
+mod operations;
+pub mod pilot;
+pub mod server;
+pub mod status;
+pub mod test_hooks;
+mod v1;
+
+pub use metrics::Page;
+pub use operations::{Report, Reporter};

@@ -204,6 +204,23 @@ fn server_errors_are_retried_a_few_times() {
 }
 
 #[test]
+fn redirects_are_followed_to_the_own_host_with_the_login() {
+    let director = director();
+    on_actix(async {
+        let client = client(&director);
+        for status in [302, 303] {
+            let elsewhere = Fault::Redirect(status, "https://10.9.9.9:1/deployments?exclude_lock=true".into());
+            director.inject_on("GET /deployments", elsewhere, Some(1));
+            assert_eq!(client.deployments().await.unwrap(), []);
+        }
+        assert_eq!(director.requests()["GET /deployments"], 4);
+        director.inject_on("GET /deployments", Fault::Redirect(302, "/deployments".into()), None);
+        let error = client.deployments().await.unwrap_err();
+        assert_eq!(chain(&error)[1], "redirected too often");
+    });
+}
+
+#[test]
 fn a_truncated_answer_is_no_answer() {
     let director = director();
     on_actix(async {

@@ -1,1 +1,38 @@
-//! The mesh's own DNS zone: pure answers, the batched UDP path and the hickory fallback.
+//! The mesh's own DNS zone: what it answers, and the server that carries the answers.
+//!
+//! ```text
+//!   NameTable ──Zone::build──> Zone ──atomic pointer──┐
+//!                                                     v
+//!   UDP ──recvmmsg──> plain question? ──yes──> prebuilt octets ──sendmmsg──>
+//!                          │no
+//!   TCP ───────────────────┴──> hickory reads, Zone decides, hickory writes ──>
+//! ```
+//!
+//! Nearly every question is plain and costs little more than the system calls, so these are batched and the answer is laid out
+//! beforehand. What is not plain, and TCP, is rare: there hickory's reader and writer are used, which know the whole of DNS.
+//! Both ways ask the same [`Zone`], and a test holds one against the other.
+//!
+//! The zone is authoritative for itself only. Not promised: recursion, zone transfer, update, DNSSEC, cookies, and an answer to
+//! a question that a kernel queue had no room for.
+
+mod answer;
+mod batch;
+mod fallback;
+pub mod handler;
+mod rcode;
+mod respond;
+mod server;
+mod stats;
+mod tcp;
+#[cfg(test)]
+mod testing;
+mod udp;
+mod wire;
+mod zone;
+
+pub use answer::{Plain, plain};
+pub use rcode::Rcode;
+pub use server::{BindError, ServeError, Sockets, Zones, serve};
+pub use stats::{Stats, StatsSnapshot};
+pub use wire::PAYLOAD;
+pub use zone::{ANSWER_TTL, NEGATIVE_TTL, Zone};

@@ -113,7 +113,8 @@ fn agent(facts: &VmFacts) -> JobSpec {
     let config = serde_json::json!({
         "node": { "ip": facts.ip, "id": facts.id },
         "pilots": [format!("http://{PILOT}:15010")],
-        "state_dir": "/var/vcap/data/virtual-ip-agent",
+        "state_dir": "/var/vcap/data/virtual-ip-agent/state",
+        "test_hooks": true,
         "ads_socket": "/var/vcap/data/virtual-ip-agent/ads.sock",
     });
     let handlers = serde_json::json!([{
@@ -138,10 +139,12 @@ fn pilot(director: &DirectorAccess) -> JobSpec {
         "director": {
             "url": director.url,
             "ca_cert": director.ca_pem,
-            "auth": { "basic": { "username": director.username, "password": director.password.expose() } },
+            "client": director.username,
+            "client_secret": director.password.expose(),
             "poll_interval": "1s",
         },
         "state_dir": "/var/vcap/data/bosh-pilot",
+        "test_hooks": true,
         "http": { "listen": "0.0.0.0:8080" },
         "xds": { "listen": "0.0.0.0:15010" },
     });

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Place, Port, PortName, Problem, Protocol};
 
@@ -87,7 +87,7 @@ pub struct WrittenDeployment {
 }
 
 /// How long a group's processes live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifecycle {
     /// Runs all the time.
@@ -98,7 +98,7 @@ pub enum Lifecycle {
 }
 
 /// A job, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Job {
     /// Job name as written.
     pub name: String,
@@ -107,7 +107,7 @@ pub struct Job {
 }
 
 /// An instance group, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InstanceGroup {
     /// Group name as written.
     pub name: String,
@@ -118,7 +118,7 @@ pub struct InstanceGroup {
 }
 
 /// An instance, as `GET /deployments/:name/instances` gives it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Instance {
     /// Instance group name as written (`job` on the wire).
     pub group: String,
@@ -135,7 +135,7 @@ pub struct Instance {
 }
 
 /// A deployment, checked: facts to reason about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Deployment {
     /// Name under which the director lists it.
     pub name: String,
@@ -146,7 +146,7 @@ pub struct Deployment {
 }
 
 /// All that is known of a director, in its order (by name).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// The deployments.
     pub deployments: Vec<Deployment>,

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Hostname;
 
 /// Name of a port: a DNS label, so that it never holds `|`, `,` or `~`, which structure service keys and node ids.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PortName(String);
 
 impl PortName {
@@ -40,8 +40,21 @@ impl fmt::Display for PortName {
     }
 }
 
+impl TryFrom<String> for PortName {
+    type Error = &'static str;
+    fn try_from(written: String) -> Result<Self, &'static str> {
+        Self::new(&written)
+    }
+}
+
+impl From<PortName> for String {
+    fn from(name: PortName) -> Self {
+        name.0
+    }
+}
+
 /// What is spoken on a port. Decides how the proxy treats it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Bytes.
@@ -57,7 +70,7 @@ impl Protocol {
 }
 
 /// One exposed port. The number is both the service's and every endpoint's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// Unique in the job.
     pub name: PortName,

@@ -1,7 +1,35 @@
 //! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
+//!
+//! ```text
+//!   MeshSnapshot ──> SharedResources ──for_node──> ResourceSet ──> session ──> AdsService ──> proxy
+//!   (the pilot's)    encoded once                  by reference    pure        thin            │
+//!                                                                  Verdicts, Proxies <─────────┘
+//! ```
+//!
+//! Nothing outside of this crate knows gRPC, protobuf or Envoy's messages.
 
+mod bootstrap;
+mod build;
+pub mod client;
+mod envoy;
+pub mod names;
+pub mod relay;
 mod resource;
+mod server;
+mod session;
 mod status;
+pub mod v1;
+mod verdicts;
 
+#[cfg(test)]
+#[path = "../tests/support/mesh.rs"]
+mod support;
+
+pub use bootstrap::Bootstrap;
+pub use build::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
+pub use server::{AdsService, MeshSource, Patience, Proxies, Source};
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
+/// The failure of a gRPC transport as a whole.
+pub use tonic::transport::Error as TransportError;
+pub use verdicts::{Verdict, Verdicts};

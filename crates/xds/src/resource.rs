@@ -3,7 +3,7 @@
 //! A resource's version is the hash of its encoding, so that equal content has equal versions on every pilot and across
 //! restarts, and a proxy that reconnects to another pilot is sent nothing it has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,8 @@ impl ResourceType {
         Self::ALL.into_iter().find(|kind| kind.url() == url)
     }
 
-    const fn index(self) -> usize {
+    /// Place in push order.
+    pub(crate) const fn index(self) -> usize {
         self as usize
     }
 }
@@ -74,21 +75,34 @@ impl Resource {
 pub type ResourceMap = BTreeMap<Arc<str>, Arc<Resource>>;
 
 /// Resources of one type: those that every proxy shares, and those of one node. A name in both is the node's.
+///
+/// The default value is not known, which differs from empty: what is empty is served as such and takes everything away from a
+/// proxy, what is not known is not served at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypedResources {
     shared: Arc<ResourceMap>,
     own: Arc<ResourceMap>,
+    shared_version: Arc<str>,
     version: Arc<str>,
 }
 
 impl TypedResources {
     /// Puts a node's own resources over the shared ones.
     pub fn new(shared: Arc<ResourceMap>, own: Arc<ResourceMap>) -> Self {
-        let versions = |map: &ResourceMap| {
-            version_of(&map.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
-        };
-        let version = version_of(&[versions(&shared).as_bytes(), versions(&own).as_bytes()]);
-        Self { shared, own, version }
+        let shared_version = version_of_map(&shared);
+        let version = version_of_layers(&shared_version, &own);
+        Self { shared, own, shared_version, version }
+    }
+
+    /// These shared resources under a node's own. Costs as much as the own ones do, however many are shared.
+    #[must_use]
+    pub fn with_own(&self, own: Arc<ResourceMap>) -> Self {
+        Self { version: version_of_layers(&self.shared_version, &own), own, ..self.clone() }
+    }
+
+    /// Whether anything is known of the type; see above.
+    pub fn is_known(&self) -> bool {
+        !self.version.is_empty()
     }
 
     /// Version of the whole: equal for equal resources.
@@ -105,6 +119,17 @@ impl TypedResources {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         let shared = self.shared.values().filter(|resource| !self.own.contains_key(&resource.name));
         self.own.values().chain(shared)
+    }
+
+    /// Names whose resources may differ from an older state, each layer in order; walks both once and compares pointers.
+    pub(crate) fn changed_since<'a>(&'a self, old: &'a Self) -> Vec<&'a Arc<str>> {
+        let mut changed = Vec::new();
+        for (new, old) in [(&self.own, &old.own), (&self.shared, &old.shared)] {
+            if !Arc::ptr_eq(new, old) {
+                changed_in_layer(new, old, &mut changed);
+            }
+        }
+        changed
     }
 
     /// How many there are.
@@ -130,6 +155,17 @@ impl ResourceSet {
         &self.types[kind.index()]
     }
 
+    /// This set, holding on to the types of `previous` that are equal, so that the same is not kept twice.
+    #[must_use]
+    pub(crate) fn sharing(mut self, previous: &Self) -> Self {
+        for (new, old) in self.types.iter_mut().zip(&previous.types) {
+            if new.version == old.version {
+                new.clone_from(old);
+            }
+        }
+        self
+    }
+
     /// This set with the resources of one type replaced.
     #[must_use]
     pub fn with(mut self, kind: ResourceType, resources: TypedResources) -> Self {
@@ -138,7 +174,35 @@ impl ResourceSet {
     }
 }
 
-fn version_of(parts: &[&[u8]]) -> Arc<str> {
+fn changed_in_layer<'a>(new: &'a ResourceMap, old: &'a ResourceMap, changed: &mut Vec<&'a Arc<str>>) {
+    let (mut new, mut old) = (new.values().peekable(), old.values().peekable());
+    loop {
+        let order = match (new.peek(), old.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(new), Some(old)) if Arc::ptr_eq(new, old) => Ordering::Equal,
+            (Some(new), Some(old)) => new.name.cmp(&old.name),
+        };
+        let (ours, theirs) =
+            (if order.is_le() { new.next() } else { None }, if order.is_ge() { old.next() } else { None });
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours.version == theirs.version => {}
+            (Some(resource), _) | (None, Some(resource)) => changed.push(&resource.name),
+            (None, None) => return,
+        }
+    }
+}
+
+fn version_of_map(map: &ResourceMap) -> Arc<str> {
+    version_of(&map.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
+}
+
+fn version_of_layers(shared: &str, own: &ResourceMap) -> Arc<str> {
+    version_of(&[shared.as_bytes(), version_of_map(own).as_bytes()])
+}
+
+pub(crate) fn version_of(parts: &[&[u8]]) -> Arc<str> {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part);

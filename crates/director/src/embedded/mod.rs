@@ -29,7 +29,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc as std_mpsc},
+    sync::{Arc, Mutex, atomic::AtomicBool, mpsc as std_mpsc},
     thread::JoinHandle,
 };
 
@@ -196,6 +196,7 @@ impl EmbeddedDirector {
             requests: Mutex::new(BTreeMap::new()),
             view,
             max_body: settings.max_body,
+            is_up: AtomicBool::new(true),
         });
         let (commands, receiver) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::channel();

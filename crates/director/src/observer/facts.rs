@@ -64,6 +64,17 @@ impl Facts {
         }
     }
 
+    /// Begins with facts of an earlier life. They stand in for what cannot be read, and everything is read anew.
+    pub(super) fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
+        let known = |deployment: &Deployment| Known {
+            groups: Some(deployment.groups.clone()),
+            instances: Some(deployment.instances.clone()),
+            ..Known::default()
+        };
+        let deployments = inventory.deployments.iter().map(|each| (each.name.clone(), known(each))).collect();
+        Self { deployments, inventory, ..Self::new(settings) }
+    }
+
     /// Takes the list of deployments and says whether it is believed. One that leaves the list is gone; that all are gone is
     /// believed only when a second list says so.
     pub(super) fn list(&mut self, rows: &[DeploymentRow]) -> bool {

@@ -103,6 +103,12 @@ impl Observer {
         Self { facts: Facts::new(settings), events: EventLog::new(overlap) }
     }
 
+    /// An observer that begins with facts of an earlier life, so that a deployment that cannot be read just now is not
+    /// taken for one that is gone.
+    pub fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
+        Self { facts: Facts::resuming(settings, inventory), ..Self::new(settings) }
+    }
+
     /// One round.
     ///
     /// # Errors

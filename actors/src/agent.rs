@@ -1,0 +1,231 @@
+//! The agent's tree, and what outlives its actors.
+//!
+//! ```text
+//!   agent (one for one)
+//!     pilot_exchange    pilot <-> relay -> names, resources, file
+//!     dns_server        <- names
+//!     xds_server        <- resources; the local Envoy asks here
+//!     netfilter_writer  rules and route
+//!     envoy_watcher     Envoy's admin interface
+//!     http_server       status, and the handler for bosh-dns
+//! ```
+
+use std::{
+    fs,
+    future::Future,
+    io,
+    net::TcpListener,
+    num::NonZeroUsize,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
+use boshy_dns::{Sockets, Stats, Zone, Zones};
+use boshy_netfilter::{BackendKind, Ruleset, VipRoute, remove_all};
+use boshy_supervision::{ExitReason, Placement, Tree};
+use boshy_web::{
+    agent::AgentView,
+    handler::{self, HandlerView},
+    status::RulesStatus,
+    test_hooks,
+};
+use boshy_xds::{
+    Proxies, Verdicts,
+    client::{Outlets, Uri},
+    relay::RelaySettings,
+};
+use tracing::{info, warn};
+
+use crate::{
+    agent_report::Reports,
+    dns_server::{Answering, DnsServer},
+    envoy_watcher::{EnvoyWatcher, Watching},
+    error_chain::chain,
+    http_server::{HttpServer, Site},
+    netfilter_writer::{NetfilterWriter, Redirecting},
+    pilot_exchange::{self, Exchanging, PilotExchange},
+    start::{self, StartError},
+    xds_server::{Serving, XdsServer},
+};
+
+/// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
+const INTENSITY: u32 = 10;
+
+/// An agent with its sockets bound.
+pub struct Agent {
+    settings: AgentSettings,
+    pilots: Vec<Uri>,
+    ruleset: Ruleset,
+    dns: Sockets,
+    handler: TcpListener,
+    http: TcpListener,
+    ads: UnixListener,
+}
+
+/// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. Stopped in order, it takes its rules with it.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
+    let redirects = settings.netfilter != NetfilterBackend::None;
+    let remove = settings.clone();
+    let agent = Agent::bind(settings)?;
+    let ended = start::run_system(|signal| agent.run_until(signal.received()))?;
+    if redirects && ended == ExitReason::Normal {
+        remove_rules(&remove);
+    }
+    Ok(ended)
+}
+
+/// Removes the redirect rules and the route; whether nothing of ours is left.
+pub fn remove_rules(settings: &AgentSettings) -> bool {
+    let rules = remove_all().iter().map(|error| chain(error)).collect::<Vec<_>>();
+    let route = VipRoute::new(settings.vip_range.net(), settings.ip).and_then(|mut route| route.remove());
+    for error in rules.iter().cloned().chain(route.as_ref().err().map(|error| chain(error))) {
+        warn!(error, "left behind");
+    }
+    let removed = rules.is_empty() && route.is_ok();
+    if removed {
+        info!("redirect rules and route are removed");
+    }
+    removed
+}
+
+impl Agent {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or a setting cannot be used.
+    pub fn bind(settings: AgentSettings) -> Result<Self, StartError> {
+        let pilot = |url: &url::Url| url.as_str().parse().map_err(|_| StartError::Pilot(url.to_string()));
+        let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
+        let ruleset = Ruleset::new(settings.vip_range.net(), settings.capture.port(), [])?;
+        let loops = NonZeroUsize::new(settings.dns_threads).unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            pilots,
+            ruleset,
+            dns: Sockets::bind(settings.dns, loops)?,
+            handler: start::listen(settings.handler)?,
+            http: start::listen(settings.http)?,
+            ads: listen_unix(&settings.ads_socket)?,
+            settings,
+        })
+    }
+
+    /// Runs the tree. Needs an actix system.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
+        self.tree().run_until(shutdown).await
+    }
+
+    fn tree(self) -> Tree {
+        let Self { settings, pilots, ruleset, dns, handler, http, ads } = self;
+        let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
+        let file = settings.state_dir.join("relay");
+        let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
+        let zones: Zones = Arc::new(ArcSwap::from_pointee(Zone::not_known_yet(&settings.tld)));
+        let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
+        let live = Arc::new(ArcSwap::from_pointee(None));
+        if let Some(stored) = pilot_exchange::restore(&file) {
+            outlets.names.send_replace(Arc::new(stored.answered()));
+            outlets.stored.send_replace(stored);
+        }
+
+        let exchanging = Exchanging {
+            node: settings.node.clone(),
+            pilots,
+            relay: RelaySettings { require_proxy: settings.proxy == ProxyMode::Required, ..RelaySettings::default() },
+            verdicts: verdicts.clone(),
+            outlets: outlets.clone(),
+            file,
+        };
+        tree.child("pilot_exchange", move |_| PilotExchange(exchanging.clone())).add();
+
+        let answering = Answering {
+            sockets: dns,
+            zones: Arc::clone(&zones),
+            tld: settings.tld.clone(),
+            names: outlets.names.subscribe(),
+            exchange: outlets.status.subscribe(),
+            stats: Arc::clone(&stats),
+        };
+        tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link)).on(Placement::OwnThread).add();
+
+        let serving = Serving::Relay {
+            listener: Arc::new(ads),
+            served: outlets.served.subscribe(),
+            proxies: proxies.clone(),
+            verdicts,
+        };
+        tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
+
+        let redirecting = Redirecting {
+            backend: backend(settings.netfilter),
+            redirects: settings.netfilter != NetfilterBackend::None,
+            ruleset,
+            range: settings.vip_range,
+            source: settings.ip,
+            status: Arc::clone(&rules),
+        };
+        tree.child("netfilter_writer", move |_| NetfilterWriter::new(redirecting.clone())).add();
+
+        let watching = Watching { admin: settings.envoy_admin, live: Arc::clone(&live) };
+        tree.child("envoy_watcher", move |_| EnvoyWatcher(watching.clone())).add();
+
+        let asked = HandlerView::new(zones);
+        let reports = Reports {
+            node: settings.node.to_string(),
+            proxy: settings.proxy,
+            redirects: settings.netfilter != NetfilterBackend::None,
+            outlets,
+            proxies,
+            live,
+            rules,
+            stats,
+            handler: asked.clone(),
+            actors: tree.status(),
+        };
+        let view = AgentView { status: Arc::new(move || reports.report()) };
+        let saboteur = settings.test_hooks.then(|| tree.saboteur());
+        let status = Site::new(http, move |config| {
+            if let Some(saboteur) = saboteur.clone() {
+                test_hooks::configure(
+                    config,
+                    &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch),
+                );
+            }
+            boshy_web::agent::configure(config, &view);
+        });
+        let answers = Site::new(handler, move |config| handler::configure(config, &asked));
+        let sites = vec![status, answers];
+        tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
+        tree
+    }
+}
+
+fn backend(setting: NetfilterBackend) -> Option<BackendKind> {
+    match setting {
+        NetfilterBackend::Auto | NetfilterBackend::None => None,
+        NetfilterBackend::Netlink => Some(BackendKind::Netlink),
+        NetfilterBackend::Nft => Some(BackendKind::Nft),
+        NetfilterBackend::Iptables => Some(BackendKind::Iptables),
+    }
+}
+
+/// Binds the socket, over one that an earlier process left. Owner and group may connect.
+fn listen_unix(path: &PathBuf) -> Result<UnixListener, StartError> {
+    let bind = || -> io::Result<UnixListener> {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        Ok(listener)
+    };
+    bind().map_err(|source| StartError::Listen { address: path.display().to_string(), source })
+}

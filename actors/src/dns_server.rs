@@ -1,0 +1,80 @@
+//! Answers DNS on this VM.
+//!
+//! The sockets are bound by the tree builder: a question that arrives while this actor is restarted waits in the kernel's queue.
+
+use std::{future::pending, sync::Arc};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use boshy_dns::{Sockets, Stats, Zone, Zones, serve};
+use boshy_mesh::{NameTable, Tld};
+use boshy_supervision::Link;
+use boshy_xds::{ResourceType, client::ExchangeStatus};
+use tokio::sync::watch;
+
+/// What the server is made of; it outlives the actor.
+#[derive(Clone)]
+pub(crate) struct Answering {
+    /// Bound sockets.
+    pub(crate) sockets: Sockets,
+    /// The zone that is answered from; this actor is the only writer.
+    pub(crate) zones: Zones,
+    /// Zone of the mesh.
+    pub(crate) tld: Tld,
+    /// What is answered.
+    pub(crate) names: watch::Receiver<Arc<NameTable>>,
+    /// Tells whether a pilot has spoken of names at all: not known yet is not the same as an empty mesh.
+    pub(crate) exchange: watch::Receiver<ExchangeStatus>,
+    /// Counters.
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// See the module.
+pub(crate) struct DnsServer {
+    answering: Answering,
+    link: Link,
+}
+
+impl DnsServer {
+    /// A server for one life.
+    pub(crate) fn new(answering: Answering, link: &Link) -> Self {
+        Self { answering, link: link.clone() }
+    }
+}
+
+impl Actor for DnsServer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let Answering { sockets, zones, stats, .. } = self.answering.clone();
+        let serving = serve(sockets, zones, stats, pending());
+        ctx.spawn(serving.into_actor(self).map(|ended, server, ctx| {
+            if let Err(error) = ended {
+                server.link.fail(ctx, error);
+            }
+        }));
+        ctx.spawn(follow(self.answering.clone()).into_actor(self));
+    }
+}
+
+/// Builds a zone for every name table, once anything is known.
+async fn follow(answering: Answering) {
+    let Answering { zones, tld, mut names, mut exchange, .. } = answering;
+    let mut built: Option<Arc<NameTable>> = None;
+    loop {
+        let table = names.borrow_and_update().clone();
+        let spoken = exchange.borrow_and_update().versions.contains_key(&ResourceType::Names);
+        let known = spoken || built.is_some() || !table.is_empty();
+        if known && built.as_ref().is_none_or(|built| !Arc::ptr_eq(built, &table)) {
+            let serial = zones.load().serial().wrapping_add(1);
+            zones.store(Arc::new(Zone::build(&table, &tld, serial)));
+            built = Some(table);
+        }
+        let gone = tokio::select! {
+            changed = names.changed() => changed.is_err(),
+            changed = exchange.changed() => changed.is_err(),
+        };
+        if gone {
+            return;
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Runs HTTP servers. Listeners are bound by the tree builder, so that a restart refuses no connection.
+
+use std::{net::TcpListener, sync::Arc};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix_web::web::ServiceConfig;
+use boshy_supervision::Link;
+use boshy_web::server::{self, StartError};
+
+/// Requests are few, short and answered from memory.
+const WORKERS: usize = 1;
+
+/// One listener and what is served there.
+#[derive(Clone)]
+pub(crate) struct Site {
+    listener: Arc<TcpListener>,
+    configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
+}
+
+impl Site {
+    /// What `configure` mounts, on `listener`.
+    pub(crate) fn new(listener: TcpListener, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
+        Self { listener: Arc::new(listener), configure: Arc::new(configure) }
+    }
+
+    fn start(&self) -> Result<server::Server, SiteError> {
+        let listener = self.listener.try_clone().map_err(SiteError::Duplicate)?;
+        let configure = Arc::clone(&self.configure);
+        Ok(server::start(listener, WORKERS, move |config| configure(config))?)
+    }
+}
+
+/// Why a site is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SiteError {
+    /// Its listener could not be duplicated.
+    #[error("hand a listener to an HTTP server")]
+    Duplicate(#[source] std::io::Error),
+    /// The server did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The server ended.
+    #[error("serve HTTP")]
+    Ended(#[source] std::io::Error),
+}
+
+/// See the module.
+pub(crate) struct HttpServer {
+    sites: Vec<Site>,
+    link: Link,
+}
+
+impl HttpServer {
+    /// A server for one life.
+    pub(crate) fn new(sites: Vec<Site>, link: &Link) -> Self {
+        Self { sites, link: link.clone() }
+    }
+}
+
+impl Actor for HttpServer {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        for site in self.sites.clone() {
+            let serving = async move { site.start()?.ended().await.map_err(SiteError::Ended) };
+            ctx.spawn(serving.into_actor(self).map(|ended: Result<(), SiteError>, server, ctx| {
+                if let Err(error) = ended {
+                    server.link.fail(ctx, error);
+                }
+            }));
+        }
+    }
+}

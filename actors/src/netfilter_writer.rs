@@ -1,0 +1,128 @@
+//! Keeps the redirect rules and the route of the virtual IPs in place.
+//!
+//! What is wanted is compared with what is there four times a second, which costs some microseconds by netlink. Nothing is removed
+//! when this actor ends: an agent that crashes must not take working connections with it. The tree builder removes rules when
+//! the agent is stopped in order.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, AsyncContext, Context};
+use arc_swap::ArcSwap;
+use boshy_mesh::VipRange;
+use boshy_netfilter::{BackendKind, Guard, Ruleset, VipRoute, detect};
+use boshy_web::status::RulesStatus;
+use tracing::{info, warn};
+
+use crate::{backoff::Pause, error_chain::chain};
+
+const PERIOD: Duration = Duration::from_millis(250);
+/// A VM where rules cannot be written is asked less and less often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What the writer is made of; it outlives the actor.
+#[derive(Clone)]
+pub(crate) struct Redirecting {
+    /// False when somebody else redirects; nothing is then written.
+    pub(crate) redirects: bool,
+    /// The means to write with; `None` for the first that works.
+    pub(crate) backend: Option<BackendKind>,
+    /// What is to be redirected, and where.
+    pub(crate) ruleset: Ruleset,
+    /// Range of the virtual IPs.
+    pub(crate) range: VipRange,
+    /// The VM's own address, the source of connections to virtual IPs.
+    pub(crate) source: Ipv4Addr,
+    /// What operators see.
+    pub(crate) status: Arc<ArcSwap<RulesStatus>>,
+}
+
+/// See the module.
+pub(crate) struct NetfilterWriter {
+    redirecting: Redirecting,
+    status: RulesStatus,
+    guard: Option<Guard>,
+    route: Option<VipRoute>,
+    pause: Pause,
+    not_before: Instant,
+}
+
+impl NetfilterWriter {
+    /// A writer for one life.
+    pub(crate) fn new(redirecting: Redirecting) -> Self {
+        let status = RulesStatus { drift_repairs: redirecting.status.load().drift_repairs, ..RulesStatus::default() };
+        let pause = Pause::new(PERIOD, LONGEST_PAUSE);
+        Self { redirecting, status, guard: None, route: None, pause, not_before: Instant::now() }
+    }
+
+    fn tick(&mut self) {
+        if !self.redirecting.redirects || Instant::now() < self.not_before {
+            return;
+        }
+        let rules = self.keep_rules();
+        self.status.in_place = rules.is_ok();
+        note(&mut self.status.error, rules, "redirect rules");
+        let route = self.keep_route();
+        self.status.route.in_place = route.is_ok();
+        note(&mut self.status.route.error, route, "route of the virtual IPs");
+        let good = self.status.in_place && self.status.route.in_place;
+        let pause = if good { self.pause.succeeded() } else { self.pause.failed() };
+        self.not_before = Instant::now() + if good { Duration::ZERO } else { pause };
+        if **self.redirecting.status.load() != self.status {
+            self.redirecting.status.store(Arc::new(self.status.clone()));
+        }
+    }
+
+    fn keep_rules(&mut self) -> Result<(), String> {
+        if let Some(guard) = &mut self.guard {
+            let Some(drift) = guard.check().map_err(|error| chain(&error))? else { return Ok(()) };
+            guard.apply().map_err(|error| chain(&error))?;
+            self.status.drift_repairs += 1;
+            warn!(%drift, "redirect rules were changed by something else and are back");
+            return Ok(());
+        }
+        let backend = detect(self.redirecting.backend).map_err(|error| chain(&error))?;
+        let mut guard = Guard::new(backend, self.redirecting.ruleset.clone());
+        guard.apply().map_err(|error| chain(&error))?;
+        info!(backend = %guard.backend(), range = %self.redirecting.range, "redirect rules are in place");
+        self.status.backend = Some(guard.backend().to_string());
+        self.guard = Some(guard);
+        Ok(())
+    }
+
+    fn keep_route(&mut self) -> Result<(), String> {
+        let route = match &mut self.route {
+            Some(route) => route,
+            none => none.insert(
+                VipRoute::new(self.redirecting.range.net(), self.redirecting.source).map_err(|error| chain(&error))?,
+            ),
+        };
+        if route.ensure().map_err(|error| chain(&error))? {
+            info!(range = %self.redirecting.range, source = %self.redirecting.source, "route of the virtual IPs is in place");
+        }
+        Ok(())
+    }
+}
+
+/// Logs trouble when it appears or changes, not at every look.
+fn note(known: &mut Option<String>, outcome: Result<(), String>, what: &str) {
+    let error = outcome.err();
+    if *known != error {
+        if let Some(error) = &error {
+            warn!(error, "{what} cannot be kept in place; trying again");
+        }
+        *known = error;
+    }
+}
+
+impl Actor for NetfilterWriter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.tick();
+        ctx.run_interval(PERIOD, |writer, _| writer.tick());
+    }
+}

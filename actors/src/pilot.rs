@@ -1,0 +1,206 @@
+//! The pilot's tree, and what outlives its actors.
+//!
+//! ```text
+//!   pilot (one for one)
+//!     vip_pool          leases on disk
+//!     service_registry  -> watch<MeshSnapshot>
+//!     director_poller   -> service_registry
+//!     xds_server        <- watch<MeshSnapshot>
+//!     http_server       <- watch<MeshSnapshot>, status
+//! ```
+
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use boshy_config::PilotSettings;
+use boshy_director::{
+    Secret,
+    client::{ClientSettings, Credentials},
+    observer::ObserverSettings,
+};
+use boshy_mesh::{MeshSnapshot, Problem};
+use boshy_supervision::{ExitReason, Placement, Tree, TreeStatus};
+use boshy_web::{
+    pilot::PilotView,
+    status::{DirectorStatus, PilotStatus, PoolStatus, Readiness},
+    test_hooks,
+};
+use boshy_xds::Proxies;
+use secrecy::ExposeSecret;
+use tokio::sync::watch;
+
+use crate::{
+    director_poller::{self, DirectorPoller, PollReport, Polling},
+    http_server::{HttpServer, Site},
+    service_registry::{Registry, ServiceRegistry},
+    start::{self, StartError},
+    vip_pool::{self, PoolSettings, VipPool},
+    xds_server::{Serving, XdsServer},
+};
+
+/// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
+const INTENSITY: u32 = 10;
+
+/// A pilot with its sockets bound.
+pub struct Pilot {
+    settings: PilotSettings,
+    http: TcpListener,
+    xds: TcpListener,
+}
+
+/// What the actors of a pilot share, and what outlives them.
+#[derive(Clone)]
+struct State {
+    snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
+    poll: Arc<ArcSwap<PollReport>>,
+    pool: Arc<ArcSwap<PoolStatus>>,
+    problems: Arc<ArcSwap<Vec<Problem>>>,
+    proxies: Proxies,
+}
+
+/// Runs a pilot until SIGTERM or SIGINT, or until its tree gives up.
+///
+/// # Errors
+/// When an address cannot be listened on.
+pub fn run(settings: PilotSettings) -> Result<ExitReason, StartError> {
+    let pilot = Pilot::bind(settings)?;
+    start::run_system(|signal| pilot.run_until(signal.received()))
+}
+
+impl Pilot {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on.
+    pub fn bind(settings: PilotSettings) -> Result<Self, StartError> {
+        let (http, xds) = (start::listen(settings.http)?, start::listen(settings.xds)?);
+        Ok(Self { settings, http, xds })
+    }
+
+    /// Where HTTP is served.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.local_addr().ok()
+    }
+
+    /// Where xDS is served.
+    pub fn xds_address(&self) -> Option<SocketAddr> {
+        self.xds.local_addr().ok()
+    }
+
+    /// Runs the tree. Needs an actix system.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
+        let state = State::new(&self.settings);
+        self.tree(&state).run_until(shutdown).await
+    }
+
+    fn tree(self, state: &State) -> Tree {
+        let Self { settings, http, xds } = self;
+        let mut tree = Tree::new("pilot").intensity(INTENSITY, Duration::from_secs(60));
+
+        let pool_settings = PoolSettings {
+            file: settings.state_dir.join("leases"),
+            range: settings.vip_range,
+            quarantine: settings.vip_quarantine,
+        };
+        let status = Arc::clone(&state.pool);
+        let pool = tree.child("vip_pool", move |_| VipPool::new(pool_settings.clone(), Arc::clone(&status))).add();
+
+        let registry = Registry {
+            tld: settings.tld.clone(),
+            range: settings.vip_range,
+            pool,
+            snapshot: Arc::clone(&state.snapshot),
+            problems: Arc::clone(&state.problems),
+        };
+        let registry = tree.child("service_registry", move |_| ServiceRegistry(registry.clone())).add();
+
+        let polling = Polling {
+            client: client_settings(&settings),
+            observer: ObserverSettings {
+                full_pass: settings.director.full_read_interval,
+                ..ObserverSettings::default()
+            },
+            interval: settings.director.poll_interval,
+            registry,
+            report: Arc::clone(&state.poll),
+            file: settings.state_dir.join("inventory"),
+        };
+        tree.child("director_poller", move |link| DirectorPoller::new(polling.clone(), link)).add();
+
+        let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
+        let serving = Serving::Mesh { listener: Arc::new(xds), snapshot, proxies };
+        tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
+
+        let reporter = {
+            let (state, actors, url) = (state.clone(), tree.status(), settings.director.url.to_string());
+            Arc::new(move || state.report(&url, &actors.borrow()))
+        };
+        let view = PilotView::new(state.snapshot.subscribe(), reporter);
+        let saboteur = settings.test_hooks.then(|| tree.saboteur());
+        let site = Site::new(http, move |config| {
+            if let Some(saboteur) = saboteur.clone() {
+                test_hooks::configure(
+                    config,
+                    &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch),
+                );
+            }
+            boshy_web::pilot::configure(config, &view);
+        });
+        tree.child("http_server", move |link| HttpServer::new(vec![site.clone()], link)).add();
+        tree
+    }
+}
+
+impl State {
+    fn new(settings: &PilotSettings) -> Self {
+        let director = DirectorStatus { url: settings.director.url.to_string(), last_success: None, error: None };
+        let known = director_poller::restore(&settings.state_dir.join("inventory"));
+        let report = PollReport { known, complete: false, director, deployments: Vec::new() };
+        Self {
+            snapshot: Arc::new(watch::Sender::new(Arc::default())),
+            poll: Arc::new(ArcSwap::from_pointee(report)),
+            pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(settings.vip_range))),
+            problems: Arc::default(),
+            proxies: Proxies::default(),
+        }
+    }
+
+    fn report(&self, url: &str, actors: &TreeStatus) -> PilotStatus {
+        let snapshot = self.snapshot.borrow().clone();
+        let poll = self.poll.load();
+        PilotStatus {
+            readiness: readiness(&poll, &snapshot),
+            snapshot: snapshot.as_ref().into(),
+            director: DirectorStatus { url: url.to_owned(), ..poll.director.clone() },
+            deployments: poll.deployments.clone(),
+            problems: self.problems.load().as_ref().clone(),
+            pool: self.pool.load().as_ref().clone(),
+            services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
+            actors: actors.clone(),
+            proxies: self.proxies.list(),
+        }
+    }
+}
+
+fn readiness(poll: &PollReport, snapshot: &MeshSnapshot) -> Readiness {
+    match (poll.complete, snapshot.generation > 0) {
+        (true, true) => Readiness::ready(),
+        (true, false) => Readiness::waiting("the director was read; virtual IPs could not be leased yet, see the log"),
+        (false, _) => Readiness::waiting("the director was not read completely yet"),
+    }
+}
+
+fn client_settings(settings: &PilotSettings) -> ClientSettings {
+    let director = &settings.director;
+    let secret = Secret::new(director.client_secret.expose_secret());
+    let credentials = Credentials { name: director.client.clone(), secret };
+    ClientSettings {
+        timeout: director.timeout,
+        ..ClientSettings::new(director.url.as_str(), director.ca_cert.clone(), credentials)
+    }
+}

@@ -1,0 +1,90 @@
+//! Inventory and leases to the snapshot that everybody reads.
+
+use std::sync::Arc;
+
+use actix::{Actor, AtomicResponse, Context, Handler, Message, WrapFuture};
+use arc_swap::ArcSwap;
+use boshy_mesh::{Inventory, MeshSnapshot, Problem, SnapshotContent, Tld, VipRange, discover};
+use boshy_supervision::{ChildRef, SendError};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::vip_pool::{LeaseError, ReconcileLeases, VipPool};
+
+/// A director was read completely.
+#[derive(Message)]
+#[rtype(result = "Result<(), RegistryError>")]
+pub(crate) struct InventoryObserved(pub(crate) Arc<Inventory>);
+
+/// Why the snapshot stays as it is. Who observed the inventory tells it again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistryError {
+    /// The pool gave no leases.
+    #[error("lease virtual IPs")]
+    Leases(#[from] LeaseError),
+    /// The pool did not answer.
+    #[error("ask the virtual-IP pool")]
+    Pool(#[from] SendError),
+}
+
+/// What the registry is made of; it outlives the actor.
+#[derive(Clone)]
+pub(crate) struct Registry {
+    /// Zone of the mesh.
+    pub(crate) tld: Tld,
+    /// Range of virtual IPs.
+    pub(crate) range: VipRange,
+    /// Who leases them.
+    pub(crate) pool: ChildRef<VipPool>,
+    /// Where snapshots are published. This actor is the only writer.
+    pub(crate) snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
+    /// What stands in the way of more services.
+    pub(crate) problems: Arc<ArcSwap<Vec<Problem>>>,
+}
+
+impl Registry {
+    async fn publish(self, inventory: Arc<Inventory>) -> Result<(), RegistryError> {
+        let found = discover(&inventory, &self.tld, self.range);
+        let wanted = found.services.iter().map(|service| service.host.clone()).collect();
+        let reconciled = self.pool.send(ReconcileLeases { wanted }).await??;
+        self.report(&found.problems);
+        self.snapshot.send_if_modified(|current| {
+            let content = SnapshotContent::assemble(&inventory, &found, &reconciled.leases, &current.content);
+            let Some(next) = current.next(content) else { return false };
+            info!(
+                generation = next.generation,
+                hash = next.hash,
+                services = next.content.services.len(),
+                "mesh changed"
+            );
+            *current = Arc::new(next);
+            true
+        });
+        Ok(())
+    }
+
+    /// Logs each problem when it appears, not at every round.
+    fn report(&self, problems: &[Problem]) {
+        let known = self.problems.load();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            warn!(%problem, "manifest");
+        }
+        self.problems.store(Arc::new(problems.to_vec()));
+    }
+}
+
+/// See the module.
+pub(crate) struct ServiceRegistry(pub(crate) Registry);
+
+impl Actor for ServiceRegistry {
+    type Context = Context<Self>;
+}
+
+impl Handler<InventoryObserved> for ServiceRegistry {
+    /// Atomic: two inventories are never worked on at once, so the later one wins.
+    type Result = AtomicResponse<Self, Result<(), RegistryError>>;
+
+    fn handle(&mut self, message: InventoryObserved, _: &mut Context<Self>) -> Self::Result {
+        AtomicResponse::new(Box::pin(self.0.clone().publish(message.0).into_actor(self)))
+    }
+}

@@ -1,0 +1,78 @@
+//! What both roles do before and around their tree.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use actix_rt::System;
+use boshy_dns::BindError;
+use boshy_netfilter::RulesetError;
+use boshy_supervision::ExitReason;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+/// Why a role does not start. All of it is for an operator to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken, or not of this machine.
+    #[error("listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The DNS server's sockets.
+    #[error(transparent)]
+    Dns(#[from] BindError),
+    /// A pilot's URL that is no address.
+    #[error("use {0} as a pilot's address")]
+    Pilot(String),
+    /// Rules that cannot be.
+    #[error("describe the redirect rules")]
+    Rules(#[from] RulesetError),
+    /// Signals cannot be received.
+    #[error("receive signals")]
+    Signals(#[source] io::Error),
+}
+
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| StartError::Listen { address: address.to_string(), source })
+}
+
+/// Runs a role in an actix system until SIGTERM or SIGINT, or until its tree gives up.
+pub(crate) fn run_system<F, R>(role: F) -> Result<ExitReason, StartError>
+where
+    F: FnOnce(ShutdownSignal) -> R,
+    R: Future<Output = ExitReason>,
+{
+    System::new().block_on(async move {
+        let ended = role(ShutdownSignal::new()?).await;
+        info!(%ended, "stopped");
+        Ok(ended)
+    })
+}
+
+/// SIGTERM or SIGINT.
+pub(crate) struct ShutdownSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl ShutdownSignal {
+    fn new() -> Result<Self, StartError> {
+        let receive = |kind| signal(kind).map_err(StartError::Signals);
+        Ok(Self { terminate: receive(SignalKind::terminate())?, interrupt: receive(SignalKind::interrupt())? })
+    }
+
+    pub(crate) async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        info!("stopping");
+    }
+}

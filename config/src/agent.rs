@@ -1,0 +1,236 @@
+//! Settings of `boshy agent`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use boshy_mesh::{NodeId, Tld, VipRange};
+use serde::Deserialize;
+use url::Url;
+
+use crate::load::{self, SettingsError};
+
+/// Settings of the agent, checked.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// Who this VM is.
+    pub node: NodeId,
+    /// Address of this VM.
+    pub ip: Ipv4Addr,
+    /// Pilots, in order of preference.
+    pub pilots: Vec<Url>,
+    /// Zone of the mesh.
+    pub tld: Tld,
+    /// Range of virtual IPs.
+    pub vip_range: VipRange,
+    /// Directory of the last accepted configuration; survives restarts.
+    pub state_dir: PathBuf,
+    /// Address of the DNS server, UDP and TCP.
+    pub dns: SocketAddr,
+    /// Threads that answer DNS.
+    pub dns_threads: usize,
+    /// Address of the handler for bosh-dns.
+    pub handler: SocketAddr,
+    /// Address of status and metrics.
+    pub http: SocketAddr,
+    /// Unix socket where the local Envoy asks.
+    pub ads_socket: PathBuf,
+    /// Admin address of the local Envoy.
+    pub envoy_admin: SocketAddr,
+    /// Where Envoy accepts captured connections.
+    pub capture: SocketAddr,
+    /// Whether names wait for the local Envoy.
+    pub proxy: ProxyMode,
+    /// How redirect rules are written.
+    pub netfilter: NetfilterBackend,
+    /// Whether `POST /debug/panic/{actor}` is served. For kill tests; never in production.
+    pub test_hooks: bool,
+}
+
+/// Whether this VM has an Envoy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyMode {
+    /// A name is answered once the local Envoy has accepted what stands behind it.
+    #[default]
+    Required,
+    /// Names are answered as soon as they are known.
+    Absent,
+}
+
+/// How redirect rules are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetfilterBackend {
+    /// The first that works: netlink, nft, iptables.
+    #[default]
+    Auto,
+    /// nftables, spoken to directly.
+    Netlink,
+    /// nftables by the `nft` program.
+    Nft,
+    /// iptables by `iptables-restore`.
+    Iptables,
+    /// No rules: somebody else redirects.
+    None,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAgent {
+    node: RawNode,
+    pilots: Vec<Url>,
+    #[serde(default)]
+    tld: Tld,
+    #[serde(default)]
+    vip_range: VipRange,
+    state_dir: PathBuf,
+    #[serde(default)]
+    dns: RawDns,
+    #[serde(default = "default_handler")]
+    handler: RawListen,
+    #[serde(default = "default_http")]
+    http: RawListen,
+    #[serde(default = "default_ads_socket")]
+    ads_socket: PathBuf,
+    #[serde(default)]
+    envoy: RawEnvoy,
+    #[serde(default)]
+    netfilter: RawNetfilter,
+    #[serde(default)]
+    test_hooks: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    ip: IpAddr,
+    #[serde(default = "unnamed")]
+    id: String,
+    #[serde(default = "unnamed")]
+    domain: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDns {
+    listen: SocketAddr,
+    threads: usize,
+}
+
+impl Default for RawDns {
+    fn default() -> Self {
+        Self { listen: loopback(15053), threads: 1 }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawEnvoy {
+    admin: SocketAddr,
+    capture: SocketAddr,
+    mode: ProxyMode,
+}
+
+impl Default for RawEnvoy {
+    fn default() -> Self {
+        Self { admin: loopback(8001), capture: loopback(15001), mode: ProxyMode::default() }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawNetfilter {
+    backend: NetfilterBackend,
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn unnamed() -> String {
+    "x".to_owned()
+}
+
+fn default_handler() -> RawListen {
+    RawListen { listen: loopback(8053) }
+}
+
+fn default_http() -> RawListen {
+    RawListen { listen: loopback(15020) }
+}
+
+fn default_ads_socket() -> PathBuf {
+    PathBuf::from("/var/vcap/data/virtual-ip-agent/ads.sock")
+}
+
+impl AgentSettings {
+    /// Reads and checks a settings file.
+    ///
+    /// # Errors
+    /// The file, the key and the reason.
+    pub fn load(file: &Path) -> Result<Self, SettingsError> {
+        let raw: RawAgent = load::read(file)?;
+        let refuse = |key: &str, reason: String| Err(SettingsError::key(file, key, reason));
+        let IpAddr::V4(ip) = raw.node.ip else {
+            return refuse("node.ip", format!("must be an IPv4 address, is {}", raw.node.ip));
+        };
+        if raw.vip_range.contains(ip) {
+            return refuse(
+                "vip_range",
+                format!("{} overlaps this VM's address {ip}; choose another range", raw.vip_range),
+            );
+        }
+        for (key, part) in [("node.id", &raw.node.id), ("node.domain", &raw.node.domain)] {
+            if part.contains('~') {
+                return refuse(key, "must not hold `~`, which separates the parts of a node id".to_owned());
+            }
+        }
+        if raw.pilots.is_empty() {
+            return refuse("pilots", "must name at least one pilot, such as http://10.244.3.125:15010".to_owned());
+        }
+        for (index, pilot) in raw.pilots.iter().enumerate() {
+            check_pilot(pilot, raw.vip_range)
+                .map_err(|reason| SettingsError::key(file, format!("pilots[{index}]"), reason))?;
+        }
+        if !(1..=64).contains(&raw.dns.threads) {
+            return refuse("dns.threads", format!("must be between 1 and 64, is {}", raw.dns.threads));
+        }
+        Ok(Self {
+            node: NodeId::sidecar(IpAddr::V4(ip), &raw.node.id, &raw.node.domain),
+            ip,
+            pilots: raw.pilots,
+            tld: raw.tld,
+            vip_range: raw.vip_range,
+            state_dir: raw.state_dir,
+            dns: raw.dns.listen,
+            dns_threads: raw.dns.threads,
+            handler: raw.handler.listen,
+            http: raw.http.listen,
+            ads_socket: raw.ads_socket,
+            envoy_admin: raw.envoy.admin,
+            capture: raw.envoy.capture,
+            proxy: raw.envoy.mode,
+            netfilter: raw.netfilter.backend,
+            test_hooks: raw.test_hooks,
+        })
+    }
+}
+
+fn check_pilot(pilot: &Url, vip_range: VipRange) -> Result<(), String> {
+    if pilot.scheme() != "http" {
+        return Err(format!("must begin with http://, is {pilot}"));
+    }
+    let Some(host) = pilot.host_str() else { return Err(format!("names no host: {pilot}")) };
+    match host.parse::<Ipv4Addr>() {
+        Ok(ip) if vip_range.contains(ip) => Err(format!("{ip} lies in vip_range {vip_range}; choose another range")),
+        _ => Ok(()),
+    }
+}

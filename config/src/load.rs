@@ -1,0 +1,67 @@
+//! File and environment to a raw value, with the place of every error.
+
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use config::{Config, Environment, File, FileFormat};
+use serde::de::DeserializeOwned;
+
+/// Why settings are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file could not be read.
+    #[error("{}: cannot be read", file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no YAML.
+    #[error("{}: is not valid YAML", file.display())]
+    Syntax {
+        /// Which.
+        file: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<config::ConfigError>,
+    },
+    /// A key is missing, unknown, or of the wrong type.
+    #[error("{}: {key}: {reason}", file.display())]
+    Key {
+        /// In which file.
+        file: PathBuf,
+        /// Path of the key, such as `director.auth`.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl SettingsError {
+    pub(crate) fn key(file: &Path, key: impl Into<String>, reason: impl Display) -> Self {
+        Self::Key { file: file.to_owned(), key: key.into(), reason: reason.to_string() }
+    }
+}
+
+/// Reads a raw settings value.
+pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, SettingsError> {
+    let text =
+        fs::read_to_string(file).map_err(|source| SettingsError::Unreadable { file: file.to_owned(), source })?;
+    let merged = Config::builder()
+        .add_source(File::from_str(&text, FileFormat::Yaml))
+        .add_source(Environment::with_prefix("BOSHY").prefix_separator("__").separator("__"))
+        .build()
+        .map_err(|source| SettingsError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
+    serde_path_to_error::deserialize(merged).map_err(|error| {
+        let key = match error.path().to_string().as_str() {
+            "." => "top level".to_owned(),
+            path => path.to_owned(),
+        };
+        SettingsError::key(file, key, error.inner())
+    })
+}

@@ -1,0 +1,189 @@
+//! Settings of `boshy pilot`.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use boshy_mesh::{Tld, VipRange};
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::load::{self, SettingsError};
+
+/// Settings of the pilot, checked.
+#[derive(Clone, Debug)]
+pub struct PilotSettings {
+    /// The director that is read.
+    pub director: DirectorSettings,
+    /// Zone of the mesh.
+    pub tld: Tld,
+    /// Range of virtual IPs.
+    pub vip_range: VipRange,
+    /// How long the address of a vanished service rests before another may have it.
+    pub vip_quarantine: Duration,
+    /// Directory of the lease file; survives restarts.
+    pub state_dir: PathBuf,
+    /// Address of the HTTP server.
+    pub http: SocketAddr,
+    /// Address of the xDS server.
+    pub xds: SocketAddr,
+    /// Whether `POST /debug/panic/{actor}` is served. For kill tests; never in production.
+    pub test_hooks: bool,
+}
+
+/// How to reach a director.
+#[derive(Clone, Debug)]
+pub struct DirectorSettings {
+    /// Its address, `https://HOST:25555`.
+    pub url: Url,
+    /// Certificates to trust, PEM.
+    pub ca_cert: Option<String>,
+    /// A UAA client or a local user of the director, as `BOSH_CLIENT` for the CLI. The director tells which of the two it wants.
+    pub client: String,
+    /// Its secret or password.
+    pub client_secret: SecretString,
+    /// Pause between two rounds of polling.
+    pub poll_interval: Duration,
+    /// Pause between two full reads, which find what no event told.
+    pub full_read_interval: Duration,
+    /// Longest time for one request.
+    pub timeout: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPilot {
+    director: RawDirector,
+    #[serde(default)]
+    tld: Tld,
+    #[serde(default)]
+    vip_range: VipRange,
+    #[serde(default = "one_hour", with = "humantime_serde")]
+    vip_quarantine: Duration,
+    state_dir: PathBuf,
+    #[serde(default = "default_http")]
+    http: RawListen,
+    #[serde(default = "default_xds")]
+    xds: RawListen,
+    #[serde(default)]
+    test_hooks: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDirector {
+    url: Url,
+    ca_cert: Option<String>,
+    ca_cert_file: Option<PathBuf>,
+    client: String,
+    client_secret: SecretString,
+    #[serde(default = "ten_seconds", with = "humantime_serde")]
+    poll_interval: Duration,
+    #[serde(default = "five_minutes", with = "humantime_serde")]
+    full_read_interval: Duration,
+    #[serde(default = "ten_seconds", with = "humantime_serde")]
+    timeout: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawListen {
+    listen: SocketAddr,
+}
+
+fn one_hour() -> Duration {
+    Duration::from_secs(3600)
+}
+
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn default_http() -> RawListen {
+    RawListen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
+}
+
+fn default_xds() -> RawListen {
+    RawListen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 15010)) }
+}
+
+impl PilotSettings {
+    /// Reads and checks a settings file.
+    ///
+    /// # Errors
+    /// The file, the key and the reason.
+    pub fn load(file: &Path) -> Result<Self, SettingsError> {
+        let raw: RawPilot = load::read(file)?;
+        Ok(Self {
+            director: raw.director.check(file, raw.vip_range)?,
+            tld: raw.tld,
+            vip_range: raw.vip_range,
+            vip_quarantine: raw.vip_quarantine,
+            state_dir: raw.state_dir,
+            http: raw.http.listen,
+            xds: raw.xds.listen,
+            test_hooks: raw.test_hooks,
+        })
+    }
+}
+
+impl RawDirector {
+    fn check(self, file: &Path, vip_range: VipRange) -> Result<DirectorSettings, SettingsError> {
+        let refuse = |key: &str, reason: String| Err(SettingsError::key(file, format!("director.{key}"), reason));
+        let loopback = self.url.host_str().is_some_and(|host| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()));
+        if self.url.scheme() != "https" && !(self.url.scheme() == "http" && loopback) {
+            return refuse("url", format!("must begin with https:// (http:// only on loopback), is {}", self.url));
+        }
+        if !self.url.username().is_empty() || self.url.password().is_some() {
+            return refuse(
+                "url",
+                "must not hold credentials; set director.client and director.client_secret".to_owned(),
+            );
+        }
+        if let Some(ip) = self.url.host_str().and_then(|host| host.parse::<Ipv4Addr>().ok())
+            && vip_range.contains(ip)
+        {
+            let reason = format!("{ip} lies in vip_range {vip_range}; choose another range");
+            return refuse("url", reason);
+        }
+        for (key, pause) in [
+            ("poll_interval", self.poll_interval),
+            ("full_read_interval", self.full_read_interval),
+            ("timeout", self.timeout),
+        ] {
+            if pause < Duration::from_millis(100) {
+                return refuse(key, "must be at least 100ms".to_owned());
+            }
+        }
+        let ca_cert = match (self.ca_cert, self.ca_cert_file) {
+            (Some(_), Some(_)) => return refuse("ca_cert", "is given twice; give ca_cert or ca_cert_file".to_owned()),
+            (Some(pem), None) => Some(pem),
+            (None, Some(path)) => Some(
+                fs::read_to_string(&path).map_err(|source| SettingsError::Unreadable { file: path.clone(), source })?,
+            ),
+            (None, None) => None,
+        };
+        if let Some(pem) = &ca_cert
+            && !pem.contains("-----BEGIN CERTIFICATE-----")
+        {
+            return refuse("ca_cert", "holds no PEM certificate".to_owned());
+        }
+        Ok(DirectorSettings {
+            url: self.url,
+            ca_cert,
+            client: self.client,
+            client_secret: self.client_secret,
+            poll_interval: self.poll_interval,
+            full_read_interval: self.full_read_interval,
+            timeout: self.timeout,
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Settings as operators write them.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::{fs, path::PathBuf};
+
+use boshy_config::{AgentSettings, PilotSettings, SettingsError};
+
+fn example(name: &str) -> String {
+    fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("settings.yml");
+    fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn pilot(text: &str) -> Result<PilotSettings, SettingsError> {
+    let (_dir, path) = file(text);
+    PilotSettings::load(&path)
+}
+
+fn agent(text: &str) -> Result<AgentSettings, SettingsError> {
+    let (_dir, path) = file(text);
+    AgentSettings::load(&path)
+}
+
+/// The example with its commented defaults switched on.
+fn uncommented(text: &str) -> String {
+    text.lines()
+        .map(|line| match line.trim_start().strip_prefix("# ") {
+            Some(rest) if rest.split('#').next().is_some_and(is_setting) => line.replacen("# ", "", 1),
+            _ => line.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn is_setting(text: &str) -> bool {
+    text.trim_start().split_once(':').is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+}
+
+#[test]
+fn the_pilot_example_is_accepted_and_its_comments_are_the_defaults() {
+    let text = example("pilot.example.yml");
+    let written = pilot(&uncommented(&text)).unwrap();
+    assert!(uncommented(&text).contains("\ntld: boshy"), "the defaults were switched on");
+    assert_eq!(format!("{:?}", pilot(&text).unwrap()), format!("{written:?}"));
+}
+
+#[test]
+fn the_agent_example_is_accepted_and_its_comments_are_the_defaults() {
+    let text = example("agent.example.yml");
+    let written = agent(&uncommented(&text)).unwrap();
+    assert!(uncommented(&text).contains("\nenvoy:\n  admin"), "the defaults were switched on");
+    assert_eq!(format!("{:?}", agent(&text).unwrap()), format!("{written:?}"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_key_and_reason() {
+    let text = example("agent.example.yml").replace("\nnode:", "\ncolour: red\nnode:");
+    let error = agent(&text).unwrap_err().to_string();
+    assert!(error.contains("settings.yml: ") && error.contains("unknown field `colour`"), "{error}");
+    let text = example("pilot.example.yml").replace("\n  client:", "\n  colour: red\n  client:");
+    let error = pilot(&text).unwrap_err().to_string();
+    assert!(error.contains("director") && error.contains("unknown field `colour`"), "{error}");
+}
+
+#[test]
+fn a_wrong_type_names_its_key() {
+    let text = example("pilot.example.yml").replace("# poll_interval: 10s", "poll_interval: often");
+    let error = pilot(&text).unwrap_err().to_string();
+    assert!(error.contains("director.poll_interval"), "{error}");
+}
+
+#[test]
+fn a_range_over_this_vm_is_refused() {
+    let text = format!("{}\nvip_range: 10.244.0.0/24\n", example("agent.example.yml"));
+    let error = agent(&text).unwrap_err().to_string();
+    assert!(error.contains("vip_range: 10.244.0.0/24 overlaps this VM's address 10.244.0.130"), "{error}");
+}
+
+#[test]
+fn a_range_over_the_director_or_a_pilot_is_refused() {
+    let error = pilot(&format!("{}\nvip_range: 10.0.0.0/24\n", example("pilot.example.yml"))).unwrap_err().to_string();
+    assert!(error.contains("director.url: 10.0.0.6 lies in vip_range"), "{error}");
+    let error =
+        agent(&format!("{}\nvip_range: 10.244.3.0/24\n", example("agent.example.yml"))).unwrap_err().to_string();
+    assert!(error.contains("pilots[0]: 10.244.3.125 lies in vip_range"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = PilotSettings::load("/nonexistent/pilot.yml".as_ref()).unwrap_err();
+    assert_eq!(error.to_string(), "/nonexistent/pilot.yml: cannot be read");
+    let text = example("agent.example.yml").replace("pilots:", "pilots: [");
+    assert!(matches!(agent(&text), Err(SettingsError::Syntax { .. })));
+}
+
+#[test]
+fn a_director_is_spoken_to_in_clear_only_on_loopback() {
+    let insecure = example("pilot.example.yml").replace("https://10.0.0.6", "http://10.0.0.6");
+    assert!(pilot(&insecure).unwrap_err().to_string().contains("director.url: must begin with https://"));
+    let local = example("pilot.example.yml").replace("https://10.0.0.6", "http://127.0.0.1");
+    assert!(pilot(&local).is_ok());
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let settings = pilot(&example("pilot.example.yml")).unwrap();
+    assert_eq!(settings.director.client, "boshy");
+    assert!(!format!("{settings:?}").contains("set-me"));
+}

@@ -1,0 +1,177 @@
+//! The plain question, answered without an allocation, a lock or a copy that is not needed.
+//!
+//! Plain is what resolvers send all day: one standard query of class IN for data, its name written in full, with or without an
+//! EDNS(0) record that carries no options, and nothing else in the message. Whatever differs is [`Plain::NotPlain`] and goes to
+//! hickory, which knows the rest of DNS; so this module never has to say what is wrong with a message.
+//!
+//! The answer repeats the question as it came, so the case that was asked is kept, and every name in the answer points into
+//! the question. That bounds its size below what every client takes ([`LARGEST`]): a plain answer is never truncated.
+
+use crate::{
+    Rcode, Zone,
+    wire::{self, AA, CLASS_IN, HEADER, NAME_MAX, OPCODE, OPT, PAYLOAD, QR, RD, kind},
+    zone::{SOA_RECORD, Verdict},
+};
+
+/// Octets of the largest plain answer: header, question, one SOA record, OPT.
+pub(crate) const LARGEST: usize = HEADER + NAME_MAX + 4 + SOA_RECORD + OPT;
+
+// RFC 1035 section 4.2.1 and RFC 6891 section 6.2.3: every client takes 512 octets.
+const _: () = assert!(LARGEST <= 512);
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// Answered: so many octets of the buffer.
+    Answered {
+        /// Octets written.
+        length: usize,
+        /// The response code in them.
+        rcode: Rcode,
+    },
+    /// Something else than a plain question.
+    NotPlain,
+    /// Nothing to answer: a response (answering it could make two servers talk for ever), or fewer octets than a header (there
+    /// is no id to answer to).
+    Drop,
+}
+
+/// The parts of a plain question.
+struct Question<'p> {
+    /// Header and question as they came.
+    message: &'p [u8],
+    name: LowerName,
+    kind: u16,
+    edns: Option<Edns>,
+}
+
+/// What is taken over from the asker's OPT record. Its size does not matter, as every answer fits.
+#[derive(Clone, Copy)]
+struct Edns {
+    dnssec_ok: bool,
+}
+
+/// Answers a plain question into `out`.
+pub fn plain(zone: &Zone, packet: &[u8], out: &mut [u8; PAYLOAD]) -> Plain {
+    if packet.len() < HEADER || packet[2] & QR != 0 {
+        return Plain::Drop;
+    }
+    match Question::read(packet) {
+        Some(question) => question.answer(zone, out),
+        None => Plain::NotPlain,
+    }
+}
+
+impl<'p> Question<'p> {
+    fn read(packet: &'p [u8]) -> Option<Self> {
+        let [_, _, flags, _, 0, 1, 0, 0, 0, 0, 0, additional, body @ ..] = packet else { return None };
+        if flags & OPCODE != 0 {
+            return None;
+        }
+        let name = LowerName::read(body)?;
+        let end = HEADER + name.length + 4;
+        let kind = wire::u16_at(packet, end - 4)?;
+        if wire::u16_at(packet, end - 2)? != CLASS_IN || kind::is_meta(kind) {
+            return None;
+        }
+        let edns = match (additional, &packet[end..]) {
+            (0, []) => None,
+            (1, record) => Some(Edns::read(record)?),
+            _ => return None,
+        };
+        Some(Self { message: &packet[..end], name, kind, edns })
+    }
+
+    fn answer(&self, zone: &Zone, out: &mut [u8; PAYLOAD]) -> Plain {
+        let mut reply = Reply { out, length: self.message.len() };
+        reply.out[..self.message.len()].copy_from_slice(self.message);
+        let apex = || HEADER + self.name.length - zone.apex_len();
+        let (rcode, answers, authorities) = match zone.decide(self.name.as_bytes(), self.kind) {
+            Verdict::Address(record) => (Rcode::NoError, reply.push(record.as_bytes()), 0),
+            Verdict::Soa => (Rcode::NoError, reply.push(&zone.soa(apex())), 0),
+            Verdict::Ns => (Rcode::NoError, reply.push(zone.ns()), 0),
+            Verdict::NoData => (Rcode::NoError, 0, reply.push(&zone.soa(apex()))),
+            Verdict::NoName => (Rcode::NxDomain, 0, reply.push(&zone.soa(apex()))),
+            Verdict::Outside => (Rcode::Refused, 0, 0),
+            Verdict::NotKnown => (Rcode::ServFail, 0, 0),
+        };
+        let additionals = self.edns.map_or(0, |edns| reply.push(&edns.reply()));
+        let authoritative = if answers + authorities > 0 { AA } else { 0 };
+        reply.out[2] = QR | authoritative | (self.message[2] & RD);
+        reply.out[3] = rcode.code() as u8;
+        reply.out[4..HEADER].copy_from_slice(&[0, 1, 0, answers, 0, authorities, 0, additionals]);
+        Plain::Answered { length: reply.length, rcode }
+    }
+}
+
+/// A message being written.
+struct Reply<'o> {
+    out: &'o mut [u8; PAYLOAD],
+    length: usize,
+}
+
+impl Reply<'_> {
+    /// Appends a record and says how many that were, for the header.
+    fn push(&mut self, record: &[u8]) -> u8 {
+        self.out[self.length..self.length + record.len()].copy_from_slice(record);
+        self.length += record.len();
+        1
+    }
+}
+
+impl Edns {
+    /// Reads an OPT record that fills the rest of the message (RFC 6891 section 6.1.2). Options and later versions are not
+    /// plain.
+    fn read(record: &[u8]) -> Option<Self> {
+        match record {
+            // root, type 41, size, extended response code, version 0, DO and reserved bits, no options
+            [0, 0, 41, _, _, _, 0, flags, _, 0, 0] => Some(Self { dnssec_ok: flags & 0x80 != 0 }),
+            _ => None,
+        }
+    }
+
+    /// Our own OPT record: our size, version 0, and the DO bit as asked (RFC 3225 section 3).
+    fn reply(self) -> [u8; OPT] {
+        let [high, low] = (PAYLOAD as u16).to_be_bytes();
+        [0, 0, kind::OPT as u8, high, low, 0, 0, u8::from(self.dnssec_ok) << 7, 0, 0, 0]
+    }
+}
+
+/// A name in lower-cased wire form, on the stack.
+struct LowerName {
+    octets: [u8; NAME_MAX],
+    length: usize,
+}
+
+impl LowerName {
+    /// Reads a name that is written in full at the start of `body`. A pointer is not plain; neither is anything too long.
+    fn read(body: &[u8]) -> Option<Self> {
+        let mut length = 0;
+        loop {
+            let label = usize::from(*body.get(length)?);
+            if label > wire::LABEL_MAX {
+                return None;
+            }
+            length += 1 + label;
+            if length > NAME_MAX {
+                return None;
+            }
+            if label == 0 {
+                break;
+            }
+        }
+        let mut octets = [0; NAME_MAX];
+        octets[..length].copy_from_slice(body.get(..length)?);
+        // The lengths between the labels are below 64 and so no letters.
+        octets[..length].make_ascii_lowercase();
+        Some(Self { octets, length })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

@@ -1,0 +1,169 @@
+//! Many datagrams per system call.
+//!
+//! Answering a question costs a twentieth of receiving and sending it, so what is worth saving is system calls: one
+//! `recvmmsg` and one `sendmmsg` per [`BATCH`] datagrams. The kernel is handed pointers only for the length of a call, made
+//! from the buffers in that call.
+#![expect(
+    unsafe_code,
+    reason = "recvmmsg and sendmmsg take arrays of pointers, for which the standard library has no form"
+)]
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd, BorrowedFd},
+    ptr,
+};
+
+use crate::{respond::Datagram, wire::PAYLOAD};
+
+/// Datagrams per system call.
+pub(crate) const BATCH: usize = 32;
+/// Octets of a request that are kept: more than we announce, as a client may not have listened.
+const REQUEST: usize = 2048;
+
+/// Buffers for one round of receiving, answering and sending.
+pub(crate) struct Batch {
+    slots: Box<[Slot; BATCH]>,
+    received: usize,
+    /// Slots with an answer, in order of arrival.
+    pending: Vec<usize>,
+    sent: usize,
+}
+
+struct Slot {
+    peer: libc::sockaddr_storage,
+    peer_length: libc::socklen_t,
+    request: [u8; REQUEST],
+    request_length: usize,
+    cut_short: bool,
+    reply: [u8; PAYLOAD],
+    reply_length: usize,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        // SAFETY: a slot is made of integers, arrays of integers and a `bool`, for all of which zero octets are a value.
+        let slots = unsafe { Box::new_zeroed().assume_init() };
+        Self { slots, received: 0, pending: Vec::with_capacity(BATCH), sent: 0 }
+    }
+
+    /// Receives what is there, at most [`BATCH`] datagrams, in place of what was in the batch.
+    ///
+    /// # Errors
+    /// Those of `recvmmsg`; [`io::ErrorKind::WouldBlock`] when nothing is there.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        (self.received, self.sent) = (0, 0);
+        self.pending.clear();
+        let mut parts = [EMPTY_PART; BATCH];
+        let mut headers = [EMPTY_HEADER; BATCH];
+        for ((slot, part), header) in self.slots.iter_mut().zip(&mut parts).zip(&mut headers) {
+            *part = libc::iovec { iov_base: slot.request.as_mut_ptr().cast(), iov_len: REQUEST };
+            header.msg_hdr.msg_name = (&raw mut slot.peer).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        let received = retry_interrupted(|| {
+            // SAFETY: each of the `BATCH` headers points to one `iovec` and one address buffer with their true lengths; all of
+            // them outlive the call and nothing else refers to them during it.
+            unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    BATCH as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                    ptr::null_mut(),
+                )
+            }
+        })?;
+        for (slot, header) in self.slots.iter_mut().zip(&headers[..received]) {
+            slot.peer_length = header.msg_hdr.msg_namelen;
+            slot.request_length = (header.msg_len as usize).min(REQUEST);
+            slot.cut_short = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        }
+        self.received = received;
+        Ok(received)
+    }
+
+    /// Has every received datagram answered: `respond` writes into the buffer and says how many octets, or nothing.
+    pub(crate) fn answer(&mut self, mut respond: impl FnMut(Datagram<'_>, &mut [u8; PAYLOAD]) -> Option<usize>) {
+        for (index, slot) in self.slots[..self.received].iter_mut().enumerate() {
+            let datagram = Datagram { octets: &slot.request[..slot.request_length], cut_short: slot.cut_short };
+            if let Some(length) = respond(datagram, &mut slot.reply) {
+                slot.reply_length = length;
+                self.pending.push(index);
+            }
+        }
+        self.received = 0;
+    }
+
+    /// Sends the answers and says how many the kernel refused; one that is refused does not hold up the others.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when the kernel has no room: what is left is sent by the next call.
+    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<u64> {
+        let mut refused = 0;
+        while self.sent < self.pending.len() {
+            match self.send_some(socket) {
+                Ok(sent) => self.sent += sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) => {
+                    refused += 1;
+                    self.sent += 1;
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// One `sendmmsg`. An error is that of the first answer; the kernel keeps one of a later answer for the next call.
+    fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        let pending = &self.pending[self.sent..];
+        let mut parts = [EMPTY_PART; BATCH];
+        let mut headers = [EMPTY_HEADER; BATCH];
+        for ((index, part), header) in pending.iter().zip(&mut parts).zip(&mut headers) {
+            let slot = &mut self.slots[*index];
+            *part = libc::iovec { iov_base: slot.reply.as_mut_ptr().cast(), iov_len: slot.reply_length };
+            header.msg_hdr.msg_name = (&raw mut slot.peer).cast();
+            header.msg_hdr.msg_namelen = slot.peer_length;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        retry_interrupted(|| {
+            // SAFETY: each of the first `pending.len()` headers points to one `iovec` over written octets of its slot and to the
+            // address that the kernel wrote there, with the length it gave; all of them outlive the call.
+            unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    pending.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                )
+            }
+        })
+    }
+}
+
+const EMPTY_PART: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+
+const EMPTY_HEADER: libc::mmsghdr = {
+    // SAFETY: null pointers, lengths of zero and padding.
+    unsafe { mem::zeroed() }
+};
+
+/// Repeats a call that a signal interrupted, and turns its result into that of Rust.
+fn retry_interrupted(mut call: impl FnMut() -> libc::c_int) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

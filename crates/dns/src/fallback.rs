@@ -1,0 +1,176 @@
+//! Whatever is not plain, read and written by hickory and decided by the same zone.
+//!
+//! Hickory's own server is not run, only its request and response types: its UDP path spawns a task and crosses a channel per
+//! question, and its TCP listener accepts without bound and spins when descriptors run out. Answering needs nothing but the
+//! zone, so here it is a function of the packet; there is no task in flight that would need a limit.
+//!
+//! What is wrong with a message is said with as little of the message as possible: one that cannot be trusted is answered with
+//! a bare header, which repeats the id, the operation and RD.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use hickory_proto::{
+    op::{Edns, LowerQuery, Metadata},
+    rr::{
+        DNSClass, Name, RData, Record,
+        rdata::{A, NS, SOA},
+    },
+    serialize::binary::BinEncoder,
+};
+use hickory_server::{
+    net::xfer::Protocol,
+    server::Request,
+    zone_handler::{MessageRequest, MessageResponseBuilder},
+};
+
+use crate::{
+    ANSWER_TTL, NEGATIVE_TTL, Rcode, Zone,
+    wire::{HEADER, NAME_MAX, OPCODE, PAYLOAD, QR, RD, kind, u16_at},
+    zone::{SOA_MAILBOX, SOA_TIMERS, Verdict},
+};
+
+/// Who carries the answer, which bounds its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    /// Octets of the largest answer (RFC 1035 sections 4.2.1 and 4.2.2, RFC 6891 section 6.2.3).
+    fn limit(self, edns: Option<&Edns>) -> u16 {
+        match (self, edns) {
+            (Self::Tcp, _) => u16::MAX,
+            (Self::Udp, None) => 512,
+            (Self::Udp, Some(edns)) => edns.max_payload().clamp(512, PAYLOAD as u16),
+        }
+    }
+}
+
+/// Answers any message, or nothing when it is a response or has no whole header.
+pub(crate) fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u8>, Rcode)> {
+    if packet.len() < HEADER || packet[2] & QR != 0 {
+        return None;
+    }
+    // The reader is not ours: a packet that finds a panic in it costs its sender an answer and nobody else anything.
+    let reply = catch_unwind(AssertUnwindSafe(|| read(packet).and_then(|request| write(zone, &request, transport))));
+    Some(reply.unwrap_or(Err(Rcode::ServFail)).unwrap_or_else(|rcode| (bare(packet, rcode), rcode)))
+}
+
+/// The answer to a datagram of which only the beginning fitted the buffer, or nothing as above.
+pub(crate) fn cut_short(packet: &[u8]) -> Option<(Vec<u8>, Rcode)> {
+    let answerable = packet.len() >= HEADER && packet[2] & QR == 0;
+    answerable.then(|| (bare(packet, Rcode::FormErr), Rcode::FormErr))
+}
+
+/// A header and nothing else.
+fn bare(packet: &[u8], rcode: Rcode) -> Vec<u8> {
+    let mut reply = vec![0; HEADER];
+    reply[..2].copy_from_slice(&packet[..2]);
+    reply[2] = QR | (packet[2] & (OPCODE | RD));
+    reply[3] = rcode.code() as u8;
+    reply
+}
+
+/// Reads a query with exactly one question (RFC 9619 section 4).
+fn read(packet: &[u8]) -> Result<Request, Rcode> {
+    if packet[2] & OPCODE != 0 {
+        return Err(Rcode::NotImp);
+    }
+    // Before the reader reserves room for as many questions as the header claims.
+    if u16_at(packet, 4) != Some(1) {
+        return Err(Rcode::FormErr);
+    }
+    // It wants to know who asks and how, for its own log; no answer depends on it.
+    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    Request::from_bytes(packet.to_vec(), nobody, Protocol::Udp).map_err(|_| Rcode::FormErr)
+}
+
+/// Records of an answer.
+#[derive(Default)]
+struct Records {
+    authoritative: bool,
+    answer: Option<Record>,
+    authority: Option<Record>,
+}
+
+fn write(zone: &Zone, request: &MessageRequest, transport: Transport) -> Result<(Vec<u8>, Rcode), Rcode> {
+    let question = request.queries.queries().first().ok_or(Rcode::FormErr)?;
+    let edns = request.edns.as_ref();
+    let (rcode, records) = match edns {
+        // RFC 6891 section 6.1.3
+        Some(edns) if edns.version() > 0 => (Rcode::BadVers, Records::default()),
+        _ => decide(zone, question),
+    };
+    let mut metadata = Metadata::response_from_request(&request.metadata);
+    metadata.checking_disabled = false;
+    metadata.authoritative = records.authoritative;
+    metadata.response_code = rcode.code().into();
+
+    let own_edns = edns.map(|asked| {
+        let mut own = Edns::new();
+        own.set_max_payload(PAYLOAD as u16).set_dnssec_ok(asked.flags().dnssec_ok);
+        own
+    });
+    let builder = MessageResponseBuilder::new(&request.queries, own_edns.as_ref());
+    let response = builder.build(metadata, records.answer.iter(), records.authority.iter(), [], []);
+    let mut reply = Vec::with_capacity(512);
+    let mut encoder = BinEncoder::new(&mut reply);
+    encoder.set_max_size(transport.limit(edns));
+    response.destructive_emit(&mut encoder).map_err(|_| Rcode::ServFail)?;
+    Ok((reply, rcode))
+}
+
+fn decide(zone: &Zone, question: &LowerQuery) -> (Rcode, Records) {
+    let kind = u16::from(question.query_type());
+    if question.query_class() != DNSClass::IN || matches!(kind, kind::AXFR | kind::IXFR) {
+        return (Rcode::Refused, Records::default());
+    }
+    if kind::is_meta(kind) {
+        return (Rcode::NotImp, Records::default());
+    }
+    let asked = question.original().name();
+    let answer = |ttl, data| {
+        let record = Record::from_rdata(asked.clone(), ttl, data);
+        Records { authoritative: true, answer: Some(record), authority: None }
+    };
+    let negative = || Records { authoritative: true, answer: None, authority: Some(soa(zone, asked)) };
+    match zone.decide(&lower_wire(asked), kind) {
+        Verdict::Address(record) => (Rcode::NoError, answer(ANSWER_TTL, RData::A(A(record.address())))),
+        Verdict::Soa => {
+            (Rcode::NoError, Records { authoritative: true, answer: Some(soa(zone, asked)), authority: None })
+        }
+        Verdict::Ns => (Rcode::NoError, answer(ANSWER_TTL, RData::NS(NS(asked.clone())))),
+        Verdict::NoData => (Rcode::NoError, negative()),
+        Verdict::NoName => (Rcode::NxDomain, negative()),
+        Verdict::Outside => (Rcode::Refused, Records::default()),
+        Verdict::NotKnown => (Rcode::ServFail, Records::default()),
+    }
+}
+
+/// The SOA record. The zone's name is spelt as it was asked, as on the plain way, where it points into the question.
+fn soa(zone: &Zone, asked: &Name) -> Record {
+    let apex = asked.trim_to(zone.apex_labels());
+    let mailbox = Name::from_ascii(SOA_MAILBOX).unwrap_or_default();
+    let [refresh, retry, expire] = SOA_TIMERS;
+    let data =
+        SOA::new(apex.clone(), mailbox, zone.serial(), refresh as i32, retry as i32, expire as i32, NEGATIVE_TTL);
+    Record::from_rdata(apex, NEGATIVE_TTL, RData::SOA(data))
+}
+
+fn lower_wire(name: &Name) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(NAME_MAX);
+    for label in name.iter() {
+        wire.push(label.len() as u8);
+        wire.extend(label.iter().map(u8::to_ascii_lowercase));
+    }
+    wire.push(0);
+    wire
+}
+
+#[cfg(test)]
+#[path = "fallback_tests.rs"]
+mod tests;

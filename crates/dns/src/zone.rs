@@ -1,0 +1,244 @@
+//! The mesh's own zone, ready to be answered from.
+//!
+//! A zone is made once per name table and never changed, so that readers share it through an atomic pointer. What an answer
+//! needs is laid out in wire form here, not when a question arrives. The zone has one address per name, no delegation, no
+//! wildcard and no alias; what it decides is a function of name and type ([`Zone::decide`]), and both ways of answering (the
+//! plain one and hickory's) obey it.
+
+use std::{collections::HashMap, net::Ipv4Addr};
+
+use boshy_mesh::{NameTable, Tld};
+
+use crate::wire::{self, CLASS_IN, HEADER, kind};
+
+/// Seconds that an address may be kept by a resolver. A virtual IP never changes owner inside its quarantine, which is longer.
+pub const ANSWER_TTL: u32 = 30;
+/// Seconds that the absence of a name or of a type may be kept: a name that appears is found soon. It is the MINIMUM of the
+/// SOA record and the record's own TTL, as RFC 2308 section 3 takes the smaller of the two.
+pub const NEGATIVE_TTL: u32 = 1;
+/// REFRESH, RETRY and EXPIRE of the SOA record, in seconds. Nobody transfers this zone; the values are those of RFC 6303.
+pub(crate) const SOA_TIMERS: [u32; 3] = [3600, 1200, 604_800];
+/// The mailbox of the SOA record: there is none (RFC 6303 section 3).
+pub(crate) const SOA_MAILBOX: &str = "nobody.invalid.";
+const MAILBOX: &[u8; 16] = b"\x06nobody\x07invalid\0";
+
+/// Owner, type, class, TTL and length of the data.
+const RECORD_HEAD: usize = 12;
+/// Octets of a prebuilt SOA record: two names as pointers, one in full, five numbers.
+pub(crate) const SOA_RECORD: usize = RECORD_HEAD + 2 + MAILBOX.len() + 20;
+
+/// An A record whose owner is a pointer to the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressRecord([u8; RECORD_HEAD + 4]);
+
+impl AddressRecord {
+    fn new(address: Ipv4Addr) -> Self {
+        let mut record = [0; RECORD_HEAD + 4];
+        record[..RECORD_HEAD].copy_from_slice(&record_head(kind::A, ANSWER_TTL, 4));
+        record[RECORD_HEAD..].copy_from_slice(&address.octets());
+        Self(record)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        let [.., a, b, c, d] = self.0;
+        Ipv4Addr::new(a, b, c, d)
+    }
+}
+
+/// What exists under a name.
+#[derive(Clone, Copy, Debug)]
+enum Node {
+    /// The zone itself.
+    Apex,
+    /// No data, but names below it (RFC 8020: such a name exists).
+    Inner,
+    /// A service.
+    Address(AddressRecord),
+}
+
+/// What a question gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<'z> {
+    /// The address of a service.
+    Address(&'z AddressRecord),
+    /// The SOA record as an answer.
+    Soa,
+    /// The NS record as an answer.
+    Ns,
+    /// The name exists, the type does not: NOERROR with the SOA record in the authority section (RFC 2308 section 2.2).
+    NoData,
+    /// The name does not exist: NXDOMAIN with the SOA record in the authority section (RFC 2308 section 2.1).
+    NoName,
+    /// Another zone.
+    Outside,
+    /// In the zone, of which nothing is known yet.
+    NotKnown,
+}
+
+/// Everything that the DNS answers from, immutable.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    apex: Box<[u8]>,
+    serial: u32,
+    known: bool,
+    names: usize,
+    nodes: HashMap<Box<[u8]>, Node>,
+    soa: [u8; SOA_RECORD],
+    ns: [u8; RECORD_HEAD + 2],
+}
+
+impl Zone {
+    /// The zone of a name table. `serial` becomes the serial of the SOA record and should grow with each table.
+    ///
+    /// A name that is not below `tld` is left out, because the zone has no authority over it; [`Zone::len`] tells how many were
+    /// taken.
+    pub fn build(names: &NameTable, tld: &Tld, serial: u32) -> Self {
+        let mut zone = Self::empty(tld, serial, true);
+        for (host, address) in names.iter() {
+            if let Some(name) = wire::lower_name(host.as_str())
+                && zone.holds(&name)
+                && *name != *zone.apex
+            {
+                zone.insert(&name, address);
+            }
+        }
+        zone
+    }
+
+    /// The zone before the first name table has been read. Nothing known is not the same as no names: questions about the zone
+    /// get SERVFAIL, which a resolver does not keep as the absence of a name.
+    pub fn not_known_yet(tld: &Tld) -> Self {
+        Self::empty(tld, 0, false)
+    }
+
+    fn empty(tld: &Tld, serial: u32, known: bool) -> Self {
+        // A zone name longer than DNS carries gives a name that no question can have, so that nothing is in the zone.
+        let apex: Box<[u8]> = wire::lower_name(tld.as_str()).unwrap_or_default().into();
+        let nodes = HashMap::from([(apex.clone(), Node::Apex)]);
+        Self { apex, serial, known, names: 0, nodes, soa: soa_record(serial), ns: ns_record() }
+    }
+
+    fn insert(&mut self, name: &[u8], address: Ipv4Addr) {
+        self.nodes.insert(name.into(), Node::Address(AddressRecord::new(address)));
+        self.names += 1;
+        let mut ancestor = wire::parent(name);
+        while let Some(name) = ancestor.filter(|name| **name != *self.apex) {
+            self.nodes.entry(name.into()).or_insert(Node::Inner);
+            ancestor = wire::parent(name);
+        }
+    }
+
+    /// How many names have an address.
+    pub fn len(&self) -> usize {
+        self.names
+    }
+
+    /// Whether no name has an address.
+    pub fn is_empty(&self) -> bool {
+        self.names == 0
+    }
+
+    /// The serial of the SOA record.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// What a question of class IN gets. `name` is in lower-cased wire form.
+    pub(crate) fn decide(&self, name: &[u8], kind: u16) -> Verdict<'_> {
+        if !self.known {
+            return if self.holds(name) { Verdict::NotKnown } else { Verdict::Outside };
+        }
+        match self.nodes.get(name) {
+            Some(Node::Address(record)) if matches!(kind, kind::A | kind::ANY) => Verdict::Address(record),
+            Some(Node::Apex) if matches!(kind, kind::SOA | kind::ANY) => Verdict::Soa,
+            Some(Node::Apex) if kind == kind::NS => Verdict::Ns,
+            Some(_) => Verdict::NoData,
+            None if self.holds(name) => Verdict::NoName,
+            None => Verdict::Outside,
+        }
+    }
+
+    /// Whether a name is the zone or below it. It walks label by label: a label may contain the octets of the zone's name.
+    fn holds(&self, name: &[u8]) -> bool {
+        let mut rest = name;
+        while rest.len() > self.apex.len() {
+            match wire::parent(rest) {
+                Some(parent) => rest = parent,
+                None => return false,
+            }
+        }
+        *rest == *self.apex
+    }
+
+    /// Octets of the zone's own name on the wire.
+    pub(crate) fn apex_len(&self) -> usize {
+        self.apex.len()
+    }
+
+    /// Labels of the zone's own name.
+    pub(crate) fn apex_labels(&self) -> usize {
+        std::iter::successors(Some(&*self.apex), |name| wire::parent(name)).count() - 1
+    }
+
+    /// The SOA record for a question in which the zone's name begins at `apex` octets from the start of the message.
+    pub(crate) fn soa(&self, apex: usize) -> [u8; SOA_RECORD] {
+        let pointer = pointer(apex);
+        let mut record = self.soa;
+        record[..2].copy_from_slice(&pointer);
+        record[RECORD_HEAD..RECORD_HEAD + 2].copy_from_slice(&pointer);
+        record
+    }
+
+    /// The NS record, which only the zone itself has.
+    pub(crate) fn ns(&self) -> &[u8] {
+        &self.ns
+    }
+}
+
+/// A name that is written elsewhere in the message (RFC 1035 section 4.1.4).
+fn pointer(offset: usize) -> [u8; 2] {
+    (0xc000 | offset as u16).to_be_bytes()
+}
+
+/// The head of a record whose owner is the question's name.
+fn record_head(kind: u16, ttl: u32, data: usize) -> [u8; RECORD_HEAD] {
+    let mut head = [0; RECORD_HEAD];
+    head[..2].copy_from_slice(&pointer(HEADER));
+    head[2..4].copy_from_slice(&kind.to_be_bytes());
+    head[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
+    head[6..10].copy_from_slice(&ttl.to_be_bytes());
+    head[10..].copy_from_slice(&(data as u16).to_be_bytes());
+    head
+}
+
+/// The zone is served on the machine itself and delegated by nobody, so its primary server is the zone's own name
+/// (RFC 6303 section 3).
+fn soa_record(serial: u32) -> [u8; SOA_RECORD] {
+    let mut record = [0; SOA_RECORD];
+    record[..RECORD_HEAD].copy_from_slice(&record_head(kind::SOA, NEGATIVE_TTL, SOA_RECORD - RECORD_HEAD));
+    record[RECORD_HEAD..RECORD_HEAD + 2].copy_from_slice(&pointer(HEADER));
+    record[RECORD_HEAD + 2..SOA_RECORD - 20].copy_from_slice(MAILBOX);
+    let [refresh, retry, expire] = SOA_TIMERS;
+    for (place, number) in
+        record[SOA_RECORD - 20..].chunks_exact_mut(4).zip([serial, refresh, retry, expire, NEGATIVE_TTL])
+    {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    record
+}
+
+/// Like the primary server, the only name server is the zone's own name.
+fn ns_record() -> [u8; RECORD_HEAD + 2] {
+    let mut record = [0; RECORD_HEAD + 2];
+    record[..RECORD_HEAD].copy_from_slice(&record_head(kind::NS, ANSWER_TTL, 2));
+    record[RECORD_HEAD..].copy_from_slice(&pointer(HEADER));
+    record
+}
+
+#[cfg(test)]
+#[path = "zone_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+//! What a supervisor decides: which child begins when, and what a fall means. No effects, no clock.
+//!
+//! A tree bears `max_restarts` falls within a period and gives up at the next one. A fall counts once, however many siblings it
+//! takes down.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    ExitReason,
+    policy::{Backoff, Intensity, Restart, Strategy},
+};
+
+/// Where a child stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// To be started when its turn comes.
+    Waiting,
+    /// Its life has been ordered and has not reported its birth.
+    Starting,
+    Running {
+        since: Instant,
+    },
+    BackingOff {
+        until: Instant,
+    },
+    /// Not to be started again by this tree.
+    Ended,
+}
+
+impl Phase {
+    fn has_life(self) -> bool {
+        matches!(self, Self::Starting | Self::Running { .. })
+    }
+}
+
+/// What a fall means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The child has ended for good.
+    End,
+    /// It begins again after this pause; those in `stop`, in this order, are to be stopped first.
+    Restart { after: Duration, stop: Vec<usize> },
+    /// The tree has had enough.
+    GiveUp,
+}
+
+/// Part of a child specification that decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) restart: Restart,
+    pub(crate) backoff: Backoff,
+}
+
+struct Member {
+    terms: Terms,
+    phase: Phase,
+    /// Falls in a row, without a quiet life between.
+    streak: u32,
+}
+
+impl Member {
+    /// It has had its turn. One that falls again and again is mostly starting; others must not wait for that to change.
+    fn has_been_tried(&self) -> bool {
+        match self.phase {
+            Phase::Waiting => false,
+            Phase::Starting => self.streak > 0,
+            Phase::BackingOff { .. } | Phase::Running { .. } | Phase::Ended => true,
+        }
+    }
+}
+
+/// The children of one tree in order of declaration.
+pub(crate) struct Roster {
+    strategy: Strategy,
+    intensity: Intensity,
+    members: Vec<Member>,
+    falls: VecDeque<Instant>,
+}
+
+impl Roster {
+    /// `Some` terms for a child that waits for its start, `None` for one that has ended for good.
+    pub(crate) fn new(
+        strategy: Strategy,
+        intensity: Intensity,
+        children: impl IntoIterator<Item = (Terms, bool)>,
+    ) -> Self {
+        let member =
+            |(terms, ended)| Member { terms, phase: if ended { Phase::Ended } else { Phase::Waiting }, streak: 0 };
+        Self { strategy, intensity, members: children.into_iter().map(member).collect(), falls: VecDeque::new() }
+    }
+
+    pub(crate) fn phase(&self, child: usize) -> Phase {
+        self.members[child].phase
+    }
+
+    /// The first child that may begin now. A waiting one begins after those before it have: under rest-for-one they must be up,
+    /// else it is enough that they were tried.
+    pub(crate) fn next_start(&self, now: Instant) -> Option<usize> {
+        let mut turn = true;
+        for (child, member) in self.members.iter().enumerate() {
+            match member.phase {
+                Phase::Waiting if turn => return Some(child),
+                Phase::BackingOff { until } if until <= now => return Some(child),
+                Phase::Running { .. } | Phase::Ended => {}
+                _ => turn &= self.strategy == Strategy::OneForOne && member.has_been_tried(),
+            }
+        }
+        None
+    }
+
+    /// When [`Self::next_start`] has to be asked again though nothing happened.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let due = |member: &Member| match member.phase {
+            Phase::BackingOff { until } => Some(until),
+            _ => None,
+        };
+        self.members.iter().filter_map(due).min()
+    }
+
+    /// Every child has had its turn.
+    pub(crate) fn is_up(&self) -> bool {
+        self.members.iter().all(Member::has_been_tried)
+    }
+
+    pub(crate) fn started(&mut self, child: usize) {
+        self.members[child].phase = Phase::Starting;
+    }
+
+    pub(crate) fn born(&mut self, child: usize, now: Instant) {
+        self.members[child].phase = Phase::Running { since: now };
+    }
+
+    /// A life has ended without having been asked to; `roll` is chance, from 0 to 1, for the jitter.
+    pub(crate) fn fell(&mut self, child: usize, reason: &ExitReason, now: Instant, roll: f64) -> Verdict {
+        let member = &mut self.members[child];
+        let again = match member.terms.restart {
+            Restart::Permanent => true,
+            Restart::Transient => *reason != ExitReason::Normal,
+            Restart::Temporary => false,
+        };
+        if !again {
+            member.phase = Phase::Ended;
+            return Verdict::End;
+        }
+        let lasted = match member.phase {
+            Phase::Running { since } => now.duration_since(since),
+            _ => Duration::ZERO,
+        };
+        let Terms { backoff, .. } = member.terms;
+        if lasted >= backoff.max {
+            member.streak = 0;
+        }
+        let after = backoff.delay(member.streak, roll);
+        member.streak = member.streak.saturating_add(1);
+        member.phase = Phase::BackingOff { until: now + after };
+        if self.too_many_falls(now) {
+            return Verdict::GiveUp;
+        }
+        let stop = match self.strategy {
+            Strategy::OneForOne => Vec::new(),
+            Strategy::RestForOne => self.take_down_after(child),
+        };
+        Verdict::Restart { after, stop }
+    }
+
+    fn too_many_falls(&mut self, now: Instant) -> bool {
+        let Intensity { max_restarts, period } = self.intensity;
+        self.falls.push_back(now);
+        while self.falls.front().is_some_and(|fall| now.duration_since(*fall) >= period) {
+            self.falls.pop_front();
+        }
+        self.falls.len() > max_restarts as usize
+    }
+
+    /// Lets those after `child` wait for it, and says which of them have a life to be stopped, last first.
+    fn take_down_after(&mut self, child: usize) -> Vec<usize> {
+        let mut stop = Vec::new();
+        for (index, member) in self.members.iter_mut().enumerate().skip(child + 1) {
+            if member.phase == Phase::Ended {
+                continue;
+            }
+            if member.phase.has_life() {
+                stop.push(index);
+            }
+            let temporary = member.terms.restart == Restart::Temporary;
+            member.phase = if temporary && member.phase.has_life() { Phase::Ended } else { Phase::Waiting };
+        }
+        stop.reverse();
+        stop
+    }
+}
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::Strategy;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn terms(restart: Restart) -> Terms {
+    Terms { restart, backoff: Backoff { first: SECOND, max: 4 * SECOND, factor: 2.0, jitter: 0.5 } }
+}
+
+fn permanent(strategy: Strategy, max_restarts: u32, children: usize) -> Roster {
+    let intensity = Intensity { max_restarts, period: 60 * SECOND };
+    Roster::new(strategy, intensity, vec![(terms(Restart::Permanent), false); children])
+}
+
+fn panicked() -> ExitReason {
+    ExitReason::Panicked("text".to_owned())
+}
+
+/// Starts whatever may start; everything that starts is born.
+fn settle(roster: &mut Roster, now: Instant) -> Vec<usize> {
+    let mut begun = Vec::new();
+    while let Some(child) = roster.next_start(now) {
+        roster.started(child);
+        roster.born(child, now);
+        begun.push(child);
+    }
+    begun
+}
+
+#[test]
+fn children_begin_one_after_the_other() {
+    let now = Instant::now();
+    let mut roster = permanent(Strategy::OneForOne, 3, 2);
+    assert_eq!(roster.next_start(now), Some(0));
+    roster.started(0);
+    assert_eq!(roster.next_start(now), None);
+    roster.born(0, now);
+    assert_eq!(roster.next_start(now), Some(1));
+    assert!(!roster.is_up());
+    roster.started(1);
+    roster.born(1, now);
+    assert!(roster.is_up());
+}
+
+#[test]
+fn a_child_that_always_falls_does_not_keep_the_others_from_their_turn() {
+    let now = Instant::now();
+    let mut roster = permanent(Strategy::OneForOne, 3, 2);
+    roster.started(0);
+    roster.fell(0, &panicked(), now, 0.0);
+    roster.started(0);
+    assert_eq!(roster.next_start(now), Some(1));
+}
+
+#[test]
+fn under_rest_for_one_the_rest_is_stopped_last_first_and_waits() {
+    let now = Instant::now();
+    let mut roster = permanent(Strategy::RestForOne, 3, 4);
+    settle(&mut roster, now);
+    assert_eq!(roster.fell(1, &panicked(), now, 0.0), Verdict::Restart { after: Duration::ZERO, stop: vec![3, 2] });
+    assert_eq!(settle(&mut roster, now), [1, 2, 3]);
+    let second = roster.fell(1, &panicked(), now, 0.0);
+    assert_eq!(second, Verdict::Restart { after: SECOND, stop: vec![3, 2] });
+    assert!(settle(&mut roster, now).is_empty());
+    assert_eq!(roster.next_due(), Some(now + SECOND));
+    assert_eq!(settle(&mut roster, now + SECOND), [1, 2, 3]);
+}
+
+#[test]
+fn jitter_only_shortens_a_pause() {
+    let backoff = terms(Restart::Permanent).backoff;
+    assert_eq!(backoff.delay(1, 1.0), SECOND / 2);
+    assert_eq!(backoff.delay(1, 0.0), SECOND);
+    assert_eq!(backoff.delay(u32::MAX, 0.0), 4 * SECOND);
+}
+
+#[test]
+fn settings_without_sense_do_not_panic() {
+    for factor in [-3.0, f64::NAN, f64::INFINITY, 0.0] {
+        let backoff = Backoff { first: SECOND, max: 4 * SECOND, factor, jitter: f64::NAN };
+        for streak in 0..5 {
+            assert!(backoff.delay(streak, 0.5) <= backoff.max);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever falls when: no period sees more restarts than allowed without the tree giving up, and it gives up for no less.
+    #[test]
+    fn a_tree_gives_up_exactly_when_one_period_saw_too_many_falls(
+        falls in prop::collection::vec((0usize..3, 0u64..40), 1..40),
+        max_restarts in 0u32..5,
+    ) {
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut seen: Vec<Instant> = Vec::new();
+        let mut roster = permanent(Strategy::OneForOne, max_restarts, 3);
+        for (child, pause) in falls {
+            now += Duration::from_secs(pause);
+            settle(&mut roster, now + 4 * SECOND);
+            seen.push(now);
+            let recent = seen.iter().filter(|fall| now.duration_since(**fall) < 60 * SECOND).count();
+            let verdict = roster.fell(child, &panicked(), now, 0.3);
+            prop_assert_eq!(verdict == Verdict::GiveUp, recent > max_restarts as usize);
+            if verdict == Verdict::GiveUp {
+                break;
+            }
+        }
+    }
+
+    /// Under rest-for-one nobody lives while one before it is down.
+    #[test]
+    fn nobody_lives_on_a_fallen_foundation(steps in prop::collection::vec((0usize..5, 0u64..3000), 1..60)) {
+        let mut now = Instant::now();
+        let mut roster = permanent(Strategy::RestForOne, u32::MAX, 5);
+        for (child, pause) in steps {
+            now += Duration::from_millis(pause);
+            settle(&mut roster, now);
+            if roster.phase(child).has_life() {
+                roster.fell(child, &panicked(), now, 0.0);
+            }
+            let first_down = (0..5).find(|child| !roster.phase(*child).has_life()).unwrap_or(5);
+            prop_assert!((first_down..5).all(|child| !roster.phase(child).has_life()));
+        }
+    }
+}

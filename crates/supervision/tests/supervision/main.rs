@@ -1,0 +1,10 @@
+//! Supervised actors, in process. A panic that were not contained would end this binary.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+mod driver;
+mod falls;
+mod policy;
+mod queue;
+mod shutdown;
+mod threads;

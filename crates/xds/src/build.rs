@@ -1,0 +1,122 @@
+//! Snapshot to resources.
+//!
+//! What every proxy shares is encoded once per change of the service it belongs to and passed on by reference; only what is
+//! specific to a node, its inbound part, is made per node.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use boshy_mesh::{Hostname, MeshService, MeshSnapshot, NodeId, ServiceKey};
+
+use crate::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
+
+/// Where Envoy takes what netfilter redirects.
+pub const CAPTURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15001);
+
+/// The resources of one snapshot, for all proxies.
+#[derive(Clone, Debug, Default)]
+pub struct SharedResources {
+    services: BTreeMap<Hostname, (Arc<MeshService>, Arc<Encoded>)>,
+    inbound: BTreeMap<IpAddr, BTreeSet<u16>>,
+    set: ResourceSet,
+}
+
+/// The resources of one service.
+#[derive(Debug)]
+struct Encoded(Vec<(ResourceType, Arc<Resource>)>);
+
+impl SharedResources {
+    /// Renders a snapshot. Services that `previous` has unchanged are not encoded again. A snapshot of generation 0, which is
+    /// before the first look at the director, gives resources that are not known.
+    pub fn build(snapshot: &MeshSnapshot, previous: Option<&Self>, capture: SocketAddr) -> Self {
+        if snapshot.generation == 0 {
+            return Self::default();
+        }
+        let services: BTreeMap<_, _> = snapshot
+            .content
+            .services
+            .iter()
+            .map(|service| {
+                let known = previous.and_then(|previous| previous.encoded(service));
+                let encoded = known.unwrap_or_else(|| Arc::new(Encoded::of(service)));
+                (service.host().clone(), (service.clone(), encoded))
+            })
+            .collect();
+        let of_services = services.values().flat_map(|(_, encoded)| encoded.0.iter().cloned());
+        let set = collect(of_services.chain(fixed(capture)));
+        Self { inbound: inbound(snapshot), services, set: previous.map_or(set.clone(), |old| set.sharing(&old.set)) }
+    }
+
+    /// What one proxy may ask for. A node whose address hosts no service has no inbound part.
+    pub fn for_node(&self, node: &NodeId) -> ResourceSet {
+        let Some((ip, ports)) = node.ip().and_then(|ip| self.inbound.get_key_value(&ip)) else {
+            return self.set.clone();
+        };
+        let own = |make: &dyn Fn(u16) -> Resource| Arc::new(map(ports.iter().map(|port| Arc::new(make(*port)))));
+        let clusters = self.set.of(ResourceType::Cluster).with_own(own(&envoy::inbound_cluster));
+        let listeners = self.set.of(ResourceType::Listener).with_own(own(&|port| envoy::inbound_listener(*ip, port)));
+        self.set.clone().with(ResourceType::Cluster, clusters).with(ResourceType::Listener, listeners)
+    }
+
+    fn encoded(&self, service: &Arc<MeshService>) -> Option<Arc<Encoded>> {
+        let (old, encoded) = self.services.get(service.host())?;
+        (Arc::ptr_eq(old, service) || old == service).then(|| encoded.clone())
+    }
+}
+
+impl Encoded {
+    fn of(service: &MeshService) -> Self {
+        let mut resources = vec![(
+            ResourceType::Names,
+            Resource::new(service.host().as_str(), names::encode(service.host(), service.vip)),
+        )];
+        for port in &service.service.ports {
+            let key = ServiceKey::new(service.host(), &port.name);
+            resources.push((ResourceType::Cluster, envoy::outbound_cluster(&key)));
+            resources.push((ResourceType::Endpoints, envoy::endpoints(&key, service, port)));
+            resources.push((ResourceType::Listener, envoy::outbound_listener(&key, service.vip, port.number)));
+        }
+        Self(resources.into_iter().map(|(kind, resource)| (kind, Arc::new(resource))).collect())
+    }
+}
+
+fn collect(resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>) -> ResourceSet {
+    let mut maps = ResourceType::ALL.map(|_| ResourceMap::new());
+    for (kind, resource) in resources {
+        maps[kind.index()].insert(resource.name.clone(), resource);
+    }
+    ResourceType::ALL.into_iter().zip(maps).fold(ResourceSet::default(), |set, (kind, map)| {
+        set.with(kind, TypedResources::new(Arc::new(map), Arc::default()))
+    })
+}
+
+/// What the mesh has without any service.
+fn fixed(capture: SocketAddr) -> [(ResourceType, Arc<Resource>); 2] {
+    [
+        (ResourceType::Cluster, Arc::new(envoy::nowhere_cluster())),
+        (ResourceType::Listener, Arc::new(envoy::capture_listener(capture))),
+    ]
+}
+
+fn map(resources: impl Iterator<Item = Arc<Resource>>) -> ResourceMap {
+    resources.map(|resource| (resource.name.clone(), resource)).collect()
+}
+
+/// Exposed ports by the addresses they are exposed on.
+fn inbound(snapshot: &MeshSnapshot) -> BTreeMap<IpAddr, BTreeSet<u16>> {
+    let mut inbound: BTreeMap<IpAddr, BTreeSet<u16>> = BTreeMap::new();
+    for service in &snapshot.content.services {
+        for endpoint in &service.service.endpoints {
+            let ports = service.service.ports.iter().map(|port| port.number);
+            inbound.entry(endpoint.ip).or_default().extend(ports);
+        }
+    }
+    inbound
+}
+
+#[cfg(test)]
+#[path = "build_tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+use envoy_types::pb::envoy::{
+    config::{
+        cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
+        listener::v3::filter::ConfigType,
+    },
+    extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier},
+};
+use prost::Message;
+
+use super::*;
+use crate::support::{service, snapshot};
+
+fn build(services: &[Arc<MeshService>], previous: Option<&SharedResources>) -> SharedResources {
+    SharedResources::build(&snapshot(1, services), previous, CAPTURE)
+}
+
+fn names_of(set: &ResourceSet, kind: ResourceType) -> Vec<&str> {
+    set.of(kind).iter().map(|resource| &*resource.name).collect()
+}
+
+fn read<M: Message + Default>(set: &ResourceSet, kind: ResourceType, name: &str) -> M {
+    M::decode(&*set.of(kind).get(name).unwrap().body).unwrap()
+}
+
+fn target(listener: &Listener) -> String {
+    let Some(ConfigType::TypedConfig(proxy)) = &listener.filter_chains[0].filters[0].config_type else {
+        panic!("no tcp_proxy in {listener:?}");
+    };
+    match TcpProxy::decode(&*proxy.value).unwrap().cluster_specifier {
+        Some(ClusterSpecifier::Cluster(cluster)) => cluster,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
+    let set = build(&[service("web", 2, &[None])], None).for_node(&"router~~x~x".parse().unwrap());
+    assert_eq!(names_of(&set, ResourceType::Names), ["web.g.d.boshy"]);
+    assert_eq!(names_of(&set, ResourceType::Cluster), ["nowhere", "out.web.g.d.boshy|http"]);
+    assert_eq!(names_of(&set, ResourceType::Endpoints), ["web.g.d.boshy|http"]);
+    assert_eq!(names_of(&set, ResourceType::Listener), ["tcp_169.254.255.2_9000", "virtual"]);
+    assert!(set.of(ResourceType::Route).is_known() && set.of(ResourceType::Route).is_empty());
+
+    let listener: Listener = read(&set, ResourceType::Listener, "tcp_169.254.255.2_9000");
+    assert_eq!(target(&listener), "out.web.g.d.boshy|http");
+    let cluster: Cluster = read(&set, ResourceType::Cluster, "out.web.g.d.boshy|http");
+    assert_eq!(cluster.eds_cluster_config.unwrap().service_name, "web.g.d.boshy|http");
+}
+
+#[test]
+fn endpoints_are_grouped_by_zone() {
+    let set =
+        build(&[service("web", 2, &[Some("z1"), None, Some("z1")])], None).for_node(&"router~~x~x".parse().unwrap());
+    let assignment: ClusterLoadAssignment = read(&set, ResourceType::Endpoints, "web.g.d.boshy|http");
+    let zones: Vec<_> = assignment
+        .endpoints
+        .iter()
+        .map(|group| (group.locality.as_ref().map(|locality| locality.zone.as_str()), group.lb_endpoints.len()))
+        .collect();
+    assert_eq!(zones, [(None, 1), (Some("z1"), 2)]);
+}
+
+#[test]
+fn only_a_node_that_hosts_a_service_has_an_inbound_part_and_the_rest_is_shared() {
+    let shared = build(&[service("web", 2, &[None]), service("api", 2, &[None])], None);
+    let host = shared.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
+    let other = shared.for_node(&"sidecar~10.0.0.99~x~x".parse().unwrap());
+    let only_here = |kind| -> Vec<String> {
+        let resources = host.of(kind).iter().filter(|resource| other.of(kind).get(&resource.name).is_none());
+        resources.map(|resource| resource.name.to_string()).collect()
+    };
+    assert_eq!(only_here(ResourceType::Cluster), ["in.9000"]);
+    assert_eq!(only_here(ResourceType::Listener), ["tcp_10.0.0.2_9000"]);
+    assert_eq!(host.of(ResourceType::Endpoints), other.of(ResourceType::Endpoints));
+    let (here, there) = (host.of(ResourceType::Cluster), other.of(ResourceType::Cluster));
+    assert!(Arc::ptr_eq(here.get("nowhere").unwrap(), there.get("nowhere").unwrap()));
+
+    let listener: Listener = read(&host, ResourceType::Listener, "tcp_10.0.0.2_9000");
+    assert_eq!(target(&listener), "in.9000");
+}
+
+#[test]
+fn an_unchanged_service_is_not_encoded_again_and_unchanged_types_keep_their_version() {
+    let before = build(&[service("api", 3, &[None]), service("web", 2, &[None])], None);
+    let after = build(&[service("api", 3, &[None, None]), service("web", 2, &[None])], Some(&before));
+    let kept = |kind, name| Arc::ptr_eq(before.set.of(kind).get(name).unwrap(), after.set.of(kind).get(name).unwrap());
+    assert!(kept(ResourceType::Endpoints, "web.g.d.boshy|http"));
+    assert!(!kept(ResourceType::Endpoints, "api.g.d.boshy|http"));
+    for kind in [ResourceType::Names, ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
+        assert_eq!(before.set.of(kind).version(), after.set.of(kind).version());
+    }
+    assert_ne!(before.set.of(ResourceType::Endpoints).version(), after.set.of(ResourceType::Endpoints).version());
+}
+
+#[test]
+fn two_builds_of_equal_content_have_equal_versions() {
+    let services = [service("api", 3, &[Some("z1"), None]), service("web", 2, &[None])];
+    assert_eq!(build(&services, None).set, build(&services, None).set);
+}
+
+#[test]
+fn before_the_director_was_read_nothing_is_known_and_nothing_is_served_as_empty() {
+    let unknown = SharedResources::build(&MeshSnapshot::default(), None, CAPTURE);
+    let set = unknown.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
+    assert!(ResourceType::ALL.iter().all(|kind| !set.of(*kind).is_known()));
+}

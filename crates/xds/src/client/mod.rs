@@ -1,0 +1,28 @@
+//! The delta ADS client that every VM's agent is towards its pilot.
+//!
+//! ```text
+//!   pilot --DeltaDiscoveryResponse--> Response --> DeltaClient --Update--> relay
+//!   pilot <--DeltaDiscoveryRequest--- Request <---------------------------- relay
+//! ```
+//!
+//! [`DeltaClient`] and [`PilotPicker`] are values without I/O or clock; [`Exchange`] moves messages between them and one
+//! gRPC stream and makes no choice of its own. What is held outlives every stream: a stream that ends, an error and a
+//! reconnect remove nothing, and a new stream says what is held, so that an unchanged VM is sent nothing.
+//!
+//! Not promised: an order between types beyond the one the pilot sends in; TTLs of resources (a resource stays until it
+//! is removed by name).
+
+mod delta;
+mod exchange;
+mod outlets;
+mod picker;
+#[cfg(test)]
+pub(crate) mod samples;
+mod wire;
+
+pub use delta::{DeltaClient, Update};
+pub use exchange::{Ended, Exchange, ExchangeError, ExchangeSettings};
+pub use outlets::{ExchangeStatus, LastRefusal, Outlets};
+pub use picker::{Attempt, Backoff, PilotPicker};
+pub use tonic::transport::Uri;
+pub use wire::{Malformed, Request, Response, UndecodableResponse};

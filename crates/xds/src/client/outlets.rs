@@ -1,0 +1,61 @@
+//! What the exchange tells the rest of the agent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use boshy_mesh::NameTable;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::{
+    ResourceSet, ResourceType,
+    relay::{NameCounts, Stored},
+};
+
+/// How the exchange with the pilots goes, for operators. Times are seconds since the Unix epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExchangeStatus {
+    /// The pilot a stream is open to.
+    pub pilot: Option<String>,
+    /// Since when that is so, or is not.
+    pub since: u64,
+    /// Why the last stream ended, with all causes.
+    pub last_error: Option<String>,
+    /// The pilot's version of each type, of the last response.
+    pub versions: BTreeMap<ResourceType, String>,
+    /// Types of which all was received, by this stream or an earlier one. Before names are among them, a name that is not
+    /// answered may well exist.
+    pub known: Vec<ResourceType>,
+    /// Names answered and waiting.
+    pub names: NameCounts,
+    /// What the local Envoy refused last.
+    pub last_refusal: Option<LastRefusal>,
+}
+
+/// A resource that the local Envoy refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastRefusal {
+    /// Its type.
+    pub kind: ResourceType,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version refused.
+    pub version: Arc<str>,
+    /// Envoy's words.
+    pub reason: String,
+    /// When.
+    pub at: u64,
+}
+
+/// What the exchange tells the rest of the agent. Whoever supervises it owns this, so that readers keep what they have
+/// while the exchange is restarted, and a fresh one begins with `stored`. Clones share the channels.
+#[derive(Clone, Debug, Default)]
+pub struct Outlets {
+    /// What the local Envoy may ask for.
+    pub served: watch::Sender<Arc<ResourceSet>>,
+    /// What DNS answers.
+    pub names: watch::Sender<Arc<NameTable>>,
+    /// What is worth keeping over a restart.
+    pub stored: watch::Sender<Arc<Stored>>,
+    /// For operators.
+    pub status: watch::Sender<ExchangeStatus>,
+}

@@ -1,0 +1,62 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const BACKOFF: Backoff = Backoff { base: SECOND, cap: Duration::from_secs(20), settled: Duration::from_secs(30) };
+
+fn picker(pilots: &[&'static str]) -> PilotPicker<&'static str> {
+    PilotPicker::new(pilots.to_vec(), BACKOFF).unwrap()
+}
+
+#[test]
+fn without_pilots_there_is_nothing_to_pick() {
+    assert!(PilotPicker::<&str>::new(vec![], BACKOFF).is_none());
+}
+
+#[test]
+fn the_next_pilot_follows_at_once_and_a_failed_round_makes_the_next_one_wait() {
+    let mut picker = picker(&["a", "b"]);
+    assert_eq!(picker.first(), Attempt { pause: Duration::ZERO, pilot: "a" });
+    let mut attempts = Vec::new();
+    for _ in 0..8 {
+        let attempt = picker.after(Duration::ZERO, 1.0);
+        attempts.push((attempt.pilot, attempt.pause.as_secs()));
+    }
+    let expected = [("b", 1), ("a", 1), ("b", 1), ("a", 2), ("b", 1), ("a", 4), ("b", 1), ("a", 8)];
+    assert_eq!(attempts, expected);
+}
+
+#[test]
+fn a_stream_that_lived_starts_a_fresh_count() {
+    let mut picker = picker(&["a"]);
+    for _ in 0..10 {
+        picker.after(Duration::ZERO, 1.0);
+    }
+    assert_eq!(picker.after(Duration::ZERO, 1.0).pause, BACKOFF.cap);
+    assert_eq!(picker.after(BACKOFF.settled, 1.0).pause, SECOND);
+}
+
+#[test]
+fn a_stream_that_dies_young_counts_as_a_failure() {
+    let mut picker = picker(&["a"]);
+    let pauses: Vec<_> = (0..3).map(|_| picker.after(BACKOFF.settled - SECOND, 1.0).pause.as_secs()).collect();
+    assert_eq!(pauses, [1, 2, 4]);
+}
+
+proptest! {
+    #[test]
+    fn no_pause_exceeds_the_cap_and_every_pilot_has_its_turn(
+        pilots in 1_usize..5,
+        lives in proptest::collection::vec((0_u64..60, 0.0..=1.0_f64), 1..200),
+    ) {
+        let mut picker = PilotPicker::new((0..pilots).collect(), BACKOFF).unwrap();
+        let mut expected = picker.first().pilot;
+        for (lived, random) in lives {
+            let attempt = picker.after(Duration::from_secs(lived), random);
+            expected = (expected + 1) % pilots;
+            prop_assert_eq!(attempt.pilot, expected);
+            prop_assert!(attempt.pause <= BACKOFF.cap);
+        }
+    }
+}

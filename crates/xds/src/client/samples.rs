@@ -1,0 +1,38 @@
+//! Resources and responses for tests: small messages that carry a name, as every resource does, and something to vary.
+
+use std::net::Ipv4Addr;
+
+use boshy_mesh::Hostname;
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use prost::Message;
+
+use super::Response;
+use crate::{Resource, ResourceType, names};
+
+/// 169.254.255.N.
+pub(crate) fn vip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(169, 254, 255, last)
+}
+
+/// A name with the address [`vip`].
+pub(crate) fn name(host: &str, last: u8) -> Resource {
+    Resource::new(host, names::encode(&Hostname::parse(host).unwrap(), vip(last)))
+}
+
+/// A resource of any type but names. Every `edition` has another version.
+pub(crate) fn listener(name: &str, edition: u32) -> Resource {
+    let message = Listener { name: name.to_owned(), stat_prefix: edition.to_string(), ..Listener::default() };
+    Resource::new(name, message.encode_to_vec())
+}
+
+/// The last response of a type.
+pub(crate) fn response(kind: ResourceType, nonce: &str, resources: &[Resource], removed: &[&str]) -> Response {
+    Response {
+        kind,
+        nonce: nonce.to_owned(),
+        version: format!("version of {nonce}"),
+        resources: resources.to_vec(),
+        removed: removed.iter().map(|name| (*name).into()).collect(),
+        complete: true,
+    }
+}

@@ -1,0 +1,201 @@
+//! The client's messages: as values, and as they stand on the wire.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use boshy_mesh::NodeId;
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource},
+    },
+    google::rpc::Status,
+};
+use prost::Message;
+
+use crate::{Resource, ResourceType};
+
+/// gRPC code 3: what Envoy sends in a refusal.
+const INVALID_ARGUMENT: i32 = 3;
+/// A refusal is read by people; a name of megabytes in it helps nobody.
+const LONGEST_REASON: usize = 1024;
+
+/// A name that no resource has and that sorts behind all of them. The protocol does not tell when all resources have been
+/// sent; but a server says of every name asked for that it does not exist, and the pilot sends names in order, so that it
+/// says so of this one at the end.
+const MARK: &str = "\u{10ffff}";
+
+/// What a client says. `type_url` is a text where the type may be one that is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Opens the subscription to all resources of a type.
+    Subscribe {
+        /// The type.
+        kind: ResourceType,
+        /// Names held with their versions (`initial_resource_versions`). An empty version makes the server send the
+        /// resource, or its removal, whatever it has.
+        held: Vec<(Arc<str>, Arc<str>)>,
+        /// Whether to be told when all has been sent; see [`Response::complete`].
+        mark: bool,
+    },
+    /// A response is in effect (ACK).
+    Accept {
+        /// Type of the response.
+        type_url: String,
+        /// Nonce of the response.
+        nonce: String,
+    },
+    /// A response is not in effect as a whole (NACK).
+    Refuse {
+        /// Type of the response.
+        type_url: String,
+        /// Nonce of the response.
+        nonce: String,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl Request {
+    /// The message. `node` is wanted in the first one of a stream only.
+    pub fn into_wire(self, node: Option<&NodeId>) -> DeltaDiscoveryRequest {
+        let node = node.map(|id| Node { id: id.as_str().to_owned(), ..Node::default() });
+        match self {
+            Self::Subscribe { kind, held, mark } => DeltaDiscoveryRequest {
+                node,
+                type_url: kind.url().to_owned(),
+                resource_names_subscribe: ["*"].into_iter().chain(mark.then_some(MARK)).map(str::to_owned).collect(),
+                initial_resource_versions: held.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+                ..Default::default()
+            },
+            Self::Accept { type_url, nonce } => {
+                DeltaDiscoveryRequest { node, type_url, response_nonce: nonce, ..Default::default() }
+            }
+            Self::Refuse { type_url, nonce, reason } => DeltaDiscoveryRequest {
+                node,
+                type_url,
+                response_nonce: nonce,
+                error_detail: Some(Status { code: INVALID_ARGUMENT, message: shortened(reason), details: Vec::new() }),
+                ..Default::default()
+            },
+        }
+    }
+}
+
+/// What a server says: resources set and removed, of one type. Every resource is named once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The type.
+    pub kind: ResourceType,
+    /// To be repeated in the answer.
+    pub nonce: String,
+    /// The server's version of the whole, for people (`system_version_info`).
+    pub version: String,
+    /// New and changed resources, with the server's versions.
+    pub resources: Vec<Resource>,
+    /// Names that are no more.
+    pub removed: Vec<Arc<str>>,
+    /// Whether all resources of the type have been sent.
+    pub complete: bool,
+}
+
+/// A response that cannot be understood; nothing of it is taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Malformed {
+    /// Type of the response as it stands on the wire.
+    pub type_url: String,
+    /// Nonce of the response.
+    pub nonce: String,
+    /// What is wrong and with which resource.
+    pub reason: String,
+}
+
+impl From<Malformed> for Request {
+    fn from(Malformed { type_url, nonce, reason }: Malformed) -> Self {
+        Self::Refuse { type_url, nonce, reason }
+    }
+}
+
+/// Bytes that are no response.
+#[derive(Debug, thiserror::Error)]
+pub enum UndecodableResponse {
+    /// Not the protobuf message.
+    #[error("decoding a DeltaDiscoveryResponse")]
+    Protobuf(#[source] prost::DecodeError),
+    /// A message without sense.
+    #[error("reading a DeltaDiscoveryResponse")]
+    Content(#[source] Malformed),
+}
+
+impl Response {
+    /// Decodes a message as it stands on the wire.
+    ///
+    /// # Errors
+    /// When it is no such message, or one that [`Response::from_wire`] refuses.
+    pub fn decode(octets: &[u8]) -> Result<Self, UndecodableResponse> {
+        let message = DeltaDiscoveryResponse::decode(octets).map_err(UndecodableResponse::Protobuf)?;
+        Self::from_wire(message).map_err(UndecodableResponse::Content)
+    }
+
+    /// Reads a message. Bodies are moved, not copied.
+    ///
+    /// # Errors
+    /// For an unknown type, a resource without name or body, one of another type, and a name that occurs twice.
+    pub fn from_wire(message: DeltaDiscoveryResponse) -> Result<Self, Malformed> {
+        let DeltaDiscoveryResponse {
+            type_url,
+            nonce,
+            system_version_info,
+            resources,
+            mut removed_resources,
+            removed_resource_names,
+            ..
+        } = message;
+        removed_resources.extend(removed_resource_names.into_iter().map(|removed| removed.name));
+        read(&type_url, resources, removed_resources)
+            .map(|(kind, resources, mut removed)| {
+                let complete = removed.extract_if(.., |name| **name == *MARK).next().is_some();
+                Self { kind, nonce: nonce.clone(), version: system_version_info, resources, removed, complete }
+            })
+            .map_err(|reason| Malformed { type_url, nonce, reason })
+    }
+}
+
+type Content = (ResourceType, Vec<Resource>, Vec<Arc<str>>);
+
+fn read(type_url: &str, resources: Vec<WireResource>, removed: Vec<String>) -> Result<Content, String> {
+    let kind = ResourceType::from_url(type_url).ok_or_else(|| format!("unknown type {type_url:?}"))?;
+    let resources = resources.into_iter().map(|resource| resource_of(kind, resource)).collect::<Result<Vec<_>, _>>()?;
+    let removed: Vec<Arc<str>> = removed.into_iter().map(Arc::from).collect();
+    let mut seen = BTreeSet::new();
+    for name in resources.iter().map(|resource| &resource.name).chain(&removed) {
+        if !seen.insert(name) {
+            return Err(format!("resource {name:?} occurs twice"));
+        }
+    }
+    Ok((kind, resources, removed))
+}
+
+fn resource_of(kind: ResourceType, resource: WireResource) -> Result<Resource, String> {
+    let WireResource { name, version, resource: body, .. } = resource;
+    if name.is_empty() {
+        return Err("a resource without a name".to_owned());
+    }
+    let body = body.ok_or_else(|| format!("resource {name:?} has no body"))?;
+    if body.type_url != kind.url() {
+        return Err(format!("resource {name:?} is of type {:?}", body.type_url));
+    }
+    Ok(Resource { name: name.into(), version: version.into(), body: body.value.into() })
+}
+
+fn shortened(mut reason: String) -> String {
+    if reason.len() > LONGEST_REASON {
+        reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
+        reason.push_str(" ...");
+    }
+    reason
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! Envoy's v3 messages, as far as the mesh uses them, under the names of the v1 API.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use boshy_mesh::{Endpoint, MeshService, Port, ServiceKey};
+use envoy_types::{
+    pb::{
+        envoy::{
+            config::{
+                cluster::v3::{
+                    Cluster,
+                    cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
+                },
+                core::v3::{
+                    Address, AggregatedConfigSource, ApiVersion, ConfigSource, Locality, SocketAddress, address,
+                    config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
+                },
+                endpoint::v3::{
+                    ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
+                    lb_endpoint::HostIdentifier,
+                },
+                listener::v3::{Filter, FilterChain, Listener, filter},
+            },
+            extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier},
+        },
+        google::protobuf::{BoolValue, Duration, UInt32Value},
+    },
+    util::pack_any,
+};
+use prost::Message;
+
+use crate::Resource;
+
+/// Name of the listener that captures what netfilter redirects.
+const CAPTURE: &str = "virtual";
+/// Name of the cluster without endpoints: whoever is sent there is disconnected.
+const NOWHERE: &str = "nowhere";
+/// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request.
+const CONNECT_ATTEMPTS: u32 = 3;
+const CONNECT_TIMEOUT: Duration = Duration { seconds: 1, nanos: 0 };
+
+/// `out.KEY`: the instances of a service, by EDS.
+pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
+    let ads = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        resource_api_version: ApiVersion::V3.into(),
+        ..ConfigSource::default()
+    };
+    let eds = EdsClusterConfig { eds_config: Some(ads), service_name: key.to_string() };
+    let name = outbound_name(key);
+    let cluster = Cluster { eds_cluster_config: Some(eds), ..cluster(&name, DiscoveryType::Eds) };
+    Resource::new(name, cluster.encode_to_vec())
+}
+
+/// `KEY`: where the instances are, one locality per availability zone, all of one priority. Without zone-aware routing, which
+/// takes a local cluster in the bootstrap, Envoy goes round all of them.
+pub(crate) fn endpoints(key: &ServiceKey, service: &MeshService, port: &Port) -> Resource {
+    let mut zones: BTreeMap<&Option<String>, Vec<&Endpoint>> = BTreeMap::new();
+    for endpoint in &service.service.endpoints {
+        zones.entry(&endpoint.az).or_default().push(endpoint);
+    }
+    let locality = |(zone, endpoints): (&Option<String>, Vec<&Endpoint>)| LocalityLbEndpoints {
+        locality: zone.clone().map(|zone| Locality { zone, ..Locality::default() }),
+        lb_endpoints: endpoints.iter().map(|endpoint| lb_endpoint(endpoint.ip, port.number)).collect(),
+        ..LocalityLbEndpoints::default()
+    };
+    let assignment = ClusterLoadAssignment {
+        cluster_name: key.to_string(),
+        endpoints: zones.into_iter().map(locality).collect(),
+        ..ClusterLoadAssignment::default()
+    };
+    Resource::new(key.as_str(), assignment.encode_to_vec())
+}
+
+/// `tcp_VIP_PORT`: not bound; Envoy hands it what the capture listener accepted for that address.
+pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
+    unbound_listener(IpAddr::V4(vip), port, &outbound_name(key))
+}
+
+/// `in.PORT`: the workload beside the proxy.
+pub(crate) fn inbound_cluster(port: u16) -> Resource {
+    let name = inbound_name(port);
+    let cluster = static_cluster(&name, vec![lb_endpoint(Ipv4Addr::LOCALHOST.into(), port)]);
+    Resource::new(name, cluster.encode_to_vec())
+}
+
+/// `tcp_IP_PORT` on a VM's own address, not bound.
+pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
+    unbound_listener(ip, port, &inbound_name(port))
+}
+
+/// `virtual`: takes what netfilter redirects and hands it to the listener of the original address. What no listener knows is
+/// disconnected; sending it on to where it was going would bring it back here.
+pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
+    let listener =
+        Listener { use_original_dst: Some(BoolValue { value: true }), ..listener(CAPTURE, capture, NOWHERE) };
+    Resource::new(CAPTURE, listener.encode_to_vec())
+}
+
+/// The cluster without endpoints that `virtual` falls back to.
+pub(crate) fn nowhere_cluster() -> Resource {
+    Resource::new(NOWHERE, static_cluster(NOWHERE, Vec::new()).encode_to_vec())
+}
+
+fn outbound_name(key: &ServiceKey) -> String {
+    format!("out.{key}")
+}
+
+fn inbound_name(port: u16) -> String {
+    format!("in.{port}")
+}
+
+fn unbound_listener(ip: IpAddr, port: u16, cluster: &str) -> Resource {
+    let name = format!("tcp_{ip}_{port}");
+    let listener = Listener {
+        bind_to_port: Some(BoolValue { value: false }),
+        ..listener(&name, SocketAddr::new(ip, port), cluster)
+    };
+    Resource::new(name, listener.encode_to_vec())
+}
+
+fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
+    let proxy = TcpProxy {
+        stat_prefix: "tcp".to_owned(),
+        max_connect_attempts: Some(UInt32Value { value: CONNECT_ATTEMPTS }),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..TcpProxy::default()
+    };
+    let filter = Filter {
+        name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config_type: Some(filter::ConfigType::TypedConfig(pack_any(proxy))),
+    };
+    Listener {
+        name: name.to_owned(),
+        address: Some(address(at.ip(), at.port())),
+        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
+        ..Listener::default()
+    }
+}
+
+fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Cluster {
+    let endpoints = if lb_endpoints.is_empty() {
+        Vec::new()
+    } else {
+        vec![LocalityLbEndpoints { lb_endpoints, ..LocalityLbEndpoints::default() }]
+    };
+    let assignment =
+        ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints, ..ClusterLoadAssignment::default() };
+    Cluster { load_assignment: Some(assignment), ..cluster(name, DiscoveryType::Static) }
+}
+
+fn cluster(name: &str, discovery: DiscoveryType) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        connect_timeout: Some(CONNECT_TIMEOUT),
+        ..Cluster::default()
+    }
+}
+
+fn lb_endpoint(ip: IpAddr, port: u16) -> LbEndpoint {
+    let endpoint = EnvoyEndpoint { address: Some(address(ip, port)), ..EnvoyEndpoint::default() };
+    LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() }
+}
+
+fn address(ip: IpAddr, port: u16) -> Address {
+    let address = SocketAddress {
+        address: ip.to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(port.into())),
+        ..SocketAddress::default()
+    };
+    Address { address: Some(address::Address::SocketAddress(address)) }
+}

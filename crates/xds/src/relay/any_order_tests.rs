@@ -1,0 +1,300 @@
+//! Invariants under any order of a pilot's changes, a proxy's words, outages and time.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a pilot serves, as a test changes it at will: names without listeners, listeners without clusters, anything.
+type World = [BTreeMap<String, Resource>; ResourceType::ALL.len()];
+
+#[derive(Clone, Debug)]
+enum Event {
+    Set(ResourceType, Resource),
+    Remove(ResourceType, String),
+    PilotLost,
+    PilotBack,
+    ProxyConnects,
+    ProxyLeaves,
+    ProxyAccepts(ResourceType),
+    ProxyRejects(ResourceType, usize),
+    TimePasses,
+    AgentRestarts,
+}
+
+fn kind() -> impl Strategy<Value = ResourceType> {
+    proptest::sample::select(JUDGED.to_vec())
+}
+
+fn thing() -> impl Strategy<Value = (ResourceType, Resource)> {
+    let host = || proptest::sample::select(vec!["a.boshy", "b.boshy"]);
+    prop_oneof![
+        (host(), 1_u8..3).prop_map(|(host, last)| (ResourceType::Names, name(host, last))),
+        (1_u8..3, 80_u16..82, 0_u32..3)
+            .prop_map(|(last, port, edition)| (ResourceType::Listener, listener(last, port, edition))),
+        (host(), 80_u16..82, 0_u32..3).prop_map(|(host, port, edition)| (
+            ResourceType::Cluster,
+            resource(&format!("out.{host}|{port}"), edition)
+        )),
+        (host(), 0_u32..3)
+            .prop_map(|(host, edition)| (ResourceType::Endpoints, resource(&format!("{host}|http"), edition))),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => thing().prop_map(|(kind, resource)| Event::Set(kind, resource)),
+        3 => thing().prop_map(|(kind, resource)| Event::Remove(kind, resource.name.to_string())),
+        1 => Just(Event::PilotLost),
+        2 => Just(Event::PilotBack),
+        2 => Just(Event::ProxyConnects),
+        1 => Just(Event::ProxyLeaves),
+        8 => kind().prop_map(Event::ProxyAccepts),
+        2 => (kind(), 0_usize..4).prop_map(|(kind, index)| Event::ProxyRejects(kind, index)),
+        1 => Just(Event::TimePasses),
+        1 => Just(Event::AgentRestarts),
+    ]
+}
+
+/// A VM and its pilot.
+struct Play {
+    vm: Vm,
+    world: World,
+    connected: bool,
+    asked: BTreeSet<String>,
+    refused: HashMap<(ResourceType, Arc<str>), Arc<str>>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let mut play = Self {
+            vm: Vm::new(Proxy::default()),
+            world: World::default(),
+            connected: false,
+            asked: BTreeSet::new(),
+            refused: HashMap::new(),
+        };
+        play.pilot_back();
+        play
+    }
+
+    fn act(&mut self, event: Event) {
+        match event {
+            Event::Set(kind, resource) => {
+                self.world[kind.index()].insert(resource.name.to_string(), resource.clone());
+                self.push(kind, &[resource], &[]);
+            }
+            Event::Remove(kind, name) => {
+                self.world[kind.index()].remove(&name);
+                self.push(kind, &[], &[&name]);
+            }
+            Event::PilotLost => self.connected = false,
+            Event::PilotBack => self.pilot_back(),
+            Event::AgentRestarts => self.restart(),
+            local => {
+                let before = self.vm.relay.answered();
+                self.act_on_vm(&local);
+                self.check_names(&before);
+            }
+        }
+    }
+
+    fn act_on_vm(&mut self, event: &Event) {
+        match *event {
+            Event::ProxyConnects => {
+                self.vm.proxy = Proxy::connected();
+                self.vm.reconsider();
+            }
+            Event::ProxyLeaves => {
+                self.vm.proxy = Proxy::default();
+                self.vm.reconsider();
+            }
+            Event::ProxyAccepts(kind) if self.vm.proxy.judges(kind) => self.vm.accept(kind),
+            Event::ProxyRejects(kind, index) if self.vm.proxy.judges(kind) => self.reject(kind, index),
+            Event::TimePasses => self.vm.wait(PATIENCE),
+            _ => {}
+        }
+    }
+
+    /// Names come back as they were stored; the pilot and the proxy are to be connected anew.
+    fn restart(&mut self) {
+        let stored = Stored::decode(&self.vm.relay.stored().encode()).unwrap();
+        let before = self.vm.relay.answered();
+        self.vm = Vm::with(RelaySettings::default(), Proxy::default(), stored);
+        let after = self.vm.relay.answered();
+        assert!(after.iter().all(|(host, vip)| before.get(host.as_str()) == Some(vip)));
+        self.check_names(&after);
+        self.connected = false;
+        self.asked.clear();
+        self.refused.clear();
+    }
+
+    fn push(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str]) {
+        if self.connected {
+            self.send(kind, resources, removed, false);
+        }
+    }
+
+    fn send(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str], complete: bool) {
+        let before = self.vm.relay.answered();
+        self.vm.receive_part(kind, resources, removed, complete);
+        self.asked.insert(self.vm.nonce.to_string());
+        self.check_names(&before);
+        for kind in JUDGED {
+            let known = self.vm.relay.known().any(|known| known == kind);
+            assert_eq!(self.vm.relay.served().of(kind).is_known(), known, "{kind:?} are served in part, or not at all");
+        }
+    }
+
+    /// Answers a subscription as a delta server does that has small messages.
+    fn pilot_back(&mut self) {
+        self.connected = true;
+        self.asked.clear();
+        self.vm.upstream.clear();
+        for request in self.vm.relay.opened() {
+            let Request::Subscribe { kind, held, mark } = request else { panic!("not a subscription") };
+            let held: BTreeMap<_, _> = held.into_iter().collect();
+            let world = self.world[kind.index()].clone();
+            let changed: Vec<_> = world
+                .values()
+                .filter(|resource| held.get(&resource.name) != Some(&resource.version))
+                .cloned()
+                .collect();
+            let removed: Vec<_> =
+                held.keys().filter(|name| !world.contains_key(&***name)).map(|name| &**name).collect();
+            for resource in changed {
+                self.send(kind, &[resource], &[], false);
+            }
+            if mark || !removed.is_empty() {
+                self.send(kind, &[], &removed, mark);
+            }
+        }
+    }
+
+    fn reject(&mut self, kind: ResourceType, index: usize) {
+        let resource = self.vm.relay.served().of(kind).iter().nth(index).cloned();
+        let never_accepted = |resource: &Arc<Resource>| {
+            self.vm.relay.doubts.standing_of(kind, &resource.name, &resource.version).is_some()
+        };
+        if let Some(resource) = resource.filter(never_accepted) {
+            self.refused.insert((kind, Arc::clone(&resource.name)), Arc::clone(&resource.version));
+            self.vm.reject(kind, &resource);
+        }
+    }
+
+    fn check(&mut self) {
+        self.check_answers();
+        self.check_refused();
+        if self.connected {
+            for kind in ResourceType::ALL {
+                let received: Vec<_> = self.vm.relay.received(kind).values().map(|r| Resource::clone(r)).collect();
+                let expected: Vec<_> = self.world[kind.index()].values().cloned().collect();
+                assert_eq!(received, expected, "{kind:?} differ from the pilot's");
+            }
+        }
+        let stored = self.vm.relay.stored();
+        assert_eq!(stored.answered(), self.vm.relay.answered());
+        assert_eq!(Stored::decode(&stored.encode()).unwrap(), stored);
+    }
+
+    fn check_names(&mut self, before: &NameTable) {
+        let relay = &self.vm.relay;
+        let now = relay.answered();
+        for (host, vip) in now.iter() {
+            let named = &relay.received(ResourceType::Names)[host.as_str()];
+            assert_eq!(crate::names::decode(&named.body).unwrap().1, vip, "{host} is answered otherwise than named");
+            let prefixes =
+                [(ResourceType::Listener, format!("tcp_{vip}_")), (ResourceType::Cluster, format!("out.{host}|"))];
+            for (kind, prefix) in prefixes {
+                let served = relay.served().of(kind);
+                assert!(served.iter().any(|r| r.name.starts_with(&prefix)), "{host} is answered without a {kind:?}");
+                if before.get(host.as_str()) != Some(vip) {
+                    for resource in relay.received(kind).values().filter(|r| r.name.starts_with(&prefix)) {
+                        let verdict = self.vm.proxy.verdict(kind, &resource.name, &resource.version);
+                        assert_eq!(verdict, Verdict::Accepted, "{host} is answered before {}", resource.name);
+                    }
+                }
+            }
+        }
+        let mut followed = before.clone();
+        for change in self.vm.changes.drain(..) {
+            followed = if change.answered {
+                followed.insert(change.host, change.vip);
+                followed
+            } else {
+                assert_eq!(followed.get(change.host.as_str()), Some(change.vip));
+                followed.iter().filter(|(host, _)| **host != change.host).map(|(h, v)| (h.clone(), v)).collect()
+            };
+        }
+        assert_eq!(followed, now, "the changes told are not those made");
+    }
+
+    fn check_answers(&mut self) {
+        for (nonce, _) in self.vm.answers() {
+            assert!(self.asked.remove(&nonce) || !self.connected, "{nonce} is answered unasked or twice");
+        }
+        let overdue = self.vm.relay.deadline().is_some_and(|deadline| deadline <= self.vm.now);
+        assert!(!overdue, "a question is not answered in time");
+        if self.connected {
+            assert_eq!(self.vm.relay.unanswered(), self.asked.len(), "a question is lost");
+        }
+    }
+
+    fn check_refused(&mut self) {
+        let relay = &self.vm.relay;
+        self.refused.retain(|(kind, name), version| {
+            let current = relay.received(*kind).get(name);
+            current.is_some_and(|current| current.version == *version)
+        });
+        for ((kind, name), version) in &self.refused {
+            let served = relay.served().of(*kind).get(name);
+            assert_ne!(served.map(|served| &served.version), Some(version), "{name} is served though refused");
+            let stored = relay.stored();
+            let stored = stored.resources(*kind).get(name);
+            assert_ne!(stored.map(|stored| &stored.version), Some(version), "{name} is stored though refused");
+        }
+    }
+}
+
+/// Names lost without a word of the pilot or a loss of what is behind them.
+fn lost_without_reason(before: &NameTable, event: &Event, now: &NameTable) -> bool {
+    let harmless = matches!(
+        event,
+        Event::PilotLost | Event::ProxyConnects | Event::ProxyLeaves | Event::ProxyAccepts(_) | Event::TimePasses
+    );
+    harmless && before.iter().any(|(host, vip)| now.get(host.as_str()) != Some(vip))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn rules_hold_whatever_happens_in_whatever_order(events in proptest::collection::vec(event(), 1..80)) {
+        let mut play = Play::new();
+        for event in events {
+            let before = play.vm.relay.answered();
+            play.act(event.clone());
+            prop_assert!(!lost_without_reason(&before, &event, &play.vm.relay.answered()), "{:?} lost a name", event);
+            play.check();
+        }
+    }
+
+    #[test]
+    fn once_all_is_accepted_every_name_with_a_listener_and_a_cluster_is_answered(
+        events in proptest::collection::vec(event(), 1..80),
+    ) {
+        let mut play = Play::new();
+        for event in events.into_iter().filter(|event| !matches!(event, Event::ProxyRejects(..))) {
+            play.act(event);
+        }
+        play.act(Event::PilotBack);
+        play.act(Event::ProxyConnects);
+        play.vm.accept_all();
+        let names = play.world[ResourceType::Names.index()].values();
+        for (host, vip) in names.map(|resource| crate::names::decode(&resource.body).unwrap()) {
+            let backed = judge::is_backed(&play.vm.relay.client, &host, vip);
+            prop_assert_eq!(play.vm.relay.answered().get(host.as_str()), backed.then_some(vip));
+        }
+    }
+}

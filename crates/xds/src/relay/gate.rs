@@ -1,0 +1,67 @@
+//! Which names are answered.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use boshy_mesh::{Hostname, NameTable};
+
+use super::NameCounts;
+
+/// A name that began or ceased to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameChange {
+    /// The name.
+    pub host: Hostname,
+    /// Its address.
+    pub vip: Ipv4Addr,
+    /// Whether it is answered from now on.
+    pub answered: bool,
+}
+
+/// All names of the mesh, each either answered or waiting.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gate {
+    pub(super) answered: BTreeMap<Hostname, Ipv4Addr>,
+    pub(super) waiting: BTreeMap<Hostname, Ipv4Addr>,
+}
+
+impl Gate {
+    pub(super) fn table(&self) -> NameTable {
+        self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
+    }
+
+    pub(super) fn counts(&self) -> NameCounts {
+        NameCounts { answered: self.answered.len(), waiting: self.waiting.len() }
+    }
+
+    /// The pilot names a host. One that is answered with the same address stays so.
+    pub(super) fn announce(&mut self, host: &Hostname, vip: Ipv4Addr, changes: &mut Vec<NameChange>) {
+        if self.answered.get(host) != Some(&vip) {
+            self.take_back(host.as_str(), changes);
+            self.waiting.insert(host.clone(), vip);
+        }
+    }
+
+    /// The pilot removes a name.
+    pub(super) fn take_back(&mut self, name: &str, changes: &mut Vec<NameChange>) {
+        self.waiting.remove(name);
+        if let Some((host, vip)) = self.answered.remove_entry(name) {
+            changes.push(NameChange { host, vip, answered: false });
+        }
+    }
+
+    /// Answered names that `unfit` tells wait again.
+    pub(super) fn suspend(&mut self, unfit: impl Fn(&Hostname, Ipv4Addr) -> bool, changes: &mut Vec<NameChange>) {
+        for (host, vip) in self.answered.extract_if(.., |host, vip| unfit(host, *vip)) {
+            changes.push(NameChange { host: host.clone(), vip, answered: false });
+            self.waiting.insert(host, vip);
+        }
+    }
+
+    /// Waiting names that are `ready` are answered.
+    pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, Ipv4Addr) -> bool, changes: &mut Vec<NameChange>) {
+        for (host, vip) in self.waiting.extract_if(.., |host, vip| ready(host, *vip)) {
+            changes.push(NameChange { host: host.clone(), vip, answered: true });
+            self.answered.insert(host, vip);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The agent's relay: what the local Envoy is given, which names DNS answers, and when the pilot is answered.
+//!
+//! ```text
+//!            pilot                       Relay                        this VM
+//!   Response ----------> received --(less what Envoy refused)--> served ----> Envoy
+//!                                                                  |            |
+//!   Accept/Refuse <----- awaiting <--------------- verdicts -------|------------'
+//!                                                    |             v
+//!   Names    ----------> waiting  --(all accepted)---'--------> answered ---> DNS
+//! ```
+//!
+//! Rules, and why:
+//! * A name is answered once Envoy has accepted every listener of its address and every cluster of its host, and from then
+//!   on until the pilot takes it back: an Envoy that goes away takes no name along.
+//! * An answered name always has a listener and a cluster in what is served (unless no proxy is required): if the pilot
+//!   removes the last one before the name, the name goes first and waits again.
+//! * A version that Envoy refused is replaced, in what is served and stored, by the last one it accepted, so that an Envoy
+//!   that restarts, or a VM, comes up with what worked. The refusal holds until the pilot sends another version.
+//! * A type is served once all of it was received: an Envoy that comes with what it had is not told that the rest is gone.
+//! * Only a removal by name removes. A stream that ends, an error and a reconnect change nothing here.
+//! * The pilot hears of a response what Envoy said of it; where nobody can judge, and when Envoy takes longer than
+//!   [`RelaySettings::patience`], it is acknowledged.
+//!
+//! A value without I/O and clock: time and verdicts are arguments. Not promised: that a refused resource is tried again
+//! unchanged, by whatever Envoy.
+
+mod doubts;
+mod gate;
+mod judge;
+mod store;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use boshy_mesh::{Hostname, NameTable};
+
+use self::{
+    doubts::{Doubts, Standing},
+    gate::Gate,
+};
+pub use self::{
+    gate::NameChange,
+    judge::Judge,
+    store::{StoreError, Stored},
+};
+use crate::{
+    ResourceMap, ResourceSet, ResourceType, TypedResources,
+    client::{DeltaClient, Malformed, Request, Response, Update},
+};
+
+/// Kinds that Envoy judges: all but names.
+const JUDGED: [ResourceType; 4] =
+    [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
+
+/// What an operator chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelaySettings {
+    /// How long the pilot waits for an answer of an Envoy that gives none.
+    pub patience: Duration,
+    /// Whether a name waits for Envoy. `false` on a VM without one.
+    pub require_proxy: bool,
+}
+
+impl Default for RelaySettings {
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(5), require_proxy: true }
+    }
+}
+
+/// What to do, in the order of the fields: names are taken back before their listeners are.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// Names that began or ceased to be answered.
+    pub names: Vec<NameChange>,
+    /// Whether what is served has changed.
+    pub served: bool,
+    /// Messages for the pilot.
+    pub upstream: Vec<Request>,
+    /// What people should hear of.
+    pub news: Vec<News>,
+}
+
+/// Something out of the ordinary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A response was refused before Envoy saw it.
+    Malformed(Malformed),
+    /// Envoy refused a resource.
+    Refused(Refusal),
+    /// Envoy did not answer in time; the response was acknowledged.
+    Unanswered {
+        /// Type of the response.
+        kind: ResourceType,
+        /// Resources without an answer.
+        resources: usize,
+    },
+}
+
+/// A resource that Envoy refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its type.
+    pub kind: ResourceType,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version refused.
+    pub version: Arc<str>,
+    /// Envoy's words.
+    pub reason: String,
+}
+
+/// How many names stand where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct NameCounts {
+    /// Answered by DNS.
+    pub answered: usize,
+    /// Not answered yet, because Envoy cannot carry their traffic.
+    pub waiting: usize,
+}
+
+/// A response whose answer depends on Envoy.
+#[derive(Debug)]
+struct Awaiting {
+    kind: ResourceType,
+    nonce: String,
+    /// Names and versions.
+    resources: Vec<(Arc<str>, Arc<str>)>,
+    deadline: Instant,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Relay {
+    settings: RelaySettings,
+    client: DeltaClient,
+    doubts: Doubts,
+    gate: Gate,
+    awaiting: Vec<Awaiting>,
+    versions: BTreeMap<ResourceType, String>,
+    /// What was received, less what is refused.
+    offered: DeltaClient,
+    served: Arc<ResourceSet>,
+}
+
+impl Relay {
+    /// Starts with what was stored: its names are answered at once, because they were when it was stored.
+    pub fn new(settings: RelaySettings, stored: Stored) -> Self {
+        let (client, gate) = stored.into_parts();
+        let mut doubts = Doubts::default();
+        for kind in JUDGED {
+            doubts.pass_all(kind, client.held(kind).values());
+        }
+        let mut relay = Self {
+            settings,
+            doubts,
+            gate,
+            offered: client.clone(),
+            client,
+            awaiting: Vec::new(),
+            versions: BTreeMap::new(),
+            served: Arc::default(),
+        };
+        let mut names = Vec::new();
+        relay.suspend_unbacked(&mut names);
+        if !settings.require_proxy {
+            relay.gate.admit(|_, _| true, &mut names);
+        }
+        relay.serve(&JUDGED);
+        relay
+    }
+
+    /// What the local Envoy may ask for.
+    pub fn served(&self) -> &Arc<ResourceSet> {
+        &self.served
+    }
+
+    /// What DNS answers.
+    pub fn answered(&self) -> NameTable {
+        self.gate.table()
+    }
+
+    /// What is worth keeping over a restart.
+    pub fn stored(&self) -> Stored {
+        let good = |kind| self.doubts.less(kind, self.client.held(kind), Standing::is_unsettled);
+        let known = |kind| self.client.is_known(kind).then(|| good(kind));
+        Stored::of(DeltaClient::knowing(known), &self.gate)
+    }
+
+    /// How many names are answered and how many wait.
+    pub fn counts(&self) -> NameCounts {
+        self.gate.counts()
+    }
+
+    /// The pilot's version of each type, of the last response.
+    pub fn versions(&self) -> &BTreeMap<ResourceType, String> {
+        &self.versions
+    }
+
+    /// Types of which all is known.
+    pub fn known(&self) -> impl Iterator<Item = ResourceType> {
+        ResourceType::ALL.into_iter().filter(|kind| self.client.is_known(*kind))
+    }
+
+    /// What was received and not removed since.
+    pub fn received(&self, kind: ResourceType) -> &Arc<ResourceMap> {
+        self.client.held(kind)
+    }
+
+    /// Responses that the pilot has no answer to yet.
+    pub fn unanswered(&self) -> usize {
+        self.awaiting.len()
+    }
+
+    /// When [`Relay::reconsider`] is wanted at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.awaiting.iter().map(|awaiting| awaiting.deadline).min()
+    }
+
+    /// A stream to a pilot opened: the messages to begin with. What is open or refused here is asked for again, because an
+    /// earlier stream ended without the pilot knowing, or another pilot never knew.
+    pub fn opened(&mut self) -> Vec<Request> {
+        self.awaiting.clear();
+        self.client.subscribe(|kind, name| self.doubts.standing(kind, name).is_some_and(Standing::is_unsettled))
+    }
+
+    /// A response came.
+    pub fn receive(&mut self, response: Response, now: Instant, judge: &impl Judge) -> Step {
+        let kind = response.kind;
+        let update = match self.client.on_response(response) {
+            Ok(update) => update,
+            Err(malformed) => return Step::refusing(malformed),
+        };
+        self.versions.insert(kind, update.version.clone());
+        let mut step = Step::default();
+        if kind == ResourceType::Names {
+            self.rename(&update, &mut step.names);
+        } else {
+            self.replace(&update);
+        }
+        self.awaiting.push(Awaiting {
+            kind,
+            nonce: update.nonce,
+            resources: update.resources.iter().map(|r| (Arc::clone(&r.name), Arc::clone(&r.version))).collect(),
+            deadline: now + self.settings.patience,
+        });
+        let changed = if kind == ResourceType::Names { Vec::new() } else { vec![kind] };
+        self.decide(changed, !update.removed.is_empty(), now, judge, &mut step);
+        step
+    }
+
+    /// Envoy said something, came or went, or time passed.
+    pub fn reconsider(&mut self, now: Instant, judge: &impl Judge) -> Step {
+        let mut step = Step::default();
+        self.decide(Vec::new(), false, now, judge, &mut step);
+        step
+    }
+
+    fn rename(&mut self, update: &Update, changes: &mut Vec<NameChange>) {
+        for name in &update.removed {
+            self.gate.take_back(name, changes);
+        }
+        for (host, vip) in &update.names {
+            self.gate.announce(host, *vip, changes);
+        }
+    }
+
+    fn replace(&mut self, update: &Update) {
+        for name in &update.removed {
+            self.doubts.forget(update.kind, name);
+        }
+        for (resource, before) in update.resources.iter().zip(&update.before) {
+            self.doubts.replaced(update.kind, before.as_ref(), resource);
+        }
+    }
+
+    /// Everything that follows from resources `changed` (and maybe `lost`), verdicts and time.
+    fn decide(
+        &mut self,
+        mut changed: Vec<ResourceType>,
+        lost: bool,
+        now: Instant,
+        judge: &impl Judge,
+        step: &mut Step,
+    ) {
+        let refusals = self.doubts.judge(&self.client, judge);
+        let lost = lost || !refusals.is_empty();
+        changed.extend(refusals.iter().map(|refusal| refusal.kind));
+        step.news.extend(refusals.into_iter().map(News::Refused));
+        step.served = !changed.is_empty();
+        if step.served {
+            self.serve(&changed);
+        }
+        if lost {
+            self.suspend_unbacked(&mut step.names);
+        }
+        self.answer(now, step);
+        let Self { gate, client, settings, .. } = self;
+        let ready = |host: &Hostname, vip| !settings.require_proxy || judge::is_accepted(client, judge, host, vip);
+        gate.admit(ready, &mut step.names);
+    }
+
+    fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {
+        if self.settings.require_proxy {
+            let Self { gate, offered, .. } = self;
+            gate.suspend(|host, vip| !judge::is_backed(offered, host, vip), changes);
+        }
+    }
+
+    fn answer(&mut self, now: Instant, step: &mut Step) {
+        let doubts = &mut self.doubts;
+        self.awaiting.retain_mut(|awaiting| {
+            let overdue = now >= awaiting.deadline;
+            let Some(request) = awaiting.answer(doubts, overdue, &mut step.news) else { return true };
+            step.upstream.push(request);
+            false
+        });
+    }
+
+    fn serve(&mut self, changed: &[ResourceType]) {
+        let mut served = ResourceSet::clone(&self.served);
+        for &kind in changed.iter().filter(|kind| self.client.is_known(**kind)) {
+            let refused = |standing: &Standing| matches!(standing, Standing::Refused(_));
+            let map = self.doubts.less(kind, self.client.held(kind), refused);
+            served = served.with(kind, TypedResources::new(Arc::clone(&map), Arc::default()));
+            self.offered.know(kind, map);
+        }
+        self.served = Arc::new(served);
+    }
+}
+
+impl Awaiting {
+    /// What to tell the pilot, once it can be told.
+    fn answer(&self, doubts: &mut Doubts, overdue: bool, news: &mut Vec<News>) -> Option<Request> {
+        let (type_url, nonce) = (self.kind.url().to_owned(), self.nonce.clone());
+        let mut open = Vec::new();
+        for (name, version) in &self.resources {
+            match doubts.standing_of(self.kind, name, version) {
+                Some(Standing::Refused(reason)) => {
+                    return Some(Request::Refuse { type_url, nonce, reason: format!("{name}: {reason}") });
+                }
+                Some(Standing::Open) => open.push(name),
+                Some(Standing::Passed) | None => {}
+            }
+        }
+        if !open.is_empty() {
+            if !overdue {
+                return None;
+            }
+            news.push(News::Unanswered { kind: self.kind, resources: open.len() });
+            for name in open {
+                doubts.pass(self.kind, name);
+            }
+        }
+        Some(Request::Accept { type_url, nonce })
+    }
+}
+
+impl Step {
+    /// A response that the relay never saw, because it is none.
+    pub fn refusing(malformed: Malformed) -> Self {
+        Self { upstream: vec![malformed.clone().into()], news: vec![News::Malformed(malformed)], ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

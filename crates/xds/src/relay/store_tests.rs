@@ -1,0 +1,107 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::client::samples::{listener, name, vip};
+
+fn stored(listeners: &[Resource], names: &[(&str, u8, bool)]) -> Stored {
+    let map = |resources: Vec<Resource>| -> Arc<ResourceMap> {
+        Arc::new(resources.into_iter().map(|resource| (Arc::clone(&resource.name), Arc::new(resource))).collect())
+    };
+    let side = |answered| {
+        let names = names.iter().filter(|(_, _, is)| *is == answered);
+        names.map(|(host, last, _)| (Hostname::parse(host).unwrap(), vip(*last))).collect()
+    };
+    let names_map = map(names.iter().map(|(host, last, _)| name(host, *last)).collect());
+    let listeners = map(listeners.to_vec());
+    Stored {
+        resources: DeltaClient::knowing(|kind| match kind {
+            ResourceType::Names => Some(Arc::clone(&names_map)),
+            ResourceType::Listener => Some(Arc::clone(&listeners)),
+            ResourceType::Cluster => Some(Arc::default()),
+            _ => None,
+        }),
+        answered: side(true),
+        waiting: side(false),
+    }
+}
+
+fn sample() -> Stored {
+    stored(&[listener("tcp_169.254.255.1_80", 1)], &[("a.boshy", 1, true), ("b.boshy", 2, false)])
+}
+
+/// A file with a header as it should be.
+fn file(payload: &[u8], format: u32) -> Bytes {
+    let mut octets = MAGIC.to_vec();
+    octets.extend(format.to_be_bytes());
+    octets.extend((payload.len() as u64).to_be_bytes());
+    octets.extend(&Sha256::digest(payload)[..]);
+    octets.extend(payload);
+    octets.into()
+}
+
+#[test]
+fn nothing_is_something_that_can_be_stored() {
+    assert_eq!(Stored::decode(&Stored::default().encode()).unwrap(), Stored::default());
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let octets = sample().encode();
+    for length in 0..octets.len() {
+        let error = Stored::decode(&octets.slice(..length)).unwrap_err();
+        assert!(matches!(error, StoreError::Length { found, .. } if found == length as u64), "{length}: {error}");
+    }
+    let longer = Bytes::from([&octets[..], b"x"].concat());
+    assert!(matches!(Stored::decode(&longer), Err(StoreError::Length { .. })));
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_noticed() {
+    let octets = sample().encode();
+    for position in 0..octets.len() {
+        let mut damaged = octets.to_vec();
+        damaged[position] ^= 0x10;
+        assert!(Stored::decode(&damaged.into()).is_err(), "octet {position}");
+    }
+}
+
+#[test]
+fn files_of_others_and_of_later_versions_are_told_apart() {
+    assert!(matches!(Stored::decode(&Bytes::from_static(b"{\"some\": \"json\"}")), Err(StoreError::Foreign)));
+    assert!(matches!(Stored::decode(&file(b"", 2)), Err(StoreError::Newer { found: 2 })));
+    assert!(matches!(Stored::decode(&file(b"\xff", 1)), Err(StoreError::Protobuf(_))));
+}
+
+#[test]
+fn an_answered_name_without_a_resource_is_inconsistent() {
+    let payload = File { types: vec![], answered: vec!["a.boshy".into()] }.encode_to_vec();
+    assert!(matches!(Stored::decode(&file(&payload, 1)), Err(StoreError::Inconsistent(_))));
+}
+
+#[test]
+fn a_resource_under_another_name_is_inconsistent() {
+    let resource = FileResource { name: "b".into(), version: "1".into(), body: listener("a", 1).body };
+    let entry = FileType { url: ResourceType::Listener.url().into(), resources: vec![resource] };
+    let payload = File { types: vec![entry], answered: vec![] }.encode_to_vec();
+    let error = Stored::decode(&file(&payload, 1)).unwrap_err();
+    assert_eq!(error.to_string(), r#"the stored state is inconsistent: resource "b" carries the name "a""#);
+}
+
+proptest! {
+    #[test]
+    fn what_is_stored_comes_back(
+        listeners in proptest::collection::btree_map("[a-z0-9_.]{1,12}", 0_u32..9, 0..20),
+        names in proptest::collection::btree_map("[a-z]{1,5}\\.boshy", (0_u8.., any::<bool>()), 0..20),
+    ) {
+        let listeners: Vec<_> = listeners.iter().map(|(name, edition)| listener(name, *edition)).collect();
+        let names: Vec<_> = names.iter().map(|(host, (last, answered))| (host.as_str(), *last, *answered)).collect();
+        let stored = stored(&listeners, &names);
+        prop_assert_eq!(Stored::decode(&stored.encode()).unwrap(), stored);
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(octets: Vec<u8>, framed: bool) {
+        let octets = if framed { file(&octets, 1) } else { octets.into() };
+        let _ = Stored::decode(&octets);
+    }
+}

@@ -1,0 +1,200 @@
+//! The ADS server: gRPC around sessions.
+//!
+//! ```text
+//!   Source ── set ──> stream task ── responses ──> encoder ──> socket
+//!                      │   ^── requests ── decoder ──┘
+//!                      └──> Proxies (for operators), Verdicts (for the agent)
+//! ```
+//!
+//! A proxy costs its server a bounded amount: what is unanswered is bounded by its session, requests by their size, and whoever
+//! does not answer in time is disconnected, by force if it does not read either.
+
+mod codec;
+mod connection;
+mod proxies;
+mod source;
+mod stream;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{BoxFuture, Service, http},
+    server::{Grpc, NamedService},
+    transport::Server,
+};
+
+use self::{codec::RawCodec, connection::Guarded, stream::StreamService};
+pub use self::{
+    proxies::Proxies,
+    source::{MeshSource, Source},
+};
+use crate::{
+    Verdicts,
+    session::{Channel, Delta, Sotw},
+};
+
+/// Largest request: a proxy that comes back lists all that it has, about 100 octets for each resource.
+const MAX_REQUEST: usize = 16 << 20;
+/// Streams on one connection. A proxy uses one; a tool may look beside it.
+const MAX_STREAMS: u32 = 8;
+const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+
+/// How long a proxy may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For the first request of a stream.
+    pub first_request: Duration,
+    /// For the answer to a response. Envoy answers about clusters when they are warm, which by default it gives up after 15 s.
+    pub answer: Duration,
+    /// Between closing a stream, or the server, and cutting the connection.
+    pub farewell: Duration,
+    /// Between HTTP/2 pings; the pong may take a third of it.
+    pub ping: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_request: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            farewell: Duration::from_secs(5),
+            ping: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The aggregated discovery service, both flavours. Clones share everything.
+#[derive(Clone)]
+pub struct AdsService {
+    source: Arc<dyn Source>,
+    proxies: Proxies,
+    verdicts: Option<Verdicts>,
+    patience: Patience,
+    /// Ends streams.
+    stop: CancellationToken,
+    /// Ends connections.
+    cut: CancellationToken,
+}
+
+impl AdsService {
+    /// Serves what the source has and enters whoever connects into `proxies`.
+    pub fn new(source: impl Source, proxies: Proxies) -> Self {
+        Self {
+            source: Arc::new(source),
+            proxies,
+            verdicts: None,
+            patience: Patience::default(),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// This service, recording a verdict for every resource.
+    #[must_use]
+    pub fn recording(self, verdicts: Verdicts) -> Self {
+        Self { verdicts: Some(verdicts), ..self }
+    }
+
+    /// This service with another patience.
+    #[must_use]
+    pub fn patient(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Serves on a TCP socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
+    ///
+    /// # Errors
+    /// When the transport fails as a whole; what goes wrong with one connection ends that one.
+    pub async fn serve_tcp(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let cut = self.cut.clone();
+        self.serve(connection::tcp(listener, cut), shutdown).await
+    }
+
+    /// Serves on a Unix socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
+    ///
+    /// # Errors
+    /// When the transport fails as a whole; what goes wrong with one connection ends that one.
+    pub async fn serve_unix(
+        self,
+        listener: UnixListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let cut = self.cut.clone();
+        self.serve(connection::unix(listener, cut), shutdown).await
+    }
+
+    async fn serve<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        self,
+        incoming: impl Stream<Item = Result<Guarded<IO>, Infallible>>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let Self { patience, stop, cut, .. } = self.clone();
+        // Connections live in tasks of their own; nothing of this service outlives this future.
+        let _end = (stop.clone().drop_guard(), cut.drop_guard());
+        let served = Server::builder()
+            .http2_keepalive_interval(Some(patience.ping))
+            .http2_keepalive_timeout(Some(patience.ping / 3))
+            .max_concurrent_streams(Some(MAX_STREAMS))
+            .add_service(self)
+            .serve_with_incoming_shutdown(incoming, stop.cancelled());
+        let stopping = async {
+            shutdown.await;
+            stop.cancel();
+            tokio::time::sleep(patience.farewell).await;
+        };
+        tokio::select! {
+            outcome = served => outcome,
+            () = stopping => Ok(()),
+        }
+    }
+
+    fn stream<C: Channel + Send + 'static>(
+        &self,
+        request: http::Request<Body>,
+    ) -> BoxFuture<http::Response<Body>, Infallible> {
+        let stream = StreamService::<C>::new(self.clone());
+        let mut grpc = Grpc::new(RawCodec::<C>::default()).max_decoding_message_size(MAX_REQUEST);
+        Box::pin(async move { Ok(grpc.streaming(stream, request).await) })
+    }
+}
+
+impl NamedService for AdsService {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+}
+
+impl Service<http::Request<Body>> for AdsService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match request.uri().path() {
+            DELTA => self.stream::<Delta>(request),
+            SOTW => self.stream::<Sotw>(request),
+            _ => Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
+        }
+    }
+}

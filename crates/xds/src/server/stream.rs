@@ -1,0 +1,201 @@
+//! One stream: a task between the transport and a session.
+//!
+//! The task does not wait for the transport, so that its deadlines hold for a proxy that does not read.
+
+use std::{error::Error, marker::PhantomData, sync::Arc, time::Duration};
+
+use boshy_mesh::NodeId;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response as GrpcResponse, Status, Streaming, codegen::BoxFuture, server::StreamingService};
+
+use super::{AdsService, connection::Cut, proxies::Entry};
+use crate::{
+    ResourceSet, ResourceType, Verdicts,
+    session::{Action, Channel, Close, News, Response, Session, identify},
+    verdicts::StreamVerdicts,
+};
+
+/// Responses between the task and the transport. A session has fewer outstanding; who acknowledges what he has not read has more.
+const QUEUE: usize = 64;
+
+type Outlet = mpsc::Sender<Result<Response, Status>>;
+
+/// The streaming method of one flavour.
+pub(super) struct StreamService<C> {
+    service: AdsService,
+    flavour: PhantomData<fn() -> C>,
+}
+
+impl<C> StreamService<C> {
+    pub(super) fn new(service: AdsService) -> Self {
+        Self { service, flavour: PhantomData }
+    }
+}
+
+impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService<C> {
+    type Response = Response;
+    type ResponseStream = ReceiverStream<Result<Response, Status>>;
+    type Future = BoxFuture<GrpcResponse<Self::ResponseStream>, Status>;
+
+    fn call(&mut self, request: Request<Streaming<C::Request>>) -> Self::Future {
+        let (outlet, responses) = mpsc::channel(QUEUE);
+        let cut = request.extensions().get::<Cut>().cloned();
+        tokio::spawn(run::<C>(self.service.clone(), request.into_inner(), outlet, cut));
+        Box::pin(async move { Ok(GrpcResponse::new(ReceiverStream::new(responses))) })
+    }
+}
+
+/// Serves a stream to its end. A proxy that does not take notice of it is cut off.
+async fn run<C: Channel>(service: AdsService, requests: Streaming<C::Request>, outlet: Outlet, cut: Option<Cut>) {
+    let farewell = service.patience.farewell;
+    let Err(status) = serve::<C>(&service, requests, &outlet).await else {
+        return;
+    };
+    drop(service);
+    let told = outlet.try_send(Err(status)).is_ok();
+    let gone = timeout(farewell, outlet.closed()).await.is_ok();
+    if !(told && gone)
+        && let Some(Cut(cut)) = cut
+    {
+        cut.cancel();
+    }
+}
+
+async fn serve<C: Channel>(
+    service: &AdsService,
+    mut requests: Streaming<C::Request>,
+    outlet: &Outlet,
+) -> Result<(), Status> {
+    let late = |_| Status::deadline_exceeded("no request came");
+    let first = tokio::select! {
+        first = timeout(service.patience.first_request, requests.message()) => first.map_err(late)??,
+        () = service.stop.cancelled() => return Err(stopping()),
+    };
+    let Some(first) = first else { return Ok(()) };
+    let node = identify(&first).map_err(|close| closed(&close))?;
+    let mut sets = service.source.subscribe(&node);
+    let mut stream = Stream::<C>::open(service, node, sets.borrow_and_update().clone(), outlet.clone());
+    stream.request(first)?;
+    let mut more = true;
+    loop {
+        tokio::select! {
+            request = requests.message() => match request? {
+                Some(request) => stream.request(request)?,
+                None => return Ok(()),
+            },
+            // A source that ended takes nothing away: the proxy keeps what it has.
+            changed = sets.changed(), if more => match changed {
+                Ok(()) => stream.resources(sets.borrow_and_update().clone())?,
+                Err(_) => more = false,
+            },
+            () = sleep_until(stream.deadline), if stream.session.unanswered() => {
+                return Err(Status::deadline_exceeded("a response was not answered"));
+            }
+            () = outlet.closed() => return Ok(()),
+            () = service.stop.cancelled() => return Err(stopping()),
+        }
+    }
+}
+
+/// A session with those who want to know about it.
+struct Stream<C> {
+    node: NodeId,
+    session: Session<C>,
+    entry: Entry,
+    verdicts: Option<StreamVerdicts>,
+    outlet: Outlet,
+    patience: Duration,
+    /// When the next answer is due, if one is.
+    deadline: Instant,
+}
+
+impl<C: Channel> Stream<C> {
+    fn open(service: &AdsService, node: NodeId, set: Arc<ResourceSet>, outlet: Outlet) -> Self {
+        tracing::info!(%node, flavour = ?C::FLAVOUR, "proxy connected");
+        Self {
+            session: Session::new(set),
+            entry: service.proxies.enter(&node, C::FLAVOUR),
+            verdicts: service.verdicts.as_ref().map(Verdicts::open),
+            outlet,
+            patience: service.patience.answer,
+            deadline: Instant::now(),
+            node,
+        }
+    }
+
+    fn request(&mut self, request: C::Request) -> Result<(), Status> {
+        let idle = !self.session.unanswered();
+        let actions = self.session.request(request).map_err(|close| closed(&close))?;
+        self.act(idle, actions)
+    }
+
+    fn resources(&mut self, set: Arc<ResourceSet>) -> Result<(), Status> {
+        let idle = !self.session.unanswered();
+        let actions = self.session.resources(set);
+        self.act(idle, actions)
+    }
+
+    /// Does what follows. The time for an answer runs from the first response after none was outstanding, and from every answer.
+    fn act(&mut self, was_idle: bool, actions: Vec<Action>) -> Result<(), Status> {
+        if was_idle {
+            self.deadline = Instant::now() + self.patience;
+        }
+        for action in actions {
+            match action {
+                Action::Send(response) => self.send(response)?,
+                Action::Note(kind, news) => self.note(kind, news),
+                Action::Ignore(url) => {
+                    tracing::warn!(node = %self.node, %url, "a proxy asks for a type that is not served");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, response: Response) -> Result<(), Status> {
+        self.entry.sent(response.kind, &response.version);
+        let unread = |_| Status::resource_exhausted("responses are acknowledged that were not read");
+        self.outlet.try_send(Ok(response)).map_err(unread)
+    }
+
+    fn note(&mut self, kind: ResourceType, news: News) {
+        self.entry.noted(kind, &news, self.session.withheld(kind));
+        self.deadline = Instant::now() + self.patience;
+        if let News::Refused { items, reason, version } = &news {
+            let names: Vec<_> = items.iter().map(|(name, _)| &**name).take(10).collect();
+            tracing::warn!(node = %self.node, ?kind, ?names, %version, %reason, "a proxy refused resources");
+        }
+        let Some(verdicts) = &self.verdicts else { return };
+        match news {
+            News::Subscribed => verdicts.subscribed(kind),
+            News::Accepted { items, .. } => verdicts.accepted(kind, items),
+            News::Refused { items, reason, .. } => {
+                let versions = items.into_iter().filter_map(|(name, version)| Some((name, version?)));
+                verdicts.rejected(kind, versions, &reason);
+            }
+        }
+    }
+}
+
+impl<C> Drop for Stream<C> {
+    fn drop(&mut self) {
+        tracing::info!(node = %self.node, "proxy disconnected");
+    }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the server is stopping")
+}
+
+fn closed(close: &Close) -> Status {
+    let cause = close.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let text = format!("{close}{cause}");
+    match close {
+        Close::NoNode | Close::BadNode(_) | Close::LongNode(_) => Status::invalid_argument(text),
+        Close::TooManyNames(_) => Status::resource_exhausted(text),
+    }
+}

@@ -1,0 +1,218 @@
+//! One ADS stream as a state machine: no I/O, no clock.
+//!
+//! ```text
+//!   requests ──> Session ──> responses, news of what the proxy accepted or refused
+//!   a new set ─┘    └ one Channel per type, delta or state of the world
+//! ```
+//!
+//! What a proxy has changes in an order that never leaves a listener without its cluster, nor a name without its listener:
+//!
+//! 1. names, clusters and endpoints, added, changed; names that are gone
+//! 2. listeners and routes, once all of the above is answered
+//! 3. clusters that are gone, once listeners and routes are answered; then endpoints that are gone
+//!
+//! Endpoints do not wait for the answer about their clusters: Envoy holds that answer back until the clusters are warm, which
+//! takes the endpoints. So an answer about clusters also says that they are ready to be used.
+//!
+//! Not promised: that a proxy sees every state in between, for what changes while answers are outstanding is sent as one; that clusters
+//! are taken away from a proxy that never asks for listeners; that a listener comes after its cluster when the proxy refuses the cluster.
+
+mod delta;
+mod request;
+mod response;
+mod sotw;
+mod subscription;
+
+use std::sync::Arc;
+
+pub(crate) use self::{
+    delta::Delta,
+    request::{Close, DiscoveryRequestMessage, identify},
+    response::Response,
+    sotw::Sotw,
+};
+use crate::{Flavour, ResourceSet, ResourceType, TypedResources};
+
+/// One type of resource on one stream, in one of the two flavours.
+pub(crate) trait Channel: Sized {
+    /// The flavour.
+    const FLAVOUR: Flavour;
+    /// Its request message.
+    type Request: DiscoveryRequestMessage;
+
+    /// Begins with the first request for the type.
+    fn open(
+        kind: ResourceType,
+        target: TypedResources,
+        first: Self::Request,
+        news: &mut Vec<News>,
+    ) -> Result<Self, Close>;
+    /// Takes a later request.
+    fn request(&mut self, request: Self::Request, news: &mut Vec<News>) -> Result<(), Close>;
+    /// Takes what the proxy shall have from now on.
+    fn retarget(&mut self, target: TypedResources);
+    /// The next response, if one may and need be sent.
+    fn next(&mut self, may: Turn, nonce: u64) -> Option<Response>;
+    /// What is still to be sent.
+    fn pending(&self) -> Turn;
+    /// Whether a response has not been answered.
+    fn unanswered(&self) -> bool;
+    /// Whether anything is withheld because the proxy refused it.
+    fn withheld(&self) -> bool;
+}
+
+/// The two turns a type has in the order above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Resources that are new or changed, and the answer that one does not exist.
+    pub(crate) additions: bool,
+    /// Resources that are gone.
+    pub(crate) withdrawals: bool,
+}
+
+/// Name and version of a resource; no version when it is gone.
+pub(crate) type Item = (Arc<str>, Option<Arc<str>>);
+
+/// What a proxy made known of one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It asked for the type for the first time.
+    Subscribed,
+    /// It has these, by acknowledgement of a response of this version or by its own account when it came.
+    Accepted { version: Option<Arc<str>>, items: Vec<Item> },
+    /// It refused these for good: they are not sent again before they change.
+    Refused { version: Arc<str>, items: Vec<Item>, reason: Arc<str> },
+}
+
+/// What follows from an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Send(Response),
+    Note(ResourceType, News),
+    /// The first request for a type that is not served. It is ignored: closing would take the other types of the stream away from
+    /// a proxy that can do without this one, and it would come back with the same request.
+    Ignore(String),
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Session<C> {
+    set: Arc<ResourceSet>,
+    channels: [Option<C>; ResourceType::ALL.len()],
+    nonce: u64,
+    ignored: bool,
+}
+
+impl<C: Channel> Session<C> {
+    /// A stream of a proxy that shall have this set.
+    pub(crate) fn new(set: Arc<ResourceSet>) -> Self {
+        Self { set, channels: [const { None }; ResourceType::ALL.len()], nonce: 0, ignored: false }
+    }
+
+    /// Takes a request, the first one included.
+    ///
+    /// # Errors
+    /// When the stream must be closed.
+    pub(crate) fn request(&mut self, request: C::Request) -> Result<Vec<Action>, Close> {
+        let Some(kind) = ResourceType::from_url(request.type_url()) else {
+            return Ok(self.ignore(request.type_url()));
+        };
+        let mut news = Vec::new();
+        match &mut self.channels[kind.index()] {
+            Some(channel) => channel.request(request, &mut news)?,
+            slot => {
+                news.push(News::Subscribed);
+                *slot = Some(C::open(kind, self.set.of(kind).clone(), request, &mut news)?);
+            }
+        }
+        let mut actions = news.into_iter().map(|news| Action::Note(kind, news)).collect();
+        self.send(&mut actions);
+        Ok(actions)
+    }
+
+    /// Takes what the proxy shall have from now on. A type that is not known stays as it was.
+    pub(crate) fn resources(&mut self, set: Arc<ResourceSet>) -> Vec<Action> {
+        for (kind, channel) in ResourceType::ALL.into_iter().zip(&mut self.channels) {
+            if let Some(channel) = channel
+                && set.of(kind).is_known()
+            {
+                channel.retarget(set.of(kind).clone());
+            }
+        }
+        self.set = set;
+        let mut actions = Vec::new();
+        self.send(&mut actions);
+        actions
+    }
+
+    /// Whether the proxy owes an answer.
+    pub(crate) fn unanswered(&self) -> bool {
+        self.channels.iter().flatten().any(Channel::unanswered)
+    }
+
+    /// Whether resources of the type are withheld because the proxy refused them.
+    pub(crate) fn withheld(&self, kind: ResourceType) -> bool {
+        self.channels[kind.index()].as_ref().is_some_and(Channel::withheld)
+    }
+
+    fn ignore(&mut self, url: &str) -> Vec<Action> {
+        if std::mem::replace(&mut self.ignored, true) {
+            return Vec::new();
+        }
+        vec![Action::Ignore(request::bounded(url).to_owned())]
+    }
+
+    /// Sends in push order until nothing may be sent. Sending can only close turns, so one round is enough.
+    fn send(&mut self, actions: &mut Vec<Action>) {
+        for kind in ResourceType::ALL {
+            while let Some(response) = self.next(kind) {
+                actions.push(Action::Send(response));
+            }
+        }
+    }
+
+    fn next(&mut self, kind: ResourceType) -> Option<Response> {
+        let may = self.turn(kind);
+        let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1)?;
+        self.nonce += 1;
+        Some(response)
+    }
+
+    /// What the order lets a type send now.
+    fn turn(&self, kind: ResourceType) -> Turn {
+        use ResourceType::{Cluster, Endpoints, Listener, Names, Route};
+        let groundwork = || self.done(Names) && self.added(Cluster) && self.added(Endpoints);
+        // A proxy that comes back asks for clusters first; its listeners are not known before it asks for them too.
+        let unused = || self.channels[Listener.index()].is_some() && self.done(Listener) && self.done(Route);
+        match kind {
+            Names => Turn { additions: true, withdrawals: true },
+            Cluster => Turn { additions: true, withdrawals: self.added(Cluster) && groundwork() && unused() },
+            Endpoints => Turn { additions: true, withdrawals: self.done(Cluster) && unused() },
+            Listener | Route => {
+                let ready = groundwork();
+                Turn { additions: ready, withdrawals: ready }
+            }
+        }
+    }
+
+    /// Whether all additions of a type are answered.
+    fn added(&self, kind: ResourceType) -> bool {
+        let channel = self.channels[kind.index()].as_ref();
+        channel.is_none_or(|channel| !channel.unanswered() && !channel.pending().additions)
+    }
+
+    /// Whether everything of a type is answered.
+    fn done(&self, kind: ResourceType) -> bool {
+        let channel = self.channels[kind.index()].as_ref();
+        channel.is_none_or(|channel| !channel.unanswered() && channel.pending() == Turn::default())
+    }
+}
+
+#[cfg(test)]
+mod delta_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod sotw_tests;
+#[cfg(test)]
+mod test_support;

@@ -1,0 +1,324 @@
+//! A model of Envoy against any sequence of changes.
+//!
+//! The model applies what it can of a response and refuses the whole when anything in it is bad, as Envoy does with clusters and listeners;
+//! it subscribes to the endpoints of the clusters that it has, and holds the answer about clusters back until it has those.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use envoy_types::pb::{
+    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
+    google::rpc,
+};
+use proptest::prelude::*;
+
+use super::{test_support::*, *};
+use ResourceType::{Cluster, Endpoints, Listener, Names};
+
+/// The content that the model refuses.
+const BAD: u8 = 3;
+const SERVICES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+/// Versions of a service's name, cluster, endpoints and listener.
+type World = Vec<Option<[u8; 4]>>;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Change(World),
+    Deliver,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let service = (0..2u8, 0..=BAD, 0..=BAD, 0..=BAD).prop_map(|(name, c, e, l)| [name, c, e, l]);
+    prop::collection::vec(prop::option::of(service), SERVICES.len())
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![world().prop_map(Step::Change), Just(Step::Deliver), Just(Step::Deliver)];
+    prop::collection::vec(step, 1..40)
+}
+
+fn resources(world: &World) -> ResourceSet {
+    let mut entries = Vec::new();
+    for (service, versions) in SERVICES.into_iter().zip(world) {
+        if let Some([n, c, e, l]) = *versions {
+            entries.extend([
+                (Names, service, n),
+                (Cluster, service, c),
+                (Endpoints, service, e),
+                (Listener, service, l),
+            ]);
+        }
+    }
+    set(&entries)
+}
+
+/// How the model speaks a flavour.
+trait Speech: Channel {
+    /// An answer, with what is to be subscribed to by name and what no longer.
+    fn answer(
+        response: &Response,
+        bad: bool,
+        wanted: &BTreeSet<String>,
+        new: &[String],
+        old: &[String],
+    ) -> Self::Request;
+    /// A request for the type that answers nothing.
+    fn ask(kind: ResourceType, nonce: &str, wanted: &BTreeSet<String>, new: &[String], old: &[String])
+    -> Self::Request;
+    /// Whether what a response leaves out is gone.
+    const COMPLETE: bool;
+}
+
+fn error(bad: bool) -> Option<rpc::Status> {
+    bad.then(rpc::Status::default)
+}
+
+impl Speech for Delta {
+    const COMPLETE: bool = false;
+
+    fn answer(
+        response: &Response,
+        bad: bool,
+        wanted: &BTreeSet<String>,
+        new: &[String],
+        old: &[String],
+    ) -> DeltaDiscoveryRequest {
+        let request = Self::ask(response.kind, "", wanted, new, old);
+        DeltaDiscoveryRequest { response_nonce: response.nonce.clone(), error_detail: error(bad), ..request }
+    }
+
+    fn ask(kind: ResourceType, _: &str, _: &BTreeSet<String>, new: &[String], old: &[String]) -> DeltaDiscoveryRequest {
+        DeltaDiscoveryRequest {
+            type_url: kind.url().to_owned(),
+            resource_names_subscribe: new.to_vec(),
+            resource_names_unsubscribe: old.to_vec(),
+            ..DeltaDiscoveryRequest::default()
+        }
+    }
+}
+
+impl Speech for Sotw {
+    const COMPLETE: bool = true;
+
+    fn answer(
+        response: &Response,
+        bad: bool,
+        wanted: &BTreeSet<String>,
+        new: &[String],
+        old: &[String],
+    ) -> DiscoveryRequest {
+        DiscoveryRequest { error_detail: error(bad), ..Self::ask(response.kind, &response.nonce, wanted, new, old) }
+    }
+
+    fn ask(kind: ResourceType, nonce: &str, wanted: &BTreeSet<String>, _: &[String], _: &[String]) -> DiscoveryRequest {
+        let names = if kind == Endpoints { wanted.iter().cloned().collect() } else { Vec::new() };
+        DiscoveryRequest {
+            type_url: kind.url().to_owned(),
+            resource_names: names,
+            response_nonce: nonce.to_owned(),
+            ..DiscoveryRequest::default()
+        }
+    }
+}
+
+struct Proxy<C> {
+    session: Session<C>,
+    queue: VecDeque<Response>,
+    has: BTreeMap<(ResourceType, String), u8>,
+    /// Versions refused for good, of a resource by delta, of a type by the state of the world; and the last response that was on its
+    /// way then.
+    refused: BTreeMap<(ResourceType, String), (String, u64)>,
+    /// Clusters and listeners that were ever bad, so that the other side of the pair cannot be expected.
+    spoilt: BTreeSet<(ResourceType, String)>,
+    subscribed: BTreeSet<String>,
+    nonce: String,
+    held_back: Vec<(Response, bool)>,
+}
+
+impl<C: Speech> Proxy<C> {
+    fn new(world: &World) -> Self {
+        let mut proxy = Self {
+            session: Session::new(Arc::new(resources(world))),
+            queue: VecDeque::new(),
+            has: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            spoilt: BTreeSet::new(),
+            subscribed: BTreeSet::new(),
+            nonce: String::new(),
+            held_back: Vec::new(),
+        };
+        for kind in [Names, Cluster, Endpoints, Listener] {
+            proxy.send(C::ask(kind, "", &BTreeSet::new(), &[], &[]));
+        }
+        proxy
+    }
+
+    fn send(&mut self, request: C::Request) {
+        self.queue.extend(responses(self.session.request(request).unwrap()));
+    }
+
+    fn change(&mut self, world: &World) {
+        self.queue.extend(responses(self.session.resources(Arc::new(resources(world)))));
+    }
+
+    /// Takes the oldest response and answers it.
+    fn deliver(&mut self) {
+        let Some(response) = self.queue.pop_front() else { return };
+        self.never_again(&response);
+        let bad = response.resources.iter().any(|resource| resource.body.ends_with(&[BAD]));
+        for resource in &response.resources {
+            self.put(response.kind, &resource.name, resource.body.last().copied().unwrap());
+        }
+        for name in self.left_out(&response) {
+            self.take(response.kind, &name);
+        }
+        match response.kind {
+            Cluster => {
+                self.held_back.push((response, bad));
+                self.follow_clusters();
+            }
+            Endpoints => {
+                self.nonce.clone_from(&response.nonce);
+                self.send(C::answer(&response, bad, &self.subscribed, &[], &[]));
+            }
+            _ => self.send(C::answer(&response, bad, &self.subscribed, &[], &[])),
+        }
+        self.release();
+    }
+
+    fn left_out(&self, response: &Response) -> Vec<String> {
+        if !C::COMPLETE {
+            return response.removed.iter().map(ToString::to_string).collect();
+        }
+        let sent = |name: &str| response.resources.iter().any(|resource| &*resource.name == name);
+        let had = self.has.keys().filter(|(kind, name)| *kind == response.kind && !sent(name));
+        if response.kind == Endpoints { Vec::new() } else { had.map(|(_, name)| name.clone()).collect() }
+    }
+
+    fn put(&mut self, kind: ResourceType, name: &str, version: u8) {
+        let key = (kind, name.to_owned());
+        if version == BAD {
+            self.spoilt.insert(key);
+            return;
+        }
+        if kind == Listener {
+            let cluster = (Cluster, name.to_owned());
+            assert!(
+                self.has.contains_key(&cluster) || self.spoilt.contains(&cluster),
+                "{name}: a listener without its cluster"
+            );
+        }
+        self.has.insert(key, version);
+    }
+
+    fn take(&mut self, kind: ResourceType, name: &str) {
+        let has = |kind| self.has.contains_key(&(kind, name.to_owned()));
+        assert!(kind != Cluster || !has(Listener), "{name}: a cluster went before its listener");
+        assert!(kind != Listener || !has(Names), "{name}: a listener went before its name");
+        self.has.remove(&(kind, name.to_owned()));
+    }
+
+    /// What was refused does not come again before something else came instead.
+    fn never_again(&mut self, response: &Response) {
+        let versions: Vec<(String, String)> = if C::COMPLETE {
+            vec![(String::new(), response.version.to_string())]
+        } else {
+            let sent = response.resources.iter().map(|one| (one.name.to_string(), one.version.to_string()));
+            sent.chain(response.removed.iter().map(|name| (name.to_string(), String::new()))).collect()
+        };
+        let alone = versions.len() == 1;
+        let bad = response.resources.iter().any(|resource| resource.body.ends_with(&[BAD]));
+        for (name, version) in versions {
+            let key = (response.kind, name);
+            let again =
+                |(refused, last): &(String, u64)| *refused == version && response.nonce.parse::<u64>().unwrap() > *last;
+            assert!(!self.refused.get(&key).is_some_and(again), "{key:?} was refused and came again");
+            self.refused.remove(&key);
+            if bad && alone {
+                self.refused.insert(key, (version, self.session.nonce));
+            }
+        }
+    }
+
+    fn follow_clusters(&mut self) {
+        let clusters = self.has.keys().filter(|(kind, _)| *kind == Cluster).map(|(_, name)| name.clone());
+        let wanted: BTreeSet<String> = clusters.collect();
+        let new: Vec<_> = wanted.difference(&self.subscribed).cloned().collect();
+        let old: Vec<_> = self.subscribed.difference(&wanted).cloned().collect();
+        for name in &old {
+            let key = (Endpoints, name.clone());
+            self.has.remove(&key);
+            self.spoilt.remove(&key);
+            self.refused.remove(&key);
+        }
+        self.subscribed = wanted;
+        if !new.is_empty() || !old.is_empty() {
+            // What the state of the world holds is another thing now.
+            self.refused.remove(&(Endpoints, String::new()));
+            self.send(C::ask(Endpoints, &self.nonce.clone(), &self.subscribed, &new, &old));
+        }
+    }
+
+    /// Answers about clusters once all of them are warm.
+    fn release(&mut self) {
+        let warm = |name: &String| {
+            let key = (Endpoints, name.clone());
+            self.has.contains_key(&key) || self.spoilt.contains(&key)
+        };
+        let exists = |name: &String| self.session.set.of(Endpoints).get(name).is_some();
+        if self.subscribed.iter().all(|name| warm(name) || !exists(name)) {
+            for (response, bad) in std::mem::take(&mut self.held_back) {
+                self.send(C::answer(&response, bad, &self.subscribed, &[], &[]));
+            }
+        }
+    }
+
+    fn finish(mut self, world: &World) {
+        let mut rounds = 0;
+        while !self.queue.is_empty() {
+            self.deliver();
+            rounds += 1;
+            assert!(rounds < 1000, "responses do not end");
+        }
+        assert!(!self.session.unanswered(), "an answer is outstanding: {:?}", self.held_back);
+        for (name, versions) in SERVICES.into_iter().zip(world) {
+            for (kind, version) in [Names, Cluster, Endpoints, Listener].into_iter().zip(0..) {
+                let wanted = versions.map(|versions| versions[version]);
+                let has = self.has.get(&(kind, name.to_owned())).copied();
+                let beside_the_point = kind == Endpoints && !self.has.contains_key(&(Cluster, name.to_owned()));
+                if wanted == Some(BAD) || beside_the_point {
+                    assert_ne!(has, Some(BAD));
+                } else {
+                    assert_eq!(has, wanted, "{kind:?} {name}");
+                }
+            }
+        }
+    }
+}
+
+fn run<C: Speech>(first: &World, steps: Vec<Step>) {
+    let mut proxy = Proxy::<C>::new(first);
+    let mut now = first.clone();
+    for step in steps {
+        match step {
+            Step::Change(world) => {
+                proxy.change(&world);
+                now = world;
+            }
+            Step::Deliver => proxy.deliver(),
+        }
+    }
+    proxy.finish(&now);
+}
+
+proptest! {
+    #[test]
+    fn by_delta_a_proxy_ends_with_what_it_shall_have(first in world(), steps in steps()) {
+        run::<Delta>(&first, steps);
+    }
+
+    #[test]
+    fn by_state_of_the_world_a_proxy_ends_with_what_it_shall_have(first in world(), steps in steps()) {
+        run::<Sotw>(&first, steps);
+    }
+}

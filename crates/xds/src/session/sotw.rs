@@ -1,0 +1,224 @@
+//! One type of resource on a state-of-the-world stream: every response holds all that the proxy wants, and at most one is
+//! without an answer.
+//!
+//! A proxy drops a cluster that a response leaves out, so a cluster that is gone is left in until no listener uses it. What a proxy
+//! refuses is the whole response, so one bad resource holds up the others until something changes; delta does not have this fault.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
+
+use super::{
+    Channel, Close, Item, News, Response, Turn, request,
+    subscription::{Subscription, WILDCARD, unnamed_is_wildcard},
+};
+use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, resource::version_of};
+
+/// What a response holds.
+#[derive(Clone, Debug, Default)]
+struct State {
+    version: Arc<str>,
+    resources: ResourceMap,
+}
+
+/// The state-of-the-world flavour.
+#[derive(Debug)]
+pub(crate) struct Sotw {
+    kind: ResourceType,
+    subscription: Subscription,
+    /// Whether the proxy ever named what it wants; from then on no names mean nothing.
+    named: bool,
+    target: TypedResources,
+    sent: State,
+    nonce: String,
+    unanswered: bool,
+    accepted: State,
+    /// Version refused last.
+    refused: Option<Arc<str>>,
+    /// The proxy waits for a response, whether or not something changed.
+    awaited: bool,
+    pending: Turn,
+}
+
+impl Channel for Sotw {
+    const FLAVOUR: Flavour = Flavour::Sotw;
+    type Request = DiscoveryRequest;
+
+    fn open(
+        kind: ResourceType,
+        target: TypedResources,
+        first: DiscoveryRequest,
+        news: &mut Vec<News>,
+    ) -> Result<Self, Close> {
+        let mut channel = Self {
+            kind,
+            subscription: Subscription::default(),
+            named: false,
+            target,
+            sent: State::default(),
+            nonce: String::new(),
+            unanswered: false,
+            accepted: State::default(),
+            refused: None,
+            awaited: true,
+            pending: Turn::default(),
+        };
+        channel.subscribe(&first.resource_names)?;
+        let state = channel.state(false);
+        if channel.target.is_known() && *state.version == *first.version_info {
+            news.push(News::Accepted { version: Some(state.version.clone()), items: items_of(&state.resources) });
+            channel.awaited = false;
+            channel.sent = state.clone();
+            channel.accepted = state;
+        }
+        channel.plan();
+        Ok(channel)
+    }
+
+    fn request(&mut self, request: DiscoveryRequest, news: &mut Vec<News>) -> Result<(), Close> {
+        if request.response_nonce != self.nonce {
+            return Ok(());
+        }
+        if self.unanswered {
+            self.unanswered = false;
+            match &request.error_detail {
+                None => self.accept(news),
+                Some(error) => self.refuse(request::reason(error), news),
+            }
+        }
+        self.subscribe(&request.resource_names)?;
+        self.plan();
+        Ok(())
+    }
+
+    fn retarget(&mut self, target: TypedResources) {
+        if target.version() != self.target.version() {
+            self.target = target;
+            self.plan();
+        }
+    }
+
+    fn next(&mut self, may: Turn, nonce: u64) -> Option<Response> {
+        let due = (self.pending.additions && may.additions) || (self.pending.withdrawals && may.withdrawals);
+        if self.unanswered || !due {
+            return None;
+        }
+        self.sent = self.state(!may.withdrawals);
+        self.nonce = nonce.to_string();
+        self.unanswered = true;
+        self.awaited = false;
+        self.plan();
+        Some(Response {
+            flavour: Self::FLAVOUR,
+            kind: self.kind,
+            version: self.sent.version.clone(),
+            nonce: self.nonce.clone(),
+            resources: self.sent.resources.values().cloned().collect(),
+            removed: Vec::new(),
+        })
+    }
+
+    fn pending(&self) -> Turn {
+        self.pending
+    }
+
+    fn unanswered(&self) -> bool {
+        self.unanswered
+    }
+
+    fn withheld(&self) -> bool {
+        self.refused.is_some()
+    }
+}
+
+impl Sotw {
+    fn accept(&mut self, news: &mut Vec<News>) {
+        let gone = self.accepted.resources.keys().filter(|name| !self.sent.resources.contains_key(*name));
+        let mut items = items_of(&self.sent.resources);
+        items.extend(gone.map(|name| (name.clone(), None)));
+        news.push(News::Accepted { version: Some(self.sent.version.clone()), items });
+        self.accepted = self.sent.clone();
+        self.refused = None;
+    }
+
+    /// What of the response is new to the proxy is taken for refused: it does not say which part it means.
+    fn refuse(&mut self, reason: &str, news: &mut Vec<News>) {
+        let had = |resource: &&Arc<Resource>| {
+            self.accepted.resources.get(&resource.name).is_some_and(|had| had.version == resource.version)
+        };
+        let new = self.sent.resources.values().filter(|resource| !had(resource));
+        let items = new.map(|resource| (resource.name.clone(), Some(resource.version.clone()))).collect();
+        news.push(News::Refused { version: self.sent.version.clone(), items, reason: reason.into() });
+        self.refused = Some(self.sent.version.clone());
+    }
+
+    /// Takes the names that a request repeats in full. New ones must be answered even if the proxy had them once.
+    fn subscribe(&mut self, names: &[String]) -> Result<(), Close> {
+        self.named |= !names.is_empty();
+        let wildcard = names.iter().any(|name| name == WILDCARD) || (!self.named && unnamed_is_wildcard(self.kind));
+        self.awaited |= wildcard && !self.subscription.wildcard;
+        self.subscription.wildcard = wildcard;
+        let wanted: BTreeSet<&str> = names.iter().map(String::as_str).filter(|name| *name != WILDCARD).collect();
+        let unwanted = self.subscription.names().iter().filter(|name| !wanted.contains(&***name));
+        for name in unwanted.cloned().collect::<Vec<_>>() {
+            self.subscription.remove(&name);
+        }
+        for name in wanted {
+            let name = self.target.get(name).map_or_else(|| name.into(), |resource| resource.name.clone());
+            self.awaited |= self.subscription.add(name)?;
+        }
+        self.narrow();
+        Ok(())
+    }
+
+    /// Drops what is no longer wanted from what was sent, so that this alone causes no response.
+    fn narrow(&mut self) {
+        if self.subscription.wildcard {
+            return;
+        }
+        let before = self.sent.resources.len();
+        self.sent.resources.retain(|name, _| self.subscription.covers(name));
+        if self.sent.resources.len() < before {
+            let refused = self.refused.as_ref() == Some(&self.sent.version);
+            self.sent.version = version_of_all(&self.sent.resources);
+            self.refused = refused.then(|| self.sent.version.clone());
+        }
+    }
+
+    /// Works out anew whether to send.
+    fn plan(&mut self) {
+        let wanted = self.state(false);
+        let nothing_to_say = wanted.resources.is_empty() && !self.subscription.wildcard;
+        if !self.target.is_known() || nothing_to_say || self.refused.as_ref() == Some(&wanted.version) {
+            self.pending = Turn::default();
+            return;
+        }
+        let told = |(name, resource): (&Arc<str>, &Arc<Resource>)| {
+            self.sent.resources.get(name).is_some_and(|sent| sent.version == resource.version)
+        };
+        let additions = self.awaited || !wanted.resources.iter().all(told);
+        let gone = || self.sent.resources.keys().any(|name| !wanted.resources.contains_key(name));
+        self.pending = Turn { additions, withdrawals: self.subscription.wildcard && gone() };
+    }
+
+    /// What the proxy shall have; with what is gone and not yet to be withdrawn, if so wanted.
+    fn state(&self, with_gone: bool) -> State {
+        let wanted = |resource: &&Arc<Resource>| self.subscription.covers(&resource.name);
+        let mut resources: ResourceMap =
+            self.target.iter().filter(wanted).map(|resource| (resource.name.clone(), resource.clone())).collect();
+        if with_gone && self.subscription.wildcard {
+            for (name, resource) in self.accepted.resources.iter().chain(&self.sent.resources) {
+                resources.entry(name.clone()).or_insert_with(|| resource.clone());
+            }
+        }
+        State { version: version_of_all(&resources), resources }
+    }
+}
+
+fn items_of(resources: &ResourceMap) -> Vec<Item> {
+    resources.iter().map(|(name, resource)| (name.clone(), Some(resource.version.clone()))).collect()
+}
+
+fn version_of_all(resources: &ResourceMap) -> Arc<str> {
+    version_of(&resources.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
+}

@@ -1,0 +1,55 @@
+//! Which resources of a type a proxy wants.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::Close;
+use crate::ResourceType;
+
+/// The name that stands for all resources.
+pub(crate) const WILDCARD: &str = "*";
+/// What the names of one type may cost.
+const MAX_OCTETS: usize = 8 << 20;
+/// What a name costs beside its text.
+const PER_NAME: usize = 64;
+
+/// Names subscribed to, and whether all others are too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    pub(crate) wildcard: bool,
+    names: BTreeSet<Arc<str>>,
+    octets: usize,
+}
+
+impl Subscription {
+    pub(crate) fn names(&self) -> &BTreeSet<Arc<str>> {
+        &self.names
+    }
+
+    pub(crate) fn covers(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// Adds a name; false when it was there.
+    pub(crate) fn add(&mut self, name: Arc<str>) -> Result<bool, Close> {
+        let octets = name.len() + PER_NAME;
+        if !self.names.insert(name) {
+            return Ok(false);
+        }
+        self.octets += octets;
+        if self.octets > MAX_OCTETS { Err(Close::TooManyNames(MAX_OCTETS)) } else { Ok(true) }
+    }
+
+    /// Removes a name; false when it was not there.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let removed = self.names.remove(name);
+        if removed {
+            self.octets -= name.len() + PER_NAME;
+        }
+        removed
+    }
+}
+
+/// Whether a first request without names asks for all: for what a proxy looks up by name it asks for none.
+pub(crate) fn unnamed_is_wildcard(kind: ResourceType) -> bool {
+    matches!(kind, ResourceType::Names | ResourceType::Cluster | ResourceType::Listener)
+}

@@ -1,0 +1,36 @@
+//! What the tests of both flavours share.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Action, Response};
+use crate::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
+
+/// A resource with this name and content.
+pub(crate) fn resource(name: &str, version: u8) -> Arc<Resource> {
+    Arc::new(Resource::new(name, [name.as_bytes(), &[version]].concat()))
+}
+
+/// A set in which every type is known.
+pub(crate) fn set(entries: &[(ResourceType, &str, u8)]) -> ResourceSet {
+    let mut maps: BTreeMap<ResourceType, ResourceMap> = ResourceType::ALL.map(|kind| (kind, ResourceMap::new())).into();
+    for (kind, name, version) in entries {
+        let resource = resource(name, *version);
+        maps.entry(*kind).or_default().insert(resource.name.clone(), resource);
+    }
+    maps.into_iter().fold(ResourceSet::default(), |set, (kind, map)| {
+        set.with(kind, TypedResources::new(Arc::new(map), Arc::default()))
+    })
+}
+
+/// The responses among actions.
+pub(crate) fn responses(actions: Vec<Action>) -> Vec<Response> {
+    let response = |action| if let Action::Send(response) = action { Some(response) } else { None };
+    actions.into_iter().filter_map(response).collect()
+}
+
+/// What a response says, removed names with a minus sign.
+pub(crate) fn described(response: &Response) -> Vec<(ResourceType, String)> {
+    let sent = response.resources.iter().map(|resource| resource.name.to_string());
+    let removed = response.removed.iter().map(|name| format!("-{name}"));
+    sent.chain(removed).map(|text| (response.kind, text)).collect()
+}

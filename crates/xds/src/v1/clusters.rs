@@ -1,0 +1,62 @@
+//! Snapshot and node to clusters (CDS).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use boshy_mesh::{MeshSnapshot, NodeId, NodeKind};
+
+use super::{
+    names::{inbound_cluster, outbound_cluster, service_key, url},
+    wire::{Cluster, ClusterHost},
+};
+
+const CONNECT_TIMEOUT_MS: u32 = 1000;
+
+/// Clusters of a node, one per name, sorted by name. An ingress has none, because nothing declares ingress rules.
+pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Cluster> {
+    let mut by_name = BTreeMap::new();
+    let mut add = |cluster: Cluster| {
+        by_name.entry(cluster.name.clone()).or_insert(cluster);
+    };
+    match node.kind() {
+        NodeKind::Sidecar => {
+            node.ip().into_iter().flat_map(|ip| inbound(snapshot, ip)).for_each(&mut add);
+            outbound(snapshot).for_each(&mut add);
+        }
+        NodeKind::Router => outbound(snapshot).for_each(&mut add),
+        NodeKind::Ingress => {}
+    }
+    by_name.into_values().collect()
+}
+
+/// The workload beside the sidecar is reached over loopback.
+fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster> {
+    let ports = snapshot.content.services_on(ip).flat_map(|service| &service.service.ports);
+    ports.map(|port| Cluster {
+        name: inbound_cluster(port),
+        service_name: None,
+        connect_timeout_ms: CONNECT_TIMEOUT_MS,
+        kind: "static",
+        lb_type: "round_robin",
+        hosts: vec![ClusterHost { url: url(Ipv4Addr::LOCALHOST.into(), port.number) }],
+    })
+}
+
+/// Endpoints are asked for by the service key (SDS), so a change of endpoints changes no cluster.
+fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Cluster> {
+    snapshot.content.services.iter().flat_map(|service| {
+        service.service.ports.iter().map(move |port| {
+            let key = service_key(service, port);
+            Cluster {
+                name: outbound_cluster(&key),
+                service_name: Some(key.to_string()),
+                connect_timeout_ms: CONNECT_TIMEOUT_MS,
+                kind: "sds",
+                lb_type: "round_robin",
+                hosts: Vec::new(),
+            }
+        })
+    })
+}

@@ -1,0 +1,44 @@
+//! Snapshot to endpoints: of one service key (SDS), and of all (registration).
+
+use boshy_mesh::{Endpoint, MeshSnapshot, Port};
+
+use super::{
+    names::service_key,
+    wire::{Host, Registration, Tags},
+};
+
+/// Endpoints behind `HOST|PORTNAME[,PORTNAME..][|LABELS]`, instance by instance. A host, port or label that is unknown has none.
+pub(super) fn of_key(snapshot: &MeshSnapshot, key: &str) -> Vec<Host> {
+    let mut parts = key.split('|');
+    let host = parts.next().unwrap_or_default();
+    // Without a port part the key means the port named "", which no service of the mesh has.
+    let names: Vec<&str> = parts.next().unwrap_or_default().split(',').collect();
+    // Instances of the mesh carry no labels, so every label that is asked for is missing.
+    let asks_for_labels = parts.next().is_some_and(|labels| !labels.is_empty());
+    let Some(service) = snapshot.content.service(host).filter(|_| !asks_for_labels) else {
+        return Vec::new();
+    };
+    let ports: Vec<&Port> = service.service.ports.iter().filter(|port| names.contains(&port.name.as_str())).collect();
+    let endpoints = &service.service.endpoints;
+    endpoints.iter().flat_map(|endpoint| ports.iter().map(|port| host_of(endpoint, port, false))).collect()
+}
+
+/// All services by port, sorted by service key.
+pub(super) fn of_all(snapshot: &MeshSnapshot) -> Vec<Registration> {
+    let services = snapshot.content.services.iter();
+    let mut entries: Vec<Registration> = services
+        .flat_map(|service| {
+            service.service.ports.iter().map(move |port| Registration {
+                service_key: service_key(service, port).to_string(),
+                hosts: service.service.endpoints.iter().map(|endpoint| host_of(endpoint, port, true)).collect(),
+            })
+        })
+        .collect();
+    entries.sort_by(|one, other| one.service_key.cmp(&other.service_key));
+    entries
+}
+
+fn host_of(endpoint: &Endpoint, port: &Port, tagged: bool) -> Host {
+    let zone = endpoint.az.as_ref().filter(|az| tagged && !az.is_empty());
+    Host { ip_address: endpoint.ip.to_string(), port: port.number, tags: zone.map(|az| Tags { az: az.clone() }) }
+}

@@ -1,0 +1,118 @@
+//! Snapshot and node to listeners (LDS).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use boshy_mesh::{MeshSnapshot, NodeId, NodeKind, Port, Protocol};
+
+use super::{
+    names::{inbound_cluster, listener_name, outbound_cluster, service_key, single, url},
+    wire::{
+        AccessLog, Empty, Filter, FilterKind, HttpConnectionManager, HttpFilter, Listener, Rds, TcpProxy, TcpRoute,
+        TcpRoutes, Tracing,
+    },
+};
+
+/// Where captured connections arrive; they are handed on by the address they were meant for.
+const CAPTURE_PORT: u16 = 15001;
+/// Where an ingress takes HTTP.
+const INGRESS_PORT: u16 = 80;
+/// How often an Envoy of the v1 API asks for routes again.
+const RDS_REFRESH_MS: u32 = 1000;
+
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Listeners of a node, one per address, sorted by address. Of two on one address the first counts: inbound before outbound
+/// before the capture listener, and among services the first by name.
+pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Listener> {
+    let mut by_address = BTreeMap::new();
+    let mut add = |listener: Listener| {
+        by_address.entry(listener.address.clone()).or_insert(listener);
+    };
+    match node.kind() {
+        NodeKind::Sidecar => {
+            node.ip().into_iter().flat_map(|ip| inbound(snapshot, ip)).for_each(&mut add);
+            outbound(snapshot).for_each(&mut add);
+            add(capture());
+        }
+        NodeKind::Router => standing_alone(snapshot).for_each(&mut add),
+        NodeKind::Ingress => add(ingress()),
+    }
+    by_address.into_values().collect()
+}
+
+fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Listener> {
+    let ports = snapshot.content.services_on(ip).flat_map(|service| &service.service.ports);
+    ports.map(move |port| proxied(ip, port, inbound_cluster(port), vec![single(ip)], false))
+}
+
+fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
+    snapshot.content.services.iter().flat_map(|service| {
+        let vip = IpAddr::V4(service.vip);
+        service.service.ports.iter().map(move |port| {
+            let cluster = outbound_cluster(&service_key(service, port));
+            proxied(vip, port, cluster, vec![single(vip)], false)
+        })
+    })
+}
+
+/// A router sees no virtual address: it takes every address on a port number, for the first service by name that has it.
+fn standing_alone(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
+    snapshot.content.services.iter().flat_map(|service| {
+        service.service.ports.iter().map(move |port| {
+            let cluster = outbound_cluster(&service_key(service, port));
+            proxied(ANY, port, cluster, Vec::new(), true)
+        })
+    })
+}
+
+fn proxied(ip: IpAddr, port: &Port, cluster: String, destination_ip_list: Vec<String>, bind_to_port: bool) -> Listener {
+    let (prefix, filter) = match port.protocol {
+        Protocol::Tcp => {
+            let route_config = TcpRoutes { routes: vec![TcpRoute { cluster, destination_ip_list }] };
+            ("tcp", FilterKind::TcpProxy(TcpProxy { stat_prefix: "tcp", route_config }))
+        }
+    };
+    Listener {
+        address: url(ip, port.number),
+        name: listener_name(prefix, ip, port.number),
+        filters: vec![Filter { kind: "read", filter }],
+        bind_to_port,
+        use_original_dst: false,
+    }
+}
+
+fn capture() -> Listener {
+    Listener {
+        address: url(ANY, CAPTURE_PORT),
+        name: "virtual".into(),
+        filters: Vec::new(),
+        bind_to_port: true,
+        use_original_dst: true,
+    }
+}
+
+fn ingress() -> Listener {
+    let manager = HttpConnectionManager {
+        codec_type: "auto",
+        stat_prefix: "http",
+        generate_request_id: true,
+        use_remote_address: true,
+        tracing: Tracing { operation_name: "egress" },
+        rds: Rds { cluster: "rds", route_config_name: "80", refresh_delay_ms: RDS_REFRESH_MS },
+        filters: vec![
+            HttpFilter { kind: "", name: "cors", config: Empty {} },
+            HttpFilter { kind: "decoder", name: "router", config: Empty {} },
+        ],
+        access_log: vec![AccessLog { path: "/dev/stdout" }],
+    };
+    Listener {
+        address: url(ANY, INGRESS_PORT),
+        name: listener_name("http", ANY, INGRESS_PORT),
+        filters: vec![Filter { kind: "read", filter: FilterKind::HttpConnectionManager(manager) }],
+        bind_to_port: true,
+        use_original_dst: false,
+    }
+}

@@ -1,0 +1,337 @@
+//! Pilot, agent and proxy in one process: two real servers with the relay between them, and a client that behaves as Envoy
+//! does.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+#[path = "support/envoy.rs"]
+mod envoy;
+#[path = "support/mesh.rs"]
+mod mesh;
+
+use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
+
+use boshy_mesh::Hostname;
+use boshy_xds::{
+    AdsService, CAPTURE, Proxies, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources, TypedResources,
+    Verdicts,
+    client::{Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker},
+    names,
+    relay::{Relay, RelaySettings, Stored},
+};
+use envoy::{Envoy, Holding};
+use envoy_types::pb::envoy::config::{
+    cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
+};
+use prost::Message;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::JoinSet,
+};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("the deadline has passed")
+}
+
+async fn until<T: Clone>(values: &mut watch::Receiver<T>, condition: impl Fn(&T) -> bool) -> T {
+    within(values.wait_for(condition)).await.expect("the sender lives").clone()
+}
+
+/// A service of one port: what a pilot serves for it.
+#[derive(Clone, Copy)]
+struct Service {
+    number: u16,
+    /// Edition of its listener and of its endpoints.
+    listener: u32,
+    endpoints: u32,
+}
+
+impl Service {
+    fn new(number: u16) -> Self {
+        Self { number, listener: 1, endpoints: 1 }
+    }
+
+    fn host(self) -> String {
+        format!("s{:04}.boshy", self.number)
+    }
+
+    fn vip(self) -> Ipv4Addr {
+        Ipv4Addr::from(0xA9FE_0000 + u32::from(self.number))
+    }
+
+    fn listener_name(self) -> String {
+        format!("tcp_{}_80", self.vip())
+    }
+
+    fn resources(self) -> [(ResourceType, Resource); 4] {
+        let host = self.host();
+        let key = format!("{host}|http");
+        let cluster = Cluster { name: format!("out.{key}"), ..Cluster::default() };
+        let listener =
+            Listener { name: self.listener_name(), stat_prefix: self.listener.to_string(), ..Listener::default() };
+        let endpoints = ClusterLoadAssignment { cluster_name: key.clone(), ..ClusterLoadAssignment::default() };
+        // A field that Envoy does not know makes another version of what is otherwise the same.
+        let edition = [0xf8, 0x7f, u8::try_from(self.endpoints).unwrap()];
+        let endpoints = [endpoints.encode_to_vec(), edition.to_vec()].concat();
+        let name = names::encode(&Hostname::parse(&host).unwrap(), self.vip());
+        [
+            (ResourceType::Names, Resource::new(host, name)),
+            (ResourceType::Cluster, Resource::new(cluster.name.clone(), cluster.encode_to_vec())),
+            (ResourceType::Endpoints, Resource::new(key, endpoints)),
+            (ResourceType::Listener, Resource::new(listener.name.clone(), listener.encode_to_vec())),
+        ]
+    }
+}
+
+fn set(services: &[Service]) -> Arc<ResourceSet> {
+    let mut maps: [ResourceMap; ResourceType::ALL.len()] = Default::default();
+    for (kind, resource) in services.iter().flat_map(|service| service.resources()) {
+        maps[kind as usize].insert(Arc::clone(&resource.name), Arc::new(resource));
+    }
+    let set = ResourceType::ALL.into_iter().zip(maps).fold(ResourceSet::default(), |set, (kind, map)| {
+        set.with(kind, TypedResources::new(Arc::new(map), Arc::default()))
+    });
+    Arc::new(set)
+}
+
+/// A pilot that serves what it is told. It dies with the value.
+struct Pilot {
+    address: String,
+    set: watch::Sender<Arc<ResourceSet>>,
+    proxies: Proxies,
+    _task: JoinSet<()>,
+}
+
+impl Pilot {
+    async fn start(services: &[Service]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let (set, source) = watch::channel(set(services));
+        let proxies = Proxies::default();
+        let service = AdsService::new(source, proxies.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move { service.serve_tcp(listener, std::future::pending()).await.unwrap() });
+        Self { address, set, proxies, _task: task }
+    }
+
+    fn serve(&self, services: &[Service]) {
+        self.set.send_replace(set(services));
+    }
+}
+
+/// The agent of one VM with its local server. Both die with the value.
+struct Agent {
+    socket: tempfile::TempDir,
+    outlets: Outlets,
+    verdicts: Verdicts,
+    _tasks: JoinSet<()>,
+}
+
+impl Agent {
+    fn start(pilots: &[&Pilot], stored: Stored) -> Self {
+        let socket = tempfile::tempdir().unwrap();
+        let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
+        let relay = Relay::new(RelaySettings::default(), stored);
+        let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
+        let mut exchange = Exchange::new(node, ExchangeSettings::default(), relay, verdicts.clone(), outlets.clone());
+        let pilots = pilots.iter().map(|pilot| pilot.address.parse().unwrap()).collect();
+        let backoff =
+            Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(100), ..Backoff::default() };
+        let picker = PilotPicker::new(pilots, backoff);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let Some(mut picker) = picker else { match exchange.idle().await {} };
+            let mut attempt = picker.first();
+            loop {
+                let _ = tokio::time::timeout(attempt.pause, exchange.idle()).await;
+                let ended = exchange.stream(&attempt.pilot).await;
+                attempt = picker.after(ended.lived, 0.5);
+            }
+        });
+        let service = AdsService::new(outlets.served.subscribe(), Proxies::default()).recording(verdicts.clone());
+        let listener = UnixListener::bind(socket.path().join("ads.sock")).unwrap();
+        tasks.spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() });
+        Self { socket, outlets, verdicts, _tasks: tasks }
+    }
+
+    /// A proxy on the VM.
+    fn envoy(&self, holding: Holding, refused: &[&str]) -> Envoy {
+        Envoy::start(self.socket.path().join("ads.sock"), self.outlets.names.subscribe(), holding, refused)
+    }
+
+    async fn answers(&self, services: &[Service]) {
+        let names: BTreeSet<_> = services.iter().map(|service| (service.host(), service.vip())).collect();
+        until(&mut self.outlets.names.subscribe(), |table| {
+            table.iter().map(|(host, vip)| (host.to_string(), vip)).collect::<BTreeSet<_>>() == names
+        })
+        .await;
+    }
+
+    async fn stored(&self, answered: usize) -> Stored {
+        let settled = |stored: &Arc<Stored>| {
+            stored.answered().len() == answered && stored.resources(ResourceType::Listener).len() == answered
+        };
+        Stored::decode(&until(&mut self.outlets.stored.subscribe(), settled).await.encode()).unwrap()
+    }
+}
+
+fn services(count: u16) -> Vec<Service> {
+    (1..=count).map(Service::new).collect()
+}
+
+/// A pilot, an agent and a proxy that have everything.
+async fn working(services: &[Service]) -> (Pilot, Agent, Envoy) {
+    let pilot = Pilot::start(services).await;
+    let agent = Agent::start(&[&pilot], Stored::default());
+    let mut envoy = agent.envoy(Holding::default(), &[]);
+    agent.answers(services).await;
+    envoy.holds(&set(services)).await;
+    (pilot, agent, envoy)
+}
+
+#[tokio::test]
+async fn names_are_answered_once_the_proxy_has_everything_behind_them() {
+    let (_pilot, agent, envoy) = working(&services(3)).await;
+    assert_eq!(agent.verdicts.connected(), 1);
+    assert_eq!(envoy.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_rendered_for_a_node_names_listeners_and_clusters_as_the_relay_looks_for_them() {
+    let services = [mesh::service("web", 1, &[None, None]), mesh::service("db", 9, &[Some("z1")])];
+    let shared = SharedResources::build(&mesh::snapshot(1, &services), None, CAPTURE);
+    let rendered = shared.for_node(&"sidecar~10.0.0.1~x~y".parse().unwrap());
+    let pilot = Pilot::start(&[]).await;
+    let agent = Agent::start(&[&pilot], Stored::default());
+    let mut envoy = agent.envoy(Holding::default(), &[]);
+    pilot.set.send_replace(Arc::new(rendered.clone()));
+    let table = until(&mut agent.outlets.names.subscribe(), |names| names.len() == services.len()).await;
+    for service in &services {
+        assert_eq!(table.get(service.service.host.as_str()), Some(service.vip));
+    }
+    envoy.holds(&rendered).await;
+}
+
+#[tokio::test]
+async fn one_change_is_one_resource_for_the_proxy() {
+    let mut services = services(3);
+    let (pilot, _agent, mut envoy) = working(&services).await;
+    let before = envoy.received();
+    services[1].endpoints = 2;
+    pilot.serve(&services);
+    envoy.holds(&set(&services)).await;
+    assert_eq!(envoy.received() - before, 1);
+}
+
+#[tokio::test]
+async fn a_new_service_is_answered_and_a_removed_one_leaves_dns_before_the_proxy() {
+    let (pilot, agent, mut envoy) = working(&services(2)).await;
+    let changed = [Service::new(2), Service::new(3)];
+    pilot.serve(&changed);
+    agent.answers(&changed).await;
+    envoy.holds(&set(&changed)).await;
+    assert_eq!(envoy.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn one_refused_listener_keeps_its_old_version_and_holds_up_nobody() {
+    let mut services = services(3);
+    let pilot = Pilot::start(&services).await;
+    let agent = Agent::start(&[&pilot], Stored::default());
+    let bad = format!("{}=2", services[0].listener_name());
+    let mut envoy = agent.envoy(Holding::default(), &[&bad]);
+    agent.answers(&services).await;
+    let good = services.clone();
+    services.iter_mut().for_each(|service| service.listener = 2);
+    services.push(Service::new(4));
+    pilot.serve(&services);
+    agent.answers(&services).await;
+    envoy.holds(&set(&[&good[..1], &services[1..]].concat())).await;
+    let rejected = || {
+        let proxy = pilot.proxies.list().pop()?;
+        proxy.types.get(&ResourceType::Listener)?.rejected.clone()
+    };
+    let rejection = within(async {
+        loop {
+            match rejected() {
+                Some(rejection) => break rejection,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    assert!(rejection.reason.contains(&services[0].listener_name()), "{}", rejection.reason);
+    assert!(rejection.reason.contains("unknown filter"), "{}", rejection.reason);
+
+    services[0].listener = 3;
+    pilot.serve(&services);
+    envoy.holds(&set(&services)).await;
+}
+
+#[tokio::test]
+async fn a_pilot_that_dies_takes_nothing_along_and_its_successor_sends_nothing_again() {
+    let services = services(3);
+    let successor = Pilot::start(&services).await;
+    let pilot = Pilot::start(&services).await;
+    let agent = Agent::start(&[&pilot, &successor], Stored::default());
+    let mut envoy = agent.envoy(Holding::default(), &[]);
+    agent.answers(&services).await;
+    envoy.holds(&set(&services)).await;
+    let received = envoy.received();
+    drop(pilot);
+    let mut status = agent.outlets.status.subscribe();
+    until(&mut status, |status| status.pilot.as_deref() == Some(&format!("{}/", successor.address))).await;
+    let changed = [&services[..], &[Service::new(4)]].concat();
+    successor.serve(&changed);
+    agent.answers(&changed).await;
+    envoy.holds(&set(&changed)).await;
+    assert_eq!(envoy.received() - received, 3, "a cluster, its endpoints and a listener");
+    assert_eq!(envoy.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_agent_that_restarts_without_a_pilot_serves_what_it_stored() {
+    let services = services(3);
+    let (pilot, agent, envoy) = working(&services).await;
+    let stored = agent.stored(3).await;
+    drop((pilot, agent, envoy));
+
+    let agent = Agent::start(&[], stored);
+    agent.answers(&services).await;
+    let mut envoy = agent.envoy(Holding::default(), &[]);
+    envoy.holds(&set(&services)).await;
+    assert_eq!(envoy.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_agent_that_restarts_is_sent_only_what_changed_and_so_is_its_proxy() {
+    let mut services = services(3);
+    let (pilot, agent, mut envoy) = working(&services).await;
+    let (stored, holding) = (agent.stored(3).await, envoy.holding());
+    drop((agent, envoy));
+
+    let agent = Agent::start(&[&pilot], stored);
+    envoy = agent.envoy(holding, &[]);
+    services[2].endpoints = 2;
+    pilot.serve(&services);
+    envoy.holds(&set(&services)).await;
+    assert_eq!(envoy.received(), 1);
+    let types: Vec<_> = agent.outlets.status.borrow().versions.keys().copied().collect();
+    assert_eq!(types, [ResourceType::Endpoints, ResourceType::Route], "what changed, and what there is none of");
+}
+
+#[tokio::test]
+async fn an_agent_that_lost_its_store_takes_nothing_from_a_proxy_while_it_learns_anew() {
+    let services = services(1500);
+    let (pilot, agent, envoy) = working(&services).await;
+    let holding = envoy.holding();
+    drop((agent, envoy));
+
+    let agent = Agent::start(&[&pilot], Stored::default());
+    let mut envoy = agent.envoy(holding, &[]);
+    agent.answers(&services).await;
+    envoy.holds(&set(&services)).await;
+    assert_eq!((envoy.received(), envoy.removed()), (0, 0));
+}

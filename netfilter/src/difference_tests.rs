@@ -1,0 +1,109 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::ruleset::{Layout, Match, Ruleset, Verdict};
+
+fn desired() -> Table {
+    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, []).unwrap().table(&Layout::NFTABLES)
+}
+
+fn as_written(table: &Table) -> Observed {
+    let chain = |chain: &Chain| ObservedChain {
+        name: chain.name.to_owned(),
+        base: chain.base.clone(),
+        rules: chain.rules.iter().cloned().map(ObservedRule::Known).collect(),
+    };
+    Observed { dormant: false, chains: table.chains.iter().map(chain).collect() }
+}
+
+fn found(change: impl FnOnce(&mut Observed)) -> Vec<String> {
+    let mut observed = as_written(&desired());
+    change(&mut observed);
+    difference(&desired(), Some(&observed)).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_was_written_differs_in_nothing_whatever_the_order_of_chains() {
+    assert!(found(|_| {}).is_empty());
+    assert!(found(|observed| observed.chains.reverse()).is_empty());
+}
+
+#[test]
+fn an_absent_table_is_one_deviation() {
+    assert_eq!(difference(&desired(), None), [Deviation::AllMissing]);
+}
+
+#[test]
+fn each_deviation_names_its_place() {
+    assert_eq!(found(|observed| observed.dormant = true), ["the table is switched off (dormant)"]);
+    assert_eq!(found(|observed| drop(observed.chains.remove(1))), ["chain capture is missing"]);
+    assert_eq!(
+        found(|observed| drop(observed.chains[1].rules.remove(0))),
+        ["chain capture lacks `tcp dport 22 return`"]
+    );
+    assert_eq!(
+        found(|observed| observed.chains[1].rules.swap(0, 1)),
+        ["the rules of chain capture are in another order"]
+    );
+    assert_eq!(
+        found(|observed| observed.chains[0].rules.insert(0, ObservedRule::Foreign("counter".to_owned()))),
+        ["chain output has `counter`, which is not ours"]
+    );
+    let stranger = ObservedChain { name: "stranger".to_owned(), base: None, rules: vec![] };
+    assert_eq!(found(|observed| observed.chains.push(stranger)), ["chain stranger is not ours"]);
+}
+
+#[test]
+fn another_priority_policy_or_hook_is_seen() {
+    let other = |base: &mut Base| base.priority = -95;
+    assert_eq!(
+        found(|observed| other(observed.chains[0].base.as_mut().unwrap())),
+        ["chain output is `type nat hook output priority -95; policy accept;`, \
+          not `type nat hook output priority -105; policy accept;`"]
+    );
+    assert_eq!(
+        found(|observed| observed.chains[0].base = None),
+        ["chain output is not hooked in, not `type nat hook output priority -105; policy accept;`"]
+    );
+}
+
+#[test]
+fn a_rule_with_another_port_is_one_missing_and_one_extra() {
+    let other = Rule { matches: vec![Match::Tcp], verdict: Verdict::Redirect(1) };
+    assert_eq!(
+        found(|observed| *observed.chains[1].rules.last_mut().unwrap() = ObservedRule::Known(other)),
+        [
+            "chain capture lacks `meta l4proto tcp redirect to :15001`",
+            "chain capture has `meta l4proto tcp redirect to :1`, which is not ours"
+        ]
+    );
+}
+
+#[test]
+fn a_drift_is_told_in_one_line() {
+    let mut observed = as_written(&desired());
+    observed.dormant = true;
+    observed.chains.pop();
+    let drift = Drift { deviations: difference(&desired(), Some(&observed)) };
+    assert_eq!(drift.to_string(), "the table is switched off (dormant); chain capture is missing");
+}
+
+#[test]
+fn a_rule_that_is_there_twice_is_extra_once() {
+    assert_eq!(
+        found(|observed| observed.chains[1].rules.insert(0, ObservedRule::Known(desired().chains[1].rules[0].clone()))),
+        ["chain capture has `tcp dport 22 return`, which is not ours"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn only_the_same_rules_in_the_same_order_are_no_difference(order in prop::collection::vec(0usize..5, 0..7)) {
+        let wanted = desired();
+        let rules = &wanted.chains[1].rules;
+        let mut observed = as_written(&wanted);
+        observed.chains[1].rules = order.iter().map(|place| ObservedRule::Known(rules[*place].clone())).collect();
+        let same = order == [0, 1, 2, 3, 4];
+        prop_assert_eq!(difference(&wanted, Some(&observed)).is_empty(), same);
+    }
+}

@@ -1,0 +1,111 @@
+//! What can go wrong when rules or the route are written, read or removed.
+
+use std::{fmt, io, process::ExitStatus, time::Duration};
+
+use crate::{apply::BackendKind, difference::Drift};
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Choosing or opening the backend.
+    Open,
+    /// Writing the desired state.
+    Apply,
+    /// Reading the present state.
+    Read,
+    /// Removing what is ours.
+    Remove,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "begin to use",
+            Self::Apply => "apply",
+            Self::Read => "read",
+            Self::Remove => "remove",
+        })
+    }
+}
+
+/// The redirect rules could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} the redirect rules by {backend}")]
+pub struct Error {
+    /// By what means.
+    pub backend: BackendKind,
+    /// What was being done.
+    pub operation: Operation,
+    /// Why not.
+    #[source]
+    pub cause: Cause,
+}
+
+/// Why the kernel, or the program that speaks to it, did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The process lacks the capability in the network namespace's user namespace.
+    #[error("this needs CAP_NET_ADMIN")]
+    NeedsNetAdmin(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The table belongs to another open socket; it can be changed once the process that holds it has ended.
+    #[error("the table belongs to another running process (netlink port {port}, usually its process id)")]
+    OwnedByAnother {
+        /// The netlink port of the owner.
+        port: u32,
+    },
+    /// The kernel refused one step of the transaction, and with it the whole: the old rules are still in place.
+    #[error("the kernel refused {step}")]
+    Refused {
+        /// Which part.
+        step: String,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A program did not do it.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// Others change rules faster than they can be read.
+    #[error("the rules changed each time while they were read")]
+    Unsettled,
+    /// The rules were accepted, and are others when read back.
+    #[error("read back, the rules are not as written: {0}")]
+    NotAsWritten(Drift),
+    /// No backend works here.
+    #[error("no backend works here: {}", .0.join("; "))]
+    NoBackend(Vec<String>),
+}
+
+/// A program failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgramError {
+    /// It is not installed, or cannot be run.
+    #[error("cannot run {program}")]
+    Start {
+        /// The program.
+        program: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It ran too long, and was killed.
+    #[error("{program} was killed after {limit:?}")]
+    TooLong {
+        /// The program.
+        program: &'static str,
+        /// What it was given.
+        limit: Duration,
+    },
+    /// It said no. The kernel takes a program's input as one transaction, so the old rules are still in place.
+    #[error("{program} ended with {status}: {stderr}")]
+    Failed {
+        /// The program.
+        program: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it complained about, shortened.
+        stderr: String,
+    },
+}

@@ -1,0 +1,246 @@
+//! Rules as nf_tables expressions, both ways.
+//!
+//! A rule is lowered to the same expressions that `nft` makes of its text, so rules written by either are recognised when they
+//! are read back: an address prefix of whole bytes is a shorter load, any other is a load, a mask and a comparison.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::wire::{Attributes, Writer};
+use crate::{
+    difference::ObservedRule,
+    ruleset::{Match, Rule, Verdict},
+};
+
+// From the kernel's nf_tables.h, nf_nat.h and in.h.
+const LIST_ELEMENT: u16 = 1;
+const NAME: u16 = 1;
+const DATA: u16 = 2;
+const VERDICT_REGISTER: u32 = 0;
+const REGISTER: u32 = 1;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+const OPERATION_EQUAL: u32 = 0;
+const VERDICT_JUMP: i32 = -3;
+const VERDICT_RETURN: i32 = -5;
+const PORT_SPECIFIED: u32 = 2;
+const IPV4: &[u8] = &[2];
+const TCP: &[u8] = &[6];
+const DESTINATION_ADDRESS: u32 = 16;
+const DESTINATION_PORT: u32 = 2;
+
+/// The expressions that a rule of ours is made of. All work on register 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expression {
+    /// Load a property of the packet.
+    Meta(u32),
+    /// Load bytes of a header.
+    Payload { base: u32, offset: u32, length: u32 },
+    /// Keep only these bits.
+    Mask(Vec<u8>),
+    /// Go on only when the register is this.
+    Equal(Vec<u8>),
+    /// Load a constant.
+    Load(Vec<u8>),
+    /// End with a verdict: its code, and where it jumps.
+    Verdict(i32, Option<String>),
+    /// End with a redirect to the port in the register.
+    Redirect,
+    /// None of these: its name.
+    Other(String),
+}
+
+impl Expression {
+    /// Writes the expression as one element of a rule's list.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        let mut element = |name: &str, data: &dyn Fn(&mut Writer)| {
+            writer.nested(LIST_ELEMENT, |writer| {
+                writer.text(NAME, name);
+                writer.nested(DATA, data);
+            });
+        };
+        match self {
+            Self::Meta(key) => element("meta", &|writer| {
+                writer.number(1, REGISTER);
+                writer.number(2, *key);
+            }),
+            Self::Payload { base, offset, length } => element("payload", &|writer| {
+                for (kind, value) in [(1, REGISTER), (2, *base), (3, *offset), (4, *length)] {
+                    writer.number(kind, value);
+                }
+            }),
+            Self::Mask(mask) => element("bitwise", &|writer| {
+                let length = u32::try_from(mask.len()).expect("a mask is as long as an address");
+                for (kind, value) in [(1, REGISTER), (2, REGISTER), (3, length)] {
+                    writer.number(kind, value);
+                }
+                writer.nested(4, |writer| writer.attribute(1, mask));
+                writer.nested(5, |writer| writer.attribute(1, &vec![0; mask.len()]));
+            }),
+            Self::Equal(value) => element("cmp", &|writer| {
+                writer.number(1, REGISTER);
+                writer.number(2, OPERATION_EQUAL);
+                writer.nested(3, |writer| writer.attribute(1, value));
+            }),
+            Self::Load(value) => element("immediate", &|writer| {
+                writer.number(1, REGISTER);
+                writer.nested(2, |writer| writer.attribute(1, value));
+            }),
+            Self::Verdict(code, chain) => element("immediate", &|writer| {
+                writer.number(1, VERDICT_REGISTER);
+                writer.nested(2, |writer| {
+                    writer.nested(2, |writer| {
+                        writer.attribute(1, &code.to_be_bytes());
+                        if let Some(chain) = chain {
+                            writer.text(2, chain);
+                        }
+                    });
+                });
+            }),
+            Self::Redirect => element("redir", &|writer| {
+                writer.number(1, REGISTER);
+                writer.number(3, PORT_SPECIFIED);
+            }),
+            Self::Other(name) => element(name, &|_| {}),
+        }
+    }
+
+    /// Reads one element of a rule's list.
+    pub(crate) fn read(element: Attributes<'_>) -> Self {
+        let name = element.text(NAME).unwrap_or_default();
+        Self::known(&name, element.inside(DATA)).unwrap_or(Self::Other(name))
+    }
+
+    fn known(name: &str, data: Attributes<'_>) -> Option<Self> {
+        let numbers = |wanted: &[(u16, u32)]| wanted.iter().all(|(kind, value)| data.number(*kind) == Some(*value));
+        let bytes = |kind| data.inside(kind).get(1).map(<[u8]>::to_vec);
+        match name {
+            "meta" if numbers(&[(1, REGISTER)]) => Some(Self::Meta(data.number(2)?)),
+            "payload" if numbers(&[(1, REGISTER)]) => {
+                Some(Self::Payload { base: data.number(2)?, offset: data.number(3)?, length: data.number(4)? })
+            }
+            "bitwise" if numbers(&[(1, REGISTER), (2, REGISTER)]) && data.number(6).unwrap_or(0) == 0 => {
+                bytes(5)?.iter().all(|byte| *byte == 0).then_some(())?;
+                Some(Self::Mask(bytes(4)?))
+            }
+            "cmp" if numbers(&[(1, REGISTER), (2, OPERATION_EQUAL)]) => Some(Self::Equal(bytes(3)?)),
+            "immediate" if numbers(&[(1, REGISTER)]) => Some(Self::Load(bytes(2)?)),
+            "immediate" if numbers(&[(1, VERDICT_REGISTER)]) => {
+                let verdict = data.inside(2).inside(2);
+                Some(Self::Verdict(verdict.number(1)?.cast_signed(), verdict.text(2)))
+            }
+            // The kernel answers the first port of the range as the last one too.
+            "redir" if numbers(&[(1, REGISTER), (3, PORT_SPECIFIED)]) && data.number(2).unwrap_or(1) == 1 => {
+                Some(Self::Redirect)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A rule as expressions.
+pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
+    use Expression::{Equal, Load, Mask, Meta, Payload, Redirect};
+    let mut all = Vec::new();
+    for each in &rule.matches {
+        match each {
+            Match::Destination(net) => {
+                all.extend([Meta(META_NFPROTO), Equal(IPV4.to_vec())]);
+                let bits = net.prefix_len();
+                let (whole, length) = (bits > 0 && bits.is_multiple_of(8), bits.div_ceil(8));
+                let length = if whole { length } else { 4 };
+                all.push(Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length: length.into() });
+                if !whole {
+                    all.push(Mask(net.netmask().octets().to_vec()));
+                }
+                all.push(Equal(net.network().octets()[..length.into()].to_vec()));
+            }
+            Match::Tcp => all.extend([Meta(META_L4PROTO), Equal(TCP.to_vec())]),
+            Match::TcpPort(port) => all.extend([
+                Meta(META_L4PROTO),
+                Equal(TCP.to_vec()),
+                Payload { base: TRANSPORT_HEADER, offset: DESTINATION_PORT, length: 2 },
+                Equal(port.to_be_bytes().to_vec()),
+            ]),
+        }
+    }
+    match &rule.verdict {
+        Verdict::Jump(chain) => all.push(Expression::Verdict(VERDICT_JUMP, Some(chain.clone().into_owned()))),
+        Verdict::Return => all.push(Expression::Verdict(VERDICT_RETURN, None)),
+        Verdict::Redirect(port) => all.extend([Load(port.to_be_bytes().to_vec()), Redirect]),
+    }
+    all
+}
+
+/// The rule that expressions mean, where it is one that the model has.
+pub(crate) fn lift(expressions: &[Expression]) -> ObservedRule {
+    match recognise(expressions) {
+        Some(rule) => ObservedRule::Known(rule),
+        None => ObservedRule::Foreign(format!("{expressions:?}")),
+    }
+}
+
+fn recognise(mut rest: &[Expression]) -> Option<Rule> {
+    use Expression::{Equal, Load, Mask, Meta, Payload, Redirect};
+    let mut matches = Vec::new();
+    loop {
+        match rest {
+            [
+                Meta(META_NFPROTO),
+                Equal(family),
+                Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length },
+                tail @ ..,
+            ] if family == IPV4 => {
+                let (net, tail) = match tail {
+                    [Mask(mask), Equal(address), tail @ ..] if *length == 4 => (masked(mask, address)?, tail),
+                    [Equal(address), tail @ ..] => (prefix(*length, address)?, tail),
+                    _ => return None,
+                };
+                matches.push(Match::Destination(net));
+                rest = tail;
+            }
+            [
+                Meta(META_L4PROTO),
+                Equal(protocol),
+                Payload { base: TRANSPORT_HEADER, offset: DESTINATION_PORT, length: 2 },
+                Equal(port),
+                tail @ ..,
+            ] if protocol == TCP => {
+                matches.push(Match::TcpPort(u16::from_be_bytes(port.as_slice().try_into().ok()?)));
+                rest = tail;
+            }
+            [Meta(META_L4PROTO), Equal(protocol), tail @ ..] if protocol == TCP => {
+                matches.push(Match::Tcp);
+                rest = tail;
+            }
+            [Expression::Verdict(VERDICT_JUMP, Some(chain))] => {
+                return Some(Rule { matches, verdict: Verdict::Jump(chain.clone().into()) });
+            }
+            [Expression::Verdict(VERDICT_RETURN, None)] => return Some(Rule { matches, verdict: Verdict::Return }),
+            [Load(port), Redirect] => {
+                let port = u16::from_be_bytes(port.as_slice().try_into().ok()?);
+                return Some(Rule { matches, verdict: Verdict::Redirect(port) });
+            }
+            _ => return None,
+        }
+    }
+}
+
+fn masked(mask: &[u8], address: &[u8]) -> Option<Ipv4Net> {
+    let octets = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from);
+    Ipv4Net::with_netmask(octets(address)?, octets(mask)?).ok()
+}
+
+fn prefix(length: u32, address: &[u8]) -> Option<Ipv4Net> {
+    let bytes = usize::try_from(length).ok().filter(|bytes| *bytes == address.len() && (1..=4).contains(bytes))?;
+    let mut octets = [0; 4];
+    octets[..bytes].copy_from_slice(address);
+    Ipv4Net::new(octets.into(), u8::try_from(bytes * 8).ok()?).ok()
+}
+
+#[cfg(test)]
+#[path = "expression_tests.rs"]
+mod tests;

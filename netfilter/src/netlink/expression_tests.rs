@@ -1,0 +1,63 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_match() -> impl Strategy<Value = Match> {
+    prop_oneof![
+        (any::<u32>(), 0u8..=32).prop_map(|(address, bits)| {
+            Match::Destination(Ipv4Net::new_assert(Ipv4Addr::from(address), bits).trunc())
+        }),
+        Just(Match::Tcp),
+        any::<u16>().prop_map(Match::TcpPort),
+    ]
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let verdict = prop_oneof![
+        "[a-z]{1,12}".prop_map(|chain| Verdict::Jump(chain.into())),
+        Just(Verdict::Return),
+        any::<u16>().prop_map(Verdict::Redirect),
+    ];
+    (prop::collection::vec(any_match(), 0..4), verdict).prop_map(|(matches, verdict)| Rule { matches, verdict })
+}
+
+fn through_bytes(expressions: &[Expression]) -> Vec<Expression> {
+    let mut writer = Writer::default();
+    expressions.iter().for_each(|each| each.write(&mut writer));
+    Attributes(writer.bytes()).map(|(_, element)| Expression::read(Attributes(element))).collect()
+}
+
+proptest! {
+    #[test]
+    fn every_rule_is_recognised_after_its_way_through_bytes(rule in any_rule()) {
+        let read = through_bytes(&lower(&rule));
+        prop_assert_eq!(lift(&read), ObservedRule::Known(rule));
+    }
+}
+
+#[test]
+fn a_whole_byte_prefix_is_a_shorter_load_as_nft_writes_it() {
+    let rule = |net: &str| Rule { matches: vec![Match::Destination(net.parse().unwrap())], verdict: Verdict::Return };
+    let load = |length| Expression::Payload { base: 1, offset: 16, length };
+    let whole = lower(&rule("169.254.255.0/24"));
+    assert_eq!(whole[2..4], [load(3), Expression::Equal(vec![169, 254, 255])]);
+    let odd = lower(&rule("169.254.240.0/20"));
+    assert_eq!(
+        odd[2..5],
+        [load(4), Expression::Mask(vec![255, 255, 240, 0]), Expression::Equal(vec![169, 254, 240, 0])]
+    );
+}
+
+#[test]
+fn an_added_expression_makes_a_rule_foreign() {
+    let rule = Rule { matches: vec![Match::Tcp], verdict: Verdict::Return };
+    let mut expressions = lower(&rule);
+    expressions.insert(0, Expression::Other("counter".to_owned()));
+    assert!(matches!(lift(&through_bytes(&expressions)), ObservedRule::Foreign(text) if text.contains("counter")));
+}
+
+#[test]
+fn an_address_that_is_not_known_to_be_ipv4_is_foreign() {
+    let rule = Rule { matches: vec![Match::Destination("10.0.0.0/8".parse().unwrap())], verdict: Verdict::Return };
+    assert!(matches!(lift(&lower(&rule)[2..]), ObservedRule::Foreign(_)));
+}

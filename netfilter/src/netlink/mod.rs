@@ -1,0 +1,7 @@
+//! Speaking netlink: messages as bytes (pure), the socket (the effect), and the dialects of nf_tables and of routes (pure).
+
+pub(crate) mod expression;
+pub(crate) mod nftables;
+pub(crate) mod route;
+pub(crate) mod socket;
+pub(crate) mod wire;

@@ -1,0 +1,220 @@
+//! Netlink messages as bytes, both ways: RFC 3549 section 2.2, and attributes as in the kernel's `netlink.h`.
+//!
+//! The reading side never panics and never reads past a length: what is cut off ends the iteration.
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// Length of `struct nlattr`.
+const ATTRIBUTE: usize = 4;
+/// Marks an attribute that holds attributes.
+const NESTED: u16 = 1 << 15;
+/// The kind of an attribute without its flags.
+const KIND: u16 = 0x3fff;
+
+/// The kernel is asked.
+pub(crate) const REQUEST: u16 = 1;
+/// Success is answered too.
+pub(crate) const ACK: u16 = 4;
+/// All objects are asked for.
+pub(crate) const DUMP: u16 = 0x300;
+/// The object is made when it is absent.
+pub(crate) const CREATE: u16 = 0x400;
+/// The object goes behind the others.
+pub(crate) const APPEND: u16 = 0x800;
+/// The object takes the place of one that is there.
+pub(crate) const REPLACE: u16 = 0x100;
+
+/// An error, or with error 0 an acknowledgement.
+pub(crate) const ERROR: u16 = 2;
+/// The end of a dump.
+pub(crate) const DONE: u16 = 3;
+/// Objects changed while they were dumped.
+pub(crate) const INTERRUPTED: u16 = 0x10;
+
+/// Writes messages one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// What was written.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A message; `body` writes what follows the header. Answers where it begins.
+    pub(crate) fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend([0; 4]);
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((flags | REQUEST).to_ne_bytes());
+        self.bytes.extend(sequence.to_ne_bytes());
+        self.bytes.extend([0; 4]);
+        body(self);
+        let length = u32::try_from(self.bytes.len() - start).expect("a message is far shorter than 4 GiB");
+        self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        start
+    }
+
+    /// Has the message that begins at `start` acknowledged.
+    pub(crate) fn acknowledge(&mut self, start: usize) {
+        for (byte, flag) in self.bytes[start + 6..start + 8].iter_mut().zip(ACK.to_ne_bytes()) {
+            *byte |= flag;
+        }
+    }
+
+    /// A fixed structure.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// An attribute, padded.
+    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
+        self.framed(kind, |writer| writer.raw(value));
+    }
+
+    /// A text, with the NUL that the kernel wants.
+    pub(crate) fn text(&mut self, kind: u16, value: &str) {
+        self.framed(kind, |writer| {
+            writer.raw(value.as_bytes());
+            writer.raw(&[0]);
+        });
+    }
+
+    /// A number in network order, as nf_tables has them.
+    pub(crate) fn number(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_be_bytes());
+    }
+
+    /// An attribute that holds attributes.
+    pub(crate) fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+        self.framed(kind | NESTED, body);
+    }
+
+    fn framed(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend([0; 2]);
+        self.bytes.extend(kind.to_ne_bytes());
+        body(self);
+        let length = u16::try_from(self.bytes.len() - start).expect("an attribute of ours is far shorter than 64 KiB");
+        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+}
+
+/// A message that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) sequence: u32,
+    /// What follows the header.
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// The attributes behind a fixed structure of `skip` bytes.
+    pub(crate) fn attributes(&self, skip: usize) -> Attributes<'a> {
+        Attributes(self.body.get(skip..).unwrap_or_default())
+    }
+
+    /// The errno of an error, of an acknowledgement (0), or of the end of a dump.
+    pub(crate) fn errno(&self) -> i32 {
+        number_at(self.body, 0).map_or(0, |value| i32::from_ne_bytes(value).wrapping_neg())
+    }
+}
+
+/// The messages of a datagram.
+pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let length = usize::try_from(u32::from_ne_bytes(number_at(rest, 0)?)).ok()?;
+        let body = rest.get(HEADER..length)?;
+        let message = Message {
+            kind: u16::from_ne_bytes(number_at(rest, 4)?),
+            flags: u16::from_ne_bytes(number_at(rest, 6)?),
+            sequence: u32::from_ne_bytes(number_at(rest, 8)?),
+            body,
+        };
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+/// Attributes that were read: kind and value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// The first attribute of a kind.
+    pub(crate) fn get(mut self, kind: u16) -> Option<&'a [u8]> {
+        self.find(|(each, _)| *each == kind).map(|(_, value)| value)
+    }
+
+    /// The attributes inside an attribute; none when it is absent.
+    pub(crate) fn inside(self, kind: u16) -> Self {
+        Self(self.get(kind).unwrap_or_default())
+    }
+
+    /// A number in network order.
+    pub(crate) fn number(self, kind: u16) -> Option<u32> {
+        number_at(self.get(kind)?, 0).map(u32::from_be_bytes)
+    }
+
+    /// A text, without its NUL.
+    pub(crate) fn text(self, kind: u16) -> Option<String> {
+        let value = self.get(kind)?;
+        let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+        Some(String::from_utf8_lossy(&value[..end]).into_owned())
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::from(u16::from_ne_bytes(number_at(self.0, 0)?));
+        let kind = u16::from_ne_bytes(number_at(self.0, 2)?) & KIND;
+        let value = self.0.get(ATTRIBUTE..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    }
+}
+
+fn number_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(kind in 0u16..0x3fff, text in "[a-z]{0,9}", number: u32, sequence: u32) {
+            let mut writer = Writer::default();
+            writer.message(7, ACK, sequence, |writer| {
+                writer.raw(&[1, 2, 3, 4]);
+                writer.text(kind, &text);
+            });
+            writer.message(8, DUMP, sequence, |writer| writer.nested(kind, |writer| writer.number(5, number)));
+            let read: Vec<_> = messages(writer.bytes()).collect();
+            prop_assert_eq!(read.len(), 2);
+            prop_assert_eq!((read[0].kind, read[0].flags, read[0].sequence), (7, ACK | REQUEST, sequence));
+            prop_assert_eq!(read[0].attributes(4).text(kind), Some(text));
+            prop_assert_eq!(read[1].attributes(0).inside(kind).number(5), Some(number));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic_and_come_to_an_end(bytes: Vec<u8>) {
+            for message in messages(&bytes).take(1000) {
+                prop_assert!(message.attributes(0).count() <= bytes.len());
+                message.errno();
+            }
+            prop_assert!(messages(&bytes).count() <= bytes.len());
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What the kernel makes of the rules and the route, each scenario in a network namespace of its own.
+//!
+//! A scenario runs in a process of its own, started by the program `unshare`, so nothing here touches the machine's rules; it works for
+//! root and for an ordinary user. A program that is missing makes a scenario fail and say so.
+
+#![expect(clippy::unwrap_used, reason = "a scenario that cannot go on has failed")]
+#![expect(
+    clippy::print_stdout,
+    reason = "what a scenario prints in its own process is shown by the one that started it"
+)]
+
+#[path = "namespaces/backends.rs"]
+mod backends;
+#[path = "namespaces/drift.rs"]
+mod drift;
+#[path = "namespaces/neighbours.rs"]
+mod neighbours;
+#[path = "namespaces/ownership.rs"]
+mod ownership;
+#[path = "namespaces/redirect.rs"]
+mod redirect;
+#[path = "namespaces/route.rs"]
+mod route;
+#[path = "namespaces/world.rs"]
+mod world;

@@ -1,0 +1,81 @@
+//! Rules of other software stay as they are, byte for byte.
+
+use boshy_netfilter::{Backend, Iptables, Ruleset};
+
+use crate::world::{alone, every_backend, only_legacy_iptables, ruleset, sh};
+
+/// What a BOSH VM and a container host have: the agent's table for monit and NATS, and NAT rules by iptables.
+fn settle() {
+    sh(r#"nft -f - <<'RULES'
+table inet bosh_agent {
+	set monit { type inet_service; elements = { 2822 } }
+	chain monit_access_jobs {
+	}
+	chain monit_access {
+		type filter hook output priority -1; policy accept;
+		meta skuid 0 ip daddr 127.0.0.1 tcp dport @monit log prefix "monit: " accept
+		ip daddr 127.0.0.1 tcp dport @monit reject
+	}
+}
+table ip other {
+	chain output {
+		type nat hook output priority -100; policy accept;
+		ip daddr 10.11.0.0/16 tcp dport 80 redirect to :8080
+	}
+}
+RULES
+iptables-restore -w 5 --noflush <<'RULES'
+*nat
+:DOCKER - [0:0]
+-A OUTPUT -d 10.12.0.0/16 -m comment --comment "of others, \"quoted\"" -j DOCKER
+-A DOCKER -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8081
+COMMIT
+*filter
+-A OUTPUT -d 10.13.0.0/16 -j DROP
+COMMIT
+RULES"#);
+}
+
+/// All rules without ours.
+fn others() -> String {
+    let of_others = |line: &&str| !line.starts_with('#') && !line.contains("BOSHY_OUTPUT");
+    let mut all = sh("nft -a list table inet bosh_agent && nft -a list table ip other");
+    for program in ["iptables-nft-save", "iptables-legacy-save"] {
+        for table in ["nat", "filter"] {
+            let text = sh(&format!("{program} -t {table} 2>/dev/null"));
+            all.extend(text.lines().filter(of_others).flat_map(|line| [line, "\n"]));
+        }
+    }
+    all
+}
+
+fn unmoved_by(backend: &mut dyn Backend) {
+    let before = others();
+    assert!(before.contains("bosh_agent") && before.contains("DOCKER") && before.contains("10.13.0.0/16"), "{before}");
+    let kind = backend.kind();
+    backend.apply(&ruleset()).unwrap();
+    assert_eq!(others(), before, "{kind}, after the first rules");
+    backend.apply(&Ruleset::new("10.96.0.0/12".parse().unwrap(), 16001, [80]).unwrap()).unwrap();
+    assert_eq!(others(), before, "{kind}, after other rules");
+    backend.remove().unwrap();
+    assert_eq!(others(), before, "{kind}, after the removal");
+}
+
+#[test]
+fn no_backend_moves_a_rule_of_others() {
+    alone(|| {
+        settle();
+        for mut backend in every_backend() {
+            unmoved_by(backend.as_mut());
+        }
+    });
+}
+
+#[test]
+fn legacy_iptables_moves_no_rule_of_others() {
+    alone(|| {
+        only_legacy_iptables();
+        settle();
+        unmoved_by(&mut Iptables::open().unwrap());
+    });
+}

@@ -1,0 +1,163 @@
+//! A VM of one's own: a namespace with loopback, one device, and listeners that say who reached them.
+
+use std::{
+    any::type_name_of_val,
+    env, fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use boshy_netfilter::{Backend, Iptables, Netlink, Nft, Ownership, Ruleset};
+use nix::{
+    sys::socket::{getsockopt, sockopt::OriginalDst},
+    unistd::geteuid,
+};
+
+/// Set in the process that is in its own namespace: a folder of its own, first in its PATH.
+const HOME: &str = "BOSHY_NETFILTER_TEST_HOME";
+
+/// The VM's own address.
+pub(crate) const VM: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 5);
+/// A virtual IP.
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 9);
+
+/// Runs a scenario in a namespace of its own. The scenario is found again by the path of its test function.
+pub(crate) fn alone(scenario: impl FnOnce()) {
+    if env::var_os(HOME).is_some() {
+        if role().is_none() {
+            sh("ip link set lo up");
+        }
+        return scenario();
+    }
+    let home = tempfile::tempdir().unwrap();
+    let output = in_namespace(&test_name(&scenario), home.path()).output();
+    let output = output.expect("the program `unshare` (package util-linux) is needed for tests in namespaces");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains("1 passed"), "in its namespace:\n{stdout}\n{stderr}");
+    print!("{stdout}");
+}
+
+/// The name of a test function, from a closure in it.
+pub(crate) fn test_name<T>(inside: &T) -> String {
+    let path = type_name_of_val(inside);
+    let path = path.split_once("::").expect("a closure is in a crate").1;
+    path.trim_end_matches("::{{closure}}").to_owned()
+}
+
+fn in_namespace(test: &str, home: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let path = format!("{}:{}:/usr/sbin:/sbin", home.display(), env::var("PATH").unwrap_or_default());
+    command
+        .args(["--net", "--"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(HOME, home)
+        .env("PATH", path)
+        .env("XTABLES_LOCKFILE", home.join("xtables.lock"));
+    command
+}
+
+/// Runs this test once more, as a process beside this one in the same namespace; `role` is what [`role`] answers there.
+pub(crate) fn beside<T>(inside: &T, role: &str, through: &[&str]) -> Command {
+    let mut words: Vec<std::ffi::OsString> = through.iter().map(Into::into).collect();
+    words.push(env::current_exe().unwrap().into());
+    let mut command = Command::new(&words[0]);
+    command
+        .args(&words[1..])
+        .args(["--exact", &test_name(inside), "--nocapture"])
+        .env("BOSHY_NETFILTER_TEST_ROLE", role);
+    command
+}
+
+/// What this process is for, in a scenario of several processes.
+pub(crate) fn role() -> Option<String> {
+    env::var("BOSHY_NETFILTER_TEST_ROLE").ok()
+}
+
+/// Runs a line of shell that must succeed, and answers what it printed.
+pub(crate) fn sh(line: &str) -> String {
+    let (success, text) = try_sh(line);
+    assert!(success, "`{line}` failed (programs come from the packages iproute2, nftables, iptables): {text}");
+    text
+}
+
+/// Runs a line of shell; whether it succeeded, and what it printed.
+pub(crate) fn try_sh(line: &str) -> (bool, String) {
+    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Gives the namespace a device with the VM's address.
+pub(crate) fn device() {
+    sh("ip link add eth0 type veth peer name outside && ip addr add 10.244.0.5/24 dev eth0 && ip link set eth0 up \
+        && ip link set outside up");
+}
+
+/// Gives it a default route too.
+pub(crate) fn default_route() {
+    sh("ip route add default via 10.244.0.1");
+}
+
+/// The programs `iptables-*` are the legacy ones from now on, whatever the system's choice.
+pub(crate) fn only_legacy_iptables() {
+    let home = PathBuf::from(env::var_os(HOME).unwrap());
+    for name in ["iptables-save", "iptables-restore", "iptables"] {
+        let legacy = Path::new("/usr/sbin").join(name.replace("iptables", "iptables-legacy"));
+        assert!(legacy.exists(), "{} (package iptables) is needed for this test", legacy.display());
+        let _ = fs::remove_file(home.join(name));
+        symlink(legacy, home.join(name)).unwrap();
+    }
+}
+
+pub(crate) fn ruleset() -> Ruleset {
+    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, []).unwrap()
+}
+
+/// Each backend, freshly opened; netlink both ways.
+pub(crate) fn every_backend() -> Vec<Box<dyn Backend>> {
+    vec![
+        Box::new(Netlink::open(Ownership::Shared).unwrap()),
+        Box::new(Netlink::open(Ownership::WherePossible).unwrap()),
+        Box::new(Nft::open().expect("the program `nft` (package nftables) is needed for this test")),
+        Box::new(Iptables::open().expect("`iptables-save` (package iptables) is needed for this test")),
+    ]
+}
+
+/// Listens on a port of all addresses, and tells each client the port, the client's address and the original destination.
+pub(crate) fn listen(port: u16) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let peer = client.peer_addr().unwrap().ip();
+            let original = getsockopt(&client, OriginalDst).map(|address| {
+                SocketAddrV4::new(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)), u16::from_be(address.sin_port))
+            });
+            let original = original.map_or_else(|_| "none".to_owned(), |address| address.to_string());
+            let _ = write!(client, "{port} from {peer} to {original}");
+        }
+    });
+}
+
+/// Connects and answers what the listener said, or why there was none.
+pub(crate) fn reach(address: Ipv4Addr, port: u16) -> String {
+    let connected = TcpStream::connect_timeout(&(address, port).into(), Duration::from_secs(2));
+    connected.and_then(said).unwrap_or_else(|error| error.to_string())
+}
+
+/// What the listener says on a connection.
+pub(crate) fn said(mut stream: TcpStream) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,33 @@
+//! `boshy agent`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use boshy_config::AgentSettings;
+
+use crate::logging::LogArgs;
+
+/// Arguments of `boshy agent`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  boshy agent --config config/agent.example.yml\n  boshy agent --config config/agent.example.yml --remove-rules"
+)]
+pub(crate) struct Args {
+    /// Settings file (YAML); see config/agent.example.yml
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Remove the redirect rules and the route that an agent left behind, and exit
+    #[arg(long)]
+    remove_rules: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = AgentSettings::load(&args.config)?;
+    args.log.init()?;
+    if args.remove_rules {
+        let removed = boshy_actors::agent::remove_rules(&settings);
+        return Ok(if removed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    Ok(boshy_actors::agent::run(settings)?.exit_code().into())
+}

@@ -1,0 +1,42 @@
+//! `boshy envoy-bootstrap`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use boshy_config::AgentSettings;
+use boshy_xds::{Bootstrap, Flavour};
+use clap::ValueEnum;
+
+/// Arguments of `boshy envoy-bootstrap`.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  boshy envoy-bootstrap --config config/agent.example.yml > bootstrap.json
+  envoy --config-path bootstrap.json --disable-hot-restart")]
+pub(crate) struct Args {
+    /// The agent's settings file, which names the node, the socket and the admin address
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How Envoy asks
+    #[arg(long, value_enum, default_value_t = Protocol::Delta)]
+    protocol: Protocol,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Protocol {
+    /// Incremental; a change costs what changed
+    Delta,
+    /// State of the world; a change costs everything of its type
+    Sotw,
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = AgentSettings::load(&args.config)?;
+    let flavour = match args.protocol {
+        Protocol::Delta => Flavour::Delta,
+        Protocol::Sotw => Flavour::Sotw,
+    };
+    let bootstrap =
+        Bootstrap { node: settings.node, ads_socket: settings.ads_socket, admin: settings.envoy_admin, flavour };
+    println!("{:#}", bootstrap.to_json());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,27 @@
+//! `boshy pilot`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use boshy_config::PilotSettings;
+
+use crate::logging::LogArgs;
+
+/// Arguments of `boshy pilot`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  boshy pilot --config config/pilot.example.yml\n\nEvery key of the file can be overridden by the environment, \
+                        such as BOSHY__DIRECTOR__CLIENT_SECRET."
+)]
+pub(crate) struct Args {
+    /// Settings file (YAML); see config/pilot.example.yml
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let settings = PilotSettings::load(&args.config)?;
+    args.log.init()?;
+    Ok(boshy_actors::pilot::run(settings)?.exit_code().into())
+}

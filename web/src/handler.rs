@@ -1,0 +1,51 @@
+//! What bosh-dns asks on 127.0.0.1:8053, once over TCP for each question: any path and any method, `?name=<name>&type=<number>`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header::ContentType},
+    web::{self, Data, Query, ServiceConfig},
+};
+use boshy_dns::{
+    Zones,
+    handler::{HandlerQuery, answer},
+};
+
+/// What the handler reads. A clone shares the count.
+#[derive(Clone)]
+pub struct HandlerView {
+    zones: Zones,
+    requests: Arc<AtomicU64>,
+}
+
+impl HandlerView {
+    /// Answers from the zone that the DNS server answers from.
+    pub fn new(zones: Zones) -> Self {
+        Self { zones, requests: Arc::default() }
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// Mounts the handler.
+pub fn configure(config: &mut ServiceConfig, view: &HandlerView) {
+    config.app_data(Data::new(view.clone())).default_service(web::to(handle));
+}
+
+async fn handle(view: Data<HandlerView>, request: HttpRequest) -> HttpResponse {
+    view.requests.fetch_add(1, Ordering::Relaxed);
+    // Pairs, because a parameter that is given twice or that nobody knows is no reason to refuse an answer.
+    let pairs = Query::<Vec<(String, String)>>::from_query(request.query_string());
+    let pairs = pairs.as_ref().map_or(&[][..], |pairs| pairs.as_slice());
+    let first = |wanted| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let answer = answer(&view.zones.load(), HandlerQuery { name: first("name"), kind: first("type") });
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(status).content_type(ContentType::json()).body(answer.body)
+}

@@ -1,0 +1,57 @@
+//! The pilot's port: v1 discovery, and what operators ask.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest,
+    web::{self, Data, ServiceConfig},
+};
+use boshy_mesh::MeshSnapshot;
+use tokio::sync::watch;
+
+use crate::{
+    Page,
+    operations::{self, Operations, Reporter},
+    status::PilotStatus,
+    v1::Discovery,
+};
+
+const INDEX: &str = "boshy pilot
+
+GET /healthz                                        the process serves
+GET /readyz                                         the mesh is known
+GET /status                                         what the pilot knows, as JSON
+GET /metrics                                        OpenMetrics
+GET /v1/registration                                endpoints of all services
+GET /v1/registration/{service-key}                  endpoints of one port of one service
+GET /v1/listeners/{service-cluster}/{service-node}  listeners of a proxy
+GET /v1/clusters/{service-cluster}/{service-node}   clusters of a proxy
+GET /v1/routes/{name}/{service-cluster}/{service-node}
+GET /v1/az/{service-cluster}/{service-node}         zone of a proxy
+GET /cache_stats                                    use of the v1 response cache
+POST /cache_stats_delete                            zero these counts
+";
+
+/// What the pilot's port reads. A clone shares the cache and the counters, so that all workers have one.
+#[derive(Clone)]
+pub struct PilotView {
+    discovery: Arc<Discovery>,
+    status: Reporter<PilotStatus>,
+}
+
+impl PilotView {
+    /// A view of the mesh, whose generation is 0 until the director has been read, and of the pilot itself.
+    pub fn new(snapshot: watch::Receiver<Arc<MeshSnapshot>>, status: Reporter<PilotStatus>) -> Self {
+        Self { discovery: Arc::new(Discovery::new(snapshot)), status }
+    }
+}
+
+/// Mounts everything that the pilot's port serves.
+pub fn configure(config: &mut ServiceConfig, view: &PilotView) {
+    let discovery = Arc::clone(&view.discovery);
+    let counted = Arc::new(move |page: &mut Page| discovery.measure(page));
+    operations::configure(config, Operations { report: Arc::clone(&view.status), counted, index: INDEX });
+    config
+        .app_data(Data::from(Arc::clone(&view.discovery)))
+        .default_service(web::to(async |discovery: Data<Discovery>, request: HttpRequest| discovery.answer(&request)));
+}

@@ -1,0 +1,102 @@
+//! A running HTTP server with its limits.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpServer,
+    dev::ServerHandle,
+    http::KeepAlive,
+    web::{PayloadConfig, ServiceConfig},
+};
+use tokio::task::JoinHandle;
+
+/// From the first octet of a request to the last of its head.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a client to take the end of a connection.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longer than the longest period of polling clients (60 s), so that they keep their connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// For requests that are being answered when the server stops.
+const SHUTDOWN_SECONDS: u64 = 3;
+/// Open connections per worker; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4096;
+/// No endpoint takes a body.
+const MAX_BODY: usize = 4096;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve HTTP on {address}")]
+pub struct StartError {
+    /// Where it should have listened.
+    pub address: String,
+    #[source]
+    source: io::Error,
+}
+
+/// A running server. Dropping it ends it at once, so that a crashed owner leaves no listening socket behind.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// Serves HTTP/1.1 on a listener with so many worker threads. `configure` runs once on each worker. To be called within an actix
+/// system or a tokio runtime; signals are left to the process.
+///
+/// # Errors
+/// When the listener cannot be used or a worker cannot be started.
+pub fn start<F>(listener: TcpListener, workers: usize, configure: F) -> Result<Server, StartError>
+where
+    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let unusable = |source| StartError { address: "a listener without an address".into(), source };
+    let address = listener.local_addr().map_err(unusable)?;
+    let refused = |source| StartError { address: address.to_string(), source };
+    listener.set_nonblocking(true).map_err(refused)?;
+    let app = move || App::new().app_data(PayloadConfig::new(MAX_BODY)).configure(configure.clone());
+    let server = HttpServer::new(app)
+        .workers(workers)
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(REQUEST_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .max_connections(MAX_CONNECTIONS)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals()
+        .listen(listener)
+        .map_err(refused)?
+        .run();
+    tracing::info!(%address, workers, "serving HTTP");
+    Ok(Server { address, handle: server.handle(), task: actix_rt::spawn(server) })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the server has ended, which it does not do by itself.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub async fn ended(&mut self) -> io::Result<()> {
+        (&mut self.task).await.map_err(io::Error::other)?
+    }
+
+    /// Takes no further connections, finishes what is being answered, and ends.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The order is given by the call; what it returns only waits. After `stop` nobody is left to take it.
+        drop(self.handle.stop(false));
+    }
+}

@@ -1,0 +1,288 @@
+//! What operators and monit ask.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use actix_web::{http::Method, test::TestRequest};
+use boshy_mesh::MeshSnapshot;
+use boshy_web::{
+    agent::{self, AgentView},
+    pilot,
+    status::Readiness,
+    test_hooks,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Seen, client},
+    samples::{self, agent_status, orchard},
+};
+
+fn get(uri: &str) -> TestRequest {
+    TestRequest::get().uri(uri)
+}
+
+fn agent() -> AgentView {
+    AgentView { status: Arc::new(agent_status) }
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[actix_web::test]
+async fn a_pilot_is_healthy_before_it_is_ready() {
+    let (sender, view) = samples::pilot(Arc::new(MeshSnapshot::default()));
+    let ask = client!(move |config| pilot::configure(config, &view));
+    assert_eq!(ask(get("/healthz")).await, Seen::text(200, "ok\n"));
+    assert_eq!(ask(get("/readyz")).await, Seen::text(503, "not ready: the director has not been read yet"));
+    sender.send_replace(orchard());
+    assert_eq!(ask(get("/readyz")).await, Seen::text(200, "ready\n"));
+}
+
+#[actix_web::test]
+async fn an_agent_says_what_it_waits_for() {
+    let connected = Arc::new(AtomicBool::new(false));
+    let envoy = Arc::clone(&connected);
+    let report = move || {
+        let mut status = agent_status();
+        if envoy.load(Ordering::SeqCst) {
+            status.readiness = Readiness::ready();
+        }
+        status
+    };
+    let view = AgentView { status: Arc::new(report) };
+    let ask = client!(move |config| agent::configure(config, &view));
+    assert_eq!(ask(get("/readyz")).await, Seen::text(503, "not ready: Envoy is away"));
+    connected.store(true, Ordering::SeqCst);
+    assert_eq!(ask(get("/readyz")).await, Seen::text(200, "ready\n"));
+}
+
+#[actix_web::test]
+async fn only_get_and_head_are_allowed() {
+    let ask = client!(|config| agent::configure(config, &agent()));
+    for path in ["/", "/healthz", "/readyz", "/metrics", "/status"] {
+        let head = ask(TestRequest::with_uri(path).method(Method::HEAD)).await;
+        assert_eq!(head.status, ask(get(path)).await.status, "{path}");
+        let post = ask(TestRequest::post().uri(path)).await;
+        assert_eq!(post, Seen::text(405, "405: Method Not Allowed"), "{path}");
+    }
+    assert_eq!(ask(get("/v1/registration")).await, Seen::text(404, "404: Page Not Found"));
+}
+
+#[actix_web::test]
+async fn the_index_names_endpoints_that_exist() {
+    let (_sender, view) = samples::pilot(orchard());
+    let ask = client!(move |config| pilot::configure(config, &view));
+    let index = ask(get("/")).await.body;
+    let lines =
+        index.lines().filter_map(|line| line.split_whitespace().collect::<Vec<_>>().get(..2).map(<[_]>::to_vec));
+    let mut named = 0;
+    for line in lines.filter(|line| line[1].starts_with('/')) {
+        let path = line[1]
+            .replace("{service-cluster}", "x")
+            .replace("{service-node}", "sidecar~10.0.0.1~x~x")
+            .replace("{service-key}", "a%7Cb")
+            .replace("{name}", "80");
+        let request = TestRequest::with_uri(&path).method(line[0].parse().unwrap());
+        assert_eq!(ask(request).await.status, 200, "{path}");
+        named += 1;
+    }
+    assert_eq!(named, 12);
+}
+
+#[actix_web::test]
+async fn pilot_status_has_the_fields_that_people_read() {
+    let (_sender, view) = samples::pilot(orchard());
+    let ask = client!(move |config| pilot::configure(config, &view));
+    let seen = ask(get("/status")).await;
+    assert_eq!((seen.status, seen.kind.as_deref()), (200, Some("application/json")));
+    let status: Value = serde_json::from_str(&seen.body).unwrap();
+    assert_eq!(
+        keys(&status),
+        [
+            "ready",
+            "ready_reason",
+            "snapshot",
+            "director",
+            "deployments",
+            "problems",
+            "pool",
+            "services",
+            "actors",
+            "proxies"
+        ]
+    );
+    assert_eq!(status["ready"], json!(true));
+    assert_eq!(status["snapshot"], json!({"generation": 1, "hash": "ab12", "services": 1, "endpoints": 2}));
+    assert_eq!(keys(&status["director"]), ["url", "last_success", "error"]);
+    assert_eq!(status["deployments"][0]["error"], json!("HTTP 500"));
+    assert_eq!(status["problems"][0], json!({"place": {"deployment": "sample"}, "reason": "has a problem"}));
+    assert_eq!(
+        status["pool"],
+        json!({
+            "range": "169.254.255.0/24", "capacity": 254, "held": 1, "resting": 2,
+            "refused": ["httpbin.late.sample.boshy"]
+        })
+    );
+    assert_eq!(
+        status["services"][0],
+        json!({
+            "host": "httpbin.apricot.sample.boshy", "vip": "169.254.255.1",
+            "ports": [{"name": "http", "number": 9001, "protocol": "tcp"}],
+            "endpoints": [{"ip": "10.0.0.1", "az": "z1"}, {"ip": "10.0.0.2", "az": "z1"}]
+        })
+    );
+    assert_eq!(status["actors"]["children"][1]["state"], json!("backing_off"));
+    assert_eq!(status["proxies"][0]["types"]["listener"]["rejected"]["reason"], json!("no"));
+}
+
+#[actix_web::test]
+async fn agent_status_has_the_fields_that_people_read() {
+    let ask = client!(|config| agent::configure(config, &agent()));
+    let status: Value = serde_json::from_str(&ask(get("/status")).await.body).unwrap();
+    assert_eq!(keys(&status), ["ready", "ready_reason", "node", "pilot", "names", "envoy", "rules", "dns", "actors"]);
+    assert_eq!((&status["ready"], &status["ready_reason"]), (&json!(false), &json!("Envoy is away")));
+    assert_eq!(keys(&status["pilot"]), ["address", "connected_since", "error"]);
+    assert_eq!(
+        status["names"],
+        json!({
+            "answered": {"httpbin.apricot.sample.boshy": "169.254.255.1"},
+            "pending": ["httpbin.banana.sample.boshy"]
+        })
+    );
+    assert_eq!(
+        status["envoy"],
+        json!({
+            "connected": false, "live": null, "accepted": {"cluster": "v1"},
+            "last_rejection": {"type": "listener", "version": "v2", "reason": "no", "at": 1_700_000_300}
+        })
+    );
+    assert_eq!(keys(&status["rules"]), ["backend", "in_place", "drift_repairs", "error", "route"]);
+    assert_eq!(
+        keys(&status["dns"]),
+        ["queries", "answers", "fallback", "dropped", "cut_short", "unsent", "tcp_connections", "handler_requests"]
+    );
+    assert_eq!(status["dns"]["answers"]["NXDOMAIN"], json!(2));
+}
+
+/// Sample lines by name and labels; the format's own rules are checked on the way.
+fn scraped(seen: &Seen) -> std::collections::BTreeMap<String, f64> {
+    assert_eq!(seen.status, 200);
+    assert_eq!(seen.kind.as_deref(), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(seen.body.ends_with("# EOF\n"));
+    let mut typed = Vec::new();
+    let mut samples = std::collections::BTreeMap::new();
+    for line in seen.body.lines() {
+        match line.strip_prefix("# ") {
+            Some(comment) => {
+                if let Some(kind) = comment.strip_prefix("TYPE ") {
+                    typed.push(kind.split(' ').next().unwrap().to_owned());
+                }
+            }
+            None => {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                let family = typed.last().unwrap();
+                assert!(family.starts_with("boshy_") && name.starts_with(family.as_str()), "{line} under {family}");
+                assert!(samples.insert(name.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
+            }
+        }
+    }
+    let mut distinct = typed.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), typed.len(), "a family is described twice");
+    samples
+}
+
+#[actix_web::test]
+async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
+    let (_sender, view) = samples::pilot(orchard());
+    let ask = client!(move |config| pilot::configure(config, &view));
+    for path in
+        ["/v1/clusters/x/sidecar~10.0.0.1~x~x", "/v1/clusters/x/sidecar~10.0.0.1~x~x", "/v1/clusters/x/bad", "/nothing"]
+    {
+        ask(get(path)).await;
+    }
+    let samples = scraped(&ask(get("/metrics")).await);
+    for (name, value) in [
+        (r#"boshy_build_info{version="0.1.0"}"#, 1.0),
+        ("boshy_ready", 1.0),
+        ("boshy_snapshot_generation", 1.0),
+        (r#"boshy_snapshot_info{hash="ab12"}"#, 1.0),
+        ("boshy_snapshot_endpoints", 2.0),
+        ("boshy_director_last_success_timestamp_seconds", 1_700_000_000.0),
+        ("boshy_director_failing", 0.0),
+        (r#"boshy_deployment_failing{deployment="sam\"ple"}"#, 1.0),
+        ("boshy_problems", 1.0),
+        ("boshy_vips_capacity", 254.0),
+        ("boshy_vips_refused", 1.0),
+        (r#"boshy_service_endpoints{service="httpbin.apricot.sample.boshy"}"#, 2.0),
+        (r#"boshy_actor_restarts_total{tree="root",child="two"}"#, 4.0),
+        (r#"boshy_actor_running{tree="root",child="one"}"#, 1.0),
+        (r#"boshy_actor_running{tree="root",child="two"}"#, 0.0),
+        (r#"boshy_proxies_connected{flavour="delta"}"#, 1.0),
+        (r#"boshy_proxies_rejecting{type="listener"}"#, 1.0),
+        (r#"boshy_proxies_rejecting{type="names"}"#, 0.0),
+        (r#"boshy_v1_requests_total{method="ListClusters",status="200"}"#, 2.0),
+        (r#"boshy_v1_requests_total{method="ListClusters",status="404"}"#, 1.0),
+        (r#"boshy_v1_requests_total{method="Other",status="404"}"#, 1.0),
+        ("boshy_v1_cache_hits_total", 1.0),
+        ("boshy_v1_cache_misses_total", 1.0),
+    ] {
+        assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
+    }
+    assert!(samples["boshy_v1_cache_bytes"] > 100.0);
+}
+
+#[actix_web::test]
+async fn agent_metrics_are_those_of_its_status() {
+    let ask = client!(|config| agent::configure(config, &agent()));
+    let samples = scraped(&ask(get("/metrics")).await);
+    for (name, value) in [
+        ("boshy_ready", 0.0),
+        ("boshy_pilot_connected", 1.0),
+        ("boshy_pilot_connected_timestamp_seconds", 1_700_000_000.0),
+        ("boshy_names_answered", 1.0),
+        ("boshy_names_pending", 1.0),
+        ("boshy_envoy_connected", 0.0),
+        ("boshy_envoy_rejecting", 1.0),
+        ("boshy_rules_in_place", 1.0),
+        ("boshy_rules_drift_repairs_total", 3.0),
+        ("boshy_route_in_place", 0.0),
+        ("boshy_dns_queries_total", 8.0),
+        (r#"boshy_dns_answers_total{rcode="NOERROR"}"#, 5.0),
+        (r#"boshy_dns_answers_total{rcode="NXDOMAIN"}"#, 2.0),
+        (r#"boshy_dns_answers_total{rcode="REFUSED"}"#, 1.0),
+        ("boshy_handler_requests_total", 9.0),
+    ] {
+        assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
+    }
+    assert!(!samples.contains_key("boshy_envoy_live"), "unknown is not 0");
+}
+
+#[actix_web::test]
+async fn an_actor_panics_on_request_only_where_hooks_are_mounted() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let switch: test_hooks::Switch = Arc::new(move |actor| {
+        heard.lock().unwrap().push(actor.to_owned());
+        actor == "vip_pool"
+    });
+    let (_sender, view) = samples::pilot(orchard());
+    let bare = view.clone();
+    let ask = client!(move |config| {
+        pilot::configure(config, &view);
+        test_hooks::configure(config, &switch);
+    });
+    let post = |path| TestRequest::post().uri(path);
+    assert_eq!(ask(post("/debug/panic/vip_pool")).await.status, 200);
+    assert_eq!(ask(post("/debug/panic/nobody")).await, Seen::text(404, "no actor \"nobody\""));
+    assert_eq!(ask(get("/debug/panic/vip_pool")).await.status, 405);
+    assert_eq!(*asked.lock().unwrap(), ["vip_pool", "nobody"]);
+
+    let without = client!(move |config| pilot::configure(config, &bare));
+    assert_eq!(without(post("/debug/panic/vip_pool")).await.status, 404);
+}

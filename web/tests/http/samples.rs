@@ -1,0 +1,122 @@
+//! A small mesh, and roles that report on it.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use boshy_dns::StatsSnapshot;
+use boshy_mesh::{
+    Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Place, Port, PortName, Problem, Protocol,
+    Service, SnapshotContent, Tld, VipRange,
+};
+use boshy_supervision::{ChildState, ChildStatus, TreeStatus};
+use boshy_web::{pilot::PilotView, status::*};
+use boshy_xds::{Flavour, ProxyStatus, Rejection, ResourceType, TypeStatus};
+use tokio::sync::watch;
+
+pub(crate) fn host(group: &str) -> Hostname {
+    Hostname::of_service("httpbin", group, "sample", &Tld::default()).unwrap()
+}
+
+/// A service on port 9001 named `http`.
+pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Arc<MeshService> {
+    let origin = Origin { deployment: "sample".into(), group: group.into(), job: "httpbin".into() };
+    let ports = vec![Port { name: PortName::new("http").unwrap(), number: 9001, protocol: Protocol::Tcp }];
+    let endpoints = ips.iter().map(|ip| Endpoint { ip: ip.parse().unwrap(), az: Some("z1".into()) }).collect();
+    let service = Service { host: host(group), origin, ports, endpoints };
+    Arc::new(MeshService { service, vip: Ipv4Addr::new(169, 254, 255, vip) })
+}
+
+pub(crate) fn snapshot(generation: u64, services: Vec<Arc<MeshService>>) -> Arc<MeshSnapshot> {
+    let endpoints = services.iter().flat_map(|service| &service.service.endpoints);
+    let zones = endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
+    Arc::new(MeshSnapshot { generation, hash: "ab12".into(), content: SnapshotContent { services, zones } })
+}
+
+/// One service, `httpbin.apricot.sample.boshy`, on 10.0.0.1 and 10.0.0.2.
+pub(crate) fn orchard() -> Arc<MeshSnapshot> {
+    snapshot(1, vec![service("apricot", 1, &["10.0.0.1", "10.0.0.2"])])
+}
+
+/// A pilot that serves a snapshot, and the hand that changes it.
+pub(crate) fn pilot(first: Arc<MeshSnapshot>) -> (watch::Sender<Arc<MeshSnapshot>>, PilotView) {
+    let (sender, receiver) = watch::channel(first);
+    let seen = receiver.clone();
+    (sender, PilotView::new(receiver, Arc::new(move || pilot_status(&seen.borrow()))))
+}
+
+pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
+    let rejected = Rejection { version: "v2".into(), reason: "no".into(), at: 1_700_000_300 };
+    let listener = TypeStatus { sent: Some("v2".into()), accepted: Some("v1".into()), rejected: Some(rejected) };
+    PilotStatus {
+        readiness: match snapshot.generation {
+            0 => Readiness::waiting("the director has not been read yet"),
+            _ => Readiness::ready(),
+        },
+        snapshot: snapshot.into(),
+        director: DirectorStatus {
+            url: "https://director:25555".into(),
+            last_success: Some(1_700_000_000),
+            error: None,
+        },
+        deployments: vec![DeploymentStatus {
+            name: "sam\"ple".into(),
+            last_good: Some(1_700_000_100),
+            error: Some("HTTP 500".into()),
+        }],
+        problems: vec![Problem::new(Place::deployment("sample"), "has a problem")],
+        pool: PoolStatus {
+            range: VipRange::default(),
+            capacity: 254,
+            held: 1,
+            resting: 2,
+            refused: vec![host("late")],
+        },
+        services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
+        actors: actors(),
+        proxies: vec![ProxyStatus {
+            node: "sidecar~10.0.0.1~x~x".into(),
+            flavour: Flavour::Delta,
+            connected_since: 1_700_000_200,
+            types: [(ResourceType::Listener, listener), (ResourceType::Names, TypeStatus::default())].into(),
+        }],
+    }
+}
+
+pub(crate) fn agent_status() -> AgentStatus {
+    AgentStatus {
+        readiness: Readiness::waiting("Envoy is away"),
+        node: "sidecar~10.0.0.1~x~x".into(),
+        pilot: PilotLink { address: Some("10.0.0.9:15010".into()), connected_since: Some(1_700_000_000), error: None },
+        names: NamesStatus {
+            answered: NameTable::from_iter([(host("apricot"), Ipv4Addr::new(169, 254, 255, 1))]),
+            pending: vec![host("banana")],
+        },
+        envoy: EnvoyStatus {
+            connected: false,
+            live: None,
+            accepted: [(ResourceType::Cluster, "v1".into())].into(),
+            last_rejection: Some(EnvoyRejection {
+                kind: ResourceType::Listener,
+                rejection: Rejection { version: "v2".into(), reason: "no".into(), at: 1_700_000_300 },
+            }),
+        },
+        rules: RulesStatus {
+            backend: Some("netlink".into()),
+            in_place: true,
+            drift_repairs: 3,
+            ..RulesStatus::default()
+        },
+        dns: DnsStatus::new(
+            &StatsSnapshot { queries: 8, answers: [5, 0, 0, 2, 0, 1, 0], ..StatsSnapshot::default() },
+            9,
+        ),
+        actors: actors(),
+    }
+}
+
+fn actors() -> TreeStatus {
+    let child = |name: &str, state, restarts| ChildStatus { name: name.into(), state, restarts, last_exit: None };
+    TreeStatus {
+        name: "root".into(),
+        children: vec![child("one", ChildState::Running, 0), child("two", ChildState::BackingOff, 4)],
+    }
+}
