@@ -75,7 +75,7 @@ fn the_pilot_reads_the_director_and_has_no_agent() {
     assert_eq!(names(&jobs), ["bosh-dns", PILOT_JOB]);
     let config = file(&jobs, PILOT_JOB, "config/config.yml");
     let settings = &config["director"];
-    assert_eq!(settings["auth"]["basic"]["password"], "1: #'\"", "the password did not survive the writing");
+    assert_eq!(settings["client_secret"], "1: #'\"", "the password did not survive the writing");
     assert_eq!((&settings["url"], &settings["ca_cert"]), (&director().url.into(), &director().ca_pem.into()));
 }
 

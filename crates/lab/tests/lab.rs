@@ -233,6 +233,8 @@ fn exec_passes_input_output_and_the_exit_status_through() {
     assert_eq!((output.status.code(), &*output.stdout, &*output.stderr), (Some(7), &b"out\n"[..], &b"err\n"[..]));
     assert_eq!(lab.run(["exec", "web/0", "--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
 
+    assert_eq!(lab.run(["exec", "web/0", "--", "sh", "-c", "kill -TERM $$"]).status.code(), Some(143));
+
     let input = lab.manifest("from stdin\n");
     let output = lab.command(["exec", "web/0", "--", "cat"]).stdin(fs::File::open(input).unwrap()).output().unwrap();
     assert_eq!(output.stdout, b"from stdin\n");
@@ -249,7 +251,9 @@ fn a_killed_job_comes_back_and_a_stopped_one_stays_down() {
     let lab = Lab::up();
     lab.succeeds(["kill", "web/0", "greeter"]);
     eventually("the restart of greeter", || lab.job(0, "greeter") == ("running".to_owned(), 1));
+    let before = Instant::now();
     lab.succeeds(["stop", "web/0", "greeter"]);
+    assert!(before.elapsed() < Duration::from_secs(10), "SIGTERM did not reach the job");
     assert_eq!(lab.job(0, "greeter"), ("stopped".to_owned(), 1));
     lab.succeeds(["start", "web/0", "greeter"]);
     assert_eq!(lab.job(0, "greeter"), ("running".to_owned(), 1));
@@ -286,7 +290,8 @@ fn vms_follow_what_is_deployed() {
 
     let one = lab.manifest(&TWO_VMS.replace("instances: 2", "instances: 1"));
     lab.succeeds(["deploy", one.to_str().unwrap()]);
-    eventually("the end of the surplus VMs", || lab.status()["vms"].as_array().unwrap().len() == 1);
+    assert_eq!(lab.status()["vms"].as_array().unwrap().len(), 1);
+    assert!(lab.fails(["exec", "web/1", "--", "true"]).starts_with("there is no VM web/1"));
     lab.succeeds(["delete", "sample"]);
     assert!(lab.status()["vms"].as_array().unwrap().is_empty());
     assert!(lab.fails(["delete", "sample"]).contains("sample"));

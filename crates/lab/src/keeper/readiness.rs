@@ -50,8 +50,11 @@ pub(super) async fn wait(keeper: &Arc<Keeper>) -> Result<(), LabError> {
         let wanted = wanted.vms;
         let expected = mesh::expected(&keeper.world.view().borrow());
         let looks = wanted.values().map(|facts| look(keeper, facts, &expected));
-        let missing: Vec<Missing> = futures::future::join_all(looks).await.into_iter().flatten().collect();
-        let (of, ready) = (wanted.len(), wanted.len() - missing.len());
+        let mut missing: Vec<Missing> = futures::future::join_all(looks).await.into_iter().flatten().collect();
+        let surplus = keeper.fleet.names().into_iter().filter(|name| !wanted.contains_key(name));
+        missing.extend(surplus.map(|vm| Missing { vm, job: None, what: "is still to go".to_owned() }));
+        let of = wanted.len();
+        let ready = of.saturating_sub(missing.len());
         let first = missing.first().map(|missing| format!("{} {}", missing.vm.short(), missing.what));
         let progress = Progress::Waiting { what: "VMs ready".to_owned(), ready, of, missing: first };
         if shown.as_ref() != Some(&progress) {
