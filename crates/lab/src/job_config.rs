@@ -1,8 +1,7 @@
 //! What runs on a VM, and the files it is configured by: the place of a BOSH release's job templates.
 
+use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
-
-use boshy_director::Secret;
 
 use crate::{
     LabSettings, MeshSettings,
@@ -64,7 +63,7 @@ pub(crate) struct DirectorAccess {
     pub(crate) url: String,
     pub(crate) ca_pem: String,
     pub(crate) username: String,
-    pub(crate) password: Secret,
+    pub(crate) password: SecretString,
 }
 
 /// The jobs of a VM: those every VM has, then its own.
@@ -140,7 +139,7 @@ fn pilot(director: &DirectorAccess) -> JobSpec {
             "url": director.url,
             "ca_cert": director.ca_pem,
             "client": director.username,
-            "client_secret": director.password.expose(),
+            "client_secret": director.password.expose_secret(),
             "poll_interval": "1s",
         },
         "state_dir": "/var/vcap/data/bosh-pilot",

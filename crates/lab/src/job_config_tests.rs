@@ -15,7 +15,7 @@ fn director() -> DirectorAccess {
         url: "https://10.244.0.2:25555".to_owned(),
         ca_pem: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
         username: "admin".to_owned(),
-        password: Secret::new("1: #'\""),
+        password: SecretString::from("1: #'\""),
     }
 }
 

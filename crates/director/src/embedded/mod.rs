@@ -24,6 +24,7 @@ mod server;
 mod tls;
 mod world;
 
+use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
     io,
@@ -213,7 +214,7 @@ impl EmbeddedDirector {
 
 fn first_credentials(authentication: &Authentication) -> Credentials {
     let (Authentication::Basic(accounts) | Authentication::Uaa { clients: accounts, .. }) = authentication;
-    let none = Account { name: String::new(), secret: crate::Secret::new(""), scopes: Vec::new() };
+    let none = Account { name: String::new(), secret: SecretString::from(""), scopes: Vec::new() };
     let account = accounts.first().cloned().unwrap_or(none);
     Credentials { name: account.name, secret: account.secret }
 }
