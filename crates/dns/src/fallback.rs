@@ -34,8 +34,10 @@ use crate::{
 
 /// Who carries the answer, which bounds its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub enum Transport {
+    /// One datagram.
     Udp,
+    /// A stream; see RFC 1035 section 4.2.2 for the length before each message, which is not part of the answer.
     Tcp,
 }
 
@@ -51,7 +53,7 @@ impl Transport {
 }
 
 /// Answers any message, or nothing when it is a response or has no whole header.
-pub(crate) fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u8>, Rcode)> {
+pub fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u8>, Rcode)> {
     if packet.len() < HEADER || packet[2] & QR != 0 {
         return None;
     }

@@ -23,7 +23,7 @@ struct State {
 
 /// The state-of-the-world flavour.
 #[derive(Debug)]
-pub(crate) struct Sotw {
+pub struct Sotw {
     kind: ResourceType,
     subscription: Subscription,
     /// Whether the proxy ever named what it wants; from then on no names mean nothing.
