@@ -186,7 +186,9 @@ impl Relay {
     pub fn stored(&self) -> Stored {
         let good = |kind| self.doubts.less(kind, self.client.held(kind), Standing::is_unsettled);
         let known = |kind| self.client.is_known(kind).then(|| good(kind));
-        Stored::of(DeltaClient::knowing(known), &self.gate)
+        // Names answered without the resources that say so could not be read back.
+        let gate = if self.client.is_known(ResourceType::Names) { self.gate.clone() } else { Gate::default() };
+        Stored::of(DeltaClient::knowing(known), gate)
     }
 
     /// How many names are answered and how many wait.

@@ -224,6 +224,19 @@ fn without_a_required_proxy_a_name_is_answered_when_it_comes() {
 }
 
 #[test]
+fn what_is_stored_before_all_names_came_can_be_read() {
+    let settings = RelaySettings { require_proxy: false, ..RelaySettings::default() };
+    let mut vm = Vm::with(settings, Proxy::default(), Stored::default());
+    vm.receive_part(ResourceType::Names, &[name("a.boshy", 1)], &[], false);
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+    let stored = vm.relay.stored();
+    assert_eq!(Stored::decode(&stored.encode()).unwrap(), stored);
+    assert!(stored.answered().is_empty(), "half of the names");
+    vm.receive_part(ResourceType::Names, &[], &[], true);
+    assert_eq!(vm.relay.stored().answered(), vm.relay.answered());
+}
+
+#[test]
 fn an_envoy_that_goes_away_takes_no_name_along_and_lets_no_new_one_in() {
     let mut vm = Vm::working();
     vm.proxy = Proxy::default();

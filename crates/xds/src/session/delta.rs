@@ -43,7 +43,7 @@ struct Sent {
 
 /// The delta flavour.
 #[derive(Debug)]
-pub(crate) struct Delta {
+pub struct Delta {
     kind: ResourceType,
     subscription: Subscription,
     target: TypedResources,
