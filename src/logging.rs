@@ -5,11 +5,14 @@ use std::io::{self, IsTerminal};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+/// Libraries that tell at `info` what is of no use to an operator, or at `warn` what any client can provoke, are turned down.
+const DEFAULT_FILTER: &str = "info,actix_server=warn,hickory_proto=error";
+
 /// How to log.
 #[derive(Args)]
 pub(crate) struct LogArgs {
     /// What to log: a level, or a filter such as `info,boshy_xds=debug`
-    #[arg(long, env = "BOSHY_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "BOSHY_LOG", default_value = DEFAULT_FILTER, value_name = "FILTER")]
     log: String,
     /// How a line looks
     #[arg(long, env = "BOSHY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]

@@ -58,10 +58,9 @@ impl Reports {
         envoy: &EnvoyStatus,
         rules: &RulesStatus,
     ) -> Readiness {
-        // As DNS does: a pilot that has not read its director yet is connected and tells nothing.
         let known = exchange.known.contains(&ResourceType::Names) || !names.answered.is_empty();
         if !known {
-            Readiness::waiting("no pilot has told the names yet, and nothing was kept from before")
+            Readiness::waiting("no pilot has told all names yet, and nothing was kept from before")
         } else if self.redirects && !(rules.in_place && rules.route.in_place) {
             Readiness::waiting("the redirect rules or the route are not in place")
         } else if self.proxy == ProxyMode::Required && !envoy.connected {

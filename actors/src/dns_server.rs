@@ -22,7 +22,7 @@ pub(crate) struct Answering {
     pub(crate) tld: Tld,
     /// What is answered.
     pub(crate) names: watch::Receiver<Arc<NameTable>>,
-    /// Tells whether all names were received once: not known yet is not the same as an empty mesh.
+    /// Tells whether a pilot has spoken of names at all: not known yet is not the same as an empty mesh.
     pub(crate) exchange: watch::Receiver<ExchangeStatus>,
     /// Counters.
     pub(crate) stats: Arc<Stats>,
@@ -62,8 +62,8 @@ async fn follow(answering: Answering) {
     let mut built: Option<Arc<NameTable>> = None;
     loop {
         let table = names.borrow_and_update().clone();
-        let received = exchange.borrow_and_update().known.contains(&ResourceType::Names);
-        let known = received || built.is_some() || !table.is_empty();
+        let spoken = exchange.borrow_and_update().known.contains(&ResourceType::Names);
+        let known = spoken || built.is_some() || !table.is_empty();
         if known && built.as_ref().is_none_or(|built| !Arc::ptr_eq(built, &table)) {
             let serial = zones.load().serial().wrapping_add(1);
             zones.store(Arc::new(Zone::build(&table, &tld, serial)));

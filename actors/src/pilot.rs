@@ -19,7 +19,6 @@ use std::{
 use arc_swap::ArcSwap;
 use boshy_config::PilotSettings;
 use boshy_director::{
-    Secret,
     client::{ClientSettings, Credentials},
     observer::ObserverSettings,
 };
@@ -31,7 +30,6 @@ use boshy_web::{
     test_hooks,
 };
 use boshy_xds::Proxies;
-use secrecy::ExposeSecret;
 use tokio::sync::watch;
 
 use crate::{
@@ -197,8 +195,7 @@ fn readiness(poll: &PollReport, snapshot: &MeshSnapshot) -> Readiness {
 
 fn client_settings(settings: &PilotSettings) -> ClientSettings {
     let director = &settings.director;
-    let secret = Secret::new(director.client_secret.expose_secret());
-    let credentials = Credentials { name: director.client.clone(), secret };
+    let credentials = Credentials { name: director.client.clone(), secret: director.client_secret.clone() };
     ClientSettings {
         timeout: director.timeout,
         ..ClientSettings::new(director.url.as_str(), director.ca_cert.clone(), credentials)

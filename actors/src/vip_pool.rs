@@ -3,7 +3,12 @@
 //! A table is on disk before anybody learns of it. A table that cannot be read is an answer, not a crash: the pilot goes on
 //! serving what it has, says so in its status, and looks again at the next request.
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, Context, Handler, Message};
 use arc_swap::ArcSwap;
@@ -83,9 +88,9 @@ impl VipPool {
     }
 }
 
-fn restore(file: &PathBuf) -> Result<Leases, LeaseError> {
+fn restore(file: &Path) -> Result<Leases, LeaseError> {
     let Some(content) = state_file::read(file)? else { return Ok(Leases::default()) };
-    Leases::unseal(&content).map_err(|source| LeaseError::Refused { file: file.clone(), source })
+    Leases::unseal(&content).map_err(|source| LeaseError::Refused { file: file.to_owned(), source })
 }
 
 /// An empty pool, before anybody asked.
@@ -108,9 +113,11 @@ fn log_changes(before: &Leases, after: &Leases) {
     for (host, lease) in after.iter() {
         let known = before.iter().find(|(name, _)| *name == host).map(|(_, lease)| lease.state);
         match (known, lease.state) {
-            (Some(LeaseState::Held), LeaseState::Released(_)) => info!(%host, vip = %lease.vip, "virtual IP rests"),
+            (Some(LeaseState::Held), LeaseState::Released(_)) => {
+                info!(%host, vip = %lease.vip, "virtual IP rests");
+            }
             (Some(LeaseState::Released(_)) | None, LeaseState::Held) => {
-                info!(%host, vip = %lease.vip, "virtual IP leased")
+                info!(%host, vip = %lease.vip, "virtual IP leased");
             }
             _ => {}
         }

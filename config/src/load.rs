@@ -1,6 +1,7 @@
 //! File and environment to a raw value, with the place of every error.
 
 use std::{
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
@@ -42,7 +43,7 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    pub(crate) fn key(file: &Path, key: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn key(file: &Path, key: impl Into<String>, reason: impl Display) -> Self {
         Self::Key { file: file.to_owned(), key: key.into(), reason: reason.to_string() }
     }
 }

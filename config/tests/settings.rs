@@ -1,4 +1,5 @@
 //! Settings as operators write them.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::{fs, path::PathBuf};
 

@@ -26,8 +26,8 @@ impl Director {
     /// A director with these deployments.
     pub fn with<const N: usize>(manifests: [Manifest; N]) -> Self {
         let director = Self::start();
-        for manifest in &manifests {
-            director.deploys(manifest);
+        for manifest in manifests {
+            director.deploys(&manifest);
         }
         director
     }

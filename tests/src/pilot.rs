@@ -11,7 +11,6 @@ use boshy_config::{DirectorSettings, PilotSettings};
 use boshy_director::embedded::Handle;
 use boshy_mesh::{Tld, VipRange};
 use boshy_supervision::ExitReason;
-use secrecy::SecretString;
 use tempfile::TempDir;
 
 use crate::{Operated, Process, until_some};
@@ -38,7 +37,7 @@ impl PilotPlan {
             url: director.url().parse().unwrap(),
             ca_cert: Some(director.ca_pem().to_owned()),
             client: credentials.name,
-            client_secret: SecretString::from(credentials.secret.expose().to_owned()),
+            client_secret: credentials.secret,
             poll_interval: Duration::from_millis(100),
             full_read_interval: Duration::from_secs(3600),
             timeout: Duration::from_secs(5),

@@ -58,6 +58,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stdout, reason = "shown with the test that fails, and only then")]
     fn drop(&mut self) {
         let ended = self.stop();
         if thread::panicking() {

@@ -4,8 +4,5 @@ pub mod client;
 pub mod embedded;
 pub mod manifest;
 pub mod observer;
-mod secret;
 pub mod wire;
 pub mod yaml;
-
-pub use secret::Secret;

@@ -2,10 +2,10 @@
 
 mod common;
 
+use secrecy::SecretString;
 use std::time::Duration;
 
 use boshy_director::{
-    Secret,
     client::{Cause, ClientSettings, Credentials, DirectorClient, SettingsError, TransportError},
     embedded::{Account, Authentication, EmbeddedSettings, Fault},
 };
@@ -68,7 +68,7 @@ fn an_unknown_deployment_is_gone() {
 fn wrong_credentials_are_named_and_never_shown() {
     let director = director();
     on_actix(async {
-        let credentials = Credentials { name: "admin".into(), secret: Secret::new("hunter2") };
+        let credentials = Credentials { name: "admin".into(), secret: SecretString::from("hunter2") };
         assert!(!format!("{credentials:?}").contains("hunter2"));
         let error = client_as(&director, credentials).deployments().await.unwrap_err();
         assert_eq!(chain(&error), ["cannot list the deployments", "not authorized"]);
@@ -161,7 +161,7 @@ fn too_few_scopes_are_told_with_the_reason() {
 fn a_uaa_that_refuses_is_named_as_the_cause() {
     let director = director_with(uaa(Duration::from_secs(120)), true);
     on_actix(async {
-        let credentials = Credentials { name: "mesh".into(), secret: Secret::new("wrong") };
+        let credentials = Credentials { name: "mesh".into(), secret: SecretString::from("wrong") };
         let error = client_as(&director, credentials).events(None).await.unwrap_err();
         let expected = ["cannot read the events", "cannot log in", "cannot get a token from the UAA", "not authorized"];
         assert_eq!(chain(&error), expected);
@@ -172,7 +172,7 @@ fn a_uaa_that_refuses_is_named_as_the_cause() {
 fn a_director_that_changes_its_way_to_log_in_is_followed() {
     let director = director_with(uaa(Duration::from_secs(120)), true);
     on_actix(async {
-        let basic = Credentials { name: "mesh".into(), secret: Secret::new("client-secret") };
+        let basic = Credentials { name: "mesh".into(), secret: SecretString::from("client-secret") };
         let client = client_as(&director, basic);
         director.inject_on("GET /info", Fault::NotJson, Some(1));
         let error = client.deployments().await.unwrap_err();
@@ -200,6 +200,23 @@ fn server_errors_are_retried_a_few_times() {
         director.inject_on("GET /deployments", Fault::Status(404), None);
         client.deployments().await.unwrap_err();
         assert_eq!(director.requests()["GET /deployments"], 7, "what the client is to blame for is not repeated");
+    });
+}
+
+#[test]
+fn redirects_are_followed_to_the_own_host_with_the_login() {
+    let director = director();
+    on_actix(async {
+        let client = client(&director);
+        for status in [302, 303] {
+            let elsewhere = Fault::Redirect(status, "https://10.9.9.9:1/deployments?exclude_lock=true".into());
+            director.inject_on("GET /deployments", elsewhere, Some(1));
+            assert_eq!(client.deployments().await.unwrap(), []);
+        }
+        assert_eq!(director.requests()["GET /deployments"], 4);
+        director.inject_on("GET /deployments", Fault::Redirect(302, "/deployments".into()), None);
+        let error = client.deployments().await.unwrap_err();
+        assert_eq!(chain(&error)[1], "redirected too often");
     });
 }
 

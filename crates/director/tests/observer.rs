@@ -1,5 +1,7 @@
 //! The observer against the embedded director: what it learns, and what it costs.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 mod common;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -320,4 +322,13 @@ fn an_observer_of_an_empty_director_is_complete_after_the_second_list() {
         assert!(!scene.round().await.complete);
         assert!(scene.round().await.complete);
     });
+}
+
+#[test]
+fn what_is_observed_may_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<Observation>();
+    crosses::<boshy_director::client::ClientError>();
+    crosses::<boshy_director::client::ClientSettings>();
+    crosses::<Handle>();
 }

@@ -138,14 +138,14 @@ impl Edns {
 }
 
 /// A name in lower-cased wire form, on the stack.
-struct LowerName {
+pub(crate) struct LowerName {
     octets: [u8; NAME_MAX],
     length: usize,
 }
 
 impl LowerName {
-    /// Reads a name that is written in full at the start of `body`. A pointer is not plain; neither is anything too long.
-    fn read(body: &[u8]) -> Option<Self> {
+    /// Reads a name that is written in full at the start of `body`. A pointer is none; neither is anything too long.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let mut length = 0;
         loop {
             let label = usize::from(*body.get(length)?);

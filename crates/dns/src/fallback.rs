@@ -28,14 +28,17 @@ use hickory_server::{
 
 use crate::{
     ANSWER_TTL, NEGATIVE_TTL, Rcode, Zone,
+    answer::LowerName,
     wire::{HEADER, NAME_MAX, OPCODE, PAYLOAD, QR, RD, kind, u16_at},
     zone::{SOA_MAILBOX, SOA_TIMERS, Verdict},
 };
 
 /// Who carries the answer, which bounds its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub enum Transport {
+    /// One datagram.
     Udp,
+    /// A stream; see RFC 1035 section 4.2.2 for the length before each message, which is not part of the answer.
     Tcp,
 }
 
@@ -51,7 +54,7 @@ impl Transport {
 }
 
 /// Answers any message, or nothing when it is a response or has no whole header.
-pub(crate) fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u8>, Rcode)> {
+pub fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u8>, Rcode)> {
     if packet.len() < HEADER || packet[2] & QR != 0 {
         return None;
     }
@@ -84,6 +87,9 @@ fn read(packet: &[u8]) -> Result<Request, Rcode> {
     if u16_at(packet, 4) != Some(1) {
         return Err(Rcode::FormErr);
     }
+    // Before the only question there is no name that a pointer could mean (RFC 1035 section 4.1.4). The reader follows one into the
+    // header all the same, and the answer, which repeats the question, has another header.
+    LowerName::read(&packet[HEADER..]).ok_or(Rcode::FormErr)?;
     // It wants to know who asks and how, for its own log; no answer depends on it.
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     Request::from_bytes(packet.to_vec(), nobody, Protocol::Udp).map_err(|_| Rcode::FormErr)

@@ -110,6 +110,15 @@ fn another_class_is_refused() {
 }
 
 #[test]
+fn rfc1035_4_1_4_a_pointer_into_the_header_is_a_format_error() {
+    // Read as a name, the flags, RD alone, and the count of questions are one label and the root.
+    let packet = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\xc0\x02\0\x01\0\x01";
+    for transport in [Transport::Udp, Transport::Tcp] {
+        assert_bare(&answered(packet, transport), ResponseCode::FormErr);
+    }
+}
+
+#[test]
 fn rfc1035_4_1_4_a_pointer_that_does_not_go_back_is_a_format_error() {
     for pointer in [[0xc0, 12], [0xc0, 14], [0xff, 0xff]] {
         let mut packet = query(HTTPBIN, RecordType::A).to_vec().unwrap()[..HEADER].to_vec();

@@ -17,7 +17,7 @@
 
 mod answer;
 mod batch;
-mod fallback;
+pub mod fallback;
 pub mod handler;
 mod rcode;
 mod respond;
@@ -32,6 +32,7 @@ mod zone;
 
 pub use answer::{Plain, plain};
 pub use rcode::Rcode;
+pub use respond::{Datagram, Response, respond};
 pub use server::{BindError, ServeError, Sockets, Zones, serve};
 pub use stats::{Stats, StatsSnapshot};
 pub use wire::PAYLOAD;

@@ -9,23 +9,26 @@ use crate::{
 
 /// An answer that lies in the buffer that was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Response {
-    pub(crate) length: usize,
-    pub(crate) rcode: Rcode,
+pub struct Response {
+    /// Octets written.
+    pub length: usize,
+    /// The response code in them.
+    pub rcode: Rcode,
     /// Whether it took the plain way.
-    pub(crate) plain: bool,
+    pub plain: bool,
 }
 
 /// A datagram as it was received.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Datagram<'p> {
-    pub(crate) octets: &'p [u8],
+pub struct Datagram<'p> {
+    /// The octets received.
+    pub octets: &'p [u8],
     /// Whether more was sent than the buffer took.
-    pub(crate) cut_short: bool,
+    pub cut_short: bool,
 }
 
 /// Answers a datagram into `out`. Every datagram that is no response and has a whole header gets an answer.
-pub(crate) fn respond(zone: &Zone, datagram: Datagram<'_>, out: &mut [u8; PAYLOAD]) -> Option<Response> {
+pub fn respond(zone: &Zone, datagram: Datagram<'_>, out: &mut [u8; PAYLOAD]) -> Option<Response> {
     let (reply, rcode) = if datagram.cut_short {
         fallback::cut_short(datagram.octets)?
     } else {

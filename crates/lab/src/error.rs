@@ -20,6 +20,15 @@ pub enum LabError {
         #[source]
         source: io::Error,
     },
+    /// The director refused something.
+    #[error("{operation}")]
+    Director {
+        /// What was tried.
+        operation: String,
+        /// Its answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A manifest could not be read.
     #[error("{operation}")]
     Manifest {
@@ -37,7 +46,7 @@ impl LabError {
     pub fn exit_status(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Refused(_) | Self::Io { .. } | Self::Manifest { .. } => 1,
+            Self::Refused(_) | Self::Io { .. } | Self::Director { .. } | Self::Manifest { .. } => 1,
         }
     }
 

@@ -19,6 +19,7 @@ use std::{
 use nix::{
     errno::Errno,
     sched::{CloneFlags, unshare},
+    sys::signal::SigSet,
     unistd::{getegid, geteuid, setsid},
 };
 
@@ -68,6 +69,8 @@ pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &Ke
 /// Makes the namespaces and starts the keeper in them; its lock, log and stdout are this process's.
 pub(crate) fn launch(settings: &LabSettings, state: &StateDir) -> Result<(), LabError> {
     setsid().doing(|| "leaving the terminal's session".to_owned())?;
+    // The client's are blocked, and every job would inherit that.
+    SigSet::all().thread_unblock().doing(|| "unblocking signals".to_owned())?;
     let lab = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;
     match unshare(lab) {
         Err(Errno::EPERM) => unshare_as_user(lab)?,

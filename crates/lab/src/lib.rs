@@ -37,7 +37,7 @@ use std::{path::PathBuf, process::ExitCode};
 pub use cli::{JobArgs, LabCommand, StateArg, Up};
 pub use error::LabError;
 pub use facts::VmFacts;
-pub use manifest::{LabProperties, ManifestJob, ManifestPort, ManifestProperties};
+pub use manifest::ManifestJob;
 pub use name::{InstanceName, InstanceRef};
 
 /// What `boshy lab up` deploys when no manifest is given.

@@ -83,7 +83,7 @@ pub(crate) struct VmStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceStatus {
     pub(crate) hostname: String,
-    pub(crate) vip: Option<IpAddr>,
+    pub(crate) vip: IpAddr,
     pub(crate) ports: Vec<u16>,
     /// How many instances it has.
     pub(crate) instances: usize,

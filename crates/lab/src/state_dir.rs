@@ -6,7 +6,6 @@
 //! STATE/keeper.json        what the keeper was started with
 //! STATE/keeper.sock        control
 //! STATE/keeper.log
-//! STATE/director/          the embedded director
 //! STATE/vms/DEPLOYMENT/GROUP/INDEX/{root,vcap}
 //! ```
 //!
@@ -60,10 +59,6 @@ impl StateDir {
 
     pub(crate) fn keeper_settings(&self) -> PathBuf {
         self.0.join("keeper.json")
-    }
-
-    pub(crate) fn director(&self) -> PathBuf {
-        self.0.join("director")
     }
 
     /// The VM's own directory.

@@ -17,9 +17,8 @@ pub(crate) fn render(status: &LabStatus) -> String {
     if !status.services.is_empty() {
         parts.push(table(["SERVICE", "VIRTUAL IP", "PORTS", "INSTANCES"], &status.services, |service| {
             let ServiceStatus { hostname, vip, ports, instances } = service;
-            let vip = vip.map_or_else(|| "none".to_owned(), |vip| vip.to_string());
             let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-            [hostname.clone(), vip, ports, instances.to_string()]
+            [hostname.clone(), vip.to_string(), ports, instances.to_string()]
         }));
     }
     parts.extend(status.problems.iter().map(|problem| format!("problem: {problem}")));

@@ -1,18 +1,77 @@
 //! Labs without the mesh, from the outside: real namespaces, real processes, the command line.
 //!
+//! A lab is made of processes of the program that starts it, which here is this test: called with a command of the lab it
+//! carries that out, and tests otherwise.
+//!
 //! Needs a kernel that lets this user make namespaces; where it does not, these tests fail and say so.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program, which clippy takes for a program only")]
 
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, ExitCode, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use boshy_lab::{LabCommand, LabError, LabSettings, httpbin};
+use clap::Parser;
+use libtest_mimic::{Arguments, Trial};
 use tempfile::TempDir;
+
+#[derive(Parser)]
+enum Program {
+    #[command(subcommand)]
+    Lab(LabCommand),
+    Httpbin(httpbin::HttpbinCommand),
+}
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).is_none_or(|first| first != "lab" && first != "httpbin") {
+        return test();
+    }
+    program(Program::parse()).unwrap_or_else(|error| {
+        eprintln!("{}", error.chain());
+        ExitCode::from(error.exit_status())
+    })
+}
+
+fn program(program: Program) -> Result<ExitCode, LabError> {
+    match program {
+        Program::Lab(command) => {
+            let boshy = std::env::current_exe().unwrap();
+            boshy_lab::run(&command, LabSettings { boshy, mesh: None })
+        }
+        Program::Httpbin(command) => httpbin::run(&command).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Runs functions as tests, under their own names.
+macro_rules! tests {
+    ($($name:ident)*) => {
+        fn test() -> ExitCode {
+            let tests = vec![$(Trial::test(stringify!($name), || { $name(); Ok(()) })),*];
+            libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+        }
+    };
+}
+
+tests! {
+    vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other
+    exec_passes_input_output_and_the_exit_status_through
+    a_killed_job_comes_back_and_a_stopped_one_stays_down
+    names_that_no_job_answers_for_are_refused
+    vms_follow_what_is_deployed
+    a_vm_whose_first_process_dies_is_made_again
+    a_second_lab_in_the_same_place_is_refused_with_what_to_do
+    down_leaves_nothing
+    killing_the_keeper_leaves_no_process_and_no_namespace
+    a_lab_in_the_foreground_goes_with_its_command
+    ctrl_c_takes_a_lab_in_the_foreground_down
+}
 
 const TWO_VMS: &str = "
 name: sample
@@ -61,9 +120,7 @@ impl Lab {
     }
 
     fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        // Cargo builds examples beside the tests, and tells only the path of the tests.
-        let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/lab");
-        let mut command = Command::new(program);
+        let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("lab").args(arguments).env("BOSHY_LAB_STATE_DIR", self.state()).stdin(Stdio::null());
         command
     }
@@ -151,7 +208,6 @@ fn family(root: i32) -> Vec<i32> {
     processes(|path| path.file_name().and_then(|name| name.to_str()?.parse().ok()).is_some_and(descends))
 }
 
-#[test]
 fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
     let lab = Lab::up();
     let vms = lab.status()["vms"].as_array().unwrap().clone();
@@ -163,7 +219,7 @@ fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
 
     assert_eq!(lab.sh("web/1", "cat /var/vcap/instance/{name,az,deployment}"), "webz2sample");
     assert_eq!(lab.sh("web/1", "hostname; cat /var/vcap/instance/id").lines().collect::<BTreeSet<_>>().len(), 1);
-    assert_eq!(lab.sh("web/0", "grep -c 00000000 /proc/net/route || true"), "0\n", "there is a default route");
+    assert_eq!(lab.sh("web/0", "awk '$2 == \"00000000\"' /proc/net/route"), "", "there is a default route");
     let marker = lab.home.path().join("marker");
     fs::write(&marker, "").unwrap();
     assert_eq!(lab.sh("web/0", &format!("test -e {} || echo hidden", marker.display())), "hidden\n");
@@ -171,12 +227,13 @@ fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
     assert!(!refused.status.success(), "a VM can write to the host's files");
 }
 
-#[test]
 fn exec_passes_input_output_and_the_exit_status_through() {
     let lab = Lab::up();
     let output = lab.run(["exec", "sample/web/1", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((output.status.code(), &*output.stdout, &*output.stderr), (Some(7), &b"out\n"[..], &b"err\n"[..]));
     assert_eq!(lab.run(["exec", "web/0", "--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
+
+    assert_eq!(lab.run(["exec", "web/0", "--", "sh", "-c", "kill -TERM $$"]).status.code(), Some(143));
 
     let input = lab.manifest("from stdin\n");
     let output = lab.command(["exec", "web/0", "--", "cat"]).stdin(fs::File::open(input).unwrap()).output().unwrap();
@@ -190,12 +247,13 @@ fn exec_passes_input_output_and_the_exit_status_through() {
     assert_eq!(lab.fails(["exec", "web/0", "--", "nonesuch"]), "there is no program nonesuch on sample/web/0\n");
 }
 
-#[test]
 fn a_killed_job_comes_back_and_a_stopped_one_stays_down() {
     let lab = Lab::up();
     lab.succeeds(["kill", "web/0", "greeter"]);
     eventually("the restart of greeter", || lab.job(0, "greeter") == ("running".to_owned(), 1));
+    let before = Instant::now();
     lab.succeeds(["stop", "web/0", "greeter"]);
+    assert!(before.elapsed() < Duration::from_secs(10), "SIGTERM did not reach the job");
     assert_eq!(lab.job(0, "greeter"), ("stopped".to_owned(), 1));
     lab.succeeds(["start", "web/0", "greeter"]);
     assert_eq!(lab.job(0, "greeter"), ("running".to_owned(), 1));
@@ -208,7 +266,6 @@ fn a_killed_job_comes_back_and_a_stopped_one_stays_down() {
     );
 }
 
-#[test]
 fn names_that_no_job_answers_for_are_refused() {
     let lab = Lab::up();
     // A question for `a`, type A, class IN; in the answer the last four bits of the fourth byte are the code.
@@ -218,7 +275,6 @@ fn names_that_no_job_answers_for_are_refused() {
     assert_eq!(lab.sh("web/0", script).trim(), "12 34 81 85");
 }
 
-#[test]
 fn vms_follow_what_is_deployed() {
     let lab = Lab::up();
     let id = |index: usize| lab.status()["vms"][index]["id"].as_str().unwrap().to_owned();
@@ -234,14 +290,14 @@ fn vms_follow_what_is_deployed() {
 
     let one = lab.manifest(&TWO_VMS.replace("instances: 2", "instances: 1"));
     lab.succeeds(["deploy", one.to_str().unwrap()]);
-    eventually("the end of the surplus VMs", || lab.status()["vms"].as_array().unwrap().len() == 1);
+    assert_eq!(lab.status()["vms"].as_array().unwrap().len(), 1);
+    assert!(lab.fails(["exec", "web/1", "--", "true"]).starts_with("there is no VM web/1"));
     lab.succeeds(["delete", "sample"]);
     assert!(lab.status()["vms"].as_array().unwrap().is_empty());
     assert!(lab.fails(["delete", "sample"]).contains("sample"));
     assert!(lab.fails(["deploy", lab.manifest("name: [").to_str().unwrap()]).contains("line 1"));
 }
 
-#[test]
 fn a_vm_whose_first_process_dies_is_made_again() {
     let lab = Lab::up();
     let keeper = lab.keeper();
@@ -255,7 +311,6 @@ fn a_vm_whose_first_process_dies_is_made_again() {
     });
 }
 
-#[test]
 fn a_second_lab_in_the_same_place_is_refused_with_what_to_do() {
     let lab = Lab::up();
     let told = lab.fails(["up"]);
@@ -263,7 +318,6 @@ fn a_second_lab_in_the_same_place_is_refused_with_what_to_do() {
     lab.succeeds(["status"]);
 }
 
-#[test]
 fn down_leaves_nothing() {
     let lab = Lab::up();
     let processes = family(lab.keeper());
@@ -276,7 +330,6 @@ fn down_leaves_nothing() {
     lab.succeeds(["down"]);
 }
 
-#[test]
 fn killing_the_keeper_leaves_no_process_and_no_namespace() {
     let lab = Lab::up();
     let keeper = lab.keeper();
@@ -297,7 +350,6 @@ fn killing_the_keeper_leaves_no_process_and_no_namespace() {
     lab.succeeds(["up", "--manifest", manifest.to_str().unwrap()]);
 }
 
-#[test]
 fn a_lab_in_the_foreground_goes_with_its_command() {
     let lab = Lab::new();
     let manifest = lab.manifest(TWO_VMS);
@@ -310,7 +362,6 @@ fn a_lab_in_the_foreground_goes_with_its_command() {
     eventually("the end of the keeper", || !running(keeper));
 }
 
-#[test]
 fn ctrl_c_takes_a_lab_in_the_foreground_down() {
     let lab = Lab::new();
     let manifest = lab.manifest(TWO_VMS);

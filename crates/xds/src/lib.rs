@@ -16,7 +16,7 @@ pub mod names;
 pub mod relay;
 mod resource;
 mod server;
-mod session;
+pub mod session;
 mod status;
 pub mod v1;
 mod verdicts;

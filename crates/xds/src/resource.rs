@@ -66,7 +66,7 @@ impl Resource {
     /// Names and versions an encoded message.
     pub fn new(name: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        let version = version_of(&[&body]);
+        let version = version_of([&*body]);
         Self { name: name.into(), version, body }
     }
 }
@@ -194,18 +194,43 @@ fn changed_in_layer<'a>(new: &'a ResourceMap, old: &'a ResourceMap, changed: &mu
     }
 }
 
-fn version_of_map(map: &ResourceMap) -> Arc<str> {
-    version_of(&map.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
+/// Version of resources under their names: what has the same content under another name is something else. The octet between
+/// the parts occurs in no text.
+pub(crate) fn version_of_map(map: &ResourceMap) -> Arc<str> {
+    const END: &[u8] = &[0xff];
+    version_of(map.iter().flat_map(|(name, resource)| [name.as_bytes(), END, resource.version.as_bytes(), END]))
 }
 
 fn version_of_layers(shared: &str, own: &ResourceMap) -> Arc<str> {
-    version_of(&[shared.as_bytes(), version_of_map(own).as_bytes()])
+    version_of([shared.as_bytes(), version_of_map(own).as_bytes()])
 }
 
-pub(crate) fn version_of(parts: &[&[u8]]) -> Arc<str> {
+fn version_of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Arc<str> {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part);
     }
     digest.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(resources: &[(&str, &str)]) -> Arc<str> {
+        let resource = |(name, version): &(&str, &str)| {
+            let resource = Resource { name: (*name).into(), version: (*version).into(), body: Bytes::new() };
+            (resource.name.clone(), Arc::new(resource))
+        };
+        let map = Arc::new(resources.iter().map(resource).collect());
+        TypedResources::new(map, Arc::default()).version().clone()
+    }
+
+    #[test]
+    fn the_version_of_a_type_tells_names_apart_that_have_the_same_content() {
+        assert_ne!(version(&[("a", "1")]), version(&[("b", "1")]));
+        assert_ne!(version(&[("a", "1"), ("b", "11")]), version(&[("a", "11"), ("b", "1")]));
+        assert_ne!(version(&[("a", "1")]), version(&[("a1", "")]));
+        assert_eq!(version(&[("a", "1"), ("b", "1")]), version(&[("b", "1"), ("a", "1")]));
+    }
 }

@@ -12,8 +12,8 @@ use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time:
 
 use boshy_mesh::Hostname;
 use boshy_xds::{
-    AdsService, CAPTURE, Proxies, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources, TypedResources,
-    Verdicts,
+    AdsService, CAPTURE, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
+    TypedResources, Verdicts,
     client::{Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker},
     names,
     relay::{Relay, RelaySettings, Stored},
@@ -114,6 +114,20 @@ impl Pilot {
         let mut task = JoinSet::new();
         task.spawn(async move { service.serve_tcp(listener, std::future::pending()).await.unwrap() });
         Self { address, set, proxies, _task: task }
+    }
+
+    /// What the agent refused of the listeners.
+    async fn rejection(&self) -> Rejection {
+        let rejected = || self.proxies.list().pop()?.types.get(&ResourceType::Listener)?.rejected.clone();
+        within(async {
+            loop {
+                match rejected() {
+                    Some(rejection) => break rejection,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await
     }
 
     fn serve(&self, services: &[Service]) {
@@ -249,25 +263,25 @@ async fn one_refused_listener_keeps_its_old_version_and_holds_up_nobody() {
     pilot.serve(&services);
     agent.answers(&services).await;
     envoy.holds(&set(&[&good[..1], &services[1..]].concat())).await;
-    let rejected = || {
-        let proxy = pilot.proxies.list().pop()?;
-        proxy.types.get(&ResourceType::Listener)?.rejected.clone()
-    };
-    let rejection = within(async {
-        loop {
-            match rejected() {
-                Some(rejection) => break rejection,
-                None => tokio::task::yield_now().await,
-            }
-        }
-    })
-    .await;
+    let rejection = pilot.rejection().await;
     assert!(rejection.reason.contains(&services[0].listener_name()), "{}", rejection.reason);
     assert!(rejection.reason.contains("unknown filter"), "{}", rejection.reason);
 
     services[0].listener = 3;
     pilot.serve(&services);
     envoy.holds(&set(&services)).await;
+}
+
+#[tokio::test]
+async fn what_a_late_proxy_refuses_reaches_the_pilot_though_it_was_acknowledged() {
+    let services = services(3);
+    let pilot = Pilot::start(&services).await;
+    let agent = Agent::start(&[&pilot], Stored::default());
+    until(&mut agent.outlets.status.subscribe(), |status| status.known.len() == ResourceType::ALL.len()).await;
+    let bad = format!("{}=1", services[0].listener_name());
+    let _envoy = agent.envoy(Holding::default(), &[&bad]);
+    agent.answers(&services[1..]).await;
+    assert!(pilot.rejection().await.reason.contains(&services[0].listener_name()));
 }
 
 #[tokio::test]

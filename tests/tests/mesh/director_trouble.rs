@@ -68,7 +68,7 @@ fn before_the_first_complete_read_nobody_is_told_that_the_mesh_is_empty() {
     let agent = AgentPlan::of([&pilot]).starts();
     pilot.complains("500").waits_for("the director was not read completely yet");
     assert_eq!(pilot.get("/v1/registration").status, 503);
-    agent.follows(&pilot).waits_for("no pilot has told the names yet");
+    agent.follows(&pilot).waits_for("no pilot has told all names yet");
     assert_eq!(agent.asks(SHOP).rcode, Rcode::ServFail, "not known yet is not the same as gone");
     assert_eq!(agent.asks_handler(SHOP).status, 503);
     director.heals();

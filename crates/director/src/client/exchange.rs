@@ -1,5 +1,6 @@
 //! One request and its answer: time-outs, size, retries. Knows nothing of directors.
 
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
 use awc::{
@@ -10,7 +11,6 @@ use awc::{
 use url::Url;
 
 use super::{Cause, ClientSettings, SettingsError, TransportError, settings};
-use crate::Secret;
 
 /// What is sent.
 pub(super) enum Request {
@@ -51,7 +51,7 @@ impl Exchange {
         &self,
         request: &Request,
         url: &Url,
-        authorization: Option<&Secret>,
+        authorization: Option<&SecretString>,
     ) -> Result<Answer, Cause> {
         let mut attempt = 1;
         loop {
@@ -68,17 +68,22 @@ impl Exchange {
         }
     }
 
-    async fn once(&self, request: &Request, url: &Url, authorization: Option<&Secret>) -> Result<Answer, Cause> {
+    async fn once(&self, request: &Request, url: &Url, authorization: Option<&SecretString>) -> Result<Answer, Cause> {
         tokio::time::timeout(self.timeout, self.unbounded(request, url, authorization))
             .await
             .unwrap_or(Err(Cause::Transport(TransportError::Timeout(self.timeout))))
     }
 
-    async fn unbounded(&self, request: &Request, url: &Url, authorization: Option<&Secret>) -> Result<Answer, Cause> {
+    async fn unbounded(
+        &self,
+        request: &Request,
+        url: &Url,
+        authorization: Option<&SecretString>,
+    ) -> Result<Answer, Cause> {
         let with_headers = |mut built: ClientRequest| {
             built = built.insert_header((header::ACCEPT, "application/json"));
             match authorization {
-                Some(value) => built.insert_header((header::AUTHORIZATION, value.expose())),
+                Some(value) => built.insert_header((header::AUTHORIZATION, value.expose_secret())),
                 None => built,
             }
         };

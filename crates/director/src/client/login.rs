@@ -3,6 +3,7 @@
 //! The director says in `/info` which kind it wants; that is asked once. A UAA token is kept until shortly before it expires and
 //! thrown away when the director refuses it, because a restarted UAA may have new keys.
 
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -14,10 +15,7 @@ use super::{
     exchange::{Answer, Exchange},
     failed, read, settings,
 };
-use crate::{
-    Secret,
-    wire::{Info, Token},
-};
+use crate::wire::{Info, Token};
 
 enum Known {
     Nothing,
@@ -26,13 +24,13 @@ enum Known {
 }
 
 struct Held {
-    header: Secret,
+    header: SecretString,
     renew_at: Instant,
 }
 
 /// A value for `Authorization`.
 pub(super) struct Login {
-    pub(super) header: Secret,
+    pub(super) header: SecretString,
     /// Whether a refusal may be due to its age.
     pub(super) renewable: bool,
 }
@@ -73,7 +71,7 @@ impl Logins {
         let mut known = self.known.lock().await;
         match &mut *known {
             Known::Uaa { token, .. } if login.renewable => {
-                if token.as_ref().is_some_and(|held| held.header == login.header) {
+                if token.as_ref().is_some_and(|held| held.header.expose_secret() == login.header.expose_secret()) {
                     *token = None;
                 }
             }
@@ -82,9 +80,9 @@ impl Logins {
         }
     }
 
-    fn basic(&self) -> Secret {
-        let pair = format!("{}:{}", self.credentials.name, self.credentials.secret.expose());
-        Secret::new(format!("Basic {}", STANDARD.encode(pair)))
+    fn basic(&self) -> SecretString {
+        let pair = format!("{}:{}", self.credentials.name, self.credentials.secret.expose_secret());
+        SecretString::from(format!("Basic {}", STANDARD.encode(pair)))
     }
 
     async fn token(&self, exchange: &Exchange, url: &Url) -> Result<Held, ClientError> {
@@ -93,7 +91,7 @@ impl Logins {
         let asked_at = Instant::now();
         let answer = exchange.send(&request, url, Some(&self.basic())).await.map_err(failed)?;
         let token: Token = body_of(&answer).map_err(failed)?;
-        let header = Secret::new(format!("Bearer {}", token.access_token.expose()));
+        let header = SecretString::from(format!("Bearer {}", token.access_token.expose_secret()));
         Ok(Held { header, renew_at: asked_at + usable(Duration::from_secs(token.expires_in)) })
     }
 }

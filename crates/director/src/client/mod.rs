@@ -15,6 +15,7 @@ mod login;
 mod settings;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -130,7 +131,7 @@ impl DirectorClient {
 
     /// Follows redirects by their path alone: behind a proxy the director does not know its own address, and the login is meant
     /// for the configured host only.
-    async fn follow(&self, path: &str, authorization: &crate::Secret) -> Result<Answer, Cause> {
+    async fn follow(&self, path: &str, authorization: &SecretString) -> Result<Answer, Cause> {
         let mut url = self.own_url(path)?;
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.exchange.send(&Request::Get, &url, Some(authorization)).await?;

@@ -1,12 +1,11 @@
 //! Where the director is, whom to trust, and how long to wait.
 
+use secrecy::SecretString;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use url::{Host, Url};
-
-use crate::Secret;
 
 /// A director's user, or a client of its UAA: the director says itself which of the two it wants.
 #[derive(Clone, Debug)]
@@ -14,7 +13,7 @@ pub struct Credentials {
     /// User or client.
     pub name: String,
     /// Password or client secret.
-    pub secret: Secret,
+    pub secret: SecretString,
 }
 
 /// How to reach a director.

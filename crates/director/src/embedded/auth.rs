@@ -1,5 +1,6 @@
 //! Who may ask for what: local users, or clients of a UAA that the same server plays.
 
+use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,7 +12,6 @@ use super::{
     DirectorError,
     request::{Answer, Kind, Request},
 };
-use crate::Secret;
 
 /// A user of the director, or a client of its UAA.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Account {
     /// Name.
     pub name: String,
     /// Password or client secret.
-    pub secret: Secret,
+    pub secret: SecretString,
     /// `bosh.admin`, `bosh.read` or others, which are of no use here.
     pub scopes: Vec<String>,
 }
@@ -27,7 +27,7 @@ pub struct Account {
 impl Account {
     /// One that may do everything.
     pub fn admin(name: &str, secret: &str) -> Self {
-        Self { name: name.to_owned(), secret: Secret::new(secret), scopes: vec!["bosh.admin".to_owned()] }
+        Self { name: name.to_owned(), secret: SecretString::from(secret), scopes: vec!["bosh.admin".to_owned()] }
     }
 
     /// One that may read.
@@ -149,5 +149,5 @@ impl Caller {
 fn account<'a>(accounts: &'a [Account], basic: &str) -> Option<&'a Account> {
     let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
     let (name, secret) = decoded.split_once(':')?;
-    accounts.iter().find(|account| account.name == name && account.secret.expose() == secret)
+    accounts.iter().find(|account| account.name == name && account.secret.expose_secret() == secret)
 }

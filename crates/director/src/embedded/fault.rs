@@ -12,6 +12,8 @@ use super::{
 pub enum Fault {
     /// A status, with no body worth reading.
     Status(u16),
+    /// Sent elsewhere, with a status and a place.
+    Redirect(u16, String),
     /// The answer comes late.
     Delay(Duration),
     /// The connection ends in the middle of the body.
@@ -68,6 +70,9 @@ impl Fault {
     pub(super) fn spoil(&self, answer: Answer) -> Answer {
         match self {
             Self::Status(status) => Answer::text(*status, Kind::Html, ""),
+            Self::Redirect(status, location) => {
+                Answer { location: Some(location.clone()), ..Answer::text(*status, Kind::Html, "") }
+            }
             Self::Gone => DirectorError::no_deployment("asked for").into(),
             Self::NotJson => Answer { body: b"<html>maintenance</html>".to_vec(), ..answer },
             Self::EmptyList => Answer { body: b"[]".to_vec(), ..answer },

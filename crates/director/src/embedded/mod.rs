@@ -24,12 +24,13 @@ mod server;
 mod tls;
 mod world;
 
+use secrecy::SecretString;
 use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc as std_mpsc},
+    sync::{Arc, Mutex, atomic::AtomicBool, mpsc as std_mpsc},
     thread::JoinHandle,
 };
 
@@ -196,6 +197,7 @@ impl EmbeddedDirector {
             requests: Mutex::new(BTreeMap::new()),
             view,
             max_body: settings.max_body,
+            is_up: AtomicBool::new(true),
         });
         let (commands, receiver) = mpsc::unbounded_channel();
         let (ready, is_ready) = std_mpsc::channel();
@@ -212,7 +214,7 @@ impl EmbeddedDirector {
 
 fn first_credentials(authentication: &Authentication) -> Credentials {
     let (Authentication::Basic(accounts) | Authentication::Uaa { clients: accounts, .. }) = authentication;
-    let none = Account { name: String::new(), secret: crate::Secret::new(""), scopes: Vec::new() };
+    let none = Account { name: String::new(), secret: SecretString::from(""), scopes: Vec::new() };
     let account = accounts.first().cloned().unwrap_or(none);
     Credentials { name: account.name, secret: account.secret }
 }

@@ -9,7 +9,11 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -41,6 +45,7 @@ pub(super) struct Shared {
     pub(super) requests: Mutex<BTreeMap<&'static str, u64>>,
     pub(super) view: watch::Sender<Arc<WorldView>>,
     pub(super) max_body: usize,
+    pub(super) is_up: AtomicBool,
 }
 
 /// What the thread is told.
@@ -110,10 +115,12 @@ pub(super) fn run(
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Refuse(done) => {
+                    shared.is_up.store(false, Ordering::SeqCst);
                     stop(&mut server).await;
                     let _ = done.send(());
                 }
                 Command::Accept(done) => {
+                    shared.is_up.store(true, Ordering::SeqCst);
                     if let (None, Ok(address)) = (&server, &address) {
                         server = bind_again(*address)
                             .await
@@ -165,6 +172,10 @@ fn launch(listener: TcpListener, config: &ServerConfig, shared: &Arc<Shared>) ->
 }
 
 async fn serve(shared: Arc<Shared>, mut request: actix_http::Request) -> Result<Response<BoxBody>, Infallible> {
+    if !shared.is_up.load(Ordering::SeqCst) {
+        // The server has been stopped, and takes a moment to end the connections it has: until then none is served.
+        std::future::pending::<()>().await;
+    }
     let Some(body) = read_body(&mut request, shared.max_body).await else {
         return Ok(written(Answer::text(413, Kind::Html, ""), false));
     };

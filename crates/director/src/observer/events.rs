@@ -149,4 +149,32 @@ mod tests {
         assert!(log.take(&[]).missed_some);
         assert_eq!(log.after(), None);
     }
+
+    proptest::proptest! {
+        /// Events become visible up to a few seconds after the time they bear, so also behind those already seen.
+        #[test]
+        fn every_event_is_news_once_as_long_as_it_is_not_later_than_the_overlap(
+            lags in proptest::collection::vec(0..60_i64, 1..150),
+            every in 1..20_i64,
+        ) {
+            let mut log = EventLog::new(60);
+            let mut heard = Vec::new();
+            let last = i64::try_from(lags.len()).unwrap() + 60;
+            for now in (0..=last).step_by(usize::try_from(every).unwrap()).chain([last]) {
+                let visible = lags.iter().enumerate().filter_map(|(id, lag)| {
+                    let second = i64::try_from(id).unwrap();
+                    let asked_for = log.after().is_none_or(|after| second > after);
+                    let name = format!("d{id}");
+                    (second + lag <= now && asked_for)
+                        .then(|| event(u32::try_from(id).unwrap(), second, "vm", "create", Some(&name)))
+                });
+                let page: Vec<Event> = visible.collect();
+                heard.extend(log.take(&page).deployments);
+            }
+            heard.sort();
+            let mut expected: Vec<_> = (0..lags.len()).map(|id| format!("d{id}")).collect();
+            expected.sort();
+            proptest::prop_assert_eq!(heard, expected);
+        }
+    }
 }

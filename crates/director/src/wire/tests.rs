@@ -1,5 +1,6 @@
 //! Every recorded answer is read by its type, and written again it is the same JSON.
 
+use secrecy::ExposeSecret;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ fn text(body: &str) {
 fn token(body: &str) {
     let token: Token = serde_json::from_str(body).unwrap();
     assert_eq!(token.expires_in, 119);
-    assert!(token.access_token.expose().starts_with("eyJ"));
+    assert!(token.access_token.expose_secret().starts_with("eyJ"));
     assert!(!format!("{token:?}").contains("eyJ"));
 }
 

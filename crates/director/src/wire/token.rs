@@ -1,14 +1,13 @@
 //! `POST /oauth/token` of a UAA.
 
+use secrecy::SecretString;
 use serde::Deserialize;
-
-use crate::Secret;
 
 /// A token for `client_credentials`. There is no refresh token for this grant.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Token {
     /// What to send.
-    pub access_token: Secret,
+    pub access_token: SecretString,
     /// Seconds it is good for.
     pub expires_in: u64,
 }

@@ -42,12 +42,6 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, command: &[String]) 
     let keeper = client.keeper_pid()?;
     let (name, pid) = super::find(client, instance)?;
     enter(keeper, pid)?;
-    // Blocked, so that they wait to be handed on; the standard library unblocks everything for the child.
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
-        signals.add(signal);
-    }
-    signals.thread_block().doing(|| "blocking signals".to_owned())?;
     let mut child = Command::new(program);
     child.args(arguments).current_dir("/").env("HOME", "/root").env("PATH", path());
     // The VM has no way out to the host's proxies, and no host's directory to be in.
@@ -64,7 +58,7 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, command: &[String]) 
         }
         Err(error) => return Err(error).doing(|| format!("starting {program} on {name}")),
     };
-    let status = wait(child, &signals)?;
+    let status = wait(child)?;
     Ok(ExitCode::from(code(status)))
 }
 
@@ -100,8 +94,14 @@ fn path() -> String {
 }
 
 /// Waits for the child and hands on what ends it. The terminal itself sends its signals to both.
-fn wait(mut child: Child, signals: &SigSet) -> Result<ExitStatus, LabError> {
+fn wait(mut child: Child) -> Result<ExitStatus, LabError> {
     let doing = || "waiting for the command".to_owned();
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        signals.add(signal);
+    }
+    // Only now, because the child would inherit it. A child that has ended before is seen by the first look.
+    signals.thread_block().doing(|| "blocking signals".to_owned())?;
     loop {
         if let Some(status) = child.try_wait().doing(doing)? {
             return Ok(status);

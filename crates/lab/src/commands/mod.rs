@@ -34,7 +34,7 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
         LabCommand::Start(arguments) => job(arguments, JobAction::Start)?,
         LabCommand::Kill(arguments) => job(arguments, JobAction::Kill)?,
         LabCommand::Logs { instance, job, follow, state } => {
-            logs::run(&dir(state)?, instance, job.as_deref(), *follow)?
+            logs::run(&dir(state)?, instance, job.as_deref(), *follow)?;
         }
         LabCommand::Down { state } => down::run(&dir(state)?)?,
         LabCommand::Launcher { state } => launch::launch(&lab, &dir(state)?)?,

@@ -3,6 +3,10 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -31,13 +35,15 @@ pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError
     let interrupts = block_interrupts()?;
     launch::start_keeper(lab, &state, &KeeperSettings { envoy })?;
     let held = arguments.foreground.then(|| Client::connect(&state)?.hold()).transpose()?;
-    down_when_interrupted(state.clone(), interrupts);
+    let interrupted = down_when_interrupted(state.clone(), interrupts);
     let up = ask(&state, &Request::Up { manifests });
+    interrupted.give_way();
     match held {
         Some(held) => {
             up?;
             show::note("Ctrl-C takes the lab down");
             held.until_keeper_ends();
+            interrupted.give_way();
             Err(LabError::Refused(format!("the lab's keeper ended; see {}", state.keeper_log().display())))
         }
         None => up.map_err(|error| {
@@ -72,9 +78,24 @@ fn block_interrupts() -> Result<SigSet, LabError> {
     Ok(signals)
 }
 
-fn down_when_interrupted(state: StateDir, signals: SigSet) {
+/// Whether the user has asked for an end.
+struct Interrupted(Arc<AtomicBool>);
+
+impl Interrupted {
+    /// Leaves the end of the process to who takes the lab down.
+    fn give_way(&self) {
+        while self.0.load(Ordering::Acquire) {
+            thread::park();
+        }
+    }
+}
+
+fn down_when_interrupted(state: StateDir, signals: SigSet) -> Interrupted {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
     thread::spawn(move || {
         let Ok(signal) = signals.wait() else { return };
+        told.store(true, Ordering::Release);
         let status = match down::run(&state) {
             Ok(()) => 128 + signal as i32,
             Err(error) => {
@@ -84,6 +105,7 @@ fn down_when_interrupted(state: StateDir, signals: SigSet) {
         };
         std::process::exit(status)
     });
+    Interrupted(interrupted)
 }
 
 fn envoy(asked: Option<&Path>) -> Result<PathBuf, LabError> {

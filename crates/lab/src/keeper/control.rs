@@ -11,6 +11,7 @@ use tokio::{
 use super::{Keeper, readiness, status};
 use crate::{
     error::LabError,
+    job_config::PILOT_MANIFEST,
     name::InstanceRef,
     protocol::{Answer, Progress, Request},
     vm::{line, protocol::JobAction, protocol::JobState, protocol::Order},
@@ -61,7 +62,12 @@ async fn serve(keeper: &Arc<Keeper>, stream: UnixStream) -> io::Result<()> {
 
 async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteHalf) -> Result<Answer, LabError> {
     match request {
-        Request::Up { manifests } => with_progress(keeper, writer, up(keeper, &manifests)).await,
+        Request::Up { mut manifests } => {
+            if keeper.lab.mesh.is_some() {
+                manifests.insert(0, PILOT_MANIFEST.to_owned());
+            }
+            with_progress(keeper, writer, up(keeper, &manifests)).await
+        }
         Request::Deploy { manifest } => with_progress(keeper, writer, up(keeper, &[manifest])).await,
         Request::Delete { deployment } => with_progress(keeper, writer, delete(keeper, &deployment)).await,
         Request::Job { instance, job, action } => command(keeper, &instance, &job, action).await,
@@ -78,15 +84,14 @@ async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteH
 
 async fn up(keeper: &Arc<Keeper>, manifests: &[String]) -> Result<Answer, LabError> {
     for manifest in manifests {
-        let name = keeper.world.deploy(manifest).await?;
-        keeper.say(format!("deployed {name}"));
+        keeper.world.deploy(manifest)?;
     }
     readiness::wait(keeper).await?;
     Ok(Answer::Status(status::now(keeper).await))
 }
 
 async fn delete(keeper: &Arc<Keeper>, deployment: &str) -> Result<Answer, LabError> {
-    keeper.world.delete(deployment).await?;
+    keeper.world.delete(deployment)?;
     keeper.say(format!("deleted {deployment}, letting its VMs drain"));
     readiness::wait_gone(keeper, deployment).await?;
     Ok(Answer::Done)

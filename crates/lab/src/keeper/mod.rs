@@ -11,6 +11,7 @@
 
 mod control;
 mod fleet;
+mod mesh;
 mod plan;
 mod readiness;
 mod reconcile;
@@ -92,7 +93,7 @@ pub(crate) fn run(lab: LabSettings, state: StateDir) -> Result<(), LabError> {
     netlink::set_up("lo")?;
     let std::net::IpAddr::V4(address) = DIRECTOR.ip() else { unreachable!("the lab's network is IPv4") };
     netlink::create_bridge(BRIDGE, Ipv4Net::new_assert(address, NETWORK_PREFIX))?;
-    let world = World::start(&state)?;
+    let world = World::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -12,7 +12,9 @@ fn vm(index: u32, address: u8) -> VmFacts {
     }
 }
 
-fn present<const N: usize>(vms: [(VmFacts, fn(VmFacts) -> Present); N]) -> BTreeMap<InstanceName, Present> {
+type State = fn(VmFacts) -> Present;
+
+fn present<const N: usize>(vms: [(VmFacts, State); N]) -> BTreeMap<InstanceName, Present> {
     vms.into_iter().map(|(facts, state)| (facts.name.clone(), state(facts))).collect()
 }
 

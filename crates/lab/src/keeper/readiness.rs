@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Keeper, status};
+use boshy_mesh::Service;
+
+use super::{Keeper, mesh, status};
 use crate::{
     error::LabError,
     facts::VmFacts,
-    job_config::{Probe, probes},
+    job_config::{Look, Probe, probes},
     name::InstanceName,
     protocol::Progress,
     vm::protocol::{JobState, JobStatus},
@@ -41,10 +43,18 @@ pub(super) async fn wait(keeper: &Arc<Keeper>) -> Result<(), LabError> {
     let deadline = Instant::now() + PATIENCE;
     let mut shown = None;
     loop {
-        let wanted = keeper.world.view().borrow().clone();
-        let looks = wanted.values().map(|facts| look(keeper, facts));
-        let missing: Vec<Missing> = futures::future::join_all(looks).await.into_iter().flatten().collect();
-        let (of, ready) = (wanted.len(), wanted.len() - missing.len());
+        let wanted = keeper.world.wanted();
+        if !wanted.problems.is_empty() {
+            return Err(LabError::Refused(wanted.problems.join("\n")));
+        }
+        let wanted = wanted.vms;
+        let expected = mesh::expected(&keeper.world.view().borrow());
+        let looks = wanted.values().map(|facts| look(keeper, facts, &expected));
+        let mut missing: Vec<Missing> = futures::future::join_all(looks).await.into_iter().flatten().collect();
+        let surplus = keeper.fleet.names().into_iter().filter(|name| !wanted.contains_key(name));
+        missing.extend(surplus.map(|vm| Missing { vm, job: None, what: "is still to go".to_owned() }));
+        let of = wanted.len();
+        let ready = of.saturating_sub(missing.len());
         let first = missing.first().map(|missing| format!("{} {}", missing.vm.short(), missing.what));
         let progress = Progress::Waiting { what: "VMs ready".to_owned(), ready, of, missing: first };
         if shown.as_ref() != Some(&progress) {
@@ -77,7 +87,7 @@ pub(super) async fn wait_gone(keeper: &Arc<Keeper>, deployment: &str) -> Result<
     }
 }
 
-async fn look(keeper: &Arc<Keeper>, facts: &VmFacts) -> Option<Missing> {
+async fn look(keeper: &Arc<Keeper>, facts: &VmFacts, expected: &[Service]) -> Option<Missing> {
     let missing =
         |job: Option<&str>, what: String| Some(Missing { vm: facts.name.clone(), job: job.map(str::to_owned), what });
     let alive = keeper.fleet.running(&facts.name).filter(|vm| vm.facts == *facts);
@@ -96,13 +106,22 @@ async fn look(keeper: &Arc<Keeper>, facts: &VmFacts) -> Option<Missing> {
         let how = job.last_exit.as_deref().map(|how| format!(", last {how}")).unwrap_or_default();
         return missing(Some(&job.name), format!("job {} is {}{how}", job.name, job.state.as_str()));
     }
-    for Probe { job, port, path } in probes(keeper.lab.mesh.is_some(), facts) {
+    for Probe { job, port, path, look } in probes(keeper.lab.mesh.is_some(), facts) {
         // What an operator stopped is not waited for.
         if !jobs.iter().any(|status| status.name == job && status.state == JobState::Running) {
             continue;
         }
         match vm.get(port, path).await {
-            Ok((200, _)) => {}
+            Ok((200, body)) => {
+                let lacks = match look {
+                    Look::Answered => None,
+                    Look::PilotStatus => mesh::pilot_lacks(&body, expected),
+                    Look::AgentStatus => mesh::agent_lacks(&body, expected),
+                };
+                if let Some(what) = lacks {
+                    return missing(Some(&job), what);
+                }
+            }
             Ok((status, body)) => {
                 return missing(
                     Some(&job),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Doing, LabError},
-    facts::VmFacts,
+    facts::{VmFacts, Wanted},
     job_config,
     name::InstanceName,
     state_dir::fresh_directory,
@@ -37,8 +37,8 @@ pub(super) async fn forever(keeper: Arc<Keeper>) {
     let mut view = keeper.world.view();
     let ports = Arc::new(AtomicU32::new(0));
     loop {
-        let wanted = view.borrow_and_update().clone();
-        let steps = plan(&keeper.fleet.present(), &wanted);
+        let wanted = Wanted::new(&view.borrow_and_update());
+        let steps = plan(&keeper.fleet.present(), &wanted.vms);
         let (mut missing, mut made) = (Vec::new(), 0);
         for step in steps {
             match step {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Keeper;
+use super::{Keeper, mesh};
 use crate::protocol::{LabStatus, VmStatus};
 
 /// Looks at everything.
@@ -16,7 +16,8 @@ pub(super) async fn now(keeper: &Arc<Keeper>) -> LabStatus {
     });
     let vms = vms.collect();
     let problems = keeper.fleet.failures().into_iter().map(|(name, why)| format!("{name} could not be made: {why}"));
-    LabStatus { vms, services: Vec::new(), problems: problems.collect() }
+    let problems = keeper.world.wanted().problems.into_iter().chain(problems).collect();
+    LabStatus { vms, services: mesh::services(keeper).await, problems }
 }
 
 /// The first line of an answer, for a message.

@@ -1,67 +1,77 @@
-//! The director, as the keeper uses it.
+//! The director of the lab, and what it wants.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{net::TcpListener, sync::Arc};
 
+use boshy_director::embedded::{
+    Account, Authentication, EmbeddedDirector, EmbeddedSettings, Handle, World as DirectorWorld, WorldView,
+};
 use tokio::sync::watch;
 
+use super::DIRECTOR;
 use crate::{
-    error::LabError, facts::VmFacts, job_config::DirectorAccess, manifest, name::InstanceName, state_dir::StateDir,
+    error::{Doing, LabError},
+    facts::Wanted,
+    job_config::{CLOUD_CONFIG, DirectorAccess},
 };
 
-/// The VMs that should be there.
-pub(super) type Wanted = BTreeMap<InstanceName, VmFacts>;
+/// The pilot's account.
+const USERNAME: &str = "admin";
 
+/// A director that runs.
 pub(super) struct World {
-    wanted: watch::Sender<Arc<Wanted>>,
+    director: Handle,
 }
 
 impl World {
-    pub(super) fn start(_state: &StateDir) -> Result<Self, LabError> {
-        Ok(Self { wanted: watch::Sender::new(Arc::default()) })
+    /// Starts a director on the lab's network, which must be that of the calling thread.
+    pub(super) fn start() -> Result<Self, LabError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| LabError::Director {
+            operation: "starting the director".to_owned(),
+            source,
+        };
+        let (password, seed) = (format!("{:016x}", rand::random::<u64>()), rand::random());
+        let settings = EmbeddedSettings {
+            name: "boshy-lab".to_owned(),
+            authentication: Authentication::Basic(vec![Account::admin(USERNAME, &password)]),
+            ..EmbeddedSettings::default()
+        };
+        let world = DirectorWorld::new(CLOUD_CONFIG, true, seed).map_err(|error| failed(error.into()))?;
+        let listener = TcpListener::bind(DIRECTOR).doing(|| format!("listening on {DIRECTOR}"))?;
+        let director = EmbeddedDirector::start(listener, settings, world).map_err(|error| failed(error.into()))?;
+        Ok(Self { director })
     }
 
-    pub(super) fn view(&self) -> watch::Receiver<Arc<Wanted>> {
-        self.wanted.subscribe()
+    /// What is deployed, now and whenever it changes.
+    pub(super) fn view(&self) -> watch::Receiver<Arc<WorldView>> {
+        self.director.subscribe()
+    }
+
+    /// The VMs that should be there now.
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted::new(&self.view().borrow())
     }
 
     pub(super) fn access(&self) -> DirectorAccess {
-        DirectorAccess { url: String::new(), ca_pem: String::new(), username: String::new(), password: String::new() }
+        let credentials = self.director.credentials();
+        DirectorAccess {
+            url: self.director.url(),
+            ca_pem: self.director.ca_pem().to_owned(),
+            username: credentials.name,
+            password: credentials.secret,
+        }
     }
 
-    pub(super) async fn deploy(&self, manifest: &str) -> Result<String, LabError> {
-        #[derive(serde::Deserialize)]
-        struct M {
-            name: String,
-            instance_groups: Vec<G>,
-        }
-        #[derive(serde::Deserialize)]
-        struct G {
-            name: String,
-            instances: u32,
-        }
-        let m: M = serde_saphyr::from_str(manifest).map_err(|e| LabError::Refused(e.to_string()))?;
-        let jobs = manifest::jobs_by_group(manifest)?;
-        let mut wanted = Wanted::clone(&self.wanted.borrow());
-        wanted.retain(|n, _| n.deployment != m.name);
-        for g in m.instance_groups {
-            for index in 0..g.instances {
-                let ip = (126u8..)
-                    .map(|n| Ipv4Addr::new(10, 244, 0, n))
-                    .find(|ip| wanted.values().all(|v| v.ip != *ip))
-                    .unwrap();
-                let name = InstanceName { deployment: m.name.clone(), group: g.name.clone(), index };
-                let id = format!("id-{}-{index}", g.name);
-                wanted.insert(name.clone(), VmFacts { name, id, az: "z1".into(), ip, jobs: jobs[&g.name].clone() });
-            }
-        }
-        self.wanted.send_replace(Arc::new(wanted));
-        Ok(m.name)
+    pub(super) fn deploy(&self, manifest: &str) -> Result<(), LabError> {
+        self.director
+            .deploy(manifest)
+            .map(drop)
+            .map_err(|source| LabError::Director { operation: "deploying".to_owned(), source: Box::new(source) })
     }
 
-    pub(super) async fn delete(&self, deployment: &str) -> Result<(), LabError> {
-        let mut wanted = Wanted::clone(&self.wanted.borrow());
-        wanted.retain(|n, _| n.deployment != deployment);
-        self.wanted.send_replace(Arc::new(wanted));
-        Ok(())
+    pub(super) fn delete(&self, deployment: &str) -> Result<(), LabError> {
+        self.director.delete(deployment).map(drop).map_err(|source| LabError::Director {
+            operation: format!("deleting {deployment}"),
+            source: Box::new(source),
+        })
     }
 }

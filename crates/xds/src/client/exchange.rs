@@ -2,7 +2,7 @@
 //!
 //! Who owns an [`Exchange`] chooses pilots and pauses:
 //!
-//! ```ignore
+//! ```text
 //! let mut attempt = picker.first();
 //! loop {
 //!     let _ = timeout(attempt.pause, exchange.idle()).await;

@@ -37,6 +37,13 @@ pub enum Request {
         /// Whether to be told when all has been sent; see [`Response::complete`].
         mark: bool,
     },
+    /// Asks for resources once more, in whatever version they are held, so that they can be answered anew.
+    Again {
+        /// Their type.
+        kind: ResourceType,
+        /// Their names.
+        names: Vec<Arc<str>>,
+    },
     /// A response is in effect (ACK).
     Accept {
         /// Type of the response.
@@ -65,6 +72,12 @@ impl Request {
                 type_url: kind.url().to_owned(),
                 resource_names_subscribe: ["*"].into_iter().chain(mark.then_some(MARK)).map(str::to_owned).collect(),
                 initial_resource_versions: held.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+                ..Default::default()
+            },
+            Self::Again { kind, names } => DeltaDiscoveryRequest {
+                node,
+                type_url: kind.url().to_owned(),
+                resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
                 ..Default::default()
             },
             Self::Accept { type_url, nonce } => {

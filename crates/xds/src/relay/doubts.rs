@@ -105,6 +105,8 @@ impl Doubts {
                             version: Arc::clone(&doubt.version),
                             reason: reason.clone(),
                         });
+                        // It may be the one accepted before, refused by another proxy when the pilot went back to it.
+                        doubt.good.take_if(|good| good.version == doubt.version);
                         doubt.standing = Standing::Refused(reason);
                         true
                     }

@@ -19,7 +19,7 @@
 //! * A type is served once all of it was received: an Envoy that comes with what it had is not told that the rest is gone.
 //! * Only a removal by name removes. A stream that ends, an error and a reconnect change nothing here.
 //! * The pilot hears of a response what Envoy said of it; where nobody can judge, and when Envoy takes longer than
-//!   [`RelaySettings::patience`], it is acknowledged.
+//!   [`RelaySettings::patience`], it is acknowledged; what Envoy refuses later is asked for again, to be refused.
 //!
 //! A value without I/O and clock: time and verdicts are arguments. Not promised: that a refused resource is tried again
 //! unchanged, by whatever Envoy.
@@ -186,7 +186,9 @@ impl Relay {
     pub fn stored(&self) -> Stored {
         let good = |kind| self.doubts.less(kind, self.client.held(kind), Standing::is_unsettled);
         let known = |kind| self.client.is_known(kind).then(|| good(kind));
-        Stored::of(DeltaClient::knowing(known), &self.gate)
+        // Names answered without the resources that say so could not be read back.
+        let gate = if self.client.is_known(ResourceType::Names) { self.gate.clone() } else { Gate::default() };
+        Stored::of(DeltaClient::knowing(known), gate)
     }
 
     /// How many names are answered and how many wait.
@@ -288,6 +290,7 @@ impl Relay {
         let refusals = self.doubts.judge(&self.client, judge);
         let lost = lost || !refusals.is_empty();
         changed.extend(refusals.iter().map(|refusal| refusal.kind));
+        step.upstream.extend(self.late(&refusals));
         step.news.extend(refusals.into_iter().map(News::Refused));
         step.served = !changed.is_empty();
         if step.served {
@@ -300,6 +303,19 @@ impl Relay {
         let Self { gate, client, settings, .. } = self;
         let ready = |host: &Hostname, vip| !settings.require_proxy || judge::is_accepted(client, judge, host, vip);
         gate.admit(ready, &mut step.names);
+    }
+
+    /// Has the pilot send again what was acknowledged before it was refused, so that it can be told.
+    fn late(&self, refusals: &[Refusal]) -> impl Iterator<Item = Request> + use<> {
+        let mut late: BTreeMap<ResourceType, Vec<Arc<str>>> = BTreeMap::new();
+        for Refusal { kind, name, .. } in refusals {
+            let asked =
+                |awaiting: &Awaiting| awaiting.kind == *kind && awaiting.resources.iter().any(|(n, _)| n == name);
+            if !self.awaiting.iter().any(asked) {
+                late.entry(*kind).or_default().push(Arc::clone(name));
+            }
+        }
+        late.into_iter().map(|(kind, names)| Request::Again { kind, names })
     }
 
     fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {

@@ -121,11 +121,12 @@ impl Vm {
     /// Answers sent to the pilot: nonces, and the reason of a refusal.
     fn answers(&mut self) -> Vec<(String, Option<String>)> {
         let answer = |request| match request {
-            Request::Accept { nonce, .. } => (nonce, None),
-            Request::Refuse { nonce, reason, .. } => (nonce, Some(reason)),
+            Request::Accept { nonce, .. } => Some((nonce, None)),
+            Request::Refuse { nonce, reason, .. } => Some((nonce, Some(reason))),
+            Request::Again { .. } => None,
             Request::Subscribe { .. } => panic!("a subscription amid a stream"),
         };
-        self.upstream.drain(..).map(answer).collect()
+        self.upstream.drain(..).filter_map(answer).collect()
     }
 
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
@@ -220,6 +221,19 @@ fn without_a_required_proxy_a_name_is_answered_when_it_comes() {
     assert_eq!(vm.address("a.boshy"), Some(vip(1)));
     vm.receive(ResourceType::Names, &[], &["a.boshy"]);
     assert_eq!(vm.address("a.boshy"), None);
+}
+
+#[test]
+fn what_is_stored_before_all_names_came_can_be_read() {
+    let settings = RelaySettings { require_proxy: false, ..RelaySettings::default() };
+    let mut vm = Vm::with(settings, Proxy::default(), Stored::default());
+    vm.receive_part(ResourceType::Names, &[name("a.boshy", 1)], &[], false);
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+    let stored = vm.relay.stored();
+    assert_eq!(Stored::decode(&stored.encode()).unwrap(), stored);
+    assert!(stored.answered().is_empty(), "half of the names");
+    vm.receive_part(ResourceType::Names, &[], &[], true);
+    assert_eq!(vm.relay.stored().answered(), vm.relay.answered());
 }
 
 #[test]
@@ -379,12 +393,31 @@ fn a_refused_newcomer_is_not_served_and_its_name_waits() {
 }
 
 #[test]
-fn a_late_refusal_after_the_acknowledgement_is_heeded_all_the_same() {
+fn a_version_gone_back_to_and_refused_by_another_proxy_is_not_fallen_back_on() {
+    let mut vm = Vm::working();
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 2)], &[]);
+    vm.proxy = Proxy::connected();
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
+    vm.reject(ResourceType::Listener, &listener(1, 80, 1));
+    assert_eq!(vm.served(ResourceType::Listener, "tcp_169.254.255.1_80"), None);
+    assert_eq!(vm.address("a.boshy"), None);
+}
+
+#[test]
+fn a_refusal_after_the_acknowledgement_is_heeded_and_told_when_the_pilot_sends_again() {
     let mut vm = Vm::new(Proxy::default());
     vm.receive_service();
+    assert_eq!(vm.answers().len(), 4);
     vm.proxy = Proxy::connected();
     vm.reject(ResourceType::Listener, &listener(1, 80, 1));
     assert_eq!(vm.served(ResourceType::Listener, "tcp_169.254.255.1_80"), None);
+    let again = Request::Again { kind: ResourceType::Listener, names: vec!["tcp_169.254.255.1_80".into()] };
+    assert_eq!(vm.upstream, [again]);
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
+    let reason = "tcp_169.254.255.1_80: no such filter".to_owned();
+    assert_eq!(vm.answers(), [("5".to_owned(), Some(reason))]);
+    vm.reconsider();
+    assert_eq!(vm.upstream, []);
 }
 
 #[test]

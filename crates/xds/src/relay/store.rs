@@ -86,8 +86,7 @@ struct FileResource {
 }
 
 impl Stored {
-    pub(super) fn of(resources: DeltaClient, gate: &Gate) -> Self {
-        let Gate { answered, waiting } = gate.clone();
+    pub(super) fn of(resources: DeltaClient, Gate { answered, waiting }: Gate) -> Self {
         Self { resources, answered, waiting }
     }
 

@@ -43,7 +43,7 @@ struct Sent {
 
 /// The delta flavour.
 #[derive(Debug)]
-pub(crate) struct Delta {
+pub struct Delta {
     kind: ResourceType,
     subscription: Subscription,
     target: TypedResources,
@@ -185,7 +185,6 @@ impl Delta {
         if let Some(version) = version {
             self.refused.insert(name.clone(), version.clone());
             if self.is_refused(name) {
-                self.since.insert(name.clone(), Told::Version(version.clone()));
                 self.consider(name.clone());
             }
         }
@@ -279,6 +278,11 @@ impl Delta {
     fn consider(&mut self, name: Arc<str>) {
         self.additions.remove(&name);
         self.withdrawals.remove(&name);
+        // What was refused counts as told, whatever came between.
+        if self.is_refused(&name) {
+            self.since.insert(name.clone(), Told::Version(self.refused[&name].clone()));
+            return;
+        }
         let refused_with_others = self.suspects.contains(&name);
         match (self.told(&name), self.target.get(&name)) {
             (Told::Version(told), Some(resource)) if told == resource.version => {}

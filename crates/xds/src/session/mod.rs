@@ -25,7 +25,7 @@ mod subscription;
 
 use std::sync::Arc;
 
-pub(crate) use self::{
+pub use self::{
     delta::Delta,
     request::{Close, DiscoveryRequestMessage, identify},
     response::Response,
@@ -34,7 +34,7 @@ pub(crate) use self::{
 use crate::{Flavour, ResourceSet, ResourceType, TypedResources};
 
 /// One type of resource on one stream, in one of the two flavours.
-pub(crate) trait Channel: Sized {
+pub trait Channel: Sized {
     /// The flavour.
     const FLAVOUR: Flavour;
     /// Its request message.
@@ -63,31 +63,45 @@ pub(crate) trait Channel: Sized {
 
 /// The two turns a type has in the order above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Turn {
+pub struct Turn {
     /// Resources that are new or changed, and the answer that one does not exist.
-    pub(crate) additions: bool,
+    pub additions: bool,
     /// Resources that are gone.
-    pub(crate) withdrawals: bool,
+    pub withdrawals: bool,
 }
 
 /// Name and version of a resource; no version when it is gone.
-pub(crate) type Item = (Arc<str>, Option<Arc<str>>);
+pub type Item = (Arc<str>, Option<Arc<str>>);
 
 /// What a proxy made known of one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// It asked for the type for the first time.
     Subscribed,
     /// It has these, by acknowledgement of a response of this version or by its own account when it came.
-    Accepted { version: Option<Arc<str>>, items: Vec<Item> },
+    Accepted {
+        /// Version of the response, if there was one.
+        version: Option<Arc<str>>,
+        /// What it has.
+        items: Vec<Item>,
+    },
     /// It refused these for good: they are not sent again before they change.
-    Refused { version: Arc<str>, items: Vec<Item>, reason: Arc<str> },
+    Refused {
+        /// Version of the response.
+        version: Arc<str>,
+        /// What was new to it therein.
+        items: Vec<Item>,
+        /// Its words, shortened.
+        reason: Arc<str>,
+    },
 }
 
 /// What follows from an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub enum Action {
+    /// To be sent.
     Send(Response),
+    /// To be noted of a type.
     Note(ResourceType, News),
     /// The first request for a type that is not served. It is ignored: closing would take the other types of the stream away from
     /// a proxy that can do without this one, and it would come back with the same request.
@@ -96,7 +110,7 @@ pub(crate) enum Action {
 
 /// One stream.
 #[derive(Debug)]
-pub(crate) struct Session<C> {
+pub struct Session<C> {
     set: Arc<ResourceSet>,
     channels: [Option<C>; ResourceType::ALL.len()],
     nonce: u64,
@@ -105,7 +119,7 @@ pub(crate) struct Session<C> {
 
 impl<C: Channel> Session<C> {
     /// A stream of a proxy that shall have this set.
-    pub(crate) fn new(set: Arc<ResourceSet>) -> Self {
+    pub fn new(set: Arc<ResourceSet>) -> Self {
         Self { set, channels: [const { None }; ResourceType::ALL.len()], nonce: 0, ignored: false }
     }
 
@@ -113,7 +127,7 @@ impl<C: Channel> Session<C> {
     ///
     /// # Errors
     /// When the stream must be closed.
-    pub(crate) fn request(&mut self, request: C::Request) -> Result<Vec<Action>, Close> {
+    pub fn request(&mut self, request: C::Request) -> Result<Vec<Action>, Close> {
         let Some(kind) = ResourceType::from_url(request.type_url()) else {
             return Ok(self.ignore(request.type_url()));
         };
@@ -131,7 +145,7 @@ impl<C: Channel> Session<C> {
     }
 
     /// Takes what the proxy shall have from now on. A type that is not known stays as it was.
-    pub(crate) fn resources(&mut self, set: Arc<ResourceSet>) -> Vec<Action> {
+    pub fn resources(&mut self, set: Arc<ResourceSet>) -> Vec<Action> {
         for (kind, channel) in ResourceType::ALL.into_iter().zip(&mut self.channels) {
             if let Some(channel) = channel
                 && set.of(kind).is_known()
@@ -146,12 +160,12 @@ impl<C: Channel> Session<C> {
     }
 
     /// Whether the proxy owes an answer.
-    pub(crate) fn unanswered(&self) -> bool {
+    pub fn unanswered(&self) -> bool {
         self.channels.iter().flatten().any(Channel::unanswered)
     }
 
     /// Whether resources of the type are withheld because the proxy refused them.
-    pub(crate) fn withheld(&self, kind: ResourceType) -> bool {
+    pub fn withheld(&self, kind: ResourceType) -> bool {
         self.channels[kind.index()].as_ref().is_some_and(Channel::withheld)
     }
 

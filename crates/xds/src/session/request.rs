@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 1024;
 
 /// Why a stream is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Close {
+pub enum Close {
     /// Nobody can be served who does not say who he is.
     #[error("the first request of a stream must name its node")]
     NoNode,
@@ -31,7 +31,7 @@ pub(crate) enum Close {
 }
 
 /// A request of either flavour.
-pub(crate) trait DiscoveryRequestMessage: Message + Default + 'static {
+pub trait DiscoveryRequestMessage: Message + Default + 'static {
     /// Type asked for.
     fn type_url(&self) -> &str;
     /// Who asks; on the first request of a stream.
@@ -62,7 +62,7 @@ impl DiscoveryRequestMessage for DiscoveryRequest {
 ///
 /// # Errors
 /// Without a node id, or with one that is none or too long.
-pub(crate) fn identify(first: &impl DiscoveryRequestMessage) -> Result<NodeId, Close> {
+pub fn identify(first: &impl DiscoveryRequestMessage) -> Result<NodeId, Close> {
     let node = first.node().filter(|node| !node.id.is_empty()).ok_or(Close::NoNode)?;
     if node.id.len() > MAX_TEXT {
         return Err(Close::LongNode(node.id.len()));

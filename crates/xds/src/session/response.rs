@@ -12,16 +12,19 @@ use crate::{Flavour, Resource, ResourceType};
 
 /// What a stream sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Response {
+pub struct Response {
     /// Decides the message: `DeltaDiscoveryResponse` or `DiscoveryResponse`.
-    pub(crate) flavour: Flavour,
-    pub(crate) kind: ResourceType,
+    pub flavour: Flavour,
+    /// The type.
+    pub kind: ResourceType,
     /// Version of the whole type.
-    pub(crate) version: Arc<str>,
-    pub(crate) nonce: String,
-    pub(crate) resources: Vec<Arc<Resource>>,
+    pub version: Arc<str>,
+    /// What its answer repeats.
+    pub nonce: String,
+    /// New and changed resources; for the state of the world, all.
+    pub resources: Vec<Arc<Resource>>,
     /// Names that are gone or do not exist. Always empty for the state of the world.
-    pub(crate) removed: Vec<Arc<str>>,
+    pub removed: Vec<Arc<str>>,
 }
 
 /// Octets that a resource takes in a delta response, near enough to split by.
@@ -32,7 +35,7 @@ pub(crate) fn weight(resource: &Resource) -> usize {
 
 impl Response {
     /// Appends the message.
-    pub(crate) fn encode(&self, buffer: &mut impl BufMut) {
+    pub fn encode(&self, buffer: &mut impl BufMut) {
         put_text(1, &self.version, buffer);
         for resource in &self.resources {
             match self.flavour {
@@ -48,7 +51,7 @@ impl Response {
     }
 
     /// Length of the message.
-    pub(crate) fn encoded_len(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         let resource_len = |resource: &Arc<Resource>| match self.flavour {
             Flavour::Delta => field_len(2, delta_resource_len(self.kind, resource)),
             Flavour::Sotw => field_len(2, any_len(self.kind, resource)),

@@ -12,7 +12,7 @@ use super::{
     Channel, Close, Item, News, Response, Turn, request,
     subscription::{Subscription, WILDCARD, unnamed_is_wildcard},
 };
-use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, resource::version_of};
+use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, resource::version_of_map};
 
 /// What a response holds.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ struct State {
 
 /// The state-of-the-world flavour.
 #[derive(Debug)]
-pub(crate) struct Sotw {
+pub struct Sotw {
     kind: ResourceType,
     subscription: Subscription,
     /// Whether the proxy ever named what it wants; from then on no names mean nothing.
@@ -180,7 +180,7 @@ impl Sotw {
         self.sent.resources.retain(|name, _| self.subscription.covers(name));
         if self.sent.resources.len() < before {
             let refused = self.refused.as_ref() == Some(&self.sent.version);
-            self.sent.version = version_of_all(&self.sent.resources);
+            self.sent.version = version_of_map(&self.sent.resources);
             self.refused = refused.then(|| self.sent.version.clone());
         }
     }
@@ -211,14 +211,10 @@ impl Sotw {
                 resources.entry(name.clone()).or_insert_with(|| resource.clone());
             }
         }
-        State { version: version_of_all(&resources), resources }
+        State { version: version_of_map(&resources), resources }
     }
 }
 
 fn items_of(resources: &ResourceMap) -> Vec<Item> {
     resources.iter().map(|(name, resource)| (name.clone(), Some(resource.version.clone()))).collect()
-}
-
-fn version_of_all(resources: &ResourceMap) -> Arc<str> {
-    version_of(&resources.values().map(|resource| resource.version.as_bytes()).collect::<Vec<_>>())
 }

@@ -225,3 +225,28 @@ fn the_same_seed_gives_the_same_ids() {
     assert_ne!(ids(7), ids(8));
     assert_ne!(ids(7)[0], ids(7)[1]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn however_it_is_scaled_addresses_and_indexes_are_unique_and_who_stays_keeps_them(
+        steps in proptest::collection::vec((0..3_u8, 0..6_u32), 1..12),
+    ) {
+        let mut world = world();
+        for (deployment, count) in steps {
+            let before = world.view();
+            world.deploy(&manifest(&format!("d{deployment}"), count, ""), "admin", NOW).unwrap();
+            let after = world.view();
+            let all: Vec<&Instance> = after.deployments.iter().flat_map(|deployment| &deployment.instances).collect();
+            let addresses: BTreeSet<_> = all.iter().flat_map(|instance| instance.ips()).collect();
+            proptest::prop_assert_eq!(addresses.len(), all.len());
+            for deployment in &after.deployments {
+                let indexes: Vec<_> = deployment.instances.iter().map(|instance| instance.index).collect();
+                proptest::prop_assert_eq!(indexes, (0..u32::try_from(deployment.instances.len()).unwrap()).collect::<Vec<_>>());
+            }
+            for old in before.deployments.iter().flat_map(|deployment| &deployment.instances) {
+                let kept = all.iter().find(|instance| instance.id == old.id);
+                proptest::prop_assert!(kept.is_none_or(|kept| *kept == old));
+            }
+        }
+    }
+}

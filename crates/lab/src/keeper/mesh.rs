@@ -1,0 +1,125 @@
+//! What the mesh should know, by the mesh's own rules, and what it does know.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use boshy_director::{
+    embedded::{DeploymentView, WorldView},
+    manifest,
+    yaml::Limits,
+};
+use boshy_mesh::{Deployment, Instance, Inventory, Service, Tld, VipRange, discover};
+use serde::Deserialize;
+
+use super::Keeper;
+use crate::{
+    job_config::{PILOT_JOB, PILOT_PORT},
+    protocol::ServiceStatus,
+};
+
+/// The services of what is deployed. A deployment that the mesh refuses has none.
+pub(super) fn expected(view: &WorldView) -> Vec<Service> {
+    let deployments = view.deployments.iter().filter_map(checked).collect();
+    discover(&Inventory { deployments }, &Tld::default(), VipRange::default()).services
+}
+
+fn checked(view: &DeploymentView) -> Option<Deployment> {
+    let written = manifest::read(&view.name, view.manifest.as_deref()?, &Limits::default()).ok()?;
+    let instance = |instance: &boshy_director::embedded::Instance| Instance {
+        group: instance.group.clone(),
+        index: instance.index,
+        id: instance.id.clone(),
+        az: instance.az.clone(),
+        ips: instance.ips(),
+        expects_vm: instance.expects_vm(),
+    };
+    let instances = view.instances.iter().map(instance).collect();
+    Some(Deployment { name: view.name.clone(), groups: written.check().ok()?, instances })
+}
+
+/// Of the pilot's `/status`, what is of interest here.
+#[derive(Deserialize)]
+struct PilotReport {
+    services: Vec<PilotService>,
+}
+
+#[derive(Deserialize)]
+struct PilotService {
+    host: String,
+    vip: IpAddr,
+    ports: Vec<PilotPort>,
+    endpoints: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct PilotPort {
+    number: u16,
+}
+
+/// Of an agent's `/status`, what is of interest here.
+#[derive(Deserialize)]
+struct AgentReport {
+    names: AgentNames,
+}
+
+#[derive(Deserialize)]
+struct AgentNames {
+    answered: BTreeMap<String, Ipv4Addr>,
+}
+
+/// What the pilot does not know yet, given its `/status`.
+pub(super) fn pilot_lacks(report: &str, expected: &[Service]) -> Option<String> {
+    let report: PilotReport = match serde_json::from_str(report) {
+        Ok(report) => report,
+        Err(error) => return Some(format!("its /status cannot be read: {error}")),
+    };
+    expected.iter().find_map(|service| {
+        let (host, of) = (service.host.as_str(), service.endpoints.len());
+        match report.services.iter().find(|known| known.host == host) {
+            None => Some(format!("the pilot does not know {host} yet")),
+            Some(known) if known.endpoints.len() != of => {
+                Some(format!("the pilot knows {} of {of} instances of {host}", known.endpoints.len()))
+            }
+            Some(_) => None,
+        }
+    })
+}
+
+/// What an agent does not answer yet, given its `/status`.
+pub(super) fn agent_lacks(report: &str, expected: &[Service]) -> Option<String> {
+    let report: AgentReport = match serde_json::from_str(report) {
+        Ok(report) => report,
+        Err(error) => return Some(format!("its /status cannot be read: {error}")),
+    };
+    let missing = expected.iter().find(|service| !report.names.answered.contains_key(service.host.as_str()))?;
+    Some(format!("{} is not answered yet", missing.host))
+}
+
+/// The services as the pilot has them; none while it does not answer.
+pub(super) async fn services(keeper: &Arc<Keeper>) -> Vec<ServiceStatus> {
+    let pilots = keeper.fleet.alive().into_iter().filter(|vm| vm.facts.jobs.iter().any(|job| job.name == PILOT_JOB));
+    for pilot in pilots {
+        if let Ok((200, body)) = pilot.get(PILOT_PORT, "/status").await
+            && let Ok(report) = serde_json::from_str::<PilotReport>(&body)
+        {
+            return report.services.into_iter().map(service).collect();
+        }
+    }
+    Vec::new()
+}
+
+fn service(known: PilotService) -> ServiceStatus {
+    ServiceStatus {
+        hostname: known.host,
+        vip: known.vip,
+        ports: known.ports.iter().map(|port| port.number).collect(),
+        instances: known.endpoints.len(),
+    }
+}
+
+#[cfg(test)]
+#[path = "mesh_tests.rs"]
+mod tests;

@@ -1,0 +1,64 @@
+//! A director's answers. What is read, written and read again is the same. The first octet, a letter, selects the type.
+#![no_main]
+
+use std::fmt::Debug;
+
+use boshy_director::wire::{
+    Config, ConfigConflict, ConfigDiff, ConfigPost, DeploymentRow, ErrorBody, Event, FullRow, Info, InstanceRow,
+    JobInstance, Lock, ManifestBody, ManifestDiff, Task, TaskEvent, Token, VmRow,
+};
+use libfuzzer_sys::fuzz_target;
+use serde::{Serialize, de::DeserializeOwned};
+
+const TYPES: [fn(&[u8]); 18] = [
+    same::<Vec<Config>>,        // A
+    same::<ConfigConflict>,     // B
+    same::<ConfigDiff>,         // C
+    same::<ConfigPost>,         // D
+    same::<Vec<DeploymentRow>>, // E
+    same::<ErrorBody>,          // F
+    same::<Vec<Event>>,         // G
+    same::<FullRow>,            // H
+    same::<Info>,               // I
+    instances,                  // J
+    same::<JobInstance>,        // K
+    same::<Vec<Lock>>,          // L
+    same::<ManifestBody>,       // M
+    same::<ManifestDiff>,       // N
+    same::<Vec<Task>>,          // O
+    same::<TaskEvent>,          // P
+    token,                      // Q
+    same::<Vec<VmRow>>,         // R
+];
+
+fuzz_target!(|octets: &[u8]| {
+    if let Some((letter, body)) = octets.split_first() {
+        TYPES[usize::from(letter.wrapping_sub(b'A')) % TYPES.len()](body);
+    }
+});
+
+fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) {
+    if let Ok(read) = serde_json::from_slice::<T>(body) {
+        let written = serde_json::to_vec(&read).expect("what was read can be written");
+        assert_eq!(serde_json::from_slice::<T>(&written).expect("what was written can be read"), read);
+    }
+}
+
+fn instances(body: &[u8]) {
+    same::<Vec<InstanceRow>>(body);
+    for row in serde_json::from_slice::<Vec<InstanceRow>>(body).unwrap_or_default() {
+        let written = row.ips.len();
+        match boshy_mesh::Instance::try_from(row) {
+            Ok(instance) => assert_eq!(instance.ips.len(), written),
+            Err(error) => assert!(error.address.parse::<std::net::IpAddr>().is_err()),
+        }
+    }
+}
+
+/// A token is never written, and printed without its secrets.
+fn token(body: &[u8]) {
+    if let Ok(token) = serde_json::from_slice::<Token>(body) {
+        let secret = token.access_token.expose();
+        assert!(secret.len() < 16 || !format!("{token:?}").contains(secret));
+    }
+}

@@ -1,0 +1,231 @@
+//! A proxy that says anything to a session, while what it shall have changes. What it is sent exists, fits and reads back; and
+//! once it accepts what it is sent, the session comes to rest.
+#![no_main]
+
+use std::sync::Arc;
+
+use boshy_fuzz::Input;
+use boshy_xds::{
+    Resource, ResourceMap, ResourceSet, ResourceType, TypedResources,
+    session::{Action, Channel, Delta, News, Response, Session, Sotw, identify},
+};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+
+const TYPES: usize = ResourceType::ALL.len();
+const NAMES: [&str; 5] = ["a", "b", "c", "virtual", "*"];
+/// Responses of one type that may be without an answer.
+const WINDOW: usize = 4;
+/// Octets of the largest message: no resource here is larger than a message may be, and names cost most when they are short.
+const LARGEST: usize = 128 << 10;
+/// Octets of a text that is kept.
+const LONGEST_TEXT: usize = 1024;
+
+fuzz_target!(|octets: &[u8]| {
+    let mut input = Input::new(octets);
+    if input.octet() & 1 == 0 { Proxy::<Delta>::run(input) } else { Proxy::<Sotw>::run(input) }
+});
+
+/// What differs between the two flavours.
+trait Flavour: Channel {
+    /// Whether a response may hold what is gone, for as long as it is in use.
+    const HOLDS_ON: bool;
+    /// Turns a request to a type and a nonce that mean something.
+    fn aim(request: &mut Self::Request, kind: ResourceType, nonce: &str);
+    /// Resources and removed names in an encoded response.
+    fn counts(response: &[u8]) -> (usize, usize);
+}
+
+impl Flavour for Delta {
+    const HOLDS_ON: bool = false;
+
+    fn aim(request: &mut DeltaDiscoveryRequest, kind: ResourceType, nonce: &str) {
+        request.type_url = kind.url().to_owned();
+        request.response_nonce = nonce.to_owned();
+    }
+
+    fn counts(response: &[u8]) -> (usize, usize) {
+        let message = DeltaDiscoveryResponse::decode(response).expect("a response");
+        (message.resources.len(), message.removed_resources.len())
+    }
+}
+
+impl Flavour for Sotw {
+    const HOLDS_ON: bool = true;
+
+    fn aim(request: &mut DiscoveryRequest, kind: ResourceType, nonce: &str) {
+        request.type_url = kind.url().to_owned();
+        request.response_nonce = nonce.to_owned();
+    }
+
+    fn counts(response: &[u8]) -> (usize, usize) {
+        (DiscoveryResponse::decode(response).expect("a response").resources.len(), 0)
+    }
+}
+
+struct Proxy<C> {
+    session: Session<C>,
+    /// What it shall have of each type, as far as it was ever known.
+    target: [TypedResources; TYPES],
+    /// Responses that it may answer.
+    received: Vec<(ResourceType, String)>,
+    last_nonce: u64,
+}
+
+impl<C: Flavour> Proxy<C> {
+    fn run(mut input: Input<'_>) {
+        let set = set(&mut input);
+        let mut proxy = Self {
+            session: Session::new(Arc::default()),
+            target: Default::default(),
+            received: Vec::new(),
+            last_nonce: 0,
+        };
+        proxy.retarget(set);
+        while !input.is_empty() {
+            if !proxy.step(&mut input) {
+                return;
+            }
+        }
+        proxy.come_to_rest();
+    }
+
+    /// One event; false when the stream is closed.
+    fn step(&mut self, input: &mut Input<'_>) -> bool {
+        match input.octet() % 4 {
+            0 => {
+                let set = set(input);
+                self.retarget(set);
+                true
+            }
+            1 => match C::Request::decode(input.piece()) {
+                Ok(request) => self.say(request),
+                Err(_) => true,
+            },
+            2 => {
+                let (kind, answered) = (input.pick(&ResourceType::ALL), usize::from(input.octet()));
+                let nonce = self.received.iter().rev().nth(answered).map_or("", |(_, nonce)| nonce).to_owned();
+                match C::Request::decode(input.piece()) {
+                    Ok(mut request) => {
+                        C::aim(&mut request, kind, &nonce);
+                        self.say(request)
+                    }
+                    Err(_) => true,
+                }
+            }
+            _ => self.received.pop().is_none_or(|(kind, nonce)| self.accept(kind, &nonce)),
+        }
+    }
+
+    fn say(&mut self, request: C::Request) -> bool {
+        if let Ok(node) = identify(&request) {
+            assert!(node.as_str().len() <= LONGEST_TEXT);
+        }
+        let asked = request.encoded_len();
+        match self.session.request(request) {
+            Ok(actions) => {
+                self.take(actions, asked);
+                true
+            }
+            Err(close) => {
+                assert!(!close.to_string().is_empty());
+                false
+            }
+        }
+    }
+
+    fn accept(&mut self, kind: ResourceType, nonce: &str) -> bool {
+        let mut request = C::Request::default();
+        C::aim(&mut request, kind, nonce);
+        self.say(request)
+    }
+
+    fn retarget(&mut self, set: ResourceSet) {
+        for (kind, target) in ResourceType::ALL.into_iter().zip(&mut self.target) {
+            if set.of(kind).is_known() {
+                target.clone_from(set.of(kind));
+            }
+        }
+        let actions = self.session.resources(Arc::new(set));
+        self.take(actions, 0);
+    }
+
+    fn take(&mut self, actions: Vec<Action>, asked: usize) {
+        let mut sent = 0;
+        let mut noted = 0;
+        for action in actions {
+            match action {
+                Action::Send(response) => {
+                    sent += 1;
+                    self.receive(response);
+                }
+                Action::Note(_, news) => {
+                    noted += 1;
+                    if let News::Refused { reason, .. } = news {
+                        assert!(reason.len() <= LONGEST_TEXT);
+                    }
+                }
+                Action::Ignore(url) => assert!(url.len() <= LONGEST_TEXT),
+            }
+        }
+        assert!(sent <= WINDOW * TYPES, "{sent} responses at once");
+        assert!(noted <= 2 + asked, "{noted} news of {asked} octets");
+    }
+
+    fn receive(&mut self, response: Response) {
+        let nonce = response.nonce.parse().expect("nonces are numbers");
+        assert!(nonce > self.last_nonce, "nonce {nonce} after {}", self.last_nonce);
+        self.last_nonce = nonce;
+
+        let mut encoded = Vec::new();
+        response.encode(&mut encoded);
+        assert_eq!(encoded.len(), response.encoded_len());
+        assert!(encoded.len() <= LARGEST, "{} octets", encoded.len());
+        assert_eq!(C::counts(&encoded), (response.resources.len(), response.removed.len()));
+
+        let kind = response.kind;
+        let place = ResourceType::ALL.iter().position(|other| *other == kind).expect("a type");
+        let target = &self.target[place];
+        assert!(target.is_known(), "{kind:?} is sent and not known");
+        for resource in &response.resources {
+            let current = target.get(&resource.name).is_some_and(|wanted| wanted.version == resource.version);
+            let gone = target.get(&resource.name).is_none();
+            assert!(current || (C::HOLDS_ON && gone), "{kind:?} {} is sent and does not exist", resource.name);
+        }
+        for name in &response.removed {
+            assert!(target.get(name).is_none(), "{kind:?} {name} is removed and exists");
+        }
+        self.received.push((kind, response.nonce));
+    }
+
+    /// A proxy that accepts everything is left alone in the end.
+    fn come_to_rest(mut self) {
+        let all = self.last_nonce + 1000;
+        while let Some((kind, nonce)) = self.received.pop() {
+            if !self.accept(kind, &nonce) {
+                return;
+            }
+            assert!(self.last_nonce < all, "responses do not end");
+        }
+        assert!(!self.session.unanswered(), "a response is lost");
+    }
+}
+
+/// A set by one octet per type: 255 is not known; the low bits tell which names exist, the others where and in which edition.
+fn set(input: &mut Input<'_>) -> ResourceSet {
+    ResourceType::ALL.into_iter().fold(ResourceSet::default(), |set, kind| match input.octet() {
+        255 => set,
+        octet => set.with(kind, typed(octet)),
+    })
+}
+
+fn typed(octet: u8) -> TypedResources {
+    let (edition, own) = (octet >> 6, octet & 0x20 != 0);
+    let names = NAMES.into_iter().enumerate().filter(|(bit, _)| octet >> bit & 1 == 1);
+    let map: Arc<ResourceMap> =
+        Arc::new(names.map(|(_, name)| (name.into(), Arc::new(Resource::new(name, vec![edition; 100])))).collect());
+    if own { TypedResources::new(Arc::default(), map) } else { TypedResources::new(map, Arc::default()) }
+}

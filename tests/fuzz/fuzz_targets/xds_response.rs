@@ -1,0 +1,243 @@
+//! A pilot that says anything to a VM's relay, a proxy that judges at will, outages and restarts. The relay's rules hold: every
+//! response is answered once, a name is answered only with a listener and a cluster behind it, and what is stored reads back.
+#![no_main]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use boshy_fuzz::Input;
+use boshy_mesh::{Hostname, NameTable};
+use boshy_xds::{
+    ResourceSet, ResourceType, Verdict,
+    client::{Request, Response, UndecodableResponse},
+    names,
+    relay::{Judge, Relay, RelaySettings, Step, Stored},
+};
+use envoy_types::pb::{
+    envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource},
+    google::protobuf::Any,
+};
+use libfuzzer_sys::fuzz_target;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+const HOSTS: [&str; 2] = ["a.boshy", "b.boshy"];
+const LISTENERS: [&str; 3] = ["tcp_169.254.255.1_80", "tcp_169.254.255.2_80", "virtual"];
+const CLUSTERS: [&str; 3] = ["out.a.boshy|http", "out.b.boshy|http", "nowhere"];
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What a server says of at the end of all resources.
+const MARK: &str = "\u{10ffff}";
+
+fuzz_target!(|octets: &[u8]| {
+    let mut vm = Vm::new();
+    let mut input = Input::new(octets);
+    while !input.is_empty() {
+        vm.step(&mut input);
+    }
+    vm.wait();
+    assert_eq!(vm.relay.unanswered(), 0, "a response is never answered");
+});
+
+/// The proxy's words: of what it was served, by chance.
+struct Words {
+    served: Arc<ResourceSet>,
+    judges: u8,
+    salt: u8,
+}
+
+impl Judge for Words {
+    fn judges(&self, kind: ResourceType) -> bool {
+        self.judges >> kind as u8 & 1 == 1
+    }
+
+    fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
+        let served = self.served.of(kind).get(name).is_some_and(|resource| *resource.version == *version);
+        if !served || !self.judges(kind) {
+            return Verdict::Pending;
+        }
+        let sum = name.bytes().chain(version.bytes()).fold(self.salt, |sum, octet| sum.wrapping_mul(31) ^ octet);
+        match sum % 4 {
+            0 => Verdict::Pending,
+            1 => Verdict::Rejected("no".to_owned()),
+            _ => Verdict::Accepted,
+        }
+    }
+}
+
+struct Vm {
+    relay: Relay,
+    now: Instant,
+    judges: u8,
+    salt: u8,
+    nonce: u64,
+    /// Nonces without an answer, and how often each was used.
+    asked: BTreeMap<String, usize>,
+}
+
+impl Vm {
+    fn new() -> Self {
+        let relay = Relay::new(RelaySettings { patience: PATIENCE, require_proxy: true }, Stored::default());
+        Self { relay, now: Instant::now(), judges: 0, salt: 0, nonce: 0, asked: BTreeMap::new() }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        match input.octet() % 8 {
+            0 => self.receive(input.piece()),
+            1..=3 => {
+                let message = self.message(input);
+                self.receive(&message.encode_to_vec());
+            }
+            4 => {
+                (self.judges, self.salt) = (input.octet(), input.octet());
+                self.reconsider();
+            }
+            5 => self.wait(),
+            6 => {
+                self.relay.opened();
+                self.asked.clear();
+            }
+            _ => {
+                let stored = if input.octet() & 1 == 0 { Some(self.relay.stored()) } else { foreign(input.piece()) };
+                if let Some(stored) = stored {
+                    self.restart(stored);
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, octets: &[u8]) {
+        match Response::decode(octets) {
+            Ok(response) => {
+                *self.asked.entry(response.nonce.clone()).or_default() += 1;
+                self.act(|relay, now, words| relay.receive(response, now, words));
+            }
+            Err(UndecodableResponse::Content(malformed)) => {
+                let step = Step::refusing(malformed.clone());
+                assert!(matches!(&*step.upstream, [Request::Refuse { nonce, .. }] if *nonce == malformed.nonce));
+            }
+            Err(UndecodableResponse::Protobuf(_)) => {}
+        }
+    }
+
+    fn reconsider(&mut self) {
+        self.act(|relay, now, words| relay.reconsider(now, words));
+    }
+
+    fn wait(&mut self) {
+        self.now += PATIENCE;
+        self.reconsider();
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut Relay, Instant, &Words) -> Step) {
+        let words = Words { served: Arc::clone(self.relay.served()), judges: self.judges, salt: self.salt };
+        let before = self.relay.answered();
+        let step = act(&mut self.relay, self.now, &words);
+        self.check_answers(&step);
+        self.check_names();
+        assert_eq!(followed(before, &step), self.relay.answered(), "the changes told are not those made");
+    }
+
+    fn check_answers(&mut self, step: &Step) {
+        for request in &step.upstream {
+            let (Request::Accept { nonce, .. } | Request::Refuse { nonce, .. }) = request else {
+                panic!("a subscription is no answer");
+            };
+            let open = self.asked.get_mut(nonce).expect("an answer to a response");
+            *open = open.checked_sub(1).expect("one answer to one response");
+        }
+        let open: usize = self.asked.values().sum();
+        assert_eq!(open, self.relay.unanswered(), "a response is lost");
+        assert!(self.relay.deadline().is_none_or(|deadline| deadline > self.now), "an answer is overdue");
+    }
+
+    fn check_names(&self) {
+        for (host, vip) in self.relay.answered().iter() {
+            let named = &self.relay.received(ResourceType::Names)[host.as_str()];
+            assert_eq!(names::decode(&named.body).ok().map(|(_, vip)| vip), Some(vip));
+            let behind =
+                [(ResourceType::Listener, format!("tcp_{vip}_")), (ResourceType::Cluster, format!("out.{host}|"))];
+            for (kind, prefix) in behind {
+                let served = self.relay.served().of(kind);
+                assert!(served.iter().any(|one| one.name.starts_with(&prefix)), "{host} is answered without {kind:?}");
+            }
+        }
+    }
+
+    fn restart(&mut self, stored: Stored) {
+        assert_eq!(Stored::decode(&stored.encode()).expect("what was stored can be read"), stored);
+        let before = stored.answered();
+        self.relay = Relay::new(RelaySettings { patience: PATIENCE, require_proxy: true }, stored);
+        let after = self.relay.answered();
+        assert!(after.iter().all(|(host, vip)| before.get(host.as_str()) == Some(vip)));
+        self.asked.clear();
+        self.judges = 0;
+        self.check_names();
+    }
+
+    /// A response that has some sense: right types, mostly right bodies, and names that occur again.
+    fn message(&mut self, input: &mut Input<'_>) -> DeltaDiscoveryResponse {
+        let kind = input.pick(&ResourceType::ALL);
+        let shape = input.octet();
+        self.nonce += 1;
+        let mut taken = BTreeSet::new();
+        let mut name = |input: &mut Input<'_>| {
+            let name = match kind {
+                ResourceType::Names => input.pick(&HOSTS),
+                ResourceType::Listener => input.pick(&LISTENERS),
+                _ => input.pick(&CLUSTERS),
+            };
+            Some(name).filter(|name| taken.insert(*name))
+        };
+        let resources = (0..shape & 3).filter_map(|_| Some(resource(kind, name(input)?, input))).collect();
+        let mut removed: Vec<_> = (0..shape >> 2 & 3).filter_map(|_| name(input).map(str::to_owned)).collect();
+        removed.extend((shape & 0x10 != 0).then(|| MARK.to_owned()));
+        DeltaDiscoveryResponse {
+            type_url: kind.url().to_owned(),
+            nonce: self.nonce.to_string(),
+            resources,
+            removed_resources: removed,
+            ..DeltaDiscoveryResponse::default()
+        }
+    }
+}
+
+fn resource(kind: ResourceType, name: &str, input: &mut Input<'_>) -> Resource {
+    let edition = input.octet();
+    let body = match (edition, kind) {
+        (255, _) => input.piece().to_vec(),
+        (_, ResourceType::Names) => {
+            names::encode(&Hostname::parse(name).expect("a name"), [169, 254, 255, 1 + edition % 2].into()).to_vec()
+        }
+        _ => [&[10, name.len() as u8], name.as_bytes()].concat(),
+    };
+    Resource {
+        name: name.to_owned(),
+        version: (edition % 4).to_string(),
+        resource: Some(Any { type_url: kind.url().to_owned(), value: body }),
+        ..Resource::default()
+    }
+}
+
+fn followed(mut table: NameTable, step: &Step) -> NameTable {
+    for change in &step.names {
+        if change.answered {
+            table.insert(change.host.clone(), change.vip);
+        } else {
+            assert_eq!(table.get(change.host.as_str()), Some(change.vip), "{} was not answered", change.host);
+            table = table.iter().filter(|(host, _)| **host != change.host).map(|(h, v)| (h.clone(), v)).collect();
+        }
+    }
+    table
+}
+
+/// A stored state that something else wrote: as it is, and with a header that fits.
+fn foreign(octets: &[u8]) -> Option<Stored> {
+    let length = (octets.len() as u64).to_be_bytes();
+    let file = [&b"BOSHYVM\n"[..], &1_u32.to_be_bytes(), &length, &Sha256::digest(octets), octets].concat();
+    let bare = Stored::decode(&octets.to_vec().into());
+    assert!(bare.is_err() || octets.starts_with(b"BOSHYVM\n"));
+    Stored::decode(&file.into()).ok()
+}

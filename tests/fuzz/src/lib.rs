@@ -1,0 +1,82 @@
+//! What several fuzz targets share: cutting an input into pieces, and a small mesh.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+
+use boshy_mesh::{
+    Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Port, PortName, Protocol, Service,
+    SnapshotContent, Tld,
+};
+
+/// An input, read from its beginning. Behind its end there are zeroes and nothing, so that every input has a meaning.
+pub struct Input<'i>(&'i [u8]);
+
+impl<'i> Input<'i> {
+    /// The whole of an input.
+    pub fn new(octets: &'i [u8]) -> Self {
+        Self(octets)
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next octet.
+    pub fn octet(&mut self) -> u8 {
+        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        self.0 = rest;
+        *first
+    }
+
+    /// As many octets as the next octet says.
+    pub fn piece(&mut self) -> &'i [u8] {
+        let length = usize::from(self.octet()).min(self.0.len());
+        let (piece, rest) = self.0.split_at(length);
+        self.0 = rest;
+        piece
+    }
+
+    /// One of several, by the next octet.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[usize::from(self.octet()) % of.len()]
+    }
+}
+
+/// Jobs of the mesh below, with the last octet of their virtual IPs; each is a service `JOB.web.shop.boshy`.
+const JOBS: [(&str, u8); 3] =
+    [("checkout", 2), ("httpbin", 3), ("a-job-with-a-name-as-long-as-a-label-may-be-which-is-63-octets", 4)];
+
+/// Three services with two ports and three instances each, one of them without a zone, one with IPv6.
+pub fn snapshot() -> MeshSnapshot {
+    let mut services: Vec<_> = JOBS.into_iter().map(|(job, vip)| Arc::new(service(job, vip))).collect();
+    let endpoints = services.iter().flat_map(|service| &service.service.endpoints);
+    let zones: BTreeMap<_, _> = endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
+    services.sort_by(|one, other| one.host().cmp(other.host()));
+    MeshSnapshot { generation: 1, hash: String::new(), content: SnapshotContent { services, zones } }
+}
+
+/// The names of [`snapshot`].
+pub fn names() -> NameTable {
+    snapshot().content.names()
+}
+
+fn service(job: &str, vip: u8) -> MeshService {
+    let port = |name, number| Port { name: PortName::new(name).expect("a port name"), number, protocol: Protocol::Tcp };
+    let endpoint = |ip: &str, az: Option<&str>| Endpoint {
+        ip: ip.replace('x', &vip.to_string()).parse().expect("an address"),
+        az: az.map(str::to_owned),
+    };
+    MeshService {
+        service: Service {
+            host: Hostname::of_service(job, "web", "shop", &Tld::default()).expect("a host name"),
+            origin: Origin { deployment: "shop".into(), group: "web".into(), job: job.into() },
+            ports: vec![port("http", 8080), port("admin", 9000)],
+            endpoints: vec![
+                endpoint("10.0.0.x", Some("z<1>")),
+                endpoint("10.0.1.x", None),
+                endpoint("fd00::x", Some("")),
+            ],
+        },
+        vip: Ipv4Addr::new(169, 254, 255, vip),
+    }
+}
