@@ -1,5 +1,7 @@
 //! The binary from outside: what it prints and how it exits.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
 use std::{
     fs,
     io::{BufRead, BufReader},

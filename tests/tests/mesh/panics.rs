@@ -39,9 +39,9 @@ impl Mesh {
         assert_eq!(agent.asks_over_tcp(SHOP), Answer::address(vip));
         assert_eq!(agent.asks_handler(SHOP).json()["Status"], 0);
         let fallen = |status: &serde_json::Value| {
-            let children = status["actors"]["children"].as_array().unwrap().clone();
+            let children = status["actors"]["children"].as_array().expect("a list of actors").clone();
             let fallen = children.iter().filter(|child| child["restarts"] != 0);
-            fallen.map(|child| child["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+            fallen.map(|child| child["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(fallen(&role(self).status()), [actor], "the others did not fall");
         assert_eq!([fallen(&pilot.status()), fallen(&agent.status())].concat(), [actor]);
