@@ -30,7 +30,7 @@ check: ## Format, lints, docs, dependency rules and licences; warnings are error
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
-	cargo deny --locked check bans licenses sources
+	cargo deny --locked --workspace check bans licenses sources
 
 bench: ## Measure beside named peers: DNS, time from change to acceptance, memory, rules, restarts
 	@$(INSTALL) build lab bench envoy-$(ENVOY)

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use boshy_actors::StartError;
 use boshy_config::SettingsError;
 
 /// `EX_USAGE`: the command line or the settings are wrong, and trying again does not help.
@@ -12,6 +13,12 @@ pub(crate) const USAGE: u8 = 64;
 pub(crate) fn code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("boshy: {error:#}");
-        if error.chain().any(|cause| cause.is::<SettingsError>()) { USAGE.into() } else { ExitCode::FAILURE }
+        if is_usage(&error) { USAGE.into() } else { ExitCode::FAILURE }
+    })
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<SettingsError>() || cause.downcast_ref::<StartError>().is_some_and(StartError::is_usage)
     })
 }

@@ -153,7 +153,8 @@ fn publish(polling: &Polling, observation: &Observation) {
         report.known = observation.complete.then(|| Arc::clone(&observation.inventory)).or(report.known.take());
         // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
         report.complete |= observation.complete;
-        report.deployments = observation.deployments.iter().map(deployment_status).collect();
+        report.deployments =
+            observation.deployments.iter().map(|each| deployment_status(each, &before.deployments)).collect();
         report.director.last_success = Some(clock::now().0);
         report.director.error = observation.events_error.as_ref().map(|error| chain(error.as_ref()));
     });
@@ -181,10 +182,12 @@ pub(crate) fn restore(file: &Path) -> Option<Arc<Inventory>> {
     }
 }
 
-fn deployment_status(deployment: &observer::DeploymentStatus) -> DeploymentStatus {
+/// A poller that begins anew has the facts of the life before, and not when they were read.
+fn deployment_status(deployment: &observer::DeploymentStatus, before: &[DeploymentStatus]) -> DeploymentStatus {
+    let read_before = || before.iter().find(|known| known.name == deployment.name)?.last_good;
     DeploymentStatus {
         name: deployment.name.clone(),
-        last_good: deployment.last_good.map(|at| at.0),
+        last_good: deployment.last_good.map(|at| at.0).or_else(read_before),
         error: deployment.error.clone(),
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use boshy_config::PilotSettings;
 use boshy_director::{
-    client::{ClientSettings, Credentials},
+    client::{ClientSettings, Credentials, DirectorClient},
     observer::ObserverSettings,
 };
 use boshy_mesh::{MeshSnapshot, Problem};
@@ -74,8 +74,10 @@ impl Pilot {
     /// Binds the sockets.
     ///
     /// # Errors
-    /// When an address cannot be listened on.
+    /// When an address cannot be listened on, or the director's settings cannot be used.
     pub fn bind(settings: PilotSettings) -> Result<Self, StartError> {
+        // Tried here as well, because what is wrong with these settings no restart mends.
+        DirectorClient::new(&client_settings(&settings))?;
         let (http, xds) = (start::listen(settings.http)?, start::listen(settings.xds)?);
         Ok(Self { settings, http, xds })
     }

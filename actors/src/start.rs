@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix_rt::System;
+use boshy_director::client::SettingsError;
 use boshy_dns::BindError;
 use boshy_netfilter::RulesetError;
 use boshy_supervision::ExitReason;
@@ -28,6 +29,9 @@ pub enum StartError {
     /// The DNS server's sockets.
     #[error(transparent)]
     Dns(#[from] BindError),
+    /// A director that cannot be asked as configured.
+    #[error("use the director's settings")]
+    Director(#[from] SettingsError),
     /// A pilot's URL that is no address.
     #[error("use {0} as a pilot's address")]
     Pilot(String),
@@ -37,6 +41,13 @@ pub enum StartError {
     /// Signals cannot be received.
     #[error("receive signals")]
     Signals(#[source] io::Error),
+}
+
+impl StartError {
+    /// Whether the settings are at fault, so that trying again does not help.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Director(_) | Self::Pilot(_) | Self::Rules(_))
+    }
 }
 
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -167,3 +167,9 @@ fn an_address_that_is_taken_is_named_and_is_no_wrong_usage() {
     let said = text(&output.stderr);
     assert_eq!(said, format!("boshy: listen on {address}: Address already in use (os error 98)\n"));
 }
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_found_before_anything_is_begun() {
+    let said = refused(["pilot", "--config", &example("pilot").display().to_string()]);
+    assert!(said.contains("use the director's settings: the CA certificate of the director cannot be used"), "{said}");
+}
