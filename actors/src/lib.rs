@@ -8,6 +8,7 @@ pub mod agent;
 mod agent_report;
 mod backoff;
 mod clock;
+mod convergence;
 mod director_poller;
 mod dns_server;
 mod envoy_watcher;

@@ -6,6 +6,7 @@
 //!     service_registry  -> watch<MeshSnapshot>
 //!     director_poller   -> service_registry
 //!     xds_server        <- watch<MeshSnapshot>
+//!     convergence       <- watch<MeshSnapshot>, proxies
 //!     http_server       <- watch<MeshSnapshot>, status
 //! ```
 
@@ -26,13 +27,14 @@ use boshy_mesh::{MeshSnapshot, Problem};
 use boshy_supervision::{ExitReason, Placement, Tree, TreeStatus};
 use boshy_web::{
     pilot::PilotView,
-    status::{DirectorStatus, PilotStatus, PoolStatus, Readiness},
+    status::{ConvergenceStatus, DirectorStatus, PilotStatus, PoolStatus, Readiness},
     test_hooks,
 };
 use boshy_xds::Proxies;
 use tokio::sync::watch;
 
 use crate::{
+    convergence::{Converged, Convergence, Measuring},
     director_poller::{self, DirectorPoller, PollReport, Polling},
     http_server::{HttpServer, Site},
     service_registry::{Registry, ServiceRegistry},
@@ -59,6 +61,7 @@ struct State {
     pool: Arc<ArcSwap<PoolStatus>>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     proxies: Proxies,
+    converged: Arc<ArcSwap<Converged>>,
 }
 
 /// Runs a pilot until SIGTERM or SIGINT, or until its tree gives up.
@@ -136,6 +139,10 @@ impl Pilot {
         let serving = Serving::Mesh { listener: Arc::new(xds), snapshot, proxies };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
 
+        let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
+        let measuring = Measuring { snapshot, proxies, converged: Arc::clone(&state.converged) };
+        tree.child("convergence", move |_| Convergence(measuring.clone())).add();
+
         let reporter = {
             let (state, actors, url) = (state.clone(), tree.status(), settings.director.url.to_string());
             Arc::new(move || state.report(&url, &actors.borrow()))
@@ -167,6 +174,7 @@ impl State {
             pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(settings.vip_range))),
             problems: Arc::default(),
             proxies: Proxies::default(),
+            converged: Arc::default(),
         }
     }
 
@@ -176,6 +184,7 @@ impl State {
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
             snapshot: snapshot.as_ref().into(),
+            convergence: self.convergence(),
             director: DirectorStatus { url: url.to_owned(), ..poll.director.clone() },
             deployments: poll.deployments.clone(),
             problems: self.problems.load().as_ref().clone(),
@@ -183,6 +192,16 @@ impl State {
             services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
             actors: actors.clone(),
             proxies: self.proxies.list(),
+        }
+    }
+
+    fn convergence(&self) -> ConvergenceStatus {
+        let Converged { generation, accepted } = **self.converged.load();
+        ConvergenceStatus {
+            generation,
+            behind: self.proxies.behind(generation) as u64,
+            proxies: accepted.map(|(proxies, _)| proxies as u64),
+            milliseconds: accepted.map(|(_, after)| after.as_millis() as u64),
         }
     }
 }

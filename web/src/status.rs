@@ -8,7 +8,9 @@ mod pilot;
 pub use agent::{
     AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus,
 };
-pub use pilot::{DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus};
+pub use pilot::{
+    ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus,
+};
 use serde::Serialize;
 
 use crate::Page;

@@ -46,7 +46,7 @@ impl SharedResources {
             })
             .collect();
         let of_services = services.values().flat_map(|(_, encoded)| encoded.0.iter().cloned());
-        let set = collect(of_services.chain(fixed(capture)));
+        let set = collect(of_services.chain(fixed(capture))).of_generation(snapshot.generation);
         Self { inbound: inbound(snapshot), services, set: previous.map_or(set.clone(), |old| set.sharing(&old.set)) }
     }
 

@@ -146,6 +146,7 @@ impl TypedResources {
 /// Everything one proxy may ask for, immutable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceSet {
+    generation: u64,
     types: [TypedResources; ResourceType::ALL.len()],
 }
 
@@ -153,6 +154,17 @@ impl ResourceSet {
     /// Resources of a type.
     pub fn of(&self, kind: ResourceType) -> &TypedResources {
         &self.types[kind.index()]
+    }
+
+    /// Generation of the snapshot it was made of; 0 when it was made of none.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// This set as that of a generation.
+    #[must_use]
+    pub(crate) fn of_generation(self, generation: u64) -> Self {
+        Self { generation, ..self }
     }
 
     /// This set, holding on to the types of `previous` that are equal, so that the same is not kept twice.

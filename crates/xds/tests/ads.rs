@@ -120,9 +120,16 @@ impl Delta {
     }
 
     async fn ask(&self, kind: ResourceType) {
-        let node = Some(Node { id: NODE.to_owned(), ..Node::default() });
-        let request =
-            DeltaDiscoveryRequest { node, type_url: kind.url().to_owned(), ..DeltaDiscoveryRequest::default() };
+        self.subscribe(kind, &[]).await;
+    }
+
+    async fn subscribe(&self, kind: ResourceType, names: &[&str]) {
+        let request = DeltaDiscoveryRequest {
+            node: Some(Node { id: NODE.to_owned(), ..Node::default() }),
+            type_url: kind.url().to_owned(),
+            resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
+            ..DeltaDiscoveryRequest::default()
+        };
         self.requests.send(request).await.unwrap();
     }
 
@@ -234,6 +241,50 @@ async fn a_source_that_ends_takes_nothing_away() {
     proxy.ask(ResourceType::Cluster).await;
     assert_eq!(names(&proxy.next().await.unwrap()).len(), 3);
     assert_eq!(proxies.count(), 1);
+}
+
+#[tokio::test]
+async fn a_generation_is_accepted_when_all_who_were_there_have_answered_also_who_has_nothing_to_change() {
+    let server = Server::with_one_service().await;
+    let (mut changing, mut same) = (server.delta().await, server.delta().await);
+    for (proxy, kind) in [(&mut changing, ResourceType::Endpoints), (&mut same, ResourceType::Names)] {
+        proxy.subscribe(kind, &["*"]).await;
+        let first = proxy.next().await.unwrap();
+        proxy.answer(&first, None).await;
+    }
+    assert_eq!(timeout(DEADLINE, server.proxies.accepted(1)).await.unwrap(), 2);
+    let second = tokio::spawn({
+        let proxies = server.proxies.clone();
+        async move { proxies.accepted(2).await }
+    });
+    server.snapshots.send_replace(Arc::new(snapshot(2, &[service("web", 2, &[None, None])])));
+    let response = changing.next().await.unwrap();
+    let one_behind = async {
+        while server.proxies.behind(2) != 1 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(DEADLINE, one_behind).await.expect("who has nothing to change has accepted");
+    assert!(!second.is_finished());
+    changing.answer(&response, None).await;
+    assert_eq!(timeout(DEADLINE, second).await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_generation_of_which_a_proxy_refuses_a_part_is_accepted_when_it_leaves() {
+    let server = Server::with_one_service().await;
+    let mut proxy = server.delta().await;
+    proxy.ask(ResourceType::Names).await;
+    let first = proxy.next().await.unwrap();
+    proxy.answer(&first, Some("no")).await;
+    server.proxy(|proxy| proxy.types.values().any(|kind| kind.rejected.is_some())).await;
+    assert_eq!(server.proxies.behind(1), 1);
+    let accepted = tokio::spawn({
+        let proxies = server.proxies.clone();
+        async move { proxies.accepted(1).await }
+    });
+    drop(proxy);
+    assert_eq!(timeout(DEADLINE, accepted).await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use boshy_mesh::{Endpoint, Hostname, MeshService, MeshSnapshot, Port, Problem, VipRange};
 use boshy_supervision::TreeStatus;
 use boshy_xds::ProxyStatus;
+use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
 use super::Readiness;
@@ -18,6 +19,8 @@ pub struct PilotStatus {
     pub readiness: Readiness,
     /// What is being served.
     pub snapshot: SnapshotStatus,
+    /// How far it has come.
+    pub convergence: ConvergenceStatus,
     /// Where facts come from.
     pub director: DirectorStatus,
     /// Each deployment of the director.
@@ -45,6 +48,20 @@ pub struct SnapshotStatus {
     pub services: u64,
     /// How many endpoints they have together.
     pub endpoints: u64,
+}
+
+/// How the newest generation is accepted by the proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ConvergenceStatus {
+    /// Which one; 0 until there is one.
+    pub generation: u64,
+    /// Connected proxies that have not accepted all of it.
+    pub behind: u64,
+    /// How many were connected when it was published and have accepted all of it; `null` until the last of them has, and when
+    /// nobody was there.
+    pub proxies: Option<u64>,
+    /// From its publication until the last of them had; `null` as above.
+    pub milliseconds: Option<u64>,
 }
 
 /// The director.
@@ -128,6 +145,7 @@ impl Report for PilotStatus {
     fn measure(&self, page: &mut Page) {
         self.readiness.measure(page);
         self.snapshot.measure(page);
+        self.convergence.measure(page);
         self.director.measure(page);
         self.measure_deployments(page);
         page.gauge("problems", "Places that an operator should mend", self.problems.len() as u64);
@@ -183,6 +201,16 @@ impl SnapshotStatus {
         );
         page.gauge("snapshot_services", "Services in the snapshot", self.services);
         page.gauge("snapshot_endpoints", "Endpoints in the snapshot", self.endpoints);
+    }
+}
+
+impl ConvergenceStatus {
+    fn measure(&self, page: &mut Page) {
+        page.gauge("proxies_behind", "Proxies that have not accepted all of the newest snapshot", self.behind);
+        if let Some(milliseconds) = self.milliseconds {
+            let help = "From the publication of the newest snapshot until every proxy had accepted it";
+            page.register("convergence_seconds", help, ConstGauge::new(milliseconds as f64 / 1000.0));
+        }
     }
 }
 

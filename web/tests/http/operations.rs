@@ -106,6 +106,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
             "ready",
             "ready_reason",
             "snapshot",
+            "convergence",
             "director",
             "deployments",
             "problems",
@@ -117,6 +118,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
     );
     assert_eq!(status["ready"], json!(true));
     assert_eq!(status["snapshot"], json!({"generation": 1, "hash": "ab12", "services": 1, "endpoints": 2}));
+    assert_eq!(status["convergence"], json!({"generation": 1, "behind": 2, "proxies": 3, "milliseconds": 45}));
     assert_eq!(keys(&status["director"]), ["url", "last_success", "error"]);
     assert_eq!(status["deployments"][0]["error"], json!("HTTP 500"));
     assert_eq!(status["problems"][0], json!({"place": {"deployment": "sample"}, "reason": "has a problem"}));
@@ -214,6 +216,8 @@ async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
         (r#"boshy_snapshot_info{hash="ab12"}"#, 1.0),
         ("boshy_snapshot_endpoints", 2.0),
         ("boshy_director_last_success_timestamp_seconds", 1_700_000_000.0),
+        ("boshy_proxies_behind", 2.0),
+        ("boshy_convergence_seconds", 0.045),
         ("boshy_director_failing", 0.0),
         (r#"boshy_deployment_failing{deployment="sam\"ple"}"#, 1.0),
         ("boshy_problems", 1.0),

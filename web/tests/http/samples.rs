@@ -52,6 +52,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
             _ => Readiness::ready(),
         },
         snapshot: snapshot.into(),
+        convergence: ConvergenceStatus { generation: 1, behind: 2, proxies: Some(3), milliseconds: Some(45) },
         director: DirectorStatus {
             url: "https://director:25555".into(),
             last_success: Some(1_700_000_000),

@@ -2,48 +2,70 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use boshy_mesh::NodeId;
+use tokio::sync::watch;
 
 use crate::{Flavour, ProxyStatus, Rejection, ResourceType, session::News};
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Arc<Mutex<Register>>);
+pub struct Proxies(Arc<watch::Sender<Register>>);
 
+/// Observers are told of what they wait for only: a generation accepted, and a proxy that left.
 #[derive(Debug, Default)]
 struct Register {
     next: u64,
-    open: BTreeMap<u64, ProxyStatus>,
+    open: BTreeMap<u64, Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    status: ProxyStatus,
+    generation: u64,
 }
 
 impl Proxies {
     /// What is known of each, in the order of arrival.
     pub fn list(&self) -> Vec<ProxyStatus> {
-        self.register().open.values().cloned().collect()
+        self.0.borrow().open.values().map(|line| line.status.clone()).collect()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.register().open.len()
+        self.0.borrow().open.len()
+    }
+
+    /// How many have not accepted everything of a generation of the mesh.
+    pub fn behind(&self, generation: u64) -> usize {
+        self.0.borrow().open.values().filter(|line| line.generation < generation).count()
+    }
+
+    /// Waits until every proxy that is connected now has accepted everything of a generation of the mesh, or has left; how many
+    /// have accepted. A proxy with nothing to change has accepted when that is known; one that refuses a part does not accept.
+    pub async fn accepted(&self, generation: u64) -> usize {
+        let mut changes = self.0.subscribe();
+        let newcomer = changes.borrow().next;
+        let accepted =
+            |register: &Register| register.open.range(..newcomer).all(|(_, line)| line.generation >= generation);
+        changes.wait_for(accepted).await.map_or(0, |register| register.open.range(..newcomer).count())
     }
 
     /// Enters a proxy until the entry is dropped.
     pub(super) fn enter(&self, node: &NodeId, flavour: Flavour) -> Entry {
-        let mut register = self.register();
-        let id = register.next;
-        register.next += 1;
         let node = node.as_str().to_owned();
-        register.open.insert(id, ProxyStatus { node, flavour, connected_since: now(), types: BTreeMap::new() });
-        drop(register);
-        Entry { proxies: self.clone(), id }
-    }
-
-    fn register(&self) -> MutexGuard<'_, Register> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let status = ProxyStatus { node, flavour, connected_since: now(), types: BTreeMap::new() };
+        let mut id = 0;
+        self.0.send_if_modified(|register| {
+            id = register.next;
+            register.next += 1;
+            register.open.insert(id, Line { status, generation: 0 });
+            false
+        });
+        Entry { proxies: self.clone(), id, generation: 0 }
     }
 }
 
@@ -52,6 +74,7 @@ impl Proxies {
 pub(super) struct Entry {
     proxies: Proxies,
     id: u64,
+    generation: u64,
 }
 
 impl Entry {
@@ -80,16 +103,30 @@ impl Entry {
         });
     }
 
-    fn update(&self, change: impl FnOnce(&mut ProxyStatus)) {
-        if let Some(proxy) = self.proxies.register().open.get_mut(&self.id) {
-            change(proxy);
+    /// The proxy has accepted everything of a generation.
+    pub(super) fn accepted(&mut self, generation: u64) {
+        if generation == self.generation {
+            return;
         }
+        self.generation = generation;
+        self.proxies.0.send_if_modified(|register| {
+            register.open.get_mut(&self.id).map(|line| line.generation = generation).is_some()
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut ProxyStatus)) {
+        self.proxies.0.send_if_modified(|register| {
+            if let Some(line) = register.open.get_mut(&self.id) {
+                change(&mut line.status);
+            }
+            false
+        });
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.proxies.register().open.remove(&self.id);
+        self.proxies.0.send_if_modified(|register| register.open.remove(&self.id).is_some());
     }
 }
 

@@ -53,13 +53,8 @@ impl Source for MeshSource {
         tokio::spawn(async move {
             while next(&mut shared, &sender).await {
                 let set = shared.borrow_and_update().for_node(&node);
-                sender.send_if_modified(|current| {
-                    let changed = **current != set;
-                    if changed {
-                        *current = Arc::new(set);
-                    }
-                    changed
-                });
+                // Also when nothing changed for this node: the stream then knows that its proxy has this generation.
+                sender.send_modify(|current| *current = Arc::new(set.sharing(current)));
             }
             // Fail static: the readers keep what they have, and their streams.
             sender.closed().await;

@@ -153,6 +153,9 @@ impl<C: Channel> Stream<C> {
                 }
             }
         }
+        if let Some(generation) = self.session.accepted() {
+            self.entry.accepted(generation);
+        }
         Ok(())
     }
 

@@ -169,6 +169,12 @@ impl<C: Channel> Session<C> {
         self.channels[kind.index()].as_ref().is_some_and(Channel::withheld)
     }
 
+    /// The generation that the proxy has accepted completely, unless something is unanswered, yet to be sent or withheld.
+    pub(crate) fn accepted(&self) -> Option<u64> {
+        let all = |channel: &C| !channel.unanswered() && channel.pending() == Turn::default() && !channel.withheld();
+        self.channels.iter().flatten().all(all).then(|| self.set.generation())
+    }
+
     fn ignore(&mut self, url: &str) -> Vec<Action> {
         if std::mem::replace(&mut self.ignored, true) {
             return Vec::new();
