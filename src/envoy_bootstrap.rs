@@ -1,7 +1,12 @@
 //! `boshy envoy-bootstrap`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
+use anyhow::Context;
 use boshy_config::AgentSettings;
 use boshy_xds::{Bootstrap, Flavour};
 use clap::ValueEnum;
@@ -28,7 +33,6 @@ enum Protocol {
     Sotw,
 }
 
-#[expect(clippy::print_stdout, reason = "the command's output")]
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = AgentSettings::load(&args.config)?;
     let flavour = match args.protocol {
@@ -37,6 +41,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let bootstrap =
         Bootstrap { node: settings.node, ads_socket: settings.ads_socket, admin: settings.envoy_admin, flavour };
-    println!("{:#}", bootstrap.to_json());
+    match writeln!(io::stdout(), "{:#}", bootstrap.to_json()) {
+        // A reader who has seen enough is no error.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("write the bootstrap")?,
+        _ => {}
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -142,8 +142,11 @@ impl Vm {
 
     fn check_answers(&mut self, step: &Step) {
         for request in &step.upstream {
-            let (Request::Accept { nonce, .. } | Request::Refuse { nonce, .. }) = request else {
-                panic!("a subscription is no answer");
+            let nonce = match request {
+                Request::Accept { nonce, .. } | Request::Refuse { nonce, .. } => nonce,
+                // A refusal that came too late to be an answer: what it is about is asked for once more.
+                Request::Again { .. } => continue,
+                Request::Subscribe { .. } => panic!("only a stream that opens subscribes"),
             };
             let open = self.asked.get_mut(nonce).expect("an answer to a response");
             *open = open.checked_sub(1).expect("one answer to one response");

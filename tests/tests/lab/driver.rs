@@ -1,0 +1,306 @@
+//! A lab, driven by the command line as a person drives it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    ffi::OsStr,
+    fs,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    manifests,
+    process::{self, Running},
+};
+
+/// For anything that has to come about. Most takes a second or two; a machine under load takes longer.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// The VM of the control plane.
+pub(crate) const PILOT_VM: &str = "bosh-pilot/0";
+/// Jobs, as the lab names them.
+pub(crate) const PILOT: &str = "bosh-pilot";
+pub(crate) const AGENT: &str = "virtual-ip-agent";
+pub(crate) const ENVOY: &str = "bosh-envoy";
+
+/// A lab in a directory of its own, taken down with the value.
+pub(crate) struct Lab {
+    home: TempDir,
+}
+
+impl Lab {
+    /// A place for a lab, and none in it.
+    pub(crate) fn nowhere() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    /// The sample deployment, ready.
+    pub(crate) fn up() -> Self {
+        Self::with(&manifests::SAMPLE)
+    }
+
+    /// What a manifest says, ready.
+    pub(crate) fn with(manifest: &str) -> Self {
+        let lab = Self::nowhere();
+        let file = lab.file("manifest.yml", manifest);
+        lab.succeeds(["up", "--manifest", file.to_str().unwrap()]);
+        lab
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.home.path().join("state")
+    }
+
+    pub(crate) fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.home.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// `boshy lab ARGUMENTS` for this lab.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(named_by("BOSHY_BIN", "the boshy binary, such as target/debug/boshy"));
+        let envoy = named_by("BOSHY_ENVOY", "Envoy's program, such as .cache/envoy-1.40.0/envoy");
+        command.arg("lab").args(arguments).stdin(Stdio::null());
+        command.env("BOSHY_LAB_STATE_DIR", self.state()).env("BOSHY_LAB_ENVOY", envoy);
+        command
+    }
+
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that has to succeed.
+    pub(crate) fn succeeds<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        let mut command = self.command(arguments);
+        let output = command.output().unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{command:?}: {}\n{stdout}{stderr}", output.status);
+        stdout
+    }
+
+    /// Standard error of a command that has to fail.
+    pub(crate) fn fails<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{output:?}");
+        text(&output.stderr)
+    }
+
+    /// Output of a shell command in a VM, which has to succeed.
+    pub(crate) fn sh(&self, vm: &str, script: &str) -> String {
+        self.succeeds(["exec", vm, "--", "sh", "-c", script])
+    }
+
+    /// Whether a shell command in a VM succeeds.
+    pub(crate) fn holds(&self, vm: &str, script: &str) -> bool {
+        self.run(["exec", vm, "--", "sh", "-c", script]).status.success()
+    }
+
+    /// A shell command that goes on in a VM until it is dropped.
+    pub(crate) fn keeps_running(&self, vm: &str, script: &str) -> Running {
+        Running::start(self.command(["exec", vm, "--", "sh", "-c", script]))
+    }
+
+    pub(crate) fn deploys(&self, manifest: &str) -> &Self {
+        let file = self.file("changed.yml", manifest);
+        self.succeeds(["deploy", file.to_str().unwrap()]);
+        self
+    }
+
+    pub(crate) fn deletes(&self, deployment: &str) -> &Self {
+        self.succeeds(["delete", deployment]);
+        self
+    }
+
+    pub(crate) fn stops(&self, vm: &str, job: &str) -> &Self {
+        self.succeeds(["stop", vm, job]);
+        self
+    }
+
+    pub(crate) fn starts(&self, vm: &str, job: &str) -> &Self {
+        self.succeeds(["start", vm, job]);
+        self
+    }
+
+    /// Kills a job and waits until it runs again.
+    pub(crate) fn kills(&self, vm: &str, job: &str) -> &Self {
+        let before = self.restarts(vm, job);
+        self.succeeds(["kill", vm, job]);
+        self.eventually(&format!("{job} of {vm} runs again"), || {
+            let status = self.status();
+            let now = job_of(&status, vm, job);
+            now["state"] == "running" && now["restarts"].as_u64() > Some(before)
+        })
+    }
+
+    /// Makes an actor panic and waits until its successor lives.
+    pub(crate) fn panics(&self, vm: &str, actor: &str) -> &Self {
+        let address = operations(vm);
+        let look = || self.get(vm, "/status").map(|status| actor_of(&status, actor).clone()).unwrap_or_default();
+        let before = look()["restarts"].as_u64().unwrap();
+        // The actor that serves this request may be the one that goes: it need not answer.
+        self.run(["exec", vm, "--", "curl", "-s", "-X", "POST", &format!("{address}/debug/panic/{actor}")]);
+        self.eventually(&format!("{actor} of {vm} lives again"), || {
+            let now = look();
+            now["state"] == "running" && now["restarts"].as_u64() > Some(before)
+        })
+    }
+
+    /// `boshy lab status`.
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.succeeds(["status", "--json"])).unwrap()
+    }
+
+    /// How often a job was started again.
+    pub(crate) fn restarts(&self, vm: &str, job: &str) -> u64 {
+        job_of(&self.status(), vm, job)["restarts"].as_u64().unwrap()
+    }
+
+    /// The VMs that are part of the mesh, as `GROUP/INDEX`.
+    pub(crate) fn vms(&self) -> Vec<String> {
+        let status = self.status();
+        let names = status["vms"].as_array().unwrap().iter().map(short_name);
+        names.filter(|name| name != PILOT_VM).collect()
+    }
+
+    /// Virtual IPs by host name, as the pilot says.
+    pub(crate) fn vips(&self) -> BTreeMap<String, String> {
+        let status = self.status();
+        let services = status["services"].as_array().unwrap().iter();
+        services.map(|service| (string(&service["hostname"]), string(&service["vip"]))).collect()
+    }
+
+    /// The `/status` of a VM's pilot or agent; `None` while it does not answer.
+    pub(crate) fn get(&self, vm: &str, path: &str) -> Option<Value> {
+        let url = format!("{}{path}", operations(vm));
+        let output = self.run(["exec", vm, "--", "curl", "-sS", "--max-time", "5", &url]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    pub(crate) fn pilot(&self) -> Value {
+        self.get(PILOT_VM, "/status").unwrap_or_default()
+    }
+
+    /// What a job has logged.
+    pub(crate) fn log(&self, vm: &str, job: &str) -> String {
+        self.succeeds(["logs", vm, job])
+    }
+
+    /// Endpoints of a service in a VM's Envoy, as `IP:PORT`.
+    pub(crate) fn endpoints(&self, vm: &str, host: &str) -> BTreeSet<String> {
+        let output = self.run(["exec", vm, "--", "curl", "-s", "--max-time", "5", "http://127.0.0.1:8001/clusters"]);
+        let ours = format!("out.{host}|");
+        let clusters = text(&output.stdout);
+        let lines = clusters.lines().filter(|line| line.starts_with(&ours));
+        // CLUSTER::ADDRESS::KEY::VALUE; lines about the cluster itself have no address.
+        let addresses = lines.filter_map(|line| line.split("::").nth(1)).filter(|field| field.contains(':'));
+        addresses.map(str::to_owned).collect()
+    }
+
+    /// Waits until every VM's agent is connected to the pilot and has accepted all it was sent, nothing refused by anyone.
+    pub(crate) fn is_in_agreement(&self) -> &Self {
+        let vms = self.vms();
+        self.eventually("every proxy has accepted what it was sent", || {
+            let pilot = self.pilot();
+            let agents = pilot["proxies"].as_array().map(Vec::as_slice).unwrap_or_default();
+            agents.len() == vms.len() && agents.iter().all(accepted)
+        });
+        self.eventually("every Envoy has accepted what it was sent", || {
+            vms.iter().all(|vm| {
+                let agent = self.get(vm, "/status").unwrap_or_default();
+                agent["ready"] == true && agent["envoy"]["last_rejection"].is_null()
+            })
+        })
+    }
+
+    /// Waits for a condition.
+    pub(crate) fn eventually(&self, what: &str, holds: impl Fn() -> bool) -> &Self {
+        within(PATIENCE, what, holds);
+        self
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shows_trouble();
+        }
+        // A test of `down` has done it already, which is no error.
+        let _ = self.command(["down"]).stderr(Stdio::null()).status();
+        process::none_below(&self.state());
+    }
+}
+
+impl Lab {
+    /// What the jobs complained about, for whoever reads of a failed test.
+    fn shows_trouble(&self) {
+        let Ok(vms) = fs::read_dir(self.state().join("vms")) else { return };
+        for vm in vms.flatten() {
+            let pattern = "WARN\\|ERROR\\|panicked\\|critical";
+            let logs = Command::new("grep").args(["-rh", pattern]).arg(vm.path()).output();
+            let logs = logs.map(|output| text(&output.stdout)).unwrap_or_default();
+            let lines: Vec<&str> = logs.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(12)..];
+            eprintln!("{}:\n  {}", vm.path().display(), tail.join("\n  "));
+        }
+    }
+}
+
+/// Waits for a condition.
+pub(crate) fn within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {} s: {what}", patience.as_secs());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The program an environment variable names. These tests cannot do without, and a test that was left out proves nothing.
+pub(crate) fn named_by(variable: &str, what: &str) -> PathBuf {
+    let path = env::var_os(variable).unwrap_or_else(|| panic!("set {variable} to {what}"));
+    PathBuf::from(&path).canonicalize().unwrap_or_else(|error| panic!("{variable} names {path:?}: {error}"))
+}
+
+/// Where a VM's pilot or agent answers operators.
+fn operations(vm: &str) -> &'static str {
+    if vm == PILOT_VM { "http://127.0.0.1:8080" } else { "http://127.0.0.1:15020" }
+}
+
+fn short_name(vm: &Value) -> String {
+    format!("{}/{}", vm["group"].as_str().unwrap(), vm["index"])
+}
+
+fn job_of<'a>(status: &'a Value, vm: &str, job: &str) -> &'a Value {
+    let mut vms = status["vms"].as_array().unwrap().iter();
+    let vm = vms.find(|known| short_name(known) == vm).unwrap_or_else(|| panic!("no VM {vm}"));
+    vm["jobs"].as_array().unwrap().iter().find(|known| known["name"] == job).unwrap_or_else(|| panic!("no job {job}"))
+}
+
+fn actor_of<'a>(status: &'a Value, actor: &str) -> &'a Value {
+    let mut children = status["actors"]["children"].as_array().unwrap().iter();
+    children.find(|child| child["name"] == actor).unwrap_or_else(|| panic!("no actor {actor}"))
+}
+
+/// The names of a role's actors.
+pub(crate) fn actors(status: &Value) -> Vec<String> {
+    status["actors"]["children"].as_array().unwrap().iter().map(|child| string(&child["name"])).collect()
+}
+
+/// Whether a proxy has accepted the last of each type.
+fn accepted(proxy: &Value) -> bool {
+    let types = proxy["types"].as_object().unwrap();
+    !types.is_empty() && types.values().all(|sent| sent["rejected"].is_null() && sent["accepted"] == sent["sent"])
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

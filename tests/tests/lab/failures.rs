@@ -1,0 +1,81 @@
+//! Every actor panics and every process is killed, in turn, while others go on.
+
+use crate::{
+    driver::{AGENT, ENVOY, Lab, PILOT, PILOT_VM, actors},
+    load::{SteadyQuestions, SteadyRequests},
+    manifests::{BANANA, small},
+};
+
+const HTTPBIN: &str = "example-httpbin";
+const BOSH_DNS: &str = "bosh-dns";
+
+#[test]
+fn an_actor_that_panics_costs_no_request_and_no_answer() {
+    let lab = Lab::with(&small());
+    let before = lab.vips();
+    let load = SteadyRequests::start(&lab, "apricot/0", BANANA);
+    let same_vm = SteadyRequests::start(&lab, "apricot/1", BANANA);
+    let questions = SteadyQuestions::start(&lab, "apricot/0", BANANA);
+    for actor in
+        panicked(&lab, PILOT_VM, &["vip_pool", "service_registry", "director_poller", "xds_server", "http_server"])
+    {
+        lab.panics(PILOT_VM, &actor);
+        load.go_on();
+    }
+    questions.all_answered();
+    let agent = ["pilot_exchange", "dns_server", "xds_server", "netfilter_writer", "envoy_watcher", "http_server"];
+    for actor in panicked(&lab, "apricot/1", &agent) {
+        lab.panics("apricot/1", &actor);
+        same_vm.go_on();
+    }
+    load.stop().is_flawless();
+    same_vm.stop().is_flawless();
+    lab.is_in_agreement();
+    assert_eq!(lab.vips(), before);
+    // No process went down with its actors.
+    for (vm, job) in [(PILOT_VM, PILOT), ("apricot/1", AGENT), ("apricot/1", ENVOY)] {
+        assert_eq!(lab.restarts(vm, job), 0, "{job} of {vm}");
+    }
+}
+
+/// The actors there are, which have to be those expected: a new one has to be thought of here.
+fn panicked(lab: &Lab, vm: &str, expected: &[&str]) -> Vec<String> {
+    let actors = actors(&lab.get(vm, "/status").unwrap());
+    assert_eq!(actors, expected, "the actors of {vm}");
+    actors
+}
+
+#[test]
+fn a_killed_process_comes_back_and_other_vms_go_on() {
+    let lab = Lab::with(&small());
+    let before = lab.vips();
+    let load = SteadyRequests::start(&lab, "apricot/0", BANANA);
+    let questions = SteadyQuestions::start(&lab, "apricot/0", BANANA);
+    lab.kills(PILOT_VM, PILOT);
+    load.go_on();
+    lab.is_in_agreement();
+    questions.all_answered();
+
+    for job in [AGENT, ENVOY, BOSH_DNS] {
+        lab.kills("apricot/1", job);
+        load.go_on();
+        lab.eventually(&format!("apricot/1 reaches banana again after {job} was killed"), || {
+            lab.holds("apricot/1", &format!("curl -sf --max-time 5 http://{}:{}/ip", BANANA.host, BANANA.port))
+        });
+    }
+    SteadyRequests::start(&lab, "apricot/1", BANANA).stop().is_flawless();
+    load.stop().is_flawless();
+    lab.is_in_agreement();
+    assert_eq!(lab.vips(), before);
+}
+
+#[test]
+fn a_killed_instance_costs_at_most_the_request_it_was_answering() {
+    let lab = Lab::with(&small());
+    let load = SteadyRequests::start(&lab, "apricot/0", BANANA);
+    load.reach("banana/1");
+    lab.kills("banana/1", HTTPBIN);
+    load.reach("banana/1").reach("banana/0");
+    load.stop().loses_at_most(1, "request that was being answered");
+    lab.is_in_agreement();
+}

@@ -1,0 +1,191 @@
+//! Requests and questions that go on in a VM while something happens, one after the other and each written down.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use crate::{
+    driver::{Lab, within},
+    manifests::Service,
+    process::Running,
+};
+
+/// A load ends by itself when its test has gone astray.
+const MOST_ROUNDS: u32 = 20_000;
+/// For a request, more than a job needs to come back.
+const LONGEST_REQUEST: u32 = 10;
+
+/// Something asked over and over in a VM. The last round is finished before it stops.
+struct Rounds {
+    what: String,
+    lines: Arc<Mutex<Vec<String>>>,
+    running: Running,
+    reader: JoinHandle<()>,
+}
+
+impl Rounds {
+    /// `round` writes one line.
+    fn start(lab: &Lab, vm: &str, what: String, round: &str) -> Self {
+        let script = format!(
+            "trap 'over=1' TERM; i=0; while [ -z \"$over\" ] && [ $i -lt {MOST_ROUNDS} ]; do i=$((i+1)); {round}; sleep 0.01; done"
+        );
+        let (running, output) = Running::telling(lab.command(["exec", vm, "--", "sh", "-c", &script]));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                written.lock().unwrap_or_else(PoisonError::into_inner).push(line.unwrap());
+            }
+        });
+        let rounds = Self { what, lines, running, reader };
+        rounds.goes_on();
+        rounds
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for some more rounds.
+    fn goes_on(&self) {
+        let before = self.so_far().len();
+        within(Duration::from_secs(60), &format!("ten more rounds of {}", self.what), || {
+            self.so_far().len() >= before + 10
+        });
+    }
+
+    /// Goes on for some more rounds, so that what came last is seen to have harmed nothing, and ends.
+    fn stop(mut self) -> Vec<String> {
+        self.goes_on();
+        self.running.ends_by("TERM");
+        self.reader.join().unwrap();
+        Arc::into_inner(self.lines).unwrap().into_inner().unwrap()
+    }
+}
+
+/// Requests to a service, each over a connection of its own and after a question for the name of its own.
+pub(crate) struct SteadyRequests {
+    service: Service,
+    rounds: Rounds,
+}
+
+impl SteadyRequests {
+    /// Begins, and waits for the first.
+    pub(crate) fn start(lab: &Lab, vm: &str, service: Service) -> Self {
+        let Service { host, port, .. } = service;
+        let round = format!(
+            "curl -s --max-time {LONGEST_REQUEST} -w '\\t%{{http_code}}\\t%{{exitcode}}\\t%{{time_total}}\\n' http://{host}:{port}/ip"
+        );
+        let what = format!("requests from {vm} to {host}");
+        Self { service, rounds: Rounds::start(lab, vm, what, &round) }
+    }
+
+    /// Waits for some more requests.
+    pub(crate) fn go_on(&self) -> &Self {
+        self.rounds.goes_on();
+        self
+    }
+
+    /// Waits until this instance answers.
+    pub(crate) fn reach(&self, instance: &str) -> &Self {
+        let seen = self.rounds.so_far().len();
+        let sign = format!("\"{instance}\"");
+        within(Duration::from_secs(30), &format!("{instance} answers"), || {
+            self.rounds.so_far()[seen..].iter().any(|line| line.contains(&sign))
+        });
+        self
+    }
+
+    /// Goes on for some more requests, ends, and tells how it went.
+    pub(crate) fn stop(self) -> Outcome {
+        let what = self.rounds.what.clone();
+        let requests = self.rounds.stop().iter().map(|line| Request::parse(line)).collect();
+        Outcome { what, service: self.service, requests }
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+struct Request {
+    /// Who answered.
+    instance: Option<String>,
+    /// HTTP status; 000 for none.
+    status: String,
+    /// curl's.
+    exit: String,
+    seconds: f64,
+}
+
+impl Request {
+    fn parse(line: &str) -> Self {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let &[body, status, exit, seconds] = fields.as_slice() else { panic!("curl wrote {line:?}") };
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+        let instance = body["instance"].as_str().map(str::to_owned);
+        Self { instance, status: status.to_owned(), exit: exit.to_owned(), seconds: seconds.parse().unwrap() }
+    }
+
+    fn answered(&self) -> bool {
+        self.status == "200" && self.exit == "0" && self.instance.is_some()
+    }
+}
+
+/// How a load went.
+#[must_use]
+pub(crate) struct Outcome {
+    what: String,
+    service: Service,
+    requests: Vec<Request>,
+}
+
+impl Outcome {
+    /// Asserts that every request was answered, by an instance of the service that was asked.
+    pub(crate) fn is_flawless(&self) {
+        self.loses_at_most(0, "");
+    }
+
+    /// Asserts that at most so many requests got no answer, and that no answer came from another service.
+    pub(crate) fn loses_at_most(&self, bound: usize, why: &str) {
+        let lost: Vec<(usize, &Request)> =
+            self.requests.iter().enumerate().filter(|(_, request)| !request.answered()).collect();
+        let slowest = self.requests.iter().map(|request| request.seconds).fold(0.0, f64::max);
+        eprintln!("{}: {} made, {} lost, slowest {slowest:.3} s", self.what, self.requests.len(), lost.len());
+        assert!(lost.len() <= bound, "{}: lost more than {bound} {why}: {lost:?}", self.what);
+        let prefix = format!("{}/", self.service.group);
+        let strangers: BTreeSet<_> = self.answered_by().into_iter().filter(|name| !name.starts_with(&prefix)).collect();
+        assert!(strangers.is_empty(), "{}: answered by {strangers:?}", self.what);
+    }
+
+    /// The instances that answered.
+    pub(crate) fn answered_by(&self) -> BTreeSet<String> {
+        self.requests.iter().filter_map(|request| request.instance.clone()).collect()
+    }
+}
+
+/// Questions to a VM's agent for the address of a host, each sent once and waited for a second.
+pub(crate) struct SteadyQuestions {
+    vip: String,
+    rounds: Rounds,
+}
+
+impl SteadyQuestions {
+    pub(crate) fn start(lab: &Lab, vm: &str, service: Service) -> Self {
+        let vip = lab.vips()[service.host].clone();
+        let round = format!("echo $(dig +short +tries=1 +time=1 -p 15053 @127.0.0.1 {} A 2>&1)", service.host);
+        Self { vip, rounds: Rounds::start(lab, vm, format!("questions on {vm} for {}", service.host), &round) }
+    }
+
+    /// Ends, and asserts that every question was answered with the same address.
+    pub(crate) fn all_answered(self) {
+        let Self { vip, rounds } = self;
+        let what = rounds.what.clone();
+        let answers = rounds.stop();
+        let wrong: Vec<&String> = answers.iter().filter(|answer| **answer != vip).collect();
+        eprintln!("{what}: {} asked, {} unanswered", answers.len(), wrong.len());
+        assert!(wrong.is_empty(), "{what}: {wrong:?} instead of {vip}");
+    }
+}

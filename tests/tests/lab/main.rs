@@ -1,0 +1,17 @@
+//! The whole mesh on one machine: the built binary, real Envoys, real rules, and traffic while things change and fail.
+//!
+//! `BOSHY_BIN` names the binary and `BOSHY_ENVOY` Envoy's. The tests need what `boshy lab` needs: root, or a kernel that lets this
+//! user make namespaces. Each brings up a lab of its own and takes it down, also when it fails.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program; its helpers are no tests to clippy")]
+
+mod changes;
+mod driver;
+mod failures;
+mod hygiene;
+mod load;
+mod manifests;
+mod neighbours;
+mod pilot_away;
+mod process;
+mod traffic;
