@@ -18,7 +18,7 @@ use boshy_director::{
 use boshy_mesh::Inventory;
 use boshy_supervision::{ChildRef, Link};
 use boshy_web::status::{DeploymentStatus, DirectorStatus};
-use tokio::time::sleep;
+use tokio::{task, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -111,8 +111,16 @@ async fn rounds(polling: Polling, client: DirectorClient) {
 async fn round(polling: &Polling, client: &DirectorClient, observer: &mut Observer) -> Result<(), ()> {
     match observer.observe(client, clock::now()).await {
         Ok(observation) => {
+            let kept = polling.report.load().known.clone();
             publish(polling, &observation);
-            if observation.complete { tell(polling, observation.inventory).await } else { Ok(()) }
+            if !observation.complete {
+                return Ok(());
+            }
+            let told = tell(polling, Arc::clone(&observation.inventory)).await;
+            if kept.as_ref() != Some(&observation.inventory) {
+                keep(polling, observation.inventory).await;
+            }
+            told
         }
         Err(error) => {
             let text = chain(&error);
@@ -146,9 +154,6 @@ fn publish(polling: &Polling, observation: &Observation) {
             warn!(deployment = deployment.name, error, "this deployment keeps its last good facts");
         }
     }
-    if observation.complete {
-        keep(polling, before.known.as_ref(), &observation.inventory);
-    }
     update(polling, |report| {
         report.known = observation.complete.then(|| Arc::clone(&observation.inventory)).or(report.known.take());
         // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
@@ -160,13 +165,14 @@ fn publish(polling: &Polling, observation: &Observation) {
     });
 }
 
-/// Writes facts down when they changed. A disk that refuses costs the next process its head start, and nothing else.
-fn keep(polling: &Polling, before: Option<&Arc<Inventory>>, inventory: &Arc<Inventory>) {
-    if before.is_some_and(|before| before == inventory) {
-        return;
-    }
-    if let Err(error) = state_file::replace(&polling.file, &inventory.seal()) {
-        warn!(error = chain(&error), "a restart without the director will begin with older facts");
+/// Writes facts down, away from this thread: a disk may take seconds. One that refuses costs the next process its head start, and
+/// nothing else.
+async fn keep(polling: &Polling, inventory: Arc<Inventory>) {
+    let file = polling.file.clone();
+    match task::spawn_blocking(move || state_file::replace(&file, &inventory.seal())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(error = chain(&error), "a restart without the director will begin with older facts"),
+        Err(error) => error!(%error, "writing facts ended early"),
     }
 }
 

@@ -111,7 +111,11 @@ impl Pilot {
             quarantine: settings.vip_quarantine,
         };
         let status = Arc::clone(&state.pool);
-        let pool = tree.child("vip_pool", move |_| VipPool::new(pool_settings.clone(), Arc::clone(&status))).add();
+        let pool = tree
+            .child("vip_pool", move |_| VipPool::new(pool_settings.clone(), Arc::clone(&status)))
+            // It waits for the disk, and the others must not.
+            .on(Placement::OwnThread)
+            .add();
 
         let registry = Registry {
             tld: settings.tld.clone(),

@@ -16,9 +16,8 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
     let load = SteadyRequests::start(&lab, "apricot/0", BANANA);
     let same_vm = SteadyRequests::start(&lab, "apricot/1", BANANA);
     let questions = SteadyQuestions::start(&lab, "apricot/0", BANANA);
-    for actor in
-        panicked(&lab, PILOT_VM, &["vip_pool", "service_registry", "director_poller", "xds_server", "http_server"])
-    {
+    let pilot = ["vip_pool", "service_registry", "director_poller", "xds_server", "convergence", "http_server"];
+    for actor in panicked(&lab, PILOT_VM, &pilot) {
         lab.panics(PILOT_VM, &actor);
         load.go_on();
     }

@@ -68,6 +68,7 @@ panics! {
     a_panic_of_the_registry_loses_no_service: pilot "service_registry",
     a_panic_of_the_poller_loses_no_change: pilot "director_poller",
     a_panic_of_the_pilots_xds_server_loses_no_change: pilot "xds_server",
+    a_panic_of_what_measures_convergence_loses_no_change: pilot "convergence",
     a_panic_of_the_pilots_http_server_loses_no_page: pilot "http_server",
     a_panic_of_the_exchange_loses_no_name: agent "pilot_exchange",
     a_panic_of_the_dns_server_loses_no_question: agent "dns_server",
@@ -115,10 +116,9 @@ fn a_tree_whose_actors_panic_without_end_gives_up() {
     let Mesh { director: _director, pilot, agent } = mesh();
     let vip = pilot.vip(SHOP);
     // The tree bears ten restarts in a minute.
-    for _ in 0..2 {
-        for actor in ["vip_pool", "service_registry", "director_poller", "xds_server", "http_server"] {
-            pilot.panics(actor);
-        }
+    let actors = ["vip_pool", "service_registry", "director_poller", "xds_server", "convergence", "http_server"];
+    for actor in actors.iter().cycle().take(10) {
+        pilot.panics(actor);
     }
     // The answer races with the end.
     let _ = pilot.http().post("/debug/panic/vip_pool");
