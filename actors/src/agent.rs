@@ -31,7 +31,6 @@ use boshy_web::{
     agent::AgentView,
     handler::{self, HandlerView},
     status::RulesStatus,
-    test_hooks,
 };
 use boshy_xds::{
     Proxies, Verdicts,
@@ -206,12 +205,7 @@ impl Agent {
         let view = AgentView { status: Arc::new(move || reports.report()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let status = Site::new(http, move |config| {
-            if let Some(saboteur) = saboteur.clone() {
-                test_hooks::configure(
-                    config,
-                    &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch),
-                );
-            }
+            start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::agent::configure(config, &view);
         });
         let answers = Site::new(handler, move |config| handler::configure(config, &asked));

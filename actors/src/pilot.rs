@@ -28,7 +28,6 @@ use boshy_supervision::{ExitReason, Placement, Tree, TreeStatus};
 use boshy_web::{
     pilot::PilotView,
     status::{ConvergenceStatus, DirectorStatus, PilotStatus, PoolStatus, Readiness},
-    test_hooks,
 };
 use boshy_xds::Proxies;
 use tokio::sync::watch;
@@ -148,18 +147,13 @@ impl Pilot {
         tree.child("convergence", move |_| Convergence(measuring.clone())).add();
 
         let reporter = {
-            let (state, actors, url) = (state.clone(), tree.status(), settings.director.url.to_string());
-            Arc::new(move || state.report(&url, &actors.borrow()))
+            let (state, actors) = (state.clone(), tree.status());
+            Arc::new(move || state.report(&actors.borrow()))
         };
         let view = PilotView::new(state.snapshot.subscribe(), reporter);
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let site = Site::new(http, move |config| {
-            if let Some(saboteur) = saboteur.clone() {
-                test_hooks::configure(
-                    config,
-                    &(Arc::new(move |actor: &str| saboteur.panic_child(actor)) as test_hooks::Switch),
-                );
-            }
+            start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::pilot::configure(config, &view);
         });
         tree.child("http_server", move |link| HttpServer::new(vec![site.clone()], link)).add();
@@ -182,14 +176,14 @@ impl State {
         }
     }
 
-    fn report(&self, url: &str, actors: &TreeStatus) -> PilotStatus {
+    fn report(&self, actors: &TreeStatus) -> PilotStatus {
         let snapshot = self.snapshot.borrow().clone();
         let poll = self.poll.load();
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
-            director: DirectorStatus { url: url.to_owned(), ..poll.director.clone() },
+            director: poll.director.clone(),
             deployments: poll.deployments.clone(),
             problems: self.problems.load().as_ref().clone(),
             pool: self.pool.load().as_ref().clone(),

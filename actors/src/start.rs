@@ -4,13 +4,16 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
 };
 
 use actix_rt::System;
+use actix_web::web::ServiceConfig;
 use boshy_director::client::SettingsError;
 use boshy_dns::BindError;
 use boshy_netfilter::RulesetError;
-use boshy_supervision::ExitReason;
+use boshy_supervision::{ExitReason, Saboteur};
+use boshy_web::test_hooks::{self, Switch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -52,6 +55,14 @@ impl StartError {
 
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::Listen { address: address.to_string(), source })
+}
+
+/// Mounts faults on request where the settings asked for a saboteur.
+pub(crate) fn mount_test_hooks(config: &mut ServiceConfig, saboteur: Option<&Saboteur>) {
+    if let Some(saboteur) = saboteur.cloned() {
+        let switch: Switch = Arc::new(move |actor| saboteur.panic_child(actor));
+        test_hooks::configure(config, &switch);
+    }
 }
 
 /// Runs a role in an actix system until SIGTERM or SIGINT, or until its tree gives up.
