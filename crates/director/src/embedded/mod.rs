@@ -17,6 +17,7 @@ mod cloud;
 mod diff;
 mod error;
 mod fault;
+mod infrastructure;
 mod manifest;
 mod request;
 mod routes;
@@ -47,6 +48,10 @@ pub use self::{
     auth::{Account, Authentication},
     error::DirectorError,
     fault::Fault,
+    infrastructure::{
+        AgentError, AgentState, ApplySpec, Done, Infrastructure, PackageRef, ProcessState, RenderedFile, RenderedJob,
+        VmSpec,
+    },
     tls::TlsError,
     world::{DeploymentView, Instance, InstanceState, TaskId, Vm, World, WorldView},
 };
