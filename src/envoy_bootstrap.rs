@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use boshy_config::AgentSettings;
+use boshy_config::EnvoySettings;
 use boshy_xds::{Bootstrap, Flavour};
 use clap::ValueEnum;
 
@@ -17,7 +17,7 @@ use clap::ValueEnum;
   boshy envoy-bootstrap --config config/agent.example.yml > bootstrap.json
   envoy --config-path bootstrap.json --disable-hot-restart")]
 pub(crate) struct Args {
-    /// The agent's settings file, which names the node, the socket and the admin address
+    /// The agent's settings file, or one with only what this needs of it: `node`, `ads_socket`, `envoy.admin`
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// How Envoy asks
@@ -34,13 +34,12 @@ enum Protocol {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let settings = AgentSettings::load(&args.config)?;
+    let settings = EnvoySettings::load(&args.config)?;
     let flavour = match args.protocol {
         Protocol::Delta => Flavour::Delta,
         Protocol::Sotw => Flavour::Sotw,
     };
-    let bootstrap =
-        Bootstrap { node: settings.node, ads_socket: settings.ads_socket, admin: settings.envoy_admin, flavour };
+    let bootstrap = Bootstrap { node: settings.node, ads_socket: settings.ads_socket, admin: settings.admin, flavour };
     match writeln!(io::stdout(), "{:#}", bootstrap.to_json()) {
         // A reader who has seen enough is no error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("write the bootstrap")?,

@@ -7,6 +7,7 @@
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
 //!     envoy_watcher     Envoy's admin interface
+//!     lookout           what is lacking
 //!     http_server       status, and the handler for bosh-dns
 //! ```
 
@@ -27,6 +28,7 @@ use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
 use boshy_dns::{Sockets, Stats, Zone, Zones};
 use boshy_netfilter::{BackendKind, Ruleset, VipRoute, remove_all};
 use boshy_supervision::{ExitReason, Placement, Tree};
+use boshy_tls::ClientTls;
 use boshy_web::{
     agent::AgentView,
     handler::{self, HandlerView},
@@ -45,6 +47,7 @@ use crate::{
     envoy_watcher::{EnvoyWatcher, Watching},
     error_chain::chain,
     http_server::{HttpServer, Site},
+    lookout::{Looking, Lookout},
     netfilter_writer::{NetfilterWriter, Redirecting},
     pilot_exchange::{self, Exchanging, PilotExchange},
     start::{self, StartError},
@@ -58,6 +61,7 @@ const INTENSITY: u32 = 10;
 pub struct Agent {
     settings: AgentSettings,
     pilots: Vec<Uri>,
+    tls: Option<ClientTls>,
     ruleset: Ruleset,
     dns: Sockets,
     handler: TcpListener,
@@ -102,10 +106,12 @@ impl Agent {
     pub fn bind(settings: AgentSettings) -> Result<Self, StartError> {
         let pilot = |url: &url::Url| url.as_str().parse().map_err(|_| StartError::Pilot(url.to_string()));
         let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
+        let tls = settings.pilot_tls.clone().map(|files| ClientTls::open(files, boshy_xds::ALPN)).transpose()?;
         let ruleset = Ruleset::new(settings.vip_range.net(), settings.capture.port(), [])?;
         let loops = NonZeroUsize::new(settings.dns_threads).unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             pilots,
+            tls,
             ruleset,
             dns: Sockets::bind(settings.dns, loops)?,
             handler: start::listen(settings.handler)?,
@@ -136,13 +142,14 @@ impl Agent {
     }
 
     fn tree(self) -> Tree {
-        let Self { settings, pilots, ruleset, dns, handler, http, ads } = self;
+        let Self { settings, pilots, tls, ruleset, dns, handler, http, ads } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
         let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
         let zones: Zones = Arc::new(ArcSwap::from_pointee(Zone::not_known_yet(&settings.tld)));
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
-        let live = Arc::new(ArcSwap::from_pointee(None));
+        let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
+        let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
         if let Some(stored) = pilot_exchange::restore(&file) {
             outlets.names.send_replace(Arc::new(stored.answered()));
             outlets.stored.send_replace(stored);
@@ -151,10 +158,12 @@ impl Agent {
         let exchanging = Exchanging {
             node: settings.node.clone(),
             pilots,
+            tls,
             relay: RelaySettings { require_proxy: settings.proxy == ProxyMode::Required, ..RelaySettings::default() },
             verdicts: verdicts.clone(),
             outlets: outlets.clone(),
             file,
+            unkept: Arc::clone(&unkept),
         };
         tree.child("pilot_exchange", move |_| PilotExchange(exchanging.clone())).add();
 
@@ -190,10 +199,14 @@ impl Agent {
         tree.child("envoy_watcher", move |_| EnvoyWatcher(watching.clone())).add();
 
         let asked = HandlerView::new(zones);
-        let reports = Reports {
+        let reports = Arc::new(Reports {
             node: settings.node.to_string(),
             proxy: settings.proxy,
             redirects: settings.netfilter != NetfilterBackend::None,
+            ads_socket: settings.ads_socket.clone(),
+            state_dir: settings.state_dir.clone(),
+            unkept,
+            lacking: Arc::clone(&lacking),
             outlets,
             proxies,
             live,
@@ -201,7 +214,9 @@ impl Agent {
             stats,
             handler: asked.clone(),
             actors: tree.status(),
-        };
+        });
+        let looking = Looking { reports: Arc::clone(&reports), lacking };
+        tree.child("lookout", move |_| Lookout(looking.clone())).add();
         let view = AgentView { status: Arc::new(move || reports.report()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let status = Site::new(http, move |config| {

@@ -1,6 +1,6 @@
 //! The agent's status, gathered from what its actors publish.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use boshy_config::ProxyMode;
@@ -8,7 +8,9 @@ use boshy_dns::Stats;
 use boshy_supervision::TreeStatus;
 use boshy_web::{
     handler::HandlerView,
-    status::{AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus},
+    status::{
+        AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus,
+    },
 };
 use boshy_xds::{
     Proxies, ResourceType,
@@ -16,11 +18,17 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
+use crate::lookout::Want;
+
 /// Where everything is read.
 pub(crate) struct Reports {
     pub(crate) node: String,
     pub(crate) proxy: ProxyMode,
     pub(crate) redirects: bool,
+    pub(crate) ads_socket: PathBuf,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
+    pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
     pub(crate) outlets: Outlets,
     pub(crate) proxies: Proxies,
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
@@ -41,6 +49,7 @@ impl Reports {
         let rules = self.rules.load().as_ref().clone();
         AgentStatus {
             readiness: self.readiness(&exchange, &names, &envoy, &rules),
+            lacking: self.lacking.load().as_ref().clone(),
             node: self.node.clone(),
             pilot: pilot_link(exchange),
             names,
@@ -49,6 +58,46 @@ impl Reports {
             dns: DnsStatus::new(&self.stats.snapshot(), self.handler.requests()),
             actors: self.actors.borrow().as_ref().clone(),
         }
+    }
+
+    /// What is not there now, without the time since when.
+    pub(crate) fn wanting(&self) -> Vec<Want> {
+        let pilot = pilot_link(self.outlets.status.borrow().clone());
+        let (envoy, rules) = (self.envoy(), self.rules.load());
+        let want = |what, reason: &Option<String>, remedy: &Option<String>| {
+            Some(Want { what, reason: reason.clone()?, remedy: remedy.clone().unwrap_or_default() })
+        };
+        let no_envoy = || Want {
+            what: "envoy",
+            reason: match envoy.live {
+                None => {
+                    format!("no Envoy is connected to {}, and none answers as its admin", self.ads_socket.display())
+                }
+                Some(_) => format!("Envoy runs and is not connected to {}", self.ads_socket.display()),
+            },
+            remedy: format!(
+                "Start the job bosh-envoy on this VM, with the directory of {} shared with it; or set `envoy.mode` to absent.",
+                self.ads_socket.display()
+            ),
+        };
+        let no_disk = |reason: &String| Want {
+            what: "disk",
+            reason: reason.clone(),
+            remedy: format!(
+                "Make {} writable for the agent, with room on the disk; until then a restart without a pilot begins with older state.",
+                self.state_dir.display()
+            ),
+        };
+        [
+            want("pilot", &pilot.error, &pilot.remedy),
+            (self.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
+            want("rules", &rules.error, &rules.remedy),
+            want("route", &rules.route.error, &rules.route.remedy),
+            self.unkept.load().as_ref().as_ref().map(no_disk),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn readiness(
@@ -85,8 +134,10 @@ impl Reports {
 
 fn pilot_link(exchange: ExchangeStatus) -> PilotLink {
     let connected_since = exchange.pilot.is_some().then_some(exchange.since);
+    let away = exchange.pilot.is_none();
     PilotLink {
-        error: exchange.last_error.filter(|_| exchange.pilot.is_none()),
+        error: exchange.last_error.filter(|_| away),
+        remedy: exchange.last_remedy.filter(|_| away),
         address: exchange.pilot,
         connected_since,
     }

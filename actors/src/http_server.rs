@@ -5,6 +5,7 @@ use std::{net::TcpListener, sync::Arc};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use actix_web::web::ServiceConfig;
 use boshy_supervision::Link;
+use boshy_tls::ServerTls;
 use boshy_web::server::{self, StartError};
 
 /// Requests are few, short and answered from memory.
@@ -14,19 +15,29 @@ const WORKERS: usize = 1;
 #[derive(Clone)]
 pub(crate) struct Site {
     listener: Arc<TcpListener>,
+    tls: Option<ServerTls>,
     configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
 }
 
 impl Site {
     /// What `configure` mounts, on `listener`.
     pub(crate) fn new(listener: TcpListener, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
-        Self { listener: Arc::new(listener), configure: Arc::new(configure) }
+        Self { listener: Arc::new(listener), tls: None, configure: Arc::new(configure) }
+    }
+
+    /// The same on another listener, over TLS.
+    pub(crate) fn over_tls(&self, listener: TcpListener, tls: ServerTls) -> Self {
+        Self { listener: Arc::new(listener), tls: Some(tls), configure: Arc::clone(&self.configure) }
     }
 
     fn start(&self) -> Result<server::Server, SiteError> {
         let listener = self.listener.try_clone().map_err(SiteError::Duplicate)?;
         let configure = Arc::clone(&self.configure);
-        Ok(server::start(listener, WORKERS, move |config| configure(config))?)
+        let configure = move |config: &mut ServiceConfig| configure(config);
+        Ok(match &self.tls {
+            Some(tls) => server::start_tls(listener, WORKERS, tls, configure)?,
+            None => server::start(listener, WORKERS, configure)?,
+        })
     }
 }
 

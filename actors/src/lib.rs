@@ -14,6 +14,7 @@ mod dns_server;
 mod envoy_watcher;
 mod error_chain;
 mod http_server;
+mod lookout;
 mod netfilter_writer;
 pub mod pilot;
 mod pilot_exchange;

@@ -13,7 +13,7 @@ use std::{
 use actix::{Actor, AsyncContext, Context};
 use arc_swap::ArcSwap;
 use boshy_mesh::VipRange;
-use boshy_netfilter::{BackendKind, Guard, Ruleset, VipRoute, detect};
+use boshy_netfilter::{BackendKind, Error, Guard, RouteError, Ruleset, VipRoute, detect};
 use boshy_web::status::RulesStatus;
 use tracing::{info, warn};
 
@@ -62,12 +62,12 @@ impl NetfilterWriter {
         if !self.redirecting.redirects || Instant::now() < self.not_before {
             return;
         }
-        let rules = self.keep_rules();
+        let rules = self.keep_rules().map_err(|error| (chain(&error), error.remedy()));
         self.status.in_place = rules.is_ok();
-        note(&mut self.status.error, rules, "redirect rules");
-        let route = self.keep_route();
+        (self.status.error, self.status.remedy) = rules.err().unzip();
+        let route = self.keep_route().map_err(|error| (chain(&error), error.remedy()));
         self.status.route.in_place = route.is_ok();
-        note(&mut self.status.route.error, route, "route of the virtual IPs");
+        (self.status.route.error, self.status.route.remedy) = route.err().unzip();
         let good = self.status.in_place && self.status.route.in_place;
         let pause = if good { self.pause.succeeded() } else { self.pause.failed() };
         self.not_before = Instant::now() + if good { Duration::ZERO } else { pause };
@@ -76,45 +76,32 @@ impl NetfilterWriter {
         }
     }
 
-    fn keep_rules(&mut self) -> Result<(), String> {
+    fn keep_rules(&mut self) -> Result<(), Error> {
         if let Some(guard) = &mut self.guard {
-            let Some(drift) = guard.check().map_err(|error| chain(&error))? else { return Ok(()) };
-            guard.apply().map_err(|error| chain(&error))?;
+            let Some(drift) = guard.check()? else { return Ok(()) };
+            guard.apply()?;
             self.status.drift_repairs += 1;
             warn!(%drift, "redirect rules were changed by something else and are back");
             return Ok(());
         }
-        let backend = detect(self.redirecting.backend).map_err(|error| chain(&error))?;
+        let backend = detect(self.redirecting.backend)?;
         let mut guard = Guard::new(backend, self.redirecting.ruleset.clone());
-        guard.apply().map_err(|error| chain(&error))?;
+        guard.apply()?;
         info!(backend = %guard.backend(), range = %self.redirecting.range, "redirect rules are in place");
         self.status.backend = Some(guard.backend().to_string());
         self.guard = Some(guard);
         Ok(())
     }
 
-    fn keep_route(&mut self) -> Result<(), String> {
+    fn keep_route(&mut self) -> Result<(), RouteError> {
         let route = match &mut self.route {
             Some(route) => route,
-            none => none.insert(
-                VipRoute::new(self.redirecting.range.net(), self.redirecting.source).map_err(|error| chain(&error))?,
-            ),
+            none => none.insert(VipRoute::new(self.redirecting.range.net(), self.redirecting.source)?),
         };
-        if route.ensure().map_err(|error| chain(&error))? {
+        if route.ensure()? {
             info!(range = %self.redirecting.range, source = %self.redirecting.source, "route of the virtual IPs is in place");
         }
         Ok(())
-    }
-}
-
-/// Logs trouble when it appears or changes, not at every look.
-fn note(known: &mut Option<String>, outcome: Result<(), String>, what: &str) {
-    let error = outcome.err();
-    if *known != error {
-        if let Some(error) = &error {
-            warn!(error, "{what} cannot be kept in place; trying again");
-        }
-        *known = error;
     }
 }
 

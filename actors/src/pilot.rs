@@ -25,11 +25,12 @@ use boshy_director::{
 };
 use boshy_mesh::{MeshSnapshot, Problem};
 use boshy_supervision::{ExitReason, Placement, Tree, TreeStatus};
+use boshy_tls::ServerTls;
 use boshy_web::{
     pilot::PilotView,
-    status::{ConvergenceStatus, DirectorStatus, PilotStatus, PoolStatus, Readiness},
+    status::{ConvergenceStatus, DirectorStatus, PilotStatus, PoolStatus, Readiness, XdsStatus},
 };
-use boshy_xds::Proxies;
+use boshy_xds::{Proxies, Refusals, Security};
 use tokio::sync::watch;
 
 use crate::{
@@ -49,7 +50,9 @@ const INTENSITY: u32 = 10;
 pub struct Pilot {
     settings: PilotSettings,
     http: TcpListener,
+    https: Option<(TcpListener, ServerTls)>,
     xds: TcpListener,
+    xds_tls: Option<ServerTls>,
 }
 
 /// What the actors of a pilot share, and what outlives them.
@@ -60,6 +63,7 @@ struct State {
     pool: Arc<ArcSwap<PoolStatus>>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     proxies: Proxies,
+    security: Option<Security>,
     converged: Arc<ArcSwap<Converged>>,
 }
 
@@ -80,13 +84,24 @@ impl Pilot {
     pub fn bind(settings: PilotSettings) -> Result<Self, StartError> {
         // Tried here as well, because what is wrong with these settings no restart mends.
         DirectorClient::new(&client_settings(&settings))?;
+        let xds_tls = settings.xds_tls.clone().map(|files| ServerTls::open(files, boshy_xds::ALPN)).transpose()?;
         let (http, xds) = (start::listen(settings.http)?, start::listen(settings.xds)?);
-        Ok(Self { settings, http, xds })
+        let https = settings.https.as_ref().map(|https| -> Result<_, StartError> {
+            let tls = ServerTls::open(https.files.clone(), boshy_web::server::ALPN)?;
+            Ok((start::listen(https.listen)?, tls))
+        });
+        let https = https.transpose()?;
+        Ok(Self { settings, http, https, xds, xds_tls })
     }
 
     /// Where HTTP is served.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http.local_addr().ok()
+    }
+
+    /// Where HTTP is served over TLS.
+    pub fn https_address(&self) -> Option<SocketAddr> {
+        self.https.as_ref()?.0.local_addr().ok()
     }
 
     /// Where xDS is served.
@@ -96,12 +111,12 @@ impl Pilot {
 
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
-        let state = State::new(&self.settings);
+        let state = State::new(&self.settings, self.xds_tls.clone());
         self.tree(&state).run_until(shutdown).await
     }
 
     fn tree(self, state: &State) -> Tree {
-        let Self { settings, http, xds } = self;
+        let Self { settings, http, https, xds, .. } = self;
         let mut tree = Tree::new("pilot").intensity(INTENSITY, Duration::from_secs(60));
 
         let pool_settings = PoolSettings {
@@ -139,7 +154,8 @@ impl Pilot {
         tree.child("director_poller", move |link| DirectorPoller::new(polling.clone(), link)).add();
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
-        let serving = Serving::Mesh { listener: Arc::new(xds), snapshot, proxies };
+        let security = state.security.clone();
+        let serving = Serving::Mesh { listener: Arc::new(xds), security, snapshot, proxies };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
@@ -156,13 +172,15 @@ impl Pilot {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::pilot::configure(config, &view);
         });
-        tree.child("http_server", move |link| HttpServer::new(vec![site.clone()], link)).add();
+        let over_tls = https.map(|(listener, tls)| site.over_tls(listener, tls));
+        let sites: Vec<Site> = [Some(site), over_tls].into_iter().flatten().collect();
+        tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         tree
     }
 }
 
 impl State {
-    fn new(settings: &PilotSettings) -> Self {
+    fn new(settings: &PilotSettings, tls: Option<ServerTls>) -> Self {
         let director = DirectorStatus { url: settings.director.url.to_string(), last_success: None, error: None };
         let known = director_poller::restore(&settings.state_dir.join("inventory"));
         let report = PollReport { known, complete: false, director, deployments: Vec::new() };
@@ -172,6 +190,7 @@ impl State {
             pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(settings.vip_range))),
             problems: Arc::default(),
             proxies: Proxies::default(),
+            security: tls.map(|tls| Security::new(tls, Refusals::default())),
             converged: Arc::default(),
         }
     }
@@ -189,6 +208,10 @@ impl State {
             pool: self.pool.load().as_ref().clone(),
             services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
             actors: actors.clone(),
+            xds: XdsStatus {
+                tls: self.security.is_some(),
+                refused: self.security.as_ref().map(|security| security.refusals.counts()).unwrap_or_default(),
+            },
             proxies: self.proxies.list(),
         }
     }

@@ -3,10 +3,12 @@
 //! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`); this actor tries one pilot after the other and
 //! writes down what is worth keeping. A fresh life begins with what the last one published.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, WrapFuture};
+use arc_swap::ArcSwap;
 use boshy_mesh::NodeId;
+use boshy_tls::ClientTls;
 use boshy_xds::{
     Verdicts,
     client::{Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, Uri},
@@ -17,12 +19,14 @@ use tokio::{
     task,
     time::{sleep, timeout},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{error_chain::chain, state_file};
 
 /// Changes within this time are written once.
 const SETTLING: Duration = Duration::from_millis(200);
+/// Pause before a disk that refused is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// What the exchange is made of; it outlives the actor.
 #[derive(Clone)]
@@ -31,6 +35,8 @@ pub(crate) struct Exchanging {
     pub(crate) node: NodeId,
     /// Pilots in order of preference; never empty.
     pub(crate) pilots: Vec<Uri>,
+    /// For pilots by `https`.
+    pub(crate) tls: Option<ClientTls>,
     /// How names wait for the local Envoy.
     pub(crate) relay: RelaySettings,
     /// What the local Envoy says.
@@ -39,6 +45,8 @@ pub(crate) struct Exchanging {
     pub(crate) outlets: Outlets,
     /// What is kept on disk.
     pub(crate) file: PathBuf,
+    /// Why nothing can be kept on disk; `None` while it can. This actor is the only writer.
+    pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
 }
 
 /// See the module.
@@ -54,10 +62,11 @@ impl Actor for PilotExchange {
 }
 
 async fn converse(exchanging: Exchanging) {
-    let Exchanging { node, pilots, relay, verdicts, outlets, .. } = exchanging;
+    let Exchanging { node, pilots, tls, relay, verdicts, outlets, .. } = exchanging;
     let stored = outlets.stored.borrow().as_ref().clone();
     let mut picker = PilotPicker::new(pilots, Backoff::default()).expect("settings name at least one pilot");
-    let mut exchange = Exchange::new(node, ExchangeSettings::default(), Relay::new(relay, stored), verdicts, outlets);
+    let relay = Relay::new(relay, stored);
+    let mut exchange = Exchange::new(node, ExchangeSettings::default(), relay, verdicts, outlets).showing(tls);
     let mut attempt = picker.first();
     loop {
         // Idling never ends by itself; the pause does.
@@ -67,18 +76,29 @@ async fn converse(exchanging: Exchanging) {
     }
 }
 
-/// Writes what is worth keeping whenever it changes. A disk that refuses is tried again with the next change.
+/// Writes what is worth keeping whenever it changes. A disk that refuses is tried again.
 async fn keep(exchanging: Exchanging) {
     let mut stored = exchanging.outlets.stored.subscribe();
-    while stored.changed().await.is_ok() {
+    loop {
+        let again = async {
+            match **exchanging.unkept.load() {
+                Some(_) => sleep(AGAIN).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            changed = stored.changed() => if changed.is_err() { return },
+            () = again => {}
+        }
         sleep(SETTLING).await;
         let content = stored.borrow_and_update().encode();
         let file = exchanging.file.clone();
-        match task::spawn_blocking(move || state_file::replace(&file, &content)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(error = chain(&error), "a restart without a pilot will begin with older state"),
-            Err(error) => error!(%error, "writing state ended early"),
-        }
+        let unkept = match task::spawn_blocking(move || state_file::replace(&file, &content)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(error) => Some(chain(&error)),
+        };
+        exchanging.unkept.store(Arc::new(unkept));
     }
 }
 

@@ -13,6 +13,7 @@ use boshy_director::client::SettingsError;
 use boshy_dns::BindError;
 use boshy_netfilter::RulesetError;
 use boshy_supervision::{ExitReason, Saboteur};
+use boshy_tls::FileError;
 use boshy_web::test_hooks::{self, Switch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// A pilot's URL that is no address.
     #[error("use {0} as a pilot's address")]
     Pilot(String),
+    /// Certificate files that were good a moment ago.
+    #[error("use the certificate files")]
+    Tls(#[from] FileError),
     /// Rules that cannot be.
     #[error("describe the redirect rules")]
     Rules(#[from] RulesetError),
@@ -49,7 +53,7 @@ pub enum StartError {
 impl StartError {
     /// Whether the settings are at fault, so that trying again does not help.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Director(_) | Self::Pilot(_) | Self::Rules(_))
+        matches!(self, Self::Director(_) | Self::Pilot(_) | Self::Tls(_) | Self::Rules(_))
     }
 }
 

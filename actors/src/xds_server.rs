@@ -8,7 +8,7 @@ use std::{future::pending, io, net, os::unix, sync::Arc};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
-use boshy_xds::{AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, TransportError, Verdicts};
+use boshy_xds::{AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, Security, TransportError, Verdicts};
 use tokio::sync::watch;
 
 /// Where is served, and what; it outlives the actor.
@@ -18,6 +18,8 @@ pub(crate) enum Serving {
     Mesh {
         /// Where agents and proxies connect.
         listener: Arc<net::TcpListener>,
+        /// What they have to show; `None` for no TLS.
+        security: Option<Security>,
         /// What there is.
         snapshot: watch::Receiver<Arc<MeshSnapshot>>,
         /// Who is connected.
@@ -48,12 +50,15 @@ enum ServeError {
 impl Serving {
     async fn serve(self) -> Result<(), ServeError> {
         match self {
-            Self::Mesh { listener, snapshot, proxies } => {
+            Self::Mesh { listener, security, snapshot, proxies } => {
                 let listener = listener.try_clone()?;
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let service = AdsService::new(MeshSource::new(snapshot, CAPTURE), proxies);
-                Ok(service.serve_tcp(listener, pending()).await?)
+                Ok(match security {
+                    Some(security) => service.serve_tls(listener, security, pending()).await?,
+                    None => service.serve_tcp(listener, pending()).await?,
+                })
             }
             Self::Relay { listener, served, proxies, verdicts } => {
                 let listener = listener.try_clone()?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use boshy_mesh::{NodeId, Tld, VipRange};
+use boshy_tls::ClientFiles;
 use serde::Deserialize;
 use url::Url;
 
@@ -18,8 +19,10 @@ pub struct AgentSettings {
     pub node: NodeId,
     /// Address of this VM.
     pub ip: Ipv4Addr,
-    /// Pilots, in order of preference.
+    /// Pilots, in order of preference: `https://HOST:PORT`, or `http://` for one without TLS. A host may be a name.
     pub pilots: Vec<Url>,
+    /// For pilots by `https`; there whenever one is named.
+    pub pilot_tls: Option<ClientFiles>,
     /// Zone of the mesh.
     pub tld: Tld,
     /// Range of virtual IPs.
@@ -46,6 +49,17 @@ pub struct AgentSettings {
     pub netfilter: NetfilterBackend,
     /// Whether `POST /debug/panic/{actor}` is served. For kill tests; never in production.
     pub test_hooks: bool,
+}
+
+/// What the local Envoy is started with: the part of the agent's settings that concerns both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvoySettings {
+    /// Who this VM is.
+    pub node: NodeId,
+    /// Unix socket of the agent.
+    pub ads_socket: PathBuf,
+    /// Where Envoy listens for its operator.
+    pub admin: SocketAddr,
 }
 
 /// Whether this VM has an Envoy.
@@ -80,12 +94,14 @@ pub enum NetfilterBackend {
 #[serde(deny_unknown_fields)]
 struct RawAgent {
     node: RawNode,
+    #[serde(default)]
     pilots: Vec<Url>,
+    pilot_tls: Option<RawPilotTls>,
     #[serde(default)]
     tld: Tld,
     #[serde(default)]
     vip_range: VipRange,
-    state_dir: PathBuf,
+    state_dir: Option<PathBuf>,
     #[serde(default)]
     dns: RawDns,
     #[serde(default = "default_handler")]
@@ -110,6 +126,14 @@ struct RawNode {
     id: String,
     #[serde(default = "unnamed")]
     domain: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPilotTls {
+    ca_file: PathBuf,
+    certificate_file: PathBuf,
+    private_key_file: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -179,8 +203,9 @@ impl AgentSettings {
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
         let refuse = |key: &str, reason: String| Err(SettingsError::key(file, key, reason));
-        let IpAddr::V4(ip) = raw.node.ip else {
-            return refuse("node.ip", format!("must be an IPv4 address, is {}", raw.node.ip));
+        let (node, ip) = raw.node.check(file)?;
+        let Some(state_dir) = raw.state_dir else {
+            return refuse("state_dir", "is missing; such as /var/vcap/data/virtual-ip-agent/state".to_owned());
         };
         if raw.vip_range.contains(ip) {
             return refuse(
@@ -188,28 +213,35 @@ impl AgentSettings {
                 format!("{} overlaps this VM's address {ip}; choose another range", raw.vip_range),
             );
         }
-        for (key, part) in [("node.id", &raw.node.id), ("node.domain", &raw.node.domain)] {
-            if part.contains('~') {
-                return refuse(key, "must not hold `~`, which separates the parts of a node id".to_owned());
-            }
-        }
         if raw.pilots.is_empty() {
-            return refuse("pilots", "must name at least one pilot, such as http://10.244.3.125:15010".to_owned());
+            return refuse(
+                "pilots",
+                "must name at least one pilot, such as https://pilot.boshy.internal:15010".to_owned(),
+            );
         }
         for (index, pilot) in raw.pilots.iter().enumerate() {
             check_pilot(pilot, raw.vip_range)
                 .map_err(|reason| SettingsError::key(file, format!("pilots[{index}]"), reason))?;
         }
+        let pilot_tls = raw.pilot_tls.map(RawPilotTls::meant);
+        match (&pilot_tls, raw.pilots.iter().find(|pilot| pilot.scheme() == "https")) {
+            (Some(tls), _) => tls.check().map_err(|error| SettingsError::tls(file, "pilot_tls", error))?,
+            (None, Some(pilot)) => {
+                return refuse("pilot_tls", format!("is missing; {pilot} wants to see a certificate"));
+            }
+            (None, None) => {}
+        }
         if !(1..=64).contains(&raw.dns.threads) {
             return refuse("dns.threads", format!("must be between 1 and 64, is {}", raw.dns.threads));
         }
         Ok(Self {
-            node: NodeId::sidecar(IpAddr::V4(ip), &raw.node.id, &raw.node.domain),
+            node,
             ip,
             pilots: raw.pilots,
+            pilot_tls,
             tld: raw.tld,
             vip_range: raw.vip_range,
-            state_dir: raw.state_dir,
+            state_dir,
             dns: raw.dns.listen,
             dns_threads: raw.dns.threads,
             handler: raw.handler.listen,
@@ -224,9 +256,42 @@ impl AgentSettings {
     }
 }
 
+impl EnvoySettings {
+    /// Reads the settings of an agent for what its Envoy needs. Where Envoy is started the rest may be missing, and files that it
+    /// names need not be there.
+    ///
+    /// # Errors
+    /// The file, the key and the reason.
+    pub fn load(file: &Path) -> Result<Self, SettingsError> {
+        let raw: RawAgent = load::read(file)?;
+        let (node, _) = raw.node.check(file)?;
+        Ok(Self { node, ads_socket: raw.ads_socket, admin: raw.envoy.admin })
+    }
+}
+
+impl RawNode {
+    fn check(&self, file: &Path) -> Result<(NodeId, Ipv4Addr), SettingsError> {
+        let IpAddr::V4(ip) = self.ip else {
+            return Err(SettingsError::key(file, "node.ip", format!("must be an IPv4 address, is {}", self.ip)));
+        };
+        for (key, part) in [("node.id", &self.id), ("node.domain", &self.domain)] {
+            if part.contains('~') {
+                return Err(SettingsError::key(file, key, "must not hold `~`, which separates the parts of a node id"));
+            }
+        }
+        Ok((NodeId::sidecar(IpAddr::V4(ip), &self.id, &self.domain), ip))
+    }
+}
+
+impl RawPilotTls {
+    fn meant(self) -> ClientFiles {
+        ClientFiles { ca: self.ca_file, certificate: self.certificate_file, private_key: self.private_key_file }
+    }
+}
+
 fn check_pilot(pilot: &Url, vip_range: VipRange) -> Result<(), String> {
-    if pilot.scheme() != "http" {
-        return Err(format!("must begin with http://, is {pilot}"));
+    if !matches!(pilot.scheme(), "http" | "https") {
+        return Err(format!("must begin with https://, or with http:// for a pilot without TLS, is {pilot}"));
     }
     let Some(host) = pilot.host_str() else { return Err(format!("names no host: {pilot}")) };
     match host.parse::<Ipv4Addr>() {

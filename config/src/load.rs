@@ -40,9 +40,25 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A certificate, or the key to it, cannot be used.
+    #[error("{}: {key}", file.display())]
+    Tls {
+        /// In which file of settings.
+        file: PathBuf,
+        /// Path of the key, such as `xds.tls.private_key_file`.
+        key: String,
+        /// Which file, and why.
+        #[source]
+        source: boshy_tls::FileError,
+    },
 }
 
 impl SettingsError {
+    /// A certificate file that cannot be used. `section` is the setting that the keys of the files are in.
+    pub(crate) fn tls(file: &Path, section: &str, error: boshy_tls::FileError) -> Self {
+        Self::Tls { file: file.to_owned(), key: format!("{section}.{}", error.key), source: error }
+    }
+
     pub(crate) fn key(file: &Path, key: impl Into<String>, reason: impl Display) -> Self {
         Self::Key { file: file.to_owned(), key: key.into(), reason: reason.to_string() }
     }

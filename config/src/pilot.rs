@@ -8,6 +8,7 @@ use std::{
 };
 
 use boshy_mesh::{Tld, VipRange};
+use boshy_tls::ServerFiles;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -29,10 +30,23 @@ pub struct PilotSettings {
     pub state_dir: PathBuf,
     /// Address of the HTTP server.
     pub http: SocketAddr,
+    /// The same over TLS, where that is wanted.
+    pub https: Option<HttpsSettings>,
     /// Address of the xDS server.
     pub xds: SocketAddr,
+    /// Certificate of the xDS server, and the CA of its clients; `None` for no TLS.
+    pub xds_tls: Option<ServerFiles>,
     /// Whether `POST /debug/panic/{actor}` is served. For kill tests; never in production.
     pub test_hooks: bool,
+}
+
+/// HTTP over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpsSettings {
+    /// Where.
+    pub listen: SocketAddr,
+    /// With which certificate. Clients need none.
+    pub files: ServerFiles,
 }
 
 /// How to reach a director.
@@ -67,8 +81,9 @@ struct RawPilot {
     state_dir: PathBuf,
     #[serde(default = "default_http")]
     http: RawListen,
-    #[serde(default = "default_xds")]
-    xds: RawListen,
+    https: Option<RawHttps>,
+    #[serde(default)]
+    xds: RawXds,
     #[serde(default)]
     test_hooks: bool,
 }
@@ -95,6 +110,35 @@ struct RawListen {
     listen: SocketAddr,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHttps {
+    listen: SocketAddr,
+    certificate_file: PathBuf,
+    private_key_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawXds {
+    listen: SocketAddr,
+    tls: Option<RawMutual>,
+}
+
+impl Default for RawXds {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 15010)), tls: None }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMutual {
+    certificate_file: PathBuf,
+    private_key_file: PathBuf,
+    client_ca_file: PathBuf,
+}
+
 fn one_hour() -> Duration {
     Duration::from_secs(3600)
 }
@@ -111,10 +155,6 @@ fn default_http() -> RawListen {
     RawListen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
 }
 
-fn default_xds() -> RawListen {
-    RawListen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 15010)) }
-}
-
 impl PilotSettings {
     /// Reads and checks a settings file.
     ///
@@ -122,6 +162,14 @@ impl PilotSettings {
     /// The file, the key and the reason.
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawPilot = load::read(file)?;
+        let https = raw.https.map(RawHttps::meant);
+        if let Some(https) = &https {
+            https.files.check().map_err(|error| SettingsError::tls(file, "https", error))?;
+        }
+        let xds_tls = raw.xds.tls.map(RawMutual::meant);
+        if let Some(tls) = &xds_tls {
+            tls.check().map_err(|error| SettingsError::tls(file, "xds.tls", error))?;
+        }
         Ok(Self {
             director: raw.director.check(file, raw.vip_range)?,
             tld: raw.tld,
@@ -129,9 +177,25 @@ impl PilotSettings {
             vip_quarantine: raw.vip_quarantine,
             state_dir: raw.state_dir,
             http: raw.http.listen,
+            https,
             xds: raw.xds.listen,
+            xds_tls,
             test_hooks: raw.test_hooks,
         })
+    }
+}
+
+impl RawHttps {
+    fn meant(self) -> HttpsSettings {
+        let (certificate, private_key) = (self.certificate_file, self.private_key_file);
+        HttpsSettings { listen: self.listen, files: ServerFiles { certificate, private_key, client_ca: None } }
+    }
+}
+
+impl RawMutual {
+    fn meant(self) -> ServerFiles {
+        let (certificate, private_key) = (self.certificate_file, self.private_key_file);
+        ServerFiles { certificate, private_key, client_ca: Some(self.client_ca_file) }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Settings as operators write them.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::{fs, path::PathBuf};
+use std::{error::Error, fs, path::PathBuf};
 
-use boshy_config::{AgentSettings, PilotSettings, SettingsError};
+use boshy_config::{AgentSettings, EnvoySettings, PilotSettings, SettingsError};
 
 fn example(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -111,4 +111,79 @@ fn secrets_are_not_shown() {
     let settings = pilot(&example("pilot.example.yml")).unwrap();
     assert_eq!(settings.director.client, "boshy");
     assert!(!format!("{settings:?}").contains("set-me"));
+}
+
+/// The example with what it shows of TLS switched on, and files of one certificate where it names some.
+fn over_tls(role: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["pilot.boshy.internal".to_owned()]).unwrap();
+    for name in ["ca.crt", "agent.crt", "pilot.crt"] {
+        fs::write(dir.path().join(name), made.cert.pem()).unwrap();
+    }
+    for name in ["agent.key", "pilot.key"] {
+        fs::write(dir.path().join(name), made.signing_key.serialize_pem()).unwrap();
+    }
+    let text = example(&format!("{role}.example.yml"));
+    let text = text.replace("pilots:\n  - http://10.244.3.125:15010\n", "");
+    let shown = |line: &str| match line.strip_prefix("## ") {
+        Some(rest) if is_setting(rest) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let text = text.lines().map(shown).collect::<Vec<_>>().join("\n");
+    let job = if role == "agent" { "virtual-ip-agent" } else { "bosh-pilot" };
+    let certificates = dir.path().display().to_string();
+    (dir, text.replace(&format!("/var/vcap/jobs/{job}/config/certs"), &certificates))
+}
+
+#[test]
+fn what_the_examples_show_of_tls_is_accepted() {
+    let (_dir, text) = over_tls("agent");
+    let settings = agent(&text).unwrap();
+    assert_eq!(settings.pilots[0].as_str(), "https://pilot.boshy.internal:15010/");
+    assert!(settings.pilot_tls.is_some());
+    let (_dir, text) = over_tls("pilot");
+    let settings = pilot(&text).unwrap();
+    assert!(settings.xds_tls.unwrap().client_ca.is_some());
+    let https = settings.https.unwrap();
+    assert_eq!((https.listen.port(), https.files.client_ca), (8443, None));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused_with_key_file_and_reason() {
+    let words = |error: SettingsError| {
+        let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    };
+    let (dir, text) = over_tls("agent");
+    fs::write(dir.path().join("agent.key"), "").unwrap();
+    let said = words(agent(&text).unwrap_err());
+    assert!(said.contains("pilot_tls.private_key_file: ") && said.contains("agent.key: holds no PEM"), "{said}");
+    let (dir, text) = over_tls("pilot");
+    fs::remove_file(dir.path().join("ca.crt")).unwrap();
+    let said = words(pilot(&text).unwrap_err());
+    assert!(said.contains("xds.tls.client_ca_file: ") && said.contains("ca.crt: cannot be read: No such"), "{said}");
+    let said = words(pilot(&text.replace("pilot.key", "pilot.kye")).unwrap_err());
+    assert!(said.contains(": https.private_key_file: "), "{said}");
+}
+
+#[test]
+fn a_pilot_by_https_needs_a_certificate_to_show() {
+    let text = example("agent.example.yml").replace("http://10.244", "https://10.244");
+    let error = agent(&text).unwrap_err().to_string();
+    assert!(error.contains("pilot_tls: is missing; https://10.244.3.125:15010/ wants"), "{error}");
+    let text = example("agent.example.yml").replace("http://10.244", "ftp://10.244");
+    let error = agent(&text).unwrap_err().to_string();
+    assert!(error.contains("pilots[0]: must begin with https://"), "{error}");
+}
+
+#[test]
+fn where_envoy_is_started_only_what_concerns_it_need_be_there() {
+    let (_dir, path) =
+        file("node: {ip: 10.244.0.130}\nenvoy: {admin: '127.0.0.1:8002'}\nads_socket: /shared/ads.sock\n");
+    let settings = EnvoySettings::load(&path).unwrap();
+    assert_eq!((settings.node.as_str(), settings.admin.port()), ("sidecar~10.244.0.130~x~x", 8002));
+    assert_eq!(settings.ads_socket, PathBuf::from("/shared/ads.sock"));
+    assert!(AgentSettings::load(&path).unwrap_err().to_string().contains("state_dir: is missing"));
+    let (_dir, path) = file("node: {ip: 10.244.0.130}\nads_sokcet: /shared/ads.sock\n");
+    assert!(EnvoySettings::load(&path).unwrap_err().to_string().contains("unknown field `ads_sokcet`"));
 }

@@ -77,6 +77,38 @@ pub enum Cause {
     NoBackend(Vec<String>),
 }
 
+impl Error {
+    /// What an operator can do about it, as a sentence.
+    pub fn remedy(&self) -> String {
+        match &self.cause {
+            Cause::NeedsNetAdmin(_) => NEEDS_NET_ADMIN.to_owned(),
+            Cause::OwnedByAnother { port } => {
+                format!("End the other agent on this VM: the table `inet boshy` belongs to process {port}.")
+            }
+            Cause::Program(ProgramError::Start { program, .. }) => {
+                format!("Install {program}, or set `netfilter.backend` to auto.")
+            }
+            Cause::Program(ProgramError::TooLong { program, .. }) => {
+                format!("See what {program} waits for: usually another program holds the lock of iptables.")
+            }
+            Cause::NoBackend(_) => {
+                "Run a kernel with nf_tables and NAT (modules nf_tables, nft_chain_nat, nft_redir), or install the \
+                                    programs nft or iptables. The capability NET_RAW is needed for iptables-legacy."
+                    .to_owned()
+            }
+            Cause::Refused { .. } | Cause::Program(ProgramError::Failed { .. }) => {
+                "Load the kernel modules for NAT (nft_chain_nat, nft_redir), or choose another `netfilter.backend`."
+                    .to_owned()
+            }
+            Cause::Unsettled | Cause::NotAsWritten(_) => {
+                "Find what else changes rules on this VM: `nft monitor` shows it.".to_owned()
+            }
+        }
+    }
+}
+
+pub(crate) const NEEDS_NET_ADMIN: &str = "Give the agent the capability NET_ADMIN (in bpm.yml: `capabilities: [NET_ADMIN]`), or set `netfilter.backend` to none.";
+
 /// A program failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

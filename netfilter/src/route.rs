@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 use nix::{errno::Errno, net::if_::if_nametoindex, sys::socket::SockProtocol};
 
 use crate::{
-    error::Operation,
+    error::{NEEDS_NET_ADMIN, Operation},
     netlink::{
         route::{Entry, delete, entries_question, entry, insert},
         socket::{Refusal, Socket},
@@ -55,6 +55,25 @@ pub enum RouteError {
     /// The route was accepted, and is another when read back.
     #[error("read back, the route for virtual IPs is not as written: {0:?}")]
     NotAsWritten(Vec<(Ipv4Net, Option<Ipv4Addr>)>),
+}
+
+impl RouteError {
+    /// What an operator can do about it, as a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NeedsNetAdmin { .. } => NEEDS_NET_ADMIN.to_owned(),
+            Self::Taken(range) => {
+                format!("Remove the route to {range} (`ip route show {range}`), or choose another `vip_range`.")
+            }
+            Self::ForeignSource(address) => {
+                format!("Set `node.ip` to an address of this VM (`ip -4 address`); {address} is none, or not yet.")
+            }
+            Self::Refused { .. } => "See `ip route` and the kernel's log (`dmesg`).".to_owned(),
+            Self::NotAsWritten(_) => {
+                "Find what else changes routes on this VM: `ip monitor route` shows it.".to_owned()
+            }
+        }
+    }
 }
 
 /// The route that is desired.

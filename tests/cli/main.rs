@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
+mod degraded;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

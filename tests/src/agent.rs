@@ -7,12 +7,12 @@ use std::{
 };
 
 use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
-use boshy_mesh::{NodeId, Tld};
+use boshy_mesh::{NodeId, Tld, VipRange};
 use boshy_supervision::ExitReason;
 use tempfile::TempDir;
 
 use crate::{
-    Http, Operated, Pilot, Process, Reply,
+    Http, Operated, Papers, Pilot, Process, Reply,
     dns::{self, Answer, Rcode},
     meanwhile, until,
 };
@@ -20,11 +20,12 @@ use crate::{
 /// Address of the VM in the mesh.
 const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
 
-/// An agent that does not run: its settings and its disk.
+/// An agent that does not run: its settings and its disks.
 #[derive(Clone)]
 pub struct AgentPlan {
     settings: AgentSettings,
-    _disk: Arc<TempDir>,
+    _papers: Option<Papers>,
+    disk: Arc<TempDir>,
 }
 
 /// A running agent.
@@ -41,14 +42,61 @@ impl AgentPlan {
     /// # Panics
     /// Without any.
     pub fn of<const N: usize>(pilots: [&Pilot; N]) -> Self {
+        let vip_range = pilots.first().expect("an agent has a pilot").vip_range();
+        Self::asking(pilots.map(|pilot| format!("http://{}", pilot.xds_address())).to_vec(), vip_range)
+    }
+
+    /// An agent of a pilot that need not be there.
+    ///
+    /// # Panics
+    /// When that is no URL.
+    pub fn of_pilot_at(url: &str, papers: &Papers) -> Self {
+        let mut plan = Self::asking(vec![url.to_owned()], VipRange::default());
+        plan.shows_papers(papers);
+        plan
+    }
+
+    /// Knowing its pilots by this name, and showing these papers to them.
+    ///
+    /// # Panics
+    /// When that is no name.
+    #[must_use]
+    pub fn over_tls(mut self, name: &str, papers: &Papers) -> Self {
+        for pilot in &mut self.settings.pilots {
+            let port = pilot.port().unwrap();
+            *pilot = format!("https://{name}:{port}").parse().unwrap();
+        }
+        self.shows_papers(papers);
+        self
+    }
+
+    fn shows_papers(&mut self, papers: &Papers) {
+        self.settings.pilot_tls = Some(papers.client());
+        self._papers = Some(papers.clone());
+    }
+
+    /// With a file where its directory should be.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    #[must_use]
+    pub fn without_disk(mut self) -> Self {
+        let file = self.disk.path().join("volume");
+        fs::write(&file, "").unwrap();
+        self.settings.state_dir = file.join("state");
+        self
+    }
+
+    fn asking(pilots: Vec<String>, vip_range: VipRange) -> Self {
         let disk = Arc::new(TempDir::new().unwrap());
         let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
         let settings = AgentSettings {
             node: NodeId::sidecar(IP.into(), "x", "x"),
             ip: IP,
-            pilots: pilots.iter().map(|pilot| format!("http://{}", pilot.xds_address()).parse().unwrap()).collect(),
+            pilots: pilots.iter().map(|pilot| pilot.parse().unwrap()).collect(),
+            pilot_tls: None,
             tld: Tld::default(),
-            vip_range: pilots.first().expect("an agent has a pilot").vip_range(),
+            vip_range,
             state_dir: disk.path().join("state"),
             dns: anywhere,
             dns_threads: 1,
@@ -61,7 +109,7 @@ impl AgentPlan {
             netfilter: NetfilterBackend::None,
             test_hooks: true,
         };
-        Self { settings, _disk: disk }
+        Self { settings, _papers: None, disk }
     }
 
     /// Starts it, on ports that are free.
@@ -123,6 +171,15 @@ impl Agent {
         let file = self.plan.settings.state_dir.join("relay");
         let kept = |content: &Vec<u8>| content.windows(host.len()).any(|part| part == host.as_bytes());
         until(&format!("{host} is on disk"), || fs::read(&file).unwrap_or_default(), kept);
+        self
+    }
+
+    /// Gives it the directory that it lacked.
+    ///
+    /// # Panics
+    /// When it lacked none.
+    pub fn has_a_disk_again(&self) -> &Self {
+        fs::remove_file(self.plan.disk.path().join("volume")).unwrap();
         self
     }
 

@@ -14,6 +14,7 @@
 #![allow(clippy::unwrap_used, reason = "a driver of tests fails the test")]
 
 mod agent;
+mod certificates;
 mod director;
 pub mod dns;
 mod http;
@@ -25,6 +26,7 @@ mod wait;
 
 pub use self::{
     agent::{Agent, AgentPlan},
+    certificates::{Authority, Papers},
     director::Director,
     http::{Http, Reply},
     manifest::Manifest,

@@ -7,24 +7,27 @@ use std::{
     time::Duration,
 };
 
-use boshy_config::{DirectorSettings, PilotSettings};
+use boshy_config::{DirectorSettings, HttpsSettings, PilotSettings};
 use boshy_director::embedded::Handle;
 use boshy_mesh::{Tld, VipRange};
 use boshy_supervision::ExitReason;
+use boshy_tls::ServerFiles;
 use tempfile::TempDir;
 
-use crate::{Operated, Process, until_some};
+use crate::{Operated, Papers, Process, until_some};
 
 /// A pilot that does not run: its settings and its disk. A clone is the same machine.
 #[derive(Clone)]
 pub struct PilotPlan {
     settings: PilotSettings,
+    _papers: Option<Papers>,
     _disk: Arc<TempDir>,
 }
 
 /// A running pilot.
 pub struct Pilot {
     plan: PilotPlan,
+    https: Option<SocketAddr>,
     xds: SocketAddr,
     process: Process,
 }
@@ -49,10 +52,12 @@ impl PilotPlan {
             vip_quarantine: Duration::from_secs(3600),
             state_dir: disk.path().join("state"),
             http: ([127, 0, 0, 1], 0).into(),
+            https: None,
             xds: ([127, 0, 0, 1], 0).into(),
+            xds_tls: None,
             test_hooks: true,
         };
-        Self { settings, _disk: disk }
+        Self { settings, _papers: None, _disk: disk }
     }
 
     /// With virtual IPs out of this range.
@@ -72,6 +77,23 @@ impl PilotPlan {
         self
     }
 
+    /// Showing these papers to agents, and wanting to see theirs.
+    #[must_use]
+    pub fn over_tls(mut self, papers: &Papers) -> Self {
+        self.settings.xds_tls = Some(papers.server());
+        self._papers = Some(papers.clone());
+        self
+    }
+
+    /// Serving its API over HTTPS as well.
+    #[must_use]
+    pub fn with_https(mut self, papers: &Papers) -> Self {
+        let files = ServerFiles { client_ca: None, ..papers.server() };
+        self._papers = Some(papers.clone());
+        self.settings.https = Some(HttpsSettings { listen: ([127, 0, 0, 1], 0).into(), files });
+        self
+    }
+
     /// The file of virtual IPs.
     pub fn lease_file(&self) -> PathBuf {
         self.settings.state_dir.join("leases")
@@ -84,8 +106,9 @@ impl PilotPlan {
     pub fn starts(self) -> Pilot {
         let pilot = boshy_actors::pilot::Pilot::bind(self.settings.clone()).unwrap();
         let (http, xds) = (pilot.http_address().unwrap(), pilot.xds_address().unwrap());
+        let https = pilot.https_address();
         let role = move |stopped| pilot.run_until(async { drop(stopped.await) });
-        Pilot { plan: self, xds, process: Process::start("pilot", http, role) }
+        Pilot { plan: self, https, xds, process: Process::start("pilot", http, role) }
     }
 }
 
@@ -97,8 +120,16 @@ impl Operated for Pilot {
 
 impl Pilot {
     /// Where agents find it.
-    pub(crate) fn xds_address(&self) -> SocketAddr {
+    pub fn xds_address(&self) -> SocketAddr {
         self.xds
+    }
+
+    /// Where it serves its API over HTTPS.
+    ///
+    /// # Panics
+    /// When it was not told to.
+    pub fn https_address(&self) -> SocketAddr {
+        self.https.unwrap()
     }
 
     pub(crate) fn vip_range(&self) -> VipRange {

@@ -10,8 +10,9 @@
 //!      (actors start the servers; nothing here knows an actor)
 //! ```
 //!
-//! A request reads an immutable snapshot and never waits for an actor. Plain HTTP/1.1 only: no TLS, no authentication, as the v1 API
-//! always was; who may reach the pilot's port is for the network to decide. Everything served is public within the mesh.
+//! A request reads an immutable snapshot and never waits for an actor. HTTP/1.1 only, in clear as the v1 API always was, and beside it
+//! over TLS where an operator wants that. Nothing can be changed here and nobody is asked who he is: who may reach the pilot's
+//! port is for the network to decide, and everything served is public within the mesh.
 
 pub mod agent;
 mod error;

@@ -1,4 +1,4 @@
-//! A running HTTP server with its limits.
+//! A running HTTP server with its limits, in clear or over TLS.
 
 use std::{
     io,
@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
+use actix_http::HttpService;
+use actix_service::map_config;
 use actix_web::{
     App, HttpServer,
-    dev::ServerHandle,
+    dev::{AppConfig, ServerHandle},
     http::KeepAlive,
     web::{PayloadConfig, ServiceConfig},
 };
+use boshy_tls::ServerTls;
 use tokio::task::JoinHandle;
 
 /// From the first octet of a request to the last of its head.
@@ -24,6 +27,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const SHUTDOWN_SECONDS: u64 = 3;
 /// Open connections per worker; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
+/// HTTP/1.1 and nothing else, in ALPN (RFC 7301).
+pub const ALPN: &[&[u8]] = &[b"http/1.1"];
 /// No endpoint takes a body.
 const MAX_BODY: usize = 4096;
 
@@ -71,6 +76,42 @@ where
         .map_err(refused)?
         .run();
     tracing::info!(%address, workers, "serving HTTP");
+    Ok(Server { address, handle: server.handle(), task: actix_rt::spawn(server) })
+}
+
+/// Serves HTTP/1.1 over TLS, and else as [`start`] does. The certificate of a connection is the current one. A handshake may take
+/// three seconds, the framework's limit.
+///
+/// # Errors
+/// When the listener cannot be used or a worker cannot be started.
+pub fn start_tls<F>(listener: TcpListener, workers: usize, tls: &ServerTls, configure: F) -> Result<Server, StartError>
+where
+    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let unusable = |source| StartError { address: "a listener without an address".into(), source };
+    let address = listener.local_addr().map_err(unusable)?;
+    let refused = |source| StartError { address: address.to_string(), source };
+    listener.set_nonblocking(true).map_err(refused)?;
+    let tls = tls.to_config();
+    // `HttpServer` would offer HTTP/2 as well.
+    let service = move || {
+        let app = App::new().app_data(PayloadConfig::new(MAX_BODY)).configure(configure.clone());
+        HttpService::build()
+            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            .client_request_timeout(REQUEST_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .h1(map_config(app, |()| AppConfig::default()))
+            .rustls_0_23(tls.clone())
+    };
+    let server = actix_server::Server::build()
+        .workers(workers)
+        .max_concurrent_connections(MAX_CONNECTIONS)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals()
+        .listen("https", listener, service)
+        .map_err(refused)?
+        .run();
+    tracing::info!(%address, workers, "serving HTTP over TLS");
     Ok(Server { address, handle: server.handle(), task: actix_rt::spawn(server) })
 }
 

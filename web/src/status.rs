@@ -6,10 +6,11 @@ mod agent;
 mod pilot;
 
 pub use agent::{
-    AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus,
+    AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, Lack, NamesStatus, PilotLink, RouteStatus, RulesStatus,
 };
 pub use pilot::{
     ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus,
+    XdsStatus,
 };
 use serde::Serialize;
 

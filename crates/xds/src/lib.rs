@@ -27,9 +27,12 @@ mod support;
 
 pub use bootstrap::Bootstrap;
 pub use build::{CAPTURE, SharedResources};
+/// HTTP/2, the only protocol of gRPC, in ALPN (RFC 7301).
+pub const ALPN: &[&[u8]] = &[b"h2"];
+
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
-pub use server::{AdsService, MeshSource, Patience, Proxies, Source};
-pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
+pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Security, Source};
+pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 /// The failure of a gRPC transport as a whole.
 pub use tonic::transport::Error as TransportError;
 pub use verdicts::{Verdict, Verdicts};

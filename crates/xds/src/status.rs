@@ -1,6 +1,6 @@
 //! What is known of connected proxies, for operators.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
@@ -13,10 +13,19 @@ pub struct ProxyStatus {
     pub node: String,
     /// `delta` or `sotw`.
     pub flavour: Flavour,
+    /// Whose certificate it showed; `null` when it came without TLS.
+    pub tls: Option<PeerStatus>,
     /// Seconds since the Unix epoch.
     pub connected_since: u64,
     /// What it has of each type it asked for.
     pub types: BTreeMap<ResourceType, TypeStatus>,
+}
+
+/// A proxy that came by TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerStatus {
+    /// Subject of its certificate, such as `CN=boshy-agent`.
+    pub subject: Arc<str>,
 }
 
 /// Which of the two ADS methods a stream uses.

@@ -17,6 +17,8 @@ pub struct AgentStatus {
     /// `ready` and `ready_reason`: whether names answer and their traffic can flow.
     #[serde(flatten)]
     pub readiness: Readiness,
+    /// What it has to do without, by name.
+    pub lacking: Vec<Lack>,
     /// Node id, `sidecar~IP~ID~DOMAIN`.
     pub node: String,
     /// Where configuration comes from.
@@ -33,6 +35,19 @@ pub struct AgentStatus {
     pub actors: TreeStatus,
 }
 
+/// Something that the agent needs and does not have now. It takes it up by itself when it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lack {
+    /// `pilot`, `envoy`, `rules`, `route` or `disk`.
+    pub what: &'static str,
+    /// Since when.
+    pub since: u64,
+    /// Why it is not there.
+    pub reason: String,
+    /// What an operator can do, as a sentence.
+    pub remedy: String,
+}
+
 /// The connection to a pilot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PilotLink {
@@ -42,6 +57,8 @@ pub struct PilotLink {
     pub connected_since: Option<u64>,
     /// Why the last attempt failed; `null` when it did not. What was received before stays in use.
     pub error: Option<String>,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
 }
 
 /// Names of the mesh on this VM.
@@ -88,6 +105,8 @@ pub struct RulesStatus {
     pub drift_repairs: u64,
     /// Why they could not be written; `null` when they could.
     pub error: Option<String>,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
     /// The route of the virtual-IP range.
     pub route: RouteStatus,
 }
@@ -99,6 +118,8 @@ pub struct RouteStatus {
     pub in_place: bool,
     /// Why it could not be written; `null` when it could.
     pub error: Option<String>,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
 }
 
 /// Questions and answers since the process began.
@@ -145,6 +166,8 @@ impl Report for AgentStatus {
 
     fn measure(&self, page: &mut Page) {
         self.readiness.measure(page);
+        let lacking = self.lacking.iter().map(|lack| (vec![("what", lack.what.to_owned())], 1));
+        page.gauges("lacking", "1 for each thing that the agent has to do without", lacking);
         self.pilot.measure(page);
         page.gauge("names_answered", "Names that are answered", self.names.answered.len() as u64);
         page.gauge("names_pending", "Names that wait for Envoy", self.names.pending.len() as u64);

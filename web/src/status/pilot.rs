@@ -33,8 +33,19 @@ pub struct PilotStatus {
     pub services: Vec<ServiceStatus>,
     /// The supervised actors.
     pub actors: TreeStatus,
+    /// The port that proxies connect to.
+    pub xds: XdsStatus,
     /// Proxies that are connected.
     pub proxies: Vec<ProxyStatus>,
+}
+
+/// The port that proxies connect to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct XdsStatus {
+    /// Whether proxies have to show a certificate there.
+    pub tls: bool,
+    /// Connections refused since the process began, by reason; each is in the log with its address.
+    pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// The snapshot that is being served.
@@ -152,6 +163,8 @@ impl Report for PilotStatus {
         self.pool.measure(page);
         self.measure_services(page);
         page.tree(&self.actors);
+        let refused = self.xds.refused.iter().map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
+        page.counters("xds_refused", "Connections refused for want of a trusted certificate, by reason", refused);
         self.measure_proxies(page);
     }
 }

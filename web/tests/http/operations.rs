@@ -113,6 +113,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
             "pool",
             "services",
             "actors",
+            "xds",
             "proxies"
         ]
     );
@@ -138,6 +139,8 @@ async fn pilot_status_has_the_fields_that_people_read() {
         })
     );
     assert_eq!(status["actors"]["children"][1]["state"], json!("backing_off"));
+    assert_eq!(status["xds"], json!({"tls": true, "refused": {"untrusted": 2}}));
+    assert_eq!(status["proxies"][0]["tls"], json!({"subject": "CN=agent"}));
     assert_eq!(status["proxies"][0]["types"]["listener"]["rejected"]["reason"], json!("no"));
 }
 
@@ -145,9 +148,16 @@ async fn pilot_status_has_the_fields_that_people_read() {
 async fn agent_status_has_the_fields_that_people_read() {
     let ask = client!(|config| agent::configure(config, &agent()));
     let status: Value = serde_json::from_str(&ask(get("/status")).await.body).unwrap();
-    assert_eq!(keys(&status), ["ready", "ready_reason", "node", "pilot", "names", "envoy", "rules", "dns", "actors"]);
+    assert_eq!(
+        keys(&status),
+        ["ready", "ready_reason", "lacking", "node", "pilot", "names", "envoy", "rules", "dns", "actors"]
+    );
     assert_eq!((&status["ready"], &status["ready_reason"]), (&json!(false), &json!("Envoy is away")));
-    assert_eq!(keys(&status["pilot"]), ["address", "connected_since", "error"]);
+    assert_eq!(keys(&status["pilot"]), ["address", "connected_since", "error", "remedy"]);
+    assert_eq!(
+        status["lacking"],
+        json!([{"what": "envoy", "since": 1_700_000_400, "reason": "it is away", "remedy": "Start it."}])
+    );
     assert_eq!(
         status["names"],
         json!({
@@ -162,7 +172,7 @@ async fn agent_status_has_the_fields_that_people_read() {
             "last_rejection": {"type": "listener", "version": "v2", "reason": "no", "at": 1_700_000_300}
         })
     );
-    assert_eq!(keys(&status["rules"]), ["backend", "in_place", "drift_repairs", "error", "route"]);
+    assert_eq!(keys(&status["rules"]), ["backend", "in_place", "drift_repairs", "error", "remedy", "route"]);
     assert_eq!(
         keys(&status["dns"]),
         ["queries", "answers", "fallback", "dropped", "cut_short", "unsent", "tcp_connections", "handler_requests"]

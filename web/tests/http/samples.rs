@@ -9,7 +9,7 @@ use boshy_mesh::{
 };
 use boshy_supervision::{ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
-use boshy_xds::{Flavour, ProxyStatus, Rejection, ResourceType, TypeStatus};
+use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus};
 use tokio::sync::watch;
 
 pub(crate) fn host(group: &str) -> Hostname {
@@ -73,9 +73,11 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
         },
         services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
         actors: actors(),
+        xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into() },
         proxies: vec![ProxyStatus {
             node: "sidecar~10.0.0.1~x~x".into(),
             flavour: Flavour::Delta,
+            tls: Some(PeerStatus { subject: "CN=agent".into() }),
             connected_since: 1_700_000_200,
             types: [(ResourceType::Listener, listener), (ResourceType::Names, TypeStatus::default())].into(),
         }],
@@ -85,8 +87,18 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
 pub(crate) fn agent_status() -> AgentStatus {
     AgentStatus {
         readiness: Readiness::waiting("Envoy is away"),
+        lacking: vec![Lack {
+            what: "envoy",
+            since: 1_700_000_400,
+            reason: "it is away".into(),
+            remedy: "Start it.".into(),
+        }],
         node: "sidecar~10.0.0.1~x~x".into(),
-        pilot: PilotLink { address: Some("10.0.0.9:15010".into()), connected_since: Some(1_700_000_000), error: None },
+        pilot: PilotLink {
+            address: Some("10.0.0.9:15010".into()),
+            connected_since: Some(1_700_000_000),
+            ..PilotLink::default()
+        },
         names: NamesStatus {
             answered: NameTable::from_iter([(host("apricot"), Ipv4Addr::new(169, 254, 255, 1))]),
             pending: vec![host("banana")],

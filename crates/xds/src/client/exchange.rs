@@ -16,16 +16,18 @@
 use std::{
     convert::Infallible,
     error::Error,
-    future,
+    future, io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use boshy_mesh::NodeId;
+use boshy_tls::ClientTls;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
+use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -33,11 +35,15 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
-    transport::{self, Endpoint, Uri},
+    transport::{self, Channel, Endpoint, Uri},
 };
-use tracing::{info, warn};
+use tower::service_fn;
+use tracing::{debug, info, warn};
 
-use super::{LastRefusal, Outlets, Response};
+use super::{
+    LastRefusal, Outlets, Response,
+    connect::{ConnectError, connect},
+};
 use crate::{
     Verdicts,
     relay::{News, Refusal, Relay, Step},
@@ -54,7 +60,7 @@ const REST: u32 = 4;
 /// Limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeSettings {
-    /// Longest wait for a connection.
+    /// Longest wait for the resolver, and for each address with its TLS handshake.
     pub connect_timeout: Duration,
     /// Pause between HTTP/2 pings.
     pub keepalive_interval: Duration,
@@ -81,6 +87,15 @@ pub enum ExchangeError {
     /// The pilot is not reachable.
     #[error("connecting to the pilot {pilot}")]
     Connect {
+        /// Where.
+        pilot: Uri,
+        /// Why not.
+        #[source]
+        source: ConnectError,
+    },
+    /// The pilot is reachable, and does not speak HTTP/2.
+    #[error("beginning HTTP/2 with the pilot {pilot}")]
+    Begin {
         /// Where.
         pilot: Uri,
         /// Why not.
@@ -113,6 +128,24 @@ pub enum ExchangeError {
     },
 }
 
+impl ExchangeError {
+    /// What an operator can do about it, as a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Connect { source, .. } => source.remedy(),
+            Self::Begin { pilot, .. } | Self::Open { pilot, .. } if pilot.scheme_str() == Some("http") => {
+                format!(
+                    "If the pilot has a certificate (`xds.tls`), write https:// in `pilots` and set `pilot_tls`; else see whether a pilot listens at {pilot}."
+                )
+            }
+            Self::Begin { pilot, .. } | Self::Open { pilot, .. } => format!("See whether a pilot listens at {pilot}."),
+            Self::Receive { .. } | Self::Closed { .. } => {
+                "Wait: the agent tries the next pilot by itself. If it goes on, look at the pilot's log.".to_owned()
+            }
+        }
+    }
+}
+
 /// How a stream ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -127,6 +160,8 @@ pub struct Ended {
 pub struct Exchange {
     node: NodeId,
     settings: ExchangeSettings,
+    /// For pilots by `https`.
+    tls: Option<ClientTls>,
     relay: Relay,
     verdicts: Verdicts,
     changes: watch::Receiver<u64>,
@@ -139,7 +174,7 @@ impl Exchange {
     /// Publishes what the relay begins with.
     pub fn new(node: NodeId, settings: ExchangeSettings, relay: Relay, verdicts: Verdicts, outlets: Outlets) -> Self {
         let changes = verdicts.changes();
-        let exchange = Self { node, settings, relay, verdicts, changes, rest: Instant::now(), outlets };
+        let exchange = Self { node, settings, tls: None, relay, verdicts, changes, rest: Instant::now(), outlets };
         exchange.publish_names();
         exchange.publish_resources();
         exchange.outlets.status.send_modify(|status| {
@@ -148,6 +183,12 @@ impl Exchange {
         });
         exchange.publish_progress();
         exchange
+    }
+
+    /// This exchange, showing a certificate to pilots by `https`; without one, these are not reached.
+    #[must_use]
+    pub fn showing(self, tls: Option<ClientTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Follows the local Envoy without a pilot.
@@ -172,9 +213,17 @@ impl Exchange {
             }
         };
         let cause = chain(&error);
-        warn!(error = cause, "no stream to the pilot; what is known stays");
+        let known = lived.is_zero() && self.outlets.status.borrow().last_error.as_ref() == Some(&cause);
+        if known {
+            debug!(error = cause, "still no stream to the pilot");
+        } else {
+            warn!(error = cause, remedy = error.remedy(), "no stream to the pilot; what is known stays");
+        }
         self.connected(None);
-        self.outlets.status.send_modify(|status| status.last_error = Some(cause));
+        self.outlets.status.send_modify(|status| {
+            status.last_error = Some(cause);
+            status.last_remedy = Some(error.remedy());
+        });
         Ended { lived, error }
     }
 
@@ -182,11 +231,9 @@ impl Exchange {
         &mut self,
         pilot: &Uri,
     ) -> Result<(mpsc::Sender<DeltaDiscoveryRequest>, Streaming<DeltaDiscoveryResponse>), ExchangeError> {
-        let endpoint = self.endpoint(pilot);
+        let (settings, tls) = (self.settings, self.tls.clone());
         let channel = tokio::select! {
-            channel = endpoint.connect() => {
-                channel.map_err(|source| ExchangeError::Connect { pilot: pilot.clone(), source })?
-            }
+            channel = channel(pilot, tls.as_ref(), &settings) => channel?,
             never = self.idle() => match never {},
         };
         let mut client =
@@ -311,15 +358,28 @@ impl Exchange {
             changed
         });
     }
+}
 
-    fn endpoint(&self, pilot: &Uri) -> Endpoint {
-        Endpoint::from(pilot.clone())
-            .connect_timeout(self.settings.connect_timeout)
-            .http2_keep_alive_interval(self.settings.keepalive_interval)
-            .keep_alive_timeout(self.settings.keepalive_timeout)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-    }
+/// A connection that speaks HTTP/2.
+async fn channel(pilot: &Uri, tls: Option<&ClientTls>, settings: &ExchangeSettings) -> Result<Channel, ExchangeError> {
+    let connection = connect(pilot, tls, settings.connect_timeout).await;
+    let connection = connection.map_err(|source| ExchangeError::Connect { pilot: pilot.clone(), source })?;
+    let mut connection = Some(TokioIo::new(connection));
+    // TLS is below and done. tonic would want its own for a URI by `https`, and makes no other use of the scheme.
+    let origin = pilot.authority().map_or_else(|| "pilot".to_owned(), ToString::to_string);
+    let begin = |source| ExchangeError::Begin { pilot: pilot.clone(), source };
+    let endpoint = Endpoint::from_shared(format!("http://{origin}")).map_err(begin)?;
+    endpoint
+        .connect_timeout(settings.connect_timeout)
+        .http2_keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(service_fn(move |_| {
+            let connection = connection.take().ok_or(io::ErrorKind::NotConnected);
+            async move { connection.map_err(io::Error::from) }
+        }))
+        .await
+        .map_err(begin)
 }
 
 /// The next response, once there is room for the answer to it and to those that still have none.

@@ -12,6 +12,7 @@
 //! Not promised: an order between types beyond the one the pilot sends in; TTLs of resources (a resource stays until it
 //! is removed by name).
 
+mod connect;
 mod delta;
 mod exchange;
 mod outlets;
@@ -20,6 +21,7 @@ mod picker;
 pub(crate) mod samples;
 mod wire;
 
+pub use connect::ConnectError;
 pub use delta::{DeltaClient, Update};
 pub use exchange::{Ended, Exchange, ExchangeError, ExchangeSettings};
 pub use outlets::{ExchangeStatus, LastRefusal, Outlets};

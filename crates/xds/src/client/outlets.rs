@@ -20,6 +20,8 @@ pub struct ExchangeStatus {
     pub since: u64,
     /// Why the last stream ended, with all causes.
     pub last_error: Option<String>,
+    /// What an operator can do about it.
+    pub last_remedy: Option<String>,
     /// The pilot's version of each type, of the last response.
     pub versions: BTreeMap<ResourceType, String>,
     /// Types of which all was received, by this stream or an earlier one. Before names are among them, a name that is not

@@ -7,6 +7,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,20 +23,25 @@ use tonic::transport::server::Connected;
 /// Pause after a failed accept. It fails for want of descriptors, and at once again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Cuts the connection of a request; in the request's extensions.
+/// The connection of a request; in the request's extensions.
 #[derive(Clone, Debug)]
-pub(super) struct Cut(pub(super) CancellationToken);
+pub(super) struct Connection {
+    /// Cuts it.
+    pub(super) cut: CancellationToken,
+    /// Subject of the certificate that the client showed; `None` without TLS.
+    pub(super) subject: Option<Arc<str>>,
+}
 
 /// A socket that fails once it is cut.
 pub(super) struct Guarded<IO> {
     io: IO,
-    cut: CancellationToken,
+    connection: Connection,
     waiting: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<IO> Guarded<IO> {
-    fn new(io: IO, cut: CancellationToken) -> Self {
-        Self { io, waiting: Box::pin(cut.clone().cancelled_owned()), cut }
+    pub(super) fn new(io: IO, subject: Option<Arc<str>>, cut: CancellationToken) -> Self {
+        Self { io, waiting: Box::pin(cut.clone().cancelled_owned()), connection: Connection { cut, subject } }
     }
 
     /// Wakes the task when the socket is cut while it waits for it.
@@ -55,7 +61,7 @@ pub(super) fn tcp(
     stream::unfold((listener, cut), async |(listener, cut)| {
         loop {
             match listener.accept().await.and_then(|(socket, _)| socket.set_nodelay(true).map(|()| socket)) {
-                Ok(socket) => return Some((Ok(Guarded::new(socket, cut.child_token())), (listener, cut))),
+                Ok(socket) => return Some((Ok(Guarded::new(socket, None, cut.child_token())), (listener, cut))),
                 Err(error) => pause(&error).await,
             }
         }
@@ -70,23 +76,23 @@ pub(super) fn unix(
     stream::unfold((listener, cut), async |(listener, cut)| {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => return Some((Ok(Guarded::new(socket, cut.child_token())), (listener, cut))),
+                Ok((socket, _)) => return Some((Ok(Guarded::new(socket, None, cut.child_token())), (listener, cut))),
                 Err(error) => pause(&error).await,
             }
         }
     })
 }
 
-async fn pause(error: &io::Error) {
+pub(super) async fn pause(error: &io::Error) {
     tracing::warn!(%error, "accept a connection to the ADS server");
     tokio::time::sleep(PAUSE).await;
 }
 
 impl<IO> Connected for Guarded<IO> {
-    type ConnectInfo = Cut;
+    type ConnectInfo = Connection;
 
-    fn connect_info(&self) -> Cut {
-        Cut(self.cut.clone())
+    fn connect_info(&self) -> Connection {
+        self.connection.clone()
     }
 }
 

@@ -12,6 +12,7 @@
 mod codec;
 mod connection;
 mod proxies;
+mod secure;
 mod source;
 mod stream;
 
@@ -40,6 +41,7 @@ use tonic::{
 use self::{codec::RawCodec, connection::Guarded, stream::StreamService};
 pub use self::{
     proxies::Proxies,
+    secure::{Refusal, Refusals, Security},
     source::{MeshSource, Source},
 };
 use crate::{
@@ -127,6 +129,20 @@ impl AdsService {
     ) -> Result<(), tonic::transport::Error> {
         let cut = self.cut.clone();
         self.serve(connection::tcp(listener, cut), shutdown).await
+    }
+
+    /// Serves on a TCP socket over TLS until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
+    ///
+    /// # Errors
+    /// When the transport fails as a whole; what goes wrong with one connection ends that one.
+    pub async fn serve_tls(
+        self,
+        listener: TcpListener,
+        security: Security,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let cut = self.cut.clone();
+        self.serve(secure::tls(listener, security, cut), shutdown).await
     }
 
     /// Serves on a Unix socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.

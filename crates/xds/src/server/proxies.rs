@@ -9,7 +9,7 @@ use std::{
 use boshy_mesh::NodeId;
 use tokio::sync::watch;
 
-use crate::{Flavour, ProxyStatus, Rejection, ResourceType, session::News};
+use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::News};
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -55,9 +55,10 @@ impl Proxies {
     }
 
     /// Enters a proxy until the entry is dropped.
-    pub(super) fn enter(&self, node: &NodeId, flavour: Flavour) -> Entry {
+    pub(super) fn enter(&self, node: &NodeId, flavour: Flavour, subject: Option<Arc<str>>) -> Entry {
         let node = node.as_str().to_owned();
-        let status = ProxyStatus { node, flavour, connected_since: now(), types: BTreeMap::new() };
+        let tls = subject.map(|subject| PeerStatus { subject });
+        let status = ProxyStatus { node, flavour, tls, connected_since: now(), types: BTreeMap::new() };
         let mut id = 0;
         self.0.send_if_modified(|register| {
             id = register.next;

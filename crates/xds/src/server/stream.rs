@@ -12,7 +12,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response as GrpcResponse, Status, Streaming, codegen::BoxFuture, server::StreamingService};
 
-use super::{AdsService, connection::Cut, proxies::Entry};
+use super::{AdsService, connection::Connection, proxies::Entry};
 use crate::{
     ResourceSet, ResourceType, Verdicts,
     session::{Action, Channel, Close, News, Response, Session, identify},
@@ -43,25 +43,31 @@ impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService
 
     fn call(&mut self, request: Request<Streaming<C::Request>>) -> Self::Future {
         let (outlet, responses) = mpsc::channel(QUEUE);
-        let cut = request.extensions().get::<Cut>().cloned();
-        tokio::spawn(run::<C>(self.service.clone(), request.into_inner(), outlet, cut));
+        let connection = request.extensions().get::<Connection>().cloned();
+        tokio::spawn(run::<C>(self.service.clone(), request.into_inner(), outlet, connection));
         Box::pin(async move { Ok(GrpcResponse::new(ReceiverStream::new(responses))) })
     }
 }
 
 /// Serves a stream to its end. A proxy that does not take notice of it is cut off.
-async fn run<C: Channel>(service: AdsService, requests: Streaming<C::Request>, outlet: Outlet, cut: Option<Cut>) {
+async fn run<C: Channel>(
+    service: AdsService,
+    requests: Streaming<C::Request>,
+    outlet: Outlet,
+    connection: Option<Connection>,
+) {
     let farewell = service.patience.farewell;
-    let Err(status) = serve::<C>(&service, requests, &outlet).await else {
+    let subject = connection.as_ref().and_then(|connection| connection.subject.clone());
+    let Err(status) = serve::<C>(&service, requests, &outlet, subject).await else {
         return;
     };
     drop(service);
     let told = outlet.try_send(Err(status)).is_ok();
     let gone = timeout(farewell, outlet.closed()).await.is_ok();
     if !(told && gone)
-        && let Some(Cut(cut)) = cut
+        && let Some(connection) = connection
     {
-        cut.cancel();
+        connection.cut.cancel();
     }
 }
 
@@ -69,6 +75,7 @@ async fn serve<C: Channel>(
     service: &AdsService,
     mut requests: Streaming<C::Request>,
     outlet: &Outlet,
+    subject: Option<Arc<str>>,
 ) -> Result<(), Status> {
     let late = |_| Status::deadline_exceeded("no request came");
     let first = tokio::select! {
@@ -78,7 +85,7 @@ async fn serve<C: Channel>(
     let Some(first) = first else { return Ok(()) };
     let node = identify(&first).map_err(|close| closed(&close))?;
     let mut sets = service.source.subscribe(&node);
-    let mut stream = Stream::<C>::open(service, node, sets.borrow_and_update().clone(), outlet.clone());
+    let mut stream = Stream::<C>::open(service, node, subject, sets.borrow_and_update().clone(), outlet.clone());
     stream.request(first)?;
     let mut more = true;
     loop {
@@ -114,11 +121,17 @@ struct Stream<C> {
 }
 
 impl<C: Channel> Stream<C> {
-    fn open(service: &AdsService, node: NodeId, set: Arc<ResourceSet>, outlet: Outlet) -> Self {
-        tracing::info!(%node, flavour = ?C::FLAVOUR, "proxy connected");
+    fn open(
+        service: &AdsService,
+        node: NodeId,
+        subject: Option<Arc<str>>,
+        set: Arc<ResourceSet>,
+        outlet: Outlet,
+    ) -> Self {
+        tracing::info!(%node, flavour = ?C::FLAVOUR, subject = subject.as_deref(), "proxy connected");
         Self {
             session: Session::new(set),
-            entry: service.proxies.enter(&node, C::FLAVOUR),
+            entry: service.proxies.enter(&node, C::FLAVOUR, subject),
             verdicts: service.verdicts.as_ref().map(Verdicts::open),
             outlet,
             patience: service.patience.answer,

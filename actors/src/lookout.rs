@@ -1,0 +1,95 @@
+//! Looks out for what the agent has to do without: a pilot, an Envoy, rules, a route, a disk.
+//!
+//! Each is a normal state that ends by itself, and is told when it begins, changes and ends, not while it lasts.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Actor, AsyncContext, Context};
+use arc_swap::ArcSwap;
+use boshy_web::status::Lack;
+use tracing::{info, warn};
+
+use crate::{agent_report::Reports, clock};
+
+/// Also what the agent has after its start to find everything.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Something that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Want {
+    /// Its name.
+    pub(crate) what: &'static str,
+    /// Why not.
+    pub(crate) reason: String,
+    /// What an operator can do.
+    pub(crate) remedy: String,
+}
+
+/// What the lookout is made of; it outlives the actor.
+#[derive(Clone)]
+pub(crate) struct Looking {
+    /// Where it looks.
+    pub(crate) reports: Arc<Reports>,
+    /// What it found. This actor is the only writer.
+    pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
+}
+
+/// See the module.
+pub(crate) struct Lookout(pub(crate) Looking);
+
+impl Lookout {
+    fn look(&self) {
+        let Looking { reports, lacking } = &self.0;
+        let before = lacking.load();
+        let now = compare(&before, reports.wanting(), clock::now().0);
+        if now == **before {
+            return;
+        }
+        for lack in now.iter().filter(|lack| !before.contains(lack)) {
+            warn!(what = lack.what, reason = lack.reason, remedy = lack.remedy, "doing without");
+        }
+        for lack in before.iter().filter(|old| now.iter().all(|lack| lack.what != old.what)) {
+            info!(what = lack.what, "no longer doing without");
+        }
+        lacking.store(Arc::new(now));
+    }
+}
+
+/// What is wanted now; what was before keeps its time.
+fn compare(before: &[Lack], wanting: Vec<Want>, now: u64) -> Vec<Lack> {
+    let lack = |want: Want| {
+        let since = before.iter().find(|lack| lack.what == want.what).map_or(now, |lack| lack.since);
+        Lack { what: want.what, since, reason: want.reason, remedy: want.remedy }
+    };
+    wanting.into_iter().map(lack).collect()
+}
+
+impl Actor for Lookout {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(PERIOD, |lookout, _| lookout.look());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn want(what: &'static str, reason: &str) -> Want {
+        Want { what, reason: reason.to_owned(), remedy: "Mend it.".to_owned() }
+    }
+
+    #[test]
+    fn what_lasts_keeps_its_time_and_what_is_there_again_is_forgotten() {
+        let first = compare(&[], vec![want("pilot", "refused"), want("envoy", "away")], 100);
+        assert_eq!(
+            first.iter().map(|lack| (lack.what, lack.since)).collect::<Vec<_>>(),
+            [("pilot", 100), ("envoy", 100)]
+        );
+        let second = compare(&first, vec![want("pilot", "no name"), want("rules", "no right")], 200);
+        let seen = second.iter().map(|lack| (lack.what, lack.since, &*lack.reason)).collect::<Vec<_>>();
+        assert_eq!(seen, [("pilot", 100, "no name"), ("rules", 200, "no right")]);
+        assert_eq!(compare(&second, vec![], 300), []);
+    }
+}

@@ -1,0 +1,45 @@
+//! Why files cannot be used.
+
+use std::{io, path::PathBuf};
+
+use rustls_pki_types::pem;
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", file.display())]
+pub struct FileError {
+    /// Setting that names the file: `certificate_file`, `private_key_file`, `ca_file` or `client_ca_file`.
+    pub key: &'static str,
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub reason: Reason,
+}
+
+/// What is wrong with a file. No text has anything of a key in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It is not there, or may not be read.
+    #[error("cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// It is no PEM text.
+    #[error("is not valid PEM")]
+    Pem(#[source] pem::Error),
+    /// It has no certificate in it.
+    #[error("holds no PEM certificate")]
+    NoCertificate,
+    /// It has no private key in it.
+    #[error("holds no PEM private key (PKCS#8, PKCS#1 or SEC1)")]
+    NoKey,
+    /// What is in it cannot be used.
+    #[error("cannot be used")]
+    Unusable(#[source] rustls::Error),
+    /// The key is another certificate's.
+    #[error("does not belong to the certificate in {}", .0.display())]
+    KeyOfAnother(PathBuf),
+    /// A certificate in it can vouch for nobody.
+    #[error("cannot be used to verify certificates")]
+    NoAuthority(#[source] rustls::client::VerifierBuilderError),
+}

@@ -1,0 +1,147 @@
+//! Configurations that follow their files.
+
+use std::{
+    error::Error,
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustls::{
+    ClientConfig, ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use crate::{ClientFiles, FileError, ServerFiles, read};
+
+/// A server's, for new connections.
+pub type ServerTls = Following<ServerConfig>;
+/// A client's, for new connections.
+pub type ClientTls = Following<ClientConfig>;
+
+type Read<C> = Box<dyn Fn() -> Result<C, FileError> + Send + Sync>;
+
+/// A configuration that follows its files. Clones are one.
+pub struct Following<C>(Arc<Inner<C>>);
+
+struct Inner<C> {
+    files: Vec<PathBuf>,
+    read: Read<C>,
+    /// Locked for as long as some files are looked at, once for a connection.
+    last: Mutex<Last<C>>,
+}
+
+struct Last<C> {
+    /// How the files were when they were read, whether or not they could be used.
+    seen: Vec<Stamp>,
+    config: Arc<C>,
+}
+
+/// What changes when a file does: device, inode, size, and the time of change to the nanosecond. `None` without a file.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+impl Following<ServerConfig> {
+    /// Reads the files for the first time. `protocols` are those of ALPN (RFC 7301), in order of preference.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn open(files: ServerFiles, protocols: &'static [&'static [u8]]) -> Result<Self, FileError> {
+        let names = [Some(&files.certificate), Some(&files.private_key), files.client_ca.as_ref()];
+        let names = names.into_iter().flatten().cloned().collect();
+        Self::begin(names, Box::new(move || read::server(&files, protocols)))
+    }
+
+    /// One configuration whose certificate follows the files, for servers that take their configuration once. It asks clients for
+    /// no certificate.
+    pub fn to_config(&self) -> ServerConfig {
+        let current = self.current();
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(current.crypto_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the current configuration has them")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(self.clone()));
+        config.alpn_protocols.clone_from(&current.alpn_protocols);
+        config.session_storage = Arc::clone(&current.session_storage);
+        config.send_tls13_tickets = current.send_tls13_tickets;
+        config
+    }
+}
+
+impl Following<ClientConfig> {
+    /// Reads the files for the first time. `protocols` are those of ALPN (RFC 7301), in order of preference.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn open(files: ClientFiles, protocols: &'static [&'static [u8]]) -> Result<Self, FileError> {
+        let names = vec![files.ca.clone(), files.certificate.clone(), files.private_key.clone()];
+        Self::begin(names, Box::new(move || read::client(&files, protocols)))
+    }
+}
+
+impl<C> Following<C> {
+    fn begin(files: Vec<PathBuf>, read: Read<C>) -> Result<Self, FileError> {
+        let seen = stamps(&files);
+        let config = Arc::new(read()?);
+        Ok(Self(Arc::new(Inner { files, read, last: Mutex::new(Last { seen, config }) })))
+    }
+
+    /// What a new connection shall have.
+    pub fn current(&self) -> Arc<C> {
+        let inner = &self.0;
+        // Whoever panicked left a whole value.
+        let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken before the files are read, so that a change in between is seen next time.
+        let seen = stamps(&inner.files);
+        if seen != last.seen {
+            last.seen = seen;
+            let certificate = inner.files.first().map(|file| file.display().to_string());
+            match (inner.read)() {
+                Ok(config) => {
+                    tracing::info!(certificate, "certificate files were read again");
+                    last.config = Arc::new(config);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "certificate files changed and cannot be used; the old ones stay"
+                    );
+                }
+            }
+        }
+        Arc::clone(&last.config)
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let about = fs::metadata(file).ok()?;
+    Some((about.dev(), about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+impl ResolvesServerCert for Following<ServerConfig> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.current().cert_resolver.resolve(hello)
+    }
+}
+
+impl<C> Clone for Following<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> fmt::Debug for Following<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Following").field(&self.0.files).finish()
+    }
+}

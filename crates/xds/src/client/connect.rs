@@ -1,0 +1,192 @@
+//! A connection to a pilot: its name, its addresses in turn, TLS.
+//!
+//! A name is looked up for each attempt by the system's resolver, because a pilot may be deployed, moved or removed while agents run.
+//! Whatever goes wrong is said with what an operator can do about it.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use boshy_tls::ClientTls;
+use rustls::{AlertDescription, CertificateError, ClientConfig};
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tonic::transport::Uri;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address of the pilot names no host, or one that no certificate can bear.
+    #[error("{0} is no address of a pilot")]
+    Address(Uri),
+    /// The name has no address now.
+    #[error("the name {host} does not resolve")]
+    Name {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody accepts a connection.
+    #[error("{address} does not accept a connection")]
+    Unreachable {
+        /// The address tried last.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The two do not agree on TLS.
+    #[error("no TLS with {address}")]
+    Tls {
+        /// The address tried last.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The connection broke before the pilot said anything.
+    #[error("{address} broke the connection off")]
+    Broken {
+        /// The address tried last.
+        address: SocketAddr,
+        /// How.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ConnectError {
+    /// What an operator can do about it, as a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Address(_) => "Write the pilot in `pilots` as https://HOST:PORT.".to_owned(),
+            Self::Name { host, .. } => format!(
+                "Deploy the pilot with {host} as an alias of its link, or correct `pilots`; `dig {host}` on this VM shows what \
+                 bosh-dns answers."
+            ),
+            Self::Unreachable { address, source } if source.kind() == io::ErrorKind::ConnectionRefused => {
+                format!("Start the pilot on {address}, or correct the port in `pilots`.")
+            }
+            Self::Unreachable { address, .. } => {
+                format!("Let this VM reach {address} (route, security group), or correct `pilots`.")
+            }
+            Self::Tls { source, .. } => of_tls(source).to_owned(),
+            Self::Broken { .. } => {
+                "Look at the pilot's log; if something stands between this VM and the pilot, let it pass TCP unchanged."
+                    .to_owned()
+            }
+        }
+    }
+}
+
+fn of_tls(error: &rustls::Error) -> &'static str {
+    use AlertDescription as Alert;
+    match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "Renew the pilot's certificate (`xds.tls.certificate_file` of the pilot), or set this VM's clock right."
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "Set the clock of this VM or of the pilot right: the pilot's certificate is not valid yet."
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "Name the pilot in `pilots` as its certificate does, or add that name to the certificate's alternative names."
+            }
+            // A CA that was made anew has the old one's name and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "Give this agent the CA that issued the pilot's certificate (`pilot_tls.ca_file`)."
+            }
+            _ => "Give the pilot a certificate for servers (`xds.tls.certificate_file` of the pilot).",
+        },
+        rustls::Error::AlertReceived(Alert::CertificateExpired) => {
+            "Renew this agent's certificate (`pilot_tls.certificate_file`); the pilot refuses it as expired."
+        }
+        rustls::Error::AlertReceived(
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateRequired
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::DecryptError
+            | Alert::AccessDenied,
+        ) => {
+            "Give this agent a certificate for clients (`pilot_tls.certificate_file`) of the CA that the pilot trusts \
+             (`xds.tls.client_ca_file`)."
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "Give the pilot a certificate (`xds.tls`), or write http:// in `pilots`: it speaks without TLS."
+        }
+        _ => "Look at the pilot's log, which says why with this VM's address.",
+    }
+}
+
+/// Either kind of connection.
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Connects to a pilot. Each step takes `patience` at the most: the name, and each address with its handshake.
+pub(super) async fn connect(
+    pilot: &Uri,
+    tls: Option<&ClientTls>,
+    patience: Duration,
+) -> Result<Box<dyn Io>, ConnectError> {
+    let no_address = || ConnectError::Address(pilot.clone());
+    let host = pilot.host().ok_or_else(no_address)?.trim_start_matches('[').trim_end_matches(']');
+    let secure = pilot.scheme_str() == Some("https");
+    let port = pilot.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let identity = match (secure, tls) {
+        (false, _) => None,
+        (true, None) => return Err(no_address()),
+        (true, Some(tls)) => Some((tls.current(), ServerName::try_from(host.to_owned()).map_err(|_| no_address())?)),
+    };
+    let unknown = |source| ConnectError::Name { host: host.to_owned(), source };
+    let addresses =
+        timeout(patience, lookup_host((host, port))).await.unwrap_or_else(|_| Err(slow())).map_err(unknown)?;
+    let mut failed = unknown(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+    for address in addresses {
+        match connect_to(address, identity.clone(), patience).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn connect_to(
+    address: SocketAddr,
+    identity: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    patience: Duration,
+) -> Result<Box<dyn Io>, ConnectError> {
+    let connected = timeout(patience, TcpStream::connect(address)).await.unwrap_or_else(|_| Err(slow()));
+    let socket = connected
+        .and_then(|socket| socket.set_nodelay(true).map(|()| socket))
+        .map_err(|source| ConnectError::Unreachable { address, source })?;
+    let Some((config, name)) = identity else { return Ok(Box::new(socket)) };
+    let secured = async {
+        let mut stream = BufReader::new(TlsConnector::from(config).connect(name, socket).await?);
+        // By TLS 1.3 a client is done before its certificate was looked at. A server that liked it begins HTTP/2, whose server speaks
+        // first (RFC 9113 section 3.4); so a refusal is seen here, as what it is.
+        match stream.fill_buf().await? {
+            [] => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(stream),
+        }
+    };
+    match timeout(patience, secured).await.unwrap_or_else(|_| Err(slow())) {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(source) => Err(match source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => ConnectError::Tls { address, source: error.clone() },
+            None => ConnectError::Broken { address, source },
+        }),
+    }
+}
+
+fn slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
+}

@@ -1,0 +1,234 @@
+//! Accepted sockets that have shown a certificate.
+//!
+//! Handshakes run beside each other, each for a limited time, and few for one address: who is slow, or many, keeps nobody else
+//! from being served.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use boshy_tls::{ServerTls, subject};
+use futures::{Stream, stream};
+use rustls::{AlertDescription, CertificateError};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Guarded, pause};
+
+/// Handshakes of one address at a time. An agent needs one.
+const OF_ONE_ADDRESS: usize = 8;
+/// Handshakes at a time; beyond, the kernel keeps connections waiting.
+const AT_ONCE: usize = 1024;
+
+/// Why a client was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// It showed no certificate.
+    NoCertificate,
+    /// Its certificate is of another authority, or not for clients, or damaged.
+    Untrusted,
+    /// Its certificate is not valid any more, or not yet.
+    Expired,
+    /// It did not trust the server's certificate.
+    Distrustful,
+    /// It was not done in time.
+    Slow,
+    /// It had too many handshakes at once.
+    TooMany,
+    /// It does not speak TLS, or went away.
+    NoTls,
+}
+
+impl Refusal {
+    const ALL: [Self; 7] = [
+        Self::NoCertificate,
+        Self::Untrusted,
+        Self::Expired,
+        Self::Distrustful,
+        Self::Slow,
+        Self::TooMany,
+        Self::NoTls,
+    ];
+
+    /// Its word in metrics and in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCertificate => "no_certificate",
+            Self::Untrusted => "untrusted",
+            Self::Expired => "expired",
+            Self::Distrustful => "distrustful",
+            Self::Slow => "slow",
+            Self::TooMany => "too_many",
+            Self::NoTls => "no_tls",
+        }
+    }
+
+    fn of(error: &io::Error) -> Self {
+        use AlertDescription as Alert;
+        let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
+            return Self::NoTls;
+        };
+        match error {
+            rustls::Error::NoCertificatesPresented => Self::NoCertificate,
+            rustls::Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => Self::Expired,
+            rustls::Error::InvalidCertificate(_) => Self::Untrusted,
+            rustls::Error::AlertReceived(
+                Alert::UnknownCA
+                | Alert::BadCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnsupportedCertificate,
+            ) => Self::Distrustful,
+            _ => Self::NoTls,
+        }
+    }
+}
+
+/// How many clients were refused, by reason. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(Arc<[AtomicU64; Refusal::ALL.len()]>);
+
+impl Refusals {
+    /// The counts so far.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let count = |(refusal, count): (&Refusal, &AtomicU64)| (refusal.as_str(), count.load(Ordering::Relaxed));
+        Refusal::ALL.iter().zip(self.0.iter()).map(count).collect()
+    }
+
+    fn count(&self, refusal: Refusal) {
+        self.0[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The certificates of a server, and how it deals with clients that show none that it trusts.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// Certificates of either side.
+    pub tls: ServerTls,
+    /// Who was refused.
+    pub refusals: Refusals,
+    /// For a whole handshake.
+    pub patience: Duration,
+}
+
+impl Security {
+    /// With ten seconds for a handshake.
+    pub fn new(tls: ServerTls, refusals: Refusals) -> Self {
+        Self { tls, refusals, patience: Duration::from_secs(10) }
+    }
+
+    fn refuse(&self, client: SocketAddr, refusal: Refusal, error: Option<&io::Error>) {
+        self.refusals.count(refusal);
+        let error = error.map(ToString::to_string);
+        tracing::warn!(%client, reason = refusal.as_str(), error, "refused a client of the ADS server");
+    }
+}
+
+type Secured = (IpAddr, Option<Guarded<TlsStream<TcpStream>>>);
+
+struct Door {
+    listener: TcpListener,
+    security: Security,
+    cut: CancellationToken,
+    handshakes: JoinSet<Secured>,
+    /// How many of them each address has.
+    busy: BTreeMap<IpAddr, usize>,
+}
+
+/// Connections to a TCP socket whose clients have shown a certificate, in the order in which they are done.
+pub(super) fn tls(
+    listener: TcpListener,
+    security: Security,
+    cut: CancellationToken,
+) -> impl Stream<Item = Result<Guarded<TlsStream<TcpStream>>, Infallible>> {
+    let door = Door { listener, security, cut, handshakes: JoinSet::new(), busy: BTreeMap::new() };
+    stream::unfold(door, async |mut door| {
+        let connection = door.next().await;
+        Some((Ok(connection), door))
+    })
+}
+
+impl Door {
+    async fn next(&mut self) -> Guarded<TlsStream<TcpStream>> {
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if self.handshakes.len() < AT_ONCE => match accepted {
+                    Ok((socket, client)) => self.receive(socket, client),
+                    Err(error) => pause(&error).await,
+                },
+                Some(done) = self.handshakes.join_next() => {
+                    // A handshake that panicked keeps its place, which costs its address one of a few.
+                    let Ok((address, connection)) = done else { continue };
+                    self.leave(address);
+                    if let Some(connection) = connection {
+                        return connection;
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, socket: TcpStream, client: SocketAddr) {
+        let busy = self.busy.entry(client.ip()).or_default();
+        if *busy >= OF_ONE_ADDRESS {
+            self.security.refuse(client, Refusal::TooMany, None);
+            return;
+        }
+        *busy += 1;
+        let (security, cut) = (self.security.clone(), self.cut.child_token());
+        self.handshakes.spawn(async move { (client.ip(), shake(security, socket, client, cut).await) });
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        if let Some(busy) = self.busy.get_mut(&address) {
+            *busy -= 1;
+            if *busy == 0 {
+                self.busy.remove(&address);
+            }
+        }
+    }
+}
+
+async fn shake(
+    security: Security,
+    socket: TcpStream,
+    client: SocketAddr,
+    cut: CancellationToken,
+) -> Option<Guarded<TlsStream<TcpStream>>> {
+    let secured = async {
+        socket.set_nodelay(true)?;
+        TlsAcceptor::from(security.tls.current()).accept(socket).await
+    };
+    match timeout(security.patience, secured).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(subject);
+            Some(Guarded::new(stream, shown.map(Into::into), cut))
+        }
+        Ok(Err(error)) => {
+            security.refuse(client, Refusal::of(&error), Some(&error));
+            None
+        }
+        Err(_) => {
+            security.refuse(client, Refusal::Slow, None);
+            None
+        }
+    }
+}

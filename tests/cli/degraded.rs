@@ -1,0 +1,253 @@
+//! An agent with little: as an ordinary user with one capability, without rights, without tools, without a name to ask for.
+//!
+//! Each scenario runs in a network and a mount namespace of its own, in this same test started once more.
+
+use std::{
+    env, fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+const INSIDE: &str = "BOSHY_CLI_TEST_INSIDE";
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What bpm gives to a process: this user, these capabilities and no way to more.
+const VCAP: [&str; 3] =
+    ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"];
+const POWERLESS: [&str; 3] = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"];
+/// Left out where there is one user only, because an ordinary user runs the tests.
+const USER: [&str; 3] = ["--reuid=1000", "--regid=1000", "--clear-groups"];
+
+/// Runs a scenario on a VM of its own: a device with the VM's address, and `/proc/sys` as bpm has it, not to be written.
+fn alone(test: &str, scenario: impl FnOnce()) {
+    if env::var_os(INSIDE).is_some() {
+        sh(
+            "ip link set lo up && ip link add eth0 type veth peer name outside && ip addr add 10.244.0.130/24 dev eth0 \
+            && ip link set eth0 up && ip link set outside up \
+            && mount --rbind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys",
+        );
+        scenario();
+        return;
+    }
+    let root = sh("id -u").trim() == "0";
+    let mapped: &[&str] = if root { &[] } else { &["--user", "--map-root-user"] };
+    let output = Command::new("unshare")
+        .args(mapped)
+        .args(["--net", "--mount", "--"])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", &format!("degraded::{test}"), "--nocapture"])
+        .env(INSIDE, if root { "users" } else { "one user" })
+        .output()
+        .expect("the program `unshare` (package util-linux) is needed for this test");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && text.contains("1 passed"), "in its namespace:\n{text}");
+}
+
+fn several_users() -> bool {
+    env::var(INSIDE).is_ok_and(|inside| inside == "users")
+}
+
+fn sh(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).output().unwrap();
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "`{line}` failed: {text}");
+    text
+}
+
+/// A running agent, whose directories are its user's.
+struct Agent {
+    child: Child,
+    home: tempfile::TempDir,
+}
+
+impl Agent {
+    fn start(through: &[&str], pilot: &str, more: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let at = home.path().display();
+        let settings = format!(
+            "node: {{ip: 10.244.0.130}}\npilots: ['{pilot}']\nstate_dir: {at}/state\nads_socket: {at}/ads.sock\n{more}"
+        );
+        fs::write(home.path().join("settings.yml"), settings).unwrap();
+        // Where cargo keeps the program an ordinary user may not look.
+        fs::copy(env!("CARGO_BIN_EXE_boshy"), home.path().join("boshy")).unwrap();
+        let mut words = vec!["setpriv", "--no-new-privs"];
+        if several_users() {
+            sh(&format!("chown -R 1000:1000 {at}"));
+            words.extend(USER);
+        }
+        words.extend(through);
+        let program = format!("{at}/boshy");
+        let config = format!("{at}/settings.yml");
+        words.extend([program.as_str(), "agent", "--config", &config]);
+        let log = fs::File::create(home.path().join("log")).unwrap();
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, home }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap()
+    }
+
+    fn shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let seen = status().unwrap_or_default();
+            if wanted(&seen) {
+                return seen;
+            }
+            assert!(Instant::now() < deadline, "waited in vain until {what}: {seen:#}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn lacks(&self, what: &str, reason: &str, remedy: &str) {
+        self.shows(&format!("{what} is lacking: {reason}"), |status| {
+            lack(status, what).is_some_and(|lack| {
+                lack["reason"].as_str().unwrap().contains(reason) && lack["remedy"].as_str().unwrap().contains(remedy)
+            })
+        });
+    }
+
+    fn has(&self, what: &str) {
+        self.shows(&format!("{what} is there"), |status| status["lacking"].is_array() && lack(status, what).is_none());
+    }
+
+    /// How long it takes to end by SIGTERM, in order.
+    fn stops(mut self) -> Duration {
+        let begun = Instant::now();
+        sh(&format!("kill -TERM {}", self.child.id()));
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
+        begun.elapsed()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lack(status: &Value, what: &str) -> Option<Value> {
+    status["lacking"].as_array()?.iter().find(|lack| lack["what"] == what).cloned()
+}
+
+fn status() -> Option<Value> {
+    let mut stream = TcpStream::connect("127.0.0.1:15020").ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(b"GET /status HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+fn rules() -> String {
+    sh("nft list ruleset; ip -4 route show table all proto 176")
+}
+
+const NOBODY: &str = "http://127.0.0.1:1";
+const FOREIGN: &str = "nft -f - <<'RULES'
+table inet bosh_agent {
+    chain monit_access { type filter hook output priority 0; policy accept;
+        ip daddr 127.0.0.1 tcp dport 2822 drop
+    }
+}
+RULES
+nft add table ip operators; ip route add 192.0.2.0/24 dev lo";
+
+#[test]
+fn as_vcap_with_net_admin_alone_everything_works_beside_tables_of_others_and_goes_on_stop() {
+    alone("as_vcap_with_net_admin_alone_everything_works_beside_tables_of_others_and_goes_on_stop", || {
+        sh(FOREIGN);
+        let before = sh("nft list ruleset; ip -4 route show table all");
+        for backend in ["netlink", "nft", "iptables"] {
+            let agent = Agent::start(&VCAP, NOBODY, &format!("netfilter: {{backend: {backend}}}\n"));
+            agent.shows(&format!("rules by {backend}"), |status| {
+                status["rules"]["in_place"] == true && status["rules"]["route"]["in_place"] == true
+            });
+            let process = fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+            for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+                assert!(process.contains(&format!("{set}:\t0000000000001000")), "{process}");
+            }
+            let user = if several_users() { 1000 } else { 0 };
+            assert!(process.contains(&format!("Uid:\t{user}\t{user}\t{user}\t{user}")), "{process}");
+            let socket = sh(&format!("stat -c %a:%u {}/ads.sock", agent.home.path().display()));
+            assert_eq!(socket.trim(), format!("660:{user}"));
+            sh("ss -lnup | grep -q 127.0.0.1:15053");
+            assert!(rules().contains("15001") && rules().contains("169.254.255.0/24"), "{}", rules());
+            agent.lacks("pilot", "does not accept a connection", "Start the pilot");
+            agent.lacks("envoy", "no Envoy is connected", "Start the job bosh-envoy");
+
+            let took = agent.stops();
+            assert!(took < Duration::from_secs(15), "{took:?}");
+            // iptables leaves the system's own table behind, empty.
+            sh("nft delete table ip nat 2> /dev/null || true");
+            assert_eq!(sh("nft list ruleset; ip -4 route show table all"), before, "{backend}");
+        }
+    });
+}
+
+#[test]
+fn without_the_capability_the_agent_serves_and_says_what_it_lacks() {
+    alone("without_the_capability_the_agent_serves_and_says_what_it_lacks", || {
+        let agent = Agent::start(&POWERLESS, NOBODY, "");
+        agent.lacks("rules", "needs CAP_NET_ADMIN", "Give the agent the capability NET_ADMIN");
+        agent.lacks("route", "needs CAP_NET_ADMIN", "Give the agent the capability NET_ADMIN");
+        let told = agent.log().matches("what=\"rules\"").count();
+        assert_eq!(told, 1, "{}", agent.log());
+        agent.stops();
+    });
+}
+
+#[test]
+fn a_missing_program_and_a_missing_address_are_taken_up_when_they_appear() {
+    alone("a_missing_program_and_a_missing_address_are_taken_up_when_they_appear", || {
+        let nft = fs::canonicalize(which("nft")).unwrap();
+        sh(&format!("mount --bind /dev/null {} && ip addr del 10.244.0.130/24 dev eth0", nft.display()));
+        let agent = Agent::start(&VCAP, NOBODY, "netfilter: {backend: nft}\n");
+        agent.lacks("rules", "cannot run nft", "Install nft");
+        agent.lacks("route", "10.244.0.130 is no address of this VM", "Set `node.ip`");
+        sh(&format!("umount {}", nft.display()));
+        sh("ip addr add 10.244.0.130/24 dev eth0");
+        agent.has("rules");
+        agent.has("route");
+        assert!(agent.log().contains("no longer doing without what=\"rules\""), "{}", agent.log());
+        agent.stops();
+    });
+}
+
+#[test]
+fn a_pilot_is_found_once_its_name_resolves() {
+    alone("a_pilot_is_found_once_its_name_resolves", || {
+        let hosts = tempfile::NamedTempFile::new().unwrap();
+        sh(&format!("chmod 644 {0} && mount --bind {0} /etc/hosts", hosts.path().display()));
+        // Nobody answers questions here, and a question takes no longer than a second.
+        let resolver = tempfile::NamedTempFile::new().unwrap();
+        fs::write(resolver.path(), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
+        sh(&format!("chmod 644 {0} && mount --bind {0} /etc/resolv.conf", resolver.path().display()));
+        let agent = Agent::start(&VCAP, "http://pilot.boshy.internal:15010", "");
+        agent.lacks("pilot", "the name pilot.boshy.internal does not resolve", "Deploy the pilot");
+        fs::write(hosts.path(), "127.0.0.7 pilot.boshy.internal\n").unwrap();
+        agent.lacks("pilot", "127.0.0.7:15010 does not accept a connection", "Start the pilot on 127.0.0.7:15010");
+        agent.stops();
+    });
+}
+
+fn which(program: &str) -> String {
+    let found = ["/usr/sbin", "/sbin", "/usr/bin"].map(|folder| format!("{folder}/{program}"));
+    found
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("the program (package nftables) is needed for this test")
+}

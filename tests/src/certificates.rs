@@ -1,0 +1,147 @@
+//! Authorities, and certificates of either side on disk.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use boshy_tls::{ClientFiles, ServerFiles};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring};
+use rustls_pki_types::ServerName;
+use tempfile::TempDir;
+
+/// Somebody who vouches for others.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// What one side has: a certificate, the key to it, and the authority that it trusts. A clone is the same files.
+#[derive(Clone)]
+pub struct Papers(Arc<TempDir>);
+
+impl Authority {
+    /// One that nobody knows yet.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "boshy-mesh");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Papers of a pilot that is called so.
+    pub fn pilot(&self, name: &str) -> Papers {
+        let papers = Papers::nowhere();
+        self.renew_pilot(&papers, name);
+        papers
+    }
+
+    /// Papers of an agent.
+    pub fn agent(&self) -> Papers {
+        let papers = Papers::nowhere();
+        self.issue(&papers, "agent", ExtendedKeyUsagePurpose::ClientAuth, 4000);
+        papers
+    }
+
+    /// Papers of an agent that were good once.
+    pub fn agent_of_old(&self) -> Papers {
+        let papers = Papers::nowhere();
+        self.issue(&papers, "agent", ExtendedKeyUsagePurpose::ClientAuth, 2001);
+        papers
+    }
+
+    /// Papers of a pilot that were good once.
+    pub fn pilot_of_old(&self, name: &str) -> Papers {
+        let papers = Papers::nowhere();
+        self.issue(&papers, name, ExtendedKeyUsagePurpose::ServerAuth, 2001);
+        papers
+    }
+
+    /// Replaces the papers of a pilot.
+    pub fn renew_pilot(&self, papers: &Papers, name: &str) {
+        self.issue(papers, name, ExtendedKeyUsagePurpose::ServerAuth, 4000);
+    }
+
+    /// Replaces the papers of an agent.
+    pub fn renew_agent(&self, papers: &Papers) {
+        self.issue(papers, "agent", ExtendedKeyUsagePurpose::ClientAuth, 4000);
+    }
+
+    /// Connects as somebody who trusts this authority and shows nothing. Octets that do not get through fail the first use.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn dial(
+        &self,
+        address: SocketAddr,
+        name: &str,
+        protocols: &[&[u8]],
+    ) -> rustls::StreamOwned<ClientConnection, TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        rustls::StreamOwned::new(connection, TcpStream::connect(address).unwrap())
+    }
+
+    fn issue(&self, papers: &Papers, name: &str, usage: ExtendedKeyUsagePurpose, until: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        papers.write("certificate", &certificate.pem());
+        papers.write("key", &key.serialize_pem());
+        papers.write("ca", &self.0.pem());
+    }
+}
+
+impl Papers {
+    fn nowhere() -> Self {
+        Self(Arc::new(TempDir::new().unwrap()))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// These, trusting whom others trust.
+    ///
+    /// # Panics
+    /// When the files cannot be copied.
+    #[must_use]
+    pub fn trusting(self, others: &Self) -> Self {
+        fs::copy(others.path("ca"), self.path("ca")).unwrap();
+        self
+    }
+
+    /// Replaces one file: `certificate`, `key` or `ca`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub(crate) fn server(&self) -> ServerFiles {
+        let (certificate, private_key) = (self.path("certificate"), self.path("key"));
+        ServerFiles { certificate, private_key, client_ca: Some(self.path("ca")) }
+    }
+
+    pub(crate) fn client(&self) -> ClientFiles {
+        ClientFiles { ca: self.path("ca"), certificate: self.path("certificate"), private_key: self.path("key") }
+    }
+}
