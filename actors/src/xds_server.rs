@@ -55,10 +55,11 @@ impl Serving {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 let service = AdsService::new(MeshSource::new(snapshot, CAPTURE), proxies);
-                Ok(match security {
-                    Some(security) => service.serve_tls(listener, security, pending()).await?,
-                    None => service.serve_tcp(listener, pending()).await?,
-                })
+                let served = match security {
+                    Some(security) => service.serve_tls(listener, security, pending()).await,
+                    None => service.serve_tcp(listener, pending()).await,
+                };
+                Ok(served?)
             }
             Self::Relay { listener, served, proxies, verdicts } => {
                 let listener = listener.try_clone()?;

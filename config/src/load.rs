@@ -49,14 +49,14 @@ pub enum SettingsError {
         key: String,
         /// Which file, and why.
         #[source]
-        source: boshy_tls::FileError,
+        source: Box<boshy_tls::FileError>,
     },
 }
 
 impl SettingsError {
     /// A certificate file that cannot be used. `section` is the setting that the keys of the files are in.
     pub(crate) fn tls(file: &Path, section: &str, error: boshy_tls::FileError) -> Self {
-        Self::Tls { file: file.to_owned(), key: format!("{section}.{}", error.key), source: error }
+        Self::Tls { file: file.to_owned(), key: format!("{section}.{}", error.key), source: Box::new(error) }
     }
 
     pub(crate) fn key(file: &Path, key: impl Into<String>, reason: impl Display) -> Self {

@@ -43,7 +43,7 @@ impl AgentPlan {
     /// Without any.
     pub fn of<const N: usize>(pilots: [&Pilot; N]) -> Self {
         let vip_range = pilots.first().expect("an agent has a pilot").vip_range();
-        Self::asking(pilots.map(|pilot| format!("http://{}", pilot.xds_address())).to_vec(), vip_range)
+        Self::asking(&pilots.map(|pilot| format!("http://{}", pilot.xds_address())), vip_range)
     }
 
     /// An agent of a pilot that need not be there.
@@ -51,7 +51,7 @@ impl AgentPlan {
     /// # Panics
     /// When that is no URL.
     pub fn of_pilot_at(url: &str, papers: &Papers) -> Self {
-        let mut plan = Self::asking(vec![url.to_owned()], VipRange::default());
+        let mut plan = Self::asking(&[url.to_owned()], VipRange::default());
         plan.shows_papers(papers);
         plan
     }
@@ -87,7 +87,7 @@ impl AgentPlan {
         self
     }
 
-    fn asking(pilots: Vec<String>, vip_range: VipRange) -> Self {
+    fn asking(pilots: &[String], vip_range: VipRange) -> Self {
         let disk = Arc::new(TempDir::new().unwrap());
         let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
         let settings = AgentSettings {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use boshy_tests::{AgentPlan, Authority, Director, Manifest, Operated, Papers, Pilot, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::SHOP;
 
@@ -62,7 +62,7 @@ fn an_agent_without_a_certificate_that_the_pilot_trusts_is_refused_and_told_why(
 }
 
 fn refused(pilot: &Pilot, reason: &str) -> u64 {
-    pilot.status()["xds"]["refused"][reason].as_u64().unwrap()
+    pilot.status()["xds"]["refused"][reason].as_u64().expect("every reason has a count")
 }
 
 #[test]
@@ -111,9 +111,13 @@ fn certificates_are_replaced_while_both_run_and_the_connection_stays() {
     stale.shows("old papers are refused", |status| status["pilot"]["error"].is_string());
     assert_eq!(agent.status()["pilot"]["connected_since"], since, "the rotation cost a connection");
 
-    // When that connection ends, the agent comes back with its new papers.
+    // When all connections end, those whose papers were replaced come back with them, and the others do not.
     pilot.panics("xds_server");
-    agent.shows("it is back", |status| status["pilot"]["address"].is_string());
+    let addressed = |status: &Value| status["pilot"]["address"].is_string();
+    second.shows("its papers are refused", |status| status["lacking"][0]["what"] == "pilot");
+    agent.shows("it is back", addressed);
+    third.shows("it is back", addressed);
+    pilot.shows("two are back", |status| status["proxies"].as_array().is_some_and(|proxies| proxies.len() == 2));
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl Pilot {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let service = AggregatedDiscoveryServiceServer::new(Script(script));
-            let server = transport::Server::builder().add_service(service);
+            let server = tonic::transport::Server::builder().add_service(service);
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
         Self { address, talks, _tasks: tasks }

@@ -14,6 +14,7 @@
 
 mod connect;
 mod delta;
+mod error;
 mod exchange;
 mod outlets;
 mod picker;
@@ -23,7 +24,8 @@ mod wire;
 
 pub use connect::ConnectError;
 pub use delta::{DeltaClient, Update};
-pub use exchange::{Ended, Exchange, ExchangeError, ExchangeSettings};
+pub use error::ExchangeError;
+pub use exchange::{Ended, Exchange, ExchangeSettings};
 pub use outlets::{ExchangeStatus, LastRefusal, Outlets};
 pub use picker::{Attempt, Backoff, PilotPicker};
 pub use tonic::transport::Uri;

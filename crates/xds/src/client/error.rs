@@ -1,0 +1,73 @@
+//! Why there is no stream to a pilot, and what can be done about it.
+
+use tonic::{
+    Status,
+    transport::{self, Uri},
+};
+
+use super::connect::ConnectError;
+
+/// Why a stream ended, or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The pilot is not reachable.
+    #[error("connecting to the pilot {pilot}")]
+    Connect {
+        /// Where.
+        pilot: Uri,
+        /// Why not.
+        #[source]
+        source: ConnectError,
+    },
+    /// The pilot is reachable, and does not speak HTTP/2.
+    #[error("beginning HTTP/2 with the pilot {pilot}")]
+    Begin {
+        /// Where.
+        pilot: Uri,
+        /// Why not.
+        #[source]
+        source: transport::Error,
+    },
+    /// The pilot does not open a stream.
+    #[error("opening a stream to the pilot {pilot}")]
+    Open {
+        /// Where.
+        pilot: Uri,
+        /// Its answer.
+        #[source]
+        source: Box<Status>,
+    },
+    /// The stream broke.
+    #[error("receiving from the pilot {pilot}")]
+    Receive {
+        /// Where.
+        pilot: Uri,
+        /// The pilot's or the transport's word.
+        #[source]
+        source: Box<Status>,
+    },
+    /// The pilot ended the stream.
+    #[error("the pilot {pilot} ended the stream")]
+    Closed {
+        /// Where.
+        pilot: Uri,
+    },
+}
+
+impl ExchangeError {
+    /// What an operator can do about it, as a sentence.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Connect { source, .. } => source.remedy(),
+            Self::Begin { pilot, .. } | Self::Open { pilot, .. } if pilot.scheme_str() == Some("http") => {
+                format!(
+                    "If the pilot has a certificate (`xds.tls`), write https:// in `pilots` and set `pilot_tls`; else see whether a pilot listens at {pilot}."
+                )
+            }
+            Self::Begin { pilot, .. } | Self::Open { pilot, .. } => format!("See whether a pilot listens at {pilot}."),
+            Self::Receive { .. } | Self::Closed { .. } => {
+                "Wait: the agent tries the next pilot by itself. If it goes on, look at the pilot's log.".to_owned()
+            }
+        }
+    }
+}
