@@ -93,13 +93,14 @@ async fn rounds(polling: Polling, client: DirectorClient) {
         Some(known) => Observer::resuming(polling.observer, known),
         None => Observer::new(polling.observer),
     };
-    if let Some(known) = known {
+    if let Some(known) = known.clone() {
         // The registry logs why it could not use them; the first round tells them again.
         let _ = tell(&polling, known).await;
     }
+    let mut kept = KeptFacts { file: polling.file.clone(), last: known, writing: None };
     let mut pause = Pause::new(polling.interval, polling.interval * 10);
     loop {
-        let next = match round(&polling, &client, &mut observer).await {
+        let next = match round(&polling, &client, &mut observer, &mut kept).await {
             Ok(()) => pause.succeeded(),
             Err(()) => pause.failed(),
         };
@@ -108,19 +109,20 @@ async fn rounds(polling: Polling, client: DirectorClient) {
 }
 
 /// One round. Trouble is reported here and not returned: all that is left to do about it is to wait.
-async fn round(polling: &Polling, client: &DirectorClient, observer: &mut Observer) -> Result<(), ()> {
+async fn round(
+    polling: &Polling,
+    client: &DirectorClient,
+    observer: &mut Observer,
+    kept: &mut KeptFacts,
+) -> Result<(), ()> {
     match observer.observe(client, clock::now()).await {
         Ok(observation) => {
-            let kept = polling.report.load().known.clone();
             publish(polling, &observation);
             if !observation.complete {
                 return Ok(());
             }
-            let told = tell(polling, Arc::clone(&observation.inventory)).await;
-            if kept.as_ref() != Some(&observation.inventory) {
-                keep(polling, observation.inventory).await;
-            }
-            told
+            kept.keep(&observation.inventory);
+            tell(polling, observation.inventory).await
         }
         Err(error) => {
             let text = chain(&error);
@@ -165,14 +167,28 @@ fn publish(polling: &Polling, observation: &Observation) {
     });
 }
 
-/// Writes facts down, away from this thread: a disk may take seconds. One that refuses costs the next process its head start, and
-/// nothing else.
-async fn keep(polling: &Polling, inventory: Arc<Inventory>) {
-    let file = polling.file.clone();
-    match task::spawn_blocking(move || state_file::replace(&file, &inventory.seal())).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(error = chain(&error), "a restart without the director will begin with older facts"),
-        Err(error) => error!(%error, "writing facts ended early"),
+/// Facts on disk, written beside the rounds: a disk may take seconds, and the next change must not wait for it. One that refuses
+/// costs the next process its head start, and nothing else.
+struct KeptFacts {
+    file: PathBuf,
+    last: Option<Arc<Inventory>>,
+    writing: Option<task::JoinHandle<()>>,
+}
+
+impl KeptFacts {
+    /// Begins to write what is not written yet, unless a write is still under way; then a later round does.
+    fn keep(&mut self, inventory: &Arc<Inventory>) {
+        let is_busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
+        if is_busy || self.last.as_ref() == Some(inventory) {
+            return;
+        }
+        self.last = Some(Arc::clone(inventory));
+        let (file, inventory) = (self.file.clone(), Arc::clone(inventory));
+        self.writing = Some(task::spawn_blocking(move || {
+            if let Err(error) = state_file::replace(&file, &inventory.seal()) {
+                warn!(error = chain(&error), "a restart without the director will begin with older facts");
+            }
+        }));
     }
 }
 

@@ -8,7 +8,11 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+/// A write that takes longer is worth a line in the log: what waits for it, waits as long.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A state file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,7 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
 /// # Errors
 /// When the directory or the file cannot be written; the old content is then still there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
+    let begun = Instant::now();
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(directory).map_err(failed("create directory", directory))?;
     let mut file = tempfile::Builder::new()
@@ -37,7 +42,12 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError>
         .map_err(failed("create a file in", directory))?;
     file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed("write", path))?;
     file.persist(path).map_err(|error| failed("replace", path)(error.error))?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("flush directory", directory))
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("flush directory", directory))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    if seconds > SLOW.as_secs_f64() {
+        tracing::warn!(path = %path.display(), seconds, "the disk is slow");
+    }
+    Ok(())
 }
 
 /// Reads the file, `None` when there is none.
