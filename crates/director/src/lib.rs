@@ -4,5 +4,6 @@ pub mod client;
 pub mod embedded;
 pub mod manifest;
 pub mod observer;
+pub mod release;
 pub mod wire;
 pub mod yaml;

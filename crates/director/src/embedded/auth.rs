@@ -68,12 +68,13 @@ pub(super) struct Gate {
     pub(super) authentication: Authentication,
     uuid: String,
     tokens: BTreeMap<String, Grant>,
+    refresh: BTreeMap<String, Caller>,
     last_token: u64,
 }
 
 impl Gate {
     pub(super) fn new(authentication: Authentication, uuid: &str) -> Self {
-        Self { authentication, uuid: uuid.to_owned(), tokens: BTreeMap::new(), last_token: 0 }
+        Self { authentication, uuid: uuid.to_owned(), tokens: BTreeMap::new(), refresh: BTreeMap::new(), last_token: 0 }
     }
 
     /// Who asks, if the credentials are good.
@@ -108,7 +109,18 @@ impl Gate {
         self.tokens.clear();
     }
 
-    /// `POST /oauth/token` with `grant_type=client_credentials`.
+    /// `GET /login`: what the CLI asks a person for.
+    pub(super) fn prompts(&self) -> Answer {
+        match &self.authentication {
+            Authentication::Uaa { .. } => {
+                let prompts = json!({"username": ["text", "Email"], "password": ["password", "Password"]});
+                Answer::json(&json!({"app": {"version": "0"}, "prompts": prompts}))
+            }
+            Authentication::Basic(_) => Answer::text(404, Kind::Plain, "Not Found: /login"),
+        }
+    }
+
+    /// `POST /oauth/token` of a client, or of a person, who is one of the clients here.
     pub(super) fn token(&mut self, request: &Request, now: Timestamp) -> Answer {
         let refused = |status, error: &str, text: &str| {
             Answer::json_as(status, Kind::Json, &json!({"error": error, "error_description": text}))
@@ -116,25 +128,41 @@ impl Gate {
         let Authentication::Uaa { clients, token_lifetime } = &self.authentication else {
             return Answer::text(404, Kind::Plain, "Not Found: /oauth/token");
         };
-        let mut form = form_urlencoded::parse(&request.body);
-        if form.find(|(key, _)| key == "grant_type").is_none_or(|(_, value)| value != "client_credentials") {
-            return refused(400, "unsupported_grant_type", "only client_credentials is known");
-        }
-        let basic = request.authorization.as_deref().and_then(|value| value.strip_prefix("Basic "));
-        let Some(client) = basic.and_then(|basic| account(clients, basic)) else {
+        let form: BTreeMap<String, String> = form_urlencoded::parse(&request.body).into_owned().collect();
+        let given = |key: &str| form.get(key).map(String::as_str).unwrap_or_default();
+        let caller = match given("grant_type") {
+            "client_credentials" => {
+                let basic = request.authorization.as_deref().and_then(|value| value.strip_prefix("Basic "));
+                basic.and_then(|basic| account(clients, basic)).map(Caller::of)
+            }
+            "password" => known(clients, given("username"), given("password")).map(Caller::of),
+            "refresh_token" => self.refresh.get(given("refresh_token")).cloned(),
+            _ => {
+                return refused(
+                    400,
+                    "unsupported_grant_type",
+                    "only client_credentials, password and refresh_token are known",
+                );
+            }
+        };
+        let Some(caller) = caller else {
             return refused(401, "unauthorized", "Bad credentials");
         };
         let seconds = token_lifetime.as_secs();
         self.last_token += 1;
         let jti = format!("token-{}", self.last_token);
-        let caller = Caller::of(client);
-        let body = json!({
+        let mut body = json!({
             "access_token": jti,
             "token_type": "bearer",
             "expires_in": seconds.saturating_sub(1),
             "scope": caller.scopes.join(" "),
             "jti": jti,
         });
+        if given("grant_type") != "client_credentials" {
+            let refresh = format!("{jti}-r");
+            body["refresh_token"] = json!(refresh);
+            self.refresh.insert(refresh, caller.clone());
+        }
         self.tokens.insert(jti, Grant { caller, good_until: Timestamp(now.0 + seconds) });
         Answer::json(&body)
     }
@@ -149,5 +177,9 @@ impl Caller {
 fn account<'a>(accounts: &'a [Account], basic: &str) -> Option<&'a Account> {
     let decoded = String::from_utf8(STANDARD.decode(basic).ok()?).ok()?;
     let (name, secret) = decoded.split_once(':')?;
+    known(accounts, name, secret)
+}
+
+fn known<'a>(accounts: &'a [Account], name: &str, secret: &str) -> Option<&'a Account> {
     accounts.iter().find(|account| account.name == name && account.secret.expose_secret() == secret)
 }

@@ -20,7 +20,19 @@ pub(super) struct DeployManifest {
     pub(super) name: Option<String>,
     pub(super) releases: Vec<NameVersion>,
     pub(super) stemcells: Vec<Stemcell>,
+    pub(super) update: Option<UpdateSettings>,
     pub(super) instance_groups: Vec<DeployGroup>,
+}
+
+/// How instances are updated, of a deployment or of one group.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(super) struct UpdateSettings {
+    pub(super) serial: Option<bool>,
+    pub(super) canaries: Option<Value>,
+    pub(super) max_in_flight: Option<Value>,
+    pub(super) canary_watch_time: Option<Value>,
+    pub(super) update_watch_time: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -44,6 +56,7 @@ pub(super) struct DeployGroup {
     pub(super) networks: Vec<GroupNetwork>,
     #[serde(default)]
     pub(super) jobs: Vec<DeployJob>,
+    pub(super) update: Option<UpdateSettings>,
     persistent_disk_type: Option<Value>,
     env: Option<Value>,
     properties: Option<Value>,
@@ -102,7 +115,8 @@ impl DeployGroup {
 
     /// Whether instances made for another version of this group need no update.
     pub(super) fn makes_the_same_as(&self, other: &Self) -> bool {
-        Self { instances: 0, azs: None, ..self.clone() } == Self { instances: 0, azs: None, ..other.clone() }
+        let kept = |group: &Self| Self { instances: 0, azs: None, update: None, ..group.clone() };
+        kept(self) == kept(other)
     }
 }
 

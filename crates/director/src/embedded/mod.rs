@@ -1,27 +1,34 @@
 //! A director to test against, and the director of the one-machine lab.
 //!
 //! ```text
-//!   server ── TLS, HTTP, faults ──> Director::answer(request, now) ── routes/* ──> World
-//!   Handle ── deploy, delete, inject, requests ─────────────────────────────────────^
+//!   server ── TLS, HTTP, faults ──> Director::answer(request, now) ── routes/* ──> World <── a moment at a time ── execute/* ──> Infrastructure
+//!   Handle ── deploy, delete, inject, requests ─────────────────────────────────────^  └── queue of tasks ────────────^
 //! ```
 //!
-//! What it answers is a pure function of what it knows; recorded answers of a real director are the measure. It makes no
-//! VMs: who does, follows [`Handle::subscribe`].
+//! What it answers is a pure function of what it knows; recorded answers of a real director are the measure.
 //!
-//! Not promised: releases and stemcells need not exist, cloud properties mean nothing, runtime configs are stored but not applied, differences
-//! are shown as text without redaction, and tasks are done at once.
+//! Without an [`Infrastructure`] it is a director on paper: releases and stemcells need not exist, runtime configs are stored but not
+//! applied, and tasks are done at once; who wants to make VMs of it follows [`Handle::subscribe`]. With one, tasks take time: what is
+//! uploaded is resolved and rendered, VMs are made, and their agents are given orders.
+//!
+//! Not promised: it keeps nothing beyond its own life. Cloud properties mean nothing, there are no disks, errands are not run, VMs have no
+//! SSH, and a task's debug output holds only what is known of it anyway.
 
 mod auth;
 mod clock;
 mod cloud;
 mod diff;
 mod error;
+mod execute;
 mod fault;
 mod infrastructure;
 mod manifest;
 mod request;
+mod resolve;
 mod routes;
 mod server;
+mod settings;
+mod stores;
 mod tls;
 mod world;
 
@@ -43,6 +50,7 @@ use self::{
     fault::Faults,
     routes::Director,
     server::{Command, Shared, lock, now},
+    stores::{Stemcell, Stores},
 };
 pub use self::{
     auth::{Account, Authentication},
@@ -52,6 +60,7 @@ pub use self::{
         AgentError, AgentState, ApplySpec, Done, Infrastructure, PackageRef, ProcessState, RenderedFile, RenderedJob,
         VmSpec,
     },
+    settings::EmbeddedSettings,
     tls::TlsError,
     world::{DeploymentView, Instance, InstanceState, TaskId, Vm, World, WorldView},
 };
@@ -85,34 +94,6 @@ compilation:
   network: default
   vm_type: default
 ";
-
-/// What an embedded director is.
-#[derive(Clone, Debug)]
-pub struct EmbeddedSettings {
-    /// Its name.
-    pub name: String,
-    /// Its uuid.
-    pub uuid: String,
-    /// DNS names and addresses its certificate is good for, besides the address it listens on.
-    pub names: Vec<String>,
-    /// Who may ask. The first account is the one its handle acts as.
-    pub authentication: Authentication,
-    /// Bytes read of one request.
-    pub max_body: usize,
-}
-
-impl Default for EmbeddedSettings {
-    /// A director with the local user `admin`, password `admin`.
-    fn default() -> Self {
-        Self {
-            name: "embedded".to_owned(),
-            uuid: "bc148442-1317-4d10-bfe9-322b20186179".to_owned(),
-            names: vec!["localhost".to_owned()],
-            authentication: Authentication::Basic(vec![Account::admin("admin", "admin")]),
-            max_body: 256 << 20,
-        }
-    }
-}
 
 /// An embedded director could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +158,8 @@ pub struct EmbeddedDirector;
 pub struct Handle {
     shared: Arc<Shared>,
     commands: Option<mpsc::UnboundedSender<Command>>,
-    thread: Option<JoinHandle<()>>,
+    stop: Option<mpsc::Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
     address: SocketAddr,
     ca_pem: String,
     credentials: Credentials,
@@ -189,32 +171,73 @@ impl EmbeddedDirector {
     /// # Errors
     /// When the certificate cannot be made or the listener cannot be used.
     pub fn start(listener: TcpListener, settings: EmbeddedSettings, world: World) -> Result<Handle, StartError> {
-        let address = listener.local_addr().map_err(StartError::Listen)?;
+        Self::start_on(vec![listener], settings, world)
+    }
+
+    /// Starts a director on several listeners, which may be of several network namespaces; the first is the one its handle
+    /// names. After [`Fault::ConnectionRefused`] all are bound again in the namespace of the caller.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made or a listener cannot be used.
+    pub fn start_on(
+        listeners: Vec<TcpListener>,
+        settings: EmbeddedSettings,
+        mut world: World,
+    ) -> Result<Handle, StartError> {
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>();
+        let addresses = addresses.map_err(StartError::Listen)?;
+        let address = *addresses.first().ok_or_else(|| StartError::Listen(io::ErrorKind::AddrNotAvailable.into()))?;
         let mut names = settings.names;
-        names.push(address.ip().to_string());
+        names.extend(addresses.iter().map(|address| address.ip().to_string()));
         let (config, ca_pem) = tls::server(&names).map_err(StartError::Tls)?;
         let credentials = first_credentials(&settings.authentication);
+        world.has_vms = settings.infrastructure.is_some();
+        world.stores = Stores::new(settings.store, &settings.name);
+        for (os, version) in settings.stemcells {
+            let name = format!("bosh-warden-boshlite-{os}-go_agent");
+            world.stores.stemcells.add(Stemcell { name, os, version });
+        }
         let (view, _) = watch::channel(Arc::new(world.view()));
         let gate = Gate::new(settings.authentication, &settings.uuid);
+        let (jobs, queued) = mpsc::unbounded_channel();
+        let director = Director { name: settings.name, uuid: settings.uuid, world, gate, ssh_hint: settings.ssh_hint };
         let shared = Arc::new(Shared {
-            director: Mutex::new(Director { name: settings.name, uuid: settings.uuid, world, gate }),
+            director: Mutex::new(director),
             faults: Mutex::new(Faults::default()),
             requests: Mutex::new(BTreeMap::new()),
             view,
             max_body: settings.max_body,
             is_up: AtomicBool::new(true),
+            jobs: settings.infrastructure.is_some().then_some(jobs),
         });
+        let mut threads = Vec::new();
         let (commands, receiver) = mpsc::unbounded_channel();
-        let (ready, is_ready) = std_mpsc::channel();
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("embedded-director".to_owned())
-            .spawn(move || server::run(listener, &config, &of_thread, receiver, &ready))
-            .map_err(StartError::Listen)?;
-        let listening = is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
-        listening.map_err(StartError::Listen)?;
-        Ok(Handle { shared, commands: Some(commands), thread: Some(thread), address, ca_pem, credentials })
+        threads.push(thread("embedded-director", move |ready| {
+            server::run(listeners, &config, &of_thread, receiver, ready);
+        })?);
+        let (stop, stopped) = mpsc::channel(1);
+        if let Some(infrastructure) = settings.infrastructure {
+            let of_thread = Arc::clone(&shared);
+            threads.push(thread("director-tasks", move |ready| {
+                execute::run(of_thread, infrastructure, queued, stopped, ready);
+            })?);
+        }
+        Ok(Handle { shared, commands: Some(commands), stop: Some(stop), threads, address, ca_pem, credentials })
     }
+}
+
+/// Starts a thread and waits until it says that it is ready.
+fn thread(
+    name: &str,
+    work: impl FnOnce(&std_mpsc::Sender<io::Result<()>>) + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let (ready, is_ready) = std_mpsc::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&ready));
+    let thread = thread.map_err(StartError::Listen)?;
+    let outcome = is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
+    outcome.map_err(StartError::Listen)?;
+    Ok(thread)
 }
 
 fn first_credentials(authentication: &Authentication) -> Credentials {
@@ -245,10 +268,10 @@ impl Handle {
         self.credentials.clone()
     }
 
-    /// Deploys a manifest.
+    /// Deploys a manifest on paper.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When it is refused, and always in a director with VMs, which is asked by request.
     pub fn deploy(&self, manifest: &str) -> Result<TaskId, DirectorError> {
         self.update(|world, user| world.deploy(manifest, user, now()))
     }
@@ -328,8 +351,8 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.commands = None;
-        if let Some(thread) = self.thread.take() {
+        (self.commands, self.stop) = (None, None);
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }

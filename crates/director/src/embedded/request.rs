@@ -60,6 +60,7 @@ pub(super) enum Kind {
     Html,
     Json,
     Plain,
+    Binary,
 }
 
 impl Kind {
@@ -68,6 +69,7 @@ impl Kind {
             Self::Html => "text/html;charset=utf-8",
             Self::Json => "application/json",
             Self::Plain => "text/plain",
+            Self::Binary => "application/x-compressed",
         }
     }
 }

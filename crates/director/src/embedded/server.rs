@@ -32,7 +32,7 @@ use super::{
     fault::{Fault, Faults},
     request::{Answer, Kind, Request},
     routes::{self, Director},
-    world::WorldView,
+    world::{Job, WorldView},
 };
 
 /// How long to try to listen again after connections were refused: another process may hold the port for a moment.
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) view: watch::Sender<Arc<WorldView>>,
     pub(super) max_body: usize,
     pub(super) is_up: AtomicBool,
+    /// Where tasks go that take time; none on paper.
+    pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
 }
 
 /// What the thread is told.
@@ -68,6 +70,10 @@ impl Shared {
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Director) -> R) -> R {
         let mut director = lock(&self.director);
         let result = act(&mut director);
+        for job in director.world.take_queue() {
+            // An error says that the workers are gone, which happens when the director ends.
+            let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        }
         let view = director.world.view();
         self.view.send_if_modified(|current| {
             let changed = **current != view;
@@ -96,15 +102,15 @@ impl Shared {
 
 /// Runs the server until the commands end. Tells `ready` whether it listens.
 pub(super) fn run(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     config: &ServerConfig,
     shared: &Arc<Shared>,
     mut commands: mpsc::UnboundedReceiver<Command>,
     ready: &std_mpsc::Sender<io::Result<()>>,
 ) {
     actix_rt::System::new().block_on(async move {
-        let address = listener.local_addr();
-        let mut server = match launch(listener, config, shared) {
+        let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let mut server = match launch(listeners, config, shared) {
             Ok(server) => Some(server),
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -121,11 +127,11 @@ pub(super) fn run(
                 }
                 Command::Accept(done) => {
                     shared.is_up.store(true, Ordering::SeqCst);
-                    if let (None, Ok(address)) = (&server, &address) {
-                        server = bind_again(*address)
+                    if server.is_none() {
+                        server = bind_again(&addresses)
                             .await
-                            .and_then(|listener| launch(listener, config, shared))
-                            .inspect_err(|error| tracing::error!(%error, %address, "cannot listen again"))
+                            .and_then(|listeners| launch(listeners, config, shared))
+                            .inspect_err(|error| tracing::error!(%error, ?addresses, "cannot listen again"))
                             .ok();
                     }
                     let _ = done.send(());
@@ -142,7 +148,15 @@ async fn stop(server: &mut Option<ServerHandle>) {
     }
 }
 
-async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
+async fn bind_again(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(bind_one_again(*address).await?);
+    }
+    Ok(listeners)
+}
+
+async fn bind_one_again(address: SocketAddr) -> io::Result<TcpListener> {
     let deadline = Instant::now() + REBIND_PATIENCE;
     loop {
         match TcpListener::bind(address) {
@@ -154,18 +168,18 @@ async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-fn launch(listener: TcpListener, config: &ServerConfig, shared: &Arc<Shared>) -> io::Result<ServerHandle> {
-    listener.set_nonblocking(true)?;
-    let (config, shared) = (config.clone(), Arc::clone(shared));
-    let server = Server::build()
-        .workers(1)
-        .disable_signals()
-        .listen("director", listener, move || {
+fn launch(listeners: Vec<TcpListener>, config: &ServerConfig, shared: &Arc<Shared>) -> io::Result<ServerHandle> {
+    let mut server = Server::build().workers(1).disable_signals();
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+        let (config, shared) = (config.clone(), Arc::clone(shared));
+        server = server.listen("director", listener, move || {
             let shared = Arc::clone(&shared);
             let service = move |request: actix_http::Request| serve(Arc::clone(&shared), request);
             HttpService::build().h1(service).rustls_0_23(config.clone())
-        })?
-        .run();
+        })?;
+    }
+    let server = server.run();
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok(handle)

@@ -1,10 +1,13 @@
 //! `/configs`.
 
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+
 use super::{Answer, Asked, Kind, World};
 use crate::{
     embedded::{
         DirectorError,
-        world::{ConfigFilter, PostRefused},
+        world::{ConfigFilter, ConfigRef, PostRefused},
     },
     wire::ConfigPost,
 };
@@ -29,15 +32,28 @@ pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<A
 
 pub(super) fn post(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let post = body(asked)?;
-    match world.configs.post(&post, asked.now) {
-        Ok(config) => Ok(Answer::json_as(201, Kind::Html, &config)),
-        Err(PostRefused::Bad(error)) => Err(error.into()),
-        Err(PostRefused::Conflict(conflict)) => Err(Answer::json_as(412, Kind::Html, &conflict)),
+    let known = world.configs.count();
+    let config = world.configs.post(&post, asked.now).map_err(refused)?;
+    if world.configs.count() > known {
+        world.journal.note(&asked.caller.name, "create", &format!("config/{}", config.kind), &config.name, asked.now);
+    }
+    Ok(Answer::json_as(201, Kind::Html, &config))
+}
+
+pub(super) fn refused(refused: PostRefused) -> Answer {
+    match refused {
+        PostRefused::Bad(error) => error.into(),
+        PostRefused::Conflict(conflict) => Answer::json_as(412, Kind::Html, &conflict),
     }
 }
 
+/// Of what would be stored with what there is, or of two configs by id or content.
 pub(super) fn diff(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
-    Ok(Answer::html(&world.configs.diff(&body(asked)?)?))
+    let two: TwoConfigs = read_body(asked)?;
+    match (two.from, two.to) {
+        (Some(from), Some(to)) => Ok(Answer::html(&json!({"diff": world.configs.diff_two(&from, &to)?}))),
+        _ => Ok(Answer::html(&world.configs.diff(&body(asked)?, true)?)),
+    }
 }
 
 pub(super) fn delete_one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
@@ -57,7 +73,17 @@ pub(super) fn delete_all(world: &mut World, asked: &Asked<'_>, _: &[String]) -> 
     Err(Answer::text(404, Kind::Html, ""))
 }
 
+#[derive(Deserialize)]
+struct TwoConfigs {
+    from: Option<ConfigRef>,
+    to: Option<ConfigRef>,
+}
+
 fn body(asked: &Asked<'_>) -> Result<ConfigPost, Answer> {
+    read_body(asked)
+}
+
+pub(super) fn read_body<T: DeserializeOwned>(asked: &Asked<'_>) -> Result<T, Answer> {
     let body = asked.request.body_of("application/json")?;
     let bad = |error| DirectorError::new(400, 710_001, format!("Invalid JSON request body: {error}"));
     Ok(serde_json::from_slice(body).map_err(bad)?)

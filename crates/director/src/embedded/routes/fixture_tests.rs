@@ -70,7 +70,7 @@ fn director(authentication: Authentication) -> Director {
     let uuid = "bc148442-1317-4d10-bfe9-322b20186179".to_owned();
     let world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
     let gate = Gate::new(authentication, &uuid);
-    Director { name: "mesh-lab".to_owned(), uuid, world, gate }
+    Director { name: "mesh-lab".to_owned(), uuid, world, gate, ssh_hint: "use the lab".to_owned() }
 }
 
 fn with_users() -> Director {
@@ -320,7 +320,7 @@ fn uaa_tokens_are_good_until_they_expire() {
     let body = String::from_utf8(answer.body).unwrap();
     assert_eq!(shapes(&body), shapes(&fixture("uaa_token_response.json")));
     assert_eq!(director.answer(&asks("stranger", "client_credentials"), NOW).status, 401);
-    assert_eq!(director.answer(&asks("mesh", "password"), NOW).status, 400);
+    assert_eq!(director.answer(&asks("mesh", "authorization_code"), NOW).status, 400);
 
     let token = serde_json::from_str::<Value>(&body).unwrap()["access_token"].as_str().unwrap().to_owned();
     let with_token = |scheme: &str| {

@@ -1,9 +1,12 @@
 //! Which path is answered by what. A file per topic; each answer is a function of the request and of what the director knows.
 
 mod configs;
+mod converge;
 mod deployments;
 mod events;
 mod instances;
+mod legacy_configs;
+mod releases;
 mod tasks;
 
 use boshy_mesh::Timestamp;
@@ -23,6 +26,7 @@ pub(super) struct Director {
     pub(super) uuid: String,
     pub(super) world: World,
     pub(super) gate: Gate,
+    pub(super) ssh_hint: String,
 }
 
 /// One question to a director: the request, who asks, and when.
@@ -30,6 +34,7 @@ struct Asked<'a> {
     request: &'a Request,
     caller: &'a Caller,
     now: Timestamp,
+    ssh_hint: &'a str,
 }
 
 type Handler = fn(&mut World, &Asked<'_>, &[String]) -> Result<Answer, Answer>;
@@ -38,15 +43,21 @@ type Handler = fn(&mut World, &Asked<'_>, &[String]) -> Result<Answer, Answer>;
 struct Route {
     label: &'static str,
     writes: bool,
+    /// Whether it is there only in a director with VMs.
+    needs_vms: bool,
     handler: Handler,
 }
 
 const fn read(label: &'static str, handler: Handler) -> Route {
-    Route { label, writes: false, handler }
+    Route { label, writes: false, needs_vms: false, handler }
 }
 
 const fn write(label: &'static str, handler: Handler) -> Route {
-    Route { label, writes: true, handler }
+    Route { label, writes: true, needs_vms: false, handler }
+}
+
+const fn order(label: &'static str, handler: Handler) -> Route {
+    Route { label, writes: true, needs_vms: true, handler }
 }
 
 fn route(method: &str, segments: &[&str]) -> Option<Route> {
@@ -59,12 +70,49 @@ fn route(method: &str, segments: &[&str]) -> Option<Route> {
         ("GET", ["deployments", _, "instances"]) => read("GET /deployments/:name/instances", instances::instances),
         ("GET", ["deployments", _, "vms"]) => read("GET /deployments/:name/vms", instances::vms),
         ("GET", ["deployments", _, "jobs", _, _]) => write("GET /deployments/:name/jobs/:group/:id", instances::job),
+        ("PUT", ["deployments", _, "jobs"] | ["deployments", _, "jobs", _] | ["deployments", _, "jobs", _, _]) => {
+            order("PUT /deployments/:name/jobs", converge::change_state)
+        }
+        ("GET", ["deployments", _, "jobs", _, _, "logs"]) => {
+            order("GET /deployments/:name/jobs/:group/:id/logs", converge::logs)
+        }
+        ("GET", ["resources", _]) => write("GET /resources/:id", converge::resource),
+        ("POST", ["deployments", _, "ssh"]) => write("POST /deployments/:name/ssh", converge::ssh),
+        ("GET", ["deployments", _, "errands"]) => read("GET /deployments/:name/errands", converge::errands),
+        ("POST", ["deployments", _, "errands", _, "runs"]) => {
+            write("POST /deployments/:name/errands/:errand/runs", converge::run_errand)
+        }
+        ("GET", ["deployment_configs"]) => read("GET /deployment_configs", converge::deployment_configs),
+        ("GET", ["cloud_configs" | "runtime_configs" | "cpi_configs"]) => {
+            read("GET /:type_configs", legacy_configs::list)
+        }
+        ("POST", ["cloud_configs" | "runtime_configs" | "cpi_configs"]) => {
+            write("POST /:type_configs", legacy_configs::post)
+        }
+        ("POST", ["cloud_configs" | "runtime_configs" | "cpi_configs", "diff"]) => {
+            write("POST /:type_configs/diff", legacy_configs::diff)
+        }
         ("POST", ["deployments", _, "instance_groups", _, _, "actions", _]) => {
             write("POST /deployments/:name/instance_groups/:group/:id/actions/:action", instances::action)
         }
         ("GET", ["tasks"]) => read("GET /tasks", tasks::list),
         ("GET", ["tasks", _]) => read("GET /tasks/:id", tasks::one),
         ("GET", ["tasks", _, "output"]) => read("GET /tasks/:id/output", tasks::output),
+        ("GET", ["releases"]) => read("GET /releases", releases::list),
+        ("GET", ["releases", _]) => read("GET /releases/:name", releases::inspect),
+        ("POST", ["releases"]) => order("POST /releases", releases::upload),
+        ("DELETE", ["releases", _]) => order("DELETE /releases/:name", releases::delete),
+        ("POST", ["packages", "matches"]) => write("POST /packages/matches", releases::package_matches),
+        ("POST", ["packages", "matches_compiled"]) => {
+            write("POST /packages/matches_compiled", releases::compiled_matches)
+        }
+        ("GET", ["stemcells"]) => read("GET /stemcells", releases::stemcells),
+        ("POST", ["stemcells"]) => order("POST /stemcells", releases::upload_stemcell),
+        ("POST", ["stemcell_uploads"]) => write("POST /stemcell_uploads", releases::needs_stemcell),
+        ("DELETE", ["stemcells", _, _]) => order("DELETE /stemcells/:name/:version", releases::delete_stemcell),
+        ("GET", ["deployments", _, "variables"]) => read("GET /deployments/:name/variables", releases::variables),
+        ("GET", ["link_providers" | "link_consumers"]) => read("GET /link_providers", releases::links),
+        ("DELETE", ["task", _]) => write("DELETE /task/:id", tasks::cancel),
         ("GET", ["locks"]) => read("GET /locks", tasks::locks),
         ("GET", ["events"]) => read("GET /events", events::list),
         ("GET", ["events", _]) => write("GET /events/:id", events::one),
@@ -85,6 +133,7 @@ pub(super) fn label(request: &Request) -> &'static str {
     match (request.method.as_str(), segments.as_slice()) {
         ("GET", ["info"]) => "GET /info",
         ("POST", ["oauth", "token"]) => "POST /oauth/token",
+        ("GET", ["login"]) => "GET /login",
         (method, segments) => route(method, segments).map_or("unknown", |route| route.label),
     }
 }
@@ -97,6 +146,7 @@ impl Director {
         match (request.method.as_str(), names.as_slice()) {
             ("GET", ["info"]) => Answer::json(&self.info(request, now)),
             ("POST", ["oauth", "token"]) => self.gate.token(request, now),
+            ("GET", ["login"]) => self.gate.prompts(),
             (method, names) => match route(method, names) {
                 Some(route) => self.answer_by(&route, request, &segments, now),
                 None => Answer::text(404, Kind::Plain, format!("Not Found: {}", request.path)),
@@ -105,13 +155,16 @@ impl Director {
     }
 
     fn answer_by(&mut self, route: &Route, request: &Request, segments: &[String], now: Timestamp) -> Answer {
+        if route.needs_vms && !self.world.has_vms {
+            return Answer::text(404, Kind::Plain, format!("Not Found: {}", request.path));
+        }
         let Some(caller) = self.gate.caller(request, now) else {
             return Answer::text(401, Kind::Html, format!("Not authorized: '{}'\n", request.path));
         };
         if let Some(refused) = self.gate.refuse(&caller, route.writes) {
             return refused;
         }
-        let asked = Asked { request, caller: &caller, now };
+        let asked = Asked { request, caller: &caller, now, ssh_hint: &self.ssh_hint };
         (route.handler)(&mut self.world, &asked, segments).unwrap_or_else(|refused| refused)
     }
 
@@ -130,7 +183,7 @@ impl Director {
         let features = Features {
             local_dns: feature(true, Some(json!({"domain_name": "bosh"}))),
             snapshots: feature(false, None),
-            config_server: feature(false, Some(json!({"urls": []}))),
+            config_server: feature(self.world.has_vms, Some(json!({"urls": []}))),
         };
         Info {
             name: self.name.clone(),

@@ -29,10 +29,15 @@ pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<A
 /// `Range: bytes=N-` gives what is new since the last look.
 pub(super) fn output(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let record = find(world, &path[1])?;
+    let debug;
     let output = match asked.request.param("type") {
         Some("event") => &record.event_output,
         Some("result") => &record.result_output,
-        _ => "",
+        Some("none") => "",
+        _ => {
+            debug = debug_output(record);
+            &debug
+        }
     };
     let Some(from) = asked.request.range_from else {
         let status = if output.is_empty() { 204 } else { 200 };
@@ -45,6 +50,26 @@ pub(super) fn output(world: &mut World, asked: &Asked<'_>, path: &[String]) -> R
     }
     let content_range = Some(format!("bytes {from}-{}/{total}", total - 1));
     Ok(Answer { content_range, ..Answer::text(206, Kind::Html, &output.as_bytes()[from..]) })
+}
+
+/// What a director logs while it works is not kept here: only what is known of the task anyway.
+fn debug_output(record: &TaskRecord) -> String {
+    let Task { id, description, user, .. } = &record.task;
+    let mut lines = format!("Task {id}: {description}, for {user}\n{}", record.event_output);
+    if let Some(error) = &record.error {
+        lines += &format!("Task {id}: {error}\n");
+    }
+    lines
+}
+
+pub(super) fn cancel(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
+    let Task { id, state, .. } = find(world, &path[1])?.task.clone();
+    if world.journal.cancel_task(id) {
+        return Ok(Answer::text(204, Kind::Html, ""));
+    }
+    let state = serde_json::to_value(state).unwrap_or_default();
+    let text = format!("Cannot cancel task {id}: invalid state ({})", state.as_str().unwrap_or_default());
+    Err(Answer::text(400, Kind::Html, text))
 }
 
 pub(super) fn locks(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {

@@ -1,11 +1,12 @@
 //! Configs of any type: versions that are never overwritten.
 
 use boshy_mesh::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{DirectorError, clock, diff};
 use crate::{
-    wire::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost},
+    wire::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine},
     yaml::{self, Limits, YamlError},
 };
 
@@ -29,6 +30,13 @@ pub(in super::super) struct ConfigFilter {
     pub(in super::super) name: Option<String>,
     /// Newest versions per type and name.
     pub(in super::super) limit: Option<usize>,
+}
+
+/// A config to compare: one that is stored, or a text.
+#[derive(Debug, Deserialize)]
+pub(in super::super) struct ConfigRef {
+    id: Option<Value>,
+    content: Option<String>,
 }
 
 /// Why a config was not stored.
@@ -73,6 +81,24 @@ impl Configs {
         self.alive().rfind(|config| config.kind == kind && config.name == name)
     }
 
+    /// The latest version of each name of a type.
+    pub(in super::super) fn latest_of(&self, kind: &str) -> impl Iterator<Item = &Config> {
+        self.alive().filter(move |config| {
+            config.kind == kind && self.latest(kind, &config.name).is_some_and(|latest| latest.id == config.id)
+        })
+    }
+
+    /// Any version, also one that was deleted since.
+    pub(in super::super) fn version(&self, id: &str) -> Option<&Config> {
+        let version = self.versions.iter().find(|version| version.config.id == id);
+        version.map(|version| &version.config)
+    }
+
+    /// Content of any version, also of one that was deleted since.
+    pub(in super::super) fn content(&self, id: &str) -> Option<&str> {
+        self.version(id).map(|config| config.content.as_str())
+    }
+
     /// Any version.
     pub(in super::super) fn get(&self, id: &str) -> Option<Config> {
         self.alive().find(|config| config.id == id).map(|config| self.shown(config))
@@ -111,12 +137,35 @@ impl Configs {
     }
 
     /// What a post would change.
-    pub(in super::super) fn diff(&self, post: &ConfigPost) -> Result<ConfigDiff, DirectorError> {
+    pub(in super::super) fn diff(&self, post: &ConfigPost, redact: bool) -> Result<ConfigDiff, DirectorError> {
         let (kind, name, content) = checked(post)?;
         let latest = self.latest(kind, name);
         let id = latest.map_or_else(|| "0".to_owned(), |config| config.id.clone());
-        let diff = diff::lines(latest.map_or("", |config| config.content.as_str()), content);
-        Ok(ConfigDiff { from: ConfigId { id }, diff })
+        let from = latest.map_or(Ok(Value::Null), |config| read(&config.content))?;
+        Ok(ConfigDiff { from: ConfigId { id }, diff: diff::lines(&from, &read(content)?, redact) })
+    }
+
+    /// What differs between two configs.
+    pub(in super::super) fn diff_two(&self, from: &ConfigRef, to: &ConfigRef) -> Result<Vec<DiffLine>, DirectorError> {
+        Ok(diff::lines(&self.referred(from)?, &self.referred(to)?, true))
+    }
+
+    fn referred(&self, config: &ConfigRef) -> Result<Value, DirectorError> {
+        match (&config.id, &config.content) {
+            (Some(id), _) => {
+                let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+                let known = self.alive().find(|config| config.id == id);
+                let missing = || DirectorError::new(404, 440_012, format!("Config with ID '{id}' not found."));
+                read(&known.ok_or_else(missing)?.content)
+            }
+            (None, Some(content)) => read(content),
+            (None, None) => Err(DirectorError::bad_config("Either 'id' or 'content' is required")),
+        }
+    }
+
+    /// How many versions were ever stored.
+    pub(in super::super) fn count(&self) -> usize {
+        self.versions.len()
     }
 
     fn alive(&self) -> impl DoubleEndedIterator<Item = &Config> {
@@ -133,8 +182,12 @@ fn checked(post: &ConfigPost) -> Result<(&str, &str, &str), DirectorError> {
     let kind = required("type", post.kind.as_deref())?;
     let name = required("name", post.name.as_deref())?;
     let content = required("content", post.content.as_deref())?;
+    read(content).map(|_| (kind, name, content))
+}
+
+fn read(content: &str) -> Result<Value, DirectorError> {
     match yaml::from_text::<Value>(content, &Limits::default()) {
-        Ok(Value::Object(_)) => Ok((kind, name, content)),
+        Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(DirectorError::new(400, 440_011, "YAML hash expected")),
         Err(error) => Err(bad_yaml(&error)),
     }

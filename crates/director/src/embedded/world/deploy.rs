@@ -208,7 +208,11 @@ impl World {
         self.deployments.get_mut(deployment)?.instances.get_mut(index)
     }
 
+    /// What is done at once is done on paper: where there are VMs, it is a task's work.
     fn refuse_locked(&self, deployment: &str) -> Result<(), DirectorError> {
+        if self.has_vms {
+            return Err(DirectorError::new(400, 100, "This director has VMs: ask it by request"));
+        }
         if self.is_locked(deployment) {
             let text = format!("Failed to acquire lock for lock:deployment:{deployment}");
             return Err(DirectorError::new(500, 100, text));

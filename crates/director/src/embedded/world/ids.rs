@@ -3,7 +3,7 @@
 use uuid::Builder;
 
 #[derive(Debug)]
-pub(super) struct Ids {
+pub(in crate::embedded) struct Ids {
     state: u64,
 }
 
@@ -12,7 +12,7 @@ impl Ids {
         Self { state: seed }
     }
 
-    pub(super) fn uuid(&mut self) -> String {
+    pub(in crate::embedded) fn uuid(&mut self) -> String {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.next().to_be_bytes());
         bytes[8..].copy_from_slice(&self.next().to_be_bytes());

@@ -1,5 +1,7 @@
 //! Tasks and events: what the director did, and what it says about it.
 
+use std::borrow::Cow;
+
 use boshy_mesh::Timestamp;
 use serde_json::{Value, json};
 
@@ -32,11 +34,31 @@ pub(in super::super) struct Journal {
 
 /// Who does what for which deployment: what every event of a task has in common.
 #[derive(Clone, Debug)]
-pub(super) struct Scribe {
-    pub(super) task: TaskId,
-    pub(super) user: String,
-    pub(super) deployment: String,
-    pub(super) now: Timestamp,
+pub(in crate::embedded) struct Scribe {
+    pub(in crate::embedded) task: TaskId,
+    pub(in crate::embedded) user: String,
+    pub(in crate::embedded) deployment: String,
+    pub(in crate::embedded) now: Timestamp,
+}
+
+/// A step of a task, as its event output names it.
+#[derive(Clone, Debug)]
+pub(in crate::embedded) struct Step {
+    pub(in crate::embedded) stage: Cow<'static, str>,
+    pub(in crate::embedded) tags: Vec<String>,
+    pub(in crate::embedded) total: usize,
+    pub(in crate::embedded) index: usize,
+    pub(in crate::embedded) name: String,
+}
+
+/// How far a step is.
+#[derive(Clone, Debug)]
+pub(in crate::embedded) enum Progress {
+    Started,
+    /// Percent, and what is done now.
+    At(u32, &'static str),
+    Finished,
+    Failed(String),
 }
 
 impl Scribe {
@@ -54,40 +76,46 @@ impl Scribe {
         }
     }
 
-    pub(super) fn deployment(&self, action: &str) -> Event {
+    pub(in crate::embedded) fn deployment(&self, action: &str) -> Event {
         self.event(action, "deployment", Some(self.deployment.clone()))
     }
 
-    pub(super) fn lock(&self, action: &str) -> Event {
+    pub(in crate::embedded) fn lock(&self, action: &str) -> Event {
         self.event(action, "lock", Some(format!("lock:deployment:{}", self.deployment)))
     }
 
     /// A lock on something that does not belong to one deployment.
-    pub(super) fn foreign_lock(&self, action: &str, name: String) -> Event {
+    pub(in crate::embedded) fn foreign_lock(&self, action: &str, name: String) -> Event {
         Event { deployment: None, ..self.event(action, "lock", Some(name)) }
     }
 
-    pub(super) fn instance(&self, action: &str, instance: &str) -> Event {
+    pub(in crate::embedded) fn instance(&self, action: &str, instance: &str) -> Event {
         let event = self.event(action, "instance", Some(instance.to_owned()));
         Event { instance: Some(instance.to_owned()), ..event }
     }
 
-    pub(super) fn vm(&self, action: &str, cid: Option<String>, instance: &str) -> Event {
+    pub(in crate::embedded) fn vm(&self, action: &str, cid: Option<String>, instance: &str) -> Event {
         Event { instance: Some(instance.to_owned()), ..self.event(action, "vm", cid) }
     }
 
-    fn progress(&self, stage: &str, tags: &[&str], total: usize, task: &str, index: usize) -> [TaskEvent; 2] {
-        ["started", "finished"].map(|state| TaskEvent::Progress {
+    fn progress(&self, step: &Step, progress: Progress) -> TaskEvent {
+        let (state, progress, data) = match progress {
+            Progress::Started => ("started", 0, None),
+            Progress::At(percent, status) => ("in_progress", percent, Some(json!({"status": status}))),
+            Progress::Finished => ("finished", 100, None),
+            Progress::Failed(error) => ("failed", 100, Some(json!({"error": error}))),
+        };
+        TaskEvent::Progress {
             time: i64::try_from(self.now.0).unwrap_or(i64::MAX),
-            stage: stage.to_owned(),
-            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-            total: u32::try_from(total).unwrap_or(u32::MAX),
-            task: task.to_owned(),
-            index: u32::try_from(index).unwrap_or(u32::MAX),
+            stage: step.stage.clone().into_owned(),
+            tags: step.tags.clone(),
+            total: u32::try_from(step.total).unwrap_or(u32::MAX),
+            task: step.name.clone(),
+            index: u32::try_from(step.index).unwrap_or(u32::MAX),
             state: state.to_owned(),
-            progress: if state == "finished" { 100 } else { 0 },
-            data: None,
-        })
+            progress,
+            data,
+        }
     }
 }
 
@@ -97,7 +125,7 @@ impl Journal {
     }
 
     /// Records an event and gives its id.
-    pub(super) fn record(&mut self, event: Event) -> String {
+    pub(in crate::embedded) fn record(&mut self, event: Event) -> String {
         self.last_event += 1;
         let id = self.last_event.to_string();
         if self.record_events {
@@ -106,8 +134,28 @@ impl Journal {
         id
     }
 
+    /// Records something that is no task's.
+    pub(in crate::embedded) fn note(
+        &mut self,
+        user: &str,
+        action: &str,
+        object_type: &str,
+        name: &str,
+        now: Timestamp,
+    ) {
+        self.record(Event {
+            timestamp: i64::try_from(now.0).unwrap_or(i64::MAX),
+            user: user.to_owned(),
+            action: action.to_owned(),
+            object_type: object_type.to_owned(),
+            object_name: Some(name.to_owned()),
+            context: json!({}),
+            ..Event::default()
+        });
+    }
+
     /// Records start and end of something that takes no time here.
-    pub(super) fn pair(&mut self, start: Event, end: Event) {
+    pub(in crate::embedded) fn pair(&mut self, start: Event, end: Event) {
         let parent_id = Some(self.record(start));
         self.record(Event { parent_id, ..end });
     }
@@ -120,21 +168,62 @@ impl Journal {
         user: &str,
         now: Timestamp,
     ) -> TaskId {
+        let id = self.queue_task(description, listed, Some(deployment), user);
+        self.start_task(id, now);
+        id
+    }
+
+    /// A task that waits for a worker.
+    pub(in crate::embedded) fn queue_task(
+        &mut self,
+        description: &str,
+        listed: bool,
+        deployment: Option<&str>,
+        user: &str,
+    ) -> TaskId {
         let id = self.tasks.len() as u64 + 1;
         let task = Task {
             id,
-            state: TaskState::Processing,
+            state: TaskState::Queued,
             description: description.to_owned(),
             timestamp: None,
-            started_at: i64::try_from(now.0).ok(),
+            started_at: None,
             result: None,
             user: user.to_owned(),
-            deployment: Some(deployment.to_owned()),
+            deployment: deployment.map(str::to_owned),
             context_id: String::new(),
         };
         let (event_output, result_output) = (String::new(), String::new());
         self.tasks.push(TaskRecord { task, listed, error: None, event_output, result_output });
         id
+    }
+
+    /// A worker takes a task, unless it was cancelled meanwhile.
+    pub(in crate::embedded) fn start_task(&mut self, id: TaskId, now: Timestamp) {
+        if let Some(record) = self.task_mut(id) {
+            record.task.started_at = i64::try_from(now.0).ok();
+            if record.task.state == TaskState::Queued {
+                record.task.state = TaskState::Processing;
+            }
+        }
+    }
+
+    /// Asks a task to end. Says whether it still could.
+    pub(in crate::embedded) fn cancel_task(&mut self, id: TaskId) -> bool {
+        let record = self.task_mut(id);
+        let open = record.filter(|record| matches!(record.task.state, TaskState::Queued | TaskState::Processing));
+        open.map(|record| record.task.state = TaskState::Cancelling).is_some()
+    }
+
+    pub(in crate::embedded) fn is_cancelling(&self, id: TaskId) -> bool {
+        self.task(id).is_some_and(|record| record.task.state == TaskState::Cancelling)
+    }
+
+    /// The end of a task that was asked to end.
+    pub(in crate::embedded) fn end_cancelled(&mut self, id: TaskId, now: Timestamp) {
+        let error = DirectorError::new(400, 10_001, format!("Task {id} cancelled"));
+        self.fail_task(id, &error, now);
+        self.close(id, TaskState::Cancelled, "task cancelled".to_owned(), now);
     }
 
     pub(in super::super) fn task(&self, id: TaskId) -> Option<&TaskRecord> {
@@ -145,11 +234,11 @@ impl Journal {
         self.tasks.get_mut(usize::try_from(id).ok()?.checked_sub(1)?)
     }
 
-    pub(super) fn end_task(&mut self, id: TaskId, result: impl Into<String>, now: Timestamp) {
+    pub(in crate::embedded) fn end_task(&mut self, id: TaskId, result: impl Into<String>, now: Timestamp) {
         self.close(id, TaskState::Done, result.into(), now);
     }
 
-    pub(super) fn fail_task(&mut self, id: TaskId, error: &DirectorError, now: Timestamp) {
+    pub(in crate::embedded) fn fail_task(&mut self, id: TaskId, error: &DirectorError, now: Timestamp) {
         let time = i64::try_from(now.0).unwrap_or(i64::MAX);
         let body = TaskError { code: error.code, message: error.description.clone() };
         self.append_event_line(id, &TaskEvent::Failure { time, error: body });
@@ -167,19 +256,32 @@ impl Journal {
         }
     }
 
-    pub(super) fn set_result_output(&mut self, id: TaskId, output: String) {
+    pub(in crate::embedded) fn set_result_output(&mut self, id: TaskId, output: String) {
         if let Some(record) = self.task_mut(id) {
             record.result_output = output;
         }
     }
 
     /// One stage of a task with its steps.
-    pub(super) fn stage(&mut self, scribe: &Scribe, stage: &str, tags: &[&str], steps: &[String]) {
-        for (index, step) in steps.iter().enumerate() {
-            for event in scribe.progress(stage, tags, steps.len(), step, index + 1) {
-                self.append_event_line(scribe.task, &event);
-            }
+    pub(in crate::embedded) fn stage(
+        &mut self,
+        scribe: &Scribe,
+        stage: impl Into<Cow<'static, str>>,
+        tags: &[&str],
+        steps: &[String],
+    ) {
+        let stage = stage.into();
+        for (index, name) in steps.iter().enumerate() {
+            let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            let step = Step { stage: stage.clone(), tags, total: steps.len(), index: index + 1, name: name.clone() };
+            self.progress(scribe, &step, Progress::Started);
+            self.progress(scribe, &step, Progress::Finished);
         }
+    }
+
+    /// One line of a task's event output.
+    pub(in crate::embedded) fn progress(&mut self, scribe: &Scribe, step: &Step, progress: Progress) {
+        self.append_event_line(scribe.task, &scribe.progress(step, progress));
     }
 
     fn append_event_line(&mut self, id: TaskId, event: &TaskEvent) {

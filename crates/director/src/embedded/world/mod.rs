@@ -3,32 +3,44 @@
 //! A deploy is one step, or two when a test wants to look in between: a real director shows new instances first and the new manifest
 //! only when everything is updated.
 
+mod changes;
 mod configs;
 mod deploy;
+mod dns;
 mod ids;
 mod journal;
 mod plan;
+mod queue;
 mod record;
+mod rollout;
+mod vms;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::Ipv4Addr,
+    path::PathBuf,
     sync::Arc,
 };
 
 use boshy_mesh::Timestamp;
 
 pub(super) use self::{
-    configs::{ConfigFilter, Configs, PostRefused},
-    journal::{Journal, TaskRecord},
-    record::DeploymentRecord,
+    changes::{Agent, Asked, Change},
+    configs::{ConfigFilter, ConfigRef, Configs, PostRefused},
+    dns::{Dns, DnsAlias, DnsLinks},
+    journal::{Journal, Progress, Scribe, Step, TaskRecord},
+    plan::{Plan, Situation, plan},
+    queue::{Action, ConfigIds, Converge, DeployOrder, IsolatedOrder, Job, SkipDrain, Target, UploadOrder, Work},
+    record::{DeploymentRecord, InUse},
+    rollout::Rollout,
+    vms::{VmFacts, VmShape},
 };
 use self::{deploy::Pending, ids::Ids};
 pub use self::{
     journal::TaskId,
     record::{Instance, InstanceState, Vm},
 };
-use super::DirectorError;
+use super::{ApplySpec, DirectorError, stores::Stores};
 use crate::wire::{ConfigPost, Lock, TaskState};
 
 /// How long a lock is said to hold.
@@ -42,6 +54,18 @@ pub struct World {
     pub(super) journal: Journal,
     pending: BTreeMap<TaskId, Pending>,
     ids: Ids,
+    /// Whether there are VMs: then tasks take time, and are queued for a worker.
+    pub(super) has_vms: bool,
+    pub(super) stores: Stores,
+    queue: Vec<Job>,
+    held: BTreeMap<String, TaskId>,
+    /// Addresses that tasks will give.
+    reserved: BTreeMap<TaskId, BTreeSet<Ipv4Addr>>,
+    pub(super) dns: Dns,
+    pub(super) vms: BTreeMap<String, VmFacts>,
+    /// What each instance was last made of, by uuid.
+    last: BTreeMap<String, (VmShape, Arc<ApplySpec>)>,
+    blobs: VecDeque<(String, Arc<[u8]>)>,
 }
 
 /// Deployments as they are at one moment, for who makes their VMs.
@@ -88,6 +112,15 @@ impl World {
             journal: Journal::new(record_events),
             pending: BTreeMap::new(),
             ids: Ids::new(seed),
+            has_vms: false,
+            stores: Stores::new(PathBuf::new(), ""),
+            queue: Vec::new(),
+            held: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            dns: Dns::default(),
+            vms: BTreeMap::new(),
+            last: BTreeMap::new(),
+            blobs: VecDeque::new(),
         })
     }
 
@@ -115,17 +148,18 @@ impl World {
     }
 
     pub(super) fn is_locked(&self, deployment: &str) -> bool {
-        self.pending.values().any(|pending| pending.name == deployment)
+        self.held.contains_key(deployment) || self.pending.values().any(|pending| pending.name == deployment)
     }
 
     pub(super) fn locks(&self, now: Timestamp) -> Vec<Lock> {
-        let lock = |(task, pending): (&TaskId, &Pending)| Lock {
+        let lock = |(task, deployment): (&TaskId, &String)| Lock {
             kind: "deployment".to_owned(),
-            resource: vec![pending.name.clone()],
+            resource: vec![deployment.clone()],
             timeout: format!("{}.0", now.0 + LOCK_SECONDS),
             task_id: task.to_string(),
         };
-        self.pending.iter().map(lock).collect()
+        let pending = self.pending.iter().map(|(task, pending)| (task, &pending.name));
+        pending.chain(self.held.iter().map(|(deployment, task)| (task, deployment))).map(lock).collect()
     }
 
     /// A task that is done at once, with an output for the one who asked.
@@ -143,9 +177,10 @@ impl World {
         task
     }
 
-    fn taken_addresses(&self) -> BTreeSet<Ipv4Addr> {
+    pub(super) fn taken_addresses(&self) -> BTreeSet<Ipv4Addr> {
         let instances = self.deployments.values().flat_map(|record| &record.instances);
-        instances.flat_map(|instance| instance.networks.iter().map(|(_, ip)| *ip)).collect()
+        let given = instances.flat_map(|instance| instance.networks.iter().map(|(_, ip)| *ip));
+        given.chain(self.reserved.values().flatten().copied()).collect()
     }
 }
 

@@ -20,29 +20,29 @@ use crate::embedded::{
 
 /// What a deploy does.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(in crate::embedded) struct Plan {
     /// All instances afterwards.
-    pub(super) instances: Vec<Instance>,
+    pub(in crate::embedded) instances: Vec<Instance>,
     /// Those that are new, by id.
-    pub(super) created: BTreeSet<String>,
+    pub(in crate::embedded) created: BTreeSet<String>,
     /// Those that stay and change, by id.
-    pub(super) updated: BTreeSet<String>,
+    pub(in crate::embedded) updated: BTreeSet<String>,
     /// Those that go.
-    pub(super) deleted: Vec<Instance>,
+    pub(in crate::embedded) deleted: Vec<Instance>,
 }
 
 /// What a plan starts from.
-pub(super) struct Situation<'a> {
-    pub(super) cloud: &'a CloudConfig,
-    pub(super) existing: &'a [Instance],
-    pub(super) previous: &'a DeployManifest,
+pub(in crate::embedded) struct Situation<'a> {
+    pub(in crate::embedded) cloud: &'a CloudConfig,
+    pub(in crate::embedded) existing: &'a [Instance],
+    pub(in crate::embedded) previous: &'a DeployManifest,
     /// Addresses of all instances of all deployments.
-    pub(super) taken: BTreeSet<Ipv4Addr>,
-    pub(super) now: Timestamp,
+    pub(in crate::embedded) taken: BTreeSet<Ipv4Addr>,
+    pub(in crate::embedded) now: Timestamp,
 }
 
 /// Plans a deploy.
-pub(super) fn plan(
+pub(in crate::embedded) fn plan(
     mut situation: Situation<'_>,
     wanted: &DeployManifest,
     ids: &mut Ids,

@@ -1,12 +1,19 @@
 //! What the director has in its tables about deployments and instances, and how it shows them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use boshy_mesh::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::{clock, manifest::DeployManifest};
-use crate::wire::{FullRow, InstanceRow, JobInstance, Process, StemcellOf, VmRow};
+use super::{
+    super::{AgentState, ProcessState, clock, manifest::DeployManifest, resolve::Resolved},
+    ConfigIds,
+};
+use crate::wire::{FullRow, InstanceRow, JobInstance, NameVersion, Process, StemcellOf, VmRow};
 
 /// What an instance is meant to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +27,7 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    fn as_str(self) -> &'static str {
+    pub(in crate::embedded) fn as_str(self) -> &'static str {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
@@ -69,9 +76,45 @@ pub(in super::super) struct DeploymentRecord {
     /// What the last deploy, successful or under way, asked for.
     pub(in super::super) wanted: DeployManifest,
     pub(in super::super) instances: Vec<Instance>,
+    /// What runs there, releases of addons included; none on paper, where the manifest says it.
+    pub(in super::super) in_use: Option<InUse>,
+    /// What the last deploy came to, as far as links of others need it; none on paper, and before one came so far.
+    pub(in super::super) resolved: Option<Arc<Resolved>>,
+}
+
+/// What a deployment was made of when it was last deployed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct InUse {
+    pub(in super::super) releases: Vec<NameVersion>,
+    pub(in super::super) stemcells: Vec<NameVersion>,
+    pub(in super::super) configs: ConfigIds,
+}
+
+impl DeploymentRecord {
+    /// Releases in use, those of addons included.
+    pub(in super::super) fn releases(&self) -> &[NameVersion] {
+        self.in_use.as_ref().map_or(&self.wanted.releases, |in_use| &in_use.releases)
+    }
+
+    /// Stemcells in use.
+    pub(in super::super) fn stemcells(&self) -> Vec<NameVersion> {
+        self.in_use.as_ref().map_or_else(|| self.wanted.stemcell_rows(), |in_use| in_use.stemcells.clone())
+    }
+
+    /// What events say about it.
+    pub(in super::super) fn context(&self) -> Value {
+        let names =
+            |rows: &[NameVersion]| rows.iter().map(|row| format!("{}/{}", row.name, row.version)).collect::<Vec<_>>();
+        json!({"releases": names(self.releases()), "stemcells": names(&self.stemcells())})
+    }
 }
 
 impl Instance {
+    /// `GROUP/ID (INDEX)`, as tasks call it.
+    pub(in super::super) fn title(&self) -> String {
+        format!("{} ({})", self.name(), self.index)
+    }
+
     /// `GROUP/ID`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.group, self.id)
@@ -139,8 +182,8 @@ impl Instance {
     }
 
     /// What its agent would report: as many processes as its group has jobs, all as the instance is meant to be.
-    pub(in super::super) fn full_row(&self, wanted: &DeployManifest) -> FullRow {
-        let group = wanted.instance_groups.iter().find(|group| group.name == self.group);
+    pub(in super::super) fn full_row(&self, record: &DeploymentRecord) -> FullRow {
+        let group = record.wanted.instance_groups.iter().find(|group| group.name == self.group);
         let job_state = if self.state == InstanceState::Started { "running" } else { "stopped" };
         let process = |name: &str| Process {
             name: name.to_owned(),
@@ -171,18 +214,67 @@ impl Instance {
             id: self.id.clone(),
             bootstrap: self.index == 0,
             ignore: false,
-            stemcell: self.stemcell(wanted),
+            stemcell: self.stemcell(record),
         }
     }
 
-    fn stemcell(&self, wanted: &DeployManifest) -> StemcellOf {
-        match (&self.vm, wanted.stemcell_rows().into_iter().next()) {
+    /// What its agent reports: nothing was asked of an instance without a VM, and `Some(None)` is an agent that does not
+    /// answer.
+    pub(in super::super) fn agent_row(&self, record: &DeploymentRecord, agent: Option<Option<AgentState>>) -> FullRow {
+        let row = self.full_row(record);
+        match agent {
+            None => FullRow { job_state: None, vitals: None, processes: Vec::new(), ..row },
+            Some(None) => {
+                FullRow { job_state: Some("unresponsive agent".to_owned()), vitals: None, processes: Vec::new(), ..row }
+            }
+            Some(Some(state)) => FullRow {
+                job_state: Some(state.job_state),
+                vitals: Some(nested(&state.vitals)),
+                processes: state.processes.into_iter().map(shown_process).collect(),
+                ..row
+            },
+        }
+    }
+
+    fn stemcell(&self, record: &DeploymentRecord) -> StemcellOf {
+        match (&self.vm, record.stemcells().into_iter().next()) {
             (Some(_), Some(row)) => {
                 StemcellOf { name: Some(row.name), version: Some(row.version), api_version: Some(3) }
             }
             _ => StemcellOf::default(),
         }
     }
+}
+
+fn shown_process(process: ProcessState) -> Process {
+    Process {
+        name: process.name,
+        state: process.state,
+        uptime: json!({"secs": process.uptime_seconds}),
+        mem: json!({"kb": process.memory_kb, "percent": 0.0}),
+        cpu: json!({"total": 0.0}),
+    }
+}
+
+/// Vitals whose names have dots as the objects that the dots stand for; `uptime.secs` is a number, `load` a list of three.
+fn nested(flat: &BTreeMap<String, String>) -> Value {
+    let mut all = json!({"cpu": {}, "disk": {}, "load": [], "mem": {}, "swap": {}, "uptime": {}});
+    for (name, text) in flat {
+        let value = match name.as_str() {
+            "uptime.secs" => text.parse::<u64>().map_or(Value::Null, Value::from),
+            "load" => text.split([' ', ',']).filter(|part| !part.is_empty()).collect(),
+            _ => Value::from(text.as_str()),
+        };
+        let mut place = &mut all;
+        for part in name.split('.') {
+            if !place.is_object() {
+                break;
+            }
+            place = &mut place[part];
+        }
+        *place = value;
+    }
+    all
 }
 
 /// Numbers as text, as agents send them.

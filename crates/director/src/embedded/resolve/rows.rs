@@ -1,0 +1,33 @@
+//! Links as the director lists them.
+
+use serde_json::{Value, json};
+
+use super::links::Links;
+
+pub(super) fn providers(deployment: &str, links: &Links, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
+    let row = |provider: &super::links::Provider| {
+        json!({
+            "id": id().to_string(),
+            "name": provider.name,
+            "shared": provider.shared,
+            "deployment": deployment,
+            "link_provider_definition": {"type": provider.kind, "name": provider.original},
+            "owner_object": {"type": "job", "name": provider.job, "info": {"instance_group": provider.group}},
+        })
+    };
+    links.providers.iter().map(row).collect()
+}
+
+pub(super) fn consumers(deployment: &str, links: &Links, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
+    let row = |consumer: &super::links::Consumer| {
+        json!({
+            "id": id().to_string(),
+            "name": consumer.name,
+            "optional": consumer.optional,
+            "deployment": deployment,
+            "owner_object": {"type": "job", "name": consumer.job, "info": {"instance_group": consumer.group}},
+            "link_consumer_definition": {"name": consumer.original, "type": consumer.kind},
+        })
+    };
+    links.consumers.iter().map(row).collect()
+}
