@@ -7,12 +7,15 @@
 //! ```
 //!
 //! The launcher exists because only a new process can be process 1 of a PID namespace, and because a user namespace can be
-//! entered by a process with one thread only. The keeper inherits the lock as its stdin and tells by its stdout that it
-//! listens; whatever ends it, the kernel kills everything below it and frees the lock.
+//! entered by a process with one thread only. The keeper inherits as its stdin a listener in the host's network, through
+//! which the director is reached from there; as its stderr the log, which is the lock; and tells by its stdout that it
+//! listens. Whatever ends it, the kernel kills everything below it and frees the lock.
 
 use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader},
+    fs,
+    io::{self, BufRead, BufReader},
+    net::{Ipv4Addr, TcpListener},
+    os::fd::OwnedFd,
     process::{Command, Stdio},
 };
 
@@ -26,7 +29,7 @@ use nix::{
 use crate::{
     LabSettings,
     error::{Doing, LabError},
-    keeper::KeeperSettings,
+    keeper::{DIRECTOR, KeeperSettings},
     state_dir::StateDir,
 };
 
@@ -35,7 +38,7 @@ pub(crate) const LISTENING: &str = "listening";
 
 /// Starts a keeper that outlives this process, and waits until it listens.
 pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &KeeperSettings) -> Result<(), LabError> {
-    let Some(lock) = state.claim()? else {
+    let Some(log) = state.claim()? else {
         return Err(LabError::Refused(format!(
             "a lab is already running in {}; look at it with `boshy lab status`, add to it with `boshy lab deploy`, or end it with `boshy lab down`",
             state.path().display()
@@ -44,12 +47,11 @@ pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &Ke
     let written = serde_json::to_string(keeper).doing(|| "writing down the keeper's settings".to_owned())?;
     let path = state.keeper_settings();
     fs::write(&path, written).doing(|| format!("writing {}", path.display()))?;
-    let log = File::create(state.keeper_log()).doing(|| format!("making {}", state.keeper_log().display()))?;
     let mut launcher = Command::new(&settings.boshy)
         .args(["lab", "launcher", "--state-dir"])
         .arg(state.path())
         .current_dir("/")
-        .stdin(lock)
+        .stdin(OwnedFd::from(host_listener()?))
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
@@ -66,7 +68,18 @@ pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &Ke
     Err(LabError::Refused(format!("the lab's keeper did not start; it said:\n{}", log.trim_end())))
 }
 
-/// Makes the namespaces and starts the keeper in them; its lock, log and stdout are this process's.
+/// On the port of directors when it is free.
+fn host_listener() -> Result<TcpListener, LabError> {
+    let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, DIRECTOR.port()));
+    usual
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)),
+            _ => Err(error),
+        })
+        .doing(|| "listening on 127.0.0.1 for the director".to_owned())
+}
+
+/// Makes the namespaces and starts the keeper in them; its listener, log and stdout are this process's.
 pub(crate) fn launch(settings: &LabSettings, state: &StateDir) -> Result<(), LabError> {
     setsid().doing(|| "leaving the terminal's session".to_owned())?;
     // The client's are blocked, and every job would inherit that.

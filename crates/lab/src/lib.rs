@@ -1,7 +1,7 @@
 //! The one-machine BOSH: VMs as Linux namespaces, an embedded director, real Envoys.
 //!
 //! ```text
-//! boshy lab up ─> keeper (process 1 of a PID namespace; bridge; director 10.244.0.2)
+//! boshy lab up ─> keeper (process 1 of a PID namespace; bridge; director 10.244.0.2, on the host 127.0.0.1)
 //!                   ├─ VM bosh-pilot/0   10.244.3.125   bosh-pilot
 //!                   ├─ VM apricot/0      10.244.0.126   bosh-dns, virtual-ip-agent, bosh-envoy, example-httpbin
 //!                   └─ ...
@@ -14,50 +14,42 @@
 //! Not promised: isolation. The VMs share the kernel, the user and the host's programs; this is a place to try things,
 //! not to confine them.
 
+mod access;
 mod bosh_dns;
 mod cli;
 mod client;
 mod commands;
+mod director;
 mod error;
-mod facts;
 pub mod httpbin;
-mod job_config;
 mod keeper;
 mod launch;
-mod manifest;
 mod name;
 mod netlink;
 mod protocol;
+mod release;
 mod state_dir;
 mod table;
 mod vm;
 
 use std::{path::PathBuf, process::ExitCode};
 
-pub use cli::{JobArgs, LabCommand, StateArg, Up};
+pub use cli::{JobArgs, LabCommand, ReleaseArgs, StateArg, Up};
 pub use error::LabError;
-pub use facts::VmFacts;
-pub use manifest::ManifestJob;
 pub use name::{InstanceName, InstanceRef};
 
+/// The control plane.
+const MESH_MANIFEST: &str = include_str!("../../../manifests/bosh-istio-deployment.yml");
+/// What it takes on every other VM.
+const RUNTIME_CONFIG: &str = include_str!("../../../manifests/runtime-config.yml");
 /// What `boshy lab up` deploys when no manifest is given.
 const SAMPLE_MANIFEST: &str = include_str!("../../../manifests/sample-bosh-manifest.yml");
 
 /// What the lab has to be given.
 #[derive(Clone, Debug)]
 pub struct LabSettings {
-    /// The running program, which every process of the lab is made from: it has to answer to `lab SUBCOMMAND`, and for
-    /// the mesh to `agent`, `pilot` and `httpbin`.
+    /// The running program, which is process 1 of everything here, and Boshy's in a development release.
     pub boshy: PathBuf,
-    /// The mesh on top; without it the VMs have bosh-dns and their own jobs, and there is no pilot.
-    pub mesh: Option<MeshSettings>,
-}
-
-/// What only the mesh knows.
-#[derive(Clone, Debug)]
-pub struct MeshSettings {
-    /// Envoy's bootstrap for a VM.
-    pub bootstrap: fn(&VmFacts) -> String,
 }
 
 /// Carries out a command of `boshy lab`.

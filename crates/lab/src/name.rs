@@ -98,6 +98,16 @@ impl InstanceRef {
     }
 }
 
+/// Names of deployments, groups and VMs become names of directories.
+pub(crate) fn check_directory(name: &str) -> Result<(), String> {
+    let safe = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if safe && !name.is_empty() && !name.starts_with('.') {
+        Ok(())
+    } else {
+        Err(format!("the lab cannot keep files under the name {name:?}; use letters, digits, - and _"))
+    }
+}
+
 #[cfg(test)]
 #[path = "name_tests.rs"]
 mod tests;

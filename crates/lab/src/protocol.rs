@@ -14,15 +14,13 @@ use crate::{
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
-    /// Bring up the control plane and these manifests, and wait until all is ready.
-    Up { manifests: Vec<String> },
+    /// Wait until every process runs and every proxy knows every service.
+    Ready,
     /// Take the lab down when this connection ends.
     Hold,
-    /// Deploy a manifest and wait until all is ready.
-    Deploy { manifest: String },
-    /// Delete a deployment and wait until its VMs are gone.
-    Delete { deployment: String },
-    /// A command for a job of a VM.
+    /// End a VM's processes and boot it again.
+    Reboot { instance: InstanceRef },
+    /// A command for a process of a VM.
     Job { instance: InstanceRef, job: String, action: JobAction },
     /// Where a VM's first process is.
     Find { instance: InstanceRef },
@@ -66,6 +64,8 @@ pub(crate) struct LabStatus {
     pub(crate) services: Vec<ServiceStatus>,
     /// What is wrong, if anything.
     pub(crate) problems: Vec<String>,
+    /// What is not here as it would be on VMs of BOSH.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A VM at one moment.
@@ -73,6 +73,10 @@ pub(crate) struct LabStatus {
 pub(crate) struct VmStatus {
     #[serde(flatten)]
     pub(crate) name: InstanceName,
+    /// The director's name for it, and that of its directory.
+    pub(crate) cid: String,
+    /// Whether its agent answers.
+    pub(crate) alive: bool,
     pub(crate) id: String,
     pub(crate) az: String,
     pub(crate) ip: Ipv4Addr,

@@ -1,15 +1,19 @@
 //! Where a lab keeps what outlives a system call: the control socket, the keeper's log, and each VM's `/var/vcap`.
 //!
 //! ```text
-//! STATE/lock               held by the keeper as long as it lives
 //! STATE/mark               makes a directory ours, so that nothing else is ever cleared
 //! STATE/keeper.json        what the keeper was started with
 //! STATE/keeper.sock        control
-//! STATE/keeper.log
-//! STATE/vms/DEPLOYMENT/GROUP/INDEX/{root,vcap}
+//! STATE/keeper.log         locked as long as a process of the lab lives
+//! STATE/director.json      how to reach the director, with its secret
+//! STATE/releases/          what the director keeps of releases
+//! STATE/packages/          compiled, by fingerprint
+//! STATE/vms/CID/{root,vcap}
+//! STATE/disks/INSTANCE     /var/vcap/store of instances without a VM
 //! ```
 //!
-//! The kernel frees the lock however the keeper ends, so a lock that can be taken means that the rest is left over.
+//! The log is the lock because it is the one file that is handed on to every process of a lab. The kernel frees it however
+//! they end, so a lock that can be taken means that the rest is left over.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -20,12 +24,9 @@ use std::{
 
 use nix::unistd::geteuid;
 
-use crate::{
-    error::{Doing, LabError},
-    name::InstanceName,
-};
+use crate::error::{Doing, LabError};
 
-const LOCK: &str = "lock";
+const LOG: &str = "keeper.log";
 const MARK: &str = "mark";
 
 /// A lab's directory on the host.
@@ -54,39 +55,57 @@ impl StateDir {
     }
 
     pub(crate) fn keeper_log(&self) -> PathBuf {
-        self.0.join("keeper.log")
+        self.0.join(LOG)
     }
 
     pub(crate) fn keeper_settings(&self) -> PathBuf {
         self.0.join("keeper.json")
     }
 
-    /// The VM's own directory.
-    pub(crate) fn vm(&self, name: &InstanceName) -> PathBuf {
-        self.0.join("vms").join(&name.deployment).join(&name.group).join(name.index.to_string())
+    /// How to reach the director.
+    pub(crate) fn access(&self) -> PathBuf {
+        self.0.join("director.json")
+    }
+
+    /// What the director keeps.
+    pub(crate) fn releases(&self) -> PathBuf {
+        self.0.join("releases")
+    }
+
+    /// Compiled packages.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.0.join("packages")
+    }
+
+    /// Where the persistent disk of an instance is while it has no VM.
+    pub(crate) fn disk(&self, instance: &str) -> PathBuf {
+        self.0.join("disks").join(instance)
+    }
+
+    /// The own directory of the VM with this cid.
+    pub(crate) fn vm(&self, cid: &str) -> PathBuf {
+        self.0.join("vms").join(cid)
     }
 
     /// What the VM sees as `/var/vcap`.
-    pub(crate) fn vcap(&self, name: &InstanceName) -> PathBuf {
-        self.vm(name).join("vcap")
+    pub(crate) fn vcap(&self, cid: &str) -> PathBuf {
+        self.vm(cid).join("vcap")
     }
 
-    /// Takes the directory for a new lab, and clears what an earlier one left. `None` when a lab runs here.
+    /// Takes the directory for a new lab, and clears what an earlier one left. Gives the log, which is the lock; `None` when
+    /// a lab runs here.
     pub(crate) fn claim(&self) -> Result<Option<File>, LabError> {
         self.create()?;
-        let path = self.0.join(LOCK);
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .doing(|| format!("opening {}", path.display()))?;
+        let path = self.keeper_log();
+        let doing = || format!("opening {}", path.display());
+        let lock = File::options().create(true).append(true).open(&path).doing(doing)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error).doing(|| format!("locking {}", path.display())),
         }
-        self.clear(&[LOCK, MARK])?;
+        self.clear(&[LOG, MARK])?;
+        lock.set_len(0).doing(doing)?;
         Ok(Some(lock))
     }
 

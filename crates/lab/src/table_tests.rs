@@ -8,6 +8,8 @@ use crate::{
 
 fn vm(deployment: &str, group: &str, jobs: &[(&str, JobState, u64)]) -> VmStatus {
     VmStatus {
+        alive: true,
+        cid: "i-1".to_owned(),
         name: InstanceName { deployment: deployment.to_owned(), group: group.to_owned(), index: 0 },
         id: "673e".to_owned(),
         az: "z1".to_owned(),
@@ -15,6 +17,7 @@ fn vm(deployment: &str, group: &str, jobs: &[(&str, JobState, u64)]) -> VmStatus
         jobs: jobs
             .iter()
             .map(|(name, state, restarts)| JobStatus {
+                job: (*name).to_owned(),
                 name: (*name).to_owned(),
                 state: *state,
                 restarts: *restarts,
@@ -31,6 +34,7 @@ fn lines(status: &LabStatus) -> Vec<String> {
 #[test]
 fn vms_services_and_problems_stand_below_each_other() {
     let status = LabStatus {
+        notes: Vec::new(),
         vms: vec![vm("d", "web", &[("bosh-dns", JobState::Running, 0), ("httpbin", JobState::Stopped, 2)])],
         services: vec![ServiceStatus {
             hostname: "httpbin.web.d.boshy".to_owned(),

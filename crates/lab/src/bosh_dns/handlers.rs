@@ -4,6 +4,7 @@ use std::{fs, net::SocketAddr, path::Path};
 
 use serde::Deserialize;
 
+use super::http::Endpoint;
 use crate::error::{Doing, LabError};
 
 /// An entry of a job's `dns/handlers.json`.
@@ -19,11 +20,22 @@ struct Source {
     kind: String,
     #[serde(default)]
     recursors: Vec<String>,
+    #[serde(default)]
+    url: String,
 }
 
-/// Domains, each with its server.
+/// Where a domain's answers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Upstream {
+    /// A DNS server.
+    Dns(SocketAddr),
+    /// A web server that answers in JSON.
+    Http(Endpoint),
+}
+
+/// Domains, each with its source.
 #[derive(Debug, Default)]
-pub(super) struct Handlers(Vec<(String, SocketAddr)>);
+pub(super) struct Handlers(Vec<(String, Upstream)>);
 
 impl Handlers {
     /// Reads the files of all jobs.
@@ -42,31 +54,28 @@ impl Handlers {
     fn add(&mut self, text: &str) -> Result<(), String> {
         let written: Vec<Handler> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         for Handler { domain, source } in written {
-            if source.kind != "dns" {
-                return Err(format!("{domain} has a source of type {}; here only dns is known", source.kind));
-            }
-            let recursor = source.recursors.first().ok_or_else(|| format!("{domain} has no recursor"))?;
-            let server = recursor
-                .parse()
-                .or_else(|_| format!("{recursor}:53").parse())
-                .map_err(|_| format!("{domain} has the recursor {recursor:?}, which is no address"))?;
-            let domain = format!("{}.", domain.trim_end_matches('.').to_ascii_lowercase());
-            self.0.push((domain, server));
+            let upstream = match source.kind.as_str() {
+                "dns" => recursor(&source.recursors).map(Upstream::Dns),
+                "http" => Endpoint::parse(&source.url).map(Upstream::Http),
+                kind => Err(format!("has a source of type {kind}; here dns and http are known")),
+            };
+            let upstream = upstream.map_err(|reason| format!("{domain} {reason}"))?;
+            self.0.push((format!("{}.", domain.trim_end_matches('.').to_ascii_lowercase()), upstream));
         }
         Ok(())
     }
 
-    /// The server for a name (lower case, with a dot at the end): that of the longest domain it is in.
-    pub(super) fn find(&self, name: &str) -> Option<SocketAddr> {
+    /// The source for a name (lower case, with a dot at the end): that of the longest domain it is in.
+    pub(super) fn find(&self, name: &str) -> Option<&Upstream> {
         let within = |domain: &str| {
             domain == "." || name.strip_suffix(domain).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
         };
         let matching = self.0.iter().filter(|(domain, _)| within(domain));
-        matching.max_by_key(|(domain, _)| domain.len()).map(|(_, server)| *server)
+        matching.max_by_key(|(domain, _)| domain.len()).map(|(_, upstream)| upstream)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.0.iter().map(|(domain, server)| (domain.as_str(), *server))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Upstream)> {
+        self.0.iter().map(|(domain, upstream)| (domain.as_str(), upstream))
     }
 
     #[cfg(test)]
@@ -75,4 +84,12 @@ impl Handlers {
         handlers.add(text)?;
         Ok(handlers)
     }
+}
+
+fn recursor(recursors: &[String]) -> Result<SocketAddr, String> {
+    let recursor = recursors.first().ok_or("has no recursor")?;
+    recursor
+        .parse()
+        .or_else(|_| format!("{recursor}:53").parse())
+        .map_err(|_| format!("has the recursor {recursor:?}, which is no address"))
 }

@@ -1,6 +1,15 @@
 //! As much of a DNS message as a forwarder has to understand: who asks for what, and whether an answer is a success.
 
+use std::net::Ipv4Addr;
+
 const HEADER: usize = 12;
+/// RFC 1035, 3.2.2 and 3.2.3: an IPv4 address, and anything.
+const A: u16 = 1;
+const ANY: u16 = 255;
+/// RFC 1035, 4.1.1: a failure of the server's own.
+pub(super) const SERVFAIL: u8 = 2;
+/// Bytes of a record of type A with a compressed name.
+const RECORD: usize = 16;
 /// RFC 1035, 4.1.1: malformed.
 pub(super) const FORMERR: u8 = 1;
 /// The name does not exist.
@@ -13,6 +22,8 @@ pub(super) struct Query<'a> {
     message: &'a [u8],
     /// Lower case, with a dot at the end.
     name: String,
+    /// The type asked for.
+    kind: u16,
     /// Where its question section ends.
     end: usize,
 }
@@ -25,18 +36,48 @@ impl<'a> Query<'a> {
         if !is_query {
             return None;
         }
-        let malformed = || Self { message, name: String::new(), end: HEADER };
+        let malformed = || Self { message, name: String::new(), kind: 0, end: HEADER };
         let one_question = message[4..6] == [0, 1];
         let parsed = if one_question { name(message, HEADER) } else { None };
         Some(match parsed {
             // Type and class follow the name.
-            Some((name, end)) if message.len() >= end + 4 => Ok(Self { message, name, end: end + 4 }),
+            Some((name, end)) if message.len() >= end + 4 => {
+                let kind = u16::from_be_bytes([message[end], message[end + 1]]);
+                Ok(Self { message, name, kind, end: end + 4 })
+            }
             _ => Err(malformed()),
         })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn kind(&self) -> u16 {
+        self.kind
+    }
+
+    /// An authoritative answer with these addresses, each with its time to live, as many as `room` bytes hold; without any
+    /// when something else than an address of IPv4 is asked for.
+    pub(super) fn addresses(&self, addresses: &[(Ipv4Addr, u32)], room: usize) -> Vec<u8> {
+        let mut reply = self.reply(0);
+        reply[2] |= 0x04;
+        if !matches!(self.kind, A | ANY) {
+            return reply;
+        }
+        let fitting = addresses.len().min(room.saturating_sub(reply.len()) / RECORD).min(usize::from(u16::MAX));
+        if fitting < addresses.len() {
+            reply[2] |= 0x02;
+        }
+        reply[6..8].copy_from_slice(&(fitting as u16).to_be_bytes());
+        for (address, ttl) in &addresses[..fitting] {
+            // The name by a pointer to the question, RFC 1035, 4.1.4; type A, class IN.
+            reply.extend_from_slice(&[0xc0, HEADER as u8, 0, 1, 0, 1]);
+            reply.extend_from_slice(&ttl.to_be_bytes());
+            reply.extend_from_slice(&[0, 4]);
+            reply.extend_from_slice(&address.octets());
+        }
+        reply
     }
 
     /// An answer without records: the question again, and a code.

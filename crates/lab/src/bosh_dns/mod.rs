@@ -1,24 +1,40 @@
-//! A stand-in for bosh-dns: hands questions to the handlers that a VM's jobs have registered, with bosh-dns's manners.
+//! A stand-in for bosh-dns: answers the names of `records.json`, and hands other questions to the handlers that a VM's jobs
+//! have registered, with bosh-dns's manners.
 //!
-//! Like bosh-dns it reads `/var/vcap/jobs/*/dns/handlers.json` once, when it starts; matches the longest domain; asks a
-//! handler of type `dns` over the protocol the question came by, for at most two seconds; passes a success on as it is,
-//! and turns every failure, be it NXDOMAIN, SERVFAIL or silence, into NXDOMAIN. What no handler claims is refused: there
-//! is no records.json and nobody to recurse to.
+//! Like bosh-dns it reads `/var/vcap/jobs/*/dns/handlers.json` once, when it starts, and looks every second whether
+//! `records.json` is another file; matches the longest domain; asks a handler of type `dns` over the protocol the question
+//! came by, for at most two seconds, passes a success on as it is, and turns every failure, be it NXDOMAIN, SERVFAIL or
+//! silence, into NXDOMAIN; asks a handler of type `http` by a connection of its own, and turns every failure into SERVFAIL.
+//! What is no name of BOSH and no handler claims is refused: there is nobody to recurse to.
+//!
+//! Not played: the health of instances, the API on port 53080, caches, records of other types than A.
 
 mod handlers;
+mod http;
 mod message;
+mod records;
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
+use rand::seq::SliceRandom;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
 };
 
 use self::{
-    handlers::Handlers,
-    message::{FORMERR, NXDOMAIN, Query, REFUSED, fails},
+    handlers::{Handlers, Upstream},
+    message::{FORMERR, NXDOMAIN, Query, REFUSED, SERVFAIL, fails},
+    records::{Found, Records},
 };
 use crate::{
     error::{Doing, LabError},
@@ -26,6 +42,13 @@ use crate::{
 };
 
 const JOBS: &str = "/var/vcap/jobs";
+const RECORDS: &str = "/var/vcap/instance/dns/records.json";
+/// From one look at the records' file to the next.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// The name that says whether bosh-dns answers.
+const UPCHECK: &str = "upcheck.bosh-dns.";
+/// RFC 1035, 4.2.1: what an answer over UDP may always have.
+const UDP_ROOM: usize = 512;
 /// bosh-dns's `recursor_timeout`.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// From one question to the next on a connection.
@@ -35,11 +58,17 @@ const AT_ONCE: usize = 256;
 /// RFC 6891 lets a client offer up to this over UDP.
 const LARGEST: usize = 65_535;
 
-/// Serves until killed.
+/// What is known to answer from.
+struct Names {
+    handlers: Handlers,
+    records: watch::Receiver<Arc<Records>>,
+}
+
+/// Serves until killed. Lets go of stdin when it listens, which tells whoever started it.
 pub(crate) fn run() -> Result<(), LabError> {
-    let handlers = Arc::new(Handlers::load(Path::new(JOBS))?);
+    let handlers = Handlers::load(Path::new(JOBS))?;
     for (domain, upstream) in handlers.iter() {
-        tracing::info!(domain, %upstream, "handing questions on");
+        tracing::info!(domain, ?upstream, "handing questions on");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -49,22 +78,58 @@ pub(crate) fn run() -> Result<(), LabError> {
     runtime.block_on(async {
         let udp = UdpSocket::bind(address).await.doing(|| format!("listening on UDP {address}"))?;
         let tcp = TcpListener::bind(address).await.doing(|| format!("listening on TCP {address}"))?;
+        let (changed, records) = watch::channel(Arc::default());
+        let mut file = Follower::default();
+        file.look(&changed);
+        let names = Arc::new(Names { handlers, records });
+        let nothing = File::open("/dev/null").doing(|| "opening /dev/null".to_owned())?;
+        nix::unistd::dup2_stdin(&nothing).doing(|| "letting go of stdin".to_owned())?;
         tokio::select! {
-            ended = serve_udp(Arc::new(udp), Arc::clone(&handlers)) => ended.doing(|| "serving UDP".to_owned()),
-            ended = serve_tcp(tcp, handlers) => ended.doing(|| "serving TCP".to_owned()),
+            ended = serve_udp(Arc::new(udp), Arc::clone(&names)) => ended.doing(|| "serving UDP".to_owned()),
+            ended = serve_tcp(tcp, names) => ended.doing(|| "serving TCP".to_owned()),
+            () = follow(file, changed) => Ok(()),
         }
     })
 }
 
-async fn serve_udp(socket: Arc<UdpSocket>, handlers: Arc<Handlers>) -> io::Result<()> {
+async fn follow(mut file: Follower, changed: watch::Sender<Arc<Records>>) {
+    loop {
+        tokio::time::sleep(LOOK_PAUSE).await;
+        file.look(&changed);
+    }
+}
+
+/// Knows which version of the records' file was read last.
+#[derive(Default)]
+struct Follower {
+    seen: Option<(u64, i64, i64)>,
+}
+
+impl Follower {
+    /// Reads the file when it is another one. One that is missing or broken changes nothing.
+    fn look(&mut self, changed: &watch::Sender<Arc<Records>>) {
+        let Ok(file) = fs::metadata(RECORDS) else { return };
+        let now = Some((file.ino(), file.mtime(), file.mtime_nsec()));
+        if now == self.seen {
+            return;
+        }
+        self.seen = now;
+        match fs::read_to_string(RECORDS).map_err(|error| error.to_string()).and_then(|text| Records::read(&text)) {
+            Ok(records) => drop(changed.send_replace(Arc::new(records))),
+            Err(error) => tracing::warn!(%error, "cannot read {RECORDS}, keeping the records before"),
+        }
+    }
+}
+
+async fn serve_udp(socket: Arc<UdpSocket>, names: Arc<Names>) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     let mut buffer = vec![0; LARGEST];
     loop {
         let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
         let (length, client) = socket.recv_from(&mut buffer).await?;
-        let (question, socket, handlers) = (buffer[..length].to_vec(), Arc::clone(&socket), Arc::clone(&handlers));
+        let (question, socket, names) = (buffer[..length].to_vec(), Arc::clone(&socket), Arc::clone(&names));
         tokio::spawn(async move {
-            if let Some(answer) = answer(&question, &handlers, ask_udp).await {
+            if let Some(answer) = answer(&question, &names, UDP_ROOM, ask_udp).await {
                 // The client may be gone.
                 let _ = socket.send_to(&answer, client).await;
             }
@@ -73,16 +138,16 @@ async fn serve_udp(socket: Arc<UdpSocket>, handlers: Arc<Handlers>) -> io::Resul
     }
 }
 
-async fn serve_tcp(listener: TcpListener, handlers: Arc<Handlers>) -> io::Result<()> {
+async fn serve_tcp(listener: TcpListener, names: Arc<Names>) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
         let (mut client, _) = listener.accept().await?;
-        let handlers = Arc::clone(&handlers);
+        let names = Arc::clone(&names);
         tokio::spawn(async move {
             // An end, an error and silence are all the end of this connection.
             while let Ok(Ok(question)) = tokio::time::timeout(IDLE, read_framed(&mut client)).await {
-                let Some(answer) = answer(&question, &handlers, ask_tcp).await else { break };
+                let Some(answer) = answer(&question, &names, LARGEST, ask_tcp).await else { break };
                 if write_framed(&mut client, &answer).await.is_err() {
                     break;
                 }
@@ -92,21 +157,46 @@ async fn serve_tcp(listener: TcpListener, handlers: Arc<Handlers>) -> io::Result
     }
 }
 
-/// The answer to a question; `None` for what is no question at all.
+/// The answer to a question; `None` for what is no question at all. One made here has room for `room` bytes.
 async fn answer<Asked: Future<Output = io::Result<Vec<u8>>>>(
     question: &[u8],
-    handlers: &Handlers,
+    names: &Names,
+    room: usize,
     ask: impl FnOnce(SocketAddr, Vec<u8>) -> Asked,
 ) -> Option<Vec<u8>> {
     let query = match Query::parse(question)? {
         Ok(query) => query,
         Err(malformed) => return Some(malformed.reply(FORMERR)),
     };
-    let Some(upstream) = handlers.find(query.name()) else { return Some(query.reply(REFUSED)) };
-    match tokio::time::timeout(PATIENCE, ask(upstream, question.to_vec())).await {
-        Ok(Ok(answer)) if !fails(&answer) => Some(answer),
-        _ => Some(query.reply(NXDOMAIN)),
+    if query.name() == UPCHECK {
+        return Some(query.addresses(&[(Ipv4Addr::LOCALHOST, 0)], room));
     }
+    let records = Arc::clone(&names.records.borrow());
+    match records.find(query.name()) {
+        Found::NotOurs => {}
+        Found::Nothing => return Some(query.reply(NXDOMAIN)),
+        Found::Addresses(mut addresses) => {
+            addresses.shuffle(&mut rand::rng());
+            let addresses: Vec<_> = addresses.into_iter().map(|address| (address, 0)).collect();
+            return Some(query.addresses(&addresses, room));
+        }
+    }
+    Some(match names.handlers.find(query.name()) {
+        None => query.reply(REFUSED),
+        Some(Upstream::Dns(upstream)) => {
+            match tokio::time::timeout(PATIENCE, ask(*upstream, question.to_vec())).await {
+                Ok(Ok(answer)) if !fails(&answer) => answer,
+                _ => query.reply(NXDOMAIN),
+            }
+        }
+        Some(Upstream::Http(endpoint)) => match endpoint.ask(query.name(), query.kind()).await {
+            Ok(addresses) => query.addresses(&addresses, room),
+            Err(error) => {
+                tracing::debug!(name = query.name(), %error, "a handler does not answer");
+                query.reply(SERVFAIL)
+            }
+        },
+    })
 }
 
 async fn ask_udp(upstream: SocketAddr, question: Vec<u8>) -> io::Result<Vec<u8>> {

@@ -22,11 +22,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 pub(super) fn run(state: &StateDir, instance: &InstanceRef, job: Option<&str>, follow: bool) -> Result<(), LabError> {
     let status = current(state)?;
     let name = instance.resolve(status.vms.iter().map(|vm| &vm.name))?;
-    let jobs: Vec<String> = match (job, status.vms.iter().find(|vm| vm.name == *name)) {
-        (Some(job), _) => vec![job.to_owned()],
-        (None, vm) => vm.into_iter().flat_map(|vm| vm.jobs.iter().map(|job| job.name.clone())).collect(),
-    };
-    let directory = state.vcap(name).join("sys/log");
+    let vm = status.vms.iter().find(|vm| vm.name == *name).ok_or_else(super::unexpected)?;
+    let directory = state.vcap(&vm.cid).join("sys/log");
+    let jobs = job.map_or_else(|| folders(&directory), |job| vec![job.to_owned()]);
     let mut logs = Vec::new();
     for job in &jobs {
         if !directory.join(job).is_dir() {
@@ -50,11 +48,16 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, job: Option<&str>, f
     }
 }
 
-fn no_such_job(name: &InstanceName, job: &str, directory: &Path) -> LabError {
-    let jobs = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut jobs: Vec<String> = jobs.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+/// Jobs that have logged something.
+fn folders(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let mut jobs: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     jobs.sort();
-    LabError::Refused(format!("{name} has no job {job}; it has {}", jobs.join(", ")))
+    jobs
+}
+
+fn no_such_job(name: &InstanceName, job: &str, directory: &Path) -> LabError {
+    LabError::Refused(format!("{name} has no job {job}; it has {}", folders(directory).join(", ")))
 }
 
 struct Log {

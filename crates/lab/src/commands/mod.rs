@@ -1,5 +1,6 @@
 //! The commands of `boshy lab`, one file each where they are more than a request.
 
+mod bring_up;
 mod down;
 mod exec;
 mod logs;
@@ -9,7 +10,9 @@ mod up;
 use std::{fs, path::Path, process::ExitCode};
 
 use crate::{
-    LabSettings, bosh_dns,
+    LabSettings,
+    access::Access,
+    bosh_dns,
     cli::{JobArgs, LabCommand, StateArg},
     client::Client,
     error::{Doing, LabError},
@@ -25,9 +28,13 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
     match command {
         LabCommand::Up(arguments) => up::run(arguments, &lab)?,
         LabCommand::Status { json, state } => status(&dir(state)?, *json)?,
+        LabCommand::Env { state } => env(&dir(state)?)?,
+        LabCommand::UploadRelease { file, state } => bring_up::upload_release(&dir(state)?, file)?,
+        LabCommand::Release(arguments) => bring_up::release(arguments, &lab)?,
         LabCommand::Deploy { file, state } => deploy(&dir(state)?, file)?,
-        LabCommand::Delete { deployment, state } => {
-            up::ask(&dir(state)?, &Request::Delete { deployment: deployment.clone() })?;
+        LabCommand::Delete { deployment, state } => bring_up::delete(&dir(state)?, deployment)?,
+        LabCommand::Reboot { instance, state } => {
+            up::ask(&dir(state)?, &Request::Reboot { instance: instance.clone() })?;
         }
         LabCommand::Exec { instance, state, command } => return exec::run(&dir(state)?, instance, command),
         LabCommand::Stop(arguments) => job(arguments, JobAction::Stop)?,
@@ -38,8 +45,10 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
         }
         LabCommand::Down { state } => down::run(&dir(state)?)?,
         LabCommand::Launcher { state } => launch::launch(&lab, &dir(state)?)?,
-        LabCommand::Keeper { state } => keeper::run(lab, dir(state)?)?,
+        LabCommand::Keeper { state } => keeper::run(lab, &dir(state)?)?,
         LabCommand::Vm => vm::run()?,
+        LabCommand::Bpm => vm::run_contained()?,
+        LabCommand::Compile => vm::run_compilation()?,
         LabCommand::BoshDns => bosh_dns::run()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -66,9 +75,19 @@ fn current(state: &StateDir) -> Result<LabStatus, LabError> {
     }
 }
 
+fn env(state: &StateDir) -> Result<(), LabError> {
+    running(state)?;
+    show::line(&Access::read(state)?.exports())
+}
+
+/// A director that is gone leaves its file: so the keeper is asked.
+fn running(state: &StateDir) -> Result<(), LabError> {
+    Client::connect(state).map(drop)
+}
+
 fn deploy(state: &StateDir, file: &Path) -> Result<(), LabError> {
-    let manifest = read(file)?;
-    up::ask(state, &Request::Deploy { manifest })
+    bring_up::deploy(state, &read(file)?)?;
+    up::ask(state, &Request::Ready)
 }
 
 fn job(arguments: &JobArgs, action: JobAction) -> Result<(), LabError> {

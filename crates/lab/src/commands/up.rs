@@ -1,8 +1,6 @@
 //! `boshy lab up`, and the waiting that `deploy` and `delete` share with it.
 
 use std::{
-    env,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +10,7 @@ use std::{
 
 use nix::sys::signal::{SigSet, Signal};
 
-use super::{down, read, show, show::ProgressView, unexpected};
+use super::{bring_up::Wanted, down, show, show::ProgressView, unexpected};
 use crate::{
     LabSettings, cli,
     client::Client,
@@ -23,20 +21,23 @@ use crate::{
     state_dir::StateDir,
 };
 
+/// What comes from no release.
+const PLAYED: &str = "bpm, bosh-dns and the config server are played by the lab; every other job and package comes from an uploaded release";
+
 /// Brings a lab up. Ctrl-C takes it down again. One that does not become ready is left for a look, unless it is in the
 /// foreground.
 pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError> {
     let state = super::dir(&arguments.state)?;
-    let mut manifests = arguments.manifests.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
-    if manifests.is_empty() {
-        manifests.push(crate::SAMPLE_MANIFEST.to_owned());
-    }
-    let envoy = lab.mesh.is_some().then(|| envoy(arguments.envoy.as_deref())).transpose()?;
+    let wanted = if arguments.empty { None } else { Some(Wanted::new(arguments, lab)?) };
     let interrupts = block_interrupts()?;
-    launch::start_keeper(lab, &state, &KeeperSettings { envoy })?;
+    launch::start_keeper(lab, &state, &KeeperSettings { uaa: arguments.uaa })?;
     let held = arguments.foreground.then(|| Client::connect(&state)?.hold()).transpose()?;
     let interrupted = down_when_interrupted(state.clone(), interrupts);
-    let up = ask(&state, &Request::Up { manifests });
+    let up = match wanted {
+        Some(wanted) => wanted.bring_up(&state).and_then(|()| ask(&state, &Request::Ready)),
+        None => show::line("the director is up; `eval \"$(boshy lab env)\"` points the BOSH CLI at it"),
+    };
+    show::note(PLAYED);
     interrupted.give_way();
     match held {
         Some(held) => {
@@ -62,7 +63,10 @@ pub(super) fn ask(state: &StateDir, request: &Request) -> Result<(), LabError> {
     let answer = client.ask(request, |progress| view.show(progress));
     view.finish();
     match answer? {
-        Answer::Status(status) => show::line(&crate::table::render(&status)),
+        Answer::Status(status) => {
+            status.notes.iter().for_each(|text| show::note(text));
+            show::line(&crate::table::render(&status))
+        }
         Answer::Done => Ok(()),
         _ => Err(unexpected()),
     }
@@ -106,17 +110,4 @@ fn down_when_interrupted(state: StateDir, signals: SigSet) -> Interrupted {
         std::process::exit(status)
     });
     Interrupted(interrupted)
-}
-
-fn envoy(asked: Option<&Path>) -> Result<PathBuf, LabError> {
-    let found = match asked {
-        Some(path) => Some(path.to_path_buf()),
-        None => env::split_paths(&env::var_os("PATH").unwrap_or_default())
-            .map(|directory| directory.join("envoy"))
-            .find(|path| path.is_file()),
-    };
-    let path = found.ok_or_else(|| {
-        LabError::Refused("there is no envoy in PATH; give Envoy's program with --envoy or BOSHY_LAB_ENVOY".to_owned())
-    })?;
-    path.canonicalize().doing(|| format!("finding Envoy at {}", path.display()))
 }

@@ -8,17 +8,24 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
-use super::{Keeper, readiness, status};
+use super::{
+    Keeper,
+    fleet::{Facts, Member},
+    readiness, status,
+    vm::Vm,
+};
 use crate::{
     error::LabError,
-    job_config::PILOT_MANIFEST,
-    name::InstanceRef,
+    name::{InstanceName, InstanceRef},
     protocol::{Answer, Progress, Request},
-    vm::{line, protocol::JobAction, protocol::JobState, protocol::Order},
+    vm::{
+        line,
+        protocol::{JobAction, JobState, What},
+    },
 };
 
-/// A request holds manifests at most; the director takes no larger ones.
-const LARGEST_REQUEST: u64 = 64 << 20;
+/// Of the length of a name or two.
+const LARGEST_REQUEST: u64 = 64 << 10;
 
 /// Serves connections for ever.
 pub(super) async fn accept(keeper: Arc<Keeper>, listener: UnixListener) {
@@ -62,39 +69,42 @@ async fn serve(keeper: &Arc<Keeper>, stream: UnixStream) -> io::Result<()> {
 
 async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteHalf) -> Result<Answer, LabError> {
     match request {
-        Request::Up { mut manifests } => {
-            if keeper.lab.mesh.is_some() {
-                manifests.insert(0, PILOT_MANIFEST.to_owned());
-            }
-            with_progress(keeper, writer, up(keeper, &manifests)).await
-        }
-        Request::Deploy { manifest } => with_progress(keeper, writer, up(keeper, &[manifest])).await,
-        Request::Delete { deployment } => with_progress(keeper, writer, delete(keeper, &deployment)).await,
+        Request::Ready => with_progress(keeper, writer, ready(keeper)).await,
+        Request::Reboot { instance } => with_progress(keeper, writer, reboot(keeper, &instance)).await,
         Request::Job { instance, job, action } => command(keeper, &instance, &job, action).await,
         Request::Find { instance } => {
-            let names = keeper.fleet.names();
-            let name = instance.resolve(&names)?;
-            let vm = keeper.fleet.running(name).ok_or_else(|| LabError::Refused(format!("{name} is not running")))?;
-            Ok(Answer::Found { name: name.clone(), pid: vm.pid })
+            let (name, vm) = running(keeper, &instance)?;
+            Ok(Answer::Found { name, pid: vm.pid })
         }
         Request::Status => Ok(Answer::Status(status::now(keeper).await)),
         Request::Hold | Request::Down => Ok(Answer::Done),
     }
 }
 
-async fn up(keeper: &Arc<Keeper>, manifests: &[String]) -> Result<Answer, LabError> {
-    for manifest in manifests {
-        keeper.world.deploy(manifest)?;
-    }
+async fn ready(keeper: &Arc<Keeper>) -> Result<Answer, LabError> {
     readiness::wait(keeper).await?;
     Ok(Answer::Status(status::now(keeper).await))
 }
 
-async fn delete(keeper: &Arc<Keeper>, deployment: &str) -> Result<Answer, LabError> {
-    keeper.world.delete(deployment)?;
-    keeper.say(format!("deleted {deployment}, letting its VMs drain"));
-    readiness::wait_gone(keeper, deployment).await?;
+async fn reboot(keeper: &Arc<Keeper>, instance: &InstanceRef) -> Result<Answer, LabError> {
+    let member = find(keeper, instance)?;
+    keeper.machines.reboot(&member.facts.cid).await?;
     Ok(Answer::Done)
+}
+
+/// The VM that is meant, dead or alive.
+fn find(keeper: &Keeper, instance: &InstanceRef) -> Result<Member, LabError> {
+    let all = keeper.machines.fleet.all();
+    let names: Vec<InstanceName> = all.iter().map(|member| member.facts.name.clone()).collect();
+    let name = instance.resolve(&names)?;
+    let found = all.into_iter().find(|member| member.facts.name == *name);
+    found.ok_or_else(|| LabError::Refused(format!("there is no VM {name}")))
+}
+
+fn running(keeper: &Keeper, instance: &InstanceRef) -> Result<(InstanceName, Arc<Vm>), LabError> {
+    let Member { facts: Facts { name, .. }, vm, .. } = find(keeper, instance)?;
+    let vm = vm.ok_or_else(|| LabError::Refused(format!("{name} is not running; boot it with `boshy lab reboot`")))?;
+    Ok((name, vm))
 }
 
 /// Carries out a command for a job, and waits until it shows.
@@ -104,9 +114,7 @@ async fn command(
     job: &str,
     action: JobAction,
 ) -> Result<Answer, LabError> {
-    let names = keeper.fleet.names();
-    let name = instance.resolve(&names)?;
-    let vm = keeper.fleet.running(name).ok_or_else(|| LabError::Refused(format!("{name} is not running")))?;
+    let (name, vm) = running(keeper, instance)?;
     let mut jobs = vm.watch_jobs();
     let before = vm.jobs();
     let Some(known) = before.iter().find(|status| status.name == job) else {
@@ -119,7 +127,7 @@ async fn command(
             known.state.as_str()
         )));
     }
-    vm.order(Order::Job { job: job.to_owned(), action }).await;
+    vm.carries_out(What::Job { process: job.to_owned(), action }).await?;
     let shows = jobs.wait_for(|now| {
         now.iter().find(|status| status.name == job).is_some_and(|now| match action {
             JobAction::Start => now.state == JobState::Running,
@@ -143,7 +151,7 @@ async fn with_progress(
     writer: &mut OwnedWriteHalf,
     work: impl Future<Output = Result<Answer, LabError>>,
 ) -> Result<Answer, LabError> {
-    let mut heard = keeper.progress.subscribe();
+    let mut heard = keeper.machines.progress.subscribe();
     let mut show = async |progress: Progress| {
         if let Ok(line) = line(&Answer::Progress(progress)) {
             // A reader that is gone is noticed at the last answer.

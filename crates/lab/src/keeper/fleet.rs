@@ -1,111 +1,106 @@
-//! The VMs there are, by name.
+//! The VMs there are, by their cid.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use super::vm::Vm;
+use crate::{name::InstanceName, vm::protocol::VmSpec};
 
-use super::{plan::Present, vm::Vm};
-use crate::name::InstanceName;
+/// A VM, dead or alive.
+#[derive(Clone)]
+pub(super) struct Member {
+    pub(super) facts: Facts,
+    /// `None` when its first process has ended by itself: to the director an agent that does not answer.
+    pub(super) vm: Option<Arc<Vm>>,
+    /// Jobs it was given.
+    pub(super) jobs: BTreeSet<String>,
+}
 
-enum Member {
-    Alive(Arc<Vm>),
-    Dead,
-    Leaving(Option<Arc<Vm>>),
+/// What a VM is made from, now and after a reboot.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) cid: String,
+    pub(super) name: InstanceName,
+    pub(super) spec: VmSpec,
+}
+
+impl Facts {
+    /// Its address on the first network.
+    pub(super) fn address(&self) -> Ipv4Addr {
+        self.spec.interfaces.first().map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| address.addr())
+    }
 }
 
 /// The VMs. One lock, held for a look or a change of the map and never across a wait.
 #[derive(Default)]
 pub(super) struct Fleet {
-    members: Mutex<BTreeMap<InstanceName, Member>>,
-    /// Why a VM that should be there could not be made.
-    failures: Mutex<BTreeMap<InstanceName, String>>,
-    changed: Notify,
+    members: Mutex<BTreeMap<String, Member>>,
+    /// What the VMs said is not here as it would be on a VM of BOSH.
+    notes: Mutex<BTreeSet<String>>,
 }
 
 impl Fleet {
-    pub(super) fn present(&self) -> BTreeMap<InstanceName, Present> {
-        let present = |member: &Member| match member {
-            Member::Alive(vm) => Present::Alive(vm.facts.clone()),
-            Member::Dead => Present::Dead,
-            Member::Leaving(_) => Present::Leaving,
-        };
-        self.members().iter().map(|(name, member)| (name.clone(), present(member))).collect()
+    /// All of them, by name.
+    pub(super) fn all(&self) -> Vec<Member> {
+        let mut all: Vec<Member> = self.members().values().cloned().collect();
+        all.sort_by(|one, other| one.facts.name.cmp(&other.facts.name));
+        all
     }
 
-    /// The VMs that run and are to stay.
-    pub(super) fn alive(&self) -> Vec<Arc<Vm>> {
-        let alive = |member: &Member| match member {
-            Member::Alive(vm) => Some(Arc::clone(vm)),
-            Member::Dead | Member::Leaving(_) => None,
-        };
-        self.members().values().filter_map(alive).collect()
+    pub(super) fn get(&self, cid: &str) -> Option<Member> {
+        self.members().get(cid).cloned()
     }
 
-    /// The VM of this name that runs, whether it is to stay or not.
-    pub(super) fn running(&self, name: &InstanceName) -> Option<Arc<Vm>> {
-        match self.members().get(name)? {
-            Member::Alive(vm) | Member::Leaving(Some(vm)) => Some(Arc::clone(vm)),
-            Member::Dead | Member::Leaving(None) => None,
-        }
-    }
-
-    pub(super) fn names(&self) -> Vec<InstanceName> {
-        self.members().keys().cloned().collect()
-    }
-
-    pub(super) fn failures(&self) -> BTreeMap<InstanceName, String> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn joined(&self, vm: Vm) {
-        let name = vm.facts.name.clone();
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
-        // It may have ended before it got here; its `ended` has then found nothing to mark.
-        let member = if vm.has_ended() { Member::Dead } else { Member::Alive(Arc::new(vm)) };
-        self.members().insert(name, member);
-        self.changed.notify_one();
-    }
-
-    pub(super) fn not_made(&self, name: InstanceName, reason: String) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).insert(name, reason);
-    }
-
-    /// The VM has ended; by itself unless it is leaving.
-    pub(super) fn ended(&self, name: &InstanceName, pid: u32) {
-        if let Some(member) = self.members().get_mut(name)
-            && matches!(member, Member::Alive(vm) if vm.pid == pid)
-        {
-            *member = Member::Dead;
-        }
-        self.changed.notify_one();
-    }
-
-    /// Marks a VM as leaving, and gives it.
-    pub(super) fn leaving(&self, name: &InstanceName) -> Option<Arc<Vm>> {
+    /// A VM has booted, for the first time or again.
+    pub(super) fn joined(&self, facts: Facts, vm: Vm) {
         let mut members = self.members();
-        let member = members.get_mut(name)?;
-        let vm = match member {
-            Member::Alive(vm) | Member::Leaving(Some(vm)) => Some(Arc::clone(vm)),
-            Member::Dead | Member::Leaving(None) => None,
-        };
-        *member = Member::Leaving(vm.clone());
-        vm
+        let jobs = members.remove(&facts.cid).map(|member| member.jobs).unwrap_or_default();
+        // It may have ended before it got here; its `ended` has then found nothing to mark.
+        let vm = (!vm.has_ended()).then(|| Arc::new(vm));
+        members.insert(facts.cid.clone(), Member { facts, vm, jobs });
     }
 
-    pub(super) fn left(&self, name: &InstanceName) {
-        self.members().remove(name);
-        self.changed.notify_one();
+    /// Its jobs have been put in place.
+    pub(super) fn given(&self, cid: &str, jobs: BTreeSet<String>) {
+        if let Some(member) = self.members().get_mut(cid) {
+            member.jobs = jobs;
+        }
     }
 
-    /// Waits until a VM has ended or left.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// The first process with this id has ended. Answers whether it was still that of the VM.
+    pub(super) fn ended(&self, cid: &str, pid: u32) -> bool {
+        let mut members = self.members();
+        match members.get_mut(cid) {
+            Some(member) if member.vm.as_ref().is_some_and(|vm| vm.pid == pid) => {
+                member.vm = None;
+                true
+            }
+            _ => false,
+        }
     }
 
-    fn members(&self) -> MutexGuard<'_, BTreeMap<InstanceName, Member>> {
+    /// Takes a VM out, whose end is then nobody's surprise; `None` when it is not there.
+    pub(super) fn left(&self, cid: &str) -> Option<Member> {
+        self.members().remove(cid)
+    }
+
+    /// Takes a VM's first process out, whose end is then nobody's surprise.
+    pub(super) fn resting(&self, cid: &str) -> Option<Arc<Vm>> {
+        self.members().get_mut(cid)?.vm.take()
+    }
+
+    pub(super) fn note(&self, notes: Vec<String>) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn members(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

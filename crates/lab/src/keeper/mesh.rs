@@ -14,11 +14,17 @@ use boshy_director::{
 use boshy_mesh::{Deployment, Instance, Inventory, Service, Tld, VipRange, discover};
 use serde::Deserialize;
 
-use super::Keeper;
-use crate::{
-    job_config::{PILOT_JOB, PILOT_PORT},
-    protocol::ServiceStatus,
-};
+use super::machines::Machines;
+use crate::protocol::ServiceStatus;
+
+/// The job that is the control plane.
+pub(super) const PILOT_JOB: &str = "bosh-pilot";
+/// The pilot's port for HTTP.
+pub(super) const PILOT_PORT: u16 = 8080;
+/// The job that every VM of the mesh has.
+pub(super) const AGENT_JOB: &str = "virtual-ip-agent";
+/// The agent's port for operators.
+pub(super) const AGENT_PORT: u16 = 15020;
 
 /// The services of what is deployed. A deployment that the mesh refuses has none.
 pub(super) fn expected(view: &WorldView) -> Vec<Service> {
@@ -99,9 +105,9 @@ pub(super) fn agent_lacks(report: &str, expected: &[Service]) -> Option<String> 
 }
 
 /// The services as the pilot has them; none while it does not answer.
-pub(super) async fn services(keeper: &Arc<Keeper>) -> Vec<ServiceStatus> {
-    let pilots = keeper.fleet.alive().into_iter().filter(|vm| vm.facts.jobs.iter().any(|job| job.name == PILOT_JOB));
-    for pilot in pilots {
+pub(super) async fn services(machines: &Arc<Machines>) -> Vec<ServiceStatus> {
+    let pilots = machines.fleet.all().into_iter().filter(|member| member.jobs.contains(PILOT_JOB));
+    for pilot in pilots.filter_map(|member| member.vm) {
         if let Ok((200, body)) = pilot.get(PILOT_PORT, "/status").await
             && let Ok(report) = serde_json::from_str::<PilotReport>(&body)
         {

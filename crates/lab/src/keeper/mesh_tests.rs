@@ -3,7 +3,7 @@ use boshy_mesh::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::{SAMPLE_MANIFEST, job_config::CLOUD_CONFIG};
+use crate::{SAMPLE_MANIFEST, keeper::director::CLOUD_CONFIG};
 
 const APRICOT: &str = "example-httpbin.apricot.sample-deployment.boshy";
 const BANANA: &str = "example-httpbin.banana.sample-deployment.boshy";

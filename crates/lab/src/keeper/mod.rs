@@ -1,31 +1,29 @@
 //! The keeper: process 1 of the lab's PID namespace, its switch, the home of its director, and the parent of its VMs.
 //!
 //! ```text
-//!   director ──(what should be)──> reconcile ──> VMs ──> their jobs
-//!      ^                               |
-//!   control socket <───(progress)──────┘
+//!   commands, BOSH CLI ──> director ──(create_vm, apply, start, ...)──> machines ──> VMs
+//!   commands ──> control socket ──(status, readiness, reboot, one process)──^
 //! ```
 //!
-//! The director is the only one who says which VMs there should be; a deploy is carried out by changing its mind. The
-//! keeper's own network namespace holds the bridge, and the director's address is the bridge's.
+//! The director decides, and the keeper obeys: it is the director's infrastructure. Its own network namespace holds the bridge,
+//! whose address is the director's; the director also listens on a socket inherited from the host's network.
 
 mod control;
+mod director;
 mod fleet;
+mod machines;
 mod mesh;
-mod plan;
+mod packages;
 mod readiness;
-mod reconcile;
 mod status;
 mod vm;
-mod world;
 
 use std::{
     fs, io,
     io::Write,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::fd::AsFd,
     sync::Arc,
-    time::Duration,
 };
 
 use ipnet::Ipv4Net;
@@ -34,16 +32,18 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, broadcast},
+    sync::Notify,
 };
 
-use self::{fleet::Fleet, world::World};
+use self::{
+    director::Director,
+    machines::{Cpi, Machines},
+};
 use crate::{
     LabSettings,
     error::{Doing, LabError},
     launch::LISTENING,
     netlink,
-    protocol::Progress,
     state_dir::StateDir,
 };
 
@@ -53,66 +53,46 @@ const NETWORK_PREFIX: u8 = 16;
 pub(crate) const DIRECTOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 244, 0, 2)), 25555);
 /// The bridge that joins the VMs.
 const BRIDGE: &str = "switch";
-/// From the moment the mesh learns that a VM goes, to the end of its jobs: the pilot asks the director each second, and a
-/// configuration has to reach every proxy.
-const DRAIN_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a keeper is started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeeperSettings {
-    /// Envoy's program on the host.
-    pub(crate) envoy: Option<PathBuf>,
+    /// The director lets in clients of a UAA instead of users of its own.
+    pub(crate) uaa: bool,
 }
 
 /// What all parts of the keeper share.
 struct Keeper {
-    lab: LabSettings,
-    settings: KeeperSettings,
-    state: StateDir,
-    fleet: Fleet,
-    world: World,
-    progress: broadcast::Sender<Progress>,
+    machines: Arc<Machines>,
+    director: Director,
     down: Notify,
 }
 
-impl Keeper {
-    /// Tells whoever listens what has happened.
-    fn say(&self, text: String) {
-        tracing::info!("{text}");
-        // An error only means that nobody listens.
-        let _ = self.progress.send(Progress::Said(text));
-    }
-}
-
 /// Runs the keeper until it is told to end. What ends with it needs no clearing up: the kernel does it.
-pub(crate) fn run(lab: LabSettings, state: StateDir) -> Result<(), LabError> {
+pub(crate) fn run(lab: LabSettings, state: &StateDir) -> Result<(), LabError> {
     let path = state.keeper_settings();
     let written = fs::read_to_string(&path).doing(|| format!("reading {}", path.display()))?;
     let settings = serde_json::from_str(&written).doing(|| format!("reading {}", path.display()))?;
+    let from_host = io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the listener".to_owned())?;
     own_mounts()?;
     netlink::set_up("lo")?;
     let std::net::IpAddr::V4(address) = DIRECTOR.ip() else { unreachable!("the lab's network is IPv4") };
     netlink::create_bridge(BRIDGE, Ipv4Net::new_assert(address, NETWORK_PREFIX))?;
-    let world = World::start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .doing(|| "starting the keeper's event loop".to_owned())?;
-    let keeper = Arc::new(Keeper {
-        lab,
-        settings,
-        state,
-        fleet: Fleet::default(),
-        world,
-        progress: broadcast::channel(1024).0,
-        down: Notify::new(),
-    });
+    let machines = Arc::new(Machines::new(lab.boshy, state.clone(), runtime.handle().clone()));
+    let from_host = TcpListener::from(from_host);
+    let (director, access) = Director::start(&settings, state, from_host, Arc::new(Cpi(Arc::clone(&machines))))?;
+    access.write(state)?;
+    let keeper = Arc::new(Keeper { machines, director, down: Notify::new() });
     runtime.block_on(serve(keeper))
 }
 
 async fn serve(keeper: Arc<Keeper>) -> Result<(), LabError> {
-    let socket = keeper.state.socket();
+    let socket = keeper.machines.state.socket();
     let listener = UnixListener::bind(&socket).doing(|| format!("listening on {}", socket.display()))?;
     let listening = "telling that the keeper listens";
     let mut terminate = signal(SignalKind::terminate()).doing(|| "handling SIGTERM".to_owned())?;
@@ -122,7 +102,6 @@ async fn serve(keeper: Arc<Keeper>) -> Result<(), LabError> {
     nix::unistd::dup2_stdout(&nowhere).doing(|| "letting go of stdout".to_owned())?;
     tokio::select! {
         () = control::accept(Arc::clone(&keeper), listener) => {}
-        () = reconcile::forever(Arc::clone(&keeper)) => {}
         () = keeper.down.notified() => {}
         _ = terminate.recv() => {}
     }

@@ -7,17 +7,24 @@ use crate::protocol::{LabStatus, VmStatus};
 
 /// Looks at everything.
 pub(super) async fn now(keeper: &Arc<Keeper>) -> LabStatus {
-    let vms = keeper.fleet.alive().into_iter().map(|vm| VmStatus {
-        name: vm.facts.name.clone(),
-        id: vm.facts.id.clone(),
-        az: vm.facts.az.clone(),
-        ip: vm.facts.ip,
-        jobs: vm.jobs(),
+    let members = keeper.machines.fleet.all();
+    let dead = members.iter().filter(|member| member.vm.is_none());
+    let problems = dead.map(|member| {
+        let name = &member.facts.name;
+        format!("the agent of {name} does not answer; boot it again with `boshy lab reboot {}`", name.short())
     });
-    let vms = vms.collect();
-    let problems = keeper.fleet.failures().into_iter().map(|(name, why)| format!("{name} could not be made: {why}"));
-    let problems = keeper.world.wanted().problems.into_iter().chain(problems).collect();
-    LabStatus { vms, services: mesh::services(keeper).await, problems }
+    let problems = problems.collect();
+    let vms = members.into_iter().map(|member| VmStatus {
+        alive: member.vm.is_some(),
+        jobs: member.vm.map(|vm| vm.jobs()).unwrap_or_default(),
+        ip: member.facts.address(),
+        cid: member.facts.cid,
+        name: member.facts.name,
+        id: member.facts.spec.instance.id,
+        az: member.facts.spec.instance.az,
+    });
+    let services = mesh::services(&keeper.machines).await;
+    LabStatus { vms: vms.collect(), services, problems, notes: keeper.machines.fleet.notes() }
 }
 
 /// The first line of an answer, for a message.

@@ -24,53 +24,45 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
+use super::fleet::Facts;
 use crate::{
     error::{Doing, LabError},
-    facts::VmFacts,
     netlink,
     vm::{
         line,
-        protocol::{JobStatus, Order, Report, VmSpec},
+        protocol::{Answer, JobStatus, Order, Report, What},
     },
 };
 
-/// How long a VM may take to stop its jobs; a job alone may take 20 s.
-const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(25);
+/// How long a VM may take to end its processes; one alone may take 20 s.
+const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(30);
 
-type Questions = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<(u16, String), String>>>>>;
+type Questions = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Answer, String>>>>>;
 
 /// A VM that has booted.
 pub(super) struct Vm {
-    pub(super) facts: VmFacts,
     /// Of its first process, in the keeper's PID namespace.
     pub(super) pid: u32,
     orders: mpsc::Sender<Order>,
     jobs: watch::Receiver<Vec<JobStatus>>,
     questions: Questions,
-    next_question: AtomicU64,
+    next: AtomicU64,
 }
 
 impl Vm {
-    /// Makes a VM: its first process, its interface on `bridge` (called `port` at that end), its root. Its jobs are then
-    /// being started. `over` is called when the VM has ended, for whatever reason.
-    pub(super) async fn create(
+    /// Boots a VM: its first process, its interfaces on `bridge` (called `port` and a number at that end), its root. Gives what
+    /// it says about itself, too. `over` is called when the VM has ended, for whatever reason.
+    pub(super) async fn boot(
         boshy: &Path,
-        facts: VmFacts,
-        spec: VmSpec,
+        facts: &Facts,
+        reboot: bool,
         (bridge, port): (&str, &str),
         over: impl FnOnce(u32) + Send + 'static,
-    ) -> Result<Self, LabError> {
+    ) -> Result<(Self, Vec<String>), LabError> {
         let (mut child, control) = spawn(boshy)?;
-        let (reports, mut writer) = control.into_split();
-        let mut reports = BufReader::new(reports).lines();
+        let (reports, writer) = control.into_split();
+        let reports = BufReader::new(reports).lines();
         let pid = child.id().ok_or_else(|| LabError::Refused("its first process ended at once".to_owned()))?;
-
-        give(&mut writer, &Order::Build(spec)).await?;
-        expect(&mut reports, |report| matches!(report, Report::Unshared)).await?;
-        netlink::create_pair(port, bridge, "eth0", pid)?;
-        give(&mut writer, &Order::Boot).await?;
-        expect(&mut reports, |report| matches!(report, Report::Booted)).await?;
-
         let (orders, to_give) = mpsc::channel(16);
         let (status, jobs) = watch::channel(Vec::new());
         let questions = Questions::default();
@@ -79,20 +71,28 @@ impl Vm {
             if let Err(error) = converse(writer, reports, to_give, status, &answers).await {
                 tracing::warn!(%error, "lost a VM");
             }
+            // Whoever still waits for an answer learns that there will be none.
+            answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
             // The end of process 1 is the end of every process of the VM.
             let _ = child.start_kill();
             let _ = child.wait().await;
             over(pid);
         });
-        Ok(Self { facts, pid, orders, jobs, questions, next_question: AtomicU64::new(0) })
+        let vm = Self { pid, orders, jobs, questions, next: AtomicU64::new(0) };
+        vm.carries_out(What::Build(facts.spec.clone())).await?;
+        for (position, (interface, _)) in facts.spec.interfaces.iter().enumerate() {
+            netlink::create_pair(&format!("{port}.{position}"), bridge, interface, pid)?;
+        }
+        let notes = vm.carries_out(What::Boot { reboot }).await?;
+        Ok((vm, notes))
     }
 
-    /// What its jobs do now.
+    /// What its processes do now.
     pub(super) fn jobs(&self) -> Vec<JobStatus> {
         self.jobs.borrow().clone()
     }
 
-    /// Follows what its jobs do; closed when the VM has ended.
+    /// Follows what its processes do; closed when the VM has ended.
     pub(super) fn watch_jobs(&self) -> watch::Receiver<Vec<JobStatus>> {
         self.jobs.clone()
     }
@@ -101,31 +101,45 @@ impl Vm {
         self.jobs.has_changed().is_err()
     }
 
-    /// Gives an order; one that comes too late, to a VM that has ended, is lost.
-    pub(super) async fn order(&self, order: Order) {
-        let _ = self.orders.send(order).await;
+    /// Gives an order and waits for what comes of it.
+    pub(super) async fn ask(&self, what: What) -> Result<Answer, String> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
+        if self.orders.send(Order { id, what }).await.is_err() {
+            self.questions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+        answered.await.unwrap_or_else(|_| Err("the VM has ended".to_owned()))
+    }
+
+    /// Gives an order that is answered by no more than that it is carried out, and what there is to say about it.
+    pub(super) async fn carries_out(&self, what: What) -> Result<Vec<String>, LabError> {
+        match self.ask(what).await.map_err(LabError::Refused)? {
+            Answer::Done { notes } => Ok(notes),
+            Answer::State(_) | Answer::Got { .. } => Err(out_of_turn()),
+        }
     }
 
     /// `GET http://127.0.0.1:PORT/PATH`, asked inside the VM.
     pub(super) async fn get(&self, port: u16, path: &str) -> Result<(u16, String), String> {
-        let id = self.next_question.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = oneshot::channel();
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner).insert(id, answer);
-        self.order(Order::Get { id, port, path: path.to_owned() }).await;
-        answered.await.unwrap_or_else(|_| Err("the VM has ended".to_owned()))
+        match self.ask(What::Get { port, path: path.to_owned() }).await? {
+            Answer::Got { status, body } => Ok((status, body)),
+            Answer::Done { .. } | Answer::State(_) => Err(out_of_turn().to_string()),
+        }
     }
 
-    /// Stops the jobs and ends the VM.
+    /// Ends its processes, and the VM.
     pub(super) async fn shut_down(&self) {
-        self.order(Order::ShutDown).await;
         let mut jobs = self.jobs.clone();
-        let ended = async { while jobs.changed().await.is_ok() {} };
+        let ended = async {
+            // It ends with its last word, which may be lost.
+            let _ = self.ask(What::ShutDown).await;
+            while jobs.changed().await.is_ok() {}
+        };
         if tokio::time::timeout(SHUT_DOWN_PATIENCE, ended).await.is_err() {
-            tracing::warn!(vm = %self.facts.name, "the VM does not stop, killing it");
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(self.pid.cast_signed()),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            tracing::warn!(pid = self.pid, "a VM does not stop, killing it");
+            let pid = nix::unistd::Pid::from_raw(self.pid.cast_signed());
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
     }
 }
@@ -158,49 +172,28 @@ async fn converse(
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(order) => give(&mut writer, &order).await?,
+                Some(order) => {
+                    let doing = || "giving an order to a VM".to_owned();
+                    writer.write_all(&line(&order).doing(doing)?).await.doing(doing)?;
+                }
                 None => return Ok(()),
             },
             report = reports.next_line() => {
-                let Some(report) = report.doing(|| "reading a VM's report".to_owned())? else { break };
-                match read(&report)? {
+                let doing = || "reading a VM's report".to_owned();
+                let Some(report) = report.doing(doing)? else { return Ok(()) };
+                match serde_json::from_str(&report).doing(doing)? {
                     Report::Jobs(jobs) => drop(status.send_replace(jobs)),
-                    Report::Got { id, answer } => {
+                    Report::Done { id, result } => {
                         let asked = questions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                         // Who asked may have stopped waiting.
-                        asked.map(|asked| asked.send(answer));
+                        asked.map(|asked| asked.send(result));
                     }
-                    Report::Failed(reason) => return Err(LabError::Refused(reason)),
-                    Report::Unshared | Report::Booted => return Err(out_of_turn()),
                 }
             }
         }
     }
-    questions.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    Ok(())
-}
-
-async fn give(writer: &mut OwnedWriteHalf, order: &Order) -> Result<(), LabError> {
-    let doing = || "giving an order to a VM".to_owned();
-    writer.write_all(&line(order).doing(doing)?).await.doing(doing)
-}
-
-async fn expect(
-    reports: &mut Lines<BufReader<OwnedReadHalf>>,
-    wanted: impl Fn(&Report) -> bool,
-) -> Result<(), LabError> {
-    let report = reports.next_line().await.doing(|| "reading a VM's report".to_owned())?;
-    match read(&report.ok_or_else(|| LabError::Refused("the VM's first process ended".to_owned()))?)? {
-        Report::Failed(reason) => Err(LabError::Refused(reason)),
-        report if wanted(&report) => Ok(()),
-        _ => Err(out_of_turn()),
-    }
-}
-
-fn read(report: &str) -> Result<Report, LabError> {
-    serde_json::from_str(report).doing(|| "reading a VM's report".to_owned())
 }
 
 fn out_of_turn() -> LabError {
-    LabError::Refused("the VM's report came out of turn".to_owned())
+    LabError::Refused("the VM's answer came out of turn".to_owned())
 }

@@ -1,8 +1,8 @@
-//! Which process of a VM lives, dies and comes back: what monit does, as a function of values.
+//! Which process of a VM lives, dies and comes back: what monit and bpm do, as a function of values.
 //!
-//! Each call takes the time and gives the actions to carry out. A job that dies comes back after [`RESTART_PAUSE`], for
-//! ever; a job that was stopped stays down until it is started. Stopping is SIGTERM, and SIGKILL after [`STOP_PATIENCE`],
-//! as bpm does it (without bpm's SIGQUIT in between).
+//! Each call takes the time and gives the actions to carry out. A process that is monitored and dies comes back after
+//! [`RESTART_PAUSE`], for ever; one that was stopped stays down until it is started. Stopping is the process's shutdown
+//! signal, SIGQUIT after [`STOP_PATIENCE`], SIGKILL after another [`QUIT_PATIENCE`].
 
 use std::time::{Duration, Instant};
 
@@ -10,98 +10,146 @@ use nix::sys::signal::Signal;
 
 use super::protocol::{JobAction, JobState, JobStatus};
 
-/// From the death of a job to its next life.
-pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// From SIGTERM to SIGKILL.
-pub(crate) const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// From the death of a process to its next life.
+pub(super) const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// From the shutdown signal to SIGQUIT.
+pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// From SIGQUIT to SIGKILL.
+pub(super) const QUIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Start the job at this position, then say [`Jobs::spawned`] or [`Jobs::died`].
+pub(super) enum Action {
+    /// Start the process at this position, then say [`Jobs::spawned`] or [`Jobs::not_spawned`].
     Spawn(usize),
-    /// Send a signal to the process group.
+    /// Send a signal.
     Signal(i32, Signal),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Down,
-    Pausing { until: Instant },
-    Running { pid: i32 },
-    Stopping { pid: i32, kill_at: Instant },
+    Due { at: Instant },
+    Starting { pid: i32 },
+    Running { pid: i32, since: Instant },
+    Stopping { pid: i32, next: Signal, at: Instant },
+}
+
+/// A process as it is to be watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) name: String,
+    pub(super) job: String,
+    /// What asks it to end.
+    pub(super) shutdown: Signal,
+}
+
+/// A process as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    pub(super) status: JobStatus,
+    /// It is started and comes back.
+    pub(super) monitored: bool,
+    pub(super) pid: Option<i32>,
+    /// When it began to run; none while it does not.
+    pub(super) since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Slot {
-    name: String,
-    wanted: bool,
+    kept: Kept,
+    monitored: bool,
     phase: Phase,
     restarts: u64,
     last_exit: Option<String>,
 }
 
-/// The jobs of a VM.
-#[derive(Debug)]
-pub(crate) struct Jobs {
+/// The processes of a VM.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
     slots: Vec<Slot>,
 }
 
 impl Jobs {
-    /// All of them due now.
-    pub(crate) fn new(names: impl IntoIterator<Item = String>, now: Instant) -> Self {
-        let slot =
-            |name| Slot { name, wanted: true, phase: Phase::Pausing { until: now }, restarts: 0, last_exit: None };
-        Self { slots: names.into_iter().map(slot).collect() }
+    /// All of them down. Those before have to be down: [`Jobs::all_down`].
+    pub(super) fn new(kept: impl IntoIterator<Item = Kept>) -> Self {
+        let slot = |kept| Slot { kept, monitored: false, phase: Phase::Down, restarts: 0, last_exit: None };
+        Self { slots: kept.into_iter().map(slot).collect() }
     }
 
-    /// Carries out a command. An unknown job changes nothing: the keeper asks only for jobs that it gave.
-    pub(crate) fn command(&mut self, job: &str, action: JobAction, now: Instant) -> Vec<Action> {
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == job) else { return Vec::new() };
-        match action {
-            JobAction::Start => slot.start(now),
-            JobAction::Stop => slot.stop(now),
-            JobAction::Kill => slot.kill(),
+    /// Makes all that are down due now.
+    pub(super) fn start_all(&mut self, now: Instant) {
+        self.slots.iter_mut().for_each(|slot| slot.start(now));
+    }
+
+    /// None comes back any more.
+    pub(super) fn unmonitor_all(&mut self) {
+        for slot in &mut self.slots {
+            slot.monitored = false;
+            if let Phase::Due { .. } = slot.phase {
+                slot.phase = Phase::Down;
+            }
         }
     }
 
-    /// Stops everything for good.
-    pub(crate) fn stop_all(&mut self, now: Instant) -> Vec<Action> {
-        self.slots.iter_mut().flat_map(|slot| slot.stop(now)).collect()
+    /// Stops everything until it is started again.
+    pub(super) fn stop_all(&mut self, now: Instant) -> Vec<Action> {
+        self.slots.iter_mut().filter_map(|slot| slot.stop(now)).collect()
+    }
+
+    /// Carries out a command for one process; none when there is no such process.
+    pub(super) fn command(&mut self, process: &str, action: JobAction, now: Instant) -> Option<Vec<Action>> {
+        let slot = self.slots.iter_mut().find(|slot| slot.kept.name == process)?;
+        let action = match action {
+            JobAction::Start => {
+                slot.start(now);
+                None
+            }
+            JobAction::Stop => slot.stop(now),
+            JobAction::Kill => slot.pid().map(|pid| Action::Signal(pid, Signal::SIGKILL)),
+        };
+        Some(action.into_iter().collect())
     }
 
     /// True when nothing runs and nothing will.
-    pub(crate) fn all_down(&self) -> bool {
+    pub(super) fn all_down(&self) -> bool {
         self.slots.iter().all(|slot| slot.phase == Phase::Down)
     }
 
-    /// The job at this position has a process.
-    pub(crate) fn spawned(&mut self, position: usize, pid: i32) {
-        self.slots[position].phase = Phase::Running { pid };
+    /// The process at this position is being made ready.
+    pub(super) fn spawned(&mut self, position: usize, pid: i32) {
+        self.slots[position].phase = Phase::Starting { pid };
     }
 
-    /// The job at this position could not be started.
-    pub(crate) fn not_spawned(&mut self, position: usize, reason: String, now: Instant) {
+    /// The process at this position could not be started.
+    pub(super) fn not_spawned(&mut self, position: usize, reason: String, now: Instant) {
         self.slots[position].ended(reason, now);
     }
 
-    /// A process ended; others than the jobs' own (orphans) change nothing.
-    pub(crate) fn died(&mut self, pid: i32, how: String, now: Instant) {
+    /// What was being made ready is its program now.
+    pub(super) fn ready(&mut self, pid: i32, now: Instant) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.phase == Phase::Starting { pid }) {
+            slot.phase = Phase::Running { pid, since: now };
+        }
+    }
+
+    /// A process ended.
+    pub(super) fn died(&mut self, pid: i32, how: String, now: Instant) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.pid() == Some(pid)) {
             slot.ended(how, now);
         }
     }
 
     /// What has fallen due.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<Action> {
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         for (position, slot) in self.slots.iter_mut().enumerate() {
             match slot.phase {
-                Phase::Pausing { until } if until <= now => actions.push(Action::Spawn(position)),
-                Phase::Stopping { pid, kill_at } if kill_at <= now => {
-                    // Asked again later only if the kernel is slow to reap.
-                    slot.phase = Phase::Stopping { pid, kill_at: now + STOP_PATIENCE };
-                    actions.push(Action::Signal(pid, Signal::SIGKILL));
+                Phase::Due { at } if at <= now => actions.push(Action::Spawn(position)),
+                Phase::Stopping { pid, next, at } if at <= now => {
+                    // SIGKILL is repeated only if the kernel is slow to reap.
+                    slot.phase = Phase::Stopping { pid, next: Signal::SIGKILL, at: now + QUIT_PATIENCE };
+                    actions.push(Action::Signal(pid, next));
                 }
                 _ => {}
             }
@@ -110,77 +158,77 @@ impl Jobs {
     }
 
     /// When [`Jobs::due`] has something next.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.slots
-            .iter()
-            .filter_map(|slot| match slot.phase {
-                Phase::Pausing { until } => Some(until),
-                Phase::Stopping { kill_at, .. } => Some(kill_at),
-                Phase::Down | Phase::Running { .. } => None,
-            })
-            .min()
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let due = |slot: &Slot| match slot.phase {
+            Phase::Due { at } | Phase::Stopping { at, .. } => Some(at),
+            Phase::Down | Phase::Starting { .. } | Phase::Running { .. } => None,
+        };
+        self.slots.iter().filter_map(due).min()
     }
 
-    /// What every job does now.
-    pub(crate) fn status(&self) -> Vec<JobStatus> {
-        let status = |slot: &Slot| JobStatus {
-            name: slot.name.clone(),
-            state: match slot.phase {
-                Phase::Running { .. } => JobState::Running,
-                Phase::Pausing { .. } => JobState::Restarting,
-                Phase::Stopping { .. } => JobState::Stopping,
-                Phase::Down => JobState::Stopped,
-            },
-            restarts: slot.restarts,
-            last_exit: slot.last_exit.clone(),
-        };
-        self.slots.iter().map(status).collect()
+    /// What every process does now.
+    pub(super) fn snapshot(&self) -> Vec<Snapshot> {
+        self.slots.iter().map(Slot::snapshot).collect()
     }
 }
 
 impl Slot {
     fn pid(&self) -> Option<i32> {
         match self.phase {
-            Phase::Running { pid } | Phase::Stopping { pid, .. } => Some(pid),
-            Phase::Down | Phase::Pausing { .. } => None,
+            Phase::Starting { pid } | Phase::Running { pid, .. } | Phase::Stopping { pid, .. } => Some(pid),
+            Phase::Down | Phase::Due { .. } => None,
         }
     }
 
-    fn start(&mut self, now: Instant) -> Vec<Action> {
-        self.wanted = true;
+    fn start(&mut self, now: Instant) {
+        self.monitored = true;
         if self.phase == Phase::Down {
-            self.phase = Phase::Pausing { until: now };
+            self.phase = Phase::Due { at: now };
         }
-        Vec::new()
     }
 
-    fn stop(&mut self, now: Instant) -> Vec<Action> {
-        self.wanted = false;
+    fn stop(&mut self, now: Instant) -> Option<Action> {
+        self.monitored = false;
         match self.phase {
-            Phase::Running { pid } => {
-                self.phase = Phase::Stopping { pid, kill_at: now + STOP_PATIENCE };
-                vec![Action::Signal(pid, Signal::SIGTERM)]
+            Phase::Starting { pid } | Phase::Running { pid, .. } => {
+                self.phase = Phase::Stopping { pid, next: Signal::SIGQUIT, at: now + STOP_PATIENCE };
+                Some(Action::Signal(pid, self.kept.shutdown))
             }
-            Phase::Pausing { .. } => {
+            Phase::Due { .. } => {
                 self.phase = Phase::Down;
-                Vec::new()
+                None
             }
-            Phase::Down | Phase::Stopping { .. } => Vec::new(),
+            Phase::Down | Phase::Stopping { .. } => None,
         }
-    }
-
-    fn kill(&self) -> Vec<Action> {
-        self.pid().map(|pid| Action::Signal(pid, Signal::SIGKILL)).into_iter().collect()
     }
 
     fn ended(&mut self, how: String, now: Instant) {
         self.last_exit = Some(how);
-        self.phase = if self.wanted {
+        self.phase = if self.monitored {
             self.restarts += 1;
-            Phase::Pausing { until: now + RESTART_PAUSE }
+            Phase::Due { at: now + RESTART_PAUSE }
         } else {
             Phase::Down
         };
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let state = match self.phase {
+            Phase::Starting { .. } => JobState::Starting,
+            Phase::Due { .. } if self.last_exit.is_none() => JobState::Starting,
+            Phase::Due { .. } => JobState::Restarting,
+            Phase::Running { .. } => JobState::Running,
+            Phase::Stopping { .. } => JobState::Stopping,
+            Phase::Down => JobState::Stopped,
+        };
+        let (restarts, last_exit) = (self.restarts, self.last_exit.clone());
+        let Kept { name, job, .. } = self.kept.clone();
+        let since = match self.phase {
+            Phase::Running { since, .. } => Some(since),
+            _ => None,
+        };
+        let status = JobStatus { name, job, state, restarts, last_exit };
+        Snapshot { status, monitored: self.monitored, pid: self.pid(), since }
     }
 }
 

@@ -1,6 +1,12 @@
 use super::*;
 
-/// One job on a clock of its own.
+const PID: i32 = 100;
+
+fn kept(name: &str) -> Kept {
+    Kept { name: name.to_owned(), job: "web".to_owned(), shutdown: Signal::SIGTERM }
+}
+
+/// One process on a clock of its own.
 struct Bench {
     jobs: Jobs,
     now: Instant,
@@ -9,14 +15,16 @@ struct Bench {
 impl Bench {
     fn running() -> Self {
         let now = Instant::now();
-        let mut jobs = Jobs::new(["web".to_owned()], now);
+        let mut jobs = Jobs::new([kept("web")]);
+        jobs.start_all(now);
         assert_eq!(jobs.due(now), [Action::Spawn(0)]);
-        jobs.spawned(0, 100);
+        jobs.spawned(0, PID);
+        jobs.ready(PID, now);
         Self { jobs, now }
     }
 
     fn command(&mut self, action: JobAction) -> Vec<Action> {
-        self.jobs.command("web", action, self.now)
+        self.jobs.command("web", action, self.now).unwrap()
     }
 
     fn died(&mut self, pid: i32) {
@@ -29,25 +37,63 @@ impl Bench {
     }
 
     fn state(&self) -> JobState {
-        self.jobs.status()[0].state
+        self.jobs.snapshot()[0].status.state
     }
 }
 
 #[test]
-fn a_job_that_dies_comes_back_after_the_pause() {
+fn a_process_runs_when_it_has_been_made_ready() {
+    let now = Instant::now();
+    let mut jobs = Jobs::new([kept("web")]);
+    let state = |jobs: &Jobs| (jobs.snapshot()[0].status.state, jobs.snapshot()[0].since);
+    assert_eq!(state(&jobs), (JobState::Stopped, None));
+    jobs.start_all(now);
+    assert_eq!(state(&jobs), (JobState::Starting, None));
+    jobs.spawned(0, PID);
+    assert_eq!(state(&jobs), (JobState::Starting, None));
+    jobs.ready(PID, now);
+    assert_eq!(state(&jobs), (JobState::Running, Some(now)));
+    jobs.start_all(now);
+    assert_eq!(jobs.due(now), [], "what runs was started again");
+}
+
+#[test]
+fn an_unmonitored_process_runs_on_and_does_not_come_back() {
+    let mut bench = Bench::running();
+    bench.jobs.unmonitor_all();
+    assert_eq!(bench.state(), JobState::Running);
+    assert!(!bench.jobs.snapshot()[0].monitored);
+    bench.died(PID);
+    assert_eq!(bench.after(RESTART_PAUSE), []);
+    assert!(bench.jobs.all_down());
+}
+
+#[test]
+fn a_process_has_its_own_signal_to_end_by() {
+    let now = Instant::now();
+    let mut jobs = Jobs::new([Kept { shutdown: Signal::SIGINT, ..kept("web") }]);
+    jobs.start_all(now);
+    jobs.spawned(0, PID);
+    assert_eq!(jobs.stop_all(now), [Action::Signal(PID, Signal::SIGINT)]);
+    assert_eq!(jobs.command("other", JobAction::Stop, now), None);
+}
+
+#[test]
+fn a_process_that_dies_comes_back_after_the_pause() {
     let mut bench = Bench::running();
     bench.died(100);
     assert_eq!(bench.state(), JobState::Restarting);
     assert_eq!(bench.after(RESTART_PAUSE - Duration::from_millis(1)), []);
     assert_eq!(bench.after(Duration::from_millis(1)), [Action::Spawn(0)]);
     bench.jobs.spawned(0, 101);
-    let status = &bench.jobs.status()[0];
+    bench.jobs.ready(101, bench.now);
+    let status = &bench.jobs.snapshot()[0].status;
     assert_eq!((status.state, status.restarts), (JobState::Running, 1));
     assert_eq!(status.last_exit.as_deref(), Some("signal SIGKILL"));
 }
 
 #[test]
-fn a_stopped_job_stays_down_until_it_is_started() {
+fn a_stopped_process_stays_down_until_it_is_started() {
     let mut bench = Bench::running();
     assert_eq!(bench.command(JobAction::Stop), [Action::Signal(100, Signal::SIGTERM)]);
     assert_eq!(bench.state(), JobState::Stopping);
@@ -59,17 +105,18 @@ fn a_stopped_job_stays_down_until_it_is_started() {
 }
 
 #[test]
-fn a_job_that_ignores_sigterm_is_killed() {
+fn a_process_that_ignores_its_signal_is_asked_to_quit_and_then_killed() {
     let mut bench = Bench::running();
     bench.command(JobAction::Stop);
     assert_eq!(bench.jobs.next_due(), Some(bench.now + STOP_PATIENCE));
-    assert_eq!(bench.after(STOP_PATIENCE), [Action::Signal(100, Signal::SIGKILL)]);
-    bench.died(100);
+    assert_eq!(bench.after(STOP_PATIENCE), [Action::Signal(PID, Signal::SIGQUIT)]);
+    assert_eq!(bench.after(QUIT_PATIENCE), [Action::Signal(PID, Signal::SIGKILL)]);
+    bench.died(PID);
     assert!(bench.jobs.all_down());
 }
 
 #[test]
-fn a_killed_job_is_not_a_stopped_job() {
+fn a_killed_process_is_not_a_stopped_one() {
     let mut bench = Bench::running();
     assert_eq!(bench.command(JobAction::Kill), [Action::Signal(100, Signal::SIGKILL)]);
     bench.died(100);
@@ -77,7 +124,7 @@ fn a_killed_job_is_not_a_stopped_job() {
 }
 
 #[test]
-fn started_while_it_stops_a_job_comes_back() {
+fn started_while_it_stops_a_process_comes_back() {
     let mut bench = Bench::running();
     bench.command(JobAction::Stop);
     bench.command(JobAction::Start);
@@ -86,11 +133,13 @@ fn started_while_it_stops_a_job_comes_back() {
 }
 
 #[test]
-fn a_job_that_cannot_be_started_is_tried_again() {
+fn a_process_that_cannot_be_started_is_tried_again() {
     let now = Instant::now();
-    let mut jobs = Jobs::new(["web".to_owned()], now);
+    let mut jobs = Jobs::new([kept("web")]);
+    jobs.start_all(now);
     assert_eq!(jobs.due(now), [Action::Spawn(0)]);
     jobs.not_spawned(0, "no such file".to_owned(), now);
+    assert_eq!(jobs.snapshot()[0].status.state, JobState::Restarting);
     assert_eq!(jobs.due(now + RESTART_PAUSE), [Action::Spawn(0)]);
 }
 
@@ -102,14 +151,15 @@ fn the_death_of_an_orphan_changes_nothing() {
 }
 
 #[test]
-fn a_vm_is_down_when_every_job_is() {
+fn a_vm_is_down_when_every_process_is() {
     let now = Instant::now();
-    let mut jobs = Jobs::new(["web".to_owned(), "dns".to_owned()], now);
+    let mut jobs = Jobs::new([kept("web"), kept("dns")]);
+    jobs.start_all(now);
     assert_eq!(jobs.due(now), [Action::Spawn(0), Action::Spawn(1)]);
-    jobs.spawned(0, 100);
+    jobs.spawned(0, PID);
     jobs.not_spawned(1, "no such file".to_owned(), now);
-    assert_eq!(jobs.stop_all(now), [Action::Signal(100, Signal::SIGTERM)]);
+    assert_eq!(jobs.stop_all(now), [Action::Signal(PID, Signal::SIGTERM)]);
     assert!(!jobs.all_down());
-    jobs.died(100, "exit 0".to_owned(), now);
+    jobs.died(PID, "exit 0".to_owned(), now);
     assert!(jobs.all_down());
 }

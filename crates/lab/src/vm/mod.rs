@@ -4,21 +4,41 @@
 //! as process 1 of a PID namespace it takes every process of the VM with it when it goes.
 //!
 //! ```text
-//! keeper                      VM
-//!   Build(spec) ───────────────> own network, mounts, host name
-//!   <──────────────── Unshared
-//!   (puts eth0 in)
-//!   Boot ──────────────────────> addresses, root
-//!   <────────────────── Booted
-//!   Job, Get, ShutDown ────────>
-//!   <─────────────── Jobs, Got
+//! keeper                        VM
+//!   Build(spec) ─────────────────> own network, mounts, host name
+//!   <───────────────────────── Done
+//!   (puts the interfaces in)
+//!   Boot ────────────────────────> addresses, root, /var/vcap
+//!   <───────────────────────── Done
+//!   Apply, Start, Stop, State ───>
+//!   <────────────────── Done, Jobs
 //! ```
+//!
+//! It plays four parts of a VM of BOSH: the agent (`agent`, `apply`, `scripts`), monit (`monit`, `jobs`, `supervisor`), bpm
+//! (`bpm_yml`, `container`), and a compilation VM (`compile`).
 
+mod agent;
+mod apply;
+mod bpm_yml;
+mod children;
+mod compile;
+mod container;
+mod container_root;
+mod drain;
 mod get;
 mod jobs;
+mod layout;
+mod monit;
+mod mounts;
+mod privileges;
+mod processes;
 pub(crate) mod protocol;
 mod root;
 mod run;
+mod scripts;
+mod state;
+mod supervisor;
+mod users;
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -32,7 +52,16 @@ use nix::{
     unistd::sethostname,
 };
 
-use self::protocol::{Order, Report, VmSpec};
+pub(crate) use self::{
+    compile::{Compilation, compile, run as run_compilation},
+    container::run as run_contained,
+};
+use self::{
+    protocol::{Answer, Order, Report, VmSpec, What},
+    root::Root,
+    run::Booted,
+    users::Vcap,
+};
 use crate::{
     error::{Doing, LabError},
     netlink,
@@ -45,33 +74,48 @@ pub(crate) const BOSH_DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
 pub(crate) fn run() -> Result<(), LabError> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the control socket".to_owned())?;
     let mut control = UnixStream::from(socket);
-    match boot(&mut control) {
-        Ok(spec) => run::keep_alive(control, &spec),
-        Err(error) => say(&mut control, &Report::Failed(error.chain())),
-    }
-}
-
-fn boot(control: &mut UnixStream) -> Result<VmSpec, LabError> {
     // The keeper waits for an answer to each of its first two orders, so the buffer never holds a third.
     let mut orders = BufReader::new(control.try_clone().doing(|| "copying the control socket".to_owned())?);
-    let Order::Build(spec) = next(&mut orders)? else { return Err(out_of_turn()) };
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
-        .doing(|| "making the VM's namespaces".to_owned())?;
-    say(control, &Report::Unshared)?;
-    let Order::Boot = next(&mut orders)? else { return Err(out_of_turn()) };
+    let Order { id, what: What::Build(spec) } = next(&mut orders)? else { return Err(out_of_turn()) };
+    let built = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
+        .doing(|| "making the VM's namespaces".to_owned());
+    answer(&mut control, id, &built)?;
+    built?;
+    let Order { id, what: What::Boot { reboot } } = next(&mut orders)? else { return Err(out_of_turn()) };
+    let vcap = match boot(&spec) {
+        Ok(vcap) => vcap,
+        failed => {
+            answer(&mut control, id, &failed)?;
+            return failed.map(drop);
+        }
+    };
+    run::keep_alive(control, Booted { spec, vcap, order: id, reboot })
+}
+
+fn boot(spec: &VmSpec) -> Result<Vcap, LabError> {
     sethostname(&spec.hostname).doing(|| format!("naming the host {}", spec.hostname))?;
-    network(&spec)?;
-    root::enter(&spec)?;
-    say(control, &Report::Booted)?;
-    Ok(spec)
+    network(spec)?;
+    root::enter(&Root {
+        at: spec.root.clone(),
+        vcap: spec.vcap.clone(),
+        packages: spec.packages.clone(),
+        hostname: spec.hostname.clone(),
+        address: spec.interfaces.first().map(|(_, address)| address.addr()),
+    })?;
+    let vcap = Vcap::here()?;
+    layout::lay_out(&spec.instance, vcap)?;
+    Ok(vcap)
 }
 
 /// There is no default route: nothing leaves the lab, and virtual IPs are reached by the agent's own route alone.
 fn network(spec: &VmSpec) -> Result<(), LabError> {
     netlink::set_up("lo")?;
     netlink::add_address("lo", Ipv4Net::from(BOSH_DNS))?;
-    netlink::add_address("eth0", spec.address)?;
-    netlink::set_up("eth0")
+    for (interface, address) in &spec.interfaces {
+        netlink::add_address(interface, *address)?;
+        netlink::set_up(interface)?;
+    }
+    Ok(())
 }
 
 fn next(orders: &mut impl BufRead) -> Result<Order, LabError> {
@@ -81,9 +125,13 @@ fn next(orders: &mut impl BufRead) -> Result<Order, LabError> {
     serde_json::from_str(&line).doing(doing)
 }
 
-fn say(control: &mut UnixStream, report: &Report) -> Result<(), LabError> {
+fn answer<T>(control: &mut UnixStream, id: u64, result: &Result<T, LabError>) -> Result<(), LabError> {
     let doing = || "reporting to the keeper".to_owned();
-    control.write_all(&line(report).doing(doing)?).doing(doing)
+    let result = match result {
+        Ok(_) => Ok(Answer::Done { notes: Vec::new() }),
+        Err(error) => Err(error.chain()),
+    };
+    control.write_all(&line(&Report::Done { id, result }).doing(doing)?).doing(doing)
 }
 
 /// A value as one line of JSON.

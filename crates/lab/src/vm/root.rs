@@ -1,42 +1,51 @@
 //! The root file system of a VM: a tmpfs that shows the host's programs read-only and has everything that can be written
 //! of its own.
 //!
-//! Works as root and in a user namespace. There the kernel locks mounts together and refuses to drop their flags, so every
-//! bind is recursive and every remount repeats the flags that are there.
+//! Works as root and in a user namespace.
 
 use std::{
-    fs, io,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
 };
 
-use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    sys::statvfs::{FsFlags, statvfs},
-    unistd::{chdir, pivot_root},
-};
+use nix::mount::{MntFlags, MsFlags, umount2};
 
-use super::protocol::VmSpec;
+use super::{
+    mounts::{bind, copy_link, file_system, link, make_directory, make_file, make_own, pivot, read_only},
+    users,
+};
 use crate::error::{Doing, LabError};
 
+/// What a root is made of.
+pub(super) struct Root {
+    /// Empty directory over which it is mounted.
+    pub(super) at: PathBuf,
+    /// Directory of the host that becomes `/var/vcap`.
+    pub(super) vcap: PathBuf,
+    /// Directory of the host that becomes `/var/vcap/data/packages`, read-only.
+    pub(super) packages: PathBuf,
+    pub(super) hostname: String,
+    pub(super) address: Option<Ipv4Addr>,
+}
+
 /// What the VM sees of the host's programs and libraries, where the host has it.
-const HOST_TREES: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "opt"];
+pub(super) const HOST_TREES: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "opt"];
 /// Devices that are the same everywhere.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Files of `/etc` that are the VM's own.
-const OWN_ETC: [&str; 5] = ["resolv.conf", "nsswitch.conf", "hosts", "hostname", "mtab"];
+const OWN_ETC: [&str; 7] = ["resolv.conf", "nsswitch.conf", "hosts", "hostname", "mtab", "passwd", "group"];
 /// Where `/etc` of the host stands while the VM's is put together.
 const HOST_ETC: &str = "tmp/etc";
 
 /// Builds the root and moves into it. The caller has a mount namespace of its own.
-pub(super) fn enter(spec: &VmSpec) -> Result<(), LabError> {
-    // Nothing that is mounted from here on may reach the keeper's namespace.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .doing(|| "making the VM's mounts its own".to_owned())?;
-    let root = &spec.root;
+pub(super) fn enter(spec: &Root) -> Result<(), LabError> {
+    make_own()?;
+    let root = &spec.at;
     file_system("tmpfs", root, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=755")?;
     for directory in
-        ["proc", "sys", "dev", "etc", "run", "root", "home", "mnt", "tmp/etc", "var/tmp", "var/log", "var/vcap"]
+        ["proc", "sys", "dev", "etc", "run", "root", "home/vcap", "mnt", "tmp/etc", "var/tmp", "var/log", "var/vcap"]
     {
         make_directory(&root.join(directory))?;
     }
@@ -53,12 +62,10 @@ pub(super) fn enter(spec: &VmSpec) -> Result<(), LabError> {
     let sys_flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
     file_system("sysfs", &root.join("sys"), sys_flags, "")?;
     bind(&spec.vcap, &root.join("var/vcap"))?;
-    for (host, guest) in &spec.programs {
-        let guest = root.join("var/vcap/packages").join(guest);
-        make_file(&guest)?;
-        bind(host, &guest)?;
-        read_only(&guest)?;
-    }
+    let packages = root.join("var/vcap/data/packages");
+    make_directory(&packages)?;
+    bind(&spec.packages, &packages)?;
+    read_only(&packages)?;
     pivot(root)
 }
 
@@ -79,7 +86,7 @@ fn host_trees(root: &Path) -> Result<(), LabError> {
 
 /// Each entry of the host's `/etc` is bound by itself, so that a few can be replaced. They are bound from a read-only view
 /// of it, whose flags they inherit.
-fn etc(root: &Path, spec: &VmSpec) -> Result<(), LabError> {
+fn etc(root: &Path, spec: &Root) -> Result<(), LabError> {
     let host = root.join(HOST_ETC);
     bind(Path::new("/etc"), &host)?;
     read_only(&host)?;
@@ -103,21 +110,29 @@ fn etc(root: &Path, spec: &VmSpec) -> Result<(), LabError> {
     umount2(&host, MntFlags::MNT_DETACH).doing(|| format!("unmounting {}", host.display()))?;
     fs::remove_dir(&host).doing(|| format!("removing {}", host.display()))?;
 
-    let (hostname, address) = (&spec.hostname, spec.address.addr());
+    let read = |name: &str| fs::read_to_string(Path::new("/etc").join(name)).doing(|| format!("reading /etc/{name}"));
     let own = [
         ("resolv.conf", "nameserver 169.254.0.2\noptions timeout:2 attempts:2\n".to_owned()),
         (
             "nsswitch.conf",
             "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n".to_owned(),
         ),
-        ("hosts", format!("127.0.0.1 localhost\n::1 localhost\n{address} {hostname}\n")),
-        ("hostname", format!("{hostname}\n")),
+        ("hosts", hosts(&spec.hostname, spec.address)),
+        ("hostname", format!("{}\n", spec.hostname)),
+        ("passwd", users::passwd(&read("passwd")?)),
+        ("group", users::group(&read("group")?)),
     ];
     for (name, content) in own {
         let path = root.join("etc").join(name);
         fs::write(&path, content).doing(|| format!("writing {}", path.display()))?;
     }
     link("/proc/self/mounts", &root.join("etc/mtab"))
+}
+
+/// What `/etc/hosts` has before there are records.
+pub(super) fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
+    let own = address.map(|address| format!("{address} {hostname}\n")).unwrap_or_default();
+    format!("127.0.0.1 localhost\n::1 localhost\n{own}")
 }
 
 fn devices(root: &Path) -> Result<(), LabError> {
@@ -143,61 +158,4 @@ fn devices(root: &Path) -> Result<(), LabError> {
         link(target, &dev.join(name))?;
     }
     Ok(())
-}
-
-/// The old root ends up on top of the new one, and is let go.
-fn pivot(root: &Path) -> Result<(), LabError> {
-    let doing = || format!("moving into {}", root.display());
-    chdir(root).doing(doing)?;
-    pivot_root(".", ".").doing(doing)?;
-    umount2(".", MntFlags::MNT_DETACH).doing(|| "letting go of the host's root".to_owned())?;
-    chdir("/").doing(doing)
-}
-
-fn file_system(kind: &str, at: &Path, flags: MsFlags, options: &str) -> Result<(), LabError> {
-    mount(Some(kind), at, Some(kind), flags, Some(options)).doing(|| format!("mounting {kind} on {}", at.display()))
-}
-
-fn bind(from: &Path, to: &Path) -> Result<(), LabError> {
-    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .doing(|| format!("binding {} to {}", from.display(), to.display()))
-}
-
-fn read_only(at: &Path) -> Result<(), LabError> {
-    let doing = || format!("making {} read-only", at.display());
-    let present = statvfs(at).doing(doing)?.flags();
-    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    for (there, keep) in [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-    ] {
-        flags.set(keep, present.contains(there));
-    }
-    mount(None::<&str>, at, None::<&str>, flags, None::<&str>).doing(doing)
-}
-
-fn make_directory(path: &Path) -> Result<(), LabError> {
-    fs::create_dir_all(path).doing(|| format!("making {}", path.display()))
-}
-
-fn make_file(path: &Path) -> Result<(), LabError> {
-    if let Some(parent) = path.parent() {
-        make_directory(parent)?;
-    }
-    match fs::File::create_new(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(error).doing(|| format!("making {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn copy_link(from: &Path, to: &Path) -> Result<(), LabError> {
-    let target = fs::read_link(from).doing(|| format!("reading the link {}", from.display()))?;
-    symlink(target, to).doing(|| format!("making the link {}", to.display()))
-}
-
-fn link(target: &str, at: &Path) -> Result<(), LabError> {
-    symlink(target, at).doing(|| format!("making the link {}", at.display()))
 }

@@ -1,156 +1,92 @@
-//! The life of a VM after it has booted: orders, deaths and the clock go to [`Jobs`], whose actions are carried out.
+//! The life of a VM after it has booted: orders come in, each in a task of its own; answers and changes go out.
 
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::{net::UnixStream as StdUnixStream, process::CommandExt},
-    path::Path,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::{io, os::unix::net::UnixStream as StdUnixStream, sync::Arc};
 
-use nix::{
-    errno::Errno,
-    sys::{
-        signal::killpg,
-        wait::{WaitPidFlag, WaitStatus, waitpid},
-    },
-    unistd::Pid,
-};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{Mutex, mpsc},
 };
 
 use super::{
-    get::get,
-    jobs::{Action, Jobs},
+    agent::{Agent, write_health},
+    children::Children,
     line,
-    protocol::{JobSpec, JobStatus, Order, Report, VmSpec},
+    protocol::{Answer, JobStatus, Order, Report, VmSpec, What},
+    supervisor::Supervisor,
+    users::Vcap,
 };
 use crate::error::{Doing, LabError};
 
-const PATH: &str = "/var/vcap/packages/boshy/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a VM begins its life with.
+pub(super) struct Booted {
+    pub(super) spec: VmSpec,
+    pub(super) vcap: Vcap,
+    /// The number of the order to boot, which is to be answered.
+    pub(super) order: u64,
+    pub(super) reboot: bool,
+}
 
-/// Keeps the jobs of a booted VM alive until it is told to shut down or the keeper is gone.
-pub(super) fn keep_alive(control: StdUnixStream, spec: &VmSpec) -> Result<(), LabError> {
+/// Carries out orders until it is told to shut down or the keeper is gone.
+pub(super) fn keep_alive(control: StdUnixStream, booted: Booted) -> Result<(), LabError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .doing(|| "starting the VM's event loop".to_owned())?;
-    runtime.block_on(live(control, &spec.jobs)).doing(|| "running the VM".to_owned())
+    runtime.block_on(live(control, booted)).doing(|| "running the VM".to_owned())
 }
 
-async fn live(control: StdUnixStream, specs: &[JobSpec]) -> io::Result<()> {
+async fn live(control: StdUnixStream, booted: Booted) -> io::Result<()> {
     control.set_nonblocking(true)?;
-    let (orders, mut reports) = UnixStream::from_std(control)?.into_split();
+    let (orders, mut writer) = UnixStream::from_std(control)?.into_split();
     let mut orders = BufReader::new(orders).lines();
-    let mut deaths = signal(SignalKind::child())?;
-    let (answers, mut answered) = mpsc::channel(16);
-    let mut jobs = Jobs::new(specs.iter().map(|spec| spec.name.clone()), Instant::now());
+    let (reports, mut to_report) = mpsc::channel(16);
+    let children = Children::default();
+    children.watch()?;
+    let supervisor = Supervisor::start(children.clone(), booted.vcap);
+    let mut seen = supervisor.seen();
+    let agent = Arc::new(Agent {
+        children,
+        supervisor,
+        vcap: booted.vcap,
+        hostname: booted.spec.hostname,
+        address: booted.spec.interfaces.first().map(|(_, address)| address.addr()),
+        acting: Mutex::new(()),
+    });
+    write_health(&[]);
+    let resumed = if booted.reboot { agent.resume().await } else { Ok(()) };
+    let result = resumed.map(|()| Answer::Done { notes: booted.vcap.note().into_iter().collect() });
+    writer.write_all(&line(&Report::Done { id: booted.order, result })?).await?;
+
     let mut shown: Vec<JobStatus> = Vec::new();
-    let mut ending = false;
     loop {
-        let due = jobs.due(Instant::now());
-        carry_out(due, &mut jobs, specs);
-        let status = jobs.status();
-        if status != shown {
-            shown.clone_from(&status);
-            reports.write_all(&line(&Report::Jobs(status))?).await?;
-        }
-        if ending && jobs.all_down() {
-            return Ok(());
-        }
-        let next_due = jobs.next_due().map(tokio::time::Instant::from_std);
         tokio::select! {
             order = orders.next_line() => {
                 let Some(order) = order? else { return Ok(()) };
-                match serde_json::from_str(&order)? {
-                    Order::Job { job, action } => {
-                        let actions = jobs.command(&job, action, Instant::now());
-                        carry_out(actions, &mut jobs, specs);
-                    }
-                    Order::Get { id, port, path } => {
-                        let answers = answers.clone();
-                        tokio::spawn(async move {
-                            let answer = get(port, &path).await;
-                            // Fails only when the VM is ending, and with it the question.
-                            let _ = answers.send(Report::Got { id, answer }).await;
-                        });
-                    }
-                    Order::ShutDown => {
-                        ending = true;
-                        let actions = jobs.stop_all(Instant::now());
-                        carry_out(actions, &mut jobs, specs);
-                    }
-                    Order::Build(_) | Order::Boot => return Err(io::Error::other("the keeper's order came out of turn")),
+                let Order { id, what } = serde_json::from_str(&order)?;
+                let (agent, reports) = (Arc::clone(&agent), reports.clone());
+                let last = matches!(what, What::ShutDown);
+                tokio::spawn(async move {
+                    let result = agent.carry_out(what).await;
+                    // Fails only when the VM is ending, and with it the question.
+                    let _ = reports.send((Report::Done { id, result }, last)).await;
+                });
+            }
+            Some((report, last)) = to_report.recv() => {
+                writer.write_all(&line(&report)?).await?;
+                if last {
+                    return Ok(());
                 }
             }
-            Some(report) = answered.recv() => reports.write_all(&line(&report)?).await?,
-            _ = deaths.recv() => reap(&mut jobs),
-            () = until(next_due) => {}
-        }
-    }
-}
-
-async fn until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn carry_out(actions: Vec<Action>, jobs: &mut Jobs, specs: &[JobSpec]) {
-    for action in actions {
-        match action {
-            Action::Spawn(position) => match spawn(&specs[position]) {
-                Ok(pid) => jobs.spawned(position, pid),
-                Err(error) => jobs.not_spawned(position, format!("cannot start: {error}"), Instant::now()),
-            },
-            // The group may be gone already; its death is then on its way here.
-            Action::Signal(pid, signal) => drop(killpg(Pid::from_raw(pid), signal)),
-        }
-    }
-}
-
-/// Starts a job as the leader of a process group, so that a signal reaches what it started in turn.
-fn spawn(spec: &JobSpec) -> io::Result<i32> {
-    let (program, arguments) = spec
-        .command
-        .split_first()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
-    let child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs([("PATH", PATH), ("HOME", "/root"), ("LANG", "C.UTF-8"), ("TMPDIR", "/tmp")])
-        .envs(spec.environment.iter().map(|(key, value)| (key, value)))
-        .stdin(Stdio::null())
-        .stdout(log(&spec.name, "stdout")?)
-        .stderr(log(&spec.name, "stderr")?)
-        .process_group(0)
-        .spawn()?;
-    i32::try_from(child.id()).map_err(io::Error::other)
-}
-
-fn log(job: &str, stream: &str) -> io::Result<File> {
-    let directory = Path::new("/var/vcap/sys/log").join(job);
-    fs::create_dir_all(&directory)?;
-    File::options().create(true).append(true).open(directory.join(format!("{job}.{stream}.log")))
-}
-
-/// Process 1 inherits every orphan, so all children are waited for, not only the jobs.
-fn reap(jobs: &mut Jobs) {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => jobs.died(pid.as_raw(), format!("exit status {code}"), Instant::now()),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                jobs.died(pid.as_raw(), format!("signal {signal}"), Instant::now());
+            Ok(()) = seen.changed() => {
+                let snapshots = seen.borrow_and_update().clone();
+                write_health(&snapshots);
+                let status: Vec<_> = snapshots.into_iter().map(|one| one.status).collect();
+                if status != shown {
+                    shown.clone_from(&status);
+                    writer.write_all(&line(&Report::Jobs(status))?).await?;
+                }
             }
-            Err(Errno::EINTR) => {}
-            Ok(WaitStatus::StillAlive) | Err(_) => return,
-            Ok(_) => {}
         }
     }
 }

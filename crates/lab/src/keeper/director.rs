@@ -1,0 +1,104 @@
+//! The director of the lab: a bosh-lite that somebody has set up, with a cloud config and stemcells, and nothing deployed.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use boshy_director::embedded::{
+    Account, Authentication, EmbeddedDirector, EmbeddedSettings, Handle, Infrastructure, World, WorldView,
+};
+use rand::RngExt;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use super::{DIRECTOR, KeeperSettings};
+use crate::{
+    access::Access,
+    error::{Doing, LabError},
+    state_dir::StateDir,
+};
+
+/// The account, as bosh-lite has it.
+const CLIENT: &str = "admin";
+/// bosh-deployment's for `bosh_cli` are good for two minutes.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(120);
+/// A release with debug programs is large.
+const LARGEST_BODY: usize = 2 << 30;
+/// Those that are supported; both are the host.
+const STEMCELLS: [&str; 2] = ["ubuntu-jammy", "ubuntu-noble"];
+/// What `bosh ssh` is told.
+const SSH_HINT: &str =
+    "VMs of the lab are namespaces without an SSH server. Use `boshy lab exec GROUP/INDEX -- COMMAND`.";
+/// Zones and network of the lab. The first address given is 10.244.0.126; those of 10.244.3.0/24 can be asked for.
+pub(crate) const CLOUD_CONFIG: &str = "\
+azs: [{name: z1}, {name: z2}, {name: z3}]
+vm_types: [{name: default}]
+disk_types: [{name: default, disk_size: 1024}]
+networks:
+- name: default
+  type: manual
+  subnets:
+  - range: 10.244.0.0/16
+    gateway: 10.244.0.1
+    azs: [z1, z2, z3]
+    reserved: [10.244.0.2-10.244.0.125]
+    static: [10.244.3.1-10.244.3.254]
+compilation: {workers: 1, az: z1, network: default, vm_type: default}
+";
+
+/// A director that runs.
+pub(super) struct Director {
+    handle: Handle,
+}
+
+impl Director {
+    /// Starts a director on the lab's network, which must be that of the calling thread. The host reaches it by `from_host`.
+    pub(super) fn start(
+        settings: &KeeperSettings,
+        state: &StateDir,
+        from_host: TcpListener,
+        infrastructure: Arc<dyn Infrastructure>,
+    ) -> Result<(Self, Access), LabError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| LabError::Director {
+            operation: "starting the director".to_owned(),
+            source,
+        };
+        let host = from_host.local_addr().doing(|| "asking where the host listens".to_owned())?;
+        let secret = secret();
+        let account = Account { secret: secret.clone(), ..Account::admin(CLIENT, "") };
+        let authentication = if settings.uaa {
+            Authentication::Uaa { clients: vec![account], token_lifetime: TOKEN_LIFETIME }
+        } else {
+            Authentication::Basic(vec![account])
+        };
+        let settings = EmbeddedSettings {
+            name: "boshy-lab".to_owned(),
+            authentication,
+            max_body: LARGEST_BODY,
+            infrastructure: Some(infrastructure),
+            store: state.releases(),
+            stemcells: STEMCELLS.map(|os| (os.to_owned(), "1.0".to_owned())).to_vec(),
+            ssh_hint: SSH_HINT.to_owned(),
+            ..EmbeddedSettings::default()
+        };
+        let world = World::new(CLOUD_CONFIG, true, rand::random()).map_err(|error| failed(error.into()))?;
+        let listener = TcpListener::bind(DIRECTOR).doing(|| format!("listening on {DIRECTOR}"))?;
+        let handle = EmbeddedDirector::start_on(vec![listener, from_host], settings, world)
+            .map_err(|error| failed(error.into()))?;
+        let access = Access {
+            url: format!("https://{host}"),
+            ca_pem: handle.ca_pem().to_owned(),
+            client: CLIENT.to_owned(),
+            secret,
+        };
+        Ok((Self { handle }, access))
+    }
+
+    /// What is deployed, now and whenever it changes.
+    pub(super) fn view(&self) -> watch::Receiver<Arc<WorldView>> {
+        self.handle.subscribe()
+    }
+}
+
+fn secret() -> SecretString {
+    const LENGTH: usize = 20;
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(LENGTH).map(char::from).collect::<String>().into()
+}

@@ -1,0 +1,46 @@
+use super::*;
+
+fn written(start: &str) -> String {
+    format!(
+        "# the one process\ncheck process web\n  with pidfile /var/vcap/sys/run/bpm/web/web.pid\n  start program \"{start}\"\n  stop program \"{BPM} stop web\"\n  group vcap\n"
+    )
+}
+
+fn check(name: &str, job: &str, process: &str) -> Check {
+    Check { name: name.to_owned(), job: job.to_owned(), process: process.to_owned() }
+}
+
+#[test]
+fn a_process_of_the_job_s_own_name_needs_no_option() {
+    assert_eq!(parse(&written(&format!("{BPM} start web"))), Ok(vec![check("web", "web", "web")]));
+    assert_eq!(parse(" \n# nothing\n"), Ok(vec![]));
+}
+
+#[test]
+fn a_file_may_have_several_checks_times_and_equals_signs() {
+    let text = format!(
+        "check process one with pidfile /var/vcap/sys/run/bpm/web/worker.pid start program = '{BPM} start web -p worker' with timeout 60 seconds group vcap\n\
+         CHECK PROCESS two pidfile \"/var/vcap/sys/run/bpm/web/web.pid\" start program \"{BPM} start web\" timeout 5 seconds"
+    );
+    assert_eq!(parse(&text), Ok(vec![check("one", "web", "worker"), check("two", "web", "web")]));
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_its_line_and_word() {
+    let bpm = written(&format!("{BPM} start web"));
+    let wrong = [
+        (format!("{bpm}  if totalmem > 1 GB then restart"), "line 7: `if` is not among"),
+        (written("/var/vcap/jobs/web/bin/ctl start"), "line 4: the start program \"/var/vcap/jobs/web/bin/ctl start\""),
+        (written(&format!("{BPM} stop web")), "not a call of bpm"),
+        (bpm.replace("web.pid", "other.pid"), "but bpm writes /var/vcap/sys/run/bpm/web/web.pid"),
+        (bpm.replace("start program", "beginne program"), "`beginne`"),
+        ("check file x".to_owned(), "line 1: there is `file` where `process` belongs"),
+        ("check process".to_owned(), "ends where the name"),
+        ("check process x with pidfile 'a".to_owned(), "line 1: a quote is not closed"),
+        ("check process x with pidfile a".to_owned(), "process x has no start program"),
+    ];
+    for (text, reason) in wrong {
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+}
