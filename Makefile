@@ -5,24 +5,37 @@ SHELL := bash
 
 export CARGO_TERM_COLOR ?= auto
 INSTALL := tests/tools/install
-ENVOY := 1.40.0
+ENVOY_VERSION := 1.40.0
+ENVOY := .cache/envoy-$(ENVOY_VERSION)/envoy
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help build demo test check bench clean
+.PHONY: help build demo test check bench release release-from-source clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
 
 build: ## Build the binary
 	@$(INSTALL) build
 	cargo build --locked
 
-demo: ## Bring up the sample deployment with real Envoys, send requests through the mesh, take it down
-	@$(INSTALL) build lab envoy-$(ENVOY)
+demo: ## Deploy the sample to an empty lab with the real BOSH CLI, send requests through the mesh, take it down
+	@$(INSTALL) build lab ruby bosh-cli envoy-$(ENVOY_VERSION)
 	cargo build --locked
-	tests/tools/demo target/debug/boshy .cache/envoy-$(ENVOY)/envoy
+	tests/tools/release target/debug/boshy .cache/envoy-$(ENVOY_VERSION)/envoy .cache/istio-demo.tgz
+	tests/tools/demo target/debug/boshy .cache/istio-demo.tgz
+
+release: ## Make the BOSH release in releases/istio/; ENVOY=FILE puts another Envoy in, SOURCE=1 compiles on BOSH (docs/releasing.md)
+	@$(INSTALL) build bosh-cli $(if $(SOURCE),,zig) $(if $(filter command line,$(origin ENVOY)),,envoy-$(ENVOY_VERSION))
+	boshy=$$(tests/tools/release-$(if $(SOURCE),sources,binary)) && \
+	  tests/tools/release "$$boshy" "$(ENVOY)" releases/istio/istio-$(VERSION).tgz $(VERSION)
+	@ls -l releases/istio/istio-$(VERSION).tgz
+
+release-from-source: ## Compile the release's source package as BOSH does, without a network
+	@$(INSTALL) build
+	tests/tools/source-package
 
 test: ## Run every test: units, properties, actors, namespaces, real Envoys 1.40 and 1.36, fuzz targets
-	@$(INSTALL) build lab fuzz envoy-$(ENVOY) envoy-1.36.4
+	@$(INSTALL) build lab fuzz ruby bosh-cli envoy-$(ENVOY_VERSION) envoy-1.36.4
 	tests/tools/test
 
 check: ## Format, lints, docs, dependency rules and licences; warnings are errors
@@ -33,9 +46,9 @@ check: ## Format, lints, docs, dependency rules and licences; warnings are error
 	cargo deny --locked --workspace check bans licenses sources
 
 bench: ## Measure beside named peers: DNS, time from change to acceptance, memory, rules, restarts
-	@$(INSTALL) build lab bench envoy-$(ENVOY)
-	tests/tools/bench .cache/envoy-$(ENVOY)/envoy
+	@$(INSTALL) build lab bench envoy-$(ENVOY_VERSION)
+	tests/tools/bench .cache/envoy-$(ENVOY_VERSION)/envoy
 
 clean: ## Remove what was built and downloaded
 	cargo clean
-	rm -rf .cache
+	rm -rf .cache releases

@@ -1,0 +1,166 @@
+//! The job `virtual-ip-agent`.
+
+use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
+use serde_json::{Value, json};
+
+use crate::{
+    job::{Deployed, ID, IP, Rendered},
+    secrets::Authority,
+};
+
+/// An agent that knows a pilot without TLS.
+fn plain() -> Deployed {
+    Deployed::of("virtual-ip-agent").with("pilots", json!(["http://10.244.3.125:15010"]))
+}
+
+fn with_tls(deployed: Deployed) -> Deployed {
+    let authority = Authority::new();
+    let pair = authority.issue();
+    deployed
+        .with("pilot_tls.ca", authority.certificate())
+        .with("pilot_tls.certificate", pair.certificate)
+        .with("pilot_tls.private_key", pair.private_key)
+}
+
+fn settings(rendered: &Rendered) -> AgentSettings {
+    AgentSettings::load(&rendered.installed().path().join("config/agent.yml")).unwrap()
+}
+
+#[test]
+fn by_default_pilots_are_found_by_name_and_wanted_with_tls() {
+    Deployed::of("virtual-ip-agent").is_refused("pilot_tls.ca", "is needed for https://pilot.boshy.internal:15010");
+    let rendered = with_tls(Deployed::of("virtual-ip-agent")).rendered();
+    let settings = settings(&rendered);
+    assert_eq!(
+        settings.pilots.iter().map(url::Url::as_str).collect::<Vec<_>>(),
+        ["https://pilot.boshy.internal:15010/"]
+    );
+    let certs = "/var/vcap/jobs/virtual-ip-agent/config/certs";
+    assert_eq!(
+        rendered.json("config/agent.yml")["pilot_tls"],
+        json!({
+            "ca_file": format!("{certs}/pilot_ca.pem"),
+            "certificate_file": format!("{certs}/certificate.pem"),
+            "private_key_file": format!("{certs}/private_key.pem"),
+        })
+    );
+    assert!(!rendered.file("config/agent.yml").contains("PRIVATE KEY"));
+}
+
+#[test]
+fn it_knows_its_instance_and_listens_on_loopback_only() {
+    let rendered = plain().rendered();
+    let settings = settings(&rendered);
+    assert_eq!((settings.ip, settings.node.as_str()), (IP, format!("sidecar~{IP}~{ID}~x").as_str()));
+    let ports = [settings.dns, settings.handler, settings.http, settings.envoy_admin, settings.capture];
+    assert_eq!(ports.map(|port| port.port()), [15053, 8053, 15020, 8001, 15001]);
+    assert!(ports.iter().all(|port| port.ip().is_loopback()));
+    assert_eq!((settings.proxy, settings.netfilter), (ProxyMode::Required, NetfilterBackend::Auto));
+    assert_eq!((settings.tld.to_string(), settings.vip_range.to_string()), ("boshy".into(), "169.254.255.0/24".into()));
+    assert!(!settings.test_hooks);
+}
+
+#[test]
+fn each_property_arrives() {
+    let cases: [(&str, Value, &str); 12] = [
+        ("pilots", json!(["http://10.0.0.1:15010", "http://10.0.0.2:15010"]), "/pilots"),
+        ("tld", json!("mesh"), "/tld"),
+        ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
+        ("dns.threads", json!(2), "/dns/threads"),
+        ("dns.port", json!(9053), "/dns/listen"),
+        ("handler.port", json!(9054), "/handler/listen"),
+        ("http.port", json!(9020), "/http/listen"),
+        ("envoy.mode", json!("absent"), "/envoy/mode"),
+        ("envoy.admin_port", json!(9001), "/envoy/admin"),
+        ("envoy.capture_port", json!(9002), "/envoy/capture"),
+        ("netfilter.backend", json!("iptables"), "/netfilter/backend"),
+        ("test_hooks", json!(true), "/test_hooks"),
+    ];
+    for (property, value, pointer) in cases {
+        let rendered = plain().with(property, value.clone()).rendered();
+        let expected = if property.ends_with("port") { json!(format!("127.0.0.1:{value}")) } else { value };
+        assert_eq!(rendered.json("config/agent.yml").pointer(pointer), Some(&expected), "{property}");
+        settings(&rendered);
+    }
+    let process = plain().with("log.filter", "debug").with("log.format", "json").rendered().process();
+    assert_eq!(process["env"], json!({"BOSHY_LOG": "debug", "BOSHY_LOG_FORMAT": "json"}));
+    let script = plain().with("ready_timeout", 7).with("http.port", 9080).rendered();
+    assert!(
+        script.file("bin/post-start").contains("SECONDS + 7")
+            && script.file("bin/post-start").contains("127.0.0.1:9080")
+    );
+}
+
+#[test]
+fn bosh_dns_forwards_the_meshs_names_to_it() {
+    let rendered = plain().with("tld", "mesh").with("dns.port", 9053).rendered();
+    assert_eq!(
+        rendered.json("dns/handlers.json"),
+        json!([{
+            "domain": "mesh.",
+            "cache": {"enabled": false},
+            "source": {"type": "dns", "recursors": ["127.0.0.1:9053"]},
+        }])
+    );
+}
+
+#[test]
+fn a_consumed_link_takes_the_place_of_the_name() {
+    let link = json!({"xds": {"port": 9010}});
+    let agent = plain().with_link("pilot", &["10.244.3.125", "10.244.3.126"], link.clone());
+    let pilots = |deployed: Deployed| deployed.rendered().json("config/agent.yml")["pilots"].clone();
+    assert_eq!(pilots(agent.clone()), json!(["http://10.244.3.125:9010", "http://10.244.3.126:9010"]));
+    assert_eq!(pilots(with_tls(agent)), json!(["https://10.244.3.125:9010", "https://10.244.3.126:9010"]));
+    plain().with_link("pilot", &[], link).is_refused("consumes.pilot", "must be a list of at least one address");
+}
+
+#[test]
+fn it_has_one_capability_and_reads_what_bosh_says_of_the_instance() {
+    let process = plain().rendered().process();
+    assert_eq!(process["capabilities"], json!(["NET_ADMIN"]));
+    assert_eq!(process["additional_volumes"], json!([{"path": "/var/vcap/instance", "mount_only": true}]));
+}
+
+#[test]
+fn a_wrong_property_is_refused_by_name() {
+    let cases: [(&str, Value, &str); 20] = [
+        ("pilots", json!("http://10.0.0.1:15010"), "must be a list"),
+        ("pilots", json!([]), "must be a list of at least one address"),
+        ("tld", json!("Boshy"), "must be one label"),
+        ("tld", json!(5), "must be text"),
+        ("vip_range", json!("::/64"), "must be an IPv4 range"),
+        ("vip_range", json!("10.0.0.0/33"), "must be an IPv4 range"),
+        ("dns.port", json!("53"), "must be a whole number"),
+        ("dns.threads", json!(0), "must be a whole number from 1 to 64"),
+        ("dns.threads", json!(1.5), "must be a whole number"),
+        ("handler.port", json!(70_000), "must be a whole number"),
+        ("http.port", json!(-1), "must be a whole number"),
+        ("envoy.mode", json!("optional"), "must be one of required, absent"),
+        ("envoy.admin_port", json!(true), "must be a whole number"),
+        ("envoy.capture_port", json!({}), "must be a whole number"),
+        ("netfilter.backend", json!("pf"), "must be one of auto, netlink, nft, iptables, none"),
+        ("log.filter", json!(3), "must be text"),
+        ("log.format", json!("xml"), "must be one of text, json"),
+        ("ready_timeout", json!(-1), "must be a whole number of seconds"),
+        ("test_hooks", json!("no"), "must be one of true, false"),
+        ("pilot_tls.ca", json!("torn"), "is needed too"),
+    ];
+    for (property, value, reason) in cases {
+        let named = if property == "pilot_tls.ca" { "pilot_tls.certificate" } else { property };
+        plain().with(property, value).is_refused(named, reason);
+    }
+    plain().with("pilots", json!(["http://10.0.0.1:15010", "10.0.0.2"])).is_refused("pilots[1]", "must be an address");
+    with_tls(plain()).with("pilot_tls.ca", "torn").is_refused("pilot_tls.ca", "holds no certificate that can be read");
+    let other = Authority::new().issue();
+    with_tls(plain())
+        .with("pilot_tls.private_key", other.private_key)
+        .is_refused("pilot_tls.private_key", "is not the key of 'pilot_tls.certificate'");
+}
+
+#[test]
+fn an_instance_without_an_address_is_refused() {
+    let mut agent = plain();
+    agent.context.networks.clear();
+    let error = agent.render().err().unwrap();
+    assert!(error.contains("This instance has no IPv4 address in spec.ip"), "{error}");
+}

@@ -1,0 +1,16 @@
+//! The release and the manifests, as an operator gets them.
+//!
+//! Templates are filled in as a director does, and what comes out is read by the program that it is for: settings by boshy, the
+//! bootstrap by Envoy, scripts by bash. Needs Ruby, the BOSH CLI (`BOSHY_BOSH`), boshy (`BOSHY_BIN`) and Envoy (`BOSHY_ENVOY`).
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod agent;
+mod both_renderers;
+mod envoy;
+mod every_job;
+mod httpbin;
+mod job;
+mod manifests;
+mod pilot;
+mod secrets;

@@ -1,0 +1,227 @@
+//! The manifests and ops files, interpolated by the real CLI, and the jobs as they ship them.
+
+use std::{fs, process::Command, sync::LazyLock};
+
+use boshy_config::{AgentSettings, PilotSettings};
+use serde_json::{Value, json};
+
+use crate::job::{Deployed, program, repository, yaml};
+
+const DEPLOYMENT: &str = "bosh-istio-deployment.yml";
+const RUNTIME_CONFIG: &str = "runtime-config.yml";
+const SAMPLE: &str = "sample-bosh-manifest.yml";
+/// Which manifest each ops file is for, and the variables that it asks for.
+const OPERATIONS: [(&str, &str, &[&str]); 9] = [
+    ("director.yml", DEPLOYMENT, &["director_url=https://10.0.0.6:25555", "director_client=boshy"]),
+    ("several-pilots.yml", DEPLOYMENT, &[]),
+    ("tld.yml", DEPLOYMENT, &["tld=mesh"]),
+    ("vip-range.yml", DEPLOYMENT, &["vip_range=240.0.0.0/16"]),
+    ("runtime-pilot-link.yml", RUNTIME_CONFIG, &[]),
+    ("runtime-tld.yml", RUNTIME_CONFIG, &["tld=mesh"]),
+    ("runtime-vip-range.yml", RUNTIME_CONFIG, &["vip_range=240.0.0.0/16"]),
+    ("runtime-without-bosh-dns.yml", RUNTIME_CONFIG, &[]),
+    ("runtime-without-envoy.yml", RUNTIME_CONFIG, &[]),
+];
+
+/// The director's certificate, as the CLI's user has it.
+static DIRECTOR_CA: LazyLock<String> = LazyLock::new(|| crate::secrets::Authority::new().certificate());
+
+/// What the director's config server would have made, by variable; the CLI makes it too, but takes a while.
+static STORE: LazyLock<Value> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.yml");
+    bosh(RUNTIME_CONFIG, &[], &["--var=release_version=0", "--vars-store", store.to_str().unwrap()]);
+    yaml(&fs::read_to_string(store).unwrap())
+});
+
+/// `bosh interpolate` of the manifest with these ops files and arguments.
+fn bosh(manifest: &str, operations: &[&str], arguments: &[&str]) -> Value {
+    let manifests = repository().join("manifests");
+    let files = operations.iter().flat_map(|name| ["--ops-file".into(), manifests.join("operations").join(name)]);
+    let output = Command::new(program("BOSHY_BOSH"))
+        .arg("interpolate")
+        .arg(manifests.join(manifest))
+        .args(files)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{manifest} {operations:?}: {}", String::from_utf8_lossy(&output.stderr));
+    yaml(&String::from_utf8(output.stdout).unwrap())
+}
+
+/// The manifest with these ops files, with no variable missing and none in vain. Those that it declares are made for it.
+fn interpolated(manifest: &str, operations: &[&str]) -> Value {
+    let raw = bosh(manifest, operations, &[]);
+    let declared = raw["variables"].as_array().into_iter().flatten().map(|variable| variable["name"].as_str().unwrap());
+    let made: serde_json::Map<_, _> = declared.map(|name| (name.to_owned(), STORE[name].clone())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let mut arguments = vec!["--var-errs".to_owned(), "--var-errs-unused".to_owned()];
+    if !made.is_empty() {
+        arguments.push(format!("--vars-store={}", file("store.yml", &Value::Object(made).to_string())));
+    }
+    match manifest {
+        DEPLOYMENT => arguments.extend([
+            "--var=bosh_director_client_secret=s3cret".to_owned(),
+            format!("--var-file=bosh_director_ca_cert={}", file("ca.pem", &DIRECTOR_CA)),
+        ]),
+        RUNTIME_CONFIG => arguments.push("--var=release_version=0.1.0".to_owned()),
+        _ => {}
+    }
+    let asked =
+        OPERATIONS.iter().filter(|(name, ..)| operations.contains(name)).flat_map(|(.., variables)| variables.iter());
+    arguments.extend(asked.map(|variable| format!("--var={variable}")));
+    bosh(manifest, operations, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The addons of a VM with this stemcell whose own jobs are these.
+fn addons<'a>(config: &'a Value, stemcell: &str, own: &[&str]) -> Vec<&'a Value> {
+    let listed = |rule: &Value, key: &str, field: &str, values: &[&str]| {
+        rule[key]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|entry| values.contains(&entry[field].as_str().unwrap())))
+    };
+    let addons = config["addons"].as_array().unwrap().iter();
+    let chosen = addons.filter(|addon| {
+        listed(&addon["include"], "stemcell", "os", &[stemcell]) && !listed(&addon["exclude"], "jobs", "name", own)
+    });
+    chosen.flat_map(|addon| addon["jobs"].as_array().unwrap()).collect()
+}
+
+fn named<'a>(jobs: &'a [&'a Value], name: &str) -> &'a Value {
+    jobs.iter().find(|job| job["name"] == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+fn deployed(job: &Value) -> Deployed {
+    let mut deployed = Deployed::of(job["name"].as_str().unwrap());
+    deployed.context.properties = job.get("properties").cloned().unwrap_or_else(|| json!({}));
+    deployed
+}
+
+static SHIPPED: LazyLock<Vec<(String, Deployed)>> = LazyLock::new(|| {
+    let (deployment, config, sample) =
+        (interpolated(DEPLOYMENT, &[]), interpolated(RUNTIME_CONFIG, &[]), interpolated(SAMPLE, &[]));
+    let groups = [&deployment, &sample].map(|manifest| manifest["instance_groups"][0]["jobs"].as_array().unwrap());
+    let jobs = groups.into_iter().flatten().chain(addons(&config, "ubuntu-noble", &[]));
+    let ours = jobs.filter(|job| job["release"] == "istio");
+    ours.map(|job| (job["name"].as_str().unwrap().to_owned(), deployed(job))).collect()
+});
+
+/// A job with the properties that the manifests give it.
+pub(crate) fn as_shipped(job: &str) -> Deployed {
+    SHIPPED.iter().find(|(name, _)| name == job).unwrap_or_else(|| panic!("no manifest has {job}")).1.clone()
+}
+
+#[test]
+fn every_manifest_takes_every_ops_file_without_a_variable_missing_or_in_vain() {
+    for manifest in [DEPLOYMENT, RUNTIME_CONFIG, SAMPLE] {
+        interpolated(manifest, &[]);
+        let fitting: Vec<&str> =
+            OPERATIONS.iter().filter(|(_, of, _)| *of == manifest).map(|(name, ..)| *name).collect();
+        for operation in &fitting {
+            interpolated(manifest, &[operation]);
+        }
+        interpolated(manifest, &fitting);
+    }
+}
+
+#[test]
+fn every_ops_file_is_tested() {
+    let mut names: Vec<String> = fs::read_dir(repository().join("manifests/operations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut tested = OPERATIONS.map(|(name, ..)| name);
+    tested.sort_unstable();
+    assert_eq!(names, tested);
+}
+
+#[test]
+fn the_shipped_pilot_and_agent_speak_tls_with_the_certificates_of_the_config_server() {
+    let pilot = as_shipped("bosh-pilot").rendered();
+    PilotSettings::load(&pilot.installed().path().join("config/pilot.yml")).unwrap();
+    let written = pilot.json("config/pilot.yml");
+    assert!(written["xds"]["tls"].is_object() && written["https"].is_object(), "{written}");
+    let agent = as_shipped("virtual-ip-agent").rendered();
+    AgentSettings::load(&agent.installed().path().join("config/agent.yml")).unwrap();
+    assert!(agent.json("config/agent.yml")["pilot_tls"].is_object());
+    assert_eq!(agent.json("config/agent.yml")["pilots"], json!(["https://pilot.boshy.internal:15010"]));
+}
+
+#[test]
+fn both_stemcell_lines_get_the_mesh_and_the_bosh_dns_that_fits() {
+    let config = interpolated(RUNTIME_CONFIG, &[]);
+    for (stemcell, resolved) in [("ubuntu-jammy", Value::Null), ("ubuntu-noble", json!(true))] {
+        let jobs = addons(&config, stemcell, &["example-httpbin"]);
+        let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["bosh-dns", "bpm", "virtual-ip-agent", "bosh-envoy"], "{stemcell}");
+        let properties = &named(&jobs, "bosh-dns")["properties"];
+        assert_eq!(properties["configure_systemd_resolved"], resolved, "{stemcell}");
+        assert_eq!(properties["disable_recursors"], resolved, "{stemcell}");
+        let override_nameserver = if resolved.is_null() { Value::Null } else { json!(false) };
+        assert_eq!(properties["override_nameserver"], override_nameserver, "{stemcell}");
+        for name in ["virtual-ip-agent", "bosh-envoy"] {
+            deployed(named(&jobs, name)).rendered();
+        }
+    }
+    assert!(addons(&config, "windows2019", &[]).is_empty());
+}
+
+#[test]
+fn a_pilots_vm_gets_neither_agent_nor_envoy_nor_a_second_bpm() {
+    let config = interpolated(RUNTIME_CONFIG, &[]);
+    let jobs = addons(&config, "ubuntu-noble", &["bpm", "bosh-pilot"]);
+    assert_eq!(jobs.iter().map(|job| job["name"].as_str().unwrap()).collect::<Vec<_>>(), ["bosh-dns"]);
+}
+
+#[test]
+fn no_addon_consumes_a_link_unless_asked_to() {
+    let consumes = |operations: &[&str]| {
+        let config = interpolated(RUNTIME_CONFIG, operations);
+        named(&addons(&config, "ubuntu-noble", &[]), "virtual-ip-agent").get("consumes").cloned()
+    };
+    assert_eq!(consumes(&[]), None);
+    let link = json!({"pilot": {"from": "boshy-pilot", "deployment": "bosh-istio", "ip_addresses": true}});
+    assert_eq!(consumes(&["runtime-pilot-link.yml"]), Some(link));
+}
+
+#[test]
+fn both_declare_the_same_certificates_so_that_neither_waits_for_the_other() {
+    let text = |name: &str| yaml(&fs::read_to_string(repository().join("manifests").join(name)).unwrap());
+    let (deployment, config) = (text(DEPLOYMENT), text(RUNTIME_CONFIG));
+    for variable in deployment["variables"].as_array().unwrap() {
+        assert!(config["variables"].as_array().unwrap().contains(variable), "{variable}");
+    }
+}
+
+#[test]
+fn the_release_is_the_one_that_is_built() {
+    let release = &interpolated(DEPLOYMENT, &[])["releases"][0];
+    assert_eq!((&release["name"], &release["version"]), (&json!("istio"), &json!(env!("CARGO_PKG_VERSION"))));
+    let settings = fs::read_to_string(repository().join("bosh-release/config/final.yml")).unwrap();
+    assert_eq!(yaml(&settings)["final_name"], "istio");
+}
+
+#[test]
+fn another_range_or_domain_reaches_both_sides() {
+    let settings = |manifest: &str, operation: &str, job: &str| {
+        let manifest = interpolated(manifest, &[operation]);
+        let jobs = match manifest.get("addons") {
+            Some(_) => addons(&manifest, "ubuntu-jammy", &[]),
+            None => manifest["instance_groups"][0]["jobs"].as_array().unwrap().iter().collect(),
+        };
+        let file = if job == "bosh-pilot" { "config/pilot.yml" } else { "config/agent.yml" };
+        deployed(named(&jobs, job)).rendered().json(file)
+    };
+    for (operation, key, value) in [("vip-range.yml", "vip_range", "240.0.0.0/16"), ("tld.yml", "tld", "mesh")] {
+        assert_eq!(settings(DEPLOYMENT, operation, "bosh-pilot")[key], value);
+        assert_eq!(settings(RUNTIME_CONFIG, &format!("runtime-{operation}"), "virtual-ip-agent")[key], value);
+    }
+    let agent = settings(RUNTIME_CONFIG, "runtime-without-envoy.yml", "virtual-ip-agent");
+    assert_eq!(agent["envoy"]["mode"], "absent");
+}

@@ -1,0 +1,32 @@
+//! Certificates of a mesh, made for a test.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+/// A certificate and its key, PEM.
+pub(crate) struct Pair {
+    pub(crate) certificate: String,
+    pub(crate) private_key: String,
+}
+
+/// An authority.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Its certificate, PEM.
+    pub(crate) fn certificate(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate from it.
+    pub(crate) fn issue(&self) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["pilot.boshy.internal".to_owned()]).unwrap();
+        Pair { certificate: params.signed_by(&key, &self.0).unwrap().pem(), private_key: key.serialize_pem() }
+    }
+}
