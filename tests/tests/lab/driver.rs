@@ -7,6 +7,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::LazyLock,
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +29,13 @@ pub(crate) const PILOT: &str = "bosh-pilot";
 pub(crate) const AGENT: &str = "virtual-ip-agent";
 pub(crate) const ENVOY: &str = "bosh-envoy";
 
+/// The release that labs are brought up with, made once for all tests.
+static RELEASE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let path = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/istio.tgz"));
+    Lab::nowhere().succeeds(["release", path.to_str().unwrap()]);
+    path
+});
+
 /// A lab in a directory of its own, taken down with the value.
 pub(crate) struct Lab {
     home: TempDir,
@@ -48,7 +56,14 @@ impl Lab {
     pub(crate) fn with(manifest: &str) -> Self {
         let lab = Self::nowhere();
         let file = lab.file("manifest.yml", manifest);
-        lab.succeeds(["up", "--manifest", file.to_str().unwrap()]);
+        lab.succeeds([
+            "up",
+            "--test-hooks",
+            "--release",
+            RELEASE.to_str().unwrap(),
+            "--manifest",
+            file.to_str().unwrap(),
+        ]);
         lab
     }
 
@@ -115,6 +130,25 @@ impl Lab {
     pub(crate) fn deletes(&self, deployment: &str) -> &Self {
         self.succeeds(["delete", deployment]);
         self
+    }
+
+    /// A development release of the version.
+    pub(crate) fn release(&self, version: &str) -> PathBuf {
+        let path = self.home.path().join(format!("istio-{version}.tgz"));
+        self.succeeds(["release", "--as", version, path.to_str().unwrap()]);
+        path
+    }
+
+    /// Standard output of the BOSH CLI, which has to succeed.
+    pub(crate) fn bosh<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        let cli = named_by("BOSHY_BOSH", "the BOSH CLI, such as .cache/bosh-7.9.12/bosh");
+        let script = r#"eval "$1"; shift; exec "$@""#;
+        let mut command = Command::new("bash");
+        command.args(["-c", script, "bosh", &self.succeeds(["env"])]).arg(cli).arg("--non-interactive").args(arguments);
+        let output = command.env("HOME", self.home.path()).stdin(Stdio::null()).output().unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{command:?}: {}\n{stdout}{stderr}", output.status);
+        stdout
     }
 
     pub(crate) fn stops(&self, vm: &str, job: &str) -> &Self {

@@ -35,7 +35,10 @@ fn ctrl_c_leaves_no_process_no_namespace_no_mount_and_no_state() {
     lab.eventually("the lab is ready", || {
         let status = lab.run(["status", "--json"]).stdout;
         let status: Value = serde_json::from_slice(&status).unwrap_or_default();
-        let runs = |vm: &Value| vm["jobs"].as_array().unwrap().iter().all(|job| job["state"] == "running");
+        let runs = |vm: &Value| {
+            let jobs = vm["jobs"].as_array().unwrap();
+            !jobs.is_empty() && jobs.iter().all(|job| job["state"] == "running")
+        };
         status["vms"].as_array().is_some_and(|vms| vms.len() == 5 && vms.iter().all(runs))
     });
     let traces = seen(&lab);

@@ -1,6 +1,6 @@
 //! The whole mesh on one machine: the built binary, real Envoys, real rules, and traffic while things change and fail.
 //!
-//! `BOSHY_BIN` names the binary and `BOSHY_ENVOY` Envoy's. The tests need what `boshy lab` needs: root, or a kernel that lets this
+//! `BOSHY_BIN` names the binary, `BOSHY_ENVOY` Envoy's and `BOSHY_BOSH` that of BOSH. The tests need what `boshy lab` needs: root, or a kernel that lets this
 //! user make namespaces. Each brings up a lab of its own and takes it down, also when it fails.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program; its helpers are no tests to clippy")]
@@ -9,9 +9,11 @@ mod changes;
 mod driver;
 mod failures;
 mod hygiene;
+mod lifecycle;
 mod load;
 mod manifests;
 mod neighbours;
 mod pilot_away;
+mod privileges;
 mod process;
 mod traffic;

@@ -43,7 +43,7 @@ iptables-save -t nat | grep -v '^#' | sed 's/\[.*\]//'
 iptables-save -t filter | grep -v '^#' | sed 's/\[.*\]//'
 ip route show table all proto boot";
 const OUR_ROUTE: &str = "ip route show table all proto 176";
-const CONFIG: &str = "/var/vcap/jobs/virtual-ip-agent/config/config.yml";
+const CONFIG: &str = "/var/vcap/jobs/virtual-ip-agent/config/agent.yml";
 
 #[test]
 fn rules_of_others_are_the_same_to_the_byte_and_ours_come_and_go_with_the_agent() {

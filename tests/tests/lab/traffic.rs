@@ -11,7 +11,7 @@ use crate::{
     process::Running,
 };
 
-const AGENT_CONFIG: &str = "/var/vcap/jobs/virtual-ip-agent/config/config.yml";
+const AGENT_CONFIG: &str = "/var/vcap/jobs/virtual-ip-agent/config/agent.yml";
 const ENVOY_PROGRAM: &str = "/var/vcap/packages/envoy/bin/envoy";
 
 #[test]
@@ -77,6 +77,7 @@ fn an_envoy_may_ask_the_pilot_itself_in_either_way() {
         *bootstrap
             .pointer_mut("/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address")
             .unwrap() = json!({ "socket_address": { "address": "10.244.3.125", "port_value": 15010 } });
+        bootstrap["static_resources"]["clusters"][0]["transport_socket"] = tls();
         let _envoy = envoy(&lab, vm, &bootstrap);
         lab.eventually(&format!("the pilot has served the Envoy of {vm}"), || {
             let pilot = lab.pilot();
@@ -92,6 +93,22 @@ fn an_envoy_may_ask_the_pilot_itself_in_either_way() {
         load.reach("banana/0").reach("banana/1");
         load.stop().is_flawless();
     }
+}
+
+/// As the agent of the VM shows itself to the pilot.
+fn tls() -> Value {
+    let file = |name: &str| json!({ "filename": format!("/var/vcap/jobs/virtual-ip-agent/config/certs/{name}.pem") });
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {
+                "alpn_protocols": ["h2"],
+                "tls_certificates": [{ "certificate_chain": file("certificate"), "private_key": file("private_key") }],
+                "validation_context": { "trusted_ca": file("pilot_ca") },
+            },
+        },
+    })
 }
 
 /// The bootstrap that boshy writes for a VM's Envoy.
