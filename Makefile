@@ -14,8 +14,8 @@ VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
 
-build: ## Build the binary
-	@$(INSTALL) build
+build: ## Build the binary, and install what its lab needs
+	@$(INSTALL) build lab ruby
 	cargo build --locked
 
 demo: ## Deploy the sample to an empty lab with the real BOSH CLI, send requests through the mesh, take it down

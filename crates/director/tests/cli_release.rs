@@ -1,7 +1,7 @@
 //! Releases and templates against the real BOSH CLI: what it builds is read, and what its own ERB script makes of templates is what is
 //! made of them here.
 //!
-//! Needs the CLI's program (`BOSH_CLI`), its Go module's sources (`BOSH_CLI_SOURCE`) and Ruby.
+//! Needs the CLI's program (`BOSHY_BOSH`) and Ruby.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is a failed test, in its helpers as well")]
 
@@ -82,7 +82,7 @@ fn a_tarball_of_the_cli_is_the_release_in_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     release_folder(folder.path());
     let tarball = folder.path().join("out.tgz");
-    let mut create = Command::new(wanted("BOSH_CLI"));
+    let mut create = Command::new(wanted("BOSHY_BOSH"));
     create.args(["--non-interactive", "create-release", "--force", "--version", "1.2.3", "--tarball"]).arg(&tarball);
     run(create.arg("--dir").arg(folder.path()).env("HOME", folder.path()));
     let kept = tempfile::tempdir().unwrap();
@@ -97,11 +97,14 @@ fn a_tarball_of_the_cli_is_the_release_in_the_folder() {
     assert!(release.packages.iter().all(|package| package.archive.as_ref().is_some_and(|path| path.exists())));
 }
 
-/// The Ruby script that the CLI carries in a string of its Go source.
+/// The Ruby script that the CLI carries inside.
 fn cli_script() -> String {
-    let path = wanted("BOSH_CLI_SOURCE").join("templatescompiler/erbrenderer/template_evaluation_context_rb.go");
-    let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
-    source.split('`').nth(1).unwrap().to_owned()
+    let cli = fs::read(wanted("BOSHY_BOSH")).unwrap();
+    let find = |text: &str| cli.windows(text.len()).position(|part| part == text.as_bytes());
+    let begin = find("# Based on common/properties/template_evaluation_context.rb").expect("the CLI holds its script");
+    let last = "renderer.render(src_path, dst_path)\nend\n";
+    let end = find(last).expect("the CLI holds its script") + last.len();
+    String::from_utf8(cli[begin..end].to_vec()).unwrap()
 }
 
 fn by_the_cli(job: &Job, properties: &Value) -> Vec<String> {

@@ -92,10 +92,11 @@ fn what_a_killed_agent_left_behind_is_removed_on_demand() {
     // An agent that nothing starts again.
     lab.stops(VM, AGENT);
     let agent = lab.keeps_running(VM, &format!("echo $$ > /tmp/agent; exec boshy agent --config {CONFIG}"));
-    lab.eventually("the agent is ready", || ready(&lab));
+    let are_there = || rules_are_there(&lab) && !lab.sh(VM, OUR_ROUTE).is_empty();
+    lab.eventually("the agent has written its rules", are_there);
     lab.sh(VM, "kill -9 $(cat /tmp/agent)");
     drop(agent);
-    assert!(rules_are_there(&lab) && !lab.sh(VM, OUR_ROUTE).is_empty(), "nothing was left behind to remove");
+    assert!(are_there(), "nothing was left behind to remove");
 
     lab.sh(VM, &format!("boshy agent --remove-rules --config {CONFIG}"));
     nothing_of_ours_is_left(&lab);

@@ -107,7 +107,7 @@ impl Bench {
     }
 
     fn command(&self, client: &str, secret: &str, args: &[&str]) -> Command {
-        let program = std::env::var_os("BOSH_CLI").expect("BOSH_CLI names the BOSH CLI");
+        let program = std::env::var_os("BOSHY_BOSH").expect("BOSHY_BOSH names the BOSH CLI");
         let ca = self.write("ca.pem", self.director.ca_pem());
         let mut command = Command::new(program);
         command
