@@ -26,7 +26,7 @@ pub enum Reason {
     Unreadable(#[source] io::Error),
     /// It is no PEM text.
     #[error("is not valid PEM")]
-    Pem(#[source] pem::Error),
+    Pem(#[source] BadPem),
     /// It has no certificate in it.
     #[error("holds no PEM certificate")]
     NoCertificate,
@@ -42,4 +42,34 @@ pub enum Reason {
     /// A certificate in it can vouch for nobody.
     #[error("cannot be used to verify certificates")]
     NoAuthority(#[source] rustls::client::VerifierBuilderError),
+}
+
+/// How a text fails to be PEM. Its reader's own error repeats the line at fault, which holds the key when a file has lost its line
+/// breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadPem {
+    /// A `BEGIN` line that does not end in dashes.
+    #[error("a BEGIN line is not whole; are the line breaks lost?")]
+    Begin,
+    /// Nothing ends what began.
+    #[error("a BEGIN line has no END line; are the line breaks lost?")]
+    End,
+    /// What is between the two lines is no base64.
+    #[error("a section is not valid base64")]
+    Base64,
+    /// Anything else.
+    #[error("a section cannot be read")]
+    Other,
+}
+
+impl From<pem::Error> for BadPem {
+    fn from(error: pem::Error) -> Self {
+        match error {
+            pem::Error::IllegalSectionStart { .. } => Self::Begin,
+            pem::Error::MissingSectionEnd { .. } => Self::End,
+            pem::Error::Base64Decode(_) => Self::Base64,
+            _ => Self::Other,
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod following;
 mod read;
 mod subject;
 
-pub use error::{FileError, Reason};
+pub use error::{BadPem, FileError, Reason};
 pub use files::{ClientFiles, ServerFiles};
 pub use following::{ClientTls, Following, ServerTls};
 pub use subject::subject;

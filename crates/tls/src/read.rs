@@ -73,14 +73,14 @@ fn authorities(key: &'static str, file: &Path) -> Result<RootCertStore, FileErro
 fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let text = content(key, file)?;
     let certificates = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| unusable(key, file, Reason::Pem(error)))?;
+    let certificates = certificates.map_err(|error| unusable(key, file, Reason::Pem(error.into())))?;
     if certificates.is_empty() { Err(unusable(key, file, Reason::NoCertificate)) } else { Ok(certificates) }
 }
 
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     let text = content(PRIVATE_KEY, file)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
-        let reason = if matches!(error, pem::Error::NoItemsFound) { Reason::NoKey } else { Reason::Pem(error) };
+        let reason = if matches!(error, pem::Error::NoItemsFound) { Reason::NoKey } else { Reason::Pem(error.into()) };
         unusable(PRIVATE_KEY, file, reason)
     })
 }

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
 
-use crate::{ClientFiles, ClientTls, FileError, Reason, ServerFiles, ServerTls, subject};
+use crate::{BadPem, ClientFiles, ClientTls, FileError, Reason, ServerFiles, ServerTls, subject};
 
 struct Disk(TempDir);
 
@@ -101,6 +101,25 @@ fn each_file_that_cannot_be_used_is_named_with_its_setting_and_the_reason() {
     }
     fs::remove_file(disk.path("key")).unwrap();
     assert!(matches!(disk.client().check().unwrap_err().reason, Reason::Unreadable(_)));
+}
+
+#[test]
+fn no_error_repeats_what_a_key_file_holds() {
+    let disk = Disk::new();
+    disk.issue("pilot");
+    let secret = "hunter2";
+    let numbers = format!("{:?}", secret.as_bytes());
+    for (text, bad) in [
+        (format!("-----BEGIN PRIVATE KEY-----{secret}"), BadPem::Begin),
+        (format!("-----BEGIN PRIVATE KEY----- {secret} -----END PRIVATE KEY-----"), BadPem::End),
+        (format!("-----BEGIN PRIVATE KEY-----\n{secret}!\n-----END PRIVATE KEY-----"), BadPem::Base64),
+    ] {
+        disk.write("key", &text);
+        let error = disk.client().check().unwrap_err();
+        assert!(matches!(error.reason, Reason::Pem(reason) if reason == bad), "{error:?}");
+        let told = format!("{error:?} {} {bad}", told(&error).1);
+        assert!(!told.contains(secret) && !told.contains(numbers.trim_matches(['[', ']'])), "{told}");
+    }
 }
 
 #[test]

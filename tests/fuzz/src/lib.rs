@@ -1,7 +1,13 @@
-//! What several fuzz targets share: cutting an input into pieces, and a small mesh.
+//! What several fuzz targets share: cutting an input into pieces, a small mesh, and what is true of every job.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    path::{Component, Path},
+    sync::Arc,
+};
 
+use boshy_director::release::JobSpec;
 use boshy_mesh::{
     Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Port, PortName, Protocol, Service,
     SnapshotContent, Tld,
@@ -79,4 +85,17 @@ fn service(job: &str, vip: u8) -> MeshService {
         },
         vip: Ipv4Addr::new(169, 254, 255, vip),
     }
+}
+
+/// Holds a job named `web` to what a job promises: its files stay in its folder, and its links differ.
+pub fn sound(spec: &JobSpec) {
+    assert_eq!(spec.name, "web");
+    for path in spec.templates.iter().flat_map(|(source, to)| [source, to]) {
+        let stays = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        assert!(Path::new(path).components().all(stays), "{path:?}");
+        assert!(Path::new(path).file_name().is_some(), "{path:?}");
+    }
+    let provided: BTreeSet<_> = spec.provides.iter().map(|link| &link.name).collect();
+    let consumed: BTreeSet<_> = spec.consumes.iter().map(|link| &link.name).collect();
+    assert!(provided.len() == spec.provides.len() && consumed.len() == spec.consumes.len(), "{spec:?}");
 }

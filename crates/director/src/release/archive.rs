@@ -264,7 +264,10 @@ fn read_manifest(tarball: &[u8], limits: &Limits) -> Result<Manifest, ReleaseErr
             return Ok(ControlFlow::Continue(()));
         }
         let mut bytes = Vec::new();
-        entry.take(limits.manifest).read_to_end(&mut bytes).map_err(|_| broken_release())?;
+        let read = entry.take(limits.manifest + 1).read_to_end(&mut bytes).map_err(|_| broken_release())?;
+        if read as u64 > limits.manifest {
+            return Err(ReleaseError::TooLarge { what: "release.MF".to_owned(), limit: limits.manifest });
+        }
         text = Some(String::from_utf8_lossy(&bytes).into_owned());
         Ok(ControlFlow::Break(()))
     })?;

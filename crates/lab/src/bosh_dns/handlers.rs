@@ -93,3 +93,7 @@ fn recursor(recursors: &[String]) -> Result<SocketAddr, String> {
         .or_else(|_| format!("{recursor}:53").parse())
         .map_err(|_| format!("has the recursor {recursor:?}, which is no address"))
 }
+
+#[cfg(test)]
+#[path = "handlers_tests.rs"]
+mod tests;

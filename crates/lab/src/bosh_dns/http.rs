@@ -115,4 +115,26 @@ mod tests {
         assert_eq!(escaped("a_b-c.boshy."), "a_b-c.boshy.");
         assert_eq!(escaped("a b&\r\n\u{e9}"), "a%20b%26%0D%0A%C3%A9");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_url_that_is_accepted_stays_in_the_first_lines_of_a_request(rest in "\\PC{0,12}|[a-z:/ \r\n]{0,12}") {
+            if let Ok(Endpoint { host, path, .. }) = Endpoint::parse(&format!("http://{rest}")) {
+                assert!(!host.is_empty() && !host.contains('/'));
+                assert!(!format!("{host}{path}").contains(char::is_whitespace));
+            }
+        }
+
+        #[test]
+        fn whatever_a_server_says_is_an_answer_or_none(
+            body in proptest::prelude::any::<String>(), ttl in proptest::prelude::any::<i64>(), data in "[0-9.]{0,9}",
+        ) {
+            parse(body.as_bytes());
+            parse(format!("HTTP/1.1 200 OK\r\n\r\n{body}").as_bytes());
+            let json = serde_json::json!({"Answer": [{"TTL": ttl, "data": data}]});
+            let answer = parse(format!("HTTP/1.1 200 OK\r\n\r\n{json}").as_bytes());
+            let right = u32::try_from(ttl).ok().zip(data.parse().ok()).map(|(ttl, data)| vec![(data, ttl)]);
+            assert_eq!(answer, right);
+        }
+    }
 }

@@ -8,6 +8,8 @@ const A: u16 = 1;
 const ANY: u16 = 255;
 /// RFC 1035, 4.1.1: a failure of the server's own.
 pub(super) const SERVFAIL: u8 = 2;
+/// RFC 1035, 2.3.4: bytes of a name, with the lengths of its labels and the root's.
+const LONGEST_NAME: usize = 255;
 /// Bytes of a record of type A with a compressed name.
 const RECORD: usize = 16;
 /// RFC 1035, 4.1.1: malformed.
@@ -100,13 +102,14 @@ pub(super) fn fails(answer: &[u8]) -> bool {
 /// A name that is not compressed, as in any question, and where it ends.
 fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     let mut name = String::new();
+    let start = at;
     loop {
         let length = usize::from(*message.get(at)?);
         at += 1;
         if length == 0 {
             break;
         }
-        if length > 63 || name.len() + length > 254 {
+        if length > 63 || at - start + length + 1 > LONGEST_NAME {
             return None;
         }
         let label = message.get(at..at + length)?;
@@ -116,3 +119,7 @@ fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
     Some((if name.is_empty() { ".".to_owned() } else { name }, at))
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -1,3 +1,5 @@
+use proptest::{collection::vec, prelude::*, sample::select};
+
 use super::*;
 
 /// Two instances of web and one of db, in the columns of a director.
@@ -91,4 +93,41 @@ fn a_name_outside_is_not_ours_and_one_inside_is_before_there_are_records() {
 fn a_broken_file_is_an_error() {
     assert!(Records::read("{").is_err());
     assert!(Records::read(r#"{"record_keys": []}"#).unwrap_err().contains("record_infos"));
+}
+
+/// Any JSON of some depth.
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        "[a-z0-9.é]{0,12}".prop_map(Value::from),
+        Just(Value::from("10.0.1.1")),
+    ];
+    leaf.prop_recursive(3, 24, 6, |inner| vec(inner, 0..6).prop_map(Value::from))
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_in_the_file_every_name_has_an_answer(
+        keys in vec(select(&["id", "ip", "domain", "group_ids", "instance_group", "instance_index", "x"][..]), 0..8),
+        rows in vec(vec(json(), 0..8), 0..6),
+        text in any::<String>(),
+        name in "([a-zé0-9.*-]{0,12}\\.|q-[a-z0-9é]{0,6}\\.){0,5}(bosh\\.)?",
+    ) {
+        let _ = Records::read(&text);
+        let file = serde_json::json!({"record_keys": keys, "record_infos": rows});
+        if let Found::Addresses(found) = Records::read(&file.to_string()).unwrap().find(&name) {
+            prop_assert!(found.is_sorted_by(|one, other| one < other), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_finds_no_more_than_a_query_that_asks_for_less(
+        query in "(s[034]|a[12]|m[25]|n1|i[01]|y){1,4}", more in "(a[12]|m[25]|n1|i[01]|y){1,2}",
+    ) {
+        let records = records();
+        let all = records.addresses(&format!("q-{query}.web.default.shop.bosh."));
+        let some = records.addresses(&format!("q-{query}{more}.web.default.shop.bosh."));
+        prop_assert!(some.iter().all(|address| all.contains(address)));
+    }
 }

@@ -1,3 +1,5 @@
+use proptest::{collection::vec, prelude::*, sample::select};
+
 use super::*;
 
 fn written(start: &str) -> String {
@@ -42,5 +44,57 @@ fn what_is_not_understood_is_refused_by_its_line_and_word() {
     for (text, reason) in wrong {
         let error = parse(&text).unwrap_err();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+/// Words of the language, and some that are none, in any order.
+const WORDS: [&str; 18] = [
+    "check",
+    "process",
+    "with",
+    "pidfile",
+    "/var/vcap/sys/run/bpm/web/web.pid",
+    "start",
+    "stop",
+    "program",
+    "\"",
+    "'",
+    "#",
+    "=",
+    "\"/var/vcap/jobs/bpm/bin/bpm start web\"",
+    "group",
+    "timeout",
+    "seconds",
+    "é",
+    "\n",
+];
+
+fn words() -> impl Strategy<Value = String> {
+    vec(select(&WORDS[..]), 0..40).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_is_understood_or_refused(text in prop_oneof![any::<String>(), words()]) {
+        match parse(&text) {
+            Ok(checks) => prop_assert!(checks.iter().all(|check| !check.job.is_empty() && !check.process.is_empty())),
+            Err(reason) => prop_assert!(!reason.is_empty()),
+        }
+    }
+
+    #[test]
+    fn every_process_that_bpm_can_start_is_read_as_written(
+        processes in vec(("[a-z][a-z0-9_-]{0,8}", "[a-z][a-z0-9_-]{0,8}", "[a-z][a-z0-9_-]{0,8}", any::<bool>()), 0..4),
+    ) {
+        let (mut text, mut wanted) = (String::new(), Vec::new());
+        for (name, job, process, timed) in &processes {
+            let timeout = if *timed { "with timeout 60 seconds" } else { "" };
+            text += &format!(
+                "check process \"{name}\" with pidfile /var/vcap/sys/run/bpm/{job}/{process}.pid # {name}\n\
+                 start program = '{BPM} start {job} -p {process}' {timeout}\nstop program \"{BPM} stop {job} -p {process}\"\ngroup vcap\n"
+            );
+            wanted.push(check(name, job, process));
+        }
+        prop_assert_eq!(parse(&text), Ok(wanted));
     }
 }

@@ -1,0 +1,14 @@
+//! What a job says of itself, to checked facts. What is refused is refused as a director does it: with a number of its errors
+//! about jobs.
+#![no_main]
+
+use boshy_director::release::JobSpec;
+use boshy_fuzz::sound;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match JobSpec::parse("web", text) {
+        Ok(spec) => sound(&spec),
+        Err(error) => assert!((80_000..90_000).contains(&error.code()), "{error}"),
+    }
+});
