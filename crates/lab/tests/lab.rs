@@ -7,20 +7,21 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program, which clippy takes for a program only")]
 
+mod driver;
+
 use std::{
     collections::BTreeSet,
-    ffi::OsStr,
     fs,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode, Output, Stdio},
-    thread,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use boshy_lab::{LabCommand, LabError, LabSettings, httpbin};
 use clap::Parser;
 use libtest_mimic::{Arguments, Trial};
-use tempfile::TempDir;
+
+use self::driver::{Lab, TWO_VMS, command_line, eventually, family, network, parent, processes, running};
 
 #[derive(Parser)]
 enum Program {
@@ -61,6 +62,7 @@ macro_rules! tests {
 
 tests! {
     vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other
+    an_ordinary_user_has_a_lab_and_is_told_what_differs
     exec_passes_input_output_and_the_exit_status_through
     a_killed_job_comes_back_and_a_stopped_one_stays_down
     names_that_no_job_answers_for_are_refused
@@ -73,149 +75,6 @@ tests! {
     killing_the_keeper_leaves_no_process_and_no_namespace
     a_lab_in_the_foreground_goes_with_its_command
     ctrl_c_takes_a_lab_in_the_foreground_down
-}
-
-const TWO_VMS: &str = "
-name: sample
-releases: [{name: small, version: latest}, {name: bosh-dns, version: 1.38.0}]
-stemcells: [{alias: default, os: ubuntu-noble, version: latest}]
-update: {canaries: 1, max_in_flight: 2, canary_watch_time: 1000-30000, update_watch_time: 1000-30000}
-instance_groups:
-- name: web
-  azs: [z1, z2]
-  instances: 2
-  vm_type: default
-  stemcell: default
-  networks: [{name: default}]
-  jobs:
-  - {name: web, release: small}
-  - {name: greeter, release: small}
-  - {name: bosh-dns, release: bosh-dns}
-";
-
-/// A lab in a directory of its own, taken down with the test.
-struct Lab {
-    home: TempDir,
-}
-
-impl Lab {
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
-    }
-
-    fn up() -> Self {
-        let lab = Self::new();
-        lab.succeeds(["up", "--empty"]);
-        lab.deploys(TWO_VMS);
-        lab
-    }
-
-    /// Uploads the release of these tests, made of this program, and deploys a manifest.
-    fn deploys(&self, manifest: &str) {
-        let (release, manifest) = (self.home.path().join("small.tgz"), self.manifest(manifest));
-        let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/release");
-        self.succeeds(["release", "--from", from, release.to_str().unwrap()]);
-        self.succeeds(["upload-release", release.to_str().unwrap()]);
-        self.succeeds(["deploy", manifest.to_str().unwrap()]);
-    }
-
-    fn state(&self) -> PathBuf {
-        self.home.path().join("state")
-    }
-
-    fn manifest(&self, text: &str) -> PathBuf {
-        let path = self.home.path().join("manifest.yml");
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("lab").args(arguments).env("BOSHY_LAB_STATE_DIR", self.state()).stdin(Stdio::null());
-        command
-    }
-
-    fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn succeeds<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn fails<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    /// Output of a shell command in a VM.
-    fn sh(&self, vm: &str, script: &str) -> String {
-        self.succeeds(["exec", vm, "--", "bash", "-c", script])
-    }
-
-    /// The body of an answer to `GET`, asked inside a VM.
-    fn get(&self, vm: &str, address: &str, port: u16) -> String {
-        let script = format!(r#"exec 3<>/dev/tcp/{address}/{port}; printf 'GET /get HTTP/1.0\r\n\r\n' >&3; cat <&3"#);
-        self.sh(vm, &script)
-    }
-
-    fn status(&self) -> serde_json::Value {
-        serde_json::from_str(&self.succeeds(["status", "--json"])).unwrap()
-    }
-
-    /// State and restarts of a job.
-    fn job(&self, index: usize, name: &str) -> (String, u64) {
-        let status = self.status();
-        let jobs = status["vms"][index]["jobs"].as_array().unwrap();
-        let job = jobs.iter().find(|job| job["name"] == name).unwrap();
-        (job["state"].as_str().unwrap().to_owned(), job["restarts"].as_u64().unwrap())
-    }
-
-    fn keeper(&self) -> i32 {
-        processes(|process| command_line(process).contains(&format!("keeper\0--state-dir\0{}", self.state().display())))
-            [0]
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.command(["down"]).stderr(Stdio::null()).status();
-    }
-}
-
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen within 20 s");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn processes(wanted: impl Fn(&Path) -> bool) -> Vec<i32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    entries.filter(|path| wanted(path)).filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
-}
-
-fn command_line(process: &Path) -> String {
-    fs::read_to_string(process.join("cmdline")).unwrap_or_default()
-}
-
-fn network(process: &Path) -> Option<PathBuf> {
-    fs::read_link(process.join("ns/net")).ok()
-}
-
-fn parent(process: i32) -> Option<i32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
-}
-
-/// A process and all below it.
-fn family(root: i32) -> Vec<i32> {
-    let descends = |process: i32| std::iter::successors(Some(process), |process| parent(*process)).any(|id| id == root);
-    processes(|path| path.file_name().and_then(|name| name.to_str()?.parse().ok()).is_some_and(descends))
 }
 
 fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
@@ -235,6 +94,25 @@ fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
     assert_eq!(lab.sh("web/0", &format!("test -e {} || echo hidden", marker.display())), "hidden\n");
     let refused = lab.run(["exec", "web/0", "--", "touch", "/etc/passwd", "/usr/x"]);
     assert!(!refused.status.success(), "a VM can write to the host's files");
+}
+
+fn an_ordinary_user_has_a_lab_and_is_told_what_differs() {
+    let lab = Lab::of_an_ordinary_user();
+    let up = lab.run(["up", "--empty"]);
+    assert!(up.status.success(), "{up:?}");
+    let told = String::from_utf8(up.stderr).unwrap();
+    assert!(told.contains("jobs run as the one user of this lab, not as vcap"), "{told}");
+    lab.deploys(TWO_VMS);
+    let answer = lab.get("web/0", "10.244.0.127", 9001);
+    assert!(answer.contains("x-instance: web/1"), "{answer}");
+    let map = lab.sh("web/0", "cat /proc/self/uid_map");
+    let map: Vec<_> = map.split_whitespace().collect();
+    assert!(map.len() == 3 && map[0] == "0" && map[1] != "0" && map[2] == "1", "{map:?}");
+
+    let processes = family(lab.keeper());
+    lab.succeeds(["down"]);
+    assert!(!lab.state().exists());
+    eventually("the end of every process", || !processes.iter().any(|process| running(*process)));
 }
 
 fn exec_passes_input_output_and_the_exit_status_through() {
@@ -411,10 +289,4 @@ fn ctrl_c_takes_a_lab_in_the_foreground_down() {
     assert!(Command::new("kill").args(["-INT", &foreground.id().to_string()]).status().unwrap().success());
     assert_eq!(foreground.wait().unwrap().code(), Some(130));
     assert!(!lab.state().exists());
-}
-
-/// Whether a process is there and not merely waiting for its parent to look.
-fn running(process: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
 }

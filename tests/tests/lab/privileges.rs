@@ -63,7 +63,7 @@ fn check(processes: &[(String, Status)], vm: &str, program: &str, capabilities: 
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     status.lines().any(|line| line.starts_with("Uid:\t0\t"))
 }

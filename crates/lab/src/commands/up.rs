@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError
     let interrupted = down_when_interrupted(state.clone(), interrupts);
     let up = match wanted {
         Some(wanted) => wanted.bring_up(&state).and_then(|()| ask(&state, &Request::Ready)),
-        None => show::line("the director is up; `eval \"$(boshy lab env)\"` points the BOSH CLI at it"),
+        None => empty(&state),
     };
     show::note(PLAYED);
     interrupted.give_way();
@@ -54,6 +54,11 @@ pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError
             ))
         }),
     }
+}
+
+fn empty(state: &StateDir) -> Result<(), LabError> {
+    super::current(state)?.notes.iter().for_each(|text| show::note(text));
+    show::line("the director is up; `eval \"$(boshy lab env)\"` points the BOSH CLI at it")
 }
 
 /// Asks for something that takes its time, shows how it goes, and what the lab is in the end.

@@ -92,7 +92,8 @@ impl Fleet {
         self.members().get_mut(cid)?.vm.take()
     }
 
-    pub(super) fn note(&self, notes: Vec<String>) {
+    /// Said once, however many VMs say it.
+    pub(super) fn note(&self, notes: impl IntoIterator<Item = String>) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
     }
 

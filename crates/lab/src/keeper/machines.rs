@@ -79,8 +79,7 @@ impl Machines {
                 owner.say(format!("VM {cid} died"));
             }
         };
-        let (vm, notes) = Vm::boot(&self.boshy, &facts, reboot, (BRIDGE, &port), over).await?;
-        self.note(notes);
+        let vm = Vm::boot(&self.boshy, &facts, reboot, (BRIDGE, &port), over).await?;
         self.say(format!("{} is {} as VM {}", facts.name, if reboot { "up again" } else { "up" }, facts.cid));
         self.fleet.joined(facts, vm);
         Ok(())
@@ -136,7 +135,7 @@ impl Machines {
         packages::compile_all(&self, &self.compiling, &spec.packages).await?;
         let jobs: BTreeSet<String> = spec.jobs.iter().map(|job| job.name.clone()).collect();
         let notes = vm.carries_out(What::Apply(ApplySpec::clone(&spec))).await?;
-        self.note(notes);
+        self.fleet.note(notes);
         self.fleet.given(&cid, jobs);
         Ok(())
     }
@@ -163,11 +162,6 @@ impl Machines {
     fn vm(&self, cid: &str) -> Result<Arc<Vm>, LabError> {
         let member = self.fleet.get(cid).ok_or_else(|| no_vm(cid))?;
         member.vm.ok_or_else(|| LabError::Refused(format!("the agent of VM {cid} does not answer")))
-    }
-
-    /// Said once, however many VMs say it.
-    fn note(&self, notes: Vec<String>) {
-        self.fleet.note(notes);
     }
 
     /// Begins what goes on whether or not it is awaited.

@@ -45,6 +45,7 @@ use crate::{
     launch::LISTENING,
     netlink,
     state_dir::StateDir,
+    vm::note_of_the_user,
 };
 
 /// The lab's network.
@@ -84,6 +85,7 @@ pub(crate) fn run(lab: LabSettings, state: &StateDir) -> Result<(), LabError> {
         .build()
         .doing(|| "starting the keeper's event loop".to_owned())?;
     let machines = Arc::new(Machines::new(lab.boshy, state.clone(), runtime.handle().clone()));
+    machines.fleet.note(note_of_the_user()?);
     let from_host = TcpListener::from(from_host);
     let (director, access) = Director::start(&settings, state, from_host, Arc::new(Cpi(Arc::clone(&machines))))?;
     access.write(state)?;

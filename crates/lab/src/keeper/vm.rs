@@ -50,15 +50,15 @@ pub(super) struct Vm {
 }
 
 impl Vm {
-    /// Boots a VM: its first process, its interfaces on `bridge` (called `port` and a number at that end), its root. Gives what
-    /// it says about itself, too. `over` is called when the VM has ended, for whatever reason.
+    /// Boots a VM: its first process, its interfaces on `bridge` (called `port` and a number at that end), its root. `over`
+    /// is called when the VM has ended, for whatever reason.
     pub(super) async fn boot(
         boshy: &Path,
         facts: &Facts,
         reboot: bool,
         (bridge, port): (&str, &str),
         over: impl FnOnce(u32) + Send + 'static,
-    ) -> Result<(Self, Vec<String>), LabError> {
+    ) -> Result<Self, LabError> {
         let (mut child, control) = spawn(boshy)?;
         let (reports, writer) = control.into_split();
         let reports = BufReader::new(reports).lines();
@@ -83,8 +83,8 @@ impl Vm {
         for (position, (interface, _)) in facts.spec.interfaces.iter().enumerate() {
             netlink::create_pair(&format!("{port}.{position}"), bridge, interface, pid)?;
         }
-        let notes = vm.carries_out(What::Boot { reboot }).await?;
-        Ok((vm, notes))
+        vm.carries_out(What::Boot { reboot }).await?;
+        Ok(vm)
     }
 
     /// What its processes do now.

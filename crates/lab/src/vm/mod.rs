@@ -67,6 +67,11 @@ use crate::{
     netlink,
 };
 
+/// What is to be told of the user that jobs run as, if anything.
+pub(crate) fn note_of_the_user() -> Result<Option<String>, LabError> {
+    Ok(Vcap::here()?.note())
+}
+
 /// Where bosh-dns listens on every VM.
 pub(crate) const BOSH_DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
 
