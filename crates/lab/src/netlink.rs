@@ -19,9 +19,14 @@ const VETH_INFO_PEER: u16 = 1;
 const HEADER: usize = 16;
 
 /// Makes a bridge, up, with an address.
+///
+/// Its hardware address is set, made of the IP address: without one a bridge takes the lowest of its ports', so that a VM that comes
+/// or goes may change it, and for seconds the others send to the old one.
 pub(crate) fn create_bridge(name: &str, address: Ipv4Net) -> Result<(), LabError> {
+    const LOCALLY_ADMINISTERED: [u8; 2] = [0x02, 0x00];
     let mut link = new_link(0, libc::IFF_UP as u32);
     link.text(libc::IFLA_IFNAME, name);
+    link.attribute(libc::IFLA_ADDRESS, &[&LOCALLY_ADMINISTERED[..], &address.addr().octets()].concat());
     link.nested(libc::IFLA_LINKINFO, |info| info.text(libc::IFLA_INFO_KIND, "bridge"));
     link.send().doing(|| format!("making the bridge {name}"))?;
     add_address(name, address)

@@ -89,6 +89,9 @@ fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
     assert_eq!(lab.sh("web/1", "cat /var/vcap/instance/{name,az,deployment}"), "webz2sample");
     assert_eq!(lab.sh("web/1", "hostname; cat /var/vcap/instance/id").lines().collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(lab.sh("web/0", "awk '$2 == \"00000000\"' /proc/net/route"), "", "there is a default route");
+    // The director's hardware address stays whichever VMs come and go.
+    let director = lab.sh("web/0", "exec 3<>/dev/tcp/10.244.0.2/25555; grep '^10.244.0.2 ' /proc/net/arp");
+    assert!(director.contains(" 02:00:0a:f4:00:02 "), "{director}");
     let marker = lab.home.path().join("marker");
     fs::write(&marker, "").unwrap();
     assert_eq!(lab.sh("web/0", &format!("test -e {} || echo hidden", marker.display())), "hidden\n");
