@@ -50,6 +50,15 @@ pub struct Server {
     task: JoinHandle<io::Result<()>>,
 }
 
+/// Makes a listener fit for an event loop, and tells where it listens.
+fn prepare(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    let unusable = |source| StartError { address: "a listener without an address".into(), source };
+    let address = listener.local_addr().map_err(unusable)?;
+    let refused = |source| StartError { address: address.to_string(), source };
+    listener.set_nonblocking(true).map_err(refused)?;
+    Ok(address)
+}
+
 /// Serves HTTP/1.1 on a listener with so many worker threads. `configure` runs once on each worker. To be called within an actix
 /// system or a tokio runtime; signals are left to the process.
 ///
@@ -59,10 +68,8 @@ pub fn start<F>(listener: TcpListener, workers: usize, configure: F) -> Result<S
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    let unusable = |source| StartError { address: "a listener without an address".into(), source };
-    let address = listener.local_addr().map_err(unusable)?;
+    let address = prepare(&listener)?;
     let refused = |source| StartError { address: address.to_string(), source };
-    listener.set_nonblocking(true).map_err(refused)?;
     let app = move || App::new().app_data(PayloadConfig::new(MAX_BODY)).configure(configure.clone());
     let server = HttpServer::new(app)
         .workers(workers)
@@ -88,10 +95,8 @@ pub fn start_tls<F>(listener: TcpListener, workers: usize, tls: &ServerTls, conf
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    let unusable = |source| StartError { address: "a listener without an address".into(), source };
-    let address = listener.local_addr().map_err(unusable)?;
+    let address = prepare(&listener)?;
     let refused = |source| StartError { address: address.to_string(), source };
-    listener.set_nonblocking(true).map_err(refused)?;
     let tls = tls.to_config();
     // `HttpServer` would offer HTTP/2 as well.
     let service = move || {
