@@ -120,7 +120,8 @@ fn check(job: &str, process: &Process) -> Result<(), String> {
     }
     let own = ["data", "store"].map(|kind| Path::new("/var/vcap").join(kind).join(job));
     for Volume { path, .. } in &process.additional_volumes {
-        let canonical = path.is_absolute() && *path == path.components().collect::<PathBuf>();
+        // Paths are equal when their components are; what is not written canonically shows in the text alone.
+        let canonical = path.is_absolute() && path.as_os_str() == path.components().collect::<PathBuf>().as_os_str();
         let plain = !path.components().any(|part| part == Component::ParentDir);
         if !canonical || !plain || !path.starts_with("/var/vcap") || path == Path::new("/var/vcap") {
             return Err(format!("process {name} has the volume {}, which is no path inside /var/vcap", path.display()));

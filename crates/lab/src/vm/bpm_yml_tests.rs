@@ -54,6 +54,8 @@ fn what_bpm_would_refuse_is_refused_with_the_process_and_the_key() {
         ("{name: a, executable: x, unsafe: {privileged: true}}", "unsafe.privileged"),
         ("{name: a, executable: x, additional_volumes: [{path: /etc}]}", "/etc, which is no path inside /var/vcap"),
         ("{name: a, executable: x, additional_volumes: [{path: /var/vcap/../x}]}", "no path inside"),
+        ("{name: a, executable: x, additional_volumes: [{path: /var/vcap//x}]}", "no path inside"),
+        ("{name: a, executable: x, additional_volumes: [{path: /var/vcap/x/}]}", "no path inside"),
         ("{name: a, executable: x, additional_volumes: [{path: /var/vcap/data/web}]}", "ephemeral_disk"),
     ];
     for (process, reason) in wrong {
