@@ -1,36 +1,47 @@
 //! Templates come out the same in the context that the CLI has for `bosh create-env`, whose text is taken from the CLI's own program.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, process::Command, sync::LazyLock};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::{
-    job::{Deployed, ID, IP, JOBS, program},
+    job::{Deployed, JOBS, program},
     manifests::as_shipped,
 };
 
-const BEGIN: &str = "# Based on common/properties/template_evaluation_context.rb";
-const END: &str = "renderer.render(src_path, dst_path)\nend\n";
-
 /// The script that the CLI hands to Ruby.
-fn script() -> String {
+static SCRIPT: LazyLock<String> = LazyLock::new(|| {
     let cli = fs::read(program("BOSHY_BOSH")).unwrap();
-    let find = |text: &str| cli.windows(text.len()).position(|part| part == text.as_bytes());
-    let (begin, end) = (find(BEGIN).expect("the CLI holds its script"), find(END).expect("the CLI holds its script"));
-    String::from_utf8(cli[begin..end + END.len()].to_vec()).unwrap()
+    let find = |text: &str| {
+        cli.windows(text.len()).position(|part| part == text.as_bytes()).expect("the CLI holds its script")
+    };
+    let last = "renderer.render(src_path, dst_path)\nend\n";
+    let script = find("# Based on common/properties/template_evaluation_context.rb")..find(last) + last.len();
+    String::from_utf8(cli[script].to_vec()).unwrap()
+});
+
+/// Both make the same of every template.
+fn both_agree(deployed: &Deployed) {
+    let rendered = deployed.rendered();
+    for (path, content) in by_the_cli(deployed) {
+        assert_eq!(rendered.file(&path), content, "{path} with {}", deployed.context.properties);
+    }
 }
 
 /// What the CLI's script makes of a job's templates, by path.
-fn by_the_cli(deployed: &Deployed, script: &str) -> BTreeMap<String, String> {
+fn by_the_cli(deployed: &Deployed) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let spec = &deployed.job.spec;
-    let defaults: BTreeMap<_, _> = spec.properties.iter().map(|(name, property)| (name, &property.default)).collect();
+    let (spec, context) = (&deployed.job.spec, &deployed.context);
+    let defaults = spec.properties.iter().map(|(name, property)| (name.clone(), property.default.clone()));
+    let networks: BTreeMap<_, _> = context.networks.iter().map(|(name, ip)| (name, json!({"ip": ip}))).collect();
     let context = json!({
-        "job": {"name": spec.name}, "name": "banana", "index": 1, "id": ID, "ip": IP, "persistent_disk": 0,
-        "job_properties": deployed.context.properties, "default_properties": defaults,
+        "job": {"name": spec.name}, "name": context.group, "index": context.index, "id": context.id,
+        "deployment": context.deployment, "address": context.address, "ip": context.address, "networks": networks,
+        "persistent_disk": context.persistent_disk,
+        "job_properties": context.properties, "default_properties": defaults.collect::<Map<_, _>>(),
     });
-    fs::write(path("script.rb"), script).unwrap();
+    fs::write(path("script.rb"), &*SCRIPT).unwrap();
     fs::write(path("context.json"), context.to_string()).unwrap();
     let render = |(source, destination): &(String, String)| {
         fs::write(path("template"), &deployed.job.templates[source]).unwrap();
@@ -44,12 +55,52 @@ fn by_the_cli(deployed: &Deployed, script: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn the_cli_fills_in_every_template_as_the_director_does() {
-    let script = script();
     for job in JOBS {
-        let deployed = as_shipped(job);
-        let rendered = deployed.rendered();
-        for (path, content) in by_the_cli(&deployed, &script) {
-            assert_eq!(rendered.file(&path), content, "{job}: {path}");
-        }
+        both_agree(&as_shipped(job));
+    }
+}
+
+/// What the jobs of the release do not ask of a renderer.
+#[test]
+fn all_that_the_clis_script_knows_comes_out_the_same() {
+    let spec = "
+name: app
+templates: {a.erb: config/a, b.erb: bin/b}
+properties:
+  greeting: {description: text, default: hi}
+  nested.list: {description: a list, default: [1, 2]}
+  nested.map: {description: a map}
+  off: {description: a switch, default: false}
+  none: {description: nothing}
+";
+    let a = "<%= p('greeting') %> <%= p(['none', 'nested.list']).inspect %> <%= p('none', 'x') %> <%= p('off') %>
+<%- if_p('none') do |v| -%>
+no
+<%- end.else_if_p('nested.map.k') do |v| -%>
+map <%= v %>
+<%- end.else do -%>
+else
+<%- end -%>
+<%= JSON.pretty_generate(p('nested.map', {})) %>
+<%= YAML.dump(raw_properties) %>
+";
+    let b = "<%% raw %>
+<%= spec.index %> <%= index %> <%= spec.deployment %> <%= spec.address %> <%= name %> <%= spec.networks.default.ip %>
+<%= properties.nested.list.map { |n| n * 2 } %> <%= JSON.dump('t') %>
+";
+    let kept = tempfile::tempdir().unwrap();
+    let folder = kept.path().join("app");
+    fs::create_dir_all(folder.join("templates")).unwrap();
+    for (path, text) in [("spec", spec), ("monit", ""), ("templates/a.erb", a), ("templates/b.erb", b)] {
+        fs::write(folder.join(path), text).unwrap();
+    }
+    for properties in [
+        json!({}),
+        json!({"greeting": "hello", "nested": {"map": {"k": [1, "zwei", null]}}, "off": true}),
+        json!({"none": 0, "unknown": 1, "nested": {"list": []}}),
+    ] {
+        let mut deployed = Deployed::in_folder(&folder);
+        deployed.context.properties = properties;
+        both_agree(&deployed);
     }
 }

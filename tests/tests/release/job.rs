@@ -46,6 +46,11 @@ pub(crate) struct Deployed {
 impl Deployed {
     /// The job as it is without any property, on the second instance of `banana`.
     pub(crate) fn of(name: &str) -> Self {
+        Self::in_folder(&repository().join("bosh-release/jobs").join(name))
+    }
+
+    /// The same with the job of this folder.
+    pub(crate) fn in_folder(folder: &Path) -> Self {
         let context = Context {
             deployment: "sample-deployment".to_owned(),
             group: "banana".to_owned(),
@@ -60,7 +65,7 @@ impl Deployed {
             properties: json!({}),
             ..Context::default()
         };
-        Self { job: job_from_folder(&repository().join("bosh-release/jobs").join(name)).unwrap(), context }
+        Self { job: job_from_folder(folder).unwrap(), context }
     }
 
     /// With a property, named by its dotted path.

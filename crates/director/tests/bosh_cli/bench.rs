@@ -86,6 +86,7 @@ impl Bench {
 
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
@@ -125,12 +126,8 @@ impl Bench {
 
     /// A tarball of the release `sample`, made by the CLI. Its job `web` has the properties `port` and `secret`.
     pub(crate) fn release(&self, version: &str, more: &str) -> PathBuf {
-        let folder = self.folder.path().join(format!("release-{version}-{}", more.len()));
-        let put = |path: &str, text: &str| {
-            let path = folder.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let folder = format!("release-{version}-{}", more.len());
+        let put = |path: &str, text: &str| _ = self.write(&format!("{folder}/{path}"), text);
         put("config/final.yml", "name: sample\n");
         put("config/blobs.yml", "--- {}\n");
         put("jobs/web/monit", "check process web with pidfile /var/vcap/sys/run/bpm/web/web.pid\n");
@@ -146,10 +143,14 @@ impl Bench {
         put("packages/tool/spec", "name: tool\nfiles: [tool/**/*]\n");
         put("packages/tool/packaging", "cp -r tool ${BOSH_INSTALL_TARGET}/\n");
         put("src/tool/run", "#!/bin/sh\n");
-        let tarball = self.folder.path().join(format!("sample-{version}-{}.tgz", more.len()));
-        let (at, version_flag) = (format!("--dir={}", folder.display()), format!("--version={version}"));
-        let file = format!("--tarball={}", tarball.display());
-        self.bosh(&["create-release", "--force", &at, &version_flag, &file]).says(&["sample"]);
+        self.tarball(&folder, version)
+    }
+
+    /// What the CLI makes of the release `sample` in this folder.
+    pub(crate) fn tarball(&self, folder: &str, version: &str) -> PathBuf {
+        let tarball = self.folder.path().join(format!("{folder}.tgz"));
+        let (at, file) = (format!("--dir={folder}"), format!("--tarball={}", tarball.display()));
+        self.bosh(&["create-release", "--force", &at, &format!("--version={version}"), &file]).says(&["sample"]);
         tarball
     }
 

@@ -6,4 +6,5 @@ mod bench;
 mod configs;
 mod deploys;
 mod states;
+mod tarballs;
 mod vms;
