@@ -1,10 +1,11 @@
 //! Invariants under any order of a pilot's changes, a proxy's words, outages and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{test_support::*, *};
+use crate::{Resource, Verdict};
 
 /// What a pilot serves, as a test changes it at will: names without listeners, listeners without clusters, anything.
 type World = [BTreeMap<String, Resource>; ResourceType::ALL.len()];

@@ -382,5 +382,14 @@ impl Step {
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
-mod tests;
+mod answers_tests;
+#[cfg(test)]
+mod any_order_tests;
+#[cfg(test)]
+mod kept_tests;
+#[cfg(test)]
+mod names_tests;
+#[cfg(test)]
+mod refusals_tests;
+#[cfg(test)]
+mod test_support;

@@ -1,0 +1,66 @@
+//! What is served and stored: of a type all or nothing, before a restart and after it.
+
+use super::{test_support::*, *};
+
+#[test]
+fn nothing_is_known_before_the_pilot_speaks_and_empty_is_known_after() {
+    let mut vm = Vm::new(Proxy::connected());
+    assert_eq!(vm.relay.known().count(), 0);
+    vm.receive(ResourceType::Listener, &[], &[]);
+    assert!(vm.relay.served().of(ResourceType::Listener).is_known());
+    assert!(!vm.relay.served().of(ResourceType::Cluster).is_known());
+    let restarted = Relay::new(RelaySettings::default(), Stored::decode(&vm.relay.stored().encode()).unwrap());
+    assert_eq!(restarted.known().collect::<Vec<_>>(), [ResourceType::Listener]);
+}
+
+#[test]
+fn a_type_is_not_served_in_part_nor_stored_and_the_pilot_does_not_wait_for_envoy_meanwhile() {
+    let mut vm = Vm::new(Proxy::connected());
+    vm.receive_part(ResourceType::Cluster, &[cluster(1)], &[], false);
+    assert_eq!(vm.answers(), [accepted("1")]);
+    assert!(!vm.relay.served().of(ResourceType::Cluster).is_known());
+    assert!(vm.relay.stored().resources(ResourceType::Cluster).is_empty());
+    vm.receive(ResourceType::Cluster, &[resource("out.b.boshy|http", 1)], &[]);
+    assert_eq!(vm.relay.served().of(ResourceType::Cluster).len(), 2);
+    vm.reject(ResourceType::Cluster, &cluster(1));
+    assert_eq!(vm.relay.served().of(ResourceType::Cluster).len(), 1);
+}
+
+#[test]
+fn what_is_stored_before_all_names_came_can_be_read() {
+    let settings = RelaySettings { require_proxy: false, ..RelaySettings::default() };
+    let mut vm = Vm::with(settings, Proxy::default(), Stored::default());
+    vm.receive_part(ResourceType::Names, &[name("a.boshy", 1)], &[], false);
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+    let stored = vm.relay.stored();
+    assert_eq!(Stored::decode(&stored.encode()).unwrap(), stored);
+    assert!(stored.answered().is_empty(), "half of the names");
+    vm.receive_part(ResourceType::Names, &[], &[], true);
+    assert_eq!(vm.relay.stored().answered(), vm.relay.answered());
+}
+
+#[test]
+fn what_was_accepted_is_stored_and_answered_at_once_after_a_restart() {
+    let mut vm = Vm::working();
+    vm.receive(ResourceType::Names, &[name("b.boshy", 2)], &[]);
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 2), listener(2, 80, 1)], &[]);
+    vm.reject(ResourceType::Listener, &listener(1, 80, 2));
+    let stored = Stored::decode(&vm.relay.stored().encode()).unwrap();
+    let mut restarted = Vm::with(RelaySettings::default(), Proxy::default(), stored);
+    assert_eq!((restarted.address("a.boshy"), restarted.address("b.boshy")), (Some(vip(1)), None));
+    let served: Vec<_> = restarted.relay.served().of(ResourceType::Listener).iter().cloned().collect();
+    assert_eq!(served, [Arc::new(listener(1, 80, 1))]);
+    restarted.proxy = Proxy::connected();
+    restarted.receive(ResourceType::Cluster, &[resource("out.b.boshy|http", 1)], &[]);
+    restarted.receive(ResourceType::Listener, &[listener(2, 80, 1)], &[]);
+    restarted.accept_all();
+    assert_eq!(restarted.address("b.boshy"), Some(vip(2)));
+}
+
+#[test]
+fn an_unchanged_type_is_shared_between_what_is_received_served_and_stored() {
+    let vm = Vm::working();
+    let received = vm.relay.received(ResourceType::Listener);
+    assert!(Arc::ptr_eq(received, vm.relay.offered.held(ResourceType::Listener)));
+    assert!(Arc::ptr_eq(received, vm.relay.stored().resources(ResourceType::Listener)));
+}

@@ -1,0 +1,183 @@
+//! A relay with its surroundings, in the hands of a test.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::Ipv4Addr,
+};
+
+use super::*;
+pub(crate) use crate::client::samples::{listener as resource, name, vip};
+use crate::{Resource, Verdict, client::samples::response};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A proxy that says what the test has it say.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proxy {
+    pub(crate) asks: BTreeSet<ResourceType>,
+    pub(crate) accepted: HashMap<(ResourceType, Arc<str>), Arc<str>>,
+    pub(crate) rejected: HashMap<(ResourceType, Arc<str>), Arc<str>>,
+}
+
+impl Judge for Proxy {
+    fn judges(&self, kind: ResourceType) -> bool {
+        self.asks.contains(&kind)
+    }
+
+    fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
+        let key = (kind, Arc::from(name));
+        if self.rejected.get(&key).is_some_and(|rejected| **rejected == *version) {
+            Verdict::Rejected("no such filter".to_owned())
+        } else if self.accepted.get(&key).is_some_and(|accepted| **accepted == *version) {
+            Verdict::Accepted
+        } else {
+            Verdict::Pending
+        }
+    }
+}
+
+impl Proxy {
+    pub(crate) fn connected() -> Self {
+        let asks = [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener].into();
+        Self { asks, ..Self::default() }
+    }
+
+    pub(crate) fn accept(&mut self, kind: ResourceType, served: &ResourceSet) {
+        self.accepted.retain(|(of, name), _| *of != kind || served.of(kind).get(name).is_some());
+        for resource in served.of(kind).iter() {
+            self.accepted.insert((kind, Arc::clone(&resource.name)), Arc::clone(&resource.version));
+            self.rejected.remove(&(kind, Arc::clone(&resource.name)));
+        }
+    }
+
+    pub(crate) fn reject(&mut self, kind: ResourceType, resource: &Resource) {
+        self.rejected.insert((kind, Arc::clone(&resource.name)), Arc::clone(&resource.version));
+    }
+}
+
+/// A relay with its surroundings: one pilot, one proxy, a clock, and what was said.
+pub(crate) struct Vm {
+    pub(crate) relay: Relay,
+    pub(crate) proxy: Proxy,
+    pub(crate) now: Instant,
+    pub(crate) nonce: usize,
+    pub(crate) upstream: Vec<Request>,
+    pub(crate) changes: Vec<NameChange>,
+    pub(crate) news: Vec<News>,
+}
+
+impl Vm {
+    pub(crate) fn new(proxy: Proxy) -> Self {
+        Self::with(RelaySettings::default(), proxy, Stored::default())
+    }
+
+    pub(crate) fn with(settings: RelaySettings, proxy: Proxy, stored: Stored) -> Self {
+        let relay = Relay::new(settings, stored);
+        let (upstream, changes, news) = Default::default();
+        Self { relay, proxy, now: Instant::now(), nonce: 0, upstream, changes, news }
+    }
+
+    pub(crate) fn receive(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str]) {
+        self.receive_part(kind, resources, removed, true);
+    }
+
+    pub(crate) fn receive_part(
+        &mut self,
+        kind: ResourceType,
+        resources: &[Resource],
+        removed: &[&str],
+        complete: bool,
+    ) {
+        self.nonce += 1;
+        let response = Response { complete, ..response(kind, &self.nonce.to_string(), resources, removed) };
+        let step = self.relay.receive(response, self.now, &self.proxy);
+        self.note(step);
+    }
+
+    pub(crate) fn reconsider(&mut self) {
+        let step = self.relay.reconsider(self.now, &self.proxy);
+        self.note(step);
+    }
+
+    pub(crate) fn note(&mut self, step: Step) {
+        self.upstream.extend(step.upstream);
+        self.changes.extend(step.names);
+        self.news.extend(step.news);
+    }
+
+    pub(crate) fn accept(&mut self, kind: ResourceType) {
+        let served = Arc::clone(self.relay.served());
+        self.proxy.accept(kind, &served);
+        self.reconsider();
+    }
+
+    pub(crate) fn reject(&mut self, kind: ResourceType, resource: &Resource) {
+        self.proxy.reject(kind, resource);
+        self.reconsider();
+    }
+
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.reconsider();
+    }
+
+    /// Answers sent to the pilot: nonces, and the reason of a refusal.
+    pub(crate) fn answers(&mut self) -> Vec<(String, Option<String>)> {
+        let answer = |request| match request {
+            Request::Accept { nonce, .. } => Some((nonce, None)),
+            Request::Refuse { nonce, reason, .. } => Some((nonce, Some(reason))),
+            Request::Again { .. } => None,
+            Request::Subscribe { .. } => panic!("a subscription amid a stream"),
+        };
+        self.upstream.drain(..).filter_map(answer).collect()
+    }
+
+    pub(crate) fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        self.relay.answered().get(host)
+    }
+
+    pub(crate) fn served(&self, kind: ResourceType, name: &str) -> Option<Resource> {
+        self.relay.served().of(kind).get(name).map(|resource| Resource::clone(resource))
+    }
+
+    /// A mesh of one service, `a.boshy` at 169.254.255.1:80, in the order a pilot sends it.
+    pub(crate) fn receive_service(&mut self) {
+        self.receive(ResourceType::Names, &[name("a.boshy", 1)], &[]);
+        self.receive(ResourceType::Cluster, &[cluster(1)], &[]);
+        self.receive(ResourceType::Endpoints, &[endpoints(1)], &[]);
+        self.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
+    }
+
+    pub(crate) fn accept_all(&mut self) {
+        for kind in JUDGED {
+            self.accept(kind);
+        }
+    }
+
+    /// A VM on which `a.boshy` is answered.
+    pub(crate) fn working() -> Self {
+        let mut vm = Self::new(Proxy::connected());
+        vm.receive_service();
+        vm.accept_all();
+        assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+        vm.changes.clear();
+        vm.upstream.clear();
+        vm
+    }
+}
+
+pub(crate) fn cluster(edition: u32) -> Resource {
+    resource("out.a.boshy|http", edition)
+}
+
+pub(crate) fn endpoints(edition: u32) -> Resource {
+    resource("a.boshy|http", edition)
+}
+
+pub(crate) fn listener(last: u8, port: u16, edition: u32) -> Resource {
+    resource(&format!("tcp_{}_{port}", vip(last)), edition)
+}
+
+pub(crate) fn accepted(nonce: &str) -> (String, Option<String>) {
+    (nonce.to_owned(), None)
+}
