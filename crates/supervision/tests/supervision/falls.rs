@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use boshy_supervision::{Backoff, ChildRef, ChildState, ExitReason, SendError, Tree};
 
-use crate::driver::*;
+use crate::{driver::*, probe::*};
 
 struct Pair {
     victim: ChildRef<Probe>,

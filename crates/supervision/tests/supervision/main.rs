@@ -5,6 +5,7 @@
 mod driver;
 mod falls;
 mod policy;
+mod probe;
 mod queue;
 mod shutdown;
 mod threads;
