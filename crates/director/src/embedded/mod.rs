@@ -66,8 +66,8 @@ pub use self::{
 };
 use crate::client::Credentials;
 
-/// One zone-spanning network as in a lab on one machine: the first address given is 10.244.0.126, and 10.244.0.34 to
-/// 10.244.0.100 can be asked for.
+/// The cloud config of a lab on one machine, with one network that spans its zones: the first address given is 10.244.0.126, and
+/// those of 10.244.3.0/24 can be asked for.
 pub const LAB_CLOUD_CONFIG: &str = "\
 azs:
 - name: z1
@@ -86,8 +86,8 @@ networks:
   - range: 10.244.0.0/16
     gateway: 10.244.0.1
     azs: [z1, z2, z3]
-    reserved: [10.244.0.2-10.244.0.33, 10.244.0.101-10.244.0.125]
-    static: [10.244.0.34-10.244.0.100]
+    reserved: [10.244.0.2-10.244.0.125]
+    static: [10.244.3.1-10.244.3.254]
 compilation:
   workers: 1
   az: z1

@@ -3,7 +3,8 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use boshy_director::embedded::{
-    Account, Authentication, EmbeddedDirector, EmbeddedSettings, Handle, Infrastructure, World, WorldView,
+    Account, Authentication, EmbeddedDirector, EmbeddedSettings, Handle, Infrastructure, LAB_CLOUD_CONFIG, World,
+    WorldView,
 };
 use rand::RngExt;
 use secrecy::SecretString;
@@ -27,22 +28,6 @@ const STEMCELLS: [&str; 2] = ["ubuntu-jammy", "ubuntu-noble"];
 /// What `bosh ssh` is told.
 const SSH_HINT: &str =
     "VMs of the lab are namespaces without an SSH server. Use `boshy lab exec GROUP/INDEX -- COMMAND`.";
-/// Zones and network of the lab. The first address given is 10.244.0.126; those of 10.244.3.0/24 can be asked for.
-pub(crate) const CLOUD_CONFIG: &str = "\
-azs: [{name: z1}, {name: z2}, {name: z3}]
-vm_types: [{name: default}]
-disk_types: [{name: default, disk_size: 1024}]
-networks:
-- name: default
-  type: manual
-  subnets:
-  - range: 10.244.0.0/16
-    gateway: 10.244.0.1
-    azs: [z1, z2, z3]
-    reserved: [10.244.0.2-10.244.0.125]
-    static: [10.244.3.1-10.244.3.254]
-compilation: {workers: 1, az: z1, network: default, vm_type: default}
-";
 
 /// A director that runs.
 pub(super) struct Director {
@@ -79,7 +64,7 @@ impl Director {
             ssh_hint: SSH_HINT.to_owned(),
             ..EmbeddedSettings::default()
         };
-        let world = World::new(CLOUD_CONFIG, true, rand::random()).map_err(|error| failed(error.into()))?;
+        let world = World::new(LAB_CLOUD_CONFIG, true, rand::random()).map_err(|error| failed(error.into()))?;
         let listener = TcpListener::bind(DIRECTOR).doing(|| format!("listening on {DIRECTOR}"))?;
         let handle = EmbeddedDirector::start_on(vec![listener, from_host], settings, world)
             .map_err(|error| failed(error.into()))?;

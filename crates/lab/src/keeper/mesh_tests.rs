@@ -1,15 +1,15 @@
-use boshy_director::embedded::World;
+use boshy_director::embedded::{LAB_CLOUD_CONFIG, World};
 use boshy_mesh::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::{SAMPLE_MANIFEST, keeper::director::CLOUD_CONFIG};
+use crate::SAMPLE_MANIFEST;
 
 const APRICOT: &str = "example-httpbin.apricot.sample-deployment.boshy";
 const BANANA: &str = "example-httpbin.banana.sample-deployment.boshy";
 
 fn sample(manifest: &str) -> Vec<Service> {
-    let mut world = World::new(CLOUD_CONFIG, true, 1).unwrap();
+    let mut world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
     world.deploy(manifest, "admin", Timestamp(1)).unwrap();
     expected(&world.view())
 }

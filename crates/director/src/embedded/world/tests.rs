@@ -80,11 +80,11 @@ fn static_addresses_are_honoured_and_checked() {
         manifest("a", instances, "").replace("{name: default}", &format!("{{name: default, static_ips: {ips}}}"))
     };
     let mut world = world();
-    world.deploy(&with("[10.244.0.40, 10.244.0.50-10.244.0.51]", 3), "admin", NOW).unwrap();
-    let expected = ["web/0 z1 10.244.0.40", "web/1 z2 10.244.0.50", "web/2 z1 10.244.0.51"];
+    world.deploy(&with("[10.244.3.40, 10.244.3.50-10.244.3.51]", 3), "admin", NOW).unwrap();
+    let expected = ["web/0 z1 10.244.3.40", "web/1 z2 10.244.3.50", "web/2 z1 10.244.3.51"];
     assert_eq!(shown(&world, "a"), expected);
     for (ips, instances, code) in [
-        ("[10.244.0.40]", 3, 150_002),
+        ("[10.244.3.40]", 3, 150_002),
         ("[10.244.9.9]", 1, 130_009),
         ("[nonsense]", 1, 150_009),
         ("[0.0.0.0-255.255.255.255]", 1, 150_009),
@@ -93,7 +93,7 @@ fn static_addresses_are_honoured_and_checked() {
         assert_eq!(error.code, code, "{ips}: {error}");
     }
     assert_eq!(shown(&world, "a"), expected, "a failed deploy changes no instance");
-    let other = with("[10.244.0.40]", 1).replace("name: a\n", "name: b\n");
+    let other = with("[10.244.3.40]", 1).replace("name: a\n", "name: b\n");
     assert_eq!(world.deploy(&other, "admin", NOW).unwrap_err().code, 130_008);
 }
 
