@@ -39,13 +39,13 @@ use boshy_xds::{
     client::{Outlets, Uri},
     relay::RelaySettings,
 };
+use err_report::Report;
 use tracing::{info, warn};
 
 use crate::{
     agent_report::Reports,
     dns_server::{Answering, DnsServer},
     envoy_watcher::{EnvoyWatcher, Watching},
-    error_chain::chain,
     http_server::{HttpServer, Site},
     lookout::{Looking, Lookout},
     netfilter_writer::{NetfilterWriter, Redirecting},
@@ -86,9 +86,9 @@ pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
 
 /// Removes the redirect rules and the route; whether nothing of ours is left.
 pub fn remove_rules(settings: &AgentSettings) -> bool {
-    let rules = remove_all().iter().map(|error| chain(error)).collect::<Vec<_>>();
+    let rules = remove_all().iter().map(|error| Report::new(error).to_string()).collect::<Vec<_>>();
     let route = VipRoute::new(settings.vip_range.net(), settings.ip).and_then(|mut route| route.remove());
-    for error in rules.iter().cloned().chain(route.as_ref().err().map(|error| chain(error))) {
+    for error in rules.iter().cloned().chain(route.as_ref().err().map(|error| Report::new(error).to_string())) {
         warn!(error, "left behind");
     }
     let removed = rules.is_empty() && route.is_ok();

@@ -18,13 +18,13 @@ use boshy_director::{
 use boshy_mesh::Inventory;
 use boshy_supervision::{ChildRef, Link};
 use boshy_web::status::{DeploymentStatus, DirectorStatus};
+use err_report::Report;
 use tokio::{task, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
     backoff::Pause,
     clock,
-    error_chain::chain,
     sealed::Sealed,
     service_registry::{InventoryObserved, ServiceRegistry},
     state_file,
@@ -125,7 +125,7 @@ async fn round(
             tell(polling, observation.inventory).await
         }
         Err(error) => {
-            let text = chain(&error);
+            let text = Report::new(&error).to_string();
             warn!(error = text, "the director was not read; what is known stays");
             update(polling, |report| report.director.error = Some(text));
             Err(())
@@ -136,8 +136,8 @@ async fn round(
 async fn tell(polling: &Polling, inventory: Arc<Inventory>) -> Result<(), ()> {
     let error = match polling.registry.send(InventoryObserved(inventory)).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => chain(&error),
-        Err(error) => chain(&error),
+        Ok(Err(error)) => Report::new(&error).to_string(),
+        Err(error) => Report::new(&error).to_string(),
     };
     error!(error, "the mesh stays as it is");
     Err(())
@@ -163,7 +163,7 @@ fn publish(polling: &Polling, observation: &Observation) {
         report.deployments =
             observation.deployments.iter().map(|each| deployment_status(each, &before.deployments)).collect();
         report.director.last_success = Some(clock::now().0);
-        report.director.error = observation.events_error.as_ref().map(|error| chain(error.as_ref()));
+        report.director.error = observation.events_error.as_ref().map(|error| Report::new(error.as_ref()).to_string());
     });
 }
 
@@ -186,7 +186,10 @@ impl KeptFacts {
         let (file, inventory) = (self.file.clone(), Arc::clone(inventory));
         self.writing = Some(task::spawn_blocking(move || {
             if let Err(error) = state_file::replace(&file, &inventory.seal()) {
-                warn!(error = chain(&error), "a restart without the director will begin with older facts");
+                warn!(
+                    error = Report::new(&error).to_string(),
+                    "a restart without the director will begin with older facts"
+                );
             }
         }));
     }
@@ -194,8 +197,8 @@ impl KeptFacts {
 
 /// What an earlier process kept. A file that cannot be used is as good as none: the director tells everything again.
 pub(crate) fn restore(file: &Path) -> Option<Arc<Inventory>> {
-    let content = state_file::read(file).map_err(|error| chain(&error)).transpose()?;
-    match content.and_then(|content| Inventory::unseal(&content).map_err(|error| chain(&error))) {
+    let content = state_file::read(file).map_err(|error| Report::new(&error).to_string()).transpose()?;
+    match content.and_then(|content| Inventory::unseal(&content).map_err(|error| Report::new(&error).to_string())) {
         Ok(inventory) => Some(Arc::new(inventory)),
         Err(error) => {
             warn!(file = %file.display(), error, "beginning without kept facts");

@@ -12,7 +12,6 @@ mod convergence;
 mod director_poller;
 mod dns_server;
 mod envoy_watcher;
-mod error_chain;
 mod http_server;
 mod lookout;
 mod netfilter_writer;

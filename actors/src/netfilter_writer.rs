@@ -15,9 +15,10 @@ use arc_swap::ArcSwap;
 use boshy_mesh::VipRange;
 use boshy_netfilter::{BackendKind, Error, Guard, RouteError, Ruleset, VipRoute, detect};
 use boshy_web::status::RulesStatus;
+use err_report::Report;
 use tracing::{info, warn};
 
-use crate::{backoff::Pause, error_chain::chain};
+use crate::backoff::Pause;
 
 const PERIOD: Duration = Duration::from_millis(250);
 /// A VM where rules cannot be written is asked less and less often.
@@ -62,10 +63,10 @@ impl NetfilterWriter {
         if !self.redirecting.redirects || Instant::now() < self.not_before {
             return;
         }
-        let rules = self.keep_rules().map_err(|error| (chain(&error), error.remedy()));
+        let rules = self.keep_rules().map_err(|error| (Report::new(&error).to_string(), error.remedy()));
         self.status.in_place = rules.is_ok();
         (self.status.error, self.status.remedy) = rules.err().unzip();
-        let route = self.keep_route().map_err(|error| (chain(&error), error.remedy()));
+        let route = self.keep_route().map_err(|error| (Report::new(&error).to_string(), error.remedy()));
         self.status.route.in_place = route.is_ok();
         (self.status.route.error, self.status.route.remedy) = route.err().unzip();
         let good = self.status.in_place && self.status.route.in_place;

@@ -15,13 +15,14 @@ use boshy_xds::{
     relay::{Relay, RelaySettings, Stored},
 };
 use bytes::Bytes;
+use err_report::Report;
 use tokio::{
     task,
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
-use crate::{error_chain::chain, state_file};
+use crate::state_file;
 
 /// Changes within this time are written once.
 const SETTLING: Duration = Duration::from_millis(200);
@@ -95,8 +96,8 @@ async fn keep(exchanging: Exchanging) {
         let file = exchanging.file.clone();
         let unkept = match task::spawn_blocking(move || state_file::replace(&file, &content)).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(chain(&error)),
-            Err(error) => Some(chain(&error)),
+            Ok(Err(error)) => Some(Report::new(&error).to_string()),
+            Err(error) => Some(Report::new(&error).to_string()),
         };
         exchanging.unkept.store(Arc::new(unkept));
     }
@@ -107,7 +108,7 @@ pub(crate) fn restore(file: &std::path::Path) -> Option<Arc<Stored>> {
     let content = match state_file::read(file) {
         Ok(content) => Bytes::from(content?),
         Err(error) => {
-            warn!(error = chain(&error), "beginning without kept state");
+            warn!(error = Report::new(&error).to_string(), "beginning without kept state");
             return None;
         }
     };
@@ -117,7 +118,7 @@ pub(crate) fn restore(file: &std::path::Path) -> Option<Arc<Stored>> {
             Some(Arc::new(stored))
         }
         Err(error) => {
-            warn!(file = %file.display(), error = chain(&error), "beginning without kept state");
+            warn!(file = %file.display(), error = Report::new(&error).to_string(), "beginning without kept state");
             None
         }
     }

@@ -1,9 +1,10 @@
 //! Settings as operators write them.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::{error::Error, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use boshy_config::{AgentSettings, EnvoySettings, PilotSettings, SettingsError};
+use err_report::Report;
 
 fn example(name: &str) -> String {
     fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -150,10 +151,7 @@ fn what_the_examples_show_of_tls_is_accepted() {
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_refused_with_key_file_and_reason() {
-    let words = |error: SettingsError| {
-        let causes = std::iter::successors(Some(&error as &dyn Error), |&error| error.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-    };
+    let words = |error: SettingsError| Report::new(error).to_string();
     let (dir, text) = over_tls("agent");
     fs::write(dir.path().join("agent.key"), "").unwrap();
     let said = words(agent(&text).unwrap_err());

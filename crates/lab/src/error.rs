@@ -2,6 +2,8 @@
 
 use std::io;
 
+use err_report::Report;
+
 /// An error of the lab.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
@@ -53,14 +55,7 @@ impl LabError {
     /// The error and its causes in one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        Report::new(self).to_string()
     }
 }
 

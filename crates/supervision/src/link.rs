@@ -2,11 +2,11 @@
 
 use std::{
     error::Error,
-    fmt::Write,
     sync::{Arc, OnceLock},
 };
 
 use actix::{Actor, ActorContext, Context};
+use err_report::Report;
 
 use crate::ExitReason;
 
@@ -46,22 +46,11 @@ impl Link {
         A: Actor<Context = Context<A>>,
     {
         // The first failure is the reason; a second one on the way out is a consequence.
-        let _ = self.0.failure.set(chain(&*error.into()));
+        let _ = self.0.failure.set(Report::new(&*error.into()).to_string());
         ctx.terminate();
     }
 
     pub(crate) fn verdict(&self) -> ExitReason {
         self.0.failure.get().cloned().map_or(ExitReason::Normal, ExitReason::Failed)
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }

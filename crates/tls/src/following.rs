@@ -1,13 +1,13 @@
 //! Configurations that follow their files.
 
 use std::{
-    error::Error,
     fmt, fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use err_report::Report;
 use rustls::{
     ClientConfig, ServerConfig,
     server::{ClientHello, ResolvesServerCert},
@@ -104,7 +104,7 @@ impl<C> Following<C> {
                 }
                 Err(error) => {
                     tracing::warn!(
-                        error = chain(&error),
+                        error = Report::new(&error).to_string(),
                         "certificate files changed and cannot be used; the old ones stay"
                     );
                 }
@@ -121,11 +121,6 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
 fn stamp(file: &Path) -> Stamp {
     let about = fs::metadata(file).ok()?;
     Some((about.dev(), about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl ResolvesServerCert for Following<ServerConfig> {

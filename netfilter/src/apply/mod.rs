@@ -10,6 +10,7 @@ mod program;
 
 use std::fmt;
 
+use err_report::Report;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -128,8 +129,8 @@ pub fn detect(forced: Option<BackendKind>) -> Result<Box<dyn Backend>, Error> {
             Ok(backend) => return Ok(backend),
             Err(error) if matches!(error.cause, Cause::NeedsNetAdmin(_)) => return Err(error),
             Err(error) => {
-                tracing::debug!(backend = %kind, cause = chain(&error), "this way of writing rules does not work here");
-                refused.push(format!("{kind}: {}", chain(&error.cause)));
+                tracing::debug!(backend = %kind, cause = Report::new(&error).to_string(), "this way of writing rules does not work here");
+                refused.push(format!("{kind}: {}", Report::new(&error.cause)));
             }
         }
     }
@@ -155,11 +156,6 @@ fn open(kind: BackendKind) -> Result<Box<dyn Backend>, Error> {
         BackendKind::Iptables => Iptables::open().map(|backend| Box::new(backend) as _),
     };
     opened.map_err(|cause| Error { backend: kind, operation: Operation::Open, cause })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Tells a missing capability, or a table that another process owns, from other trouble of a program. Programs say both in

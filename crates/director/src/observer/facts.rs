@@ -1,8 +1,9 @@
 //! What is known of each deployment, and which of them to read again. Pure: values in, values out, time is brought along.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use boshy_mesh::{Deployment, Instance, InstanceGroup, Inventory, Place, Timestamp};
+use err_report::Report;
 
 use super::{DeploymentStatus, ObserverSettings, events::News};
 use crate::{
@@ -155,7 +156,11 @@ impl Known {
     fn take(&mut self, name: &str, reading: Reading, now: Timestamp, settings: &ObserverSettings) {
         let mut wanting = false;
         let mut errors = Vec::new();
-        match reading.manifest.map_err(|error| chain(&error)).and_then(|text| groups(name, text, &settings.limits)) {
+        match reading
+            .manifest
+            .map_err(|error| Report::new(error).to_string())
+            .and_then(|text| groups(name, text, &settings.limits))
+        {
             Ok(groups) => {
                 wanting |= groups.is_none();
                 let wipes = groups.is_none() && self.groups.as_ref().is_some_and(|known| !known.is_empty());
@@ -165,7 +170,7 @@ impl Known {
             }
             Err(error) => errors.push(error),
         }
-        match reading.instances.map_err(|error| chain(&error)).and_then(|rows| instances(name, rows)) {
+        match reading.instances.map_err(|error| Report::new(error).to_string()).and_then(|rows| instances(name, rows)) {
             Ok(instances) => {
                 let wipes = instances.is_empty() && self.instances.as_ref().is_some_and(|known| !known.is_empty());
                 if !doubt(&mut self.doubts_instances, wipes) {
@@ -223,11 +228,6 @@ fn instances(name: &str, rows: Vec<InstanceRow>) -> Result<Vec<Instance>, String
     let mut facts = facts.map_err(|error| format!("{}: {error}", Place::deployment(name)))?;
     facts.sort();
     Ok(facts)
-}
-
-/// An error with all its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

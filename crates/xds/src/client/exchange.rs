@@ -15,7 +15,6 @@
 
 use std::{
     convert::Infallible,
-    error::Error,
     future, io,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -27,6 +26,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse,
     aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
+use err_report::Report;
 use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, watch},
@@ -144,7 +144,7 @@ impl Exchange {
                 (started.elapsed(), error)
             }
         };
-        let cause = chain(&error);
+        let cause = Report::new(&error).to_string();
         let known = lived.is_zero() && self.outlets.status.borrow().last_error.as_ref() == Some(&cause);
         if known {
             debug!(error = cause, "still no stream to the pilot");
@@ -364,16 +364,6 @@ fn replace<T: PartialEq>(outlet: &watch::Sender<T>, value: T) {
         }
         changed
     });
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn unix_now() -> u64 {

@@ -2,9 +2,10 @@
 //!
 //! The task does not wait for the transport, so that its deadlines hold for a proxy that does not read.
 
-use std::{error::Error, marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use boshy_mesh::NodeId;
+use err_report::Report;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
@@ -208,8 +209,7 @@ fn stopping() -> Status {
 }
 
 fn closed(close: &Close) -> Status {
-    let cause = close.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    let text = format!("{close}{cause}");
+    let text = Report::new(close).to_string();
     match close {
         Close::NoNode | Close::BadNode(_) | Close::LongNode(_) => Status::invalid_argument(text),
         Close::TooManyNames(_) => Status::resource_exhausted(text),
