@@ -96,14 +96,51 @@ fn a_rule_that_is_there_twice_is_extra_once() {
     );
 }
 
+/// What somebody may do to the rules of a chain.
+#[derive(Clone, Debug)]
+enum Edit {
+    Swap(prop::sample::Index, prop::sample::Index),
+    Remove(prop::sample::Index),
+    Repeat(prop::sample::Index, prop::sample::Index),
+    Add(prop::sample::Index, ObservedRule),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = any::<prop::sample::Index>;
+    let other = Rule { matches: vec![Match::Tcp], verdict: Verdict::Return };
+    let stranger = prop_oneof![Just(ObservedRule::Known(other)), Just(ObservedRule::Foreign("counter".to_owned()))];
+    prop_oneof![
+        (at(), at()).prop_map(|(one, other)| Edit::Swap(one, other)),
+        at().prop_map(Edit::Remove),
+        (at(), at()).prop_map(|(from, to)| Edit::Repeat(from, to)),
+        (at(), stranger).prop_map(|(to, rule)| Edit::Add(to, rule)),
+    ]
+}
+
+fn change(rules: &mut Vec<ObservedRule>, edit: Edit) {
+    let count = rules.len();
+    let place = |at: prop::sample::Index| at.index(count);
+    match edit {
+        Edit::Add(to, rule) => rules.insert(to.index(count + 1), rule),
+        _ if count == 0 => {}
+        Edit::Swap(one, other) => rules.swap(place(one), place(other)),
+        Edit::Remove(at) => drop(rules.remove(place(at))),
+        Edit::Repeat(from, to) => rules.insert(to.index(count + 1), rules[place(from)].clone()),
+    }
+}
+
 proptest! {
+    /// Few edits, some of which undo each other, and in either chain.
     #[test]
-    fn only_the_same_rules_in_the_same_order_are_no_difference(order in prop::collection::vec(0usize..5, 0..7)) {
+    fn only_the_same_rules_in_the_same_order_are_no_difference(
+        edits in prop::collection::vec((0usize..2, edit()), 0..4),
+    ) {
         let wanted = desired();
-        let rules = &wanted.chains[1].rules;
         let mut observed = as_written(&wanted);
-        observed.chains[1].rules = order.iter().map(|place| ObservedRule::Known(rules[*place].clone())).collect();
-        let same = order == [0, 1, 2, 3, 4];
+        for (chain, edit) in edits {
+            change(&mut observed.chains[chain].rules, edit);
+        }
+        let same = observed == as_written(&wanted);
         prop_assert_eq!(difference(&wanted, Some(&observed)).is_empty(), same);
     }
 }

@@ -33,6 +33,29 @@ proptest! {
         let read = through_bytes(&lower(&rule));
         prop_assert_eq!(lift(&read), ObservedRule::Known(rule));
     }
+
+    /// Drift is seen by it: what is not written as the rule is does not pass for it.
+    #[test]
+    fn no_other_expressions_are_taken_for_a_rule(
+        rule in any_rule(), at in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), edit in 0..3,
+        byte in any::<u8>(),
+    ) {
+        let written = lower(&rule);
+        let mut changed = written.clone();
+        let at = at.index(changed.len());
+        match (edit, &mut changed[at]) {
+            (0, _) => drop(changed.remove(at)),
+            (1, _) => changed.swap(at, to.index(written.len())),
+            (_, Expression::Mask(value) | Expression::Equal(value) | Expression::Load(value)) => {
+                let place = to.index(value.len());
+                value[place] = byte;
+            }
+            (_, Expression::Meta(key) | Expression::Payload { offset: key, .. }) => *key ^= u32::from(byte),
+            (_, Expression::Verdict(code, _)) => *code ^= i32::from(byte),
+            (_, Expression::Redirect | Expression::Other(_)) => {}
+        }
+        prop_assert_eq!(lift(&through_bytes(&changed)) == ObservedRule::Known(rule), changed == written);
+    }
 }
 
 #[test]

@@ -188,9 +188,26 @@ fn number_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
+
+    /// Every part is read in every way, and there are no more parts than bytes.
+    fn assert_bounded(bytes: &[u8]) -> Result<(), TestCaseError> {
+        prop_assert!(messages(bytes).take(bytes.len() + 1).count() <= bytes.len());
+        for message in messages(bytes) {
+            message.errno();
+            let attributes = message.attributes(0);
+            prop_assert!(attributes.take(bytes.len() + 1).count() <= bytes.len());
+            for (kind, value) in attributes {
+                attributes.inside(kind).for_each(drop);
+                let (text, number) = (attributes.text(kind), attributes.number(kind));
+                prop_assert!(text.is_some() && number.is_some() == (attributes.get(kind).unwrap().len() >= 4));
+                prop_assert!(value.len() <= bytes.len());
+            }
+        }
+        Ok(())
+    }
 
     proptest! {
         #[test]
@@ -210,11 +227,36 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic_and_come_to_an_end(bytes: Vec<u8>) {
-            for message in messages(&bytes).take(1000) {
-                prop_assert!(message.attributes(0).count() <= bytes.len());
-                message.errno();
+            assert_bounded(&bytes)?;
+        }
+
+        /// Few random bytes are a length that leads on; what was well-formed gets further.
+        #[test]
+        fn spoilt_messages_are_read_without_a_panic_and_come_to_an_end(
+            written in vec(vec((0u16..6, vec(any::<u8>(), 0..9)), 0..4), 0..3),
+            last in vec(any::<u8>(), 0..9),
+            spoilt in vec((any::<prop::sample::Index>(), prop_oneof![0u8..40, any::<u8>()]), 0..5),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let mut writer = Writer::default();
+            for attributes in &written {
+                writer.message(7, DUMP, 1, |writer| {
+                    writer.nested(1, |writer| attributes.iter().for_each(|(kind, value)| writer.attribute(*kind, value)));
+                });
             }
-            prop_assert!(messages(&bytes).count() <= bytes.len());
+            // What comes last need not be padded.
+            writer.message(8, DUMP, 1, |writer| {
+                writer.raw(&(ATTRIBUTE as u16 + last.len() as u16).to_ne_bytes());
+                writer.raw(&[1, 0]);
+                writer.raw(&last);
+            });
+            let mut bytes = writer.bytes().to_vec();
+            for (at, byte) in spoilt {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.truncate(cut.map_or(bytes.len(), |at| at.index(bytes.len())));
+            assert_bounded(&bytes)?;
         }
     }
 }

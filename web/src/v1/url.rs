@@ -118,9 +118,22 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn cleaning_twice_changes_nothing(path in "(/|\\.|a){0,12}") {
+        fn cleaning_leaves_names_between_single_slashes_and_has_nothing_left_to_do(path in "(/|\\.|a){0,12}") {
             let once = clean(&path);
+            let segments = once.trim_matches('/').split('/');
+            let named = |segment: &str| !segment.is_empty() && segment != "." && segment != "..";
+            proptest::prop_assert!(once == "/" || segments.clone().all(named), "{once}");
+            proptest::prop_assert!(once.starts_with('/') && (once == "/" || once.ends_with('/') == path.ends_with('/')));
             proptest::prop_assert_eq!(clean(&once), once);
+        }
+
+        #[test]
+        fn what_is_written_into_a_url_is_read_back(path in proptest::collection::vec(proptest::prelude::any::<char>(), 0..12)) {
+            let path: String = path.into_iter().collect();
+            let written = encode(&path);
+            proptest::prop_assert!(written.bytes().all(|octet| octet == b'%' || encode_is_identity(octet)), "{written}");
+            proptest::prop_assert_eq!(decode(&written).unwrap(), path.as_str());
+            proptest::prop_assert_eq!(reserialised(&written, &path, None), written);
         }
     }
 }

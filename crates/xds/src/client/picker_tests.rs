@@ -46,17 +46,28 @@ fn a_stream_that_dies_young_counts_as_a_failure() {
 
 proptest! {
     #[test]
-    fn no_pause_exceeds_the_cap_and_every_pilot_has_its_turn(
+    fn every_pilot_has_its_turn_and_pauses_grow_from_round_to_round_up_to_the_cap(
         pilots in 1_usize..5,
-        lives in proptest::collection::vec((0_u64..60, 0.0..=1.0_f64), 1..200),
+        // Seldom a success, so that pauses come to the cap.
+        lives in proptest::collection::vec((prop_oneof![30 => 0_u64..30, 1 => 30_u64..60], 0.0..=1.0_f64), 1..200),
     ) {
         let mut picker = PilotPicker::new((0..pilots).collect(), BACKOFF).unwrap();
         let mut expected = picker.first().pilot;
+        let (mut failures, mut longest) = (0, SECOND);
         for (lived, random) in lives {
             let attempt = picker.after(Duration::from_secs(lived), random);
             expected = (expected + 1) % pilots;
             prop_assert_eq!(attempt.pilot, expected);
-            prop_assert!(attempt.pause <= BACKOFF.cap);
+            if lived >= BACKOFF.settled.as_secs() {
+                (failures, longest) = (0, SECOND);
+            }
+            failures += 1;
+            if failures % pilots == 0 {
+                prop_assert!((longest / 2..=longest).contains(&attempt.pause), "{:?} of {longest:?}", attempt.pause);
+                longest = (longest * 2).min(BACKOFF.cap);
+            } else {
+                prop_assert!(attempt.pause <= SECOND, "{:?} within a round", attempt.pause);
+            }
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use envoy_types::pb::google::protobuf::Any;
 use proptest::prelude::*;
 
@@ -92,5 +94,21 @@ proptest! {
     #[test]
     fn no_bytes_make_decoding_panic(octets: Vec<u8>) {
         let _ = Response::decode(&octets);
+    }
+
+    #[test]
+    fn of_a_spoilt_response_no_name_is_read_twice_or_empty(
+        spoilt in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut octets = message(vec![wire("a", CLUSTERS), wire("b", CLUSTERS)], &["c", "d"]).encode_to_vec();
+        for (at, octet) in spoilt {
+            let at = at.index(octets.len());
+            octets[at] = octet;
+        }
+        if let Ok(response) = Response::decode(&octets) {
+            let names = || response.resources.iter().map(|resource| &resource.name).chain(&response.removed);
+            prop_assert_eq!(names().collect::<BTreeSet<_>>().len(), names().count());
+            prop_assert!(response.resources.iter().all(|resource| !resource.name.is_empty()));
+        }
     }
 }

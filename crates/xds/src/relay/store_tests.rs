@@ -104,4 +104,21 @@ proptest! {
         let octets = if framed { file(&octets, 1) } else { octets.into() };
         let _ = Stored::decode(&octets);
     }
+
+    /// With a right checksum, so that what is read is the content.
+    #[test]
+    fn spoilt_content_is_refused_or_can_be_stored_again(
+        spoilt in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
+        cut in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let mut payload = sample().encode()[HEADER..].to_vec();
+        for (at, octet) in spoilt {
+            let at = at.index(payload.len());
+            payload[at] = octet;
+        }
+        payload.truncate(cut.map_or(payload.len(), |at| at.index(payload.len())));
+        if let Ok(stored) = Stored::decode(&file(&payload, 1)) {
+            prop_assert_eq!(Stored::decode(&stored.encode()).unwrap(), stored);
+        }
+    }
 }

@@ -120,6 +120,7 @@ impl Formatter for GoIndented {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -151,11 +152,44 @@ mod tests {
         );
     }
 
-    proptest::proptest! {
+    proptest! {
         #[test]
-        fn whatever_the_text_it_reads_back_the_same(written: String) {
-            let read: Value = serde_json::from_slice(&render(&json!({"a": [written]}))).unwrap();
-            proptest::prop_assert_eq!(read, json!({"a": [written]}));
+        fn whatever_is_written_it_reads_back_the_same(written in any_value()) {
+            let body = text(&written);
+            prop_assert!(!body.contains(['&', '<', '>', '\u{2028}', '\u{2029}']), "{body}");
+            prop_assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), written);
         }
+
+        #[test]
+        fn every_line_but_the_first_has_one_space_more_than_its_level(written in any_value()) {
+            let plain = serde_json::to_string_pretty(&written).unwrap();
+            let begin = |line: &str| line.len() - line.trim_start_matches(' ').len();
+            let levels = plain.lines().map(|line| begin(line) / 2);
+            let expected: Vec<_> = levels.enumerate().map(|(at, level)| level + usize::from(at > 0)).collect();
+            prop_assert_eq!(text(&written).lines().map(begin).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    /// Any characters, and often those that are escaped.
+    fn any_text() -> impl Strategy<Value = String> {
+        let escaped = "&<>\"\\/\n\r\t\u{8}\u{c}\0\u{1}\u{1f}\u{7f}\u{2028}\u{2029}".chars().collect::<Vec<_>>();
+        let character = prop_oneof![any::<char>(), proptest::sample::select(escaped)];
+        proptest::collection::vec(character, 0..8).prop_map(String::from_iter)
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any_text().prop_map(Value::from)
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(any_text(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
     }
 }
