@@ -12,8 +12,9 @@ mod driver;
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -273,11 +274,19 @@ fn killing_the_keeper_leaves_no_process_and_no_namespace() {
     lab.succeeds(["up", "--empty"]);
 }
 
+/// A lab that says that it is up: from then on it lives as long as this command, which a keeper that answers need not do yet.
+fn in_the_foreground(lab: &Lab) -> Child {
+    let mut command = lab.command(["up", "--foreground", "--empty"]);
+    let mut foreground = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(foreground.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with("the director is up"), "{said}");
+    foreground
+}
+
 fn a_lab_in_the_foreground_goes_with_its_command() {
     let lab = Lab::new();
-    let mut foreground = lab.command(["up", "--foreground", "--empty"]);
-    let mut foreground = foreground.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("the lab in the foreground", || lab.run(["env"]).status.success());
+    let mut foreground = in_the_foreground(&lab);
     let keeper = lab.keeper();
     foreground.kill().unwrap();
     foreground.wait().unwrap();
@@ -286,9 +295,7 @@ fn a_lab_in_the_foreground_goes_with_its_command() {
 
 fn ctrl_c_takes_a_lab_in_the_foreground_down() {
     let lab = Lab::new();
-    let mut foreground = lab.command(["up", "--foreground", "--empty"]);
-    let mut foreground = foreground.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    eventually("the lab in the foreground", || lab.run(["env"]).status.success());
+    let mut foreground = in_the_foreground(&lab);
     assert!(Command::new("kill").args(["-INT", &foreground.id().to_string()]).status().unwrap().success());
     assert_eq!(foreground.wait().unwrap().code(), Some(130));
     assert!(!lab.state().exists());
