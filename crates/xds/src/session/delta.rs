@@ -28,6 +28,8 @@ const MAX_MESSAGE: usize = 32 << 10;
 enum Told {
     /// Nothing since it asked.
     Nothing,
+    /// Of what it may have and may have not: it refused that together with others, or dropped one of its two reasons to have it.
+    Unsure,
     /// That it does not exist; also what a proxy takes for granted that asked for all.
     Absent,
     Version(Arc<str>),
@@ -175,7 +177,7 @@ impl Delta {
                 items.iter().for_each(|item| self.refuse(item));
                 news.push(News::Refused { version, items, reason: request::reason(error).into() });
             }
-            Some(_) => items.into_iter().for_each(|item| self.suspect(item)),
+            Some(_) => items.into_iter().for_each(|item| self.suspect(item, index)),
         }
     }
 
@@ -190,17 +192,20 @@ impl Delta {
         }
     }
 
-    /// Has an item of a refused response sent alone, unless it is to be replaced anyway or another response with it has yet to be
-    /// answered.
-    fn suspect(&mut self, item: Item) {
-        let under_way = self.sent.iter().any(|sent| sent.items.contains(&item));
-        let (name, version) = item;
+    /// Has an item of a refused response sent alone, unless it is to be replaced anyway or is under way again in a response from
+    /// `later` on. Where one of those says something else of the name, that is what the proxy was last told.
+    fn suspect(&mut self, (name, version): Item, later: usize) {
+        let last_word = self.sent.iter().skip(later).flat_map(|sent| &sent.items).rfind(|item| item.0 == name);
+        let under_way = last_word.is_some_and(|item| item.1 == version);
         let wanted = self.target.get(&name).map(|resource| &resource.version);
-        if self.subscription.covers(&name) && wanted == version.as_ref() && !under_way {
-            self.since.insert(name.clone(), Told::Nothing);
-            self.suspects.insert(name.clone());
-            self.consider(name);
+        if !self.subscription.covers(&name) || wanted != version.as_ref() || under_way {
+            return;
         }
+        if last_word.is_none() {
+            self.since.insert(name.clone(), Told::Unsure);
+        }
+        self.suspects.insert(name.clone());
+        self.consider(name);
     }
 
     fn subscribe(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Close> {
@@ -242,7 +247,7 @@ impl Delta {
                 self.forget(&name);
                 news.push(News::Accepted { version: None, items: vec![(name.clone(), None)] });
                 if self.subscription.wildcard {
-                    self.since.insert(name.clone(), Told::Nothing);
+                    self.since.insert(name.clone(), Told::Unsure);
                     self.consider(name);
                 }
             }
@@ -283,11 +288,10 @@ impl Delta {
             self.since.insert(name.clone(), Told::Version(self.refused[&name].clone()));
             return;
         }
-        let refused_with_others = self.suspects.contains(&name);
         match (self.told(&name), self.target.get(&name)) {
             (Told::Version(told), Some(resource)) if told == resource.version => {}
             (Told::Absent, None) => {}
-            (told, None) if refused_with_others || told != Told::Nothing => {
+            (Told::Unsure | Told::Version(_), None) => {
                 self.withdrawals.insert(name);
             }
             _ => {

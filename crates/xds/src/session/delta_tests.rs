@@ -269,6 +269,49 @@ fn a_refusal_of_what_is_gone_meanwhile_does_not_take_it_away_before_its_listener
 }
 
 #[test]
+fn a_suspect_that_is_gone_goes_after_its_listener_also_when_another_response_with_it_was_accepted() {
+    let world = |c, more: &[&'static str]| {
+        let more = more.iter().map(|name| (Cluster, *name, 1));
+        let clusters = [("a", 1), ("b", 1), ("c", c)].map(|(name, version)| (Cluster, name, version));
+        Arc::new(set(&clusters.into_iter().chain(more).chain([(Listener, "c", 1)]).collect::<Vec<_>>()))
+    };
+    let mut stream = open(set(&[(Cluster, "c", 0), (Listener, "c", 1)]));
+    let clusters = request(&mut stream, ask(Cluster, &[]));
+    settle(&mut stream, clusters);
+    let listeners = request(&mut stream, ask(Listener, &[]));
+    settle(&mut stream, listeners);
+    let mut sent = Vec::new();
+    for world in [world(1, &[]), world(2, &[]), world(2, &["y"]), world(2, &["y", "z"]), world(1, &["y", "z"])] {
+        sent.extend(responses(stream.resources(world)));
+    }
+    assert_eq!(sent.len(), 4);
+    assert_eq!(told(&request(&mut stream, nack(&sent[0]))), [(Cluster, "a".into())]);
+    assert_eq!(told(&request(&mut stream, ack(&sent[1]))), [(Cluster, "b".into())]);
+    let rest = [(Cluster, "a", 1), (Cluster, "b", 1), (Cluster, "y", 1), (Cluster, "z", 1)];
+    assert_eq!(stream.resources(Arc::new(set(&rest))), []);
+    assert_eq!(told(&request(&mut stream, ack(&sent[2]))), []);
+}
+
+#[test]
+fn what_is_under_way_is_not_sent_again_because_an_older_version_was_refused_with_others() {
+    let mut stream = open(set(&[]));
+    let nothing = request(&mut stream, ask(Cluster, &[]));
+    request(&mut stream, ack(&nothing[0]));
+    let world = |e, more: &[&'static str]| {
+        let more = more.iter().map(|name| (Cluster, *name, 1));
+        Arc::new(set(&[(Cluster, "c", 1), (Cluster, "e", e)].into_iter().chain(more).collect::<Vec<_>>()))
+    };
+    let mut sent = Vec::new();
+    for world in [world(2, &[]), world(3, &[]), world(3, &["y"]), world(3, &["y", "z"]), world(2, &["y", "z"])] {
+        sent.extend(responses(stream.resources(world)));
+    }
+    assert_eq!(sent.len(), 4);
+    assert_eq!(told(&request(&mut stream, nack(&sent[0]))), [(Cluster, "c".into())]);
+    assert_eq!(stream.resources(world(3, &["y", "z"])), []);
+    assert_eq!(told(&request(&mut stream, ack(&sent[1]))), []);
+}
+
+#[test]
 fn what_was_refused_is_not_sent_again_for_the_asking() {
     let mut stream = open(set(&[(Endpoints, "e", 1)]));
     let first = request(&mut stream, ask(Endpoints, &["e"]));
