@@ -42,6 +42,7 @@ check: ## Format, lints, docs, dependency rules and licences; warnings are error
 	@$(INSTALL) build deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+	cargo clippy --package boshy --no-default-features --bin boshy --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	cargo deny --locked --workspace check bans licenses sources
 

@@ -1,9 +1,13 @@
 //! `boshy`: the pilot, the agent and the one-machine lab of a service mesh for BOSH-managed VMs.
+//!
+//! The feature `lab` is off in the program of the BOSH release.
 
 mod agent;
 mod completion;
 mod envoy_bootstrap;
 mod exit;
+mod httpbin;
+#[cfg(feature = "lab")]
 mod lab;
 mod logging;
 mod pilot;
@@ -23,8 +27,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   boshy pilot --config /var/vcap/jobs/bosh-pilot/config/pilot.yml
   boshy agent --config /var/vcap/jobs/virtual-ip-agent/config/agent.yml
-  boshy lab up --manifest manifests/sample-bosh-manifest.yml
-  boshy lab exec apricot/3 -- curl -s http://example-httpbin.banana.sample-deployment.boshy:9002/get
+  boshy completion bash > /etc/bash_completion.d/boshy
 
 Exit codes: 0 done, 1 failed (the reason is on standard error), 64 bad usage or settings.";
 
@@ -37,9 +40,10 @@ enum Command {
     /// Print the bootstrap of the local Envoy
     EnvoyBootstrap(envoy_bootstrap::Args),
     /// A BOSH on one machine: VMs as network namespaces, with real Envoys
-    #[command(subcommand)]
+    #[cfg(feature = "lab")]
+    #[command(subcommand, after_help = boshy_lab::EXAMPLES)]
     Lab(boshy_lab::LabCommand),
-    Httpbin(boshy_lab::httpbin::HttpbinCommand),
+    Httpbin(boshy_httpbin::HttpbinCommand),
     /// Print a completion script for a shell
     Completion(completion::Args),
 }
@@ -49,8 +53,9 @@ fn main() -> ExitCode {
         Command::Pilot(args) => pilot::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::EnvoyBootstrap(args) => envoy_bootstrap::run(&args),
+        #[cfg(feature = "lab")]
         Command::Lab(command) => lab::run(&command),
-        Command::Httpbin(args) => lab::httpbin(&args),
+        Command::Httpbin(args) => httpbin::run(&args),
         Command::Completion(args) => completion::run::<Cli>(&args),
     };
     exit::code(result)

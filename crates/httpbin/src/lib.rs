@@ -12,8 +12,6 @@ use std::{fs, io, net::IpAddr, path::Path};
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
 use clap::Args;
 
-use crate::error::{Doing, LabError};
-
 /// BOSH's files about the instance.
 const INSTANCE: &str = "/var/vcap/instance";
 /// How long requests may go on after SIGTERM; the longest takes ten seconds.
@@ -39,11 +37,20 @@ pub struct HttpbinCommand {
     pub instance: Option<String>,
 }
 
+/// The operating system refused an operation.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}")]
+pub struct HttpbinError {
+    operation: String,
+    #[source]
+    source: io::Error,
+}
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When the address cannot be listened on.
-pub fn run(command: &HttpbinCommand) -> Result<(), LabError> {
+pub fn run(command: &HttpbinCommand) -> Result<(), HttpbinError> {
     let instance = match &command.instance {
         Some(instance) => instance.clone(),
         None => instance_name(Path::new(INSTANCE))?,
@@ -53,8 +60,8 @@ pub fn run(command: &HttpbinCommand) -> Result<(), LabError> {
         .workers(1)
         .shutdown_timeout(DRAIN_SECONDS)
         .bind(address)
-        .doing(|| format!("listening on {}:{}", command.listen, command.port))?;
-    actix_rt::System::new().block_on(server.run()).doing(|| "serving HTTP".to_owned())
+        .map_err(failed(format!("listening on {}:{}", command.listen, command.port)))?;
+    actix_rt::System::new().block_on(server.run()).map_err(failed("serving HTTP"))
 }
 
 fn application(
@@ -76,17 +83,20 @@ fn application(
 }
 
 /// BOSH keeps no file with the index, so the uuid stands for it.
-fn instance_name(directory: &Path) -> Result<String, LabError> {
+fn instance_name(directory: &Path) -> Result<String, HttpbinError> {
     let read = |name: &str| -> io::Result<String> { Ok(fs::read_to_string(directory.join(name))?.trim().to_owned()) };
     match (read("name"), read("id")) {
         (Ok(name), Ok(id)) => Ok(format!("{name}/{id}")),
         _ => {
-            let host = nix::unistd::gethostname().doing(|| "asking for the host's name".to_owned())?;
+            let host = nix::unistd::gethostname().map_err(failed("asking for the host's name"))?;
             Ok(host.to_string_lossy().into_owned())
         }
     }
 }
 
+fn failed<E: Into<io::Error>>(operation: impl Into<String>) -> impl FnOnce(E) -> HttpbinError {
+    move |error| HttpbinError { operation: operation.into(), source: error.into() }
+}
+
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -204,6 +204,9 @@ pub struct ReleaseArgs {
     /// The release's version
     #[arg(id = "as", long = "as", value_name = "VERSION", default_value = crate::release::VERSION)]
     pub version: String,
+    /// Boshy's program; without it, this one
+    #[arg(long, value_name = "PATH")]
+    pub boshy: Option<PathBuf>,
     /// Envoy's program; without it, the one found in PATH
     #[arg(long, value_name = "PATH", env = "BOSHY_LAB_ENVOY")]
     pub envoy: Option<PathBuf>,

@@ -21,7 +21,6 @@ mod client;
 mod commands;
 mod director;
 mod error;
-pub mod httpbin;
 mod keeper;
 mod launch;
 mod name;
@@ -38,6 +37,12 @@ pub use cli::{JobArgs, LabCommand, ReleaseArgs, StateArg, Up};
 pub use error::LabError;
 pub use name::{InstanceName, InstanceRef};
 
+/// For `boshy lab --help`.
+pub const EXAMPLES: &str = "Examples:
+  boshy lab up
+  boshy lab status
+  boshy lab exec apricot/3 -- curl -s http://example-httpbin.banana.sample-deployment.boshy:9002/get
+  boshy lab down";
 /// The control plane.
 const MESH_MANIFEST: &str = include_str!("../../../manifests/bosh-istio-deployment.yml");
 /// What it takes on every other VM.
@@ -48,7 +53,7 @@ const SAMPLE_MANIFEST: &str = include_str!("../../../manifests/sample-bosh-manif
 /// What the lab has to be given.
 #[derive(Clone, Debug)]
 pub struct LabSettings {
-    /// The running program, which is process 1 of everything here, and Boshy's in a development release.
+    /// The running program, which is process 1 of everything here, and Boshy's in a development release unless another is named.
     pub boshy: PathBuf,
 }
 

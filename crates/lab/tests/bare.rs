@@ -18,7 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_lab::{LabCommand, LabError, LabSettings, httpbin};
+use boshy_httpbin::HttpbinCommand;
+use boshy_lab::{LabCommand, LabError, LabSettings};
 use clap::Parser;
 use libtest_mimic::{Arguments, Trial};
 
@@ -28,7 +29,7 @@ use self::driver::{Lab, TWO_VMS, command_line, eventually, family, network, pare
 enum Program {
     #[command(subcommand)]
     Lab(LabCommand),
-    Httpbin(httpbin::HttpbinCommand),
+    Httpbin(HttpbinCommand),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +48,10 @@ fn program(program: Program) -> Result<ExitCode, LabError> {
             let boshy = std::env::current_exe().unwrap();
             boshy_lab::run(&command, LabSettings { boshy })
         }
-        Program::Httpbin(command) => httpbin::run(&command).map(|()| ExitCode::SUCCESS),
+        Program::Httpbin(command) => {
+            boshy_httpbin::run(&command).expect("httpbin serves");
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -129,14 +129,15 @@ pub(super) fn delete(state: &StateDir, deployment: &str) -> Result<(), LabError>
 
 /// `boshy lab release`.
 pub(super) fn release(arguments: &ReleaseArgs, lab: &LabSettings) -> Result<(), LabError> {
-    let ReleaseArgs { from, version, envoy: asked, file } = arguments;
+    let ReleaseArgs { from, version, boshy, envoy: asked, file } = arguments;
+    let boshy = boshy.clone().unwrap_or_else(|| lab.boshy.clone());
     let source = match from {
         Some(folder) => release::Source::folder(folder)?,
         None => release::Source::inside(),
     };
     // A folder of jobs without Envoy needs none.
     let envoy = if from.is_some() && asked.is_none() { None } else { Some(envoy(asked.as_deref())?) };
-    release::write(file, version, &source, &Programs { boshy: lab.boshy.clone(), envoy })
+    release::write(file, version, &source, &Programs { boshy, envoy })
 }
 
 fn on_director(access: &Access, work: impl AsyncFnOnce(Director) -> Result<(), LabError>) -> Result<(), LabError> {

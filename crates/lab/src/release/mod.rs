@@ -34,7 +34,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What is in no folder of sources.
 pub(crate) struct Programs {
-    /// This program.
+    /// Boshy's.
     pub(crate) boshy: PathBuf,
     /// Envoy's.
     pub(crate) envoy: Option<PathBuf>,
