@@ -9,6 +9,7 @@ mod deployment;
 mod event;
 mod info;
 mod instance;
+mod release;
 mod task;
 mod token;
 
@@ -17,6 +18,7 @@ pub use deployment::{DeploymentRow, ManifestBody, ManifestDiff, NameVersion};
 pub use event::Event;
 pub use info::{AuthOptions, Feature, Features, Info, UserAuthentication};
 pub use instance::{BadAddress, FullRow, InstanceRow, JobInstance, Process, StemcellOf, VmRow};
+pub use release::{ReleaseRow, ReleaseVersion};
 pub use task::{ErrorBody, Lock, Task, TaskError, TaskEvent, TaskState};
 pub use token::Token;
 

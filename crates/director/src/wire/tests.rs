@@ -58,6 +58,7 @@ fn reader_of(file: &str) -> Option<fn(&str)> {
         "locks.json" => same_json::<Vec<Lock>>,
         "manifest_shop.yml" => shop,
         "runtime_config_mesh.yml" => any_yaml,
+        "releases.json" => same_json::<Vec<ReleaseRow>>,
         "task_output_event_deploy.jsonl" | "task_output_event_error.jsonl" => same_json_lines::<TaskEvent>,
         "task_output_instances_full.jsonl" | "task_output_vms_full.jsonl" => same_json_lines::<FullRow>,
         "uaa_token_response.json" => token,
@@ -74,7 +75,6 @@ fn reader_of(file: &str) -> Option<fn(&str)> {
         | "records.json"
         | "records_with_aliases.json"
         | "release_inspect.json"
-        | "releases.json"
         | "runtime_configs.json"
         | "stemcells.json" => any_json,
         _ if file.ends_with(".txt") => text,

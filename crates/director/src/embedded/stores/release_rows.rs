@@ -3,18 +3,21 @@
 use serde_json::{Value, json};
 
 use super::Stored;
-use crate::release::{Package, ReleaseJob};
+use crate::{
+    release::{Package, ReleaseJob},
+    wire::ReleaseVersion,
+};
 
-pub(super) fn version_row(stored: &Stored, is_deployed: bool) -> Value {
+pub(super) fn version_row(stored: &Stored, is_deployed: bool) -> ReleaseVersion {
     let release = stored.release.as_deref();
-    let jobs = release.map(|release| release.jobs.iter().map(|job| &job.job.spec.name).collect::<Vec<_>>());
-    json!({
-        "version": stored.version,
-        "commit_hash": release.map(|release| &release.commit_hash),
-        "uncommitted_changes": release.is_some_and(|release| release.uncommitted_changes),
-        "currently_deployed": is_deployed,
-        "job_names": jobs.unwrap_or_default(),
-    })
+    let jobs = release.map(|release| release.jobs.iter().map(|job| job.job.spec.name.clone()).collect());
+    ReleaseVersion {
+        version: stored.version.clone(),
+        commit_hash: release.map(|release| release.commit_hash.clone()),
+        uncommitted_changes: release.is_some_and(|release| release.uncommitted_changes),
+        currently_deployed: is_deployed,
+        job_names: jobs.unwrap_or_default(),
+    }
 }
 
 pub(super) fn job_row(entry: &ReleaseJob) -> Value {

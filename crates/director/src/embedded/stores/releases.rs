@@ -21,6 +21,7 @@ use super::{
 use crate::{
     embedded::DirectorError,
     release::{self, Package, Release, ReleaseError, ReleaseJob, archive},
+    wire::ReleaseRow,
     yaml,
 };
 
@@ -159,13 +160,12 @@ impl ReleaseStore {
     }
 
     /// `GET /releases`. `is_deployed` says of a name and version whether a deployment uses it.
-    pub(in crate::embedded) fn rows(&self, is_deployed: &dyn Fn(&str, &str) -> bool) -> Value {
+    pub(in crate::embedded) fn rows(&self, is_deployed: &dyn Fn(&str, &str) -> bool) -> Vec<ReleaseRow> {
         let rows = self.releases.iter().map(|(name, versions)| {
-            let versions: Vec<_> =
-                versions.iter().map(|stored| version_row(stored, is_deployed(name, &stored.version))).collect();
-            json!({"name": name, "release_versions": versions})
+            let versions = versions.iter().map(|stored| version_row(stored, is_deployed(name, &stored.version)));
+            ReleaseRow { name: name.clone(), release_versions: versions.collect() }
         });
-        Value::Array(rows.collect())
+        rows.collect()
     }
 
     /// `GET /releases/:name?version=`; without a version all jobs and packages of all versions.
