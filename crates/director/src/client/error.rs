@@ -1,9 +1,11 @@
 //! What can go wrong while a director is asked: which question, and why there is no answer.
 
-use std::{fmt, io};
+use std::{fmt, io, path::PathBuf};
 
+use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 
+use super::TaskId;
 use crate::wire::ErrorBody;
 
 /// What was asked for.
@@ -21,6 +23,23 @@ pub enum Operation {
     Instances(String),
     /// `GET /events`.
     Events,
+    /// `GET /releases`.
+    Releases,
+    /// `GET /tasks/:id` and its output.
+    Task(TaskId),
+    /// `POST /releases` with a file.
+    UploadRelease(PathBuf),
+    /// `POST /deployments`.
+    Deploy,
+    /// `DELETE /deployments/:name`.
+    DeleteDeployment(String),
+    /// `POST /configs`.
+    UpdateConfig {
+        /// Type.
+        kind: String,
+        /// Name within the type.
+        name: String,
+    },
 }
 
 impl fmt::Display for Operation {
@@ -32,6 +51,12 @@ impl fmt::Display for Operation {
             Self::Manifest(name) => write!(f, "cannot read the manifest of deployment {name:?}"),
             Self::Instances(name) => write!(f, "cannot read the instances of deployment {name:?}"),
             Self::Events => f.write_str("cannot read the events"),
+            Self::Releases => f.write_str("cannot list the releases"),
+            Self::Task(id) => write!(f, "cannot read task {id}"),
+            Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
+            Self::Deploy => f.write_str("cannot deploy"),
+            Self::DeleteDeployment(name) => write!(f, "cannot delete deployment {name:?}"),
+            Self::UpdateConfig { kind, name } => write!(f, "cannot update the {kind} config {name:?}"),
         }
     }
 }
@@ -67,7 +92,7 @@ impl ClientError {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// Nobody answered, or the answer broke off.
+    /// Nobody answered, or the answer broke off. What was to be written may have been.
     #[error("no answer")]
     Transport(#[source] TransportError),
     /// The credentials could not be turned into what the director wants.
@@ -96,6 +121,12 @@ pub enum Cause {
     /// The body is not what the question is answered with.
     #[error("the answer is not what was expected")]
     Malformed(#[source] serde_json::Error),
+    /// What was to be sent cannot be read.
+    #[error("the file cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// What is to make a task was answered without one.
+    #[error("status {0}, and no task")]
+    NoTask(u16),
     /// Sent elsewhere too often, or to no usable place.
     #[error("redirected {0}")]
     Redirect(&'static str),
@@ -122,10 +153,12 @@ impl From<SendRequestError> for TransportError {
     fn from(error: SendRequestError) -> Self {
         match error {
             SendRequestError::Connect(ConnectError::Io(error)) => Self::Connect(error),
+            // A connection that was there: the other side ended it instead of answering.
+            SendRequestError::Connect(ConnectError::Disconnected) => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
             SendRequestError::Connect(ConnectError::Resolver(error)) => {
                 Self::Connect(io::Error::other(error.to_string()))
             }
-            SendRequestError::Send(error) => Self::Broken(error),
+            SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error)) => Self::Broken(error),
             other => Self::Other(other.to_string()),
         }
     }

@@ -1,21 +1,42 @@
 //! One request and its answer: time-outs, size, retries. Knows nothing of directors.
 
 use secrecy::{ExposeSecret, SecretString};
-use std::time::Duration;
+use std::{
+    cell::Cell,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
 use awc::{
-    Client, ClientRequest,
-    error::PayloadError,
-    http::{StatusCode, header},
+    Client, ClientRequest, SendClientRequest,
+    body::SizedStream,
+    error::{PayloadError, SendRequestError},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderName},
+    },
 };
+use futures::{Stream, TryStreamExt};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{Cause, ClientSettings, SettingsError, TransportError, settings};
 
-/// What is sent.
-pub(super) enum Request {
-    Get,
-    Form(&'static [(&'static str, &'static str)]),
+/// A request but for its body.
+pub(super) struct Head<'a> {
+    pub(super) method: Method,
+    pub(super) url: &'a Url,
+    pub(super) authorization: Option<&'a SecretString>,
+    /// One header more.
+    pub(super) header: Option<(HeaderName, &'a str)>,
+}
+
+/// A body whose length is known and that is read while it is sent.
+pub(super) struct Pieces {
+    pub(super) length: u64,
+    pub(super) pieces: Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>>>>,
 }
 
 /// What came back, whatever its status.
@@ -46,16 +67,11 @@ impl Exchange {
         })
     }
 
-    /// Sends a request, again when nobody answers or the status is 5xx, and gives the last answer.
-    pub(super) async fn send(
-        &self,
-        request: &Request,
-        url: &Url,
-        authorization: Option<&SecretString>,
-    ) -> Result<Answer, Cause> {
+    /// Sends what may be carried out more than once: again when nobody answers or the status is 5xx, and gives the last answer.
+    pub(super) async fn send(&self, head: &Head<'_>, body: &[u8]) -> Result<Answer, Cause> {
         let mut attempt = 1;
         loop {
-            let answer = self.once(request, url, authorization).await;
+            let answer = self.send_once(head, body).await;
             let again = match &answer {
                 Ok(answer) => answer.status.is_server_error(),
                 Err(cause) => matches!(cause, Cause::Transport(_)),
@@ -68,36 +84,74 @@ impl Exchange {
         }
     }
 
-    async fn once(&self, request: &Request, url: &Url, authorization: Option<&SecretString>) -> Result<Answer, Cause> {
-        tokio::time::timeout(self.timeout, self.unbounded(request, url, authorization))
-            .await
-            .unwrap_or(Err(Cause::Transport(TransportError::Timeout(self.timeout))))
+    /// Sends what must not be carried out twice: without an answer it is unknown whether it was.
+    pub(super) async fn send_once(&self, head: &Head<'_>, body: &[u8]) -> Result<Answer, Cause> {
+        let sending = self.request(head).send_body(body.to_vec());
+        let answer = tokio::time::timeout(self.timeout, self.finish(sending)).await;
+        answer.unwrap_or_else(|_| Err(self.too_late()))
     }
 
-    async fn unbounded(
-        &self,
-        request: &Request,
-        url: &Url,
-        authorization: Option<&SecretString>,
-    ) -> Result<Answer, Cause> {
-        let with_headers = |mut built: ClientRequest| {
-            built = built.insert_header((header::ACCEPT, "application/json"));
-            match authorization {
-                Some(value) => built.insert_header((header::AUTHORIZATION, value.expose_secret())),
-                None => built,
-            }
-        };
-        let sending = match request {
-            Request::Get => with_headers(self.client.get(url.as_str())).send(),
-            Request::Form(fields) => with_headers(self.client.post(url.as_str())).send_form(fields),
-        };
-        let mut response = sending.await.map_err(|error| Cause::Transport(error.into()))?;
+    /// Like [`Exchange::send_once`], but the time-out is for standing still: it begins anew with each piece that is taken from
+    /// the body, and the answer has all of it after the last.
+    pub(super) async fn send_pieces(&self, head: &Head<'_>, body: Pieces) -> Result<Answer, Cause> {
+        let moved = Rc::new(Cell::new(Instant::now()));
+        let body = SizedStream::new(body.length, watched(body.pieces, Rc::clone(&moved)).map_ok(Into::into));
+        let sending = self.request(head).send_body(body);
+        unless_still(self.timeout, &moved, self.finish(sending)).await.unwrap_or_else(|| Err(self.too_late()))
+    }
+
+    fn request(&self, head: &Head<'_>) -> ClientRequest {
+        let mut request = self.client.request(head.method.clone(), head.url.as_str());
+        request = request.insert_header((header::ACCEPT, "application/json"));
+        if let Some(value) = head.authorization {
+            request = request.insert_header((header::AUTHORIZATION, value.expose_secret()));
+        }
+        match &head.header {
+            Some((name, value)) => request.insert_header((name, *value)),
+            None => request,
+        }
+    }
+
+    async fn finish(&self, sending: SendClientRequest) -> Result<Answer, Cause> {
+        let mut response = sending.await.map_err(unsent)?;
         let body = response.body().limit(self.max_body).await.map_err(|error| match error {
             PayloadError::Overflow => Cause::TooLarge { limit: self.max_body },
             other => Cause::Transport(other.into()),
         })?;
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         Ok(Answer { status: response.status(), location: location.map(str::to_owned), body: body.to_vec() })
+    }
+
+    fn too_late(&self) -> Cause {
+        Cause::Transport(TransportError::Timeout(self.timeout))
+    }
+}
+
+/// A body that cannot be read is nobody's silence.
+fn unsent(error: SendRequestError) -> Cause {
+    match error {
+        SendRequestError::Body(error) => Cause::Unreadable(
+            error.downcast().map_or_else(|error| io::Error::other(error.to_string()), |error: Box<io::Error>| *error),
+        ),
+        other => Cause::Transport(other.into()),
+    }
+}
+
+/// Notes the time whenever a piece is taken.
+fn watched<S: Stream>(pieces: S, moved: Rc<Cell<Instant>>) -> impl Stream<Item = S::Item> {
+    futures::StreamExt::inspect(pieces, move |_| moved.set(Instant::now()))
+}
+
+/// The result of some work, or none when nothing has moved for as long as the time-out.
+async fn unless_still<T>(timeout: Duration, moved: &Cell<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        let deadline = moved.get() + timeout;
+        match tokio::time::timeout_at(deadline, &mut work).await {
+            Ok(result) => return Some(result),
+            Err(_) if moved.get() + timeout > deadline => {}
+            Err(_) => return None,
+        }
     }
 }
 
@@ -109,11 +163,41 @@ fn pause(backoff: Duration, attempt: u32, chance: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
 
     #[test]
     fn pauses_double_up_to_a_limit() {
         let pauses: Vec<_> = [1, 2, 3, 7, 100].map(|attempt| pause(Duration::from_millis(100), attempt, 0.5)).to_vec();
         assert_eq!(pauses, [50, 100, 200, 3200, 3200].map(Duration::from_millis));
+    }
+
+    /// Ten pieces with a pause before each, and one more before the answer: what came of it, and when.
+    async fn sent(before_each: u64, before_answer: u64) -> (Option<&'static str>, u64) {
+        let begin = Instant::now();
+        let moved = Rc::new(Cell::new(begin));
+        let mut pieces = Box::pin(watched(futures::stream::iter(0..10), Rc::clone(&moved)));
+        let work = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(before_each)).await;
+                pieces.next().await;
+            }
+            tokio::time::sleep(Duration::from_secs(before_answer)).await;
+            "answer"
+        };
+        (unless_still(Duration::from_secs(30), &moved, work).await, begin.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sending_may_last_as_long_as_it_goes_on() {
+        assert_eq!(sent(29, 0).await, (Some("answer"), 290));
+        assert_eq!(sent(31, 0).await, (None, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_has_the_whole_time_out_after_the_last_piece() {
+        assert_eq!(sent(1, 29).await, (Some("answer"), 39));
+        assert_eq!(sent(1, 31).await, (None, 40));
     }
 }

@@ -6,13 +6,14 @@
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
+use awc::http::{Method, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
 use super::{
-    Cause, ClientError, Credentials, Operation, Request,
-    exchange::{Answer, Exchange},
+    Cause, ClientError, Credentials, Operation,
+    exchange::{Answer, Exchange, Head},
     failed, read, settings,
 };
 use crate::wire::{Info, Token};
@@ -87,9 +88,10 @@ impl Logins {
 
     async fn token(&self, exchange: &Exchange, url: &Url) -> Result<Held, ClientError> {
         let failed = |cause| ClientError { operation: Operation::Token, cause };
-        let request = Request::Form(&[("grant_type", "client_credentials")]);
+        let form = Some((header::CONTENT_TYPE, "application/x-www-form-urlencoded"));
+        let head = Head { method: Method::POST, url, authorization: Some(&self.basic()), header: form };
         let asked_at = Instant::now();
-        let answer = exchange.send(&request, url, Some(&self.basic())).await.map_err(failed)?;
+        let answer = exchange.send(&head, b"grant_type=client_credentials").await.map_err(failed)?;
         let token: Token = body_of(&answer).map_err(failed)?;
         let header = SecretString::from(format!("Bearer {}", token.access_token.expose_secret()));
         Ok(Held { header, renew_at: asked_at + usable(Duration::from_secs(token.expires_in)) })
@@ -101,7 +103,8 @@ pub(super) async fn info(exchange: &Exchange, director: &Url) -> Result<Info, Cl
     let failed = |cause| ClientError { operation: Operation::Info, cause };
     let mut url = director.clone();
     url.set_path("/info");
-    let answer = exchange.send(&Request::Get, &url, None).await.map_err(failed)?;
+    let head = Head { method: Method::GET, url: &url, authorization: None, header: None };
+    let answer = exchange.send(&head, b"").await.map_err(failed)?;
     body_of(&answer).map_err(failed)
 }
 

@@ -1,19 +1,24 @@
 //! Asks a director.
 //!
 //! ```text
-//!   DirectorClient ── what is asked, redirects, one renewal of the login
+//!   DirectorClient ── what is asked or ordered, redirects, one renewal of the login
 //!     ├─ Logins ───── /info once; Basic, or a UAA token while it is good
 //!     └─ Exchange ─── one request: TLS, time-outs, size, retries with jitter
 //! ```
 //!
-//! Everything asked for is a read without a director task. A client lives on one thread (`awc` is not `Send`) and its
-//! futures must run on an actix or tokio current-thread runtime.
+//! What is read makes no task, and is asked for again when nobody answers or the director fails. What is written is sent
+//! once: without an answer nobody knows whether it was done. Most of it makes a task, which is read like anything else.
+//!
+//! A client lives on one thread (`awc` is not `Send`) and its futures must run on an actix or tokio current-thread runtime.
 
 mod error;
 mod exchange;
 mod login;
 mod settings;
+mod task;
+mod write;
 
+use awc::http::{Method, StatusCode, header::HeaderName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -22,12 +27,13 @@ use url::Url;
 pub use self::{
     error::{Cause, ClientError, Operation, TransportError},
     settings::{ClientSettings, Credentials, SettingsError},
+    task::{StepState, TaskId, TaskStatus, TaskStep, TaskSteps},
 };
 use self::{
-    exchange::{Answer, Exchange, Request},
+    exchange::{Answer, Exchange, Head},
     login::Logins,
 };
-use crate::wire::{DeploymentRow, ErrorBody, Event, Info, InstanceRow, ManifestBody};
+use crate::wire::{DeploymentRow, ErrorBody, Event, Info, InstanceRow, ManifestBody, ReleaseRow};
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
@@ -96,17 +102,28 @@ impl DirectorClient {
         self.get(Operation::Events, &path).await
     }
 
-    async fn get<T: DeserializeOwned>(&self, operation: Operation, path: &str) -> Result<T, ClientError> {
-        match self.answer(path).await {
-            Ok(answer) => read(&answer.body),
-            Err(cause) => Err(cause),
-        }
-        .map_err(|cause| ClientError { operation, cause })
+    /// `GET /releases`: every version of each, the oldest first.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn releases(&self) -> Result<Vec<ReleaseRow>, ClientError> {
+        self.get(Operation::Releases, "/releases").await
     }
 
-    /// A successful answer. A login that may merely be too old is renewed once: the director says 401 also to good logins with
+    async fn get<T: DeserializeOwned>(&self, operation: Operation, path: &str) -> Result<T, ClientError> {
+        let answer = self.asked(path, None).await;
+        answer
+            .and_then(|answer| if answer.status.is_success() { read(&answer.body) } else { Err(failed(&answer)) })
+            .map_err(|cause| ClientError { operation, cause })
+    }
+
+    async fn asked(&self, path: &str, header: Option<(HeaderName, &str)>) -> Result<Answer, Cause> {
+        self.with_login(async |login| self.follow(path, header.clone(), login).await).await
+    }
+
+    /// Any answer but 401. A login that may merely be too old is renewed once: the director says 401 also to good logins with
     /// too few scopes, and would say so for ever.
-    async fn answer(&self, path: &str) -> Result<Answer, Cause> {
+    async fn with_login(&self, ask: impl AsyncFn(&SecretString) -> Result<Answer, Cause>) -> Result<Answer, Cause> {
         let mut renewed = false;
         loop {
             let login = self
@@ -114,12 +131,9 @@ impl DirectorClient {
                 .current(&self.exchange, &self.director)
                 .await
                 .map_err(|error| Cause::Login(Box::new(error)))?;
-            let answer = self.follow(path, &login.header).await?;
-            if answer.status.is_success() {
+            let answer = ask(&login.header).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
-            }
-            if answer.status.as_u16() != 401 {
-                return Err(failed(&answer));
             }
             self.logins.refused(&login).await;
             if renewed || !login.renewable {
@@ -129,17 +143,22 @@ impl DirectorClient {
         }
     }
 
-    /// Follows redirects by their path alone: behind a proxy the director does not know its own address, and the login is meant
-    /// for the configured host only.
-    async fn follow(&self, path: &str, authorization: &SecretString) -> Result<Answer, Cause> {
+    /// Reads. Follows redirects by their path alone: behind a proxy the director does not know its own address, and the login is
+    /// meant for the configured host only.
+    async fn follow(
+        &self,
+        path: &str,
+        header: Option<(HeaderName, &str)>,
+        login: &SecretString,
+    ) -> Result<Answer, Cause> {
         let mut url = self.own_url(path)?;
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.exchange.send(&Request::Get, &url, Some(authorization)).await?;
-            if !matches!(answer.status.as_u16(), 302 | 303) {
+            let head = Head { method: Method::GET, url: &url, authorization: Some(login), header: header.clone() };
+            let answer = self.exchange.send(&head, b"").await?;
+            if !is_redirect(&answer) {
                 return Ok(answer);
             }
-            let location = answer.location.ok_or(Cause::Redirect("without a place"))?;
-            let target = url.join(&location).map_err(|_| Cause::Redirect("to a place that is no URL"))?;
+            let target = target(&url, &answer)?;
             url.set_path(target.path());
             url.set_query(target.query());
         }
@@ -147,8 +166,22 @@ impl DirectorClient {
     }
 
     fn own_url(&self, path: &str) -> Result<Url, Cause> {
-        self.director.join(path).map_err(|_| Cause::Redirect("to a place that is no URL"))
+        joined(&self.director, path)
     }
+}
+
+/// Where a redirect leads.
+fn target(from: &Url, answer: &Answer) -> Result<Url, Cause> {
+    joined(from, answer.location.as_deref().ok_or(Cause::Redirect("without a place"))?)
+}
+
+fn joined(base: &Url, place: &str) -> Result<Url, Cause> {
+    base.join(place).map_err(|_| Cause::Redirect("to a place that is no URL"))
+}
+
+/// 303 instead of 302 is the director's answer to what is no `GET`, when nothing older than HTTP/1.1 is in between.
+fn is_redirect(answer: &Answer) -> bool {
+    matches!(answer.status, StatusCode::FOUND | StatusCode::SEE_OTHER)
 }
 
 fn segment(name: &str) -> String {

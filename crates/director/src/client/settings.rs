@@ -25,11 +25,11 @@ pub struct ClientSettings {
     pub ca_pem: Option<String>,
     /// Who asks.
     pub credentials: Credentials,
-    /// For one request with its answer.
+    /// For one request with its answer. While a file is uploaded, for each piece of it and then for the answer.
     pub timeout: Duration,
     /// Bytes read of one answer.
     pub max_body: usize,
-    /// How often one request is sent at most, when nobody answers or the status is 5xx.
+    /// How often what is read is asked for at most, when nobody answers or the status is 5xx. What is written is sent once.
     pub attempts: u32,
     /// Pause before the second attempt; doubles from there, and each pause is cut by chance to between half and all of it.
     pub backoff: Duration,

@@ -7,4 +7,5 @@ mod configs;
 mod deploys;
 mod states;
 mod tarballs;
+#[path = "../common/vms.rs"]
 mod vms;
