@@ -2,16 +2,15 @@
 //!
 //! Only what bringing up a lab takes: uploads, configs, deploys and deletes, each followed to the end of its task.
 
-mod client;
 mod task;
 mod variables;
 
 use std::path::Path;
 
+use boshy_director::client::{ClientError, ClientSettings, Credentials, DirectorClient, TaskId};
 use serde_json::Value;
 
 pub(crate) use self::variables::{Filled, with_properties};
-use self::{client::Client, task::Task};
 use crate::{access::Access, error::LabError};
 
 /// Words about what happens.
@@ -19,51 +18,59 @@ pub(crate) type Say<'a> = &'a mut dyn FnMut(&str);
 
 /// A director to give work to.
 pub(crate) struct Director {
-    client: Client,
+    client: DirectorClient,
 }
 
 impl Director {
     pub(crate) fn new(access: Access) -> Result<Self, LabError> {
-        Ok(Self { client: Client::new(access)? })
+        let credentials = Credentials { name: access.client, secret: access.secret };
+        let settings = ClientSettings::new(access.url, Some(access.ca_pem), credentials);
+        let client = DirectorClient::new(&settings).map_err(|source| LabError::Director {
+            operation: "reading how the director is reached".to_owned(),
+            source: source.into(),
+        })?;
+        Ok(Self { client })
     }
 
     /// `bosh upload-release FILE`.
     pub(crate) async fn upload_release(&self, file: &Path, say: Say<'_>) -> Result<(), LabError> {
-        let task = self.client.upload("/releases", file).await?;
+        let task = self.client.upload_release(file).await?;
         self.follow(&format!("uploading {}", file.display()), task, say).await
     }
 
     /// The newest version of a release that the director has.
     pub(crate) async fn newest(&self, release: &str) -> Result<String, LabError> {
-        let releases = client::json("/releases", self.client.get("/releases", None).await?)?;
-        let found = releases.as_array().into_iter().flatten().find(|known| known["name"] == release);
-        let newest = found.and_then(|known| known["release_versions"].as_array()?.last()?["version"].as_str());
-        newest.map(str::to_owned).ok_or_else(|| LabError::Refused(format!("the archive is no release named {release}")))
+        let found = self.client.releases().await?.into_iter().find(|known| known.name == release);
+        let newest = found.and_then(|mut known| known.release_versions.pop());
+        let missing = || LabError::Refused(format!("the archive is no release named {release}"));
+        newest.map(|newest| newest.version).ok_or_else(missing)
     }
 
     /// `bosh deploy`.
     pub(crate) async fn deploy(&self, manifest: &str, say: Say<'_>) -> Result<(), LabError> {
-        let task = self.client.post("/deployments", "text/yaml", manifest.to_owned().into()).await?;
+        let task = self.client.deploy(manifest).await?;
         self.follow("deploying", task, say).await
     }
 
     /// `bosh delete-deployment`.
     pub(crate) async fn delete(&self, deployment: &str, say: Say<'_>) -> Result<(), LabError> {
-        let task = self.client.delete(&format!("/deployments/{}", client::segment(deployment))).await?;
+        let task = self.client.delete_deployment(deployment).await?;
         self.follow(&format!("deleting {deployment}"), task, say).await
     }
 
     /// `bosh update-runtime-config`.
     pub(crate) async fn update_runtime_config(&self, content: &str) -> Result<(), LabError> {
-        let body = serde_json::json!({ "type": "runtime", "name": "default", "content": content });
-        self.client.post("/configs", "application/json", body.to_string().into()).await.map(drop)
+        Ok(self.client.update_config("runtime", "default", content).await?)
     }
 
-    async fn follow(&self, operation: &str, task: Option<String>, say: Say<'_>) -> Result<(), LabError> {
-        let Some(path) = task else {
-            return Err(LabError::Refused(format!("{operation}: the director answered without a task")));
-        };
-        Task::new(&self.client, path).follow(operation, say).await
+    async fn follow(&self, operation: &str, task: TaskId, say: Say<'_>) -> Result<(), LabError> {
+        task::follow(&self.client, task, operation, say).await
+    }
+}
+
+impl From<ClientError> for LabError {
+    fn from(error: ClientError) -> Self {
+        Self::Director { operation: "asking the lab's director".to_owned(), source: error.into() }
     }
 }
 
