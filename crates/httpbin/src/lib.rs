@@ -5,12 +5,20 @@
 //! can cost is bounded: 1 MiB of body, 100 KiB of bytes, ten seconds of delay.
 
 mod answer;
+mod farewell;
 mod routes;
 
-use std::{fs, io, net::IpAddr, path::Path};
+use std::{
+    fs,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr, TcpListener},
+    path::Path,
+};
 
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// BOSH's files about the instance.
 const INSTANCE: &str = "/var/vcap/instance";
@@ -19,8 +27,8 @@ const DRAIN_SECONDS: u64 = 11;
 
 /// Answer HTTP requests with what was asked, and by whom it was answered
 ///
-/// Serves go-httpbin's /get, /post, /anything, /headers, /ip, /status/N, /delay/N and /bytes/N. SIGTERM lets requests
-/// finish first.
+/// Serves go-httpbin's /get, /post, /anything, /headers, /ip, /status/N, /delay/N and /bytes/N. SIGTERM lets who is
+/// connected ask and be answered first.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   boshy httpbin --port 9001
@@ -55,13 +63,40 @@ pub fn run(command: &HttpbinCommand) -> Result<(), HttpbinError> {
         Some(instance) => instance.clone(),
         None => instance_name(Path::new(INSTANCE))?,
     };
-    let address = (command.listen, command.port);
-    let server = HttpServer::new(move || application(instance.clone()))
-        .workers(1)
-        .shutdown_timeout(DRAIN_SECONDS)
-        .bind(address)
-        .map_err(failed(format!("listening on {}:{}", command.listen, command.port)))?;
-    actix_rt::System::new().block_on(server.run()).map_err(failed("serving HTTP"))
+    let address = SocketAddr::new(command.listen, command.port);
+    let listener = TcpListener::bind(address).map_err(failed(format!("listening on {address}")))?;
+    actix_rt::System::new().block_on(async {
+        let receive = |kind| signal(kind).map_err(failed("receiving signals"));
+        let (mut terminate, mut interrupt) = (receive(SignalKind::terminate())?, receive(SignalKind::interrupt())?);
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        serve(&listener, instance, shutdown).await
+    })
+}
+
+async fn serve(
+    listener: &TcpListener,
+    instance: String,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), HttpbinError> {
+    let prepared = listener.try_clone().and_then(|listener| {
+        let server = HttpServer::new(move || application(instance.clone()));
+        Ok(server.workers(1).shutdown_timeout(DRAIN_SECONDS).disable_signals().listen(listener)?.run())
+    });
+    let server = prepared.map_err(failed("preparing the server"))?;
+    let handle = server.handle();
+    let farewell = async {
+        shutdown.await;
+        farewell::bid(listener, &handle).await
+    };
+    tokio::select! {
+        served = server => served.map_err(failed("serving HTTP")),
+        gone = farewell => gone.map_err(failed("ending in order")),
+    }
 }
 
 fn application(

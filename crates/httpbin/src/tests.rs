@@ -1,8 +1,16 @@
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
 use actix_web::{
     http::StatusCode,
     test::{TestRequest, call_service, init_service, read_body},
 };
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::*;
 
@@ -121,4 +129,34 @@ fn an_instance_is_named_by_boshs_files() {
     fs::write(directory.path().join("id"), "673e1726\n").unwrap();
     assert_eq!(instance_name(directory.path()).unwrap(), "banana/673e1726");
     assert!(!instance_name(Path::new("/nowhere")).unwrap().is_empty());
+}
+
+#[test]
+fn who_connected_before_the_end_is_answered_and_who_comes_later_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = thread::spawn(move || {
+        let shutdown = async { stopped.await.unwrap() };
+        actix_rt::System::new().block_on(serve(&listener, INSTANCE.to_owned(), shutdown)).unwrap();
+    });
+    let mut early = TcpStream::connect(address).unwrap();
+    // Connections are taken in order, so that the early one is in once a later one is answered.
+    assert_eq!(asked(&mut TcpStream::connect(address).unwrap()), "HTTP/1.1 200 OK");
+    stop.send(()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < deadline, "connections are still taken");
+        thread::yield_now();
+    }
+    assert_eq!(asked(&mut early), "HTTP/1.1 200 OK");
+    server.join().unwrap();
+}
+
+/// The status line of the answer to a request.
+fn asked(stream: &mut TcpStream) -> String {
+    stream.write_all(b"GET /ip HTTP/1.1\r\nHost: example\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
 }
