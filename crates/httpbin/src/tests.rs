@@ -114,9 +114,9 @@ async fn bytes_are_as_many_as_asked_and_the_same_for_the_same_seed() {
 
 #[actix_web::test]
 async fn a_delay_waits_and_then_answers_and_a_long_one_is_refused() {
-    let before = std::time::Instant::now();
+    let before = Instant::now();
     assert_eq!(json_of(TestRequest::get().uri("/delay/0.05")).await["method"], "GET");
-    assert!(before.elapsed() >= std::time::Duration::from_millis(50));
+    assert!(before.elapsed() >= Duration::from_millis(50));
     for wrong in ["10.1", "-1", "NaN", "x", "inf"] {
         assert_eq!(status_of(&format!("/delay/{wrong}")).await, 400, "{wrong}");
     }

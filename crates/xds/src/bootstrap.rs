@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use crate::Flavour;
 
 /// Endings of the cluster statistics that are kept.
-const KEPT_OF_CLUSTERS: [&str; 6] = [
+const KEPT_OF_CLUSTERS: [&str; 7] = [
     ".membership_healthy",
     ".membership_total",
     ".upstream_cx_active",
+    ".upstream_cx_connect_attempts_exceeded",
     ".upstream_cx_connect_fail",
     ".upstream_cx_none_healthy",
     ".upstream_cx_total",

@@ -11,12 +11,12 @@ use envoy_types::{
         envoy::{
             config::{
                 cluster::v3::{
-                    Cluster,
-                    cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
+                    Cluster, OutlierDetection,
+                    cluster::{ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig},
                 },
                 core::v3::{
-                    Address, AggregatedConfigSource, ApiVersion, ConfigSource, Locality, SocketAddress, address,
-                    config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
+                    Address, AggregatedConfigSource, ApiVersion, BackoffStrategy, ConfigSource, Locality,
+                    SocketAddress, address, config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
                 },
                 endpoint::v3::{
                     ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
@@ -25,6 +25,7 @@ use envoy_types::{
                 listener::v3::{Filter, FilterChain, Listener, filter},
             },
             extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier},
+            r#type::v3::Percent,
         },
         google::protobuf::{BoolValue, Duration, UInt32Value},
     },
@@ -38,9 +39,19 @@ use crate::Resource;
 const CAPTURE: &str = "virtual";
 /// Name of the cluster without endpoints: whoever is sent there is disconnected.
 const NOWHERE: &str = "nowhere";
-/// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request.
-const CONNECT_ATTEMPTS: u32 = 3;
+/// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request. Connections
+/// share one round of the endpoints, so that one alone may meet the same dead endpoint again until that is left out.
+const CONNECT_ATTEMPTS: u32 = 5;
+/// Pause before the second attempt, up to this; longer before each further one. It is for the endpoint that failed to be left out:
+/// five attempts in the same millisecond may all go to one.
+const CONNECT_AGAIN: Duration = Duration { seconds: 0, nanos: 10_000_000 };
 const CONNECT_TIMEOUT: Duration = Duration { seconds: 1, nanos: 0 };
+/// How long an endpoint is left out after it could not be connected to, for the first time; each time after it, so much longer.
+const FIRST_EJECTION: Duration = Duration { seconds: 1, nanos: 0 };
+/// The longest that an endpoint is left out, and so the longest that one that is back waits for connections.
+const LONGEST_EJECTION: Duration = Duration { seconds: 3, nanos: 0 };
+/// How often Envoy looks which endpoints may come back.
+const EJECTION_SWEEP: Duration = Duration { seconds: 0, nanos: 500_000_000 };
 
 /// `out.KEY`: the instances of a service, by EDS.
 pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
@@ -51,8 +62,39 @@ pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
     };
     let eds = EdsClusterConfig { eds_config: Some(ads), service_name: key.to_string() };
     let name = outbound_name(key);
-    let cluster = Cluster { eds_cluster_config: Some(eds), ..cluster(&name, DiscoveryType::Eds) };
+    let cluster = Cluster {
+        eds_cluster_config: Some(eds),
+        outlier_detection: Some(unreachable_endpoints()),
+        common_lb_config: Some(heeding_ejections()),
+        ..cluster(&name, DiscoveryType::Eds)
+    };
     Resource::new(name, cluster.encode_to_vec())
+}
+
+/// An endpoint that cannot be connected to is left out for a while: a director lists an instance also while it is stopped, restarts
+/// or has gone down. What answers badly stays: only who speaks the protocol can tell.
+fn unreachable_endpoints() -> OutlierDetection {
+    let number = |value| Some(UInt32Value { value });
+    OutlierDetection {
+        // For TCP these are failures to connect.
+        consecutive_5xx: number(1),
+        enforcing_success_rate: number(0),
+        interval: Some(EJECTION_SWEEP),
+        base_ejection_time: Some(FIRST_EJECTION),
+        max_ejection_time: Some(LONGEST_EJECTION),
+        max_ejection_percent: number(100),
+        ..OutlierDetection::default()
+    }
+}
+
+/// Who is left out gets no connection from that moment on, unless all are: then all are tried, because one may be back. By default
+/// Envoy keeps such a change from its workers for up to a second after the one before, and tries all once half of them are left out.
+fn heeding_ejections() -> CommonLbConfig {
+    CommonLbConfig {
+        update_merge_window: Some(Duration::default()),
+        healthy_panic_threshold: Some(Percent { value: 1.0 }),
+        ..CommonLbConfig::default()
+    }
 }
 
 /// `KEY`: where the instances are, one locality per availability zone, all of one priority. Without zone-aware routing, which
@@ -126,6 +168,7 @@ fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
     let proxy = TcpProxy {
         stat_prefix: "tcp".to_owned(),
         max_connect_attempts: Some(UInt32Value { value: CONNECT_ATTEMPTS }),
+        backoff_options: Some(BackoffStrategy { base_interval: Some(CONNECT_AGAIN), max_interval: None }),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
         ..TcpProxy::default()
     };

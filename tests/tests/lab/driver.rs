@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    manifests,
+    manifests::{self, Service},
     process::{self, Running},
 };
 
@@ -28,6 +28,7 @@ pub(crate) const PILOT_VM: &str = "bosh-pilot/0";
 pub(crate) const PILOT: &str = "bosh-pilot";
 pub(crate) const AGENT: &str = "virtual-ip-agent";
 pub(crate) const ENVOY: &str = "bosh-envoy";
+pub(crate) const HTTPBIN: &str = "example-httpbin";
 
 /// The release that labs are brought up with, made once for all tests.
 static RELEASE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -234,6 +235,15 @@ impl Lab {
         // CLUSTER::ADDRESS::KEY::VALUE; lines about the cluster itself have no address.
         let addresses = lines.filter_map(|line| line.split("::").nth(1)).filter(|field| field.contains(':'));
         addresses.map(str::to_owned).collect()
+    }
+
+    /// Connections from a VM to a service for which its Envoy found no endpoint that took them.
+    pub(crate) fn stranded(&self, vm: &str, service: Service) -> u64 {
+        let url = "http://127.0.0.1:8001/stats?filter=(connect_attempts_exceeded|none_healthy)$";
+        let statistics = self.succeeds(["exec", vm, "--", "curl", "-sS", "--max-time", "5", url]);
+        let ours = format!("cluster.out.{}|", service.host);
+        let lines = statistics.lines().filter(|line| line.starts_with(&ours));
+        lines.map(|line| line.rsplit_once(": ").unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
     /// Waits until every VM's agent is connected to the pilot and has accepted all it was sent, nothing refused by anyone.

@@ -1,12 +1,11 @@
 //! Every actor panics and every process is killed, in turn, while others go on.
 
 use crate::{
-    driver::{AGENT, ENVOY, Lab, PILOT, PILOT_VM, actors},
+    driver::{AGENT, ENVOY, HTTPBIN, Lab, PILOT, PILOT_VM, actors},
     load::{SteadyQuestions, SteadyRequests},
     manifests::{BANANA, small},
 };
 
-const HTTPBIN: &str = "example-httpbin";
 const BOSH_DNS: &str = "bosh-dns";
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests and questions that go on in a VM while something happens, one after the other and each written down.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -18,6 +18,8 @@ use crate::{
 const MOST_ROUNDS: u32 = 20_000;
 /// For a request, more than a job needs to come back.
 const LONGEST_REQUEST: u32 = 10;
+/// What an instance that ends in order may lose: its kernel resets what it had accepted and the instance had not.
+pub(crate) const NOT_TAKEN: &str = "request that an instance had not taken from its kernel when it ended";
 
 /// Something asked over and over in a VM. The last round is finished before it stops.
 struct Rounds {
@@ -164,6 +166,28 @@ impl Outcome {
     pub(crate) fn answered_by(&self) -> BTreeSet<String> {
         self.requests.iter().filter_map(|request| request.instance.clone()).collect()
     }
+}
+
+/// Requests of eight clients in a VM, so many of each, at their own pace and each over a connection of its own. How many got no
+/// answer, by curl's exit code and the HTTP status.
+pub(crate) fn lost_of_many(lab: &Lab, vm: &str, service: Service, each: u32) -> BTreeMap<String, usize> {
+    const CLIENTS: u32 = 8;
+    let Service { host, port, .. } = service;
+    let client = format!(
+        "curl -s --max-time {LONGEST_REQUEST} -H 'Connection: close' -o /dev/null -w '%{{exitcode}} %{{http_code}}\\n' \
+         'http://{host}:{port}/ip?[1-{each}]'"
+    );
+    // A file for each, because what several write into one pipe is cut anywhere.
+    let script = format!(
+        "into=$(mktemp -d); for i in $(seq {CLIENTS}); do {client} >$into/$i & done; wait; cat $into/*; rm -r $into"
+    );
+    let mut ends = BTreeMap::new();
+    for end in lab.sh(vm, &script).lines() {
+        *ends.entry(end.to_owned()).or_default() += 1;
+    }
+    assert_eq!(ends.values().sum::<usize>(), (CLIENTS * each) as usize, "{vm}: curl told of {ends:?}");
+    ends.remove("0 200");
+    ends
 }
 
 /// Questions to a VM's agent for the address of a host, each sent once and waited for a second.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program; its helpers are no tests to clippy")]
 
 mod changes;
+mod down;
 mod driver;
 mod failures;
 mod hygiene;
