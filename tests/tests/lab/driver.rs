@@ -117,6 +117,11 @@ impl Lab {
         self.run(["exec", vm, "--", "sh", "-c", script]).status.success()
     }
 
+    /// Whether a request from a VM to a service is answered, at its name or at another host.
+    pub(crate) fn answers(&self, vm: &str, host: &str, service: Service) -> bool {
+        self.holds(vm, &format!("curl -sf --max-time 5 http://{host}:{}/ip", service.port))
+    }
+
     /// A shell command that goes on in a VM until it is dropped.
     pub(crate) fn keeps_running(&self, vm: &str, script: &str) -> Running {
         Running::start(self.command(["exec", vm, "--", "sh", "-c", script]))

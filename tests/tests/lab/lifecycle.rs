@@ -85,8 +85,6 @@ fn an_upgrade_from_the_version_before_costs_no_request_of_those_that_are_not_upg
 }
 
 fn works_again(lab: &Lab, vm: &str) {
-    lab.eventually(&format!("{vm} reaches banana again"), || {
-        lab.holds(vm, &format!("curl -sf --max-time 5 http://{}:{}/ip", BANANA.host, BANANA.port))
-    });
+    lab.eventually(&format!("{vm} reaches banana again"), || lab.answers(vm, BANANA.host, BANANA));
     SteadyRequests::start(lab, vm, BANANA).stop().is_flawless();
 }
