@@ -3,27 +3,13 @@
 //! Not known here: health (every instance counts as healthy, so smart, healthy and all are the same and unhealthy is none), `*` in
 //! names, and placeholders of aliases.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use serde::Deserialize;
-use serde_json::Value;
-
-/// The file.
-#[derive(Deserialize)]
-struct File {
-    record_keys: Vec<String>,
-    record_infos: Vec<Vec<Value>>,
-    #[serde(default)]
-    aliases: BTreeMap<String, Vec<AliasTarget>>,
-}
-
-#[derive(Deserialize)]
-struct AliasTarget {
-    group_id: String,
-    root_domain: String,
-    #[serde(default)]
-    health_filter: Option<String>,
-}
+use boshy_records::AliasTarget;
+use err_report::Report;
 
 /// An instance on a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +46,9 @@ pub(super) enum Found {
 }
 
 impl Records {
-    /// Reads the file. A row that cannot be read is left out, such as one with an IPv6 address.
+    /// Reads the file. A row that cannot be read is left out, and so is one whose address is IPv6 or a block.
     pub(super) fn read(text: &str) -> Result<Self, String> {
-        let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let position = |key: &str| file.record_keys.iter().position(|known| known == key);
-        let records = file.record_infos.iter().filter_map(|row| record(row, position)).collect();
+        let file = boshy_records::Records::read(text.as_bytes()).map_err(|error| Report::new(error).to_string())?;
         let target = |target: AliasTarget| {
             let health = match target.health_filter.as_deref() {
                 Some("unhealthy") => "q-s1",
@@ -79,7 +63,7 @@ impl Records {
             .into_iter()
             .map(|(name, targets)| (canonical(&name), targets.into_iter().map(target).collect()))
             .collect();
-        Ok(Self { records, aliases })
+        Ok(Self { records: file.rows.into_iter().filter_map(record).collect(), aliases })
     }
 
     /// The addresses of a name (lower case, with a dot at the end), each once.
@@ -112,26 +96,23 @@ fn canonical(name: &str) -> String {
     format!("{}.", name.trim_end_matches('.').to_ascii_lowercase())
 }
 
-fn record(row: &[Value], position: impl Fn(&str) -> Option<usize>) -> Option<Record> {
-    let value = |key: &str| row.get(position(key)?);
-    let text = |key: &str| match value(key) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => String::new(),
-    };
-    let group_ids = value("group_ids").and_then(Value::as_array).cloned().unwrap_or_default();
+fn record(row: boshy_records::Record) -> Option<Record> {
+    let IpAddr::V4(ip) = row.address.ip else { return None };
+    if row.address.prefix.is_some() {
+        return None;
+    }
     Some(Record {
-        id: text("id").to_ascii_lowercase(),
-        num_id: text("num_id"),
-        index: text("instance_index"),
-        group: text("instance_group").to_ascii_lowercase(),
-        group_ids: group_ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect(),
-        az_id: text("az_id"),
-        network: text("network").to_ascii_lowercase(),
-        network_id: text("network_id"),
-        deployment: text("deployment").to_ascii_lowercase(),
-        ip: text("ip").parse().ok()?,
-        domain: canonical(&text("domain")),
+        id: row.id.to_ascii_lowercase(),
+        num_id: row.num_id,
+        index: row.index.map(|index| index.to_string()).unwrap_or_default(),
+        group: row.instance_group.to_ascii_lowercase(),
+        group_ids: row.group_ids,
+        az_id: row.az_id.unwrap_or_default(),
+        network: row.network.to_ascii_lowercase(),
+        network_id: row.network_id,
+        deployment: row.deployment.to_ascii_lowercase(),
+        ip,
+        domain: canonical(&row.domain),
     })
 }
 
