@@ -6,8 +6,8 @@
 //!     dns_server        <- names
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
-//!     envoy_watcher     Envoy's admin interface
-//!     lookout           what is lacking
+//!     envoy_watcher     Envoy's admin interface (a task)
+//!     lookout           what is lacking (a task)
 //!     http_server       status, and the handler for bosh-dns
 //! ```
 
@@ -45,9 +45,9 @@ use tracing::{info, warn};
 use crate::{
     agent_report::Reports,
     dns_server::{Answering, DnsServer},
-    envoy_watcher::{EnvoyWatcher, Watching},
+    envoy_watcher::{self, Watching},
     http_server::{HttpServer, Site},
-    lookout::{Looking, Lookout},
+    lookout::{self, Looking},
     netfilter_writer::{NetfilterWriter, Redirecting},
     pilot_exchange::{self, Exchanging, PilotExchange},
     start::{self, StartError},
@@ -196,7 +196,7 @@ impl Agent {
         tree.child("netfilter_writer", move |_| NetfilterWriter::new(redirecting.clone())).add();
 
         let watching = Watching { admin: settings.envoy_admin, live: Arc::clone(&live) };
-        tree.child("envoy_watcher", move |_| EnvoyWatcher(watching.clone())).add();
+        tree.task("envoy_watcher", move |heart| envoy_watcher::watch(watching.clone(), heart)).add();
 
         let asked = HandlerView::new(zones);
         let reports = Arc::new(Reports {
@@ -216,8 +216,8 @@ impl Agent {
             actors: tree.status(),
         });
         let looking = Looking { reports: Arc::clone(&reports), lacking };
-        tree.child("lookout", move |_| Lookout(looking.clone())).add();
-        let view = AgentView { status: Arc::new(move || reports.report()) };
+        tree.task("lookout", move |heart| lookout::look_out(looking.clone(), heart)).add();
+        let view = AgentView { status: Arc::new(move || reports.report()), health: start::health(tree.vitals()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let status = Site::new(http, move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());

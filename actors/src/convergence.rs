@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, WrapFuture};
 use arc_swap::ArcSwap;
 use boshy_mesh::MeshSnapshot;
+use boshy_supervision::Heart;
 use boshy_xds::Proxies;
 use tokio::{
     sync::watch,
@@ -24,31 +24,21 @@ pub(crate) struct Converged {
     pub(crate) accepted: Option<(usize, Duration)>,
 }
 
-/// What is measured; it outlives the actor.
+/// What is measured; it outlives the task.
 #[derive(Clone)]
 pub(crate) struct Measuring {
     /// What is published.
     pub(crate) snapshot: watch::Receiver<Arc<MeshSnapshot>>,
     /// Who accepts it.
     pub(crate) proxies: Proxies,
-    /// The newest generation. This actor is the only writer.
+    /// The newest generation. This task is the only writer.
     pub(crate) converged: Arc<ArcSwap<Converged>>,
 }
 
-/// See the module.
-pub(crate) struct Convergence(pub(crate) Measuring);
-
-impl Actor for Convergence {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.spawn(measure(self.0.clone()).into_actor(self));
-    }
-}
-
-async fn measure(measuring: Measuring) {
+/// Measures, until nothing is published any more.
+pub(crate) async fn measure(measuring: Measuring, heart: Heart) {
     let Measuring { mut snapshot, proxies, converged } = measuring;
-    while snapshot.changed().await.is_ok() {
+    while heart.rest(snapshot.changed()).await.is_ok() {
         let published = Instant::now();
         let generation = snapshot.borrow_and_update().generation;
         if generation == converged.load().generation {
@@ -57,11 +47,15 @@ async fn measure(measuring: Measuring) {
         }
         converged.store(Arc::new(Converged { generation, accepted: None }));
         let mut later = snapshot.clone();
-        let accepted = tokio::select! {
-            accepted = proxies.accepted(generation) => accepted,
-            _ = later.changed() => continue,
+        let accepted = async {
+            tokio::select! {
+                accepted = proxies.accepted(generation) => Some(accepted),
+                _ = later.changed() => None,
+            }
         };
-        if accepted > 0 {
+        if let Some(accepted) = heart.rest(accepted).await
+            && accepted > 0
+        {
             converged.store(Arc::new(Converged { generation, accepted: Some((accepted, published.elapsed())) }));
         }
     }

@@ -4,9 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context};
 use arc_swap::ArcSwap;
+use boshy_supervision::Heart;
 use boshy_web::status::Lack;
+use tokio::time::interval;
 use tracing::{info, warn};
 
 use crate::{agent_report::Reports, clock};
@@ -25,21 +26,28 @@ pub(crate) struct Want {
     pub(crate) remedy: String,
 }
 
-/// What the lookout is made of; it outlives the actor.
+/// What the lookout is made of; it outlives the task.
 #[derive(Clone)]
 pub(crate) struct Looking {
     /// Where it looks.
     pub(crate) reports: Arc<Reports>,
-    /// What it found. This actor is the only writer.
+    /// What it found. This task is the only writer.
     pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
 }
 
-/// See the module.
-pub(crate) struct Lookout(pub(crate) Looking);
+/// Looks once a period, for ever.
+pub(crate) async fn look_out(looking: Looking, heart: Heart) {
+    let mut periods = interval(PERIOD);
+    loop {
+        periods.tick().await;
+        heart.beat();
+        looking.look();
+    }
+}
 
-impl Lookout {
+impl Looking {
     fn look(&self) {
-        let Looking { reports, lacking } = &self.0;
+        let Self { reports, lacking } = self;
         let before = lacking.load();
         let now = compare(&before, reports.wanting(), clock::now().0);
         if now == **before {
@@ -62,14 +70,6 @@ fn compare(before: &[Lack], wanting: Vec<Want>, now: u64) -> Vec<Lack> {
         Lack { what: want.what, since, reason: want.reason, remedy: want.remedy }
     };
     wanting.into_iter().map(lack).collect()
-}
-
-impl Actor for Lookout {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(PERIOD, |lookout, _| lookout.look());
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!     service_registry  -> watch<MeshSnapshot>
 //!     director_poller   -> service_registry
 //!     xds_server        <- watch<MeshSnapshot>
-//!     convergence       <- watch<MeshSnapshot>, proxies
+//!     convergence       <- watch<MeshSnapshot>, proxies (a task)
 //!     http_server       <- watch<MeshSnapshot>, status
 //! ```
 
@@ -34,7 +34,7 @@ use boshy_xds::{Proxies, Refusals, Security};
 use tokio::sync::watch;
 
 use crate::{
-    convergence::{Converged, Convergence, Measuring},
+    convergence::{self, Converged, Measuring},
     director_poller::{self, DirectorPoller, PollReport, Polling},
     http_server::{HttpServer, Site},
     service_registry::{Registry, ServiceRegistry},
@@ -160,13 +160,13 @@ impl Pilot {
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
         let measuring = Measuring { snapshot, proxies, converged: Arc::clone(&state.converged) };
-        tree.child("convergence", move |_| Convergence(measuring.clone())).add();
+        tree.task("convergence", move |heart| convergence::measure(measuring.clone(), heart)).add();
 
         let reporter = {
             let (state, actors) = (state.clone(), tree.status());
             Arc::new(move || state.report(&actors.borrow()))
         };
-        let view = PilotView::new(state.snapshot.subscribe(), reporter);
+        let view = PilotView::new(state.snapshot.subscribe(), reporter, start::health(tree.vitals()));
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let site = Site::new(http, move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());

@@ -12,9 +12,12 @@ use actix_web::web::ServiceConfig;
 use boshy_director::client::SettingsError;
 use boshy_dns::BindError;
 use boshy_netfilter::RulesetError;
-use boshy_supervision::{ExitReason, Saboteur};
+use boshy_supervision::{ExitReason, Saboteur, Vitals};
 use boshy_tls::FileError;
-use boshy_web::test_hooks::{self, Switch};
+use boshy_web::{
+    Health,
+    test_hooks::{self, Fault, Switch},
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
@@ -64,9 +67,20 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 /// Mounts faults on request where the settings asked for a saboteur.
 pub(crate) fn mount_test_hooks(config: &mut ServiceConfig, saboteur: Option<&Saboteur>) {
     if let Some(saboteur) = saboteur.cloned() {
-        let switch: Switch = Arc::new(move |actor| saboteur.panic_child(actor));
+        let switch: Switch = Arc::new(move |actor, fault| match fault {
+            Fault::Panic => saboteur.panic_child(actor),
+            Fault::Stick(time) => saboteur.stick_child(actor, time),
+        });
         test_hooks::configure(config, &switch);
     }
+}
+
+/// What `/healthz` says: a process with a stuck child has to be restarted, because its tree cannot do that.
+pub(crate) fn health(vitals: Vitals) -> Health {
+    Arc::new(move || {
+        let stuck: Vec<String> = vitals.stuck().iter().map(ToString::to_string).collect();
+        if stuck.is_empty() { Ok(()) } else { Err(stuck.join("; ")) }
+    })
 }
 
 /// Runs a role in an actix system until SIGTERM or SIGINT, or until its tree gives up.

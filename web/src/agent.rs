@@ -9,13 +9,13 @@ use actix_web::{
 
 use crate::{
     error::RequestError,
-    operations::{self, Operations, Reporter},
+    operations::{self, Health, Operations, Reporter},
     status::AgentStatus,
 };
 
 const INDEX: &str = "boshy agent
 
-GET /healthz  the process serves
+GET /healthz  no part of the process is stuck
 GET /readyz   names answer and their traffic can flow
 GET /status   what the agent knows, as JSON
 GET /metrics  OpenMetrics
@@ -26,13 +26,13 @@ GET /metrics  OpenMetrics
 pub struct AgentView {
     /// Makes a report.
     pub status: Reporter<AgentStatus>,
+    /// Tells whether the process is alive.
+    pub health: Health,
 }
 
 /// Mounts everything that the agent's port serves.
 pub fn configure(config: &mut ServiceConfig, view: &AgentView) {
-    operations::configure(
-        config,
-        Operations { report: Arc::clone(&view.status), counted: Arc::new(|_| ()), index: INDEX },
-    );
+    let (report, health) = (Arc::clone(&view.status), Arc::clone(&view.health));
+    operations::configure(config, Operations { health, report, counted: Arc::new(|_| ()), index: INDEX });
     config.default_service(web::to(async || Err::<HttpResponse, _>(RequestError::PageNotFound)));
 }

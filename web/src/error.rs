@@ -51,6 +51,12 @@ pub(crate) enum RequestError {
         /// What is missing.
         reason: String,
     },
+    /// A part of the process shows no life.
+    #[error("stuck: {reason}")]
+    Stuck {
+        /// Which.
+        reason: String,
+    },
     /// A test asked for an actor that does not exist.
     #[error("no actor {name:?}")]
     UnknownActor {
@@ -70,7 +76,9 @@ impl ResponseError for RequestError {
             }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::Discovery { .. } | Self::NoSnapshot { .. } | Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Discovery { .. } | Self::NoSnapshot { .. } | Self::NotReady { .. } | Self::Stuck { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -26,4 +26,4 @@ pub mod test_hooks;
 mod v1;
 
 pub use metrics::Page;
-pub use operations::{Report, Reporter};
+pub use operations::{Health, Report, Reporter};

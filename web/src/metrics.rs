@@ -62,6 +62,8 @@ impl Page {
         let running =
             tree.children.iter().map(|child| (labels(&child.name), u64::from(child.state == ChildState::Running)));
         self.gauges("actor_running", "1 while the actor is alive", running);
+        let stuck = tree.children.iter().map(|child| (labels(&child.name), u64::from(child.stuck.is_some())));
+        self.gauges("actor_stuck", "1 while the actor shows no life", stuck);
     }
 
     /// The text.

@@ -29,8 +29,13 @@ pub trait Report: Serialize + 'static {
 /// Makes a report. Called on a worker of the server for every request, so it must not wait.
 pub type Reporter<R> = Arc<dyn Fn() -> R + Send + Sync>;
 
+/// Whether the process is alive as a whole; what is wrong, for people. Called for every `/healthz`, so it must not wait.
+pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// What the endpoints need.
 pub(crate) struct Operations<R> {
+    /// Tells whether the process is alive.
+    pub(crate) health: Health,
     /// Makes the report.
     pub(crate) report: Reporter<R>,
     /// Adds what the server itself counts.
@@ -44,7 +49,7 @@ pub(crate) fn configure<R: Report>(config: &mut ServiceConfig, operations: Opera
     config
         .app_data(Data::new(operations))
         .service(readable("/").route(web::get().to(index::<R>)).route(web::head().to(index::<R>)))
-        .service(readable("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(readable("/healthz").route(web::get().to(healthz::<R>)).route(web::head().to(healthz::<R>)))
         .service(readable("/readyz").route(web::get().to(readyz::<R>)).route(web::head().to(readyz::<R>)))
         .service(readable("/metrics").route(web::get().to(metrics::<R>)).route(web::head().to(metrics::<R>)))
         .service(readable("/status").route(web::get().to(status::<R>)).route(web::head().to(status::<R>)));
@@ -59,9 +64,11 @@ async fn index<R: Report>(operations: Data<Operations<R>>) -> HttpResponse {
     plain(operations.index)
 }
 
-/// A process that answers is alive; whether it can do its work is [`readyz`]'s to say. Restarting it would not bring a director back.
-async fn healthz() -> HttpResponse {
-    plain("ok\n")
+/// Whether a restart of the process would mend anything: it does when an actor is stuck. Whether the role can do its work is
+/// [`readyz`]'s to say, because a restart would not bring a director back.
+async fn healthz<R: Report>(operations: Data<Operations<R>>) -> Result<HttpResponse, RequestError> {
+    (operations.health)().map_err(|reason| RequestError::Stuck { reason })?;
+    Ok(plain("ok\n"))
 }
 
 async fn readyz<R: Report>(operations: Data<Operations<R>>) -> Result<HttpResponse, RequestError> {

@@ -11,14 +11,14 @@ use tokio::sync::watch;
 
 use crate::{
     Page,
-    operations::{self, Operations, Reporter},
+    operations::{self, Health, Operations, Reporter},
     status::PilotStatus,
     v1::Discovery,
 };
 
 const INDEX: &str = "boshy pilot
 
-GET /healthz                                        the process serves
+GET /healthz                                        no part of the process is stuck
 GET /readyz                                         the mesh is known
 GET /status                                         what the pilot knows, as JSON
 GET /metrics                                        OpenMetrics
@@ -37,12 +37,13 @@ POST /cache_stats_delete                            zero these counts
 pub struct PilotView {
     discovery: Arc<Discovery>,
     status: Reporter<PilotStatus>,
+    health: Health,
 }
 
 impl PilotView {
     /// A view of the mesh, whose generation is 0 until the director has been read, and of the pilot itself.
-    pub fn new(snapshot: watch::Receiver<Arc<MeshSnapshot>>, status: Reporter<PilotStatus>) -> Self {
-        Self { discovery: Arc::new(Discovery::new(snapshot)), status }
+    pub fn new(snapshot: watch::Receiver<Arc<MeshSnapshot>>, status: Reporter<PilotStatus>, health: Health) -> Self {
+        Self { discovery: Arc::new(Discovery::new(snapshot)), status, health }
     }
 }
 
@@ -50,7 +51,8 @@ impl PilotView {
 pub fn configure(config: &mut ServiceConfig, view: &PilotView) {
     let discovery = Arc::clone(&view.discovery);
     let counted = Arc::new(move |page: &mut Page| discovery.measure(page));
-    operations::configure(config, Operations { report: Arc::clone(&view.status), counted, index: INDEX });
+    let (report, health) = (Arc::clone(&view.status), Arc::clone(&view.health));
+    operations::configure(config, Operations { health, report, counted, index: INDEX });
     config
         .app_data(Data::from(Arc::clone(&view.discovery)))
         .default_service(web::to(async |discovery: Data<Discovery>, request: HttpRequest| discovery.answer(&request)));

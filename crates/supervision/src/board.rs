@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::{ChildState, ChildStatus, TreeStatus};
+use crate::{ChildKind, ChildState, ChildStatus, TreeStatus};
 
 #[derive(Clone)]
 pub(crate) struct Board(Arc<watch::Sender<Arc<TreeStatus>>>);
@@ -19,12 +19,12 @@ impl Board {
         self.0.subscribe()
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.0.borrow().children.iter().map(|child| child.name.clone()).collect()
+    pub(crate) fn children(&self) -> Vec<(String, ChildKind)> {
+        self.0.borrow().children.iter().map(|child| (child.name.clone(), child.kind)).collect()
     }
 
-    pub(crate) fn add(&self, name: String) {
-        let child = ChildStatus { name, state: ChildState::Starting, restarts: 0, last_exit: None };
+    pub(crate) fn add(&self, name: String, kind: ChildKind) {
+        let child = ChildStatus { name, kind, state: ChildState::Starting, stuck: None, restarts: 0, last_exit: None };
         self.0.send_modify(|status| Arc::make_mut(status).children.push(child));
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::Future,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -11,9 +12,9 @@ use actix::{Actor, Context};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 
 use crate::{
-    ExitReason, Link,
+    ExitReason, Heart, Link, Outcome,
     board::Board,
-    life::{self, Inbox, Seat, live},
+    life::{self, Inbox, Seat, live, perform},
     orders::Present,
     policy::{Placement, Shutdown},
     roster::Terms,
@@ -33,6 +34,8 @@ pub(crate) struct Child {
     pub(crate) name: String,
     pub(crate) terms: Terms,
     pub(crate) shutdown: Shutdown,
+    /// How long it may show no life; `None` for a tree, whose children have bounds of their own.
+    pub(crate) silence: Option<Duration>,
     pub(crate) body: Box<dyn Body>,
     /// Lives so far. It outlives a fall of the tree, as does the next.
     pub(crate) generation: Cell<u64>,
@@ -52,15 +55,29 @@ impl Child {
 /// Makes the fresh actor of each life.
 pub(crate) type Factory<A> = Arc<dyn Fn(&Link) -> A + Send + Sync>;
 
-pub(crate) struct ActorBody<A: Actor> {
-    pub(crate) factory: Factory<A>,
-    pub(crate) inbox: Inbox<A>,
-    pub(crate) placement: Placement,
+/// Where a child's lives run.
+pub(crate) struct Ground {
+    placement: Placement,
     /// Kept from life to life while it lives.
-    pub(crate) thread: RefCell<Option<ArbiterHandle>>,
+    thread: RefCell<Option<ArbiterHandle>>,
 }
 
-impl<A: Actor<Context = Context<A>>> ActorBody<A> {
+impl Ground {
+    pub(crate) fn new(placement: Placement) -> Self {
+        Self { placement, thread: RefCell::new(None) }
+    }
+
+    fn start(&self, seat: Seat, start: impl FnOnce(Seat) + Send + 'static) {
+        match self.placement {
+            Placement::Shared => start(seat),
+            Placement::OwnThread => match self.own_thread() {
+                // Should the thread end just now, the seat is dropped with the work, which tells the death.
+                Ok(thread) => _ = thread.spawn_fn(move || start(seat)),
+                Err(text) => _ = seat.died.send(ExitReason::Failed(text)),
+            },
+        }
+    }
+
     /// The child's own thread, a new one if it has none that lives.
     fn own_thread(&self) -> Result<ArbiterHandle, String> {
         let mut thread = self.thread.borrow_mut();
@@ -74,42 +91,59 @@ impl<A: Actor<Context = Context<A>>> ActorBody<A> {
         *thread = Some(arbiter.clone());
         Ok(arbiter)
     }
-}
 
-impl<A: Actor<Context = Context<A>>> Body for ActorBody<A> {
-    fn begin(&self, seat: Seat, _: &Board) {
-        let (factory, inbox) = (Arc::clone(&self.factory), Arc::clone(&self.inbox));
-        let start = move |seat| {
-            actix_rt::spawn(live(move |link| factory(link), inbox, seat));
-        };
-        match self.placement {
-            Placement::Shared => start(seat),
-            Placement::OwnThread => match self.own_thread() {
-                // Should the thread end just now, the seat is dropped with the work, which tells the death.
-                Ok(thread) => _ = thread.spawn_fn(move || start(seat)),
-                Err(text) => _ = seat.died.send(ExitReason::Failed(text)),
-            },
-        }
-    }
-
-    fn close(&self) {
-        life::close(&self.inbox);
-        self.end_thread();
-    }
-}
-
-impl<A: Actor> ActorBody<A> {
-    fn end_thread(&self) {
+    fn end(&self) {
         if let Some(thread) = self.thread.borrow_mut().take() {
             thread.stop();
         }
     }
 }
 
-impl<A: Actor> Drop for ActorBody<A> {
+impl Drop for Ground {
     /// A tree whose future is dropped closes nothing.
     fn drop(&mut self) {
-        self.end_thread();
+        self.end();
+    }
+}
+
+pub(crate) struct ActorBody<A: Actor> {
+    pub(crate) factory: Factory<A>,
+    pub(crate) inbox: Inbox<A>,
+    pub(crate) ground: Ground,
+}
+
+impl<A: Actor<Context = Context<A>>> Body for ActorBody<A> {
+    fn begin(&self, seat: Seat, _: &Board) {
+        let (factory, inbox) = (Arc::clone(&self.factory), Arc::clone(&self.inbox));
+        self.ground.start(seat, move |seat| {
+            actix_rt::spawn(live(move |link| factory(link), inbox, seat));
+        });
+    }
+
+    fn close(&self) {
+        life::close(&self.inbox);
+        self.ground.end();
+    }
+}
+
+/// Begins the work of each life.
+pub(crate) type Work<F> = Arc<dyn Fn(Heart) -> F + Send + Sync>;
+
+pub(crate) struct TaskBody<F> {
+    pub(crate) work: Work<F>,
+    pub(crate) ground: Ground,
+}
+
+impl<F: Future<Output: Outcome> + 'static> Body for TaskBody<F> {
+    fn begin(&self, seat: Seat, _: &Board) {
+        let work = Arc::clone(&self.work);
+        self.ground.start(seat, move |seat| {
+            actix_rt::spawn(perform(move |heart| work(heart), seat));
+        });
+    }
+
+    fn close(&self) {
+        self.ground.end();
     }
 }
 

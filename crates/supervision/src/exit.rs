@@ -2,16 +2,19 @@
 
 use std::{
     any::Any,
+    error::Error,
     fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+
+use err_report::Report;
 
 /// How a child's life, or a whole tree, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitReason {
     /// It stopped by itself or was asked to.
     Normal,
-    /// It called [`Link::fail`](crate::Link::fail); the text is the error with its causes.
+    /// It called [`Link::fail`](crate::Link::fail), a loop of it ended, or it showed no life; the text is the error with its causes.
     Failed(String),
     /// It panicked; the text is the panic's.
     Panicked(String),
@@ -37,6 +40,27 @@ impl fmt::Display for ExitReason {
             Self::Panicked(text) => write!(f, "panicked: {text}"),
             Self::Killed => f.write_str("killed"),
             Self::GaveUp => f.write_str("gave up"),
+        }
+    }
+}
+
+/// How a loop ended that was meant to go on.
+pub trait Outcome {
+    /// The end as its supervisor counts it.
+    fn reason(self) -> ExitReason;
+}
+
+impl Outcome for () {
+    fn reason(self) -> ExitReason {
+        ExitReason::Normal
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> Outcome for Result<(), E> {
+    fn reason(self) -> ExitReason {
+        match self {
+            Ok(()) => ExitReason::Normal,
+            Err(error) => ExitReason::Failed(Report::new(&*error.into()).to_string()),
         }
     }
 }

@@ -16,7 +16,9 @@
 //! * A panic in a handler, hook, timer, spawned or awaited future ends that life and nothing else on the thread.
 //! * A life's end is learnt by a channel that belongs to this life alone and speaks when it is dropped, so the death of a whole thread is
 //!   news too, and news of an earlier life reaches nobody.
-//! * Too many falls in a period and the tree stops its children and gives up, which is one fall to its parent and, at the root,
+//! * A task ([`Tree::task`]) is a child without a mailbox: a loop that measures or watches.
+//! * A child that shows no life for longer than its bound is told by [`Vitals`] on any thread. It is restarted if its thread goes on.
+//! * Too many falls in a period, or of one child in a row without a quiet life, and the tree stops its children and gives up, which is one fall to its parent and, at the root,
 //!   [`ExitReason::exit_code`] 1: the supervisor of the process decides then.
 //!
 //! ```
@@ -56,8 +58,8 @@
 //!
 //! # Not promised
 //!
-//! * A stuck actor, one that blocks its thread, is not noticed. One on a thread of its own is left behind when the tree stops, and its
-//!   next life waits until it has let go of the queue; one on the shared thread holds up its siblings and the supervisor.
+//! * A child that blocks its thread is noticed ([`Vitals`]) and not ended: no thread can be. The process has to be. One on a thread of its
+//!   own is left behind when the tree stops; one on the shared thread holds up its siblings and the supervisor.
 //! * A message may have taken effect although its caller reads [`SendError::Lost`]. Messages have to be idempotent.
 //! * A panic in a plain `ResponseFuture` costs its caller only: actix runs it as a task of its own. Such a task also outlives the life
 //!   that began it.
@@ -74,17 +76,21 @@ mod life;
 mod link;
 mod orders;
 mod policy;
+mod pulse;
 mod roster;
 mod status;
 mod supervise;
 mod tree;
+mod vitals;
 
 pub use child_ref::{ChildRef, SendError};
-pub use exit::ExitReason;
+pub use exit::{ExitReason, Outcome};
 pub use link::Link;
 pub use orders::Saboteur;
 pub use policy::{Backoff, Placement, Restart, Shutdown, Strategy};
-pub use status::{ChildState, ChildStatus, TreeStatus};
-pub use tree::{Declaration, Tree};
+pub use pulse::Heart;
+pub use status::{ChildKind, ChildState, ChildStatus, TreeStatus};
+pub use tree::{ActorOf, Declaration, TaskOf, Tree};
+pub use vitals::{Stuck, Vitals};
 
 const _: () = assert!(cfg!(panic = "unwind"), "supervision catches panics: build with panic = \"unwind\"");

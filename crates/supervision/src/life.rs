@@ -13,6 +13,8 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as Task, Poll},
+    thread,
+    time::Duration,
 };
 
 use actix::{
@@ -20,13 +22,19 @@ use actix::{
     dev::{ContextFut, Envelope, EnvelopeProxy},
     fut::ActorFuture,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, mpsc, oneshot},
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use crate::{
-    ExitReason, Link,
+    ExitReason, Heart, Link, Outcome,
     exit::guarded,
     orders::{Order, Orders},
 };
+
+/// Longest time between two polls of a life that has nothing else to do. It shows that its thread goes on.
+const TICK: Duration = Duration::from_secs(2);
 
 /// The queue of a child. A life holds the lock from birth to end, so nothing is locked per message, and the next life cannot begin
 /// before the last has let go.
@@ -54,10 +62,84 @@ where
             Ok(body) => body.run(&orders, born).await,
             Err(text) => ExitReason::Panicked(text),
         },
-        None => ExitReason::Killed,
+        None => link.verdict(ExitReason::Killed),
     };
     // Nobody listens when the tree itself is gone.
     let _ = died.send(reason);
+}
+
+/// Lives the one life of a task. Asked to end, it is dropped where it waits.
+pub(crate) async fn perform<F>(work: impl FnOnce(Heart) -> F, seat: Seat)
+where
+    F: Future<Output: Outcome>,
+{
+    let Seat { link, orders, born, died } = seat;
+    let reason = match guarded(|| Box::pin(work(link.heart("round")))) {
+        Ok(mut work) => {
+            let reason = attend(&link, &orders, born, |task| {
+                if orders.given(Order::Drain) {
+                    return Poll::Ready(ExitReason::Normal);
+                }
+                work.as_mut().poll(task).map(Outcome::reason)
+            })
+            .await;
+            if let Err(text) = guarded(|| drop(work)) {
+                tracing::error!(child = link.name(), panic = text, "panicked while being dropped");
+            }
+            reason
+        }
+        Err(text) => ExitReason::Panicked(text),
+    };
+    let _ = died.send(reason);
+}
+
+/// Polls a life to its end, and shows by it that its thread goes on.
+async fn attend(
+    link: &Link,
+    orders: &Orders,
+    born: oneshot::Sender<()>,
+    mut poll: impl FnMut(&mut Task<'_>) -> Poll<ExitReason>,
+) -> ExitReason {
+    let mut born = Some(born);
+    let mut tick = ticks(link);
+    poll_fn(|task| {
+        orders.listen(task);
+        while tick.as_mut().is_some_and(|tick| tick.poll_tick(task).is_ready()) {}
+        if orders.given(Order::Kill) {
+            return Poll::Ready(link.verdict(ExitReason::Killed));
+        }
+        let mut once = || {
+            guarded(|| {
+                assert!(!orders.given(Order::Panic), "sabotage");
+                if let Some(time) = orders.stuck_for() {
+                    thread::sleep(time);
+                }
+                poll(task)
+            })
+        };
+        let polled = match link.pulse() {
+            Some(pulse) => pulse.around(once),
+            None => once(),
+        };
+        match polled {
+            Ok(Poll::Pending) => {
+                if let Some(born) = born.take() {
+                    let _ = born.send(());
+                }
+                Poll::Pending
+            }
+            Ok(ended) => ended,
+            Err(text) => Poll::Ready(ExitReason::Panicked(text)),
+        }
+    })
+    .await
+}
+
+fn ticks(link: &Link) -> Option<Interval> {
+    let bound = link.pulse()?.bound();
+    let mut tick = interval((bound / 8).clamp(Duration::from_millis(1), TICK));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some(tick)
 }
 
 struct Body<A: Actor<Context = Context<A>>> {
@@ -70,31 +152,15 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
     fn new(factory: impl FnOnce(&Link) -> A, link: &Link, queue: Queue<A>, orders: Arc<Orders>) -> Self {
         let actor = factory(link);
         let mut ctx = Context::new();
-        ctx.spawn(Pump { queue, orders, drain: Drain::NotAsked });
+        ctx.spawn(Pump { queue, orders, drain: Drain::NotAsked, heart: link.heart("mailbox") });
         Self { context: Some(ctx.into_future(actor)), link: link.clone() }
     }
 
     async fn run(mut self, orders: &Orders, born: oneshot::Sender<()>) -> ExitReason {
-        let mut born = Some(born);
-        poll_fn(|task| {
-            orders.listen(task);
-            let Some(context) = self.context.as_mut().filter(|_| !orders.given(Order::Kill)) else {
-                return Poll::Ready(ExitReason::Killed);
-            };
-            let polled = guarded(|| {
-                assert!(!orders.given(Order::Panic), "sabotage");
-                Pin::new(context).poll(task)
-            });
-            match polled {
-                Ok(Poll::Pending) => {
-                    if let Some(born) = born.take() {
-                        let _ = born.send(());
-                    }
-                    Poll::Pending
-                }
-                Ok(Poll::Ready(())) => Poll::Ready(self.link.verdict()),
-                Err(text) => Poll::Ready(ExitReason::Panicked(text)),
-            }
+        let link = self.link.clone();
+        attend(&link, orders, born, |task| match self.context.as_mut() {
+            Some(context) => Pin::new(context).poll(task).map(|()| link.verdict(ExitReason::Normal)),
+            None => Poll::Ready(ExitReason::Killed),
         })
         .await
     }
@@ -117,6 +183,8 @@ struct Pump<A: Actor> {
     queue: Queue<A>,
     orders: Arc<Orders>,
     drain: Drain,
+    /// Beats whenever messages are taken, or would be if there were any.
+    heart: Heart,
 }
 
 #[derive(Clone, Copy)]
@@ -132,6 +200,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
 
     fn poll(self: Pin<&mut Self>, act: &mut A, ctx: &mut Context<A>, task: &mut Task<'_>) -> Poll<()> {
         let this = self.get_mut();
+        this.heart.beat();
         if matches!(this.drain, Drain::NotAsked) && this.orders.given(Order::Drain) {
             this.drain = Drain::Left(this.queue.len());
         }

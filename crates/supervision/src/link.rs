@@ -2,13 +2,18 @@
 
 use std::{
     error::Error,
+    future::Future,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use actix::{Actor, ActorContext, Context};
+use actix::{
+    Actor, ActorContext, AsyncContext, Context,
+    fut::{self, ActorFutureExt},
+};
 use err_report::Report;
 
-use crate::ExitReason;
+use crate::{ExitReason, Heart, Outcome, pulse::Pulse};
 
 /// An actor's tie to its supervisor, made for one life and given to the child's factory.
 #[derive(Clone, Debug)]
@@ -19,11 +24,14 @@ struct Life {
     name: String,
     generation: u64,
     failure: OnceLock<String>,
+    /// `None` for a tree within a tree, whose children have theirs.
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl Link {
-    pub(crate) fn new(name: String, generation: u64) -> Self {
-        Self(Arc::new(Life { name, generation, failure: OnceLock::new() }))
+    pub(crate) fn new(name: String, generation: u64, silence: Option<Duration>) -> Self {
+        let pulse = silence.map(Pulse::new);
+        Self(Arc::new(Life { name, generation, failure: OnceLock::new(), pulse }))
     }
 
     /// The child's name, `tree/child` in a nested tree.
@@ -45,12 +53,48 @@ impl Link {
     where
         A: Actor<Context = Context<A>>,
     {
-        // The first failure is the reason; a second one on the way out is a consequence.
-        let _ = self.0.failure.set(Report::new(&*error.into()).to_string());
+        self.blame(Report::new(&*error.into()).to_string());
         ctx.terminate();
     }
 
-    pub(crate) fn verdict(&self) -> ExitReason {
-        self.0.failure.get().cloned().map_or(ExitReason::Normal, ExitReason::Failed)
+    /// Runs a loop that this life depends on: when it ends, with an error or without one, the life has failed.
+    ///
+    /// The loop shows its life by its heart, which has the bound of the child.
+    pub fn keep<A, F, T>(&self, ctx: &mut Context<A>, what: &'static str, work: impl FnOnce(Heart) -> F)
+    where
+        A: Actor<Context = Context<A>>,
+        F: Future<Output = T> + 'static,
+        T: Outcome + 'static,
+    {
+        let link = self.clone();
+        let work = fut::wrap_future::<_, A>(work(self.heart(what)));
+        ctx.spawn(work.map(move |ended, _, ctx| {
+            link.blame(match ended.reason() {
+                ExitReason::Failed(text) => text,
+                _ => format!("its loop ended: {what}"),
+            });
+            ctx.terminate();
+        }));
+    }
+
+    /// A heart for one more loop of this life.
+    #[must_use]
+    pub fn heart(&self, what: &str) -> Heart {
+        self.0.pulse.as_ref().map_or_else(Heart::unwatched, |pulse| pulse.heart(what, None))
+    }
+
+    pub(crate) fn pulse(&self) -> Option<&Arc<Pulse>> {
+        self.0.pulse.as_ref()
+    }
+
+    /// Marks the life as failed, without ending it.
+    pub(crate) fn blame(&self, reason: String) {
+        // The first failure is the reason; a second one on the way out is a consequence.
+        let _ = self.0.failure.set(reason);
+    }
+
+    /// How a life ended that was not heard of otherwise.
+    pub(crate) fn verdict(&self, otherwise: ExitReason) -> ExitReason {
+        self.0.failure.get().cloned().map_or(otherwise, ExitReason::Failed)
     }
 }

@@ -5,12 +5,15 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::task::AtomicWaker;
+
+use crate::{Link, pulse::Silence};
 
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -18,6 +21,7 @@ pub(crate) enum Order {
     Drain = 1,
     Kill = 2,
     Panic = 4,
+    Stick = 8,
 }
 
 /// The orders given to one life. An order once given stands.
@@ -25,6 +29,8 @@ pub(crate) enum Order {
 pub(crate) struct Orders {
     given: AtomicU8,
     life: AtomicWaker,
+    /// Milliseconds of [`Order::Stick`].
+    stick: AtomicU64,
 }
 
 impl Orders {
@@ -35,6 +41,20 @@ impl Orders {
 
     pub(crate) fn given(&self, order: Order) -> bool {
         self.given.load(Ordering::Acquire) & order as u8 != 0
+    }
+
+    fn stick(&self, time: Duration) {
+        self.stick.store(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.give(Order::Stick);
+    }
+
+    /// For how long the life has to block its thread, once.
+    pub(crate) fn stuck_for(&self) -> Option<Duration> {
+        if !self.given(Order::Stick) {
+            return None;
+        }
+        self.given.fetch_and(!(Order::Stick as u8), Ordering::AcqRel);
+        Some(Duration::from_millis(self.stick.load(Ordering::Relaxed)))
     }
 
     /// Wakes this task at the next order. To be called before looking at [`Self::given`].
@@ -62,47 +82,85 @@ impl Orders {
     }
 }
 
-/// Where the orders of a child's present life can be found.
+/// What a life is reached by.
+#[derive(Clone)]
+pub(crate) struct Ties {
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) link: Link,
+}
+
+/// Where a child's present life can be reached.
 #[derive(Clone, Default)]
-pub(crate) struct Present(Arc<Mutex<Option<Arc<Orders>>>>);
+pub(crate) struct Present(Arc<Mutex<Option<Ties>>>);
 
 impl Present {
-    pub(crate) fn set(&self, orders: Option<Arc<Orders>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = orders;
+    pub(crate) fn set(&self, life: Option<Ties>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = life;
     }
 
-    pub(crate) fn get(&self) -> Option<Arc<Orders>> {
+    fn get(&self) -> Option<Ties> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn silence(&self) -> Option<Silence> {
+        self.get()?.link.pulse()?.silence()
+    }
+
+    /// Ends the present life as failed.
+    pub(crate) fn end(&self, reason: String) {
+        if let Some(Ties { orders, link }) = self.get() {
+            link.blame(reason);
+            orders.give(Order::Kill);
+        }
     }
 }
 
-/// Makes children panic, whichever actors they are. For tests that kill, in a lab; nothing else should hold one.
-/// Clones share the children, also those that are declared later.
+/// The children of a tree and of those nested in it, with their present lives. Clones share them, also those that are declared later.
 #[derive(Clone, Default)]
-pub struct Saboteur(Arc<Mutex<Vec<(String, Present)>>>);
+pub(crate) struct Lives(Arc<Mutex<Vec<(String, Present)>>>);
 
-impl Saboteur {
-    pub(crate) fn aim(&self, child: String, present: Present) {
+impl Lives {
+    pub(crate) fn add(&self, child: String, present: Present) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((child, present));
     }
 
-    /// Aims at the children of a nested tree, which is complete.
-    pub(crate) fn aim_below(&self, tree: &str, nested: &Self) {
-        for (child, present) in nested.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            self.aim(format!("{tree}/{child}"), present.clone());
+    /// The children of a nested tree, which is complete.
+    pub(crate) fn add_below(&self, tree: &str, nested: &Self) {
+        for (child, present) in nested.all() {
+            self.add(format!("{tree}/{child}"), present);
         }
     }
 
-    /// Makes the present life of a child panic inside its own poll. Names are those of [`TreeStatus`](crate::TreeStatus); a
-    /// nested tree itself cannot be made to panic, its children can.
+    pub(crate) fn all(&self) -> Vec<(String, Present)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn orders(&self, name: &str) -> Option<Arc<Orders>> {
+        let lives = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, present) = lives.iter().find(|(child, _)| child == name)?;
+        Some(present.get()?.orders)
+    }
+}
+
+/// Makes children panic or hang, whichever they are. For tests, in a lab; nothing else should hold one. Names are those of
+/// [`TreeStatus`](crate::TreeStatus); a nested tree itself is out of reach, its children are not.
+#[derive(Clone)]
+pub struct Saboteur(pub(crate) Lives);
+
+impl Saboteur {
+    /// Makes the present life of a child panic inside its own poll.
     ///
     /// False when there is no such child or it has no life now.
     #[must_use]
     pub fn panic_child(&self, name: &str) -> bool {
-        let targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let target = targets.iter().find(|(target, _)| target == name);
-        let Some(orders) = target.and_then(|(_, present)| present.get()) else { return false };
-        orders.give(Order::Panic);
-        true
+        self.0.orders(name).map(|orders| orders.give(Order::Panic)).is_some()
+    }
+
+    /// Makes the present life of a child block its thread for so long, as one that is stuck does.
+    ///
+    /// False when there is no such child or it has no life now.
+    #[must_use]
+    pub fn stick_child(&self, name: &str, time: Duration) -> bool {
+        self.0.orders(name).map(|orders| orders.stick(time)).is_some()
     }
 }

@@ -88,6 +88,10 @@ impl Default for Backoff {
     }
 }
 
+/// How long a child may show no life unless its declaration says otherwise. Far beyond what a loaded machine takes to give a thread
+/// its turn, and short beside what a person takes to notice.
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
+
 /// How many restarts a tree bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Intensity {

@@ -1,7 +1,8 @@
 //! What a supervisor decides: which child begins when, and what a fall means. No effects, no clock.
 //!
 //! A tree bears `max_restarts` falls within a period and gives up at the next one. A fall counts once, however many siblings it
-//! takes down.
+//! takes down. It bears as many falls of one child in a row, however long they take: pauses grow, so that a child which falls a
+//! moment after each restart is soon too slow to fall often within a period.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -56,11 +57,25 @@ pub(crate) struct Terms {
 struct Member {
     terms: Terms,
     phase: Phase,
-    /// Falls in a row, without a quiet life between.
+    /// Falls in a row, without a life between that lasted the longest pause.
     streak: u32,
+    /// Falls in a row, without a life between that lasted the tree's period as well.
+    row: u32,
 }
 
 impl Member {
+    /// A life ends: rows begin anew after one that was quiet.
+    fn look_back(&mut self, now: Instant, period: Duration) {
+        let Phase::Running { since } = self.phase else { return };
+        let (lasted, longest) = (now.duration_since(since), self.terms.backoff.max);
+        if lasted >= longest {
+            self.streak = 0;
+        }
+        if lasted >= longest.max(period) {
+            self.row = 0;
+        }
+    }
+
     /// It has had its turn. One that falls again and again is mostly starting; others must not wait for that to change.
     fn has_been_tried(&self) -> bool {
         match self.phase {
@@ -86,8 +101,12 @@ impl Roster {
         intensity: Intensity,
         children: impl IntoIterator<Item = (Terms, bool)>,
     ) -> Self {
-        let member =
-            |(terms, ended)| Member { terms, phase: if ended { Phase::Ended } else { Phase::Waiting }, streak: 0 };
+        let member = |(terms, ended)| Member {
+            terms,
+            phase: if ended { Phase::Ended } else { Phase::Waiting },
+            streak: 0,
+            row: 0,
+        };
         Self { strategy, intensity, members: children.into_iter().map(member).collect(), falls: VecDeque::new() }
     }
 
@@ -144,23 +163,19 @@ impl Roster {
             member.phase = Phase::Ended;
             return Verdict::End;
         }
-        let lasted = match member.phase {
-            Phase::Running { since } => now.duration_since(since),
-            _ => Duration::ZERO,
-        };
+        member.look_back(now, self.intensity.period);
         let Terms { backoff, .. } = member.terms;
-        if lasted >= backoff.max {
-            member.streak = 0;
-        }
+        member.row = member.row.saturating_add(1);
+        let whole_row = member.row > self.intensity.max_restarts;
         let after = backoff.delay(member.streak, roll);
         member.streak = member.streak.saturating_add(1);
         member.phase = Phase::BackingOff { until: now + after };
-        if self.too_many_falls(now) {
+        if self.too_many_falls(now) || whole_row {
             return Verdict::GiveUp;
         }
         let stop = match self.strategy {
             Strategy::OneForOne => Vec::new(),
-            Strategy::RestForOne => self.take_down_after(child),
+            Strategy::RestForOne => self.take_down_after(child, now),
         };
         Verdict::Restart { after, stop }
     }
@@ -175,7 +190,7 @@ impl Roster {
     }
 
     /// Lets those after `child` wait for it, and says which of them have a life to be stopped, last first.
-    fn take_down_after(&mut self, child: usize) -> Vec<usize> {
+    fn take_down_after(&mut self, child: usize, now: Instant) -> Vec<usize> {
         let mut stop = Vec::new();
         for (index, member) in self.members.iter_mut().enumerate().skip(child + 1) {
             if member.phase == Phase::Ended {
@@ -184,6 +199,7 @@ impl Roster {
             if member.phase.has_life() {
                 stop.push(index);
             }
+            member.look_back(now, self.intensity.period);
             let temporary = member.terms.restart == Restart::Temporary;
             member.phase = if temporary && member.phase.has_life() { Phase::Ended } else { Phase::Waiting };
         }

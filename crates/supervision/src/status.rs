@@ -18,12 +18,28 @@ pub struct TreeStatus {
 pub struct ChildStatus {
     /// Its name.
     pub name: String,
+    /// What it is.
+    pub kind: ChildKind,
     /// What it does now.
     pub state: ChildState,
+    /// That it shows no life, in words; `None` while it does.
+    pub stuck: Option<String>,
     /// Restarts since the process began.
     pub restarts: u64,
     /// How its last life ended.
     pub last_exit: Option<String>,
+}
+
+/// What a child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildKind {
+    /// It takes messages.
+    Actor,
+    /// It measures or watches, and takes none.
+    Task,
+    /// It is a tree of its own.
+    Tree,
 }
 
 /// What a child does.

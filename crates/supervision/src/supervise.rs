@@ -18,7 +18,7 @@ use crate::{
     board::Board,
     child::Child,
     life::Seat,
-    orders::{Order, Orders},
+    orders::{Order, Orders, Ties},
     roster::{Phase, Roster, Verdict},
     tree::Tree,
 };
@@ -161,8 +161,8 @@ impl Supervisor<'_> {
         let orders = Arc::new(Orders::default());
         let (born, hear_born) = oneshot::channel();
         let (died, hear_died) = oneshot::channel();
-        child.present.set(Some(Arc::clone(&orders)));
-        let link = Link::new(self.path(index), generation);
+        let link = Link::new(self.path(index), generation, child.silence);
+        child.present.set(Some(Ties { orders: Arc::clone(&orders), link: link.clone() }));
         child.body.begin(Seat { link, orders: Arc::clone(&orders), born, died }, self.board);
         self.lives[index] = Some(Life { orders, born: Some(hear_born), died: hear_died });
         self.roster.started(index);
@@ -224,7 +224,10 @@ impl Supervisor<'_> {
     fn gone(&mut self, index: usize, reason: &ExitReason) {
         self.lives[index] = None;
         self.child(index).present.set(None);
-        self.board.update(&self.path(index), |status| status.last_exit = Some(reason.to_string()));
+        self.board.update(&self.path(index), |status| {
+            status.last_exit = Some(reason.to_string());
+            status.stuck = None;
+        });
     }
 
     fn end(&self, index: usize) {

@@ -1,24 +1,20 @@
 //! Declares a tree.
 
-use std::{
-    cell::{Cell, RefCell},
-    future::Future,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::Cell, future::Future, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{Actor, Context};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::{
-    Backoff, ChildRef, ExitReason, Link, Placement, Restart, Saboteur, Shutdown, Strategy, TreeStatus,
+    Backoff, ChildKind, ChildRef, ExitReason, Heart, Link, Outcome, Placement, Restart, Saboteur, Shutdown, Strategy,
+    TreeStatus, Vitals,
     board::Board,
-    child::{ActorBody, Body, Child, Factory, Nested},
-    orders::Present,
-    policy::Intensity,
+    child::{ActorBody, Body, Child, Factory, Ground, Nested, TaskBody, Work},
+    orders::{Lives, Present},
+    policy::{Intensity, SILENCE},
     roster::Terms,
     supervise::supervise,
+    vitals::Watch,
 };
 
 /// Messages that wait for a child unless [`Declaration::queue`] says otherwise.
@@ -31,7 +27,7 @@ pub struct Tree {
     pub(crate) intensity: Intensity,
     pub(crate) children: Vec<Child>,
     board: Board,
-    saboteur: Saboteur,
+    lives: Lives,
 }
 
 impl Tree {
@@ -44,7 +40,7 @@ impl Tree {
             intensity: Intensity::default(),
             children: Vec::new(),
             board: Board::new(name),
-            saboteur: Saboteur::default(),
+            lives: Lives::default(),
         }
     }
 
@@ -55,29 +51,57 @@ impl Tree {
         self
     }
 
-    /// How many falls the tree mends within `period`; at the next one it stops its children and gives up, which its parent counts
-    /// as the fall of one child.
+    /// How many falls the tree mends within `period`, and how many falls in a row of one child: those without a life between that
+    /// lasted a whole period and the longest pause of the child. At the next one it stops its children and gives up, which its
+    /// parent counts as the fall of one child.
     #[must_use]
     pub fn intensity(mut self, max_restarts: u32, period: Duration) -> Self {
         self.intensity = Intensity { max_restarts, period };
         self
     }
 
-    /// Begins to declare a child; [`Declaration::add`] ends it. The factory makes a fresh actor for each life, on the thread where
+    /// Begins to declare an actor; [`Declaration::add`] ends it. The factory makes a fresh actor for each life, on the thread where
     /// the actor lives.
-    pub fn child<A, F>(&mut self, name: &str, factory: F) -> Declaration<'_, A>
+    pub fn child<A, F>(&mut self, name: &str, factory: F) -> Declaration<'_, ActorOf<A>>
     where
         A: Actor<Context = Context<A>>,
         F: Fn(&Link) -> A + Send + Sync + 'static,
     {
+        self.declare(name, ActorOf { factory: Arc::new(factory), queue: DEFAULT_QUEUE, shutdown: Shutdown::default() })
+    }
+
+    /// Begins to declare a task: a loop that measures or watches and takes no messages. [`Declaration::add`] ends it.
+    ///
+    /// Each life is a fresh future, polled on the thread where it was made. It falls when it panics and when it ends, with an
+    /// error or without one, and when its heart does not beat (see [`Heart`]). Asked to stop, it is dropped where it waits.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut tree = boshy_supervision::Tree::new("example");
+    /// tree.task("watcher", |heart| async move {
+    ///     for _ in 0.. {
+    ///         heart.beat();
+    ///         tokio::time::sleep(Duration::from_secs(1)).await;
+    ///     }
+    /// })
+    /// .add();
+    /// ```
+    pub fn task<F, W>(&mut self, name: &str, work: W) -> Declaration<'_, TaskOf<F>>
+    where
+        F: Future<Output: Outcome> + 'static,
+        W: Fn(Heart) -> F + Send + Sync + 'static,
+    {
+        self.declare(name, TaskOf { work: Arc::new(work) })
+    }
+
+    fn declare<K>(&mut self, name: &str, kind: K) -> Declaration<'_, K> {
         Declaration {
             tree: self,
             name: name.to_owned(),
-            factory: Arc::new(factory),
             terms: Terms { restart: Restart::default(), backoff: Backoff::default() },
-            shutdown: Shutdown::default(),
             placement: Placement::default(),
-            queue: DEFAULT_QUEUE,
+            silence: SILENCE,
+            kind,
         }
     }
 
@@ -88,12 +112,12 @@ impl Tree {
     /// When a child of that name exists.
     pub fn tree(&mut self, tree: Self) {
         let name = tree.name.clone();
-        let inner = tree.board.names();
-        self.saboteur.aim_below(&name, &tree.saboteur);
+        let inner = tree.board.children();
+        self.lives.add_below(&name, &tree.lives);
         let terms = Terms { restart: Restart::Permanent, backoff: Backoff::default() };
-        self.push(&name, terms, Nested::SHUTDOWN, Box::new(Nested(Rc::new(tree))));
-        for child in inner {
-            self.board.add(format!("{name}/{child}"));
+        self.push(name.clone(), ChildKind::Tree, terms, Nested::SHUTDOWN, None, Box::new(Nested(Rc::new(tree))));
+        for (child, kind) in inner {
+            self.board.add(format!("{name}/{child}"), kind);
         }
     }
 
@@ -103,10 +127,16 @@ impl Tree {
         self.board.read()
     }
 
-    /// A switch that makes children panic, for kill tests in a lab.
+    /// Which children are stuck, to be asked of the root on any thread.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        Vitals(self.lives.clone())
+    }
+
+    /// A switch that makes children panic or hang, for tests in a lab.
     #[must_use]
     pub fn saboteur(&self) -> Saboteur {
-        self.saboteur.clone()
+        Saboteur(self.lives.clone())
     }
 
     /// Starts the children and supervises them until `shutdown` resolves or the tree gives up; then stops them, last first, and
@@ -114,6 +144,7 @@ impl Tree {
     ///
     /// [`ExitReason::Normal`] or [`ExitReason::GaveUp`].
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
+        let _watch = Watch::begin(self.lives.clone(), self.board.clone());
         let reason = supervise(&self, "", &self.board, shutdown, None).await;
         self.close();
         reason
@@ -126,36 +157,50 @@ impl Tree {
         }
     }
 
-    fn push(&mut self, name: &str, terms: Terms, shutdown: Shutdown, body: Box<dyn Body>) -> Present {
+    fn push(
+        &mut self,
+        name: String,
+        kind: ChildKind,
+        terms: Terms,
+        shutdown: Shutdown,
+        silence: Option<Duration>,
+        body: Box<dyn Body>,
+    ) {
         assert!(self.children.iter().all(|child| child.name != name), "tree {}: two children {name}", self.name);
-        self.board.add(name.to_owned());
+        self.board.add(name.clone(), kind);
         let present = Present::default();
-        self.children.push(Child {
-            name: name.to_owned(),
-            terms,
-            shutdown,
-            body,
-            generation: Cell::new(0),
-            ended: Cell::new(false),
-            present: present.clone(),
-        });
-        present
+        if kind != ChildKind::Tree {
+            self.lives.add(name.clone(), present.clone());
+        }
+        let (generation, ended) = (Cell::new(0), Cell::new(false));
+        self.children.push(Child { name, terms, shutdown, silence, body, generation, ended, present });
     }
 }
 
 /// A child specification in the making.
 #[must_use = "a child exists once it is added"]
-pub struct Declaration<'t, A: Actor<Context = Context<A>>> {
+pub struct Declaration<'t, K> {
     tree: &'t mut Tree,
     name: String,
-    factory: Factory<A>,
     terms: Terms,
-    shutdown: Shutdown,
     placement: Placement,
-    queue: usize,
+    silence: Duration,
+    kind: K,
 }
 
-impl<A: Actor<Context = Context<A>>> Declaration<'_, A> {
+/// That an actor is declared.
+pub struct ActorOf<A: Actor> {
+    factory: Factory<A>,
+    queue: usize,
+    shutdown: Shutdown,
+}
+
+/// That a task is declared.
+pub struct TaskOf<F> {
+    work: Work<F>,
+}
+
+impl<K> Declaration<'_, K> {
     /// After which ends it is started again. Default: permanent.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.terms.restart = restart;
@@ -168,38 +213,58 @@ impl<A: Actor<Context = Context<A>>> Declaration<'_, A> {
         self
     }
 
-    /// How it is stopped. Default: it may drain for five seconds.
-    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
-        self.shutdown = shutdown;
-        self
-    }
-
     /// Where it runs. Default: beside its siblings.
     pub fn on(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self
     }
 
-    /// How many messages may wait for it, at least 1. Default: 1024.
-    pub fn queue(mut self, capacity: usize) -> Self {
-        self.queue = capacity;
+    /// How long it may show no life, more than what it rightly waits for at a time. One that shows none for longer is told by
+    /// [`Vitals`], and restarted if its thread goes on without it. Default: 30 seconds.
+    ///
+    /// An actor shows life while it takes messages or would take them, so not while it waits (`ctx.wait`); each loop that it keeps
+    /// ([`Link::keep`]) and a task by their heart.
+    pub fn silent_for(mut self, bound: Duration) -> Self {
+        self.silence = bound;
+        self
+    }
+}
+
+impl<A: Actor<Context = Context<A>>> Declaration<'_, ActorOf<A>> {
+    /// How it is stopped. Default: it may drain for five seconds.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.kind.shutdown = shutdown;
         self
     }
 
-    /// Adds the child to the tree.
+    /// How many messages may wait for it, at least 1. Default: 1024.
+    pub fn queue(mut self, capacity: usize) -> Self {
+        self.kind.queue = capacity;
+        self
+    }
+
+    /// Adds the actor to the tree.
     ///
     /// # Panics
     /// When a child of that name exists, or the queue has no place.
     pub fn add(self) -> ChildRef<A> {
-        let (sender, receiver) = mpsc::channel(self.queue);
-        let body = ActorBody {
-            factory: self.factory,
-            inbox: Arc::new(Mutex::new(receiver)),
-            placement: self.placement,
-            thread: RefCell::new(None),
-        };
-        let present = self.tree.push(&self.name, self.terms, self.shutdown, Box::new(body));
-        self.tree.saboteur.aim(self.name.clone(), present);
-        ChildRef::new(&self.name, sender)
+        let ActorOf { factory, queue, shutdown } = self.kind;
+        let (sender, receiver) = mpsc::channel(queue);
+        let inbox = Arc::new(Mutex::new(receiver));
+        let body = ActorBody { factory, inbox, ground: Ground::new(self.placement) };
+        let reference = ChildRef::new(&self.name, sender);
+        self.tree.push(self.name, ChildKind::Actor, self.terms, shutdown, Some(self.silence), Box::new(body));
+        reference
+    }
+}
+
+impl<F: Future<Output: Outcome> + 'static> Declaration<'_, TaskOf<F>> {
+    /// Adds the task to the tree.
+    ///
+    /// # Panics
+    /// When a child of that name exists.
+    pub fn add(self) {
+        let body = TaskBody { work: self.kind.work, ground: Ground::new(self.placement) };
+        self.tree.push(self.name, ChildKind::Task, self.terms, Shutdown::Kill, Some(self.silence), Box::new(body));
     }
 }

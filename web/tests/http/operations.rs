@@ -1,8 +1,11 @@
 //! What operators and monit ask.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use actix_web::{http::Method, test::TestRequest};
@@ -11,7 +14,7 @@ use boshy_web::{
     agent::{self, AgentView},
     pilot,
     status::Readiness,
-    test_hooks,
+    test_hooks::{self, Fault},
 };
 use serde_json::{Value, json};
 
@@ -25,7 +28,7 @@ fn get(uri: &str) -> TestRequest {
 }
 
 fn agent() -> AgentView {
-    AgentView { status: Arc::new(agent_status) }
+    AgentView { status: Arc::new(agent_status), health: Arc::new(|| Ok(())) }
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -53,11 +56,20 @@ async fn an_agent_says_what_it_waits_for() {
         }
         status
     };
-    let view = AgentView { status: Arc::new(report) };
+    let view = AgentView { status: Arc::new(report), health: Arc::new(|| Ok(())) };
     let ask = client!(move |config| agent::configure(config, &view));
     assert_eq!(ask(get("/readyz")).await, Seen::text(503, "not ready: Envoy is away"));
     connected.store(true, Ordering::SeqCst);
     assert_eq!(ask(get("/readyz")).await, Seen::text(200, "ready\n"));
+}
+
+#[actix_web::test]
+async fn a_process_with_a_stuck_part_is_not_healthy_and_says_which() {
+    let stuck = || Err("vip_pool has blocked its thread for 31 s".to_owned());
+    let view = AgentView { health: Arc::new(stuck), ..agent() };
+    let ask = client!(move |config| agent::configure(config, &view));
+    assert_eq!(ask(get("/healthz")).await, Seen::text(503, "stuck: vip_pool has blocked its thread for 31 s"));
+    assert_eq!(ask(get("/status")).await.status, 200);
 }
 
 #[actix_web::test]
@@ -237,6 +249,8 @@ async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
         (r#"boshy_actor_restarts_total{tree="root",child="two"}"#, 4.0),
         (r#"boshy_actor_running{tree="root",child="one"}"#, 1.0),
         (r#"boshy_actor_running{tree="root",child="two"}"#, 0.0),
+        (r#"boshy_actor_stuck{tree="root",child="one"}"#, 0.0),
+        (r#"boshy_actor_stuck{tree="root",child="two"}"#, 1.0),
         (r#"boshy_proxies_connected{flavour="delta"}"#, 1.0),
         (r#"boshy_proxies_rejecting{type="listener"}"#, 1.0),
         (r#"boshy_proxies_rejecting{type="names"}"#, 0.0),
@@ -281,8 +295,8 @@ async fn agent_metrics_are_those_of_its_status() {
 async fn an_actor_panics_on_request_only_where_hooks_are_mounted() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&asked);
-    let switch: test_hooks::Switch = Arc::new(move |actor| {
-        heard.lock().unwrap().push(actor.to_owned());
+    let switch: test_hooks::Switch = Arc::new(move |actor, fault| {
+        heard.lock().unwrap().push((actor.to_owned(), fault));
         actor == "vip_pool"
     });
     let (_sender, view) = samples::pilot(orchard());
@@ -295,7 +309,11 @@ async fn an_actor_panics_on_request_only_where_hooks_are_mounted() {
     assert_eq!(ask(post("/debug/panic/vip_pool")).await.status, 200);
     assert_eq!(ask(post("/debug/panic/nobody")).await, Seen::text(404, "no actor \"nobody\""));
     assert_eq!(ask(get("/debug/panic/vip_pool")).await.status, 405);
-    assert_eq!(*asked.lock().unwrap(), ["vip_pool", "nobody"]);
+    assert_eq!(ask(post("/debug/stick/vip_pool?seconds=1.5")).await.status, 200);
+    assert_eq!(ask(post("/debug/stick/vip_pool")).await.status, 400);
+    let stick = Fault::Stick(Duration::from_millis(1500));
+    let wanted = [("vip_pool", Fault::Panic), ("nobody", Fault::Panic), ("vip_pool", stick)];
+    assert_eq!(*asked.lock().unwrap(), wanted.map(|(actor, fault)| (actor.to_owned(), fault)));
 
     let without = client!(move |config| pilot::configure(config, &bare));
     assert_eq!(without(post("/debug/panic/vip_pool")).await.status, 404);

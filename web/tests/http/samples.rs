@@ -7,7 +7,7 @@ use boshy_mesh::{
     Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Place, Port, PortName, Problem, Protocol,
     Service, SnapshotContent, Tld, VipRange,
 };
-use boshy_supervision::{ChildState, ChildStatus, TreeStatus};
+use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
 use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus};
 use tokio::sync::watch;
@@ -40,7 +40,7 @@ pub(crate) fn orchard() -> Arc<MeshSnapshot> {
 pub(crate) fn pilot(first: Arc<MeshSnapshot>) -> (watch::Sender<Arc<MeshSnapshot>>, PilotView) {
     let (sender, receiver) = watch::channel(first);
     let seen = receiver.clone();
-    (sender, PilotView::new(receiver, Arc::new(move || pilot_status(&seen.borrow()))))
+    (sender, PilotView::new(receiver, Arc::new(move || pilot_status(&seen.borrow())), Arc::new(|| Ok(()))))
 }
 
 pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
@@ -127,7 +127,14 @@ pub(crate) fn agent_status() -> AgentStatus {
 }
 
 fn actors() -> TreeStatus {
-    let child = |name: &str, state, restarts| ChildStatus { name: name.into(), state, restarts, last_exit: None };
+    let child = |name: &str, state, restarts| ChildStatus {
+        name: name.into(),
+        kind: ChildKind::Actor,
+        state,
+        stuck: (restarts > 0).then(|| "two has blocked its thread for 31 s".to_owned()),
+        restarts,
+        last_exit: None,
+    };
     TreeStatus {
         name: "root".into(),
         children: vec![child("one", ChildState::Running, 0), child("two", ChildState::BackingOff, 4)],

@@ -276,7 +276,8 @@ fn a_saboteur_reaches_any_child_by_name() {
         assert_eq!(deep.send(Count).await.unwrap().generation, 2);
 
         // Even one that waits for something that never comes.
-        flat.try_send(Nap(Duration::MAX)).unwrap();
+        flat.try_send(Nap(Duration::from_secs(3600))).unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(saboteur.panic_child("flat"));
         let fallen = running.running("flat", 1).await;
         assert_eq!(fallen.last_exit.as_deref(), Some("panicked: sabotage"));

@@ -8,4 +8,6 @@ mod policy;
 mod probe;
 mod queue;
 mod shutdown;
+mod tasks;
 mod threads;
+mod vitals;

@@ -112,6 +112,28 @@ fn too_many_restarts_end_the_root_with_exit_code_1() {
 }
 
 #[test]
+fn a_child_that_falls_a_moment_after_each_restart_is_not_restarted_for_ever() {
+    paused(async {
+        let mut tree = Tree::new("tree").intensity(10, MINUTE);
+        let child = tree.child("child", Probe::factory(&Habits::default(), &Journal::default())).add();
+        let running = RunningTree::start(tree);
+        let begin = Instant::now();
+        // Its pauses grow up to half a minute, so that no minute sees ten falls.
+        let falls = async {
+            let mut falls = 0;
+            while child.send(Count).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                falls += u32::from(child.send(Die(End::Handler)).await.is_err());
+                assert!(falls <= 11, "the tree goes on after {falls} falls in a row");
+            }
+        };
+        falls.await;
+        assert_eq!(running.ended().await, ExitReason::GaveUp);
+        assert!(begin.elapsed() > MINUTE, "{:?}", begin.elapsed());
+    });
+}
+
+#[test]
 fn restarts_spread_over_time_are_borne() {
     paused(async {
         let mut tree = Tree::new("tree").intensity(1, MINUTE);

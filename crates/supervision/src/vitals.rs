@@ -1,0 +1,113 @@
+//! Which children show no life, told from any thread, and what can be done about it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    board::Board,
+    orders::{Lives, Present},
+    pulse::Silence,
+};
+
+/// How often the watch looks.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Tells which children of a tree are stuck. It looks at what they left behind and waits for none of them, so it can be asked on any
+/// thread and its answer comes also when theirs are stuck.
+#[derive(Clone)]
+pub struct Vitals(pub(crate) Lives);
+
+/// A child that has shown no life for longer than its bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Its name.
+    pub child: String,
+    /// Since when it shows no life.
+    pub since: Duration,
+    silence: Silence,
+}
+
+impl Stuck {
+    /// Its thread goes on, so that its tree can end this life and begin another.
+    fn can_be_ended(&self) -> bool {
+        matches!(self.silence, Silence::Loop { .. })
+    }
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { child, since, silence } = self;
+        let seconds = since.as_secs();
+        match silence {
+            Silence::Thread { itself: true, .. } => write!(f, "{child} has blocked its thread for {seconds} s"),
+            Silence::Thread { itself: false, .. } => write!(f, "{child} has waited for its thread for {seconds} s"),
+            Silence::Loop { what, .. } => write!(f, "{child} has shown no life for {seconds} s: {what}"),
+        }
+    }
+}
+
+impl Vitals {
+    /// Who is stuck now, those that block a thread first.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<Stuck> {
+        let stuck = |(child, present): (String, Present)| {
+            let silence = present.silence()?;
+            let (Silence::Thread { since, .. } | Silence::Loop { since, .. }) = silence;
+            Some(Stuck { child, since, silence })
+        };
+        let mut stuck: Vec<Stuck> = self.0.all().into_iter().filter_map(stuck).collect();
+        stuck.sort_by_key(|stuck| !matches!(stuck.silence, Silence::Thread { itself: true, .. }));
+        stuck
+    }
+}
+
+/// Tells of stuck children in log and status, and ends the lives of those whose thread goes on. On a thread of its own, because
+/// that of the tree may be the one that is blocked. Ends when it is dropped.
+pub(crate) struct Watch(#[expect(dead_code, reason = "dropping it is the order to end")] mpsc::Sender<()>);
+
+impl Watch {
+    pub(crate) fn begin(lives: Lives, board: Board) -> Self {
+        let (end, ended) = mpsc::channel();
+        let watch = move || {
+            let mut known = BTreeMap::new();
+            while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                look(&lives, &board, &mut known);
+            }
+        };
+        // Nothing of a tree is lost when there can be no thread for this: health is told without it.
+        if let Err(error) = thread::Builder::new().name("vitals".to_owned()).spawn(watch) {
+            tracing::error!(%error, "cannot watch for stuck children");
+        }
+        Self(end)
+    }
+}
+
+fn look(lives: &Lives, board: &Board, known: &mut BTreeMap<String, String>) {
+    let stuck: BTreeMap<String, Stuck> =
+        Vitals(lives.clone()).stuck().into_iter().map(|stuck| (stuck.child.clone(), stuck)).collect();
+    known.retain(|child, _| {
+        let still = stuck.contains_key(child);
+        if !still {
+            tracing::info!(child, "shows life again");
+            board.update(child, |status| status.stuck = None);
+        }
+        still
+    });
+    for (child, stuck) in stuck {
+        let text = stuck.to_string();
+        if known.insert(child.clone(), text.clone()).is_none() {
+            tracing::error!(child, text, "stuck");
+        }
+        if stuck.can_be_ended()
+            && let Some((_, present)) = lives.all().into_iter().find(|(name, _)| *name == child)
+        {
+            present.end(text.clone());
+        }
+        board.update(&child, |status| status.stuck = Some(text));
+    }
+}
