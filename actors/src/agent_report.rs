@@ -8,12 +8,10 @@ use boshy_dns::Stats;
 use boshy_supervision::TreeStatus;
 use boshy_web::{
     handler::HandlerView,
-    status::{
-        AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus,
-    },
+    status::{AgentStatus, DnsStatus, EnvoyStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus},
 };
 use boshy_xds::{
-    Proxies, ResourceType,
+    CAPTURE_LISTENER, Proxies, ResourceType,
     client::{ExchangeStatus, Outlets},
 };
 use tokio::sync::watch;
@@ -88,9 +86,17 @@ impl Reports {
                 self.state_dir.display()
             ),
         };
+        let refused = || {
+            self.outlets.status.borrow().refused.first().map(|first| Want {
+            what: "configuration",
+            reason: envoy.refusal(first),
+            remedy: "Mend what Envoy names, such as a port that another process has; it is tried again by itself, at least every 30 s.".to_owned(),
+        })
+        };
         [
             want("pilot", &pilot.error, &pilot.remedy),
             (self.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
+            refused(),
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
             self.unkept.load().as_ref().as_ref().map(no_disk),
@@ -114,6 +120,8 @@ impl Reports {
             Readiness::waiting("the redirect rules or the route are not in place")
         } else if self.proxy == ProxyMode::Required && !envoy.connected {
             Readiness::waiting("the local Envoy is not connected")
+        } else if let Some(refusal) = envoy.refused.iter().find(|refusal| &*refusal.name == CAPTURE_LISTENER) {
+            Readiness::waiting(envoy.refusal(refusal))
         } else if !names.pending.is_empty() {
             Readiness::waiting(format!("{} names wait for the local Envoy", names.pending.len()))
         } else {
@@ -125,10 +133,11 @@ impl Reports {
         let statuses = self.proxies.list();
         let types = statuses.iter().flat_map(|proxy| &proxy.types);
         let accepted = types.clone().filter_map(|(kind, status)| Some((*kind, status.accepted.clone()?))).collect();
-        let last_rejection = types
-            .filter_map(|(kind, status)| Some(EnvoyRejection { kind: *kind, rejection: status.rejected.clone()? }))
-            .max_by_key(|rejection| rejection.rejection.at);
-        EnvoyStatus { connected: !statuses.is_empty(), live: **self.live.load(), accepted, last_rejection }
+        let (refused, refusing) = {
+            let exchange = self.outlets.status.borrow();
+            (exchange.refused.clone(), exchange.refusing)
+        };
+        EnvoyStatus { connected: !statuses.is_empty(), live: **self.live.load(), accepted, refused, refusing }
     }
 }
 

@@ -5,9 +5,7 @@
 mod agent;
 mod pilot;
 
-pub use agent::{
-    AgentStatus, DnsStatus, EnvoyRejection, EnvoyStatus, Lack, NamesStatus, PilotLink, RouteStatus, RulesStatus,
-};
+pub use agent::{AgentStatus, DnsStatus, EnvoyStatus, Lack, NamesStatus, PilotLink, RouteStatus, RulesStatus};
 pub use pilot::{
     ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus,
     XdsStatus,

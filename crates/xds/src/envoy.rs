@@ -36,7 +36,7 @@ use prost::Message;
 use crate::Resource;
 
 /// Name of the listener that captures what netfilter redirects.
-const CAPTURE: &str = "virtual";
+pub const CAPTURE: &str = "virtual";
 /// Name of the cluster without endpoints: whoever is sent there is disconnected.
 const NOWHERE: &str = "nowhere";
 /// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request. Connections

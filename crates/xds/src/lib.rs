@@ -27,6 +27,7 @@ mod support;
 
 pub use bootstrap::Bootstrap;
 pub use build::{CAPTURE, SharedResources};
+pub use envoy::CAPTURE as CAPTURE_LISTENER;
 /// HTTP/2, the only protocol of gRPC, in ALPN (RFC 7301).
 pub const ALPN: &[&[u8]] = &[b"h2"];
 

@@ -40,6 +40,17 @@ impl ResourceType {
         }
     }
 
+    /// One of the type, in a sentence.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Names => "name",
+            Self::Cluster => "cluster",
+            Self::Endpoints => "endpoints",
+            Self::Listener => "listener",
+            Self::Route => "route",
+        }
+    }
+
     /// The type of a URL, or `None` for one that is not served.
     pub fn from_url(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.url() == url)

@@ -37,6 +37,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Streams {
     next: u64,
+    ended: u64,
     open: BTreeMap<u64, Answers>,
 }
 
@@ -59,6 +60,12 @@ impl Verdicts {
     /// Proxies on open streams.
     pub fn connected(&self) -> usize {
         self.streams().open.len()
+    }
+
+    /// How many streams have opened and ended so far, together.
+    pub fn opened_and_ended(&self) -> u64 {
+        let streams = self.streams();
+        streams.next + streams.ended
     }
 
     /// Whether any open stream has asked for resources of the type.
@@ -185,7 +192,10 @@ impl StreamVerdicts {
 
 impl Drop for StreamVerdicts {
     fn drop(&mut self) {
-        self.verdicts.streams().open.remove(&self.id);
+        let mut streams = self.verdicts.streams();
+        streams.open.remove(&self.id);
+        streams.ended += 1;
+        drop(streams);
         self.verdicts.changed();
     }
 }

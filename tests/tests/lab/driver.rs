@@ -262,7 +262,7 @@ impl Lab {
         self.eventually("every Envoy has accepted what it was sent", || {
             vms.iter().all(|vm| {
                 let agent = self.get(vm, "/status").unwrap_or_default();
-                agent["ready"] == true && agent["envoy"]["last_rejection"].is_null()
+                agent["ready"] == true && agent["envoy"]["refusing"] == 0
             })
         })
     }

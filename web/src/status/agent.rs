@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use boshy_dns::{Rcode, StatsSnapshot};
 use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::TreeStatus;
-use boshy_xds::{Rejection, ResourceType};
+use boshy_xds::{ResourceType, relay::Refusal};
 use serde::Serialize;
 
 use super::Readiness;
@@ -38,7 +38,7 @@ pub struct AgentStatus {
 /// Something that the agent needs and does not have now. It takes it up by itself when it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// `pilot`, `envoy`, `rules`, `route` or `disk`.
+    /// `pilot`, `envoy`, `configuration`, `rules`, `route` or `disk`.
     pub what: &'static str,
     /// Since when.
     pub since: u64,
@@ -79,19 +79,20 @@ pub struct EnvoyStatus {
     pub live: Option<bool>,
     /// Version accepted last, by type.
     pub accepted: BTreeMap<ResourceType, String>,
-    /// The last refusal, kept until a later version of its type is accepted.
-    pub last_rejection: Option<EnvoyRejection>,
+    /// What Envoy refuses, the first few of it, with its words. Each is tried again.
+    pub refused: Vec<Refusal>,
+    /// How many resources it refuses.
+    pub refusing: usize,
 }
 
-/// A response that Envoy refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct EnvoyRejection {
-    /// What was refused.
-    #[serde(rename = "type")]
-    pub kind: ResourceType,
-    /// Version, reason and time.
-    #[serde(flatten)]
-    pub rejection: Rejection,
+impl EnvoyStatus {
+    /// One refusal as a sentence.
+    pub fn refusal(&self, refusal: &Refusal) -> String {
+        let Refusal { kind, name, reason, .. } = refusal;
+        let more = self.refusing.saturating_sub(1);
+        let others = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+        format!("Envoy refuses the {} {name}: {reason}{others}", kind.noun())
+    }
 }
 
 /// The redirect rules.
@@ -192,8 +193,7 @@ impl EnvoyStatus {
         page.gauge("envoy_connected", "1 while Envoy holds the local stream open", u64::from(self.connected));
         let live = self.live.map(|live| (Vec::new(), u64::from(live)));
         page.gauges("envoy_live", "1 when Envoy's admin interface says that it is live", live);
-        let rejecting = u64::from(self.last_rejection.is_some());
-        page.gauge("envoy_rejecting", "1 while Envoy refuses what was sent last", rejecting);
+        page.gauge("envoy_refused", "Resources that Envoy refuses, and that are tried again", self.refusing as u64);
     }
 }
 

@@ -181,7 +181,8 @@ async fn agent_status_has_the_fields_that_people_read() {
         status["envoy"],
         json!({
             "connected": false, "live": null, "accepted": {"cluster": "v1"},
-            "last_rejection": {"type": "listener", "version": "v2", "reason": "no", "at": 1_700_000_300}
+            "refused": [{"type": "listener", "name": "virtual", "version": "v2", "reason": "no", "attempts": 3}],
+            "refusing": 1
         })
     );
     assert_eq!(keys(&status["rules"]), ["backend", "in_place", "drift_repairs", "error", "remedy", "route"]);
@@ -276,7 +277,7 @@ async fn agent_metrics_are_those_of_its_status() {
         ("boshy_names_answered", 1.0),
         ("boshy_names_pending", 1.0),
         ("boshy_envoy_connected", 0.0),
-        ("boshy_envoy_rejecting", 1.0),
+        ("boshy_envoy_refused", 1.0),
         ("boshy_rules_in_place", 1.0),
         ("boshy_rules_drift_repairs_total", 3.0),
         ("boshy_route_in_place", 0.0),

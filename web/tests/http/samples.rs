@@ -9,7 +9,7 @@ use boshy_mesh::{
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
-use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus};
+use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus, relay::Refusal};
 use tokio::sync::watch;
 
 pub(crate) fn host(group: &str) -> Hostname {
@@ -107,10 +107,14 @@ pub(crate) fn agent_status() -> AgentStatus {
             connected: false,
             live: None,
             accepted: [(ResourceType::Cluster, "v1".into())].into(),
-            last_rejection: Some(EnvoyRejection {
+            refused: vec![Refusal {
                 kind: ResourceType::Listener,
-                rejection: Rejection { version: "v2".into(), reason: "no".into(), at: 1_700_000_300 },
-            }),
+                name: "virtual".into(),
+                version: "v2".into(),
+                reason: "no".into(),
+                attempts: 3,
+            }],
+            refusing: 1,
         },
         rules: RulesStatus {
             backend: Some("netlink".into()),

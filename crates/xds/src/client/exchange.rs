@@ -40,7 +40,7 @@ use tonic::{
 use tower::service_fn;
 use tracing::{debug, info, warn};
 
-use super::{LastRefusal, Outlets, Response, connect::connect, error::ExchangeError};
+use super::{Outlets, Response, connect::connect, error::ExchangeError};
 use crate::{
     Verdicts,
     relay::{News, Refusal, Relay, Step},
@@ -48,6 +48,9 @@ use crate::{
 
 /// Messages on their way to the pilot and responses that it has no answer to: beyond that nothing more is read from it.
 const IN_FLIGHT: usize = 1024;
+
+/// Refusals that are shown with their words; of all of them the number is.
+const REFUSALS_SHOWN: usize = 20;
 
 /// Envoy acknowledges thousands of resources in hundreds of messages, and each look at them goes through all that are not
 /// accepted. A rest of this many times the last look lets words gather, so that looking never takes more than a fifth of
@@ -249,11 +252,10 @@ impl Exchange {
             News::Unanswered { kind, resources } => {
                 warn!(?kind, resources, "the proxy did not answer in time; acknowledged to the pilot without it");
             }
-            News::Refused(Refusal { kind, name, version, reason }) => {
-                warn!(?kind, %name, %version, reason, "the proxy refused a resource; the last accepted version stays");
-                let refusal = LastRefusal { kind, name, version, reason, at: unix_now() };
-                self.outlets.status.send_modify(|status| status.last_refusal = Some(refusal));
+            News::Refused(Refusal { kind, name, version, reason, .. }) => {
+                warn!(?kind, %name, %version, %reason, "the proxy refused a resource; the last accepted version stays, and it is tried again");
             }
+            News::Mended { kind, name } => info!(?kind, %name, "the proxy accepted a resource that it had refused"),
         }
     }
 
@@ -271,11 +273,13 @@ impl Exchange {
             replace(&self.outlets.stored, Arc::new(self.relay.stored()));
         }
         self.outlets.status.send_if_modified(|status| {
-            let before = (status.names, status.known.len(), status.versions.clone());
+            let before = status.clone();
             status.names = self.relay.counts();
             status.known = self.relay.known().collect();
             status.versions.clone_from(self.relay.versions());
-            before != (status.names, status.known.len(), status.versions.clone())
+            status.refusing = self.relay.refusals().count();
+            status.refused = self.relay.refusals().take(REFUSALS_SHOWN).collect();
+            before != *status
         });
     }
 

@@ -26,7 +26,7 @@ pub use connect::ConnectError;
 pub use delta::{DeltaClient, Update};
 pub use error::ExchangeError;
 pub use exchange::{Ended, Exchange, ExchangeSettings};
-pub use outlets::{ExchangeStatus, LastRefusal, Outlets};
+pub use outlets::{ExchangeStatus, Outlets};
 pub use picker::{Attempt, Backoff, PilotPicker};
 pub use tonic::transport::Uri;
 pub use wire::{Malformed, Request, Response, UndecodableResponse};

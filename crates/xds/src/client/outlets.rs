@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     ResourceSet, ResourceType,
-    relay::{NameCounts, Stored},
+    relay::{NameCounts, Refusal, Stored},
 };
 
 /// How the exchange with the pilots goes, for operators. Times are seconds since the Unix epoch.
@@ -29,23 +29,10 @@ pub struct ExchangeStatus {
     pub known: Vec<ResourceType>,
     /// Names answered and waiting.
     pub names: NameCounts,
-    /// What the local Envoy refused last.
-    pub last_refusal: Option<LastRefusal>,
-}
-
-/// A resource that the local Envoy refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LastRefusal {
-    /// Its type.
-    pub kind: ResourceType,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The version refused.
-    pub version: Arc<str>,
-    /// Envoy's words.
-    pub reason: String,
-    /// When.
-    pub at: u64,
+    /// What the local Envoy refuses, the first few of it; tried again with growing pauses.
+    pub refused: Vec<Refusal>,
+    /// How much it refuses.
+    pub refusing: usize,
 }
 
 /// What the exchange tells the rest of the agent. Whoever supervises it owns this, so that readers keep what they have

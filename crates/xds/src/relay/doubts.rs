@@ -1,12 +1,35 @@
 //! Resources that the local Envoy has not accepted, or not yet.
 //!
 //! Kept as the exceptions from what was received, so that in steady state there is nothing to keep and nothing to look
-//! through. A version that was accepted once is not judged again: nothing better is known than what worked.
+//! through. What one Envoy accepted is judged again when another stream opens: it may be another Envoy, or its port may be taken now.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Judge, Refusal};
+use super::{Judge, RelaySettings};
 use crate::{Resource, ResourceMap, ResourceType, Verdict, client::DeltaClient};
+
+/// Refusals of the same version that still lengthen the pause before the next attempt.
+const DOUBLINGS: u32 = 16;
+
+/// A resource that Envoy refused.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Refusal {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ResourceType,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version refused.
+    pub version: Arc<str>,
+    /// Envoy's words.
+    pub reason: Arc<str>,
+    /// How often this version was refused by the Envoy that is connected.
+    pub attempts: u32,
+}
 
 /// How a resource that is not accepted stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +39,7 @@ pub(super) enum Standing {
     /// Nobody was there to judge it, or nobody did in time: taken as good until somebody says otherwise.
     Passed,
     /// Refused, with the proxy's words.
-    Refused(String),
+    Refused(Arc<str>),
 }
 
 impl Standing {
@@ -26,12 +49,53 @@ impl Standing {
     }
 }
 
+/// What was said against a version. Kept while it is tried again.
+#[derive(Clone, Debug)]
+struct Refused {
+    reason: Arc<str>,
+    attempts: u32,
+    /// While it is refused, when it is tried again; while it is tried, until when an answer is waited for.
+    due: Instant,
+}
+
 #[derive(Clone, Debug)]
 struct Doubt {
     version: Arc<str>,
     standing: Standing,
     /// The last version that was accepted.
     good: Option<Arc<Resource>>,
+    /// Whether an earlier stream accepted this version.
+    proven: bool,
+    refused: Option<Refused>,
+}
+
+impl Doubt {
+    fn passed(resource: &Resource, proven: bool) -> Self {
+        let version = Arc::clone(&resource.version);
+        Self { version, standing: Standing::Passed, good: None, proven, refused: None }
+    }
+
+    fn is_tried_again(&self) -> bool {
+        self.standing == Standing::Open && self.refused.is_some()
+    }
+
+    fn refuse(&mut self, reason: &str, settings: &RelaySettings, now: Instant) {
+        let attempts = self.refused.as_ref().map_or(0, |refused| refused.attempts) + 1;
+        let pause = settings.first_retry.saturating_mul(1 << (attempts - 1).min(DOUBLINGS));
+        let reason: Arc<str> = reason.into();
+        self.refused =
+            Some(Refused { reason: Arc::clone(&reason), attempts, due: now + pause.min(settings.longest_retry) });
+        self.standing = Standing::Refused(reason);
+    }
+}
+
+/// What the judge's words changed.
+#[derive(Debug, Default)]
+pub(super) struct Judgement {
+    /// What is refused now and was not before; or is refused again.
+    pub(super) refusals: Vec<Refusal>,
+    /// What was refused and is accepted now.
+    pub(super) mended: Vec<(ResourceType, Arc<str>)>,
 }
 
 /// By type and name. A resource that is not in here was accepted in the version received.
@@ -41,10 +105,61 @@ pub(super) struct Doubts([BTreeMap<Arc<str>, Doubt>; ResourceType::ALL.len()]);
 impl Doubts {
     /// Resources that nobody has judged.
     pub(super) fn pass_all<'a>(&mut self, kind: ResourceType, resources: impl Iterator<Item = &'a Arc<Resource>>) {
-        self.0[kind.index()].extend(resources.map(|resource| {
-            let doubt = Doubt { version: Arc::clone(&resource.version), standing: Standing::Passed, good: None };
-            (Arc::clone(&resource.name), doubt)
-        }));
+        let passed = |resource: &Arc<Resource>| (Arc::clone(&resource.name), Doubt::passed(resource, false));
+        self.0[kind.index()].extend(resources.map(passed));
+    }
+
+    /// A stream of a proxy opened or ended: nothing is known of what the proxy has that is there now. What was refused is tried again
+    /// at once, and what was accepted is taken as good until it is refused. The types of which more is to be served.
+    pub(super) fn begin_anew(&mut self, client: &DeltaClient, patience: Duration, now: Instant) -> Vec<ResourceType> {
+        let mut changed = Vec::new();
+        for kind in super::JUDGED {
+            let doubts = &mut self.0[kind.index()];
+            for resource in client.held(kind).values() {
+                doubts.entry(Arc::clone(&resource.name)).or_insert_with(|| Doubt::passed(resource, true));
+            }
+            for doubt in doubts.values_mut().filter(|doubt| matches!(doubt.standing, Standing::Refused(_))) {
+                doubt.standing = Standing::Open;
+                if let Some(refused) = &mut doubt.refused {
+                    (refused.attempts, refused.due) = (0, now + patience);
+                }
+                changed.push(kind);
+            }
+        }
+        changed.dedup();
+        changed
+    }
+
+    /// Has what was refused and is due tried again, of each type one at a time: where a proxy refuses many for the sake of one, the others
+    /// are accepted. The types of which more is to be served.
+    pub(super) fn try_again(&mut self, patience: Duration, now: Instant) -> Vec<ResourceType> {
+        let mut changed = Vec::new();
+        for kind in super::JUDGED {
+            let doubts = &mut self.0[kind.index()];
+            let unanswered = |doubt: &&mut Doubt| doubt.is_tried_again() && doubt.due().is_some_and(|due| due <= now);
+            doubts.values_mut().filter(unanswered).for_each(|doubt| doubt.standing = Standing::Passed);
+            if doubts.values().any(Doubt::is_tried_again) {
+                continue;
+            }
+            let refused = doubts.values_mut().filter(|doubt| matches!(doubt.standing, Standing::Refused(_)));
+            let next = refused.filter_map(|doubt| Some((doubt.due()?, doubt))).min_by_key(|(due, _)| *due);
+            if let Some((_, doubt)) = next.filter(|(due, _)| *due <= now) {
+                doubt.standing = Standing::Open;
+                doubt.refused.as_mut().expect("what is due was refused").due = now + patience;
+                changed.push(kind);
+            }
+        }
+        changed
+    }
+
+    /// When [`Doubts::try_again`] is wanted next.
+    pub(super) fn next_attempt(&self) -> Option<Instant> {
+        let of_type = |doubts: &BTreeMap<Arc<str>, Doubt>| {
+            let tried = doubts.values().filter(|doubt| doubt.is_tried_again()).filter_map(Doubt::due).min();
+            let refused = || doubts.values().filter(|doubt| matches!(doubt.standing, Standing::Refused(_)));
+            tried.or_else(|| refused().filter_map(Doubt::due).min())
+        };
+        self.0.iter().filter_map(of_type).min()
     }
 
     /// A resource was received. The same version again changes nothing.
@@ -54,10 +169,17 @@ impl Doubts {
             return;
         }
         let good = match doubts.remove(&resource.name) {
+            Some(doubt) if doubt.proven && !matches!(doubt.standing, Standing::Refused(_)) => before.cloned(),
             Some(doubt) => doubt.good,
             None => before.cloned(),
         };
-        let doubt = Doubt { version: Arc::clone(&resource.version), standing: Standing::Open, good };
+        let doubt = Doubt {
+            version: Arc::clone(&resource.version),
+            standing: Standing::Open,
+            good,
+            proven: false,
+            refused: None,
+        };
         doubts.insert(Arc::clone(&resource.name), doubt);
     }
 
@@ -83,49 +205,61 @@ impl Doubts {
         self.0[kind.index()].get(name).filter(|doubt| *doubt.version == *version).map(|doubt| &doubt.standing)
     }
 
-    /// Asks the judge about everything that is not settled. Answers what is refused now and was not before.
-    /// What is not served, because its type is not known yet, is judged by nobody.
-    pub(super) fn judge(&mut self, client: &DeltaClient, judge: &impl Judge) -> Vec<Refusal> {
-        let mut refusals = Vec::new();
-        for kind in super::JUDGED {
-            let judged = client.is_known(kind) && judge.judges(kind);
-            self.0[kind.index()].retain(|name, doubt| match &doubt.standing {
-                Standing::Refused(_) => true,
-                Standing::Open | Standing::Passed if !judged => {
-                    doubt.standing = Standing::Passed;
-                    true
-                }
-                Standing::Open | Standing::Passed => match judge.verdict(kind, name, &doubt.version) {
-                    Verdict::Accepted => false,
-                    Verdict::Pending => true,
-                    Verdict::Rejected(reason) => {
-                        refusals.push(Refusal {
-                            kind,
-                            name: Arc::clone(name),
-                            version: Arc::clone(&doubt.version),
-                            reason: reason.clone(),
-                        });
-                        // It may be the one accepted before, refused by another proxy when the pilot went back to it.
-                        doubt.good.take_if(|good| good.version == doubt.version);
-                        doubt.standing = Standing::Refused(reason);
-                        true
-                    }
-                },
-            });
-        }
-        refusals
+    /// Whether a resource was refused and has not been accepted since.
+    pub(super) fn was_refused(&self, kind: ResourceType, name: &str) -> bool {
+        self.0[kind.index()].get(name).is_some_and(|doubt| doubt.refused.is_some())
     }
 
-    /// What was received, with those of the standings given replaced by what was accepted before, if anything was. Shared
-    /// where that changes nothing.
-    pub(super) fn less(
+    /// What was refused last and has not been accepted since; also what is being tried again.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = Refusal> {
+        super::JUDGED.into_iter().flat_map(|kind| {
+            self.0[kind.index()].iter().filter_map(move |(name, doubt)| {
+                doubt.refused.as_ref().map(|refused| refused.told(kind, name, &doubt.version))
+            })
+        })
+    }
+
+    /// What stands refused now.
+    pub(super) fn refused(&self) -> impl Iterator<Item = (ResourceType, &Arc<str>)> {
+        super::JUDGED.into_iter().flat_map(|kind| {
+            let refused = |(_, doubt): &(&Arc<str>, &Doubt)| matches!(doubt.standing, Standing::Refused(_));
+            self.0[kind.index()].iter().filter(refused).map(move |(name, _)| (kind, name))
+        })
+    }
+
+    /// Asks the judge about everything that is not settled, and about what stands in for what is refused. What is not served, because
+    /// its type is not known yet, is judged by nobody.
+    pub(super) fn judge(
+        &mut self,
+        client: &DeltaClient,
+        judge: &impl Judge,
+        settings: &RelaySettings,
+        now: Instant,
+    ) -> Judgement {
+        let mut judgement = Judgement::default();
+        for kind in super::JUDGED {
+            let judged = client.is_known(kind) && judge.judges(kind);
+            self.0[kind.index()].retain(|name, doubt| {
+                let retained = doubt.judged(kind, name, judged.then_some(judge), settings, now, &mut judgement);
+                if !retained && doubt.refused.is_some() {
+                    judgement.mended.push((kind, Arc::clone(name)));
+                }
+                retained
+            });
+        }
+        judgement
+    }
+
+    /// What was received, with what `set_aside` tells replaced by what was accepted before; without that, it is left out. Shared where
+    /// that changes nothing.
+    fn less(
         &self,
         kind: ResourceType,
         received: &Arc<ResourceMap>,
-        set_aside: impl Fn(&Standing) -> bool,
+        set_aside: impl Fn(&Doubt) -> bool,
     ) -> Arc<ResourceMap> {
         let mut map = Arc::clone(received);
-        for (name, doubt) in self.0[kind.index()].iter().filter(|(_, doubt)| set_aside(&doubt.standing)) {
+        for (name, doubt) in self.0[kind.index()].iter().filter(|(_, doubt)| set_aside(doubt)) {
             let map = Arc::make_mut(&mut map);
             match &doubt.good {
                 Some(good) => map.insert(Arc::clone(name), Arc::clone(good)),
@@ -133,5 +267,70 @@ impl Doubts {
             };
         }
         map
+    }
+
+    /// What is to be served of what was received.
+    pub(super) fn less_refused(&self, kind: ResourceType, received: &Arc<ResourceMap>) -> Arc<ResourceMap> {
+        self.less(kind, received, |doubt| matches!(doubt.standing, Standing::Refused(_)))
+    }
+
+    /// What is to be kept of what was received. What was refused and has no predecessor is kept too: whoever comes next may take it, and the
+    /// pilot may be away then.
+    pub(super) fn less_unsettled(&self, kind: ResourceType, received: &Arc<ResourceMap>) -> Arc<ResourceMap> {
+        self.less(kind, received, |doubt| {
+            doubt.standing.is_unsettled() && (doubt.refused.is_none() || doubt.good.is_some())
+        })
+    }
+}
+
+impl Doubt {
+    fn due(&self) -> Option<Instant> {
+        self.refused.as_ref().map(|refused| refused.due)
+    }
+
+    /// Takes the judge's word; `judge` is `None` while nobody judges. Whether doubt remains.
+    fn judged(
+        &mut self,
+        kind: ResourceType,
+        name: &Arc<str>,
+        judge: Option<&impl Judge>,
+        settings: &RelaySettings,
+        now: Instant,
+        judgement: &mut Judgement,
+    ) -> bool {
+        let Some(judge) = judge else {
+            if self.standing == Standing::Open {
+                self.standing = Standing::Passed;
+            }
+            return true;
+        };
+        if let Standing::Refused(_) = self.standing {
+            let stand_in = self.good.as_ref().map(|good| judge.verdict(kind, name, &good.version));
+            if let Some(Verdict::Rejected(reason)) = stand_in
+                && let Some(good) = self.good.take()
+            {
+                let (name, version) = (Arc::clone(name), Arc::clone(&good.version));
+                judgement.refusals.push(Refusal { kind, name, version, reason: reason.into(), attempts: 1 });
+            }
+            return true;
+        }
+        match judge.verdict(kind, name, &self.version) {
+            Verdict::Accepted => false,
+            Verdict::Pending => true,
+            Verdict::Rejected(reason) => {
+                // It may be the one accepted before, refused by another proxy when the pilot went back to it.
+                self.good.take_if(|good| good.version == self.version);
+                self.refuse(&reason, settings, now);
+                judgement.refusals.extend(self.refused.as_ref().map(|refused| refused.told(kind, name, &self.version)));
+                true
+            }
+        }
+    }
+}
+
+impl Refused {
+    fn told(&self, kind: ResourceType, name: &Arc<str>, version: &Arc<str>) -> Refusal {
+        let (name, version, reason) = (Arc::clone(name), Arc::clone(version), Arc::clone(&self.reason));
+        Refusal { kind, name, version, reason, attempts: self.attempts }
     }
 }

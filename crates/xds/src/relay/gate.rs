@@ -1,6 +1,9 @@
 //! Which names are answered.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use boshy_mesh::{Hostname, NameTable};
 
@@ -22,9 +25,15 @@ pub struct NameChange {
 pub(super) struct Gate {
     pub(super) answered: BTreeMap<Hostname, Ipv4Addr>,
     pub(super) waiting: BTreeMap<Hostname, Ipv4Addr>,
+    /// Of those that wait, those that were answered with the same address before.
+    suspended: BTreeSet<Hostname>,
 }
 
 impl Gate {
+    pub(super) fn new(answered: BTreeMap<Hostname, Ipv4Addr>, waiting: BTreeMap<Hostname, Ipv4Addr>) -> Self {
+        Self { answered, waiting, suspended: BTreeSet::new() }
+    }
+
     pub(super) fn table(&self) -> NameTable {
         self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
     }
@@ -35,7 +44,7 @@ impl Gate {
 
     /// The pilot names a host. One that is answered with the same address stays so.
     pub(super) fn announce(&mut self, host: &Hostname, vip: Ipv4Addr, changes: &mut Vec<NameChange>) {
-        if self.answered.get(host) != Some(&vip) {
+        if self.answered.get(host) != Some(&vip) && self.waiting.get(host) != Some(&vip) {
             self.take_back(host.as_str(), changes);
             self.waiting.insert(host.clone(), vip);
         }
@@ -44,6 +53,7 @@ impl Gate {
     /// The pilot removes a name.
     pub(super) fn take_back(&mut self, name: &str, changes: &mut Vec<NameChange>) {
         self.waiting.remove(name);
+        self.suspended.remove(name);
         if let Some((host, vip)) = self.answered.remove_entry(name) {
             changes.push(NameChange { host, vip, answered: false });
         }
@@ -53,15 +63,19 @@ impl Gate {
     pub(super) fn suspend(&mut self, unfit: impl Fn(&Hostname, Ipv4Addr) -> bool, changes: &mut Vec<NameChange>) {
         for (host, vip) in self.answered.extract_if(.., |host, vip| unfit(host, *vip)) {
             changes.push(NameChange { host: host.clone(), vip, answered: false });
+            self.suspended.insert(host.clone());
             self.waiting.insert(host, vip);
         }
     }
 
-    /// Waiting names that are `ready` are answered.
-    pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, Ipv4Addr) -> bool, changes: &mut Vec<NameChange>) {
-        for (host, vip) in self.waiting.extract_if(.., |host, vip| ready(host, *vip)) {
+    /// Waiting names that are `ready` are answered; it is told whether a name was answered before.
+    pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, Ipv4Addr, bool) -> bool, changes: &mut Vec<NameChange>) {
+        let Self { answered, waiting, suspended } = self;
+        let fit: Vec<_> = waiting.extract_if(.., |host, vip| ready(host, *vip, suspended.contains(host))).collect();
+        for (host, vip) in fit {
+            suspended.remove(&host);
             changes.push(NameChange { host: host.clone(), vip, answered: true });
-            self.answered.insert(host, vip);
+            answered.insert(host, vip);
         }
     }
 }

@@ -4,12 +4,15 @@ use std::{net::Ipv4Addr, ops::Bound, sync::Arc};
 
 use boshy_mesh::Hostname;
 
-use crate::{Resource, ResourceType, Verdict, Verdicts, client::DeltaClient};
+use crate::{Resource, ResourceType, Verdict, Verdicts, client::DeltaClient, envoy::CAPTURE};
 
 /// Whoever judges resources.
 pub trait Judge {
     /// Whether anybody judges resources of the type: a proxy is there and has asked for them.
     fn judges(&self, kind: ResourceType) -> bool;
+
+    /// Changes whenever a stream of a proxy opens or ends: whoever judges then may be another.
+    fn streams(&self) -> u64;
 
     /// What is said of one version.
     fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict;
@@ -20,23 +23,43 @@ impl Judge for Verdicts {
         self.subscribed(kind)
     }
 
+    fn streams(&self) -> u64 {
+        self.opened_and_ended()
+    }
+
     fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
         self.of(kind, name, version)
     }
 }
 
-/// Whether there are a listener and a cluster for a name at all.
-pub(super) fn is_backed(client: &DeltaClient, host: &Hostname, vip: Ipv4Addr) -> bool {
-    listeners(client, vip).next().is_some() && clusters(client, host).next().is_some()
+/// Whether there are a listener and a cluster for a name in what is `offered`, and of what leads there nothing that was received is
+/// left out: the listener that takes what is captured, and the endpoints of the clusters.
+pub(super) fn is_backed(offered: &DeltaClient, received: &DeltaClient, host: &Hostname, vip: Ipv4Addr) -> bool {
+    let left_out = |kind, name: &str| received.held(kind).contains_key(name) && !offered.held(kind).contains_key(name);
+    let led_to = |cluster: &Arc<Resource>| !left_out(ResourceType::Endpoints, endpoints(cluster));
+    !left_out(ResourceType::Listener, CAPTURE)
+        && listeners(offered, vip).next().is_some()
+        && clusters(offered, host).any(led_to)
 }
 
-/// Whether there are some and the judge has accepted all of them, in the version received last. Listeners are asked for
-/// first, because they come last.
+/// Whether there are some and the judge has accepted all of them, in the versions that `client` has. Listeners are asked for
+/// first, because they come last. The one that takes what is captured leads to all.
 pub(super) fn is_accepted(client: &DeltaClient, judge: &impl Judge, host: &Hostname, vip: Ipv4Addr) -> bool {
     let accepted =
         |resource: &Arc<Resource>, kind| judge.verdict(kind, &resource.name, &resource.version) == Verdict::Accepted;
     some_and_all(listeners(client, vip), |listener| accepted(listener, ResourceType::Listener))
         && some_and_all(clusters(client, host), |cluster| accepted(cluster, ResourceType::Cluster))
+        && client.held(ResourceType::Listener).get(CAPTURE).is_none_or(|it| accepted(it, ResourceType::Listener))
+}
+
+/// Whether the endpoints of any of its clusters are `refused`, or tried again after that.
+pub(super) fn has_refused_endpoints(client: &DeltaClient, host: &Hostname, refused: impl Fn(&str) -> bool) -> bool {
+    clusters(client, host).any(|cluster| refused(endpoints(cluster)))
+}
+
+/// Name of the endpoints of an outbound cluster.
+fn endpoints(cluster: &Resource) -> &str {
+    cluster.name.strip_prefix("out.").unwrap_or(&cluster.name)
 }
 
 fn some_and_all<T>(mut items: impl Iterator<Item = T>, test: impl Fn(T) -> bool) -> bool {

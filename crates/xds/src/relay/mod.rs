@@ -10,19 +10,20 @@
 //! ```
 //!
 //! Rules, and why:
-//! * A name is answered once Envoy has accepted every listener of its address and every cluster of its host, and from then
-//!   on until the pilot takes it back: an Envoy that goes away takes no name along.
+//! * A name is answered once Envoy has accepted every listener of its address, every cluster of its host and the listener that takes
+//!   what is captured. It stays until the pilot takes it back, or an Envoy refuses what leads there: an Envoy that goes away takes no
+//!   name along.
 //! * An answered name always has a listener and a cluster in what is served (unless no proxy is required): if the pilot
-//!   removes the last one before the name, the name goes first and waits again.
-//! * A version that Envoy refused is replaced, in what is served and stored, by the last one it accepted, so that an Envoy
-//!   that restarts, or a VM, comes up with what worked. The refusal holds until the pilot sends another version.
+//!   removes the last one before the name, or Envoy refuses it and accepted none before, the name goes first and waits again.
+//! * A version that Envoy refused is replaced, in what is served and stored, by the last one it accepted. It is tried again, with
+//!   growing pauses, and at once when a stream of Envoy opens or ends: another Envoy is given everything anew.
 //! * A type is served once all of it was received: an Envoy that comes with what it had is not told that the rest is gone.
 //! * Only a removal by name removes. A stream that ends, an error and a reconnect change nothing here.
 //! * The pilot hears of a response what Envoy said of it; where nobody can judge, and when Envoy takes longer than
-//!   [`RelaySettings::patience`], it is acknowledged; what Envoy refuses later is asked for again, to be refused.
+//!   [`RelaySettings::patience`], it is acknowledged; what Envoy refuses later is asked for again, to be refused, and what it
+//!   accepts after all, to be acknowledged.
 //!
-//! A value without I/O and clock: time and verdicts are arguments. Not promised: that a refused resource is tried again
-//! unchanged, by whatever Envoy.
+//! A value without I/O and clock: time and verdicts are arguments.
 
 mod doubts;
 mod gate;
@@ -30,21 +31,22 @@ mod judge;
 mod store;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use boshy_mesh::{Hostname, NameTable};
 
-use self::{
-    doubts::{Doubts, Standing},
-    gate::Gate,
-};
 pub use self::{
+    doubts::Refusal,
     gate::NameChange,
     judge::Judge,
     store::{StoreError, Stored},
+};
+use self::{
+    doubts::{Doubts, Judgement, Standing},
+    gate::Gate,
 };
 use crate::{
     ResourceMap, ResourceSet, ResourceType, TypedResources,
@@ -62,11 +64,20 @@ pub struct RelaySettings {
     pub patience: Duration,
     /// Whether a name waits for Envoy. `false` on a VM without one.
     pub require_proxy: bool,
+    /// Pause before what Envoy refused is tried again; each refusal of the same version doubles it.
+    pub first_retry: Duration,
+    /// The longest such pause.
+    pub longest_retry: Duration,
 }
 
 impl Default for RelaySettings {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(5), require_proxy: true }
+        Self {
+            patience: Duration::from_secs(5),
+            require_proxy: true,
+            first_retry: Duration::from_secs(1),
+            longest_retry: Duration::from_secs(30),
+        }
     }
 }
 
@@ -88,8 +99,15 @@ pub struct Step {
 pub enum News {
     /// A response was refused before Envoy saw it.
     Malformed(Malformed),
-    /// Envoy refused a resource.
+    /// Envoy refused a resource; told of the first attempt, and when its words change.
     Refused(Refusal),
+    /// Envoy accepted a resource that it had refused.
+    Mended {
+        /// Its type.
+        kind: ResourceType,
+        /// Its name.
+        name: Arc<str>,
+    },
     /// Envoy did not answer in time; the response was acknowledged.
     Unanswered {
         /// Type of the response.
@@ -97,19 +115,6 @@ pub enum News {
         /// Resources without an answer.
         resources: usize,
     },
-}
-
-/// A resource that Envoy refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its type.
-    pub kind: ResourceType,
-    /// Its name.
-    pub name: Arc<str>,
-    /// The version refused.
-    pub version: Arc<str>,
-    /// Envoy's words.
-    pub reason: String,
 }
 
 /// How many names stand where.
@@ -139,6 +144,12 @@ pub struct Relay {
     doubts: Doubts,
     gate: Gate,
     awaiting: Vec<Awaiting>,
+    /// What the pilot was told is refused, on this stream.
+    told: BTreeSet<(ResourceType, Arc<str>)>,
+    /// What the pilot was asked for again, on this stream.
+    asked: BTreeSet<(ResourceType, Arc<str>)>,
+    /// [`Judge::streams`] when it was looked at last.
+    streams: Option<u64>,
     versions: BTreeMap<ResourceType, String>,
     /// What was received, less what is refused.
     offered: DeltaClient,
@@ -160,13 +171,16 @@ impl Relay {
             offered: client.clone(),
             client,
             awaiting: Vec::new(),
+            told: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            streams: None,
             versions: BTreeMap::new(),
             served: Arc::default(),
         };
         let mut names = Vec::new();
         relay.suspend_unbacked(&mut names);
         if !settings.require_proxy {
-            relay.gate.admit(|_, _| true, &mut names);
+            relay.gate.admit(|_, _, _| true, &mut names);
         }
         relay.serve(&JUDGED);
         relay
@@ -184,7 +198,7 @@ impl Relay {
 
     /// What is worth keeping over a restart.
     pub fn stored(&self) -> Stored {
-        let good = |kind| self.doubts.less(kind, self.client.held(kind), Standing::is_unsettled);
+        let good = |kind| self.doubts.less_unsettled(kind, self.client.held(kind));
         let known = |kind| self.client.is_known(kind).then(|| good(kind));
         // Names answered without the resources that say so could not be read back.
         let gate = if self.client.is_known(ResourceType::Names) { self.gate.clone() } else { Gate::default() };
@@ -194,6 +208,11 @@ impl Relay {
     /// How many names are answered and how many wait.
     pub fn counts(&self) -> NameCounts {
         self.gate.counts()
+    }
+
+    /// What Envoy refused last and has not accepted since.
+    pub fn refusals(&self) -> impl Iterator<Item = Refusal> {
+        self.doubts.refusals()
     }
 
     /// The pilot's version of each type, of the last response.
@@ -218,13 +237,15 @@ impl Relay {
 
     /// When [`Relay::reconsider`] is wanted at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.awaiting.iter().map(|awaiting| awaiting.deadline).min()
+        self.awaiting.iter().map(|awaiting| awaiting.deadline).chain(self.doubts.next_attempt()).min()
     }
 
     /// A stream to a pilot opened: the messages to begin with. What is open or refused here is asked for again, because an
     /// earlier stream ended without the pilot knowing, or another pilot never knew.
     pub fn opened(&mut self) -> Vec<Request> {
         self.awaiting.clear();
+        self.told.clear();
+        self.asked.clear();
         self.client.subscribe(|kind, name| self.doubts.standing(kind, name).is_some_and(Standing::is_unsettled))
     }
 
@@ -270,6 +291,11 @@ impl Relay {
     }
 
     fn replace(&mut self, update: &Update) {
+        for name in update.removed.iter().chain(update.resources.iter().map(|resource| &resource.name)) {
+            let key = (update.kind, Arc::clone(name));
+            self.told.remove(&key);
+            self.asked.remove(&key);
+        }
         for name in &update.removed {
             self.doubts.forget(update.kind, name);
         }
@@ -287,11 +313,13 @@ impl Relay {
         judge: &impl Judge,
         step: &mut Step,
     ) {
-        let refusals = self.doubts.judge(&self.client, judge);
+        changed.extend(self.offer_again(now, judge));
+        let Judgement { refusals, mended } = self.doubts.judge(&self.client, judge, &self.settings, now);
         let lost = lost || !refusals.is_empty();
         changed.extend(refusals.iter().map(|refusal| refusal.kind));
-        step.upstream.extend(self.late(&refusals));
-        step.news.extend(refusals.into_iter().map(News::Refused));
+        let news = |refusal: &Refusal| refusal.attempts == 1;
+        step.news.extend(refusals.into_iter().filter(news).map(News::Refused));
+        step.news.extend(mended.into_iter().map(|(kind, name)| News::Mended { kind, name }));
         step.served = !changed.is_empty();
         if step.served {
             self.serve(&changed);
@@ -300,36 +328,65 @@ impl Relay {
             self.suspend_unbacked(&mut step.names);
         }
         self.answer(now, step);
-        let Self { gate, client, settings, .. } = self;
-        let ready = |host: &Hostname, vip| !settings.require_proxy || judge::is_accepted(client, judge, host, vip);
+        step.upstream.extend(self.correct());
+        let Self { gate, client, offered, doubts, settings, .. } = self;
+        let ready = |host: &Hostname, vip, before| {
+            let accepted = |what| judge::is_accepted(what, judge, host, vip);
+            let refused = |endpoints: &str| doubts.was_refused(ResourceType::Endpoints, endpoints);
+            !settings.require_proxy
+                || (judge::is_backed(offered, client, host, vip)
+                    && (accepted(client) || (before && accepted(offered)))
+                    && !judge::has_refused_endpoints(client, host, refused))
+        };
         gate.admit(ready, &mut step.names);
     }
 
-    /// Has the pilot send again what was acknowledged before it was refused, so that it can be told.
-    fn late(&self, refusals: &[Refusal]) -> impl Iterator<Item = Request> + use<> {
-        let mut late: BTreeMap<ResourceType, Vec<Arc<str>>> = BTreeMap::new();
-        for Refusal { kind, name, .. } in refusals {
-            let asked =
-                |awaiting: &Awaiting| awaiting.kind == *kind && awaiting.resources.iter().any(|(n, _)| n == name);
-            if !self.awaiting.iter().any(asked) {
-                late.entry(*kind).or_default().push(Arc::clone(name));
-            }
+    /// Serves what was refused once more where that is due. The types of which more is served.
+    fn offer_again(&mut self, now: Instant, judge: &impl Judge) -> Vec<ResourceType> {
+        let (streams, patience) = (judge.streams(), self.settings.patience);
+        let before = self.streams.replace(streams);
+        if before.is_some_and(|before| before != streams) {
+            self.doubts.begin_anew(&self.client, patience, now)
+        } else {
+            self.doubts.try_again(patience, now)
         }
-        late.into_iter().map(|(kind, names)| Request::Again { kind, names })
+    }
+
+    /// Has the pilot send again what was acknowledged before it was refused, and what was refused before it was accepted, so that it can
+    /// be told.
+    fn correct(&mut self) -> impl Iterator<Item = Request> + use<> {
+        let refused = self.doubts.refused().map(|(kind, name)| (kind, Arc::clone(name)));
+        let wrong = refused.filter(|key| !self.told.contains(key));
+        let mended = self.told.iter().filter(|(kind, name)| self.doubts.standing(*kind, name).is_none()).cloned();
+        let open = |(kind, name): &(ResourceType, Arc<str>)| {
+            let mut awaiting = self.awaiting.iter().filter(|awaiting| awaiting.kind == *kind);
+            awaiting.any(|awaiting| awaiting.resources.iter().any(|(n, _)| n == name))
+        };
+        let ask: Vec<_> = wrong.chain(mended).filter(|key| !self.asked.contains(key) && !open(key)).collect();
+        self.asked.extend(ask.iter().cloned());
+        let mut again: BTreeMap<ResourceType, Vec<Arc<str>>> = BTreeMap::new();
+        for (kind, name) in ask {
+            again.entry(kind).or_default().push(name);
+        }
+        again.into_iter().map(|(kind, names)| Request::Again { kind, names })
     }
 
     fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {
         if self.settings.require_proxy {
-            let Self { gate, offered, .. } = self;
-            gate.suspend(|host, vip| !judge::is_backed(offered, host, vip), changes);
+            let Self { gate, offered, client, .. } = self;
+            gate.suspend(|host, vip| !judge::is_backed(offered, client, host, vip), changes);
         }
     }
 
     fn answer(&mut self, now: Instant, step: &mut Step) {
-        let doubts = &mut self.doubts;
+        let Self { doubts, told, .. } = self;
         self.awaiting.retain_mut(|awaiting| {
             let overdue = now >= awaiting.deadline;
             let Some(request) = awaiting.answer(doubts, overdue, &mut step.news) else { return true };
+            // What is refused together with others comes again alone.
+            if let (Request::Refuse { .. }, [(name, _)]) = (&request, &awaiting.resources[..]) {
+                told.insert((awaiting.kind, Arc::clone(name)));
+            }
             step.upstream.push(request);
             false
         });
@@ -338,8 +395,7 @@ impl Relay {
     fn serve(&mut self, changed: &[ResourceType]) {
         let mut served = ResourceSet::clone(&self.served);
         for &kind in changed.iter().filter(|kind| self.client.is_known(**kind)) {
-            let refused = |standing: &Standing| matches!(standing, Standing::Refused(_));
-            let map = self.doubts.less(kind, self.client.held(kind), refused);
+            let map = self.doubts.less_refused(kind, self.client.held(kind));
             served = served.with(kind, TypedResources::new(Arc::clone(&map), Arc::default()));
             self.offered.know(kind, map);
         }
@@ -391,5 +447,7 @@ mod kept_tests;
 mod names_tests;
 #[cfg(test)]
 mod refusals_tests;
+#[cfg(test)]
+mod retries_tests;
 #[cfg(test)]
 mod test_support;

@@ -86,12 +86,12 @@ struct FileResource {
 }
 
 impl Stored {
-    pub(super) fn of(resources: DeltaClient, Gate { answered, waiting }: Gate) -> Self {
+    pub(super) fn of(resources: DeltaClient, Gate { answered, waiting, .. }: Gate) -> Self {
         Self { resources, answered, waiting }
     }
 
     pub(super) fn into_parts(self) -> (DeltaClient, Gate) {
-        (self.resources, Gate { answered: self.answered, waiting: self.waiting })
+        (self.resources, Gate::new(self.answered, self.waiting))
     }
 
     /// The names answered.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::Ipv4Addr,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::*;
@@ -17,11 +18,17 @@ pub(crate) struct Proxy {
     pub(crate) asks: BTreeSet<ResourceType>,
     pub(crate) accepted: HashMap<(ResourceType, Arc<str>), Arc<str>>,
     pub(crate) rejected: HashMap<(ResourceType, Arc<str>), Arc<str>>,
+    /// Another for each that connects, 0 without one.
+    pub(crate) stream: u64,
 }
 
 impl Judge for Proxy {
     fn judges(&self, kind: ResourceType) -> bool {
         self.asks.contains(&kind)
+    }
+
+    fn streams(&self) -> u64 {
+        self.stream
     }
 
     fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
@@ -39,7 +46,8 @@ impl Judge for Proxy {
 impl Proxy {
     pub(crate) fn connected() -> Self {
         let asks = [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener].into();
-        Self { asks, ..Self::default() }
+        static STREAMS: AtomicU64 = AtomicU64::new(1);
+        Self { asks, stream: STREAMS.fetch_add(1, Ordering::Relaxed), ..Self::default() }
     }
 
     pub(crate) fn accept(&mut self, kind: ResourceType, served: &ResourceSet) {

@@ -26,6 +26,14 @@ struct Register {
 struct Line {
     status: ProxyStatus,
     generation: u64,
+    /// Whether it refuses a part of what it shall have.
+    refusing: bool,
+}
+
+impl Line {
+    fn has(&self, generation: u64) -> bool {
+        self.generation >= generation && !self.refusing
+    }
 }
 
 impl Proxies {
@@ -39,9 +47,9 @@ impl Proxies {
         self.0.borrow().open.len()
     }
 
-    /// How many have not accepted everything of a generation of the mesh.
+    /// How many have not accepted everything of a generation of the mesh, or refuse a part of it since.
     pub fn behind(&self, generation: u64) -> usize {
-        self.0.borrow().open.values().filter(|line| line.generation < generation).count()
+        self.0.borrow().open.values().filter(|line| !line.has(generation)).count()
     }
 
     /// Waits until every proxy that is connected now has accepted everything of a generation of the mesh, or has left; how many
@@ -49,8 +57,7 @@ impl Proxies {
     pub async fn accepted(&self, generation: u64) -> usize {
         let mut changes = self.0.subscribe();
         let newcomer = changes.borrow().next;
-        let accepted =
-            |register: &Register| register.open.range(..newcomer).all(|(_, line)| line.generation >= generation);
+        let accepted = |register: &Register| register.open.range(..newcomer).all(|(_, line)| line.has(generation));
         changes.wait_for(accepted).await.map_or(0, |register| register.open.range(..newcomer).count())
     }
 
@@ -63,10 +70,10 @@ impl Proxies {
         self.0.send_if_modified(|register| {
             id = register.next;
             register.next += 1;
-            register.open.insert(id, Line { status, generation: 0 });
+            register.open.insert(id, Line { status, generation: 0, refusing: false });
             false
         });
-        Entry { proxies: self.clone(), id, generation: 0 }
+        Entry { proxies: self.clone(), id, generation: 0, refusing: false }
     }
 }
 
@@ -76,6 +83,7 @@ pub(super) struct Entry {
     proxies: Proxies,
     id: u64,
     generation: u64,
+    refusing: bool,
 }
 
 impl Entry {
@@ -104,14 +112,16 @@ impl Entry {
         });
     }
 
-    /// The proxy has accepted everything of a generation.
-    pub(super) fn accepted(&mut self, generation: u64) {
-        if generation == self.generation {
+    /// Whether the proxy refuses a part of what it shall have, and the generation that it has accepted otherwise, if that is known.
+    pub(super) fn stands(&mut self, refusing: bool, accepted: Option<u64>) {
+        let generation = accepted.unwrap_or(self.generation);
+        if (refusing, generation) == (self.refusing, self.generation) {
             return;
         }
-        self.generation = generation;
+        (self.refusing, self.generation) = (refusing, generation);
         self.proxies.0.send_if_modified(|register| {
-            register.open.get_mut(&self.id).map(|line| line.generation = generation).is_some()
+            let line = register.open.get_mut(&self.id);
+            line.map(|line| (line.refusing, line.generation) = (refusing, generation)).is_some()
         });
     }
 

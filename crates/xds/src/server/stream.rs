@@ -167,9 +167,7 @@ impl<C: Channel> Stream<C> {
                 }
             }
         }
-        if let Some(generation) = self.session.accepted() {
-            self.entry.accepted(generation);
-        }
+        self.entry.stands(self.session.refusing(), self.session.accepted());
         Ok(())
     }
 

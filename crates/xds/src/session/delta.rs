@@ -216,11 +216,10 @@ impl Delta {
             }
             let name = self.shared_name(name);
             self.subscription.add(name.clone())?;
-            // Whoever asks again for what he has, has lost it; what he refused has not changed by that.
-            if !self.is_refused(&name) {
-                self.since.insert(name.clone(), Told::Nothing);
-                self.consider(name);
-            }
+            // Whoever asks again for what he has, has lost it; who asks for what he refused, would take it now.
+            self.refused.remove(&name);
+            self.since.insert(name.clone(), Told::Nothing);
+            self.consider(name);
         }
         Ok(())
     }

@@ -312,11 +312,15 @@ fn what_is_under_way_is_not_sent_again_because_an_older_version_was_refused_with
 }
 
 #[test]
-fn what_was_refused_is_not_sent_again_for_the_asking() {
+fn what_was_refused_is_sent_again_for_the_asking_and_is_then_no_longer_withheld() {
     let mut stream = open(set(&[(Endpoints, "e", 1)]));
     let first = request(&mut stream, ask(Endpoints, &["e"]));
     request(&mut stream, nack(&first[0]));
-    assert_eq!(request(&mut stream, ask(Endpoints, &["e"])), []);
+    assert!(stream.withheld(Endpoints) && stream.accepted().is_none());
+    let again = request(&mut stream, ask(Endpoints, &["e"]));
+    assert_eq!(told(&again), [(Endpoints, "e".into())]);
+    request(&mut stream, ack(&again[0]));
+    assert!(!stream.withheld(Endpoints) && stream.accepted().is_some());
 }
 
 #[test]

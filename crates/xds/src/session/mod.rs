@@ -85,7 +85,7 @@ pub enum News {
         /// What it has.
         items: Vec<Item>,
     },
-    /// It refused these for good: they are not sent again before they change.
+    /// It refused these: they are not sent again before they change, or it asks for them.
     Refused {
         /// Version of the response.
         version: Arc<str>,
@@ -167,6 +167,11 @@ impl<C: Channel> Session<C> {
     /// Whether resources of the type are withheld because the proxy refused them.
     pub fn withheld(&self, kind: ResourceType) -> bool {
         self.channels[kind.index()].as_ref().is_some_and(Channel::withheld)
+    }
+
+    /// Whether resources of any type are withheld because the proxy refused them.
+    pub fn refusing(&self) -> bool {
+        self.channels.iter().flatten().any(Channel::withheld)
     }
 
     /// The generation that the proxy has accepted completely, unless something is unanswered, yet to be sent or withheld.

@@ -35,6 +35,8 @@ pub struct Sotw {
     accepted: State,
     /// Version refused last.
     refused: Option<Arc<str>>,
+    /// Names refused since a response was accepted.
+    culprits: BTreeSet<Arc<str>>,
     /// The proxy waits for a response, whether or not something changed.
     awaited: bool,
     pending: Turn,
@@ -60,6 +62,7 @@ impl Channel for Sotw {
             unanswered: false,
             accepted: State::default(),
             refused: None,
+            culprits: BTreeSet::new(),
             awaited: true,
             pending: Turn::default(),
         };
@@ -133,21 +136,27 @@ impl Channel for Sotw {
 
 impl Sotw {
     fn accept(&mut self, news: &mut Vec<News>) {
-        let gone = self.accepted.resources.keys().filter(|name| !self.sent.resources.contains_key(*name));
+        let had = self.accepted.resources.keys().chain(&self.culprits);
+        let gone = had.filter(|name| !self.sent.resources.contains_key(*name));
         let mut items = items_of(&self.sent.resources);
         items.extend(gone.map(|name| (name.clone(), None)));
+        self.culprits.clear();
         news.push(News::Accepted { version: Some(self.sent.version.clone()), items });
         self.accepted = self.sent.clone();
         self.refused = None;
     }
 
-    /// What of the response is new to the proxy is taken for refused: it does not say which part it means.
+    /// What of the response is new to the proxy and named in its words is taken for refused, and all that is new where they name
+    /// nothing. Envoy names what it refuses, and takes the rest.
     fn refuse(&mut self, reason: &str, news: &mut Vec<News>) {
         let had = |resource: &&Arc<Resource>| {
             self.accepted.resources.get(&resource.name).is_some_and(|had| had.version == resource.version)
         };
-        let new = self.sent.resources.values().filter(|resource| !had(resource));
-        let items = new.map(|resource| (resource.name.clone(), Some(resource.version.clone()))).collect();
+        let new: Vec<_> = self.sent.resources.values().filter(|resource| !had(resource)).collect();
+        let named: Vec<_> = new.iter().copied().filter(|resource| names(reason, &resource.name)).collect();
+        let refused = if named.is_empty() { new } else { named };
+        self.culprits.extend(refused.iter().map(|resource| resource.name.clone()));
+        let items = refused.iter().map(|resource| (resource.name.clone(), Some(resource.version.clone()))).collect();
         news.push(News::Refused { version: self.sent.version.clone(), items, reason: reason.into() });
         self.refused = Some(self.sent.version.clone());
     }
@@ -213,6 +222,15 @@ impl Sotw {
         }
         State { version: version_of_map(&resources), resources }
     }
+}
+
+/// Whether a text has this name in it, and not as a part of a longer one.
+fn names(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '|');
+    let whole = |(at, _): (usize, &str)| {
+        !text[..at].ends_with(part) && !text[at + name.len()..].trim_start_matches('.').starts_with(part)
+    };
+    text.match_indices(name).any(whole)
 }
 
 fn items_of(resources: &ResourceMap) -> Vec<Item> {

@@ -113,6 +113,22 @@ fn of_a_refusal_only_what_was_new_is_taken_for_refused() {
 }
 
 #[test]
+fn of_a_refusal_that_names_its_culprit_only_that_is_taken_for_refused_and_forgotten_once_it_is_gone() {
+    let mut stream = open(set(&[(Listener, "a", 1), (Listener, "a.b", 1), (Listener, "c", 1)]));
+    let first = request(&mut stream, ask(Listener, &[]));
+    let mut refusal = nack(&first[0]);
+    refusal.error_detail.as_mut().unwrap().message = "Error adding/updating listener(s) a.b: no such type".into();
+    let actions = stream.request(refusal).unwrap();
+    let [Action::Note(_, News::Refused { items, .. })] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(items.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["a.b"]);
+    let rest = change(&mut stream, &[(Listener, "a", 1), (Listener, "c", 1)]);
+    let actions = stream.request(ack(&rest[0], &[])).unwrap();
+    let [Action::Note(_, News::Accepted { items, .. })] = &actions[..] else { panic!("{actions:?}") };
+    let items: Vec<_> = items.iter().map(|(name, version)| (&**name, version.is_some())).collect();
+    assert_eq!(items, [("a", true), ("c", true), ("a.b", false)]);
+}
+
+#[test]
 fn a_proxy_that_has_the_version_is_sent_nothing() {
     let resources = set(&[(Cluster, "a", 1)]);
     let first = request(&mut open(resources.clone()), ask(Cluster, &[]));

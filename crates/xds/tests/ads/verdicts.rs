@@ -74,3 +74,25 @@ async fn a_generation_of_which_a_proxy_refuses_a_part_is_accepted_when_it_leaves
     drop(proxy);
     assert_eq!(timeout(DEADLINE, accepted).await.unwrap().unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_proxy_that_refuses_what_it_had_accepted_is_behind_until_it_accepts_it_again() {
+    let server = Server::with_one_service().await;
+    let mut proxy = server.delta().await;
+    proxy.ask(ResourceType::Listener).await;
+    let first = proxy.next().await.unwrap();
+    proxy.answer(&first, None).await;
+    assert_eq!(timeout(DEADLINE, server.proxies.accepted(1)).await.unwrap(), 1);
+    let name = first.resources[0].name.clone();
+    let behind = async |count| {
+        while server.proxies.behind(1) != count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    for (reason, count) in [(Some("cannot bind"), 1), (None, 0)] {
+        proxy.subscribe(ResourceType::Listener, &[&name]).await;
+        let again = proxy.next().await.unwrap();
+        proxy.answer(&again, reason).await;
+        timeout(DEADLINE, behind(count)).await.unwrap();
+    }
+}
