@@ -108,7 +108,7 @@ mod tests {
     use std::{collections::BTreeSet, time::Duration};
 
     use boshy_mesh::{
-        Deployment, Instance, InstanceGroup, Job, Lifecycle, Port, PortName, Protocol, Timestamp, VipRange,
+        Address, Deployment, Instance, InstanceGroup, Job, Port, PortName, Protocol, Timestamp, VipRange,
     };
 
     use super::*;
@@ -133,17 +133,20 @@ mod tests {
     fn an_inventory_comes_back_as_it_was() {
         let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
         let job = Job { name: "api".into(), ports: vec![port] };
-        let group = InstanceGroup { name: "web".into(), lifecycle: Lifecycle::Service, jobs: vec![job] };
+        let group = InstanceGroup { name: "web".into(), jobs: vec![job], ..InstanceGroup::default() };
         let instance = Instance {
             group: "web".into(),
-            index: 0,
+            index: Some(0),
             id: "id".into(),
             az: None,
-            ips: vec!["10.0.0.1".parse().unwrap()],
+            ips: vec![Address::parse("10.20.0.16/28").unwrap()],
             expects_vm: true,
+            since: 7,
+            ..Instance::default()
         };
-        let shop = Deployment { name: "shop".into(), groups: vec![group], instances: vec![instance] };
-        let inventory = Inventory { deployments: vec![shop] };
+        let shop =
+            Deployment { name: "shop".into(), groups: vec![group], instances: vec![instance], ..Deployment::default() };
+        let inventory = Inventory { deployments: vec![shop], ..Inventory::default() };
         assert_eq!(Inventory::unseal(&inventory.seal()).unwrap(), inventory);
         assert!(matches!(Leases::unseal(&inventory.seal()), Err(SealError::Foreign("boshy-leases"))));
     }

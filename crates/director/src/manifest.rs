@@ -49,6 +49,7 @@ impl Group {
             name: self.name,
             errand: self.lifecycle.as_deref() == Some("errand"),
             jobs: self.jobs.unwrap_or_default().into_iter().map(Job::written).collect(),
+            ..WrittenGroup::default()
         }
     }
 }

@@ -3,11 +3,11 @@
 //! A manifest is checked as a whole. One wrong entry refuses the deployment's manifest, so that its last good facts stay:
 //! half of a manifest is a state nobody asked for.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Port, PortName, Problem, Protocol};
+use crate::{CloudNetwork, GroupNetwork, Instance, Place, Port, PortName, Problem, Protocol};
 
 /// A scalar as a manifest holds it, before anything is known about what it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +75,10 @@ pub struct WrittenGroup {
     pub errand: bool,
     /// Its jobs, in order.
     pub jobs: Vec<WrittenJob>,
+    /// Its networks, in order.
+    pub networks: Vec<GroupNetwork>,
+    /// `migrated_from`.
+    pub migrated_from: Vec<String>,
 }
 
 /// The part of a manifest that the mesh reads, as written.
@@ -107,7 +111,7 @@ pub struct Job {
 }
 
 /// An instance group, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InstanceGroup {
     /// Group name as written.
     pub name: String,
@@ -115,27 +119,16 @@ pub struct InstanceGroup {
     pub lifecycle: Lifecycle,
     /// Its jobs.
     pub jobs: Vec<Job>,
-}
-
-/// An instance, as `GET /deployments/:name/instances` gives it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Instance {
-    /// Instance group name as written (`job` on the wire).
-    pub group: String,
-    /// Index in the group.
-    pub index: u32,
-    /// Instance uuid.
-    pub id: String,
-    /// Availability zone.
-    pub az: Option<String>,
-    /// All addresses, in the director's order. Empty when detached.
-    pub ips: Vec<IpAddr>,
-    /// False for detached instances and for errands without a VM.
-    pub expects_vm: bool,
+    /// Its networks, in the order written.
+    #[serde(default)]
+    pub networks: Vec<GroupNetwork>,
+    /// Groups whose instances become this one's.
+    #[serde(default)]
+    pub migrated_from: Vec<String>,
 }
 
 /// A deployment, checked: facts to reason about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Deployment {
     /// Name under which the director lists it.
     pub name: String,
@@ -143,6 +136,9 @@ pub struct Deployment {
     pub groups: Vec<InstanceGroup>,
     /// Instances of the last good read, sorted by group and index.
     pub instances: Vec<Instance>,
+    /// What of the last good readings is of no use, and where it stands.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 /// All that is known of a director, in its order (by name).
@@ -150,6 +146,9 @@ pub struct Deployment {
 pub struct Inventory {
     /// The deployments.
     pub deployments: Vec<Deployment>,
+    /// Networks of the cloud configs; empty when they are not known.
+    #[serde(default)]
+    pub networks: Vec<CloudNetwork>,
 }
 
 impl WrittenDeployment {
@@ -173,6 +172,8 @@ impl WrittenDeployment {
                         Job { name: job.name.clone(), ports: check_ports(&place, &job.expose_ports, &mut problems) }
                     })
                     .collect(),
+                networks: group.networks.clone(),
+                migrated_from: group.migrated_from.clone(),
             })
             .collect();
         if problems.is_empty() { Ok(groups) } else { Err(problems) }

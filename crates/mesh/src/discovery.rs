@@ -1,15 +1,15 @@
 //! Inventory to services.
 //!
 //! A service exists because a manifest exposes a port, not because an instance runs: a group scaled to none, or stopped, keeps
-//! its service and so its virtual IP. Endpoints are the instances that expect a VM and have an address. Instances are matched
-//! by the groups of the manifest, so compilation VMs never appear.
+//! its service and so its virtual IP. Endpoints are the instances that expect a VM and have an address that is theirs (`residents`).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 
 use crate::{
-    Deployment, Hostname, Instance, InstanceGroup, Inventory, Job, Lifecycle, Place, Port, Problem, Tld, VipRange,
+    Deployment, Hostname, InstanceGroup, Inventory, Job, Lifecycle, Place, Port, Problem, Tld, VipRange,
+    residents::Residents,
 };
 
 /// Where a service comes from, as written in the manifest.
@@ -57,6 +57,7 @@ pub struct Discovery {
 /// Computes the services. Two that come out with the same name: the first in the inventory's order keeps it.
 pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery {
     let mut services: BTreeMap<Hostname, Service> = BTreeMap::new();
+    let residents = Residents::of(inventory, range);
     let mut problems = Vec::new();
     for deployment in &inventory.deployments {
         for (group, job) in exposing_jobs(deployment) {
@@ -72,12 +73,14 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery 
                 problems.push(collision(place, &host, &first.origin));
                 continue;
             }
-            let endpoints = endpoints(deployment, group, range, &place, &mut problems);
+            let endpoints = residents.endpoints(&deployment.name, &group.name);
             let origin =
                 Origin { deployment: deployment.name.clone(), group: group.name.clone(), job: job.name.clone() };
             services.insert(host.clone(), Service { host, origin, ports: job.ports.clone(), endpoints });
         }
     }
+    problems.extend(residents.problems);
+    problems.extend(inventory.deployments.iter().flat_map(|deployment| deployment.problems.iter().cloned()));
     Discovery { services: services.into_values().collect(), problems }
 }
 
@@ -93,36 +96,6 @@ fn exposing_jobs(deployment: &Deployment) -> impl Iterator<Item = (&InstanceGrou
 fn collision(place: Place, host: &Hostname, first: &Origin) -> Problem {
     let holder = Place::deployment(&first.deployment).group(&first.group).job(&first.job);
     Problem::new(place, format!("has the mesh name {host} of {holder}, which keeps it; rename one of them"))
-}
-
-fn endpoints(
-    deployment: &Deployment,
-    group: &InstanceGroup,
-    range: VipRange,
-    place: &Place,
-    problems: &mut Vec<Problem>,
-) -> Vec<Endpoint> {
-    let mut endpoints = Vec::new();
-    for instance in deployment.instances.iter().filter(|instance| instance.group == group.name && instance.expects_vm) {
-        match address(instance) {
-            Some(IpAddr::V4(ip)) if range.contains(ip) => problems.push(Problem::new(
-                place.clone(),
-                format!(
-                    "instance {}/{} has the address {ip} inside the virtual-IP range {range}; choose another range",
-                    instance.group, instance.index
-                ),
-            )),
-            Some(ip) => endpoints.push(Endpoint { ip, az: instance.az.clone() }),
-            None => {}
-        }
-    }
-    endpoints
-}
-
-/// The address an instance is reached at. The director sorts addresses by number and does not name their networks, so with
-/// several networks the lowest IPv4 address is taken.
-pub(crate) fn address(instance: &Instance) -> Option<IpAddr> {
-    instance.ips.iter().find(|ip| ip.is_ipv4()).or(instance.ips.first()).copied()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{PortName, Protocol};
+use crate::{Address, Instance, PortName, Protocol};
 
 fn job(name: &str) -> Job {
     Job {
@@ -9,26 +9,27 @@ fn job(name: &str) -> Job {
 }
 
 fn group(name: &str, jobs: Vec<Job>) -> InstanceGroup {
-    InstanceGroup { name: name.into(), lifecycle: Lifecycle::Service, jobs }
+    InstanceGroup { name: name.into(), jobs, ..InstanceGroup::default() }
 }
 
 fn instance(group: &str, index: u32, ip: &str) -> Instance {
     Instance {
         group: group.into(),
-        index,
+        index: Some(index),
         id: format!("{group}-{index}"),
         az: Some("z1".into()),
-        ips: vec![ip.parse().unwrap()],
+        ips: vec![Address::parse(ip).unwrap()],
         expects_vm: true,
+        ..Instance::default()
     }
 }
 
 fn deployment(name: &str, groups: Vec<InstanceGroup>, instances: Vec<Instance>) -> Deployment {
-    Deployment { name: name.into(), groups, instances }
+    Deployment { name: name.into(), groups, instances, ..Deployment::default() }
 }
 
 fn of(deployments: Vec<Deployment>) -> Discovery {
-    discover(&Inventory { deployments }, &Tld::default(), VipRange::default())
+    discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default())
 }
 
 #[test]

@@ -46,11 +46,7 @@ impl Label {
     /// # Errors
     /// When nothing that DNS accepts is left, or more than 63 octets are.
     pub fn canonical(written: &str) -> Result<Self, LabelError> {
-        let canonical: String = written
-            .chars()
-            .map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() })
-            .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
-            .collect();
+        let canonical = canonical(written);
         if canonical.is_empty() || canonical.starts_with('-') || canonical.ends_with('-') {
             return Err(LabelError::NoLabel { written: written.to_owned(), canonical });
         }
@@ -59,6 +55,15 @@ impl Label {
         }
         Ok(Self(canonical))
     }
+}
+
+/// A name as BOSH writes it in DNS names, also when it is no label.
+pub(crate) fn canonical(written: &str) -> String {
+    written
+        .chars()
+        .map(|c| if c == '_' { '-' } else { c.to_ascii_lowercase() })
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '-')
+        .collect()
 }
 
 impl fmt::Display for Label {

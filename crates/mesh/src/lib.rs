@@ -14,8 +14,10 @@
 //! (`boshy-director`), who writes leases to disk (`boshy-actors`) and who renders for Envoy (`boshy-xds`) depend on this
 //! crate; it depends on none of them.
 
+mod address;
 mod deployment;
 mod discovery;
+mod instance;
 mod label;
 mod lease;
 mod names;
@@ -23,13 +25,16 @@ mod node;
 mod port;
 mod problem;
 mod range;
+mod residents;
 mod snapshot;
 
+pub use address::Address;
 pub use deployment::{
-    Deployment, Instance, InstanceGroup, Inventory, Job, Lifecycle, Written, WrittenDeployment, WrittenGroup,
-    WrittenJob, WrittenPort, WrittenPortEntry, WrittenPorts,
+    Deployment, InstanceGroup, Inventory, Job, Lifecycle, Written, WrittenDeployment, WrittenGroup, WrittenJob,
+    WrittenPort, WrittenPortEntry, WrittenPorts,
 };
 pub use discovery::{Discovery, Endpoint, Origin, Service, discover};
+pub use instance::{CloudNetwork, GroupNetwork, Instance, Recorded};
 pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{Lease, LeaseState, Leases, Reconciled, Timestamp};
 pub use names::NameTable;

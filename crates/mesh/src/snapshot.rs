@@ -59,7 +59,7 @@ impl SnapshotContent {
             })
             .collect();
         let instances = inventory.deployments.iter().flat_map(|deployment| &deployment.instances);
-        let zones = instances.flat_map(|instance| instance.ips.iter().map(|ip| (*ip, instance.az.clone()))).collect();
+        let zones = instances.flat_map(|instance| instance.addresses().map(|ip| (ip, instance.az.clone()))).collect();
         Self { services, zones }
     }
 

@@ -1,28 +1,33 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
-use crate::{
-    Deployment, Instance, InstanceGroup, Job, Lifecycle, Port, PortName, Protocol, Timestamp, Tld, VipRange, discover,
-};
+use crate::{Deployment, Instance, InstanceGroup, Job, Port, PortName, Protocol, Timestamp, Tld, VipRange, discover};
 
 fn inventory(instances: u8) -> Inventory {
     let port = Port { name: PortName::new("http").unwrap(), number: 9002, protocol: Protocol::Tcp };
     let group = |name: &str| InstanceGroup {
         name: name.into(),
-        lifecycle: Lifecycle::Service,
         jobs: vec![Job { name: "httpbin".into(), ports: vec![port.clone()] }],
+        ..InstanceGroup::default()
     };
     let instance = |index: u8| Instance {
         group: "banana".into(),
-        index: index.into(),
+        index: Some(index.into()),
         id: index.to_string(),
         az: Some(format!("z{index}")),
-        ips: vec![IpAddr::from([10, 0, 0, index])],
+        ips: vec![IpAddr::from([10, 0, 0, index]).into()],
         expects_vm: true,
+        ..Instance::default()
     };
     let instances = (0..instances).map(instance).collect();
     Inventory {
-        deployments: vec![Deployment { name: "d".into(), groups: vec![group("apricot"), group("banana")], instances }],
+        deployments: vec![Deployment {
+            name: "d".into(),
+            groups: vec![group("apricot"), group("banana")],
+            instances,
+            ..Deployment::default()
+        }],
+        ..Inventory::default()
     }
 }
 

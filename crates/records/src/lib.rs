@@ -10,8 +10,9 @@
 mod cell;
 mod rows;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
+pub use boshy_mesh::Address;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,36 +25,6 @@ use self::{
 pub const PATH: &str = "/var/vcap/instance/dns/records.json";
 /// Rows that are named when they cannot be read; there may be thousands of the same kind.
 const MAX_NAMED: usize = 10;
-
-/// An address as a director writes it: one address, or a block that is led to the VM (`10.20.0.16/28`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// The address, or the first one of the block.
-    pub ip: IpAddr,
-    /// Length of the block's prefix; `None` for a single address, also when it is written with `/32` or `/128`.
-    pub prefix: Option<u8>,
-}
-
-impl Address {
-    /// Reads it; `None` when it is neither an address nor a block.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (ip, prefix) = match text.split_once('/') {
-            Some((ip, prefix)) => (ip, Some(prefix)),
-            None => (text, None),
-        };
-        let ip: IpAddr = ip.parse().ok()?;
-        let width = if ip.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse::<u8>().ok()?),
-            Some(_) => return None,
-            None => None,
-        };
-        if prefix.is_some_and(|prefix| prefix > width) {
-            return None;
-        }
-        Some(Self { ip, prefix: prefix.filter(|prefix| *prefix < width) })
-    }
-}
 
 /// An instance on one of its networks. Names are in the canonical form of DNS (lower case, `_` as `-`, other characters dropped).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,15 +1,18 @@
 //! What is known of each deployment, and which of them to read again. Pure: values in, values out, time is brought along.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use boshy_mesh::{Deployment, Instance, InstanceGroup, Inventory, Place, Timestamp};
+use boshy_mesh::{Deployment, Instance, InstanceGroup, Inventory, Place, Problem, Timestamp};
 use err_report::Report;
 
 use super::{DeploymentStatus, ObserverSettings, events::News};
 use crate::{
     client::ClientError,
     manifest,
-    wire::{DeploymentRow, InstanceRow},
+    wire::{DeploymentRow, InstanceRow, ReadInstances},
     yaml::Limits,
 };
 
@@ -41,6 +44,7 @@ pub(super) struct Facts {
 struct Known {
     groups: Option<Vec<InstanceGroup>>,
     instances: Option<Vec<Instance>>,
+    problems: Vec<Problem>,
     last_good: Option<Timestamp>,
     error: Option<String>,
     attempted: bool,
@@ -70,6 +74,7 @@ impl Facts {
         let known = |deployment: &Deployment| Known {
             groups: Some(deployment.groups.clone()),
             instances: Some(deployment.instances.clone()),
+            problems: deployment.problems.clone(),
             ..Known::default()
         };
         let deployments = inventory.deployments.iter().map(|each| (each.name.clone(), known(each))).collect();
@@ -125,7 +130,7 @@ impl Facts {
     /// What is known now, the same value as before when nothing changed.
     pub(super) fn inventory(&mut self) -> Arc<Inventory> {
         let deployments = self.deployments.iter().filter_map(|(name, known)| known.facts(name)).collect();
-        let inventory = Inventory { deployments };
+        let inventory = Inventory { deployments, ..Inventory::default() };
         if *self.inventory != inventory {
             self.inventory = Arc::new(inventory);
         }
@@ -170,8 +175,13 @@ impl Known {
             }
             Err(error) => errors.push(error),
         }
-        match reading.instances.map_err(|error| Report::new(error).to_string()).and_then(|rows| instances(name, rows)) {
-            Ok(instances) => {
+        match reading.instances.map_err(|error| Report::new(error).to_string()) {
+            Ok(rows) => {
+                let mut read = ReadInstances::of(&Place::deployment(name), rows);
+                wanting |= !read.unread.is_empty();
+                self.problems = std::mem::take(&mut read.problems);
+                let known = self.instances.as_deref().unwrap_or_default();
+                let instances = remembering(read, known, self.groups.as_deref().unwrap_or_default(), now);
                 let wipes = instances.is_empty() && self.instances.as_ref().is_some_and(|known| !known.is_empty());
                 if !doubt(&mut self.doubts_instances, wipes) {
                     self.instances = Some(instances);
@@ -193,7 +203,7 @@ impl Known {
     /// Facts once both halves have been read: a service without its instances would be worse than none.
     fn facts(&self, name: &str) -> Option<Deployment> {
         let (groups, instances) = (self.groups.clone()?, self.instances.clone()?);
-        Some(Deployment { name: name.to_owned(), groups, instances })
+        Some(Deployment { name: name.to_owned(), groups, instances, problems: self.problems.clone() })
     }
 }
 
@@ -223,11 +233,47 @@ fn groups(name: &str, text: Option<String>, limits: &Limits) -> Result<Option<Ve
     })
 }
 
-fn instances(name: &str, rows: Vec<InstanceRow>) -> Result<Vec<Instance>, String> {
-    let facts = rows.into_iter().map(Instance::try_from).collect::<Result<Vec<_>, _>>();
-    let mut facts = facts.map_err(|error| format!("{}: {error}", Place::deployment(name)))?;
-    facts.sort();
-    Ok(facts)
+/// New facts beside those known of the same instances: since when each is as it is, and in which group it was last found. What could not be
+/// read of an instance stays as it was.
+fn remembering(read: ReadInstances, known: &[Instance], groups: &[InstanceGroup], now: Timestamp) -> Vec<Instance> {
+    let is_group = |name: &str| groups.iter().any(|group| group.name == name);
+    let mut instances = read.instances;
+    let ids: BTreeSet<_> = instances.iter().map(|instance| instance.id.clone()).collect();
+    let was_missed = |instance: &&Instance| read.nameless || read.unread.contains(&instance.id);
+    instances.extend(known.iter().filter(|instance| !ids.contains(&instance.id)).filter(was_missed).cloned());
+    let known: BTreeMap<&str, &Instance> = known.iter().map(|instance| (instance.id.as_str(), instance)).collect();
+    // A group is renamed as a whole, so that what became of its known instances tells where new ones belong.
+    let mut renamed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for instance in &mut instances {
+        let before = known.get(instance.id.as_str()).copied();
+        if let Some(before) = before {
+            if read.unread.contains(&instance.id) && same_vm(before, instance) {
+                instance.ips.clone_from(&before.ips);
+            }
+            if same_vm(before, instance) {
+                instance.recorded.clone_from(&before.recorded);
+            }
+        }
+        let unchanged = before.filter(|before| same_vm(before, instance) && before.ips == instance.ips);
+        instance.since = unchanged.map_or(now.0, |before| before.since);
+        if !is_group(&instance.group) {
+            let names = before.map(|before| [Some(&before.group), before.formerly.as_ref()]);
+            instance.formerly = names.into_iter().flatten().flatten().find(|name| is_group(name)).cloned();
+            if let Some(was) = &instance.formerly {
+                renamed.entry(instance.group.clone()).or_default().insert(was.clone());
+            }
+        }
+    }
+    for instance in instances.iter_mut().filter(|instance| instance.formerly.is_none() && !is_group(&instance.group)) {
+        let was = renamed.get(&instance.group).filter(|was| was.len() == 1);
+        instance.formerly = was.and_then(|was| was.first().cloned());
+    }
+    instances.sort();
+    instances
+}
+
+fn same_vm(one: &Instance, other: &Instance) -> bool {
+    (&one.agent_id, one.vm_created_at) == (&other.agent_id, other.vm_created_at)
 }
 
 #[cfg(test)]

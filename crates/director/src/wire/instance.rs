@@ -1,12 +1,18 @@
 //! Instances and VMs: from the director's own tables, and (`?format=full`) as every agent reports itself.
 
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
-use boshy_mesh::Instance;
+use boshy_mesh::{Address, Instance, Place, Problem};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::time;
 
 /// One line of `GET /deployments/:name/instances`, in no order. A stopped instance that keeps its VM looks like a running one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// What cannot be read of a line is left empty and named, so that it costs no other line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Value")]
 pub struct InstanceRow {
     /// Agent of the VM.
     pub agent_id: Option<String>,
@@ -15,43 +21,149 @@ pub struct InstanceRow {
     /// Instance group.
     pub job: String,
     /// Index in the group.
-    pub index: u32,
+    pub index: Option<u32>,
     /// Uuid.
     pub id: String,
     /// Availability zone.
     pub az: Option<String>,
-    /// Addresses over all networks, IPv4 first, each by number.
-    #[serde(default)]
+    /// Addresses over all networks, IPv4 first, each by number; blocks with their prefix (`10.20.0.16/28`).
     pub ips: Vec<String>,
     /// `2026-11-23T15:13:34Z`.
     pub vm_created_at: Option<String>,
     /// False for detached instances and for errands without a VM.
     pub expects_vm: bool,
+    /// Keys whose value is none.
+    #[serde(skip)]
+    pub unreadable: Vec<&'static str>,
 }
 
-/// An instance whose address is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("instance {group}/{index} has the address {address:?}, which is no IP address")]
-pub struct BadAddress {
-    /// Instance group.
-    pub group: String,
-    /// Index in the group.
-    pub index: u32,
-    /// What is written there.
-    pub address: String,
-}
-
-impl TryFrom<InstanceRow> for Instance {
-    type Error = BadAddress;
-
-    fn try_from(row: InstanceRow) -> Result<Self, BadAddress> {
-        let ips = row.ips.iter().map(|ip| ip.parse::<IpAddr>().map_err(|_| ip.clone()));
-        match ips.collect::<Result<_, _>>() {
-            Ok(ips) => {
-                Ok(Self { group: row.job, index: row.index, id: row.id, az: row.az, ips, expects_vm: row.expects_vm })
+impl From<Value> for InstanceRow {
+    fn from(value: Value) -> Self {
+        let mut row = Self::default();
+        let Value::Object(mut keys) = value else {
+            row.unreadable.push("row");
+            return row;
+        };
+        let mut unreadable = Vec::new();
+        let mut taken = |key: &'static str, read: &mut dyn FnMut(Value) -> bool| match keys.remove(key) {
+            None | Some(Value::Null) => {}
+            Some(value) if read(value.clone()) => {}
+            Some(_) => unreadable.push(key),
+        };
+        let text = |place: &mut Option<String>, value: Value| {
+            if let Value::String(text) = value {
+                *place = Some(text);
             }
-            Err(address) => Err(BadAddress { group: row.job, index: row.index, address }),
+            place.is_some()
+        };
+        let (mut job, mut id, mut expects_vm) = (None, None, None);
+        taken("agent_id", &mut |value| text(&mut row.agent_id, value));
+        taken("cid", &mut |value| text(&mut row.cid, value));
+        taken("job", &mut |value| text(&mut job, value));
+        taken("index", &mut |value| {
+            row.index = index(&value);
+            row.index.is_some()
+        });
+        taken("id", &mut |value| text(&mut id, value));
+        taken("az", &mut |value| text(&mut row.az, value));
+        taken("ips", &mut |value| {
+            let (Value::Array(_) | Value::String(_)) = value else { return false };
+            let items = if let Value::Array(items) = value { items } else { vec![value] };
+            row.ips =
+                items.into_iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
+            true
+        });
+        taken("vm_created_at", &mut |value| text(&mut row.vm_created_at, value));
+        taken("expects_vm", &mut |value| {
+            expects_vm = value.as_bool();
+            expects_vm.is_some()
+        });
+        (row.job, row.id) = (job.unwrap_or_default(), id.unwrap_or_default());
+        // Directors before 2018 do not say it; an address is a VM's.
+        row.expects_vm = expects_vm.unwrap_or(!row.ips.is_empty());
+        row.unreadable = unreadable;
+        row
+    }
+}
+
+fn index(value: &Value) -> Option<u32> {
+    let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    number.or_else(|| value.as_str()?.parse().ok())
+}
+
+/// What the lines of one deployment say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadInstances {
+    /// The instances that could be read, by group and index.
+    pub instances: Vec<Instance>,
+    /// Ids of those of which something could not be read without which an instance is none: its group, or any address.
+    pub unread: BTreeSet<String>,
+    /// Whether a line did not even tell whose it is.
+    pub nameless: bool,
+    /// What is of no use, and where.
+    pub problems: Vec<Problem>,
+}
+
+impl ReadInstances {
+    /// Reads line by line. `place` is the deployment.
+    pub fn of(place: &Place, rows: Vec<InstanceRow>) -> Self {
+        let mut read = Self::default();
+        let mut instances = BTreeMap::<String, Instance>::new();
+        for row in rows {
+            let (instance, unreadable) = read.instance(row);
+            let place = place.clone().key("instances");
+            read.problems.extend(unreadable.into_iter().map(|reason| Problem::new(place.clone(), reason)));
+            let Some(instance) = instance else { continue };
+            if let Some(known) = instances.get(&instance.id) {
+                let reason = format!("instance {} has the id of another line, {}", instance.title(), instance.id);
+                read.problems.push(Problem::new(place, reason));
+                if known.vm_created_at > instance.vm_created_at {
+                    continue;
+                }
+            }
+            instances.insert(instance.id.clone(), instance);
         }
+        read.instances = instances.into_values().collect();
+        read.instances.sort();
+        read
+    }
+
+    fn instance(&mut self, row: InstanceRow) -> (Option<Instance>, Vec<String>) {
+        let mut problems = Vec::new();
+        let nameless = [("job", row.job.is_empty()), ("id", row.id.is_empty())];
+        if let Some((key, _)) = nameless.into_iter().find(|(_, is_missing)| *is_missing) {
+            let name = [&*row.job, &*row.id].into_iter().find(|name| !name.is_empty()).unwrap_or("a line");
+            let problem = format!("{name} has no `{key}` that can be read; it is left out");
+            self.nameless |= row.id.is_empty();
+            self.unread.insert(row.id);
+            return (None, vec![problem]);
+        }
+        let mut instance = Instance {
+            group: row.job,
+            index: row.index,
+            id: row.id,
+            az: row.az,
+            expects_vm: row.expects_vm,
+            agent_id: row.agent_id,
+            vm_created_at: row.vm_created_at.as_deref().and_then(time::seconds),
+            ..Instance::default()
+        };
+        let title = instance.title();
+        let mut unread = row.unreadable.contains(&"ips");
+        problems.extend(row.unreadable.into_iter().map(|key| format!("instance {title} has a `{key}` that is none")));
+        for written in row.ips {
+            match Address::parse(&written) {
+                Some(address) => instance.ips.push(address),
+                None => {
+                    unread = true;
+                    problems.push(format!("instance {title} has the address {written:?}, which is no IP address"));
+                }
+            }
+        }
+        if unread && instance.ips.is_empty() {
+            self.unread.insert(instance.id.clone());
+        }
+        (Some(instance), problems)
     }
 }
 
@@ -94,7 +206,7 @@ pub struct JobInstance {
     /// `started`, `stopped` or `detached`.
     pub state: String,
     /// Disks.
-    pub disks: Vec<serde_json::Value>,
+    pub disks: Vec<Value>,
 }
 
 /// One line of the result of `?format=full`.
@@ -107,7 +219,7 @@ pub struct FullRow {
     /// `2026-11-23T15:13:34Z`.
     pub vm_created_at: Option<String>,
     /// As the cloud config says.
-    pub cloud_properties: serde_json::Value,
+    pub cloud_properties: Value,
     /// Disk.
     pub disk_cid: Option<String>,
     /// Disks.
@@ -127,7 +239,7 @@ pub struct FullRow {
     /// VM type.
     pub vm_type: Option<String>,
     /// Load and the like; numbers as text.
-    pub vitals: Option<serde_json::Value>,
+    pub vitals: Option<Value>,
     /// What monit watches.
     pub processes: Vec<Process>,
     /// Availability zone.
@@ -150,11 +262,11 @@ pub struct Process {
     /// `running`, `failing`, `starting` or `unknown`.
     pub state: String,
     /// Seconds.
-    pub uptime: serde_json::Value,
+    pub uptime: Value,
     /// Use of memory.
-    pub mem: serde_json::Value,
+    pub mem: Value,
     /// Use of processors.
-    pub cpu: serde_json::Value,
+    pub cpu: Value,
 }
 
 /// The stemcell of a VM; nulls without one.

@@ -11,13 +11,14 @@ mod info;
 mod instance;
 mod release;
 mod task;
+mod time;
 mod token;
 
 pub use config::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine};
 pub use deployment::{DeploymentRow, ManifestBody, ManifestDiff, NameVersion};
 pub use event::Event;
 pub use info::{AuthOptions, Feature, Features, Info, UserAuthentication};
-pub use instance::{BadAddress, FullRow, InstanceRow, JobInstance, Process, StemcellOf, VmRow};
+pub use instance::{FullRow, InstanceRow, JobInstance, Process, ReadInstances, StemcellOf, VmRow};
 pub use release::{ReleaseRow, ReleaseVersion};
 pub use task::{ErrorBody, Lock, Task, TaskError, TaskEvent, TaskState};
 pub use token::Token;

@@ -4,6 +4,8 @@ use secrecy::ExposeSecret;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use boshy_mesh::{Address, Instance, Place};
+
 use super::*;
 use crate::{manifest, yaml};
 
@@ -108,15 +110,143 @@ fn every_recorded_answer_is_read() {
 }
 
 #[test]
-fn instances_become_facts_and_a_bad_address_names_its_instance() {
+fn instances_become_facts() {
     let body = std::fs::read_to_string(format!("{FIXTURES}deployment_instances_one_detached.json")).unwrap();
     let rows: Vec<InstanceRow> = serde_json::from_str(&body).unwrap();
-    let facts: Vec<boshy_mesh::Instance> = rows.iter().map(|row| row.clone().try_into().unwrap()).collect();
-    assert_eq!((facts[0].group.as_str(), facts[0].index, facts[0].az.as_deref()), ("web", 0, Some("z1")));
-    assert_eq!(facts[0].ips, ["10.0.1.3".parse::<std::net::IpAddr>().unwrap()]);
-    assert!(facts[0].expects_vm && !facts[1].expects_vm && facts[1].ips.is_empty());
+    let count = rows.len();
+    let ReadInstances { instances: facts, problems, .. } = ReadInstances::of(&Place::deployment("shop"), rows);
+    assert_eq!((facts.len(), problems), (count, vec![]));
+    let web: Vec<_> = facts.iter().filter(|instance| instance.group == "web").collect();
+    assert_eq!((web[0].index, web[0].az.as_deref()), (Some(0), Some("z1")));
+    assert_eq!(web[0].ips, [Address::parse("10.0.1.3").unwrap()]);
+    assert!(web[0].expects_vm && web[0].vm_created_at.is_some() && web[0].agent_id.is_some());
+    assert!(!web[1].expects_vm && web[1].ips.is_empty());
+}
 
-    let bad = InstanceRow { ips: vec!["10.0.1".into()], ..rows[0].clone() };
-    let error = boshy_mesh::Instance::try_from(bad).unwrap_err();
-    assert_eq!(error.to_string(), r#"instance web/0 has the address "10.0.1", which is no IP address"#);
+/// Ids and addresses of the instances in `rows`, and what is told.
+fn read(rows: &str) -> (Vec<String>, Vec<String>) {
+    let read = ReadInstances::of(&Place::deployment("shop"), serde_json::from_str(rows).unwrap());
+    let shown = |instance: &Instance| {
+        let ips: Vec<_> = instance.ips.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", instance.title(), ips.join(","), instance.expects_vm)
+    };
+    (read.instances.iter().map(shown).collect(), read.problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn one_unreadable_value_costs_its_instance_at_most_and_is_named() {
+    let good = r#"{"job":"web","index":1,"id":"b","az":"z1","ips":["10.0.0.2"],"expects_vm":true}"#;
+    for (what, row, shown, told) in [
+        (
+            "a prefix",
+            r#"{"job":"web","index":0,"id":"a","ips":["10.20.0.16/28","10.0.0.1"],"expects_vm":true}"#,
+            Some("web/0 10.20.0.16/28,10.0.0.1 true"),
+            None,
+        ),
+        (
+            "an IPv6 prefix",
+            r#"{"job":"web","index":0,"id":"a","ips":["fd00::/80"],"expects_vm":true}"#,
+            Some("web/0 fd00::/80 true"),
+            None,
+        ),
+        (
+            "no address",
+            r#"{"job":"web","index":0,"id":"a","ips":["10.0.1"],"expects_vm":true}"#,
+            Some("web/0  true"),
+            Some("10.0.1"),
+        ),
+        (
+            "one address of two",
+            r#"{"job":"web","index":0,"id":"a","ips":[5,"10.0.0.1"],"expects_vm":true}"#,
+            Some("web/0 10.0.0.1 true"),
+            Some("\"5\""),
+        ),
+        (
+            "nil addresses",
+            r#"{"job":"web","index":0,"id":"a","ips":null,"expects_vm":true}"#,
+            Some("web/0  true"),
+            None,
+        ),
+        (
+            "addresses in a map",
+            r#"{"job":"web","index":0,"id":"a","ips":{},"expects_vm":true}"#,
+            Some("web/0  true"),
+            Some("`ips`"),
+        ),
+        (
+            "one address alone",
+            r#"{"job":"web","index":0,"id":"a","ips":"10.0.0.1","expects_vm":true}"#,
+            Some("web/0 10.0.0.1 true"),
+            None,
+        ),
+        (
+            "an index of text",
+            r#"{"job":"web","index":"0","id":"a","ips":["10.0.0.1"],"expects_vm":true}"#,
+            Some("web/0 10.0.0.1 true"),
+            None,
+        ),
+        (
+            "an odd index",
+            r#"{"job":"web","index":-1.5,"id":"a","ips":["10.0.0.1"],"expects_vm":true}"#,
+            Some("web/a 10.0.0.1 true"),
+            Some("`index`"),
+        ),
+        (
+            "no index",
+            r#"{"job":"web","id":"a","ips":["10.0.0.1"],"expects_vm":true}"#,
+            Some("web/a 10.0.0.1 true"),
+            None,
+        ),
+        (
+            "an odd zone",
+            r#"{"job":"web","index":0,"id":"a","az":7,"ips":["10.0.0.1"],"expects_vm":true}"#,
+            Some("web/0 10.0.0.1 true"),
+            Some("`az`"),
+        ),
+        (
+            "more keys",
+            r#"{"job":"web","index":0,"id":"a","ips":["10.0.0.1"],"expects_vm":true,"state":"x","new":[{}]}"#,
+            Some("web/0 10.0.0.1 true"),
+            None,
+        ),
+        (
+            "no word on its VM",
+            r#"{"job":"web","index":0,"id":"a","ips":["10.0.0.1"]}"#,
+            Some("web/0 10.0.0.1 true"),
+            None,
+        ),
+        ("no group", r#"{"index":0,"id":"a","ips":["10.0.0.1"],"expects_vm":true}"#, None, Some("a has no `job`")),
+        (
+            "a group of a number",
+            r#"{"job":5,"index":0,"id":"a","ips":["10.0.0.1"],"expects_vm":true}"#,
+            None,
+            Some("a has no `job`"),
+        ),
+        ("no id", r#"{"job":"web","index":0,"ips":["10.0.0.1"],"expects_vm":true}"#, None, Some("web has no `id`")),
+        ("no map", "null", None, Some("a line has no `job`")),
+        ("a list", "[1]", None, Some("a line has no `job`")),
+        (
+            "an odd time",
+            r#"{"job":"web","index":0,"id":"a","ips":["10.0.0.1"],"expects_vm":true,"vm_created_at":"soon"}"#,
+            Some("web/0 10.0.0.1 true"),
+            None,
+        ),
+        (
+            "the same id twice",
+            r#"{"job":"web","index":7,"id":"b","ips":["10.0.0.9"],"expects_vm":true}"#,
+            None,
+            Some("the id of another line"),
+        ),
+    ] {
+        let (found, problems) = read(&format!("[{row},{good}]"));
+        let expected: Vec<_> = shown.into_iter().chain(["web/1 10.0.0.2 true"]).collect();
+        let mut found = found;
+        found.sort_by_key(|line| line.starts_with("web/1"));
+        assert_eq!(found, expected, "{what}");
+        assert_eq!(problems.len(), usize::from(told.is_some()), "{what}: {problems:?}");
+        assert!(
+            told.is_none_or(|told| problems[0].contains(told) && problems[0].contains("shop")),
+            "{what}: {problems:?}"
+        );
+    }
 }

@@ -29,21 +29,22 @@ pub(super) const AGENT_PORT: u16 = 15020;
 /// The services of what is deployed. A deployment that the mesh refuses has none.
 pub(super) fn expected(view: &WorldView) -> Vec<Service> {
     let deployments = view.deployments.iter().filter_map(checked).collect();
-    discover(&Inventory { deployments }, &Tld::default(), VipRange::default()).services
+    discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default()).services
 }
 
 fn checked(view: &DeploymentView) -> Option<Deployment> {
     let written = manifest::read(&view.name, view.manifest.as_deref()?, &Limits::default()).ok()?;
     let instance = |instance: &boshy_director::embedded::Instance| Instance {
         group: instance.group.clone(),
-        index: instance.index,
+        index: Some(instance.index),
         id: instance.id.clone(),
         az: instance.az.clone(),
-        ips: instance.ips(),
+        ips: instance.ips().into_iter().map(Into::into).collect(),
         expects_vm: instance.expects_vm(),
+        ..Instance::default()
     };
     let instances = view.instances.iter().map(instance).collect();
-    Some(Deployment { name: view.name.clone(), groups: written.check().ok()?, instances })
+    Some(Deployment { name: view.name.clone(), groups: written.check().ok()?, instances, ..Deployment::default() })
 }
 
 /// Of the pilot's `/status`, what is of interest here.

@@ -145,12 +145,13 @@ impl Instance {
             agent_id: self.vm.as_ref().map(|vm| vm.agent_id.clone()),
             cid: self.vm.as_ref().map(|vm| vm.cid.clone()),
             job: self.group.clone(),
-            index: self.index,
+            index: Some(self.index),
             id: self.id.clone(),
             az: self.az.clone(),
             ips: self.shown_ips(),
             vm_created_at: self.vm_created_at(),
             expects_vm: self.expects_vm(),
+            unreadable: Vec::new(),
         }
     }
 
