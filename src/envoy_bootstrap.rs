@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use boshy_config::EnvoySettings;
+use boshy_config::{EnvoySettings, NodeSettings};
+use boshy_vm::{Sources, Wanted};
 use boshy_xds::{Bootstrap, Flavour};
 use clap::ValueEnum;
 
@@ -39,7 +40,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Protocol::Delta => Flavour::Delta,
         Protocol::Sotw => Flavour::Sotw,
     };
-    let bootstrap = Bootstrap { node: settings.node, ads_socket: settings.ads_socket, admin: settings.admin, flavour };
+    let NodeSettings { ip, id, records, .. } = settings.node.clone();
+    // An Envoy needs no address of its own: it is configured by the agent, which takes whoever can open its socket. The one that the
+    // agent finds is shown where it is known.
+    let address = Sources::new(Wanted { given: ip, id, records }).address(settings.vip_range).ok();
+    let bootstrap = Bootstrap {
+        node: settings.node.id_at(address),
+        ads_socket: settings.ads_socket,
+        admin: settings.admin,
+        flavour,
+    };
     match writeln!(io::stdout(), "{:#}", bootstrap.to_json()) {
         // A reader who has seen enough is no error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("write the bootstrap")?,

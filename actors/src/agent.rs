@@ -2,20 +2,21 @@
 //!
 //! ```text
 //!   agent (one for one)
+//!     address_finder    the VM's own address
 //!     pilot_exchange    pilot <-> relay -> names, resources, file
 //!     dns_server        <- names
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
 //!     envoy_watcher     Envoy's admin interface (a task)
 //!     lookout           what is lacking (a task)
-//!     http_server       status, and the handler for bosh-dns
+//!     http_server       status, and where wanted the handler for bosh-dns
 //! ```
 
 use std::{
     fs,
     future::Future,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
@@ -24,11 +25,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
+use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
 use boshy_dns::{Sockets, Stats, Zone, Zones};
 use boshy_netfilter::{BackendKind, Ruleset, VipRoute, remove_all};
 use boshy_supervision::{ExitReason, Placement, Tree};
 use boshy_tls::ClientTls;
+use boshy_vm::Wanted;
 use boshy_web::{
     agent::AgentView,
     handler::{self, HandlerView},
@@ -40,16 +42,19 @@ use boshy_xds::{
     relay::RelaySettings,
 };
 use err_report::Report;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    agent_report::Reports,
+    address_finder::{AddressFinder, Finding},
+    agent_report::{Reports, Socket},
     dns_server::{Answering, DnsServer},
     envoy_watcher::{self, Watching},
     http_server::{HttpServer, Site},
     lookout::{self, Looking},
     netfilter_writer::{NetfilterWriter, Redirecting},
     pilot_exchange::{self, Exchanging, PilotExchange},
+    port::Port,
     start::{self, StartError},
     xds_server::{Serving, XdsServer},
 };
@@ -57,22 +62,22 @@ use crate::{
 /// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
 const INTENSITY: u32 = 10;
 
-/// An agent with its sockets bound.
+/// An agent with those of its sockets bound that nobody else holds.
 pub struct Agent {
     settings: AgentSettings,
     pilots: Vec<Uri>,
     tls: Option<ClientTls>,
     ruleset: Ruleset,
-    dns: Sockets,
-    handler: TcpListener,
-    http: TcpListener,
-    ads: UnixListener,
+    dns: Port<Sockets>,
+    handler: Option<Port<TcpListener>>,
+    http: Port<TcpListener>,
+    ads: Port<UnixListener>,
 }
 
 /// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. Stopped in order, it takes its rules with it.
 ///
 /// # Errors
-/// When an address cannot be listened on.
+/// When a setting cannot be used.
 pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
     let redirects = settings.netfilter != NetfilterBackend::None;
     let remove = settings.clone();
@@ -87,7 +92,7 @@ pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
 /// Removes the redirect rules and the route; whether nothing of ours is left.
 pub fn remove_rules(settings: &AgentSettings) -> bool {
     let rules = remove_all().iter().map(|error| Report::new(error).to_string()).collect::<Vec<_>>();
-    let route = VipRoute::new(settings.vip_range.net(), settings.ip).and_then(|mut route| route.remove());
+    let route = VipRoute::new(settings.vip_range.net(), Ipv4Addr::UNSPECIFIED).and_then(|mut route| route.remove());
     for error in rules.iter().cloned().chain(route.as_ref().err().map(|error| Report::new(error).to_string())) {
         warn!(error, "left behind");
     }
@@ -99,41 +104,43 @@ pub fn remove_rules(settings: &AgentSettings) -> bool {
 }
 
 impl Agent {
-    /// Binds the sockets.
+    /// Binds the sockets, before anything else: a question that arrives from now on waits for its answer. One that is taken is bound
+    /// when it is free.
     ///
     /// # Errors
-    /// When an address cannot be listened on, or a setting cannot be used.
+    /// When a setting cannot be used.
     pub fn bind(settings: AgentSettings) -> Result<Self, StartError> {
         let pilot = |url: &url::Url| url.as_str().parse().map_err(|_| StartError::Pilot(url.to_string()));
         let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
         let tls = settings.pilot_tls.clone().map(|files| ClientTls::open(files, boshy_xds::ALPN)).transpose()?;
         let ruleset = Ruleset::new(settings.vip_range.net(), settings.capture.port(), [])?;
-        let loops = NonZeroUsize::new(settings.dns_threads).unwrap_or(NonZeroUsize::MIN);
+        let listen = |address: SocketAddr| Port::new(move || start::listen(address));
+        let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
+            dns: Port::new(move || Sockets::bind(dns, NonZeroUsize::MIN)),
             pilots,
             tls,
             ruleset,
-            dns: Sockets::bind(settings.dns, loops)?,
-            handler: start::listen(settings.handler)?,
-            http: start::listen(settings.http)?,
-            ads: listen_unix(&settings.ads_socket)?,
+            handler: settings.handler.map(listen),
+            http: listen(settings.http),
+            ads: Port::new(move || listen_unix(&ads)),
             settings,
         })
     }
 
     /// Where DNS is answered, over UDP and TCP.
-    pub fn dns_address(&self) -> SocketAddr {
-        self.dns.address()
+    pub fn dns_address(&self) -> Option<SocketAddr> {
+        Some(self.dns.now()?.address())
     }
 
     /// Where bosh-dns asks.
     pub fn handler_address(&self) -> Option<SocketAddr> {
-        self.handler.local_addr().ok()
+        self.handler.as_ref()?.now()?.local_addr().ok()
     }
 
     /// Where status and metrics are served.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.local_addr().ok()
+        self.http.now()?.local_addr().ok()
     }
 
     /// Runs the tree. Needs an actix system.
@@ -155,8 +162,19 @@ impl Agent {
             outlets.stored.send_replace(stored);
         }
 
+        let finding = Finding {
+            wanted: wanted(&settings.node),
+            range: settings.vip_range,
+            found: watch::Sender::new(None),
+            missing: Arc::default(),
+        };
+        AddressFinder::new(finding.clone()).look();
+        let (address, missing) = (finding.found.subscribe(), Arc::clone(&finding.missing));
+        tree.child("address_finder", move |_| AddressFinder::new(finding.clone())).add();
+
         let exchanging = Exchanging {
             node: settings.node.clone(),
+            address: address.clone(),
             pilots,
             tls,
             relay: RelaySettings { require_proxy: settings.proxy == ProxyMode::Required, ..RelaySettings::default() },
@@ -167,6 +185,14 @@ impl Agent {
         };
         tree.child("pilot_exchange", move |_| PilotExchange(exchanging.clone())).add();
 
+        let mut sockets = vec![
+            Socket::new("dns", dns.clone(), settings.dns.to_string(), "names of the mesh are not answered"),
+            Socket::new("http", http.clone(), settings.http.to_string(), "status and metrics cannot be read"),
+            Socket::new("ads", ads.clone(), settings.ads_socket.display().to_string(), "Envoy gets no configuration"),
+        ];
+        let no_handler = "bosh-dns handlers of source type http get no answer";
+        let handlers = settings.handler.zip(handler.clone());
+        sockets.extend(handlers.map(|(address, port)| Socket::new("handler", port, address.to_string(), no_handler)));
         let answering = Answering {
             sockets: dns,
             zones: Arc::clone(&zones),
@@ -177,12 +203,8 @@ impl Agent {
         };
         tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link)).on(Placement::OwnThread).add();
 
-        let serving = Serving::Relay {
-            listener: Arc::new(ads),
-            served: outlets.served.subscribe(),
-            proxies: proxies.clone(),
-            verdicts,
-        };
+        let serving =
+            Serving::Relay { listener: ads, served: outlets.served.subscribe(), proxies: proxies.clone(), verdicts };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
 
         let redirecting = Redirecting {
@@ -190,7 +212,7 @@ impl Agent {
             redirects: settings.netfilter != NetfilterBackend::None,
             ruleset,
             range: settings.vip_range,
-            source: settings.ip,
+            source: address.clone(),
             status: Arc::clone(&rules),
         };
         tree.child("netfilter_writer", move |_| NetfilterWriter::new(redirecting.clone())).add();
@@ -200,7 +222,10 @@ impl Agent {
 
         let asked = HandlerView::new(zones);
         let reports = Arc::new(Reports {
-            node: settings.node.to_string(),
+            node: settings.node.clone(),
+            address,
+            missing,
+            sockets,
             proxy: settings.proxy,
             redirects: settings.netfilter != NetfilterBackend::None,
             ads_socket: settings.ads_socket.clone(),
@@ -223,11 +248,15 @@ impl Agent {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::agent::configure(config, &view);
         });
-        let answers = Site::new(handler, move |config| handler::configure(config, &asked));
-        let sites = vec![status, answers];
+        let answers = handler.map(|handler| Site::new(handler, move |config| handler::configure(config, &asked)));
+        let sites: Vec<Site> = [Some(status), answers].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         tree
     }
+}
+
+fn wanted(node: &NodeSettings) -> Wanted {
+    Wanted { given: node.ip, id: node.id.clone(), records: node.records.clone() }
 }
 
 fn backend(setting: NetfilterBackend) -> Option<BackendKind> {

@@ -1,11 +1,12 @@
 //! The agent's status, gathered from what its actors publish.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use boshy_config::ProxyMode;
+use boshy_config::{NodeSettings, ProxyMode};
 use boshy_dns::Stats;
 use boshy_supervision::TreeStatus;
+use boshy_vm::NoAddress;
 use boshy_web::{
     handler::HandlerView,
     status::{AgentStatus, DnsStatus, EnvoyStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus},
@@ -16,11 +17,43 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
-use crate::lookout::Want;
+use crate::{lookout::Want, port::Port};
+
+/// A socket, and what is not done while another process holds it.
+pub(crate) struct Socket {
+    what: &'static str,
+    address: String,
+    cost: &'static str,
+    trouble: Box<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
+impl Socket {
+    pub(crate) fn new<S: Send + Sync + 'static>(
+        what: &'static str,
+        port: Port<S>,
+        address: String,
+        cost: &'static str,
+    ) -> Self {
+        Self { what, address, cost, trouble: Box::new(move || port.trouble()) }
+    }
+
+    fn want(&self) -> Option<Want> {
+        let reason = format!("{}; until then {}", (self.trouble)()?, self.cost);
+        let Self { what, address, .. } = self;
+        let remedy = format!(
+            "See who holds {address} (`ss -lntup`, `ss -lxp`) and give one of both another, here by the property {what}.port; it is \
+             taken up by itself once it is free."
+        );
+        Some(Want { what, reason, remedy })
+    }
+}
 
 /// Where everything is read.
 pub(crate) struct Reports {
-    pub(crate) node: String,
+    pub(crate) node: NodeSettings,
+    pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
+    pub(crate) missing: Arc<ArcSwap<Option<NoAddress>>>,
+    pub(crate) sockets: Vec<Socket>,
     pub(crate) proxy: ProxyMode,
     pub(crate) redirects: bool,
     pub(crate) ads_socket: PathBuf,
@@ -48,7 +81,7 @@ impl Reports {
         AgentStatus {
             readiness: self.readiness(&exchange, &names, &envoy, &rules),
             lacking: self.lacking.load().as_ref().clone(),
-            node: self.node.clone(),
+            node: self.node.id_at(*self.address.borrow()).to_string(),
             pilot: pilot_link(exchange),
             names,
             envoy,
@@ -93,17 +126,22 @@ impl Reports {
             remedy: "Mend what Envoy names, such as a port that another process has; it is tried again by itself, at least every 30 s.".to_owned(),
         })
         };
-        [
+        let no_address = |missing: NoAddress| Want {
+            what: "address",
+            reason: missing.to_string(),
+            remedy: missing.remedy().to_owned(),
+        };
+        let sockets = self.sockets.iter().map(Socket::want);
+        let others = [
+            self.missing.load().map(no_address),
             want("pilot", &pilot.error, &pilot.remedy),
             (self.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
             refused(),
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
             self.unkept.load().as_ref().as_ref().map(no_disk),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        sockets.chain(others).flatten().collect()
     }
 
     fn readiness(
@@ -114,7 +152,12 @@ impl Reports {
         rules: &RulesStatus,
     ) -> Readiness {
         let known = exchange.known.contains(&ResourceType::Names) || !names.answered.is_empty();
-        if !known {
+        let address = *self.address.borrow();
+        if let (None, Some(missing)) = (address, **self.missing.load()) {
+            Readiness::waiting(missing.to_string())
+        } else if let Some(socket) = self.sockets.iter().find(|socket| (socket.trouble)().is_some()) {
+            Readiness::waiting(format!("{} is taken: {}", socket.address, socket.cost))
+        } else if !known {
             Readiness::waiting("no pilot has told all names yet, and nothing was kept from before")
         } else if self.redirects && !(rules.in_place && rules.route.in_place) {
             Readiness::waiting("the redirect rules or the route are not in place")

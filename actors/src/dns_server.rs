@@ -1,6 +1,6 @@
 //! Answers DNS on this VM.
 //!
-//! The sockets are bound by the tree builder: a question that arrives while this actor is restarted waits in the kernel's queue.
+//! The sockets outlive the actor: a question that arrives while this actor is restarted waits in the kernel's queue.
 
 use std::{future::pending, sync::Arc};
 
@@ -11,11 +11,13 @@ use boshy_supervision::Link;
 use boshy_xds::{ResourceType, client::ExchangeStatus};
 use tokio::sync::watch;
 
+use crate::port::Port;
+
 /// What the server is made of; it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct Answering {
-    /// Bound sockets.
-    pub(crate) sockets: Sockets,
+    /// Where it answers.
+    pub(crate) sockets: Port<Sockets>,
     /// The zone that is answered from; this actor is the only writer.
     pub(crate) zones: Zones,
     /// Zone of the mesh.
@@ -46,7 +48,7 @@ impl Actor for DnsServer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let Answering { sockets, zones, stats, .. } = self.answering.clone();
-        let serving = serve(sockets, zones, stats, pending());
+        let serving = async move { serve(sockets.bound().await.as_ref().clone(), zones, stats, pending()).await };
         ctx.spawn(serving.into_actor(self).map(|ended, server, ctx| {
             if let Err(error) = ended {
                 server.link.fail(ctx, error);

@@ -1,4 +1,4 @@
-//! Runs HTTP servers. Listeners are bound by the tree builder, so that a restart refuses no connection.
+//! Runs HTTP servers. Listeners outlive the actor, so that a restart refuses no connection.
 
 use std::{net::TcpListener, sync::Arc};
 
@@ -8,30 +8,35 @@ use boshy_supervision::Link;
 use boshy_tls::ServerTls;
 use boshy_web::server::{self, StartError};
 
+use crate::port::Port;
+
 /// Requests are few, short and answered from memory.
 const WORKERS: usize = 1;
 
 /// One listener and what is served there.
 #[derive(Clone)]
 pub(crate) struct Site {
-    listener: Arc<TcpListener>,
+    listener: Port<TcpListener>,
     tls: Option<ServerTls>,
     configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
 }
 
 impl Site {
     /// What `configure` mounts, on `listener`.
-    pub(crate) fn new(listener: TcpListener, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
-        Self { listener: Arc::new(listener), tls: None, configure: Arc::new(configure) }
+    pub(crate) fn new(
+        listener: Port<TcpListener>,
+        configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static,
+    ) -> Self {
+        Self { listener, tls: None, configure: Arc::new(configure) }
     }
 
     /// The same on another listener, over TLS.
     pub(crate) fn over_tls(&self, listener: TcpListener, tls: ServerTls) -> Self {
-        Self { listener: Arc::new(listener), tls: Some(tls), configure: Arc::clone(&self.configure) }
+        Self { listener: Port::of(listener), tls: Some(tls), configure: Arc::clone(&self.configure) }
     }
 
-    fn start(&self) -> Result<server::Server, SiteError> {
-        let listener = self.listener.try_clone().map_err(SiteError::Duplicate)?;
+    async fn start(&self) -> Result<server::Server, SiteError> {
+        let listener = self.listener.bound().await.try_clone().map_err(SiteError::Duplicate)?;
         let configure = Arc::clone(&self.configure);
         let configure = move |config: &mut ServiceConfig| configure(config);
         Ok(match &self.tls {
@@ -73,7 +78,7 @@ impl Actor for HttpServer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         for site in self.sites.clone() {
-            let serving = async move { site.start()?.ended().await.map_err(SiteError::Ended) };
+            let serving = async move { site.start().await?.ended().await.map_err(SiteError::Ended) };
             ctx.spawn(serving.into_actor(self).map(|ended: Result<(), SiteError>, server, ctx| {
                 if let Err(error) = ended {
                     server.link.fail(ctx, error);

@@ -4,6 +4,7 @@
 //! made by `pilot.rs` and `agent.rs` and given to every life anew. Nobody sends a message in order to read: readers hold
 //! receivers.
 
+mod address_finder;
 pub mod agent;
 mod agent_report;
 mod backoff;
@@ -17,6 +18,7 @@ mod lookout;
 mod netfilter_writer;
 pub mod pilot;
 mod pilot_exchange;
+mod port;
 mod sealed;
 mod service_registry;
 mod start;

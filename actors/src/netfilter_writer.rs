@@ -16,6 +16,7 @@ use boshy_mesh::VipRange;
 use boshy_netfilter::{BackendKind, Error, Guard, RouteError, Ruleset, VipRoute, detect};
 use boshy_web::status::RulesStatus;
 use err_report::Report;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::backoff::Pause;
@@ -35,8 +36,8 @@ pub(crate) struct Redirecting {
     pub(crate) ruleset: Ruleset,
     /// Range of the virtual IPs.
     pub(crate) range: VipRange,
-    /// The VM's own address, the source of connections to virtual IPs.
-    pub(crate) source: Ipv4Addr,
+    /// The VM's own address, the source of connections to virtual IPs. Without one nothing is written.
+    pub(crate) source: watch::Receiver<Option<Ipv4Addr>>,
     /// What operators see.
     pub(crate) status: Arc<ArcSwap<RulesStatus>>,
 }
@@ -46,7 +47,7 @@ pub(crate) struct NetfilterWriter {
     redirecting: Redirecting,
     status: RulesStatus,
     guard: Option<Guard>,
-    route: Option<VipRoute>,
+    route: Option<(Ipv4Addr, VipRoute)>,
     pause: Pause,
     not_before: Instant,
 }
@@ -63,10 +64,11 @@ impl NetfilterWriter {
         if !self.redirecting.redirects || Instant::now() < self.not_before {
             return;
         }
+        let Some(source) = *self.redirecting.source.borrow() else { return };
         let rules = self.keep_rules().map_err(|error| (Report::new(&error).to_string(), error.remedy()));
         self.status.in_place = rules.is_ok();
         (self.status.error, self.status.remedy) = rules.err().unzip();
-        let route = self.keep_route().map_err(|error| (Report::new(&error).to_string(), error.remedy()));
+        let route = self.keep_route(source).map_err(|error| (Report::new(&error).to_string(), error.remedy()));
         self.status.route.in_place = route.is_ok();
         (self.status.route.error, self.status.route.remedy) = route.err().unzip();
         let good = self.status.in_place && self.status.route.in_place;
@@ -94,13 +96,14 @@ impl NetfilterWriter {
         Ok(())
     }
 
-    fn keep_route(&mut self) -> Result<(), RouteError> {
+    fn keep_route(&mut self, source: Ipv4Addr) -> Result<(), RouteError> {
+        self.route = self.route.take().filter(|(of, _)| *of == source);
         let route = match &mut self.route {
-            Some(route) => route,
-            none => none.insert(VipRoute::new(self.redirecting.range.net(), self.redirecting.source)?),
+            Some((_, route)) => route,
+            none => &mut none.insert((source, VipRoute::new(self.redirecting.range.net(), source)?)).1,
         };
         if route.ensure()? {
-            info!(range = %self.redirecting.range, source = %self.redirecting.source, "route of the virtual IPs is in place");
+            info!(range = %self.redirecting.range, %source, "route of the virtual IPs is in place");
         }
         Ok(())
     }

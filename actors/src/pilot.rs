@@ -37,6 +37,7 @@ use crate::{
     convergence::{self, Converged, Measuring},
     director_poller::{self, DirectorPoller, PollReport, Polling},
     http_server::{HttpServer, Site},
+    port::Port,
     service_registry::{Registry, ServiceRegistry},
     start::{self, StartError},
     vip_pool::{self, PoolSettings, VipPool},
@@ -168,7 +169,7 @@ impl Pilot {
         };
         let view = PilotView::new(state.snapshot.subscribe(), reporter, start::health(tree.vitals()));
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
-        let site = Site::new(http, move |config| {
+        let site = Site::new(Port::of(http), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::pilot::configure(config, &view);
         });

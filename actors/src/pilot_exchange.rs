@@ -3,10 +3,11 @@
 //! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`); this actor tries one pilot after the other and
 //! writes down what is worth keeping. A fresh life begins with what the last one published.
 
-use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, WrapFuture};
 use arc_swap::ArcSwap;
+use boshy_config::NodeSettings;
 use boshy_mesh::NodeId;
 use boshy_tls::ClientTls;
 use boshy_xds::{
@@ -17,6 +18,7 @@ use boshy_xds::{
 use bytes::Bytes;
 use err_report::Report;
 use tokio::{
+    sync::watch,
     task,
     time::{sleep, timeout},
 };
@@ -32,8 +34,10 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// What the exchange is made of; it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct Exchanging {
-    /// Who we are to the pilot.
-    pub(crate) node: NodeId,
+    /// Who we are to the pilot, but for the address.
+    pub(crate) node: NodeSettings,
+    /// The VM's address. Without one there is nothing that a pilot could do for us.
+    pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
     /// Pilots in order of preference; never empty.
     pub(crate) pilots: Vec<Uri>,
     /// For pilots by `https`.
@@ -62,8 +66,20 @@ impl Actor for PilotExchange {
     }
 }
 
+/// Speaks as the node that this VM is. At another address it is another node, with another stream.
 async fn converse(exchanging: Exchanging) {
-    let Exchanging { node, pilots, tls, relay, verdicts, outlets, .. } = exchanging;
+    let mut address = exchanging.address.clone();
+    loop {
+        let Ok(ip) = address.wait_for(Option::is_some).await.map(|ip| *ip) else { return };
+        tokio::select! {
+            () = converse_as(exchanging.node.id_at(ip), exchanging.clone()) => {}
+            _ = address.wait_for(|now| *now != ip) => {}
+        }
+    }
+}
+
+async fn converse_as(node: NodeId, exchanging: Exchanging) {
+    let Exchanging { pilots, tls, relay, verdicts, outlets, .. } = exchanging;
     let stored = outlets.stored.borrow().as_ref().clone();
     let mut picker = PilotPicker::new(pilots, Backoff::default()).expect("settings name at least one pilot");
     let relay = Relay::new(relay, stored);

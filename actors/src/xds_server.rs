@@ -1,6 +1,6 @@
 //! Serves ADS: the pilot's mesh to agents and proxies, or the agent's relay to the local Envoy.
 //!
-//! The listener is bound by the tree builder. A restart ends the streams; proxies come back by themselves, say what they have, and
+//! The listener outlives the actor. A restart ends the streams; proxies come back by themselves, say what they have, and
 //! are sent what changed.
 
 use std::{future::pending, io, net, os::unix, sync::Arc};
@@ -10,6 +10,8 @@ use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
 use boshy_xds::{AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, Security, TransportError, Verdicts};
 use tokio::sync::watch;
+
+use crate::port::Port;
 
 /// Where is served, and what; it outlives the actor.
 #[derive(Clone)]
@@ -28,7 +30,7 @@ pub(crate) enum Serving {
     /// The agent's.
     Relay {
         /// Where the local Envoy connects.
-        listener: Arc<unix::net::UnixListener>,
+        listener: Port<unix::net::UnixListener>,
         /// What there is.
         served: watch::Receiver<Arc<ResourceSet>>,
         /// Who is connected.
@@ -62,7 +64,7 @@ impl Serving {
                 Ok(served?)
             }
             Self::Relay { listener, served, proxies, verdicts } => {
-                let listener = listener.try_clone()?;
+                let listener = listener.bound().await.try_clone()?;
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 let service = AdsService::new(served, proxies).recording(verdicts);

@@ -16,9 +16,7 @@ use crate::load::{self, SettingsError};
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
     /// Who this VM is.
-    pub node: NodeId,
-    /// Address of this VM.
-    pub ip: Ipv4Addr,
+    pub node: NodeSettings,
     /// Pilots, in order of preference: `https://HOST:PORT`, or `http://` for one without TLS. A host may be a name.
     pub pilots: Vec<Url>,
     /// For pilots by `https`; there whenever one is named.
@@ -31,10 +29,8 @@ pub struct AgentSettings {
     pub state_dir: PathBuf,
     /// Address of the DNS server, UDP and TCP.
     pub dns: SocketAddr,
-    /// Threads that answer DNS.
-    pub dns_threads: usize,
-    /// Address of the handler for bosh-dns.
-    pub handler: SocketAddr,
+    /// Address of the handler for bosh-dns of source type `http`; `None` for no handler.
+    pub handler: Option<SocketAddr>,
     /// Address of status and metrics.
     pub http: SocketAddr,
     /// Unix socket where the local Envoy asks.
@@ -51,11 +47,26 @@ pub struct AgentSettings {
     pub test_hooks: bool,
 }
 
+/// Who this VM is, as far as whoever wrote the settings knew. The VM itself has the last word about its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// Its address, as the director gives it; it may know none.
+    pub ip: Option<IpAddr>,
+    /// Its instance's uuid.
+    pub id: String,
+    /// The third part of its node id.
+    pub domain: String,
+    /// `records.json`, which says the addresses of the instance.
+    pub records: PathBuf,
+}
+
 /// What the local Envoy is started with: the part of the agent's settings that concerns both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvoySettings {
     /// Who this VM is.
-    pub node: NodeId,
+    pub node: NodeSettings,
+    /// Range of virtual IPs, where the VM's own address cannot be.
+    pub vip_range: VipRange,
     /// Unix socket of the agent.
     pub ads_socket: PathBuf,
     /// Where Envoy listens for its operator.
@@ -104,8 +115,7 @@ struct RawAgent {
     state_dir: Option<PathBuf>,
     #[serde(default)]
     dns: RawDns,
-    #[serde(default = "default_handler")]
-    handler: RawListen,
+    handler: Option<RawListen>,
     #[serde(default = "default_http")]
     http: RawListen,
     #[serde(default = "default_ads_socket")]
@@ -121,11 +131,13 @@ struct RawAgent {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawNode {
-    ip: IpAddr,
+    ip: Option<IpAddr>,
     #[serde(default = "unnamed")]
     id: String,
     #[serde(default = "unnamed")]
     domain: String,
+    #[serde(default = "default_records")]
+    records: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -140,12 +152,11 @@ struct RawPilotTls {
 #[serde(deny_unknown_fields, default)]
 struct RawDns {
     listen: SocketAddr,
-    threads: usize,
 }
 
 impl Default for RawDns {
     fn default() -> Self {
-        Self { listen: loopback(15053), threads: 1 }
+        Self { listen: loopback(15053) }
     }
 }
 
@@ -183,8 +194,8 @@ fn unnamed() -> String {
     "x".to_owned()
 }
 
-fn default_handler() -> RawListen {
-    RawListen { listen: loopback(8053) }
+fn default_records() -> PathBuf {
+    PathBuf::from("/var/vcap/instance/dns/records.json")
 }
 
 fn default_http() -> RawListen {
@@ -203,16 +214,10 @@ impl AgentSettings {
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
         let refuse = |key: &str, reason: String| Err(SettingsError::key(file, key, reason));
-        let (node, ip) = raw.node.check(file)?;
+        let node = raw.node.check(file)?;
         let Some(state_dir) = raw.state_dir else {
             return refuse("state_dir", "is missing; such as /var/vcap/data/virtual-ip-agent/state".to_owned());
         };
-        if raw.vip_range.contains(ip) {
-            return refuse(
-                "vip_range",
-                format!("{} overlaps this VM's address {ip}; choose another range", raw.vip_range),
-            );
-        }
         if raw.pilots.is_empty() {
             return refuse(
                 "pilots",
@@ -231,20 +236,15 @@ impl AgentSettings {
             }
             (None, None) => {}
         }
-        if !(1..=64).contains(&raw.dns.threads) {
-            return refuse("dns.threads", format!("must be between 1 and 64, is {}", raw.dns.threads));
-        }
         Ok(Self {
             node,
-            ip,
             pilots: raw.pilots,
             pilot_tls,
             tld: raw.tld,
             vip_range: raw.vip_range,
             state_dir,
             dns: raw.dns.listen,
-            dns_threads: raw.dns.threads,
-            handler: raw.handler.listen,
+            handler: raw.handler.map(|handler| handler.listen),
             http: raw.http.listen,
             ads_socket: raw.ads_socket,
             envoy_admin: raw.envoy.admin,
@@ -264,22 +264,26 @@ impl EnvoySettings {
     /// The file, the key and the reason.
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
-        let (node, _) = raw.node.check(file)?;
-        Ok(Self { node, ads_socket: raw.ads_socket, admin: raw.envoy.admin })
+        let node = raw.node.check(file)?;
+        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin: raw.envoy.admin })
     }
 }
 
 impl RawNode {
-    fn check(&self, file: &Path) -> Result<(NodeId, Ipv4Addr), SettingsError> {
-        let IpAddr::V4(ip) = self.ip else {
-            return Err(SettingsError::key(file, "node.ip", format!("must be an IPv4 address, is {}", self.ip)));
-        };
+    fn check(self, file: &Path) -> Result<NodeSettings, SettingsError> {
         for (key, part) in [("node.id", &self.id), ("node.domain", &self.domain)] {
             if part.contains('~') {
                 return Err(SettingsError::key(file, key, "must not hold `~`, which separates the parts of a node id"));
             }
         }
-        Ok((NodeId::sidecar(IpAddr::V4(ip), &self.id, &self.domain), ip))
+        Ok(NodeSettings { ip: self.ip, id: self.id, domain: self.domain, records: self.records })
+    }
+}
+
+impl NodeSettings {
+    /// The node id of this VM at an address; without one, `0.0.0.0` stands in its place.
+    pub fn id_at(&self, ip: Option<Ipv4Addr>) -> NodeId {
+        NodeId::sidecar(IpAddr::V4(ip.unwrap_or(Ipv4Addr::UNSPECIFIED)), &self.id, &self.domain)
     }
 }
 

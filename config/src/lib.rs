@@ -9,6 +9,6 @@ mod agent;
 mod load;
 mod pilot;
 
-pub use agent::{AgentSettings, EnvoySettings, NetfilterBackend, ProxyMode};
+pub use agent::{AgentSettings, EnvoySettings, NetfilterBackend, NodeSettings, ProxyMode};
 pub use load::SettingsError;
 pub use pilot::{DirectorSettings, HttpsSettings, PilotSettings};

@@ -16,14 +16,14 @@ use serde_json::Value;
 const INSIDE: &str = "BOSHY_CLI_TEST_INSIDE";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What bpm gives to a process: this user, these capabilities and no way to more.
-const VCAP: [&str; 3] =
+pub(crate) const VCAP: [&str; 3] =
     ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"];
 const POWERLESS: [&str; 3] = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"];
 /// Left out where there is one user only, because an ordinary user runs the tests.
 const USER: [&str; 3] = ["--reuid=1000", "--regid=1000", "--clear-groups"];
 
 /// Runs a scenario on a VM of its own: a device with the VM's address, and `/proc/sys` as bpm has it, not to be written.
-fn alone(test: &str, scenario: impl FnOnce()) {
+pub(crate) fn alone(test: &str, scenario: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         sh(
             "ip link set lo up && ip link add eth0 type veth peer name outside && ip addr add 10.244.0.130/24 dev eth0 \
@@ -39,7 +39,7 @@ fn alone(test: &str, scenario: impl FnOnce()) {
         .args(mapped)
         .args(["--net", "--mount", "--"])
         .arg(env::current_exe().unwrap())
-        .args(["--exact", &format!("degraded::{test}"), "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(INSIDE, if root { "users" } else { "one user" })
         .output()
         .expect("the program `unshare` (package util-linux) is needed for this test");
@@ -51,7 +51,7 @@ fn several_users() -> bool {
     env::var(INSIDE).is_ok_and(|inside| inside == "users")
 }
 
-fn sh(line: &str) -> String {
+pub(crate) fn sh(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "`{line}` failed: {text}");
@@ -59,18 +59,23 @@ fn sh(line: &str) -> String {
 }
 
 /// A running agent, whose directories are its user's.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     home: tempfile::TempDir,
 }
 
 impl Agent {
-    fn start(through: &[&str], pilot: &str, more: &str) -> Self {
+    pub(crate) fn start(through: &[&str], pilot: &str, more: &str) -> Self {
+        Self::start_as("{ip: 10.244.0.130}", through, pilot, more)
+    }
+
+    /// With this as `node`.
+    pub(crate) fn start_as(node: &str, through: &[&str], pilot: &str, more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().display();
-        let settings = format!(
-            "node: {{ip: 10.244.0.130}}\npilots: ['{pilot}']\nstate_dir: {at}/state\nads_socket: {at}/ads.sock\n{more}"
-        );
+        let ads_socket =
+            if more.contains("ads_socket:") { String::new() } else { format!("ads_socket: {at}/ads.sock\n") };
+        let settings = format!("node: {node}\npilots: ['{pilot}']\nstate_dir: {at}/state\n{ads_socket}{more}");
         fs::write(home.path().join("settings.yml"), settings).unwrap();
         // Where cargo keeps the program an ordinary user may not look.
         fs::copy(env!("CARGO_BIN_EXE_boshy"), home.path().join("boshy")).unwrap();
@@ -95,11 +100,11 @@ impl Agent {
         Self { child, home }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap()
     }
 
-    fn shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let seen = status().unwrap_or_default();
@@ -111,7 +116,7 @@ impl Agent {
         }
     }
 
-    fn lacks(&self, what: &str, reason: &str, remedy: &str) {
+    pub(crate) fn lacks(&self, what: &str, reason: &str, remedy: &str) {
         self.shows(&format!("{what} is lacking: {reason}"), |status| {
             lack(status, what).is_some_and(|lack| {
                 lack["reason"].as_str().unwrap().contains(reason) && lack["remedy"].as_str().unwrap().contains(remedy)
@@ -119,12 +124,12 @@ impl Agent {
         });
     }
 
-    fn has(&self, what: &str) {
+    pub(crate) fn has(&self, what: &str) {
         self.shows(&format!("{what} is there"), |status| status["lacking"].is_array() && lack(status, what).is_none());
     }
 
     /// How long it takes to end by SIGTERM, in order.
-    fn stops(mut self) -> Duration {
+    pub(crate) fn stops(mut self) -> Duration {
         let begun = Instant::now();
         sh(&format!("kill -TERM {}", self.child.id()));
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
@@ -152,11 +157,11 @@ fn status() -> Option<Value> {
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
-fn rules() -> String {
+pub(crate) fn rules() -> String {
     sh("nft list ruleset; ip -4 route show table all proto 176")
 }
 
-const NOBODY: &str = "http://127.0.0.1:1";
+pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
 const FOREIGN: &str = "nft -f - <<'RULES'
 table inet bosh_agent {
     chain monit_access { type filter hook output priority 0; policy accept;
@@ -168,7 +173,7 @@ nft add table ip operators; ip route add 192.0.2.0/24 dev lo";
 
 #[test]
 fn as_vcap_with_net_admin_alone_everything_works_beside_tables_of_others_and_goes_on_stop() {
-    alone("as_vcap_with_net_admin_alone_everything_works_beside_tables_of_others_and_goes_on_stop", || {
+    alone("degraded::as_vcap_with_net_admin_alone_everything_works_beside_tables_of_others_and_goes_on_stop", || {
         sh(FOREIGN);
         let before = sh("nft list ruleset; ip -4 route show table all");
         for backend in ["netlink", "nft", "iptables"] {
@@ -200,7 +205,7 @@ fn as_vcap_with_net_admin_alone_everything_works_beside_tables_of_others_and_goe
 
 #[test]
 fn without_the_capability_the_agent_serves_and_says_what_it_lacks() {
-    alone("without_the_capability_the_agent_serves_and_says_what_it_lacks", || {
+    alone("degraded::without_the_capability_the_agent_serves_and_says_what_it_lacks", || {
         let agent = Agent::start(&POWERLESS, NOBODY, "");
         agent.lacks("rules", "needs CAP_NET_ADMIN", "Give the agent the capability NET_ADMIN");
         agent.lacks("route", "needs CAP_NET_ADMIN", "Give the agent the capability NET_ADMIN");
@@ -212,7 +217,7 @@ fn without_the_capability_the_agent_serves_and_says_what_it_lacks() {
 
 #[test]
 fn a_missing_program_and_a_missing_address_are_taken_up_when_they_appear() {
-    alone("a_missing_program_and_a_missing_address_are_taken_up_when_they_appear", || {
+    alone("degraded::a_missing_program_and_a_missing_address_are_taken_up_when_they_appear", || {
         let nft = fs::canonicalize(which("nft")).unwrap();
         sh(&format!("mount --bind /dev/null {} && ip addr del 10.244.0.130/24 dev eth0", nft.display()));
         let agent = Agent::start(&VCAP, NOBODY, "netfilter: {backend: nft}\n");
@@ -229,7 +234,7 @@ fn a_missing_program_and_a_missing_address_are_taken_up_when_they_appear() {
 
 #[test]
 fn a_pilot_is_found_once_its_name_resolves() {
-    alone("a_pilot_is_found_once_its_name_resolves", || {
+    alone("degraded::a_pilot_is_found_once_its_name_resolves", || {
         let hosts = tempfile::NamedTempFile::new().unwrap();
         sh(&format!("chmod 644 {0} && mount --bind {0} /etc/hosts", hosts.path().display()));
         // Nobody answers questions here, and a question takes no longer than a second.

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 mod degraded;
+mod neighbours;
 
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -63,7 +63,6 @@ pilots: ['http://127.0.0.1:1']
 state_dir: {at}/state
 ads_socket: {at}/ads.sock
 dns: {{listen: '127.0.0.1:0'}}
-handler: {{listen: '127.0.0.1:0'}}
 http: {{listen: '{http}'}}
 envoy: {{admin: '127.0.0.1:1', mode: absent}}
 netfilter: {{backend: none}}
@@ -157,17 +156,6 @@ fn a_role_told_to_stop_exits_in_order() {
     assert!(killed.success());
     assert!(log.any(|line| line.contains("stopped")));
     assert_eq!(agent.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn an_address_that_is_taken_is_named_and_is_no_wrong_usage() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let (_folder, file) = harmless_agent(&address);
-    let output = boshy(["agent", "--config", &file]);
-    assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert_eq!(said, format!("boshy: listen on {address}: Address already in use (os error 98)\n"));
 }
 
 #[test]

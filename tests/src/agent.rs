@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
-use boshy_mesh::{NodeId, Tld, VipRange};
+use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
+use boshy_mesh::{Tld, VipRange};
 use boshy_supervision::ExitReason;
 use tempfile::TempDir;
 
@@ -91,16 +91,19 @@ impl AgentPlan {
         let disk = Arc::new(TempDir::new().unwrap());
         let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
         let settings = AgentSettings {
-            node: NodeId::sidecar(IP.into(), "x", "x"),
-            ip: IP,
+            node: NodeSettings {
+                ip: Some(IP.into()),
+                id: "x".to_owned(),
+                domain: "x".to_owned(),
+                records: disk.path().join("records.json"),
+            },
             pilots: pilots.iter().map(|pilot| pilot.parse().unwrap()).collect(),
             pilot_tls: None,
             tld: Tld::default(),
             vip_range,
             state_dir: disk.path().join("state"),
             dns: anywhere,
-            dns_threads: 1,
-            handler: anywhere,
+            handler: Some(anywhere),
             http: anywhere,
             ads_socket: disk.path().join("ads.sock"),
             envoy_admin: anywhere,
@@ -118,7 +121,7 @@ impl AgentPlan {
     /// When it does not start.
     pub fn starts(self) -> Agent {
         let agent = boshy_actors::agent::Agent::bind(self.settings.clone()).unwrap();
-        let (dns, http) = (agent.dns_address(), agent.http_address().unwrap());
+        let (dns, http) = (agent.dns_address().unwrap(), agent.http_address().unwrap());
         let handler = Http::new(agent.handler_address().unwrap());
         let role = move |stopped| agent.run_until(async { drop(stopped.await) });
         Agent { plan: self, dns, handler, process: Process::start("agent", http, role) }

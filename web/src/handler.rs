@@ -1,4 +1,4 @@
-//! What bosh-dns asks on 127.0.0.1:8053, once over TCP for each question: any path and any method, `?name=<name>&type=<number>`.
+//! What bosh-dns asks a handler of source type `http`, once over TCP for each question: any path and any method, `?name=<name>&type=<number>`.
 
 use std::sync::{
     Arc,

@@ -1,7 +1,7 @@
 //! HTTP over actix-web: v1 discovery, health, status, metrics, the bosh-dns handler.
 //!
 //! ```text
-//!   pilot  :8080              agent  127.0.0.1:15020      bosh-dns handler  127.0.0.1:8053
+//!   pilot  :8080              agent  127.0.0.1:15020      bosh-dns handler, off by default
 //!     v1 discovery              operations                  names
 //!     operations
 //!        ^ watch<MeshSnapshot>     ^ a function that            ^ atomic name table

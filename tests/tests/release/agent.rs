@@ -51,10 +51,11 @@ fn by_default_pilots_are_found_by_name_and_wanted_with_tls() {
 fn it_knows_its_instance_and_listens_on_loopback_only() {
     let rendered = plain().rendered();
     let settings = settings(&rendered);
-    assert_eq!((settings.ip, settings.node.as_str()), (IP, format!("sidecar~{IP}~{ID}~x").as_str()));
-    let ports = [settings.dns, settings.handler, settings.http, settings.envoy_admin, settings.capture];
-    assert_eq!(ports.map(|port| port.port()), [15053, 8053, 15020, 8001, 15001]);
+    assert_eq!((settings.node.ip, settings.node.id.as_str()), (Some(IP.into()), ID));
+    let ports = [settings.dns, settings.http, settings.envoy_admin, settings.capture];
+    assert_eq!(ports.map(|port| port.port()), [15053, 15020, 8001, 15001]);
     assert!(ports.iter().all(|port| port.ip().is_loopback()));
+    assert_eq!(settings.handler, None, "it is off, and its old port is that of bosh-dns-adapter");
     assert_eq!((settings.proxy, settings.netfilter), (ProxyMode::Required, NetfilterBackend::Auto));
     assert_eq!((settings.tld.to_string(), settings.vip_range.to_string()), ("boshy".into(), "169.254.255.0/24".into()));
     assert!(!settings.test_hooks);
@@ -62,11 +63,10 @@ fn it_knows_its_instance_and_listens_on_loopback_only() {
 
 #[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 12] = [
+    let cases: [(&str, Value, &str); 11] = [
         ("pilots", json!(["http://10.0.0.1:15010", "http://10.0.0.2:15010"]), "/pilots"),
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
-        ("dns.threads", json!(2), "/dns/threads"),
         ("dns.port", json!(9053), "/dns/listen"),
         ("handler.port", json!(9054), "/handler/listen"),
         ("http.port", json!(9020), "/http/listen"),
@@ -123,7 +123,7 @@ fn it_has_one_capability_and_reads_what_bosh_says_of_the_instance() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 20] = [
+    let cases: [(&str, Value, &str); 18] = [
         ("pilots", json!("http://10.0.0.1:15010"), "must be a list"),
         ("pilots", json!([]), "must be a list of at least one address"),
         ("tld", json!("Boshy"), "must be one label"),
@@ -131,8 +131,6 @@ fn a_wrong_property_is_refused_by_name() {
         ("vip_range", json!("::/64"), "must be an IPv4 range"),
         ("vip_range", json!("10.0.0.0/33"), "must be an IPv4 range"),
         ("dns.port", json!("53"), "must be a whole number"),
-        ("dns.threads", json!(0), "must be a whole number from 1 to 64"),
-        ("dns.threads", json!(1.5), "must be a whole number"),
         ("handler.port", json!(70_000), "must be a whole number"),
         ("http.port", json!(-1), "must be a whole number"),
         ("envoy.mode", json!("optional"), "must be one of required, absent"),
@@ -155,12 +153,4 @@ fn a_wrong_property_is_refused_by_name() {
     with_tls(plain())
         .with("pilot_tls.private_key", other.private_key)
         .is_refused("pilot_tls.private_key", "is not the key of 'pilot_tls.certificate'");
-}
-
-#[test]
-fn an_instance_without_an_address_is_refused() {
-    let mut agent = plain();
-    agent.context.networks.clear();
-    let error = agent.render().err().unwrap();
-    assert!(error.contains("This instance has no IPv4 address in spec.ip"), "{error}");
 }

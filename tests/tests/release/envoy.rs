@@ -89,7 +89,8 @@ fn a_drain_without_an_envoy_ends_at_once() {
 fn it_has_no_capability_and_sees_the_agents_socket() {
     let process = envoy().rendered().process();
     assert_eq!(process.get("capabilities"), None);
-    assert_eq!(process["additional_volumes"], json!([{"path": "/var/vcap/data/virtual-ip-agent"}]));
+    let instance = json!({"path": "/var/vcap/instance", "mount_only": true});
+    assert_eq!(process["additional_volumes"], json!([{"path": "/var/vcap/data/virtual-ip-agent"}, instance]));
 }
 
 #[test]

@@ -38,7 +38,8 @@ pub struct AgentStatus {
 /// Something that the agent needs and does not have now. It takes it up by itself when it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// `pilot`, `envoy`, `configuration`, `rules`, `route` or `disk`.
+    /// `address`, `pilot`, `envoy`, `configuration`, `rules`, `route` or `disk`; `dns`, `http`, `ads` or `handler` for a socket that
+    /// is taken.
     pub what: &'static str,
     /// Since when.
     pub since: u64,

@@ -1,0 +1,118 @@
+//! A socket that another process may hold.
+//!
+//! A VM is shared by jobs that know nothing of each other. A socket that is taken costs what is served on it and nothing else: it is
+//! tried again, less and less often, and what stands in its way can be read meanwhile. Once bound it outlives the actor that
+//! serves on it, so that a restart refuses no connection.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use err_report::Report;
+use tokio::time::sleep;
+
+use crate::backoff::Pause;
+
+/// Between the first tries.
+const SOON: Duration = Duration::from_millis(250);
+/// Between later ones: a port that is free again is served no later than this.
+const LATER: Duration = Duration::from_secs(5);
+
+/// See the module. Clones share the socket.
+pub(crate) struct Port<S>(Arc<Inner<S>>);
+
+struct Inner<S> {
+    bind: Box<dyn Fn() -> Result<S, BindError> + Send + Sync>,
+    bound: OnceLock<Arc<S>>,
+    trouble: ArcSwap<Option<String>>,
+}
+
+/// Why a socket is not there.
+pub(crate) type BindError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<S> Clone for Port<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Port<S> {
+    /// Binds it, or remembers why that is not possible yet.
+    pub(crate) fn new<E: Into<BindError>>(bind: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Self {
+        let inner = Inner {
+            bind: Box::new(move || bind().map_err(Into::into)),
+            bound: OnceLock::new(),
+            trouble: ArcSwap::from_pointee(None),
+        };
+        let port = Self(Arc::new(inner));
+        port.try_bind();
+        port
+    }
+
+    /// One that is bound already.
+    pub(crate) fn of(socket: S) -> Self {
+        let bound = OnceLock::from(Arc::new(socket));
+        let bind = Box::new(|| Err(io::Error::other("it is bound").into()));
+        Self(Arc::new(Inner { bind, bound, trouble: ArcSwap::from_pointee(None) }))
+    }
+
+    /// The socket, as soon as there is one.
+    pub(crate) async fn bound(&self) -> Arc<S> {
+        let mut pause = Pause::new(SOON, LATER);
+        loop {
+            if let Some(socket) = self.try_bind() {
+                return socket;
+            }
+            sleep(pause.failed()).await;
+        }
+    }
+
+    /// The socket, when there is one.
+    pub(crate) fn now(&self) -> Option<Arc<S>> {
+        self.0.bound.get().cloned()
+    }
+
+    /// Why there is none.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.0.trouble.load().as_ref().clone()
+    }
+
+    fn try_bind(&self) -> Option<Arc<S>> {
+        if let Some(socket) = self.now() {
+            return Some(socket);
+        }
+        match (self.0.bind)() {
+            Ok(socket) => {
+                self.0.trouble.store(Arc::new(None));
+                Some(Arc::clone(self.0.bound.get_or_init(|| Arc::new(socket))))
+            }
+            Err(error) => {
+                self.0.trouble.store(Arc::new(Some(Report::new(&*error).to_string())));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_taken_is_told_and_bound_once_it_is_free() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = holder.local_addr().unwrap();
+        let port = Port::new(move || TcpListener::bind(address));
+        assert!(port.trouble().unwrap().contains("Address already in use"));
+        assert!(port.now().is_none());
+        let (bound, ()) = tokio::join!(port.bound(), async { drop(holder) });
+        assert_eq!(bound.local_addr().unwrap(), address);
+        assert_eq!(port.trouble(), None);
+        assert!(Arc::ptr_eq(&bound, &port.clone().now().unwrap()));
+    }
+}

@@ -1,0 +1,99 @@
+//! Where the facts come from.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use boshy_mesh::VipRange;
+use boshy_records::Records;
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags, sys::socket::SockaddrStorage};
+
+use crate::{Facts, NoAddress, choose};
+
+/// What the settings say of this VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its address, where whoever wrote the settings knew it.
+    pub given: Option<IpAddr>,
+    /// The instance's uuid.
+    pub id: String,
+    /// `records.json`; it may be missing.
+    pub records: PathBuf,
+}
+
+/// Reads what there is to know. The records are read again when the file is another one.
+#[derive(Debug)]
+pub struct Sources {
+    wanted: Wanted,
+    seen: Option<(SystemTime, u64)>,
+    recorded: Vec<IpAddr>,
+}
+
+impl Sources {
+    /// Nothing is read yet.
+    pub fn new(wanted: Wanted) -> Self {
+        Self { wanted, seen: None, recorded: Vec::new() }
+    }
+
+    /// The VM's address now. Cheap enough for each second: some system calls, and the file only when it is another one.
+    ///
+    /// # Errors
+    /// When there is none that the mesh can use.
+    pub fn address(&mut self, range: VipRange) -> Result<Ipv4Addr, NoAddress> {
+        choose(&self.facts(), range)
+    }
+
+    pub(crate) fn facts(&mut self) -> Facts {
+        self.read_records();
+        Facts {
+            given: self.wanted.given,
+            recorded: self.recorded.clone(),
+            on_interfaces: on_interfaces(),
+            towards_outside: towards_outside(),
+        }
+    }
+
+    /// A file that cannot be read, or not yet, takes away nothing that was read before.
+    fn read_records(&mut self) {
+        let path: &Path = &self.wanted.records;
+        let Ok(now) = fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))) else { return };
+        if self.seen == Some(now) {
+            return;
+        }
+        let Some(records) = fs::read(path)
+            .ok()
+            .and_then(|text| Records::read_where(&text, |row| row.id.eq_ignore_ascii_case(&self.wanted.id)).ok())
+        else {
+            return;
+        };
+        self.seen = Some(now);
+        // A block is led to the VM and is none of its interfaces' addresses.
+        let single = records.rows.iter().filter(|row| row.address.prefix.is_none());
+        self.recorded = single.map(|row| row.address.ip).collect();
+    }
+}
+
+/// Addresses of interfaces that are up.
+fn on_interfaces() -> Vec<IpAddr> {
+    let Ok(all) = getifaddrs() else { return Vec::new() };
+    let ip = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    };
+    all.filter(|one| one.flags.contains(InterfaceFlags::IFF_UP)).filter_map(|one| ip(one.address?)).collect()
+}
+
+/// Connecting a datagram socket asks the kernel for a route and sends nothing.
+fn towards_outside() -> Option<Ipv4Addr> {
+    /// Of a block for documentation (RFC 5737), so that only a default route leads there.
+    const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(OUTSIDE).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
+    }
+}
