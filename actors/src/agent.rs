@@ -27,8 +27,9 @@ use std::{
 use arc_swap::ArcSwap;
 use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
 use boshy_dns::{Sockets, Stats, Zone, Zones};
-use boshy_netfilter::{BackendKind, Ruleset, VipRoute, remove_all};
-use boshy_supervision::{ExitReason, Placement, Tree};
+use boshy_mesh::NameTable;
+use boshy_netfilter::{Guard, Ownership, Ruleset, VipRoute};
+use boshy_supervision::{ExitReason, Link, Placement, Tree};
 use boshy_tls::ClientTls;
 use boshy_vm::Wanted;
 use boshy_web::{
@@ -52,9 +53,11 @@ use crate::{
     envoy_watcher::{self, Watching},
     http_server::{HttpServer, Site},
     lookout::{self, Looking},
+    name_gate::Led,
     netfilter_writer::{NetfilterWriter, Redirecting},
     pilot_exchange::{self, Exchanging, PilotExchange},
     port::Port,
+    redirect::{Kernel, Linux},
     start::{self, StartError},
     xds_server::{Serving, XdsServer},
 };
@@ -91,12 +94,19 @@ pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
 
 /// Removes the redirect rules and the route; whether nothing of ours is left.
 pub fn remove_rules(settings: &AgentSettings) -> bool {
-    let rules = remove_all().iter().map(|error| Report::new(error).to_string()).collect::<Vec<_>>();
+    let rules = Ruleset::new(settings.vip_range.net(), settings.capture.port()).map_err(StartError::Rules);
+    let rules = rules.map(|rules| Guard::open(&rules, Ownership::WherePossible).and_then(|mut guard| guard.remove()));
+    let rules = match &rules {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Report::new(error).to_string()),
+        Err(error) => Some(Report::new(error).to_string()),
+    };
     let route = VipRoute::new(settings.vip_range.net(), Ipv4Addr::UNSPECIFIED).and_then(|mut route| route.remove());
-    for error in rules.iter().cloned().chain(route.as_ref().err().map(|error| Report::new(error).to_string())) {
+    let route = route.err().map(|error| Report::new(&error).to_string());
+    let removed = rules.is_none() && route.is_none();
+    for error in rules.into_iter().chain(route) {
         warn!(error, "left behind");
     }
-    let removed = rules.is_empty() && route.is_ok();
     if removed {
         info!("redirect rules and route are removed");
     }
@@ -113,7 +123,7 @@ impl Agent {
         let pilot = |url: &url::Url| url.as_str().parse().map_err(|_| StartError::Pilot(url.to_string()));
         let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
         let tls = settings.pilot_tls.clone().map(|files| ClientTls::open(files, boshy_xds::ALPN)).transpose()?;
-        let ruleset = Ruleset::new(settings.vip_range.net(), settings.capture.port(), [])?;
+        let ruleset = Ruleset::new(settings.vip_range.net(), settings.capture.port())?;
         let listen = |address: SocketAddr| Port::new(move || start::listen(address));
         let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
@@ -157,6 +167,7 @@ impl Agent {
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
         let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let (led, answered) = (watch::Sender::new(Led::default()), watch::Sender::new(Arc::<NameTable>::default()));
         if let Some(stored) = pilot_exchange::restore(&file) {
             outlets.names.send_replace(Arc::new(stored.answered()));
             outlets.stored.send_replace(stored);
@@ -198,6 +209,8 @@ impl Agent {
             zones: Arc::clone(&zones),
             tld: settings.tld.clone(),
             names: outlets.names.subscribe(),
+            led: led.subscribe(),
+            answered: answered.clone(),
             exchange: outlets.status.subscribe(),
             stats: Arc::clone(&stats),
         };
@@ -207,15 +220,18 @@ impl Agent {
             Serving::Relay { listener: ads, served: outlets.served.subscribe(), proxies: proxies.clone(), verdicts };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
 
+        let redirects = settings.netfilter != NetfilterBackend::None;
+        let kernel = move || Box::new(Linux::new(ruleset.clone())) as Box<dyn Kernel>;
         let redirecting = Redirecting {
-            backend: backend(settings.netfilter),
-            redirects: settings.netfilter != NetfilterBackend::None,
-            ruleset,
-            range: settings.vip_range,
+            kernel: redirects.then(|| Arc::new(kernel) as _),
+            served: outlets.served.subscribe(),
+            answered: answered.subscribe(),
             source: address.clone(),
+            led,
             status: Arc::clone(&rules),
         };
-        tree.child("netfilter_writer", move |_| NetfilterWriter::new(redirecting.clone())).add();
+        let writer = move |_: &Link| NetfilterWriter::new(redirecting.clone());
+        tree.child("netfilter_writer", writer).on(Placement::OwnThread).add();
 
         let watching = Watching { admin: settings.envoy_admin, live: Arc::clone(&live) };
         tree.task("envoy_watcher", move |heart| envoy_watcher::watch(watching.clone(), heart)).add();
@@ -227,7 +243,8 @@ impl Agent {
             missing,
             sockets,
             proxy: settings.proxy,
-            redirects: settings.netfilter != NetfilterBackend::None,
+            redirects,
+            answered: answered.subscribe(),
             ads_socket: settings.ads_socket.clone(),
             state_dir: settings.state_dir.clone(),
             unkept,
@@ -257,15 +274,6 @@ impl Agent {
 
 fn wanted(node: &NodeSettings) -> Wanted {
     Wanted { given: node.ip, id: node.id.clone(), records: node.records.clone() }
-}
-
-fn backend(setting: NetfilterBackend) -> Option<BackendKind> {
-    match setting {
-        NetfilterBackend::Auto | NetfilterBackend::None => None,
-        NetfilterBackend::Netlink => Some(BackendKind::Netlink),
-        NetfilterBackend::Nft => Some(BackendKind::Nft),
-        NetfilterBackend::Iptables => Some(BackendKind::Iptables),
-    }
 }
 
 /// Binds the socket, over one that an earlier process left. Owner and group may connect.

@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use arc_swap::ArcSwap;
 use boshy_config::{NodeSettings, ProxyMode};
 use boshy_dns::Stats;
+use boshy_mesh::NameTable;
 use boshy_supervision::TreeStatus;
 use boshy_vm::NoAddress;
 use boshy_web::{
@@ -61,6 +62,8 @@ pub(crate) struct Reports {
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
     pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
     pub(crate) outlets: Outlets,
+    /// What DNS answers.
+    pub(crate) answered: watch::Receiver<Arc<NameTable>>,
     pub(crate) proxies: Proxies,
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
     pub(crate) rules: Arc<ArcSwap<RulesStatus>>,
@@ -72,10 +75,11 @@ pub(crate) struct Reports {
 impl Reports {
     pub(crate) fn report(&self) -> AgentStatus {
         let exchange = self.outlets.status.borrow().clone();
-        let names = NamesStatus {
-            answered: self.outlets.names.borrow().as_ref().clone(),
-            pending: self.outlets.stored.borrow().waiting().iter().map(|(host, _)| host.clone()).collect(),
-        };
+        let answered = self.answered.borrow().as_ref().clone();
+        let (ready, waiting) = (Arc::clone(&self.outlets.names.borrow()), self.outlets.stored.borrow().waiting());
+        let withheld = ready.iter().filter(|(host, _)| answered.get(host.as_str()).is_none());
+        let pending = waiting.iter().chain(withheld).map(|(host, _)| host.clone()).collect();
+        let names = NamesStatus { answered, pending };
         let envoy = self.envoy();
         let rules = self.rules.load().as_ref().clone();
         AgentStatus {
@@ -166,7 +170,7 @@ impl Reports {
         } else if let Some(refusal) = envoy.refused.iter().find(|refusal| &*refusal.name == CAPTURE_LISTENER) {
             Readiness::waiting(envoy.refusal(refusal))
         } else if !names.pending.is_empty() {
-            Readiness::waiting(format!("{} names wait for the local Envoy", names.pending.len()))
+            Readiness::waiting(format!("{} names wait for the local Envoy or for rules", names.pending.len()))
         } else {
             Readiness::ready()
         }

@@ -11,7 +11,10 @@ use boshy_supervision::Link;
 use boshy_xds::{ResourceType, client::ExchangeStatus};
 use tokio::sync::watch;
 
-use crate::port::Port;
+use crate::{
+    name_gate::{Led, answerable},
+    port::Port,
+};
 
 /// What the server is made of; it outlives the actor.
 #[derive(Clone)]
@@ -22,8 +25,12 @@ pub(crate) struct Answering {
     pub(crate) zones: Zones,
     /// Zone of the mesh.
     pub(crate) tld: Tld,
-    /// What is answered.
+    /// The names that the proxy can serve.
     pub(crate) names: watch::Receiver<Arc<NameTable>>,
+    /// From where connections are led to the proxy.
+    pub(crate) led: watch::Receiver<Led>,
+    /// What is answered. This actor is the only writer.
+    pub(crate) answered: watch::Sender<Arc<NameTable>>,
     /// Tells whether a pilot has spoken of names at all: not known yet is not the same as an empty mesh.
     pub(crate) exchange: watch::Receiver<ExchangeStatus>,
     /// Counters.
@@ -58,21 +65,33 @@ impl Actor for DnsServer {
     }
 }
 
-/// Builds a zone for every name table, once anything is known.
+/// Builds a zone for every name table that may be answered, once anything is known.
 async fn follow(answering: Answering) {
-    let Answering { zones, tld, mut names, mut exchange, .. } = answering;
+    let Answering { zones, tld, mut names, mut led, mut exchange, answered, .. } = answering;
     let mut built: Option<Arc<NameTable>> = None;
     loop {
         let table = names.borrow_and_update().clone();
         let spoken = exchange.borrow_and_update().known.contains(&ResourceType::Names);
+        let led_now = led.borrow_and_update().clone();
         let known = spoken || built.is_some() || !table.is_empty();
-        if known && built.as_ref().is_none_or(|built| !Arc::ptr_eq(built, &table)) {
-            let serial = zones.load().serial().wrapping_add(1);
-            zones.store(Arc::new(Zone::build(&table, &tld, serial)));
-            built = Some(table);
+        match answerable(&table, &led_now).filter(|_| known) {
+            Some(table) if built.as_ref() != Some(&table) => {
+                let serial = zones.load().serial().wrapping_add(1);
+                zones.store(Arc::new(Zone::build(&table, &tld, serial)));
+                answered.send_replace(Arc::clone(&table));
+                built = Some(table);
+            }
+            Some(_) => {}
+            // They led to the proxy, and do no more. A name that exists must not be denied.
+            None if built.take().is_some() => {
+                zones.store(Arc::new(Zone::not_known_yet(&tld)));
+                answered.send_replace(Arc::default());
+            }
+            None => {}
         }
         let gone = tokio::select! {
             changed = names.changed() => changed.is_err(),
+            changed = led.changed() => changed.is_err(),
             changed = exchange.changed() => changed.is_err(),
         };
         if gone {

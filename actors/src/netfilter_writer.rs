@@ -1,8 +1,12 @@
-//! Keeps the redirect rules and the route of the virtual IPs in place.
+//! Keeps the redirect rules, the pairs in them and the route of the virtual IPs in place.
 //!
-//! What is wanted is compared with what is there four times a second, which costs some microseconds by netlink. Nothing is removed
-//! when this actor ends: an agent that crashes must not take working connections with it. The tree builder removes rules when
-//! the agent is stopped in order.
+//! It is told which pairs the proxy serves and which names are answered, and writes the difference at once. Besides, it looks four
+//! times a second whether something else changed the rules, which is one question to the kernel while nothing did. It has a
+//! thread of its own, because the kernel is waited for.
+//!
+//! Nothing is removed when this actor ends: an agent that crashes must not take working connections with it. A fresh life, of this
+//! actor or of the whole agent, keeps the pairs that it finds until it knows which are served. The tree builder removes everything
+//! when the agent is stopped in order.
 
 use std::{
     net::Ipv4Addr,
@@ -10,34 +14,55 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, AsyncContext, Context};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use arc_swap::ArcSwap;
-use boshy_mesh::VipRange;
-use boshy_netfilter::{BackendKind, Error, Guard, RouteError, Ruleset, VipRoute, detect};
+use boshy_mesh::NameTable;
+use boshy_netfilter::{Error, Found, Pairs, RouteError};
 use boshy_web::status::RulesStatus;
+use boshy_xds::{ResourceSet, outbound_pairs};
 use err_report::Report;
+use futures::{Stream, stream};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::backoff::Pause;
+use crate::{
+    backoff::Pause,
+    name_gate::{Led, wanted},
+    redirect::Kernel,
+};
 
 const PERIOD: Duration = Duration::from_millis(250);
 /// A VM where rules cannot be written is asked less and less often.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The proxy serves these pairs; `None` while that is not known.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ApplyRuleset(pub(crate) Option<Arc<Pairs>>);
+
+/// DNS answers these names from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct NamesAnswered(pub(crate) Arc<NameTable>);
+
+/// Look whether something else changed the rules or the route.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Look;
+
 /// What the writer is made of; it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct Redirecting {
-    /// False when somebody else redirects; nothing is then written.
-    pub(crate) redirects: bool,
-    /// The means to write with; `None` for the first that works.
-    pub(crate) backend: Option<BackendKind>,
-    /// What is to be redirected, and where.
-    pub(crate) ruleset: Ruleset,
-    /// Range of the virtual IPs.
-    pub(crate) range: VipRange,
+    /// Opens the kernel; `None` when somebody else redirects, and nothing is written.
+    pub(crate) kernel: Option<Arc<dyn Fn() -> Box<dyn Kernel> + Send + Sync>>,
+    /// What the proxy serves.
+    pub(crate) served: watch::Receiver<Arc<ResourceSet>>,
+    /// What DNS answers.
+    pub(crate) answered: watch::Receiver<Arc<NameTable>>,
     /// The VM's own address, the source of connections to virtual IPs. Without one nothing is written.
     pub(crate) source: watch::Receiver<Option<Ipv4Addr>>,
+    /// From where connections are led to the proxy. This actor is the only writer.
+    pub(crate) led: watch::Sender<Led>,
     /// What operators see.
     pub(crate) status: Arc<ArcSwap<RulesStatus>>,
 }
@@ -45,9 +70,12 @@ pub(crate) struct Redirecting {
 /// See the module.
 pub(crate) struct NetfilterWriter {
     redirecting: Redirecting,
+    kernel: Option<Box<dyn Kernel>>,
+    served: Option<Arc<Pairs>>,
+    answered: Arc<NameTable>,
+    /// By which pairs [`Redirecting::led`] was told last.
+    told: Option<Arc<Pairs>>,
     status: RulesStatus,
-    guard: Option<Guard>,
-    route: Option<(Ipv4Addr, VipRoute)>,
     pause: Pause,
     not_before: Instant,
 }
@@ -57,55 +85,108 @@ impl NetfilterWriter {
     pub(crate) fn new(redirecting: Redirecting) -> Self {
         let status = RulesStatus { drift_repairs: redirecting.status.load().drift_repairs, ..RulesStatus::default() };
         let pause = Pause::new(PERIOD, LONGEST_PAUSE);
-        Self { redirecting, status, guard: None, route: None, pause, not_before: Instant::now() }
+        let kernel = redirecting.kernel.as_ref().map(|open| open());
+        Self {
+            redirecting,
+            kernel,
+            served: None,
+            answered: Arc::default(),
+            told: None,
+            status,
+            pause,
+            not_before: Instant::now(),
+        }
     }
 
-    fn tick(&mut self) {
-        if !self.redirecting.redirects || Instant::now() < self.not_before {
-            return;
-        }
+    fn keep(&mut self) {
         let Some(source) = *self.redirecting.source.borrow() else { return };
-        let rules = self.keep_rules().map_err(|error| (Report::new(&error).to_string(), error.remedy()));
+        let Some(mut kernel) = self.kernel.take() else { return };
+        let rules = self.keep_rules(kernel.as_mut());
+        let rules = rules.map_err(|error| (Report::new(&error).to_string(), error.remedy()));
         self.status.in_place = rules.is_ok();
         (self.status.error, self.status.remedy) = rules.err().unzip();
-        let route = self.keep_route(source).map_err(|error| (Report::new(&error).to_string(), error.remedy()));
+        let route = keep_route(kernel.as_mut(), source);
+        let route = route.map_err(|error| (Report::new(&error).to_string(), error.remedy()));
         self.status.route.in_place = route.is_ok();
         (self.status.route.error, self.status.route.remedy) = route.err().unzip();
         let good = self.status.in_place && self.status.route.in_place;
         let pause = if good { self.pause.succeeded() } else { self.pause.failed() };
         self.not_before = Instant::now() + if good { Duration::ZERO } else { pause };
+        self.tell(kernel.written());
+        self.kernel = Some(kernel);
+    }
+
+    fn keep_rules(&mut self, kernel: &mut dyn Kernel) -> Result<(), Error> {
+        let in_place = match kernel.written() {
+            Some(written) => written,
+            None => Arc::new(kernel.present()?),
+        };
+        let pairs = wanted(self.served.as_ref(), &in_place, &self.answered);
+        match kernel.keep_rules(&pairs)? {
+            Found::Untouched => {}
+            Found::Beginning => info!(pairs = pairs.len(), "redirect rules are in place"),
+            Found::Drifted(drift) => {
+                self.status.drift_repairs += 1;
+                warn!(%drift, "redirect rules were changed by something else and are back");
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, written: Option<Arc<Pairs>>) {
+        self.status.pairs = written.as_ref().map_or(0, |pairs| pairs.len());
         if **self.redirecting.status.load() != self.status {
             self.redirecting.status.store(Arc::new(self.status.clone()));
         }
-    }
-
-    fn keep_rules(&mut self) -> Result<(), Error> {
-        if let Some(guard) = &mut self.guard {
-            let Some(drift) = guard.check()? else { return Ok(()) };
-            guard.apply()?;
-            self.status.drift_repairs += 1;
-            warn!(%drift, "redirect rules were changed by something else and are back");
-            return Ok(());
-        }
-        let backend = detect(self.redirecting.backend)?;
-        let mut guard = Guard::new(backend, self.redirecting.ruleset.clone());
-        guard.apply()?;
-        info!(backend = %guard.backend(), range = %self.redirecting.range, "redirect rules are in place");
-        self.status.backend = Some(guard.backend().to_string());
-        self.guard = Some(guard);
-        Ok(())
-    }
-
-    fn keep_route(&mut self, source: Ipv4Addr) -> Result<(), RouteError> {
-        self.route = self.route.take().filter(|(of, _)| *of == source);
-        let route = match &mut self.route {
-            Some((_, route)) => route,
-            none => &mut none.insert((source, VipRoute::new(self.redirecting.range.net(), source)?)).1,
+        let same = match (&written, &self.told) {
+            (Some(now), Some(before)) => Arc::ptr_eq(now, before),
+            _ => false,
         };
-        if route.ensure()? {
-            info!(range = %self.redirecting.range, %source, "route of the virtual IPs is in place");
+        if same {
+            return;
         }
-        Ok(())
+        let led = written.as_deref().map_or(Led::Unknown, Led::by);
+        self.told = written;
+        self.redirecting.led.send_if_modified(|told| {
+            let changed = *told != led;
+            *told = led;
+            changed
+        });
+    }
+}
+
+fn keep_route(kernel: &mut dyn Kernel, source: Ipv4Addr) -> Result<(), RouteError> {
+    if kernel.keep_route(source)? {
+        info!(%source, "route of the virtual IPs is in place");
+    }
+    Ok(())
+}
+
+impl Handler<ApplyRuleset> for NetfilterWriter {
+    type Result = ();
+
+    fn handle(&mut self, ApplyRuleset(pairs): ApplyRuleset, _: &mut Context<Self>) {
+        self.served = pairs;
+        self.keep();
+    }
+}
+
+impl Handler<NamesAnswered> for NetfilterWriter {
+    type Result = ();
+
+    fn handle(&mut self, NamesAnswered(names): NamesAnswered, _: &mut Context<Self>) {
+        self.answered = names;
+        self.keep();
+    }
+}
+
+impl Handler<Look> for NetfilterWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, _: &mut Context<Self>) {
+        if Instant::now() >= self.not_before {
+            self.keep();
+        }
     }
 }
 
@@ -113,7 +194,32 @@ impl Actor for NetfilterWriter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.tick();
-        ctx.run_interval(PERIOD, |writer, _| writer.tick());
+        let Redirecting { served, answered, led, .. } = self.redirecting.clone();
+        if self.kernel.is_none() {
+            led.send_replace(Led::Elsewhere);
+            return;
+        }
+        // What is answered comes first: a pair whose name is answered is then not taken away by what is served.
+        self.answered = Arc::clone(&answered.borrow());
+        ctx.add_message_stream(each(served, |served| ApplyRuleset(outbound_pairs(served).map(Arc::new))));
+        ctx.add_message_stream(each(answered, |names| NamesAnswered(Arc::clone(names))));
+        ctx.run_interval(PERIOD, |_, ctx| ctx.notify(Look));
     }
 }
+
+/// What a channel holds, and whatever it holds later, as messages.
+fn each<T: 'static, M: 'static>(
+    mut channel: watch::Receiver<T>,
+    message: impl Fn(&T) -> M + 'static,
+) -> impl Stream<Item = M> + 'static {
+    channel.mark_changed();
+    stream::unfold((channel, message), |(mut channel, message)| async move {
+        channel.changed().await.ok()?;
+        let said = message(&channel.borrow_and_update());
+        Some((said, (channel, message)))
+    })
+}
+
+#[cfg(test)]
+#[path = "netfilter_writer_tests.rs"]
+mod tests;

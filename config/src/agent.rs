@@ -84,20 +84,14 @@ pub enum ProxyMode {
     Absent,
 }
 
-/// How redirect rules are written.
+/// Who redirects connections to virtual IPs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetfilterBackend {
-    /// The first that works: netlink, nft, iptables.
+    /// The agent, by an nftables table of its own, spoken to by netlink.
     #[default]
-    Auto,
-    /// nftables, spoken to directly.
     Netlink,
-    /// nftables by the `nft` program.
-    Nft,
-    /// iptables by `iptables-restore`.
-    Iptables,
-    /// No rules: somebody else redirects.
+    /// Somebody else: no rules are written.
     None,
 }
 

@@ -1,11 +1,11 @@
 //! What was read back, and what is wrong with it.
 //!
-//! Every backend brings what it reads into the same normal form as what is desired ([`Rule`]); what it cannot recognise stays
-//! text and is therefore never equal to a desired rule. Order matters inside a chain and nowhere else.
+//! What is read comes in the same normal form as what is desired ([`Rule`]); what cannot be recognised stays text and is
+//! therefore never equal to a desired rule. Order matters inside a chain and nowhere else.
 
-use std::fmt;
+use std::{fmt, net::SocketAddrV4};
 
-use crate::ruleset::{Base, Chain, Rule, Table};
+use crate::ruleset::{Base, Chain, PAIRS, Pairs, Rule};
 
 /// The own table as it was read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub struct Observed {
     pub dormant: bool,
     /// In any order.
     pub chains: Vec<ObservedChain>,
+    /// Sets by name, and whether each is of the kind that pairs are kept in. In any order.
+    pub sets: Vec<(String, bool)>,
+    /// The elements of the set of pairs.
+    pub pairs: Pairs,
 }
 
 /// A chain as it was read back.
@@ -90,6 +94,28 @@ pub enum Deviation {
     /// All rules are there, in another order.
     #[error("the rules of chain {0} are in another order")]
     Reordered(String),
+    /// The set of pairs is not there, or is of another kind.
+    #[error("the set {PAIRS} is missing")]
+    SetMissing,
+    /// A set in our table that we did not write.
+    #[error("set {0} is not ours")]
+    SetExtra(String),
+    /// Pairs are not in their set.
+    #[error("the set {PAIRS} lacks {count} pairs, {first} among them")]
+    PairsMissing {
+        /// How many.
+        count: usize,
+        /// The lowest of them.
+        first: SocketAddrV4,
+    },
+    /// Pairs are in the set that we did not write.
+    #[error("the set {PAIRS} has {count} pairs that are not ours, {first} among them")]
+    PairsExtra {
+        /// How many.
+        count: usize,
+        /// The lowest of them.
+        first: SocketAddrV4,
+    },
 }
 
 /// The rules are not as desired.
@@ -112,22 +138,36 @@ fn shown(base: Option<&Base>) -> String {
     base.map_or_else(|| "not hooked in".to_owned(), |base| format!("`{base}`"))
 }
 
-/// What is wrong, in the order of the desired table; empty when all is as desired.
-pub fn difference(desired: &Table, observed: Option<&Observed>) -> Vec<Deviation> {
+/// What is wrong, in the order of the desired chains; empty when all is as desired.
+pub fn difference(desired: &[Chain], pairs: &Pairs, observed: Option<&Observed>) -> Vec<Deviation> {
     let Some(observed) = observed else { return vec![Deviation::AllMissing] };
     let mut wrong = Vec::new();
     if observed.dormant {
         wrong.push(Deviation::Dormant);
     }
-    for chain in &desired.chains {
+    for chain in desired {
         match observed.chains.iter().find(|found| found.name == chain.name) {
             Some(found) => compare_chain(chain, found, &mut wrong),
             None => wrong.push(Deviation::ChainMissing(chain.name.to_owned())),
         }
     }
-    let extra = observed.chains.iter().filter(|found| desired.chains.iter().all(|chain| found.name != chain.name));
+    let extra = observed.chains.iter().filter(|found| desired.iter().all(|chain| found.name != chain.name));
     wrong.extend(extra.map(|found| Deviation::ChainExtra(found.name.clone())));
+    compare_pairs(pairs, observed, &mut wrong);
     wrong
+}
+
+fn compare_pairs(wanted: &Pairs, observed: &Observed, wrong: &mut Vec<Deviation>) {
+    if observed.sets.iter().any(|(name, fit)| name == PAIRS && *fit) {
+        let (count, mut missing) = (wanted.difference(&observed.pairs).count(), wanted.difference(&observed.pairs));
+        wrong.extend(missing.next().map(|first| Deviation::PairsMissing { count, first: *first }));
+        let (count, mut extra) = (observed.pairs.difference(wanted).count(), observed.pairs.difference(wanted));
+        wrong.extend(extra.next().map(|first| Deviation::PairsExtra { count, first: *first }));
+    } else {
+        wrong.push(Deviation::SetMissing);
+    }
+    let extra = observed.sets.iter().filter(|(name, _)| name != PAIRS);
+    wrong.extend(extra.map(|(name, _)| Deviation::SetExtra(name.clone())));
 }
 
 fn compare_chain(wanted: &Chain, found: &ObservedChain, wrong: &mut Vec<Deviation>) {

@@ -1,25 +1,30 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ruleset::{Layout, Match, Ruleset, Verdict};
+use crate::ruleset::{Match, Ruleset, Verdict};
 
-fn desired() -> Table {
-    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, []).unwrap().table(&Layout::NFTABLES)
+fn desired() -> Vec<Chain> {
+    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap().chains()
 }
 
-fn as_written(table: &Table) -> Observed {
+fn pairs() -> Pairs {
+    ["169.254.255.2:22", "169.254.255.2:9002", "169.254.255.3:9002"].map(|pair| pair.parse().unwrap()).into()
+}
+
+fn as_written(chains: &[Chain]) -> Observed {
     let chain = |chain: &Chain| ObservedChain {
         name: chain.name.to_owned(),
         base: chain.base.clone(),
         rules: chain.rules.iter().cloned().map(ObservedRule::Known).collect(),
     };
-    Observed { dormant: false, chains: table.chains.iter().map(chain).collect() }
+    let sets = vec![(PAIRS.to_owned(), true)];
+    Observed { dormant: false, chains: chains.iter().map(chain).collect(), sets, pairs: pairs() }
 }
 
 fn found(change: impl FnOnce(&mut Observed)) -> Vec<String> {
     let mut observed = as_written(&desired());
     change(&mut observed);
-    difference(&desired(), Some(&observed)).iter().map(ToString::to_string).collect()
+    difference(&desired(), &pairs(), Some(&observed)).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -29,8 +34,32 @@ fn what_was_written_differs_in_nothing_whatever_the_order_of_chains() {
 }
 
 #[test]
+fn a_set_that_is_gone_or_of_another_kind_and_one_of_others_are_seen() {
+    assert_eq!(found(|observed| observed.sets.clear()), ["the set pairs is missing"]);
+    assert_eq!(found(|observed| observed.sets[0].1 = false), ["the set pairs is missing"]);
+    assert_eq!(found(|observed| observed.sets.push(("stranger".to_owned(), true))), ["set stranger is not ours"]);
+}
+
+#[test]
+fn pairs_that_are_missing_and_pairs_of_others_are_counted_and_one_is_named() {
+    let other = "169.254.255.4:1".parse().unwrap();
+    let swapped = found(|observed| {
+        observed.pairs.remove(&"169.254.255.2:22".parse().unwrap());
+        observed.pairs.remove(&"169.254.255.3:9002".parse().unwrap());
+        observed.pairs.insert(other);
+    });
+    assert_eq!(
+        swapped,
+        [
+            "the set pairs lacks 2 pairs, 169.254.255.2:22 among them",
+            "the set pairs has 1 pairs that are not ours, 169.254.255.4:1 among them"
+        ]
+    );
+}
+
+#[test]
 fn an_absent_table_is_one_deviation() {
-    assert_eq!(difference(&desired(), None), [Deviation::AllMissing]);
+    assert_eq!(difference(&desired(), &pairs(), None), [Deviation::AllMissing]);
 }
 
 #[test]
@@ -39,7 +68,7 @@ fn each_deviation_names_its_place() {
     assert_eq!(found(|observed| drop(observed.chains.remove(1))), ["chain capture is missing"]);
     assert_eq!(
         found(|observed| drop(observed.chains[1].rules.remove(0))),
-        ["chain capture lacks `tcp dport 22 return`"]
+        ["chain capture lacks `ip daddr . tcp dport @pairs redirect to :15001`"]
     );
     assert_eq!(
         found(|observed| observed.chains[1].rules.swap(0, 1)),
@@ -73,7 +102,7 @@ fn a_rule_with_another_port_is_one_missing_and_one_extra() {
     assert_eq!(
         found(|observed| *observed.chains[1].rules.last_mut().unwrap() = ObservedRule::Known(other)),
         [
-            "chain capture lacks `meta l4proto tcp redirect to :15001`",
+            "chain capture lacks `meta l4proto udp redirect to :0`",
             "chain capture has `meta l4proto tcp redirect to :1`, which is not ours"
         ]
     );
@@ -84,15 +113,15 @@ fn a_drift_is_told_in_one_line() {
     let mut observed = as_written(&desired());
     observed.dormant = true;
     observed.chains.pop();
-    let drift = Drift { deviations: difference(&desired(), Some(&observed)) };
+    let drift = Drift { deviations: difference(&desired(), &pairs(), Some(&observed)) };
     assert_eq!(drift.to_string(), "the table is switched off (dormant); chain capture is missing");
 }
 
 #[test]
 fn a_rule_that_is_there_twice_is_extra_once() {
     assert_eq!(
-        found(|observed| observed.chains[1].rules.insert(0, ObservedRule::Known(desired().chains[1].rules[0].clone()))),
-        ["chain capture has `tcp dport 22 return`, which is not ours"]
+        found(|observed| observed.chains[1].rules.insert(0, ObservedRule::Known(desired()[1].rules[0].clone()))),
+        ["chain capture has `ip daddr . tcp dport @pairs redirect to :15001`, which is not ours"]
     );
 }
 
@@ -107,7 +136,7 @@ enum Edit {
 
 fn edit() -> impl Strategy<Value = Edit> {
     let at = any::<prop::sample::Index>;
-    let other = Rule { matches: vec![Match::Tcp], verdict: Verdict::Return };
+    let other = Rule { matches: vec![Match::Udp], verdict: Verdict::Reset };
     let stranger = prop_oneof![Just(ObservedRule::Known(other)), Just(ObservedRule::Foreign("counter".to_owned()))];
     prop_oneof![
         (at(), at()).prop_map(|(one, other)| Edit::Swap(one, other)),
@@ -141,6 +170,6 @@ proptest! {
             change(&mut observed.chains[chain].rules, edit);
         }
         let same = observed == as_written(&wanted);
-        prop_assert_eq!(difference(&wanted, Some(&observed)).is_empty(), same);
+        prop_assert_eq!(difference(&wanted, &pairs(), Some(&observed)).is_empty(), same);
     }
 }

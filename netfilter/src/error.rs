@@ -1,13 +1,13 @@
 //! What can go wrong when rules or the route are written, read or removed.
 
-use std::{fmt, io, process::ExitStatus, time::Duration};
+use std::{fmt, io};
 
-use crate::{apply::BackendKind, difference::Drift};
+use crate::difference::Drift;
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Choosing or opening the backend.
+    /// Beginning to speak to the kernel.
     Open,
     /// Writing the desired state.
     Apply,
@@ -30,10 +30,8 @@ impl fmt::Display for Operation {
 
 /// The redirect rules could not be written, read or removed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} the redirect rules by {backend}")]
+#[error("cannot {operation} the redirect rules")]
 pub struct Error {
-    /// By what means.
-    pub backend: BackendKind,
     /// What was being done.
     pub operation: Operation,
     /// Why not.
@@ -41,13 +39,13 @@ pub struct Error {
     pub cause: Cause,
 }
 
-/// Why the kernel, or the program that speaks to it, did not do what was asked.
+/// Why the kernel did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
     /// The process lacks the capability in the network namespace's user namespace.
     #[error("this needs CAP_NET_ADMIN")]
-    NeedsNetAdmin(#[source] Box<dyn std::error::Error + Send + Sync>),
+    NeedsNetAdmin(#[source] io::Error),
     /// The table belongs to another open socket; it can be changed once the process that holds it has ended.
     #[error("the table belongs to another running process (netlink port {port}, usually its process id)")]
     OwnedByAnother {
@@ -63,18 +61,12 @@ pub enum Cause {
         #[source]
         source: io::Error,
     },
-    /// A program did not do it.
-    #[error(transparent)]
-    Program(#[from] ProgramError),
     /// Others change rules faster than they can be read.
     #[error("the rules changed each time while they were read")]
     Unsettled,
     /// The rules were accepted, and are others when read back.
     #[error("read back, the rules are not as written: {0}")]
     NotAsWritten(Drift),
-    /// No backend works here.
-    #[error("no backend works here: {}", .0.join("; "))]
-    NoBackend(Vec<String>),
 }
 
 impl Error {
@@ -85,19 +77,9 @@ impl Error {
             Cause::OwnedByAnother { port } => {
                 format!("End the other agent on this VM: the table `inet boshy` belongs to process {port}.")
             }
-            Cause::Program(ProgramError::Start { program, .. }) => {
-                format!("Install {program}, or set `netfilter.backend` to auto.")
-            }
-            Cause::Program(ProgramError::TooLong { program, .. }) => {
-                format!("See what {program} waits for: usually another program holds the lock of iptables.")
-            }
-            Cause::NoBackend(_) => {
-                "Run a kernel with nf_tables and NAT (modules nf_tables, nft_chain_nat, nft_redir), or install the \
-                                    programs nft or iptables. The capability NET_RAW is needed for iptables-legacy."
-                    .to_owned()
-            }
-            Cause::Refused { .. } | Cause::Program(ProgramError::Failed { .. }) => {
-                "Load the kernel modules for NAT (nft_chain_nat, nft_redir), or choose another `netfilter.backend`."
+            Cause::Refused { .. } => {
+                "Run a kernel with nf_tables and NAT (modules nf_tables, nft_chain_nat, nft_redir, nft_reject_inet), or \
+                                     redirect by other means and set `netfilter.backend` to none."
                     .to_owned()
             }
             Cause::Unsettled | Cause::NotAsWritten(_) => {
@@ -108,36 +90,3 @@ impl Error {
 }
 
 pub(crate) const NEEDS_NET_ADMIN: &str = "Give the agent the capability NET_ADMIN (in bpm.yml: `capabilities: [NET_ADMIN]`), or set `netfilter.backend` to none.";
-
-/// A program failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProgramError {
-    /// It is not installed, or cannot be run.
-    #[error("cannot run {program}")]
-    Start {
-        /// The program.
-        program: &'static str,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// It ran too long, and was killed.
-    #[error("{program} was killed after {limit:?}")]
-    TooLong {
-        /// The program.
-        program: &'static str,
-        /// What it was given.
-        limit: Duration,
-    },
-    /// It said no. The kernel takes a program's input as one transaction, so the old rules are still in place.
-    #[error("{program} ended with {status}: {stderr}")]
-    Failed {
-        /// The program.
-        program: &'static str,
-        /// How it ended.
-        status: ExitStatus,
-        /// What it complained about, shortened.
-        stderr: String,
-    },
-}

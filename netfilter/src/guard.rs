@@ -1,77 +1,100 @@
-//! Keeping rules in place: noticing that they are gone, and putting them back.
+//! Keeping rules and pairs in place: changing what is to change, noticing what somebody else changed, and putting it back.
 //!
-//! Call [`Guard::check`] every 250 to 500 ms, or when [`Watch`](crate::Watch) has something to say, and [`Guard::apply`] when it
-//! answers a drift: rules that something else removed are back within a second. By netlink a check is one question of
-//! some microseconds while nothing changes on the VM; by a program it is a run of that program.
+//! Call [`Guard::keep`] whenever other pairs are wanted, and every 250 to 500 ms besides: rules that something else removed are back
+//! within a second. While nothing changes on the VM a call is one question of some microseconds; what is wanted is written
+//! as a difference, so a call costs what changes and not what there is.
 //!
 //! Dropping a guard leaves the rules: an agent that ends unasked must not take working connections with it.
 
+use std::sync::Arc;
+
 use crate::{
-    apply::{Backend, BackendKind},
     difference::{Drift, difference},
-    error::Error,
-    ruleset::Ruleset,
+    error::{Cause, Error, Operation},
+    kernel::{Netlink, Ownership},
+    ruleset::{Chain, Pairs, Ruleset},
 };
 
-/// A rule set and the backend that keeps it in place.
+/// How often a change that was overtaken by one of somebody else is tried again.
+const TRIES: usize = 20;
+
+/// What a guard found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// All was as it was left.
+    Untouched,
+    /// Nothing had been written by this guard.
+    Beginning,
+    /// Something else had changed it. It is put back.
+    Drifted(Drift),
+}
+
+/// Rules, and what keeps them in place.
+#[derive(Debug)]
 pub struct Guard {
-    backend: Box<dyn Backend>,
-    ruleset: Ruleset,
-    /// The generation at which the rules were last found as desired.
+    kernel: Netlink,
+    chains: Vec<Chain>,
+    /// What this guard wrote last; `None` before it wrote anything.
+    written: Option<Arc<Pairs>>,
+    /// The generation at which everything was last found as written.
     sound_at: Option<u32>,
 }
 
 impl Guard {
     /// Nothing is written yet.
-    pub fn new(backend: Box<dyn Backend>, ruleset: Ruleset) -> Self {
-        Self { backend, ruleset, sound_at: None }
-    }
-
-    /// The means by which rules are written.
-    pub fn backend(&self) -> BackendKind {
-        self.backend.kind()
-    }
-
-    /// What is desired.
-    pub fn ruleset(&self) -> &Ruleset {
-        &self.ruleset
-    }
-
-    /// Writes the desired rules, whatever is there, and reads them back. Also takes over a table that an earlier life left.
     ///
     /// # Errors
-    /// When they are refused, or are others when read back.
-    pub fn apply(&mut self) -> Result<(), Error> {
-        self.sound_at = None;
-        self.backend.apply(&self.ruleset)
+    /// When the kernel has no nf_tables, or the process may not ask.
+    pub fn open(ruleset: &Ruleset, ownership: Ownership) -> Result<Self, Error> {
+        Ok(Self { kernel: Netlink::open(ownership)?, chains: ruleset.chains(), written: None, sound_at: None })
     }
 
-    /// Desires something else from now on, and writes it. When it is refused, the old rules stay, and each check answers a drift.
-    ///
-    /// # Errors
-    /// As [`Guard::apply`].
-    pub fn replace(&mut self, ruleset: Ruleset) -> Result<(), Error> {
-        self.ruleset = ruleset;
-        self.apply()
-    }
-
-    /// Whether the rules are as desired: `None`, or what is wrong.
+    /// The pairs that an own table holds which is there, whoever wrote it.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn check(&mut self) -> Result<Option<Drift>, Error> {
-        // Read before the rules: a change after it is then found by the next check.
-        let generation = self.backend.generation()?;
-        if generation.is_some() && generation == self.sound_at {
-            return Ok(None);
+    pub fn present(&mut self) -> Result<Pairs, Error> {
+        Ok(self.kernel.observe()?.unwrap_or_default().pairs)
+    }
+
+    /// What is in place as far as this guard knows: what it wrote, unless it had to give up since. `None` before it wrote anything.
+    pub fn written(&self) -> Option<&Arc<Pairs>> {
+        self.written.as_ref()
+    }
+
+    /// Brings it about that the rules are in place with exactly these pairs, and answers what was found before. Also takes over a table
+    /// that an earlier life left, without a moment between the old and the new.
+    ///
+    /// # Errors
+    /// When rules cannot be read or are refused. After an error about a difference what was written is still in place; after one
+    /// about the whole, nothing is known to be.
+    pub fn keep(&mut self, wanted: &Arc<Pairs>) -> Result<Found, Error> {
+        for _ in 0..TRIES {
+            // Read before the rules: a change after it is then found by the next call.
+            let generation = self.kernel.generation()?;
+            let Some(written) = self.written.clone() else {
+                self.replace(wanted)?;
+                return Ok(Found::Beginning);
+            };
+            if self.sound_at != Some(generation) {
+                let deviations = difference(&self.chains, &written, self.kernel.observe()?.as_ref());
+                if !deviations.is_empty() {
+                    self.written = None;
+                    self.replace(wanted)?;
+                    return Ok(Found::Drifted(Drift { deviations }));
+                }
+                self.sound_at = Some(generation);
+            }
+            if written == *wanted {
+                return Ok(Found::Untouched);
+            }
+            if self.kernel.change(written.difference(wanted), wanted.difference(&written), generation)? {
+                self.written = Some(Arc::clone(wanted));
+                self.sound_at = Some(after(generation));
+                return Ok(Found::Untouched);
+            }
         }
-        let desired = self.ruleset.table(self.backend.layout());
-        let deviations = difference(&desired, self.backend.read()?.as_ref());
-        if deviations.is_empty() {
-            self.sound_at = generation;
-            return Ok(None);
-        }
-        Ok(Some(Drift { deviations }))
+        Err(Error { operation: Operation::Apply, cause: Cause::Unsettled })
     }
 
     /// Removes the rules; succeeds when there are none.
@@ -79,7 +102,26 @@ impl Guard {
     /// # Errors
     /// When they cannot be removed.
     pub fn remove(&mut self) -> Result<(), Error> {
-        self.sound_at = None;
-        self.backend.remove()
+        (self.written, self.sound_at) = (None, None);
+        self.kernel.remove()
     }
+
+    /// Writes everything, and reads it back.
+    fn replace(&mut self, wanted: &Arc<Pairs>) -> Result<(), Error> {
+        self.sound_at = None;
+        self.kernel.replace(&self.chains, wanted)?;
+        let generation = self.kernel.generation()?;
+        let deviations = difference(&self.chains, wanted, self.kernel.observe()?.as_ref());
+        if !deviations.is_empty() {
+            let cause = Cause::NotAsWritten(Drift { deviations });
+            return Err(Error { operation: Operation::Apply, cause });
+        }
+        (self.written, self.sound_at) = (Some(Arc::clone(wanted)), Some(generation));
+        Ok(())
+    }
+}
+
+/// The generation after one transaction. The kernel passes over zero.
+fn after(generation: u32) -> u32 {
+    generation.checked_add(1).unwrap_or(1)
 }

@@ -52,6 +52,9 @@ pub enum RouteError {
         #[source]
         source: io::Error,
     },
+    /// Changes of routes cannot be followed.
+    #[error("cannot follow the changes of routes")]
+    Unwatched(#[source] io::Error),
     /// The route was accepted, and is another when read back.
     #[error("read back, the route for virtual IPs is not as written: {0:?}")]
     NotAsWritten(Vec<(Ipv4Net, Option<Ipv4Addr>)>),
@@ -68,7 +71,7 @@ impl RouteError {
             Self::ForeignSource(address) => {
                 format!("Set `node.ip` to an address of this VM (`ip -4 address`); {address} is none, or not yet.")
             }
-            Self::Refused { .. } => "See `ip route` and the kernel's log (`dmesg`).".to_owned(),
+            Self::Refused { .. } | Self::Unwatched(_) => "See `ip route` and the kernel's log (`dmesg`).".to_owned(),
             Self::NotAsWritten(_) => {
                 "Find what else changes routes on this VM: `ip monitor route` shows it.".to_owned()
             }

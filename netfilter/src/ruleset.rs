@@ -1,72 +1,63 @@
-//! What is desired: one range, one port, and the ports that are left alone; and the one table of rules that follows from it.
+//! What is desired: one range, one port, and the pairs of virtual IP and port that exist; and the chains that follow from it.
 //!
-//! Everything that is rendered, compared or applied comes from [`Ruleset::table`], so the backends cannot disagree about what the
-//! rules say. Two chains, not one: a connection that does not go to a virtual IP meets a single rule.
+//! Two chains, not one: a connection that does not go to a virtual IP meets a single rule. Which pairs exist is a set beside the
+//! rules, because pairs change all the time and rules never do.
 //!
-//! Only egress is described. Ingress would be a second hook chain with its own rules; nothing else would change.
+//! Only what this VM sends is described. Nothing here sees a packet that arrives from the network, so no port of the VM, the
+//! platform's among them, can be taken by it.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, net::Ipv4Addr};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use ipnet::Ipv4Net;
 
-/// Where Envoy captures outbound connections unless configured otherwise.
-pub const DEFAULT_CAPTURE_PORT: u16 = 15001;
+/// Pairs of virtual IP and port that exist. Every port may be one of a pair: towards a virtual IP none is special.
+pub type Pairs = BTreeSet<SocketAddrV4>;
 
-/// Ports that are never redirected: ssh, monit, NATS and the BOSH agent's HTTPS.
-pub const ALWAYS_BYPASSED: [u16; 4] = [22, 2822, 4222, 6868];
+/// The name of the set of pairs in the own table.
+pub(crate) const PAIRS: &str = "pairs";
 
-/// How many ports may be bypassed: each is a rule, and all rules must go into one message to the kernel.
-pub const MAX_BYPASSED: usize = 256;
+/// A port that nothing can listen on. The kernel answers a datagram to it as it answers any closed port.
+const CLOSED: u16 = 0;
 
 /// Why a rule set is refused before anything is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulesetError {
     /// Port 0 cannot be listened on, nor connected to.
-    #[error("{0} is 0; a port is 1 to 65535")]
-    ZeroPort(&'static str),
+    #[error("the capture port is 0; a port is 1 to 65535")]
+    ZeroPort,
     /// Redirecting loopback would cut the VM off from its own services, Envoy among them.
     #[error("the range {0} overlaps loopback 127.0.0.0/8, which must not be redirected")]
     Loopback(Ipv4Net),
-    /// More than [`MAX_BYPASSED`].
-    #[error("{0} bypassed ports are more than {MAX_BYPASSED}")]
-    TooManyPorts(usize),
 }
 
-/// The redirect that is desired on a VM.
+/// The redirect that is desired on a VM, without the pairs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
     range: Ipv4Net,
     capture_port: u16,
-    bypass_ports: BTreeSet<u16>,
 }
 
 impl Ruleset {
-    /// TCP connections that this VM opens to `range` go to 127.0.0.1:`capture_port`, except those to a bypassed port.
-    /// [`ALWAYS_BYPASSED`] is part of every rule set, whatever is passed.
+    /// TCP connections that this VM opens to a pair in `range` go to 127.0.0.1:`capture_port`. Every other connection to the range is
+    /// refused with a TCP reset, and a UDP datagram with an ICMP "port unreachable", as a host refuses what is sent to a closed port.
     ///
     /// # Errors
-    /// When a port is 0, there are too many, or the range overlaps loopback.
-    pub fn new(
-        range: Ipv4Net,
-        capture_port: u16,
-        bypass_ports: impl IntoIterator<Item = u16>,
-    ) -> Result<Self, RulesetError> {
+    /// When the port is 0, or the range overlaps loopback.
+    pub fn new(range: Ipv4Net, capture_port: u16) -> Result<Self, RulesetError> {
         let range = range.trunc();
         let loopback = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
         if range.contains(&loopback) || loopback.contains(&range) {
             return Err(RulesetError::Loopback(range));
         }
-        let bypass_ports: BTreeSet<u16> = bypass_ports.into_iter().chain(ALWAYS_BYPASSED).collect();
         if capture_port == 0 {
-            return Err(RulesetError::ZeroPort("the capture port"));
+            return Err(RulesetError::ZeroPort);
         }
-        if bypass_ports.contains(&0) {
-            return Err(RulesetError::ZeroPort("a bypassed port"));
-        }
-        if bypass_ports.len() > MAX_BYPASSED {
-            return Err(RulesetError::TooManyPorts(bypass_ports.len()));
-        }
-        Ok(Self { range, capture_port, bypass_ports })
+        Ok(Self { range, capture_port })
     }
 
     /// The virtual IPs.
@@ -79,65 +70,25 @@ impl Ruleset {
         self.capture_port
     }
 
-    /// The destination ports that are left alone, in order.
-    pub fn bypass_ports(&self) -> impl Iterator<Item = u16> {
-        self.bypass_ports.iter().copied()
-    }
-
-    /// The rules that bring it about, under the names of one kind of backend.
-    pub fn table(&self, layout: &Layout) -> Table {
-        let into_own = Rule {
-            matches: vec![Match::Destination(self.range), Match::Tcp],
-            verdict: Verdict::jump(layout.own_chain),
-        };
-        let bypasses =
-            self.bypass_ports().map(|port| Rule { matches: vec![Match::TcpPort(port)], verdict: Verdict::Return });
-        let redirect = Rule { matches: vec![Match::Tcp], verdict: Verdict::Redirect(self.capture_port) };
-        Table {
-            chains: vec![
-                Chain { name: layout.hook_chain, base: layout.base.clone(), rules: vec![into_own] },
-                Chain { name: layout.own_chain, base: None, rules: bypasses.chain([redirect]).collect() },
-            ],
-        }
-    }
-}
-
-/// How a kind of backend names the two chains, and whether the first is its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// The chain that sees every packet that the VM sends.
-    pub hook_chain: &'static str,
-    /// The chain that decides about connections to the range.
-    pub own_chain: &'static str,
-    /// How the first chain is hooked in; `None` when it belongs to the system and holds rules of others as well.
-    pub base: Option<Base>,
-}
-
-impl Layout {
-    /// An own table, `inet boshy`. A NAT chain in an inet table needs Linux 5.2.
+    /// The chains of the own table, `inet boshy`. A NAT chain in an inet table needs Linux 5.2.
     ///
     /// Priority -105 comes before iptables' -100. The first chain that translates a connection wins, and between equal
-    /// priorities the order of registration would decide.
-    pub const NFTABLES: Self = Self {
-        hook_chain: "output",
-        own_chain: "capture",
-        base: Some(Base {
-            kind: Cow::Borrowed("nat"),
-            hook: Cow::Borrowed("output"),
-            priority: -105,
-            policy: Cow::Borrowed("accept"),
-        }),
-    };
-
-    /// An own chain in the system's table `nat`, reached by one jump from `OUTPUT`.
-    pub const IPTABLES: Self = Self { hook_chain: "OUTPUT", own_chain: "BOSHY_OUTPUT", base: None };
-}
-
-/// Rules, grouped in chains.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// In the order in which they are written.
-    pub chains: Vec<Chain>,
+    /// priorities the order of registration would decide. The refusal is in a NAT chain too, because only the first packet of a
+    /// connection meets one: a filter chain would cost something for every packet of the VM.
+    pub fn chains(&self) -> Vec<Chain> {
+        let (kind, hook, policy) = (Cow::Borrowed("nat"), Cow::Borrowed("output"), Cow::Borrowed("accept"));
+        let base = Base { kind, hook, priority: -105, policy };
+        let into_own = Rule::new([Match::Destination(self.range)], Verdict::Jump("capture".into()));
+        let own = vec![
+            Rule::new([Match::Pair], Verdict::Redirect(self.capture_port)),
+            Rule::new([Match::Tcp], Verdict::Reset),
+            Rule::new([Match::Udp], Verdict::Redirect(CLOSED)),
+        ];
+        vec![
+            Chain { name: "output", base: Some(base), rules: vec![into_own] },
+            Chain { name: "capture", base: None, rules: own },
+        ]
+    }
 }
 
 /// A chain that is desired.
@@ -145,7 +96,7 @@ pub struct Table {
 pub struct Chain {
     /// Its name.
     pub name: &'static str,
-    /// How it is hooked into the kernel; `None` for a chain that is jumped to, or that is not ours.
+    /// How it is hooked into the kernel; `None` for a chain that is jumped to.
     pub base: Option<Base>,
     /// In the order in which they are tried.
     pub rules: Vec<Rule>,
@@ -179,6 +130,12 @@ pub struct Rule {
     pub verdict: Verdict,
 }
 
+impl Rule {
+    fn new<const N: usize>(matches: [Match; N], verdict: Verdict) -> Self {
+        Self { matches: matches.into(), verdict }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for each in &self.matches {
@@ -195,8 +152,10 @@ pub enum Match {
     Destination(Ipv4Net),
     /// TCP.
     Tcp,
-    /// TCP, to this port.
-    TcpPort(u16),
+    /// UDP.
+    Udp,
+    /// TCP over IPv4, to an address and port that are an element of the set of pairs.
+    Pair,
 }
 
 impl fmt::Display for Match {
@@ -204,7 +163,8 @@ impl fmt::Display for Match {
         match self {
             Self::Destination(net) => write!(f, "ip daddr {net}"),
             Self::Tcp => f.write_str("meta l4proto tcp"),
-            Self::TcpPort(port) => write!(f, "tcp dport {port}"),
+            Self::Udp => f.write_str("meta l4proto udp"),
+            Self::Pair => write!(f, "ip daddr . tcp dport @{PAIRS}"),
         }
     }
 }
@@ -214,24 +174,18 @@ impl fmt::Display for Match {
 pub enum Verdict {
     /// Goes on in another chain, and comes back.
     Jump(Cow<'static, str>),
-    /// Goes on after the jump that led here.
-    Return,
     /// Goes to this port of 127.0.0.1.
     Redirect(u16),
-}
-
-impl Verdict {
-    fn jump(chain: &'static str) -> Self {
-        Self::Jump(Cow::Borrowed(chain))
-    }
+    /// Is answered with a TCP reset, and goes nowhere.
+    Reset,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Jump(chain) => write!(f, "jump {chain}"),
-            Self::Return => f.write_str("return"),
             Self::Redirect(port) => write!(f, "redirect to :{port}"),
+            Self::Reset => f.write_str("reject with tcp reset"),
         }
     }
 }
@@ -241,26 +195,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ports_of_bosh_and_ssh_are_bypassed_whatever_is_asked() {
-        let ruleset = Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, [9999, 22]).unwrap();
-        assert_eq!(ruleset.bypass_ports().collect::<Vec<_>>(), [22, 2822, 4222, 6868, 9999]);
-    }
-
-    #[test]
     fn a_rule_set_that_would_cut_the_vm_off_is_refused() {
         for range in ["127.0.0.0/8", "127.0.0.1/32", "0.0.0.0/0", "126.0.0.0/7"] {
             let range = range.parse().unwrap();
-            assert_eq!(Ruleset::new(range, 15001, []), Err(RulesetError::Loopback(range)));
+            assert_eq!(Ruleset::new(range, 15001), Err(RulesetError::Loopback(range)));
         }
-        let range = "10.0.0.0/8".parse().unwrap();
-        assert_eq!(Ruleset::new(range, 0, []), Err(RulesetError::ZeroPort("the capture port")));
-        assert_eq!(Ruleset::new(range, 1, [0]), Err(RulesetError::ZeroPort("a bypassed port")));
-        assert_eq!(Ruleset::new(range, 1, 1..=u16::MAX), Err(RulesetError::TooManyPorts(65535)));
+        assert_eq!(Ruleset::new("10.0.0.0/8".parse().unwrap(), 0), Err(RulesetError::ZeroPort));
     }
 
     #[test]
     fn an_address_inside_the_range_means_the_range() {
-        let ruleset = Ruleset::new("169.254.255.7/24".parse().unwrap(), 15001, []).unwrap();
+        let ruleset = Ruleset::new("169.254.255.7/24".parse().unwrap(), 15001).unwrap();
         assert_eq!(ruleset.range().to_string(), "169.254.255.0/24");
+    }
+
+    #[test]
+    fn no_rule_is_about_anything_but_the_range() {
+        let chains = Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap().chains();
+        let hooked: Vec<_> = chains.iter().filter(|chain| chain.base.is_some()).collect();
+        assert_eq!(hooked.len(), 1);
+        let rules: Vec<_> = hooked[0].rules.iter().map(ToString::to_string).collect();
+        assert_eq!(rules, ["ip daddr 169.254.255.0/24 jump capture"]);
     }
 }

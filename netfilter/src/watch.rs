@@ -1,7 +1,7 @@
-//! Immediate notice that something about nf_tables changed, by whomever.
+//! Notice that something about nf_tables or routes changed, by whomever.
 //!
-//! A file descriptor for an event loop: when it is readable, call [`Watch::changed`] and then [`Guard::check`](crate::Guard::check).
-//! It says only that something changed, never what: notices can be lost when many come at once, and the check reads the truth.
+//! Asked now and then, or a file descriptor for an event loop: when it is readable, call [`Watch::changed`], and then look. It says
+//! only that something changed, never what: notices can be lost when many come at once, and who looks reads the truth.
 
 use std::{
     io,
@@ -14,18 +14,29 @@ use crate::netlink::socket::Socket;
 
 /// The multicast group of nf_tables, as a bit: group 7 of `nfnetlink.h`.
 const NFTABLES: u32 = 1 << 6;
+/// The groups of links, IPv4 addresses and IPv4 routes: 1, 5 and 7 of `rtnetlink.h`. Routes that go with a link or an address
+/// are not told of themselves.
+const ROUTES: u32 = 1 << 0 | 1 << 4 | 1 << 6;
 
 /// A subscription to the kernel's notices.
 #[derive(Debug)]
 pub struct Watch(Socket);
 
 impl Watch {
-    /// Subscribes, in the network namespace of the calling thread.
+    /// Of nf_tables, in the network namespace of the calling thread.
     ///
     /// # Errors
     /// When the kernel has no nf_tables or the process lacks CAP_NET_ADMIN.
-    pub fn open() -> io::Result<Self> {
+    pub fn rules() -> io::Result<Self> {
         Ok(Self(Socket::open(SockProtocol::NetlinkNetFilter, NFTABLES)?))
+    }
+
+    /// Of whatever routes depend on, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When no socket can be had.
+    pub fn routes() -> io::Result<Self> {
+        Ok(Self(Socket::open(SockProtocol::NetlinkRoute, ROUTES)?))
     }
 
     /// Takes all notices that are there, without waiting; whether there was one.

@@ -9,8 +9,6 @@
     reason = "what a scenario prints in its own process is shown by the one that started it"
 )]
 
-#[path = "namespaces/backends.rs"]
-mod backends;
 #[path = "namespaces/drift.rs"]
 mod drift;
 #[path = "namespaces/neighbours.rs"]
@@ -21,5 +19,7 @@ mod ownership;
 mod redirect;
 #[path = "namespaces/route.rs"]
 mod route;
+#[path = "namespaces/table.rs"]
+mod table;
 #[path = "namespaces/world.rs"]
 mod world;

@@ -13,6 +13,7 @@ mod build;
 pub mod client;
 mod envoy;
 pub mod names;
+mod pairs;
 pub mod relay;
 mod resource;
 mod server;
@@ -31,6 +32,7 @@ pub use envoy::CAPTURE as CAPTURE_LISTENER;
 /// HTTP/2, the only protocol of gRPC, in ALPN (RFC 7301).
 pub const ALPN: &[&[u8]] = &[b"h2"];
 
+pub use pairs::outbound_pairs;
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Security, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use super::wire::{Attributes, Writer};
 use crate::{
     difference::ObservedRule,
-    ruleset::{Match, Rule, Verdict},
+    ruleset::{Match, PAIRS, Rule, Verdict},
 };
 
 // From the kernel's nf_tables.h, nf_nat.h and in.h.
@@ -19,26 +19,29 @@ const NAME: u16 = 1;
 const DATA: u16 = 2;
 const VERDICT_REGISTER: u32 = 0;
 const REGISTER: u32 = 1;
+/// The second four bytes behind an address in [`REGISTER`]: a pair is eight bytes from there.
+const REGISTER_BEHIND_ADDRESS: u32 = 9;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const OPERATION_EQUAL: u32 = 0;
 const VERDICT_JUMP: i32 = -3;
-const VERDICT_RETURN: i32 = -5;
 const PORT_SPECIFIED: u32 = 2;
+const REJECT_BY_TCP_RESET: u32 = 1;
 const IPV4: &[u8] = &[2];
 const TCP: &[u8] = &[6];
+const UDP: &[u8] = &[17];
 const DESTINATION_ADDRESS: u32 = 16;
 const DESTINATION_PORT: u32 = 2;
 
-/// The expressions that a rule of ours is made of. All work on register 1.
+/// The expressions that a rule of ours is made of. All work on register 1, and a port behind an address in the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {
     /// Load a property of the packet.
     Meta(u32),
     /// Load bytes of a header.
-    Payload { base: u32, offset: u32, length: u32 },
+    Payload { base: u32, offset: u32, length: u32, register: u32 },
     /// Keep only these bits.
     Mask(Vec<u8>),
     /// Go on only when the register is this.
@@ -47,8 +50,12 @@ pub(crate) enum Expression {
     Load(Vec<u8>),
     /// End with a verdict: its code, and where it jumps.
     Verdict(i32, Option<String>),
+    /// Go on only when what is in the register, as long as the set's key, is in this set.
+    Lookup(String),
     /// End with a redirect to the port in the register.
     Redirect,
+    /// End with a refusal of this type, one that knows no code.
+    Reject(u32),
     /// None of these: its name.
     Other(String),
 }
@@ -67,8 +74,8 @@ impl Expression {
                 writer.number(1, REGISTER);
                 writer.number(2, *key);
             }),
-            Self::Payload { base, offset, length } => element("payload", &|writer| {
-                for (kind, value) in [(1, REGISTER), (2, *base), (3, *offset), (4, *length)] {
+            Self::Payload { base, offset, length, register } => element("payload", &|writer| {
+                for (kind, value) in [(1, *register), (2, *base), (3, *offset), (4, *length)] {
                     writer.number(kind, value);
                 }
             }),
@@ -100,6 +107,11 @@ impl Expression {
                     });
                 });
             }),
+            Self::Lookup(set) => element("lookup", &|writer| {
+                writer.text(1, set);
+                writer.number(2, REGISTER);
+            }),
+            Self::Reject(kind) => element("reject", &|writer| writer.number(1, *kind)),
             Self::Redirect => element("redir", &|writer| {
                 writer.number(1, REGISTER);
                 writer.number(3, PORT_SPECIFIED);
@@ -119,9 +131,17 @@ impl Expression {
         let bytes = |kind| data.inside(kind).get(1).map(<[u8]>::to_vec);
         match name {
             "meta" if numbers(&[(1, REGISTER)]) => Some(Self::Meta(data.number(2)?)),
-            "payload" if numbers(&[(1, REGISTER)]) => {
-                Some(Self::Payload { base: data.number(2)?, offset: data.number(3)?, length: data.number(4)? })
+            "payload" => Some(Self::Payload {
+                register: data.number(1)?,
+                base: data.number(2)?,
+                offset: data.number(3)?,
+                length: data.number(4)?,
+            }),
+            // Flags are there when the rule is about what is not in the set.
+            "lookup" if numbers(&[(2, REGISTER)]) && data.number(5).unwrap_or(0) == 0 => {
+                Some(Self::Lookup(data.text(1)?))
             }
+            "reject" if data.get(2).is_none() => Some(Self::Reject(data.number(1)?)),
             "bitwise" if numbers(&[(1, REGISTER), (2, REGISTER)]) && data.number(6).unwrap_or(0) == 0 => {
                 bytes(5)?.iter().all(|byte| *byte == 0).then_some(())?;
                 Some(Self::Mask(bytes(4)?))
@@ -141,9 +161,21 @@ impl Expression {
     }
 }
 
+/// Loads the first bytes of the destination address.
+fn address(length: u32) -> Expression {
+    Expression::Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length, register: REGISTER }
+}
+
+const PORT_BEHIND_ADDRESS: Expression = Expression::Payload {
+    base: TRANSPORT_HEADER,
+    offset: DESTINATION_PORT,
+    length: 2,
+    register: REGISTER_BEHIND_ADDRESS,
+};
+
 /// A rule as expressions.
 pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
-    use Expression::{Equal, Load, Mask, Meta, Payload, Redirect};
+    use Expression::{Equal, Load, Lookup, Mask, Meta, Redirect, Reject};
     let mut all = Vec::new();
     for each in &rule.matches {
         match each {
@@ -152,25 +184,29 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
                 let bits = net.prefix_len();
                 let (whole, length) = (bits > 0 && bits.is_multiple_of(8), bits.div_ceil(8));
                 let length = if whole { length } else { 4 };
-                all.push(Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length: length.into() });
+                all.push(address(length.into()));
                 if !whole {
                     all.push(Mask(net.netmask().octets().to_vec()));
                 }
                 all.push(Equal(net.network().octets()[..length.into()].to_vec()));
             }
             Match::Tcp => all.extend([Meta(META_L4PROTO), Equal(TCP.to_vec())]),
-            Match::TcpPort(port) => all.extend([
+            Match::Udp => all.extend([Meta(META_L4PROTO), Equal(UDP.to_vec())]),
+            Match::Pair => all.extend([
+                Meta(META_NFPROTO),
+                Equal(IPV4.to_vec()),
                 Meta(META_L4PROTO),
                 Equal(TCP.to_vec()),
-                Payload { base: TRANSPORT_HEADER, offset: DESTINATION_PORT, length: 2 },
-                Equal(port.to_be_bytes().to_vec()),
+                address(4),
+                PORT_BEHIND_ADDRESS,
+                Lookup(PAIRS.to_owned()),
             ]),
         }
     }
     match &rule.verdict {
         Verdict::Jump(chain) => all.push(Expression::Verdict(VERDICT_JUMP, Some(chain.clone().into_owned()))),
-        Verdict::Return => all.push(Expression::Verdict(VERDICT_RETURN, None)),
         Verdict::Redirect(port) => all.extend([Load(port.to_be_bytes().to_vec()), Redirect]),
+        Verdict::Reset => all.push(Reject(REJECT_BY_TCP_RESET)),
     }
     all
 }
@@ -184,14 +220,32 @@ pub(crate) fn lift(expressions: &[Expression]) -> ObservedRule {
 }
 
 fn recognise(mut rest: &[Expression]) -> Option<Rule> {
-    use Expression::{Equal, Load, Mask, Meta, Payload, Redirect};
+    use Expression::{Equal, Load, Lookup, Mask, Meta, Payload, Redirect, Reject};
     let mut matches = Vec::new();
     loop {
         match rest {
             [
                 Meta(META_NFPROTO),
                 Equal(family),
-                Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length },
+                Meta(META_L4PROTO),
+                Equal(protocol),
+                whole,
+                port,
+                Lookup(set),
+                tail @ ..,
+            ] if family == IPV4
+                && protocol == TCP
+                && *whole == address(4)
+                && *port == PORT_BEHIND_ADDRESS
+                && set == PAIRS =>
+            {
+                matches.push(Match::Pair);
+                rest = tail;
+            }
+            [
+                Meta(META_NFPROTO),
+                Equal(family),
+                Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length, register: REGISTER },
                 tail @ ..,
             ] if family == IPV4 => {
                 let (net, tail) = match tail {
@@ -202,24 +256,14 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
                 matches.push(Match::Destination(net));
                 rest = tail;
             }
-            [
-                Meta(META_L4PROTO),
-                Equal(protocol),
-                Payload { base: TRANSPORT_HEADER, offset: DESTINATION_PORT, length: 2 },
-                Equal(port),
-                tail @ ..,
-            ] if protocol == TCP => {
-                matches.push(Match::TcpPort(u16::from_be_bytes(port.as_slice().try_into().ok()?)));
-                rest = tail;
-            }
-            [Meta(META_L4PROTO), Equal(protocol), tail @ ..] if protocol == TCP => {
-                matches.push(Match::Tcp);
+            [Meta(META_L4PROTO), Equal(protocol), tail @ ..] if protocol == TCP || protocol == UDP => {
+                matches.push(if protocol == TCP { Match::Tcp } else { Match::Udp });
                 rest = tail;
             }
             [Expression::Verdict(VERDICT_JUMP, Some(chain))] => {
                 return Some(Rule { matches, verdict: Verdict::Jump(chain.clone().into()) });
             }
-            [Expression::Verdict(VERDICT_RETURN, None)] => return Some(Rule { matches, verdict: Verdict::Return }),
+            [Reject(REJECT_BY_TCP_RESET)] => return Some(Rule { matches, verdict: Verdict::Reset }),
             [Load(port), Redirect] => {
                 let port = u16::from_be_bytes(port.as_slice().try_into().ok()?);
                 return Some(Rule { matches, verdict: Verdict::Redirect(port) });

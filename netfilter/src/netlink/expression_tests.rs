@@ -8,14 +8,15 @@ fn any_match() -> impl Strategy<Value = Match> {
             Match::Destination(Ipv4Net::new_assert(Ipv4Addr::from(address), bits).trunc())
         }),
         Just(Match::Tcp),
-        any::<u16>().prop_map(Match::TcpPort),
+        Just(Match::Udp),
+        Just(Match::Pair),
     ]
 }
 
 fn any_rule() -> impl Strategy<Value = Rule> {
     let verdict = prop_oneof![
         "[a-z]{1,12}".prop_map(|chain| Verdict::Jump(chain.into())),
-        Just(Verdict::Return),
+        Just(Verdict::Reset),
         any::<u16>().prop_map(Verdict::Redirect),
     ];
     (prop::collection::vec(any_match(), 0..4), verdict).prop_map(|(matches, verdict)| Rule { matches, verdict })
@@ -51,6 +52,8 @@ proptest! {
                 value[place] = byte;
             }
             (_, Expression::Meta(key) | Expression::Payload { offset: key, .. }) => *key ^= u32::from(byte),
+            (_, Expression::Reject(kind)) => *kind ^= u32::from(byte),
+            (_, Expression::Lookup(set)) => set.push(char::from(byte | 0x20)),
             (_, Expression::Verdict(code, _)) => *code ^= i32::from(byte),
             (_, Expression::Redirect | Expression::Other(_)) => {}
         }
@@ -60,8 +63,8 @@ proptest! {
 
 #[test]
 fn a_whole_byte_prefix_is_a_shorter_load_as_nft_writes_it() {
-    let rule = |net: &str| Rule { matches: vec![Match::Destination(net.parse().unwrap())], verdict: Verdict::Return };
-    let load = |length| Expression::Payload { base: 1, offset: 16, length };
+    let rule = |net: &str| Rule { matches: vec![Match::Destination(net.parse().unwrap())], verdict: Verdict::Reset };
+    let load = |length| Expression::Payload { base: 1, offset: 16, length, register: 1 };
     let whole = lower(&rule("169.254.255.0/24"));
     assert_eq!(whole[2..4], [load(3), Expression::Equal(vec![169, 254, 255])]);
     let odd = lower(&rule("169.254.240.0/20"));
@@ -73,7 +76,7 @@ fn a_whole_byte_prefix_is_a_shorter_load_as_nft_writes_it() {
 
 #[test]
 fn an_added_expression_makes_a_rule_foreign() {
-    let rule = Rule { matches: vec![Match::Tcp], verdict: Verdict::Return };
+    let rule = Rule { matches: vec![Match::Tcp], verdict: Verdict::Reset };
     let mut expressions = lower(&rule);
     expressions.insert(0, Expression::Other("counter".to_owned()));
     assert!(matches!(lift(&through_bytes(&expressions)), ObservedRule::Foreign(text) if text.contains("counter")));
@@ -81,6 +84,6 @@ fn an_added_expression_makes_a_rule_foreign() {
 
 #[test]
 fn an_address_that_is_not_known_to_be_ipv4_is_foreign() {
-    let rule = Rule { matches: vec![Match::Destination("10.0.0.0/8".parse().unwrap())], verdict: Verdict::Return };
+    let rule = Rule { matches: vec![Match::Destination("10.0.0.0/8".parse().unwrap())], verdict: Verdict::Reset };
     assert!(matches!(lift(&lower(&rule)[2..]), ObservedRule::Foreign(_)));
 }

@@ -1,9 +1,13 @@
 //! The table `inet boshy` as nf_tables messages, both ways.
 //!
-//! A batch is one transaction: add the table (so that the next step succeeds), delete it, add it with everything in it. The
-//! kernel takes all of it or nothing, and packets meet the old rules or the new ones.
+//! A batch is one transaction: the kernel takes all of it or nothing, and packets meet the old rules and pairs or the new ones.
+//! One kind replaces the table: add it (so that the next step succeeds), delete it, add it with everything in it. The other
+//! kind changes some pairs, and costs what these few elements cost.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use super::{
     expression::{Expression, lift, lower},
@@ -11,7 +15,7 @@ use super::{
 };
 use crate::{
     difference::{ObservedChain, ObservedRule},
-    ruleset::{Base, Chain, Rule, Table},
+    ruleset::{Base, Chain, PAIRS, Pairs, Rule},
 };
 
 // From the kernel's nfnetlink.h, nf_tables.h and netfilter.h.
@@ -25,6 +29,11 @@ const NEW_CHAIN: u16 = 3;
 const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
 const GET_RULE: u16 = 7;
+const NEW_SET: u16 = 9;
+const GET_SET: u16 = 10;
+const NEW_ELEMENTS: u16 = 12;
+const GET_ELEMENTS: u16 = 13;
+const DELETE_ELEMENTS: u16 = 14;
 const NEW_GENERATION: u16 = 15;
 const GET_GENERATION: u16 = 16;
 const INET: u8 = 1;
@@ -35,6 +44,13 @@ const HOOKS: [&str; 5] = ["prerouting", "input", "forward", "output", "postrouti
 const POLICIES: [&str; 2] = ["drop", "accept"];
 /// Length of `struct nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
+
+/// The type of the set's key as `nft` knows it, `ipv4_addr . inet_service`; the kernel keeps it as a number without a meaning.
+const ADDRESS_AND_PORT: u32 = 7 << 6 | 13;
+/// An address and a port, each filled up to four bytes.
+const PAIR_LENGTH: u32 = 8;
+/// Elements in one message: an attribute holds less than 64 KiB, and an element takes 20 bytes.
+const ELEMENTS: usize = 2000;
 
 /// The table does nothing.
 const DORMANT: u32 = 0x1;
@@ -51,21 +67,43 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// A batch that replaces the table.
-    pub(crate) fn replace(table: &Table, flags: u32, first: u32) -> Self {
+    pub(crate) fn replace(chains: &[Chain], pairs: &Pairs, flags: u32, first: u32) -> Self {
         let mut batch = Self::deleting(first);
         batch.step(NEW_TABLE, CREATE, THE_NEW_TABLE.to_owned(), |writer| {
             writer.text(1, NAME);
             writer.number(2, flags);
         });
-        for chain in &table.chains {
+        batch.step(NEW_SET, CREATE, format!("set {PAIRS}"), |writer| {
+            writer.text(1, NAME);
+            writer.text(2, PAIRS);
+            for (kind, value) in [(3, 0), (4, ADDRESS_AND_PORT), (5, PAIR_LENGTH), (10, 1)] {
+                writer.number(kind, value);
+            }
+        });
+        batch.elements(NEW_ELEMENTS, CREATE, pairs.iter());
+        for chain in chains {
             batch.chain(chain);
         }
-        for chain in &table.chains {
+        for chain in chains {
             for rule in &chain.rules {
                 batch.rule(chain, rule);
             }
         }
         batch.committed()
+    }
+
+    /// A batch that takes some pairs out and adds others. The kernel refuses it with `ERESTART`, as a whole, when anything about any
+    /// table has changed since `generation`. `None` when there is nothing to do.
+    pub(crate) fn change<'a>(
+        removed: impl Iterator<Item = &'a SocketAddrV4>,
+        added: impl Iterator<Item = &'a SocketAddrV4>,
+        generation: u32,
+        first: u32,
+    ) -> Option<Self> {
+        let mut batch = Self::begun(first, Some(generation));
+        batch.elements(DELETE_ELEMENTS, 0, removed);
+        batch.elements(NEW_ELEMENTS, CREATE, added);
+        (batch.steps.len() > 1).then(|| batch.committed())
     }
 
     /// A batch that removes the table, whether or not it is there.
@@ -75,17 +113,26 @@ impl Batch {
 
     /// Adding without flags changes nothing in a table that is there, whatever its flags, and lets the deletion succeed.
     fn deleting(first: u32) -> Self {
-        let mut batch = Self { writer: Writer::default(), first, steps: Vec::new(), last_step: 0 };
-        batch.bound(BATCH_BEGIN, "the transaction");
+        let mut batch = Self::begun(first, None);
         batch.step(NEW_TABLE, CREATE, "the table".to_owned(), |writer| writer.text(1, NAME));
         batch.step(DELETE_TABLE, 0, "deleting the old table".to_owned(), |writer| writer.text(1, NAME));
+        batch
+    }
+
+    fn begun(first: u32, generation: Option<u32>) -> Self {
+        let mut batch = Self { writer: Writer::default(), first, steps: Vec::new(), last_step: 0 };
+        batch.bound(BATCH_BEGIN, "the transaction", |writer| {
+            if let Some(generation) = generation {
+                writer.number(1, generation);
+            }
+        });
         batch
     }
 
     /// Errors are always answered; one acknowledgement, of the last step, says that there was none.
     fn committed(mut self) -> Self {
         self.writer.acknowledge(self.last_step);
-        self.bound(BATCH_END, "the commit");
+        self.bound(BATCH_END, "the commit", |_| {});
         self
     }
 
@@ -141,16 +188,43 @@ impl Batch {
         self.steps.push(what);
     }
 
-    fn bound(&mut self, kind: u16, what: &str) {
+    fn elements<'a>(&mut self, kind: u16, flags: u16, pairs: impl Iterator<Item = &'a SocketAddrV4>) {
+        let mut pairs = pairs.peekable();
+        while let Some(first) = pairs.peek() {
+            let verb = if kind == NEW_ELEMENTS { "adding" } else { "taking out" };
+            self.step(kind, flags, format!("{verb} {first} and others in the set {PAIRS}"), |writer| {
+                writer.text(1, NAME);
+                writer.text(2, PAIRS);
+                writer.nested(3, |writer| pairs.by_ref().take(ELEMENTS).for_each(|pair| element(writer, *pair)));
+            });
+        }
+    }
+
+    fn bound(&mut self, kind: u16, what: &str, body: impl FnOnce(&mut Writer)) {
         let [high, low] = SUBSYSTEM.to_be_bytes();
         let sequence = self.next_sequence();
-        self.writer.message(kind, 0, sequence, |writer| writer.raw(&[0, 0, high, low]));
+        self.writer.message(kind, 0, sequence, |writer| {
+            writer.raw(&[0, 0, high, low]);
+            body(writer);
+        });
         self.steps.push(what.to_owned());
     }
 
     fn next_sequence(&self) -> u32 {
         self.first.wrapping_add(u32::try_from(self.steps.len()).unwrap_or(u32::MAX))
     }
+}
+
+fn element(writer: &mut Writer, pair: SocketAddrV4) {
+    let ([a, b, c, d], [high, low]) = (pair.ip().octets(), pair.port().to_be_bytes());
+    let key = [a, b, c, d, high, low, 0, 0];
+    writer.nested(1, |writer| writer.nested(1, |writer| writer.attribute(1, &key)));
+}
+
+fn pair(element: Attributes<'_>) -> Option<SocketAddrV4> {
+    let key: [u8; 8] = element.inside(1).get(1)?.try_into().ok()?;
+    let [a, b, c, d, high, low, 0, 0] = key else { return None };
+    Some(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])))
 }
 
 fn number_of(names: &[&str], name: &str) -> u32 {
@@ -174,6 +248,10 @@ pub(crate) enum Question {
     Chains,
     /// All rules of the table.
     Rules,
+    /// All sets of the table, without their elements.
+    Sets,
+    /// All elements of the set of pairs.
+    Pairs,
 }
 
 impl Question {
@@ -183,12 +261,17 @@ impl Question {
             Self::Table => (GET_TABLE, ACK, INET),
             Self::Chains => (GET_CHAIN, DUMP, INET),
             Self::Rules => (GET_RULE, DUMP, INET),
+            Self::Sets => (GET_SET, DUMP, INET),
+            Self::Pairs => (GET_ELEMENTS, DUMP, INET),
         };
         let mut writer = Writer::default();
         writer.message(SUBSYSTEM << 8 | kind, flags, sequence, |writer| {
             writer.raw(&[family, 0, 0, 0]);
-            if matches!(self, Self::Table | Self::Rules) {
+            if matches!(self, Self::Table | Self::Rules | Self::Sets | Self::Pairs) {
                 writer.text(1, NAME);
+            }
+            if matches!(self, Self::Pairs) {
+                writer.text(2, PAIRS);
             }
         });
         writer
@@ -207,6 +290,10 @@ pub(crate) enum Answer {
     Chain(ObservedChain),
     /// A rule, and its chain.
     Rule(String, ObservedRule),
+    /// A set, and whether it is of the kind that pairs are kept in.
+    Set(String, bool),
+    /// Elements of the set of pairs.
+    Pairs(Vec<SocketAddrV4>),
 }
 
 /// Reads an answer; `None` for messages that are about something else.
@@ -234,6 +321,14 @@ pub(crate) fn answer(message: &Message<'_>) -> Option<Answer> {
             let elements = attributes.inside(4);
             let expressions: Vec<_> = elements.map(|(_, element)| Expression::read(Attributes(element))).collect();
             Some(Answer::Rule(attributes.text(2)?, lift(&expressions)))
+        }
+        NEW_SET => {
+            let key = (attributes.number(4), attributes.number(5), attributes.number(3).unwrap_or(0));
+            let fits = key == (Some(ADDRESS_AND_PORT), Some(PAIR_LENGTH), 0);
+            Some(Answer::Set(attributes.text(2)?, fits))
+        }
+        NEW_ELEMENTS if attributes.text(2).as_deref() == Some(PAIRS) => {
+            Some(Answer::Pairs(attributes.inside(3).filter_map(|(_, element)| pair(Attributes(element))).collect()))
         }
         _ => None,
     }

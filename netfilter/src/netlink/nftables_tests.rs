@@ -1,44 +1,69 @@
 use super::*;
 use crate::{
+    difference::{Observed, difference},
     netlink::wire::messages,
-    ruleset::{Layout, Ruleset},
+    ruleset::Ruleset,
 };
 
-fn table() -> Table {
-    Ruleset::new("169.254.240.0/20".parse().unwrap(), 15001, [9999]).unwrap().table(&Layout::NFTABLES)
+fn chains() -> Vec<Chain> {
+    Ruleset::new("169.254.240.0/20".parse().unwrap(), 15001).unwrap().chains()
+}
+
+fn pairs(ports: std::ops::Range<u16>) -> Pairs {
+    ports.map(|port| SocketAddrV4::new(Ipv4Addr::new(169, 254, 240, 1), port)).collect()
+}
+
+/// What a batch writes, as it would be read back.
+fn read(batch: &Batch) -> Observed {
+    let mut observed = Observed::default();
+    for said in messages(batch.bytes()).filter_map(|message| answer(&message)) {
+        match said {
+            Answer::Chain(chain) => observed.chains.push(chain),
+            Answer::Rule(chain, rule) => {
+                observed.chains.iter_mut().find(|each| each.name == chain).unwrap().rules.push(rule);
+            }
+            Answer::Table { dormant, owner } => assert_eq!((dormant, owner), (false, None)),
+            Answer::Set(name, fits) => observed.sets.push((name, fits)),
+            Answer::Pairs(more) => observed.pairs.extend(more),
+            Answer::Generation(_) => panic!("a batch holds no generation"),
+        }
+    }
+    observed
+}
+
+fn kinds(batch: &Batch) -> Vec<u16> {
+    messages(batch.bytes()).map(|message| message.kind & 0xff).collect()
 }
 
 #[test]
 fn a_batch_is_one_transaction_that_acknowledges_its_last_step_only() {
-    let batch = Batch::replace(&table(), 0, 100);
+    let batch = Batch::replace(&chains(), &pairs(1..3), 0, 100);
+    let around = [BATCH_BEGIN, NEW_TABLE, DELETE_TABLE, NEW_TABLE, NEW_SET, NEW_ELEMENTS, NEW_CHAIN, NEW_CHAIN];
+    assert_eq!(kinds(&batch), [&around[..], &[NEW_RULE; 4], &[BATCH_END]].concat());
     let all: Vec<_> = messages(batch.bytes()).collect();
-    let kinds: Vec<u16> = all.iter().map(|message| message.kind & 0xff).collect();
-    let rules = [NEW_RULE; 7];
-    let around = [BATCH_BEGIN, NEW_TABLE, DELETE_TABLE, NEW_TABLE, NEW_CHAIN, NEW_CHAIN];
-    assert_eq!(kinds, [&around[..], &rules[..], &[BATCH_END]].concat());
-    assert!(all.iter().map(|message| message.sequence).eq(100..114));
+    assert!(all.iter().map(|message| message.sequence).eq(100..113));
     let acknowledged: Vec<u32> = all.iter().filter(|each| each.flags & ACK != 0).map(|each| each.sequence).collect();
     assert_eq!(acknowledged, [batch.last()]);
-    assert_eq!(batch.step_of(batch.last()), "rule `meta l4proto tcp redirect to :15001` of chain capture");
+    assert_eq!(batch.step_of(batch.last()), "rule `meta l4proto udp redirect to :0` of chain capture");
     assert_eq!(batch.step_of(100), "the transaction");
 }
 
 #[test]
 fn what_a_batch_writes_reads_as_the_desired_table() {
-    let batch = Batch::replace(&table(), OWNED_AND_PERSISTENT, 1);
-    let mut chains: Vec<ObservedChain> = Vec::new();
-    for said in messages(batch.bytes()).filter_map(|message| answer(&message)) {
-        match said {
-            Answer::Chain(chain) => chains.push(chain),
-            Answer::Rule(chain, rule) => {
-                chains.iter_mut().find(|each| each.name == chain).unwrap().rules.push(rule);
-            }
-            Answer::Table { dormant, owner } => assert_eq!((dormant, owner), (false, None)),
-            Answer::Generation(_) => panic!("a batch holds no generation"),
-        }
+    for pairs in [Pairs::new(), pairs(1..2), pairs(1..u16::MAX)] {
+        let batch = Batch::replace(&chains(), &pairs, OWNED_AND_PERSISTENT, 1);
+        assert_eq!(difference(&chains(), &pairs, Some(&read(&batch))), []);
     }
-    let observed = crate::difference::Observed { dormant: false, chains };
-    assert_eq!(crate::difference::difference(&table(), Some(&observed)), []);
+}
+
+#[test]
+fn a_change_of_pairs_is_as_long_as_what_changes() {
+    let (removed, added) = (pairs(1..2), pairs(2..4));
+    let batch = Batch::change(removed.iter(), added.iter(), 7, 1).unwrap();
+    assert_eq!(kinds(&batch), [BATCH_BEGIN, DELETE_ELEMENTS, NEW_ELEMENTS, BATCH_END]);
+    assert!(batch.bytes().len() < 300, "{} bytes", batch.bytes().len());
+    assert_eq!(batch.step_of(3), "adding 169.254.240.1:2 and others in the set pairs");
+    assert!(Batch::change([].iter(), [].iter(), 7, 1).is_none());
 }
 
 #[test]

@@ -13,7 +13,8 @@ use nix::{
     sys::{
         socket::{
             AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvfrom, send,
-            setsockopt, socket, sockopt::ReceiveTimeout,
+            setsockopt, socket,
+            sockopt::{ReceiveTimeout, SndBuf, SndBufForce},
         },
         time::TimeVal,
     },
@@ -50,6 +51,14 @@ impl Socket {
         setsockopt(&fd, ReceiveTimeout, &patience)?;
         let port = getsockname::<NetlinkAddr>(fd.as_raw_fd())?.pid();
         Ok(Self { fd, port, sequence: 1, buffer: vec![0; LONGEST] })
+    }
+
+    /// Lets a request be as long as this. Who has no right to that on the whole machine gets what anybody may have.
+    pub(crate) fn make_room(&self, bytes: usize) {
+        if setsockopt(&self.fd, SndBufForce, &bytes).is_err() {
+            // The kernel cuts it to what is allowed, which is no error.
+            let _ = setsockopt(&self.fd, SndBuf, &bytes);
+        }
     }
 
     /// The address by which the kernel knows this socket.

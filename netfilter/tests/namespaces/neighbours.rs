@@ -1,8 +1,8 @@
 //! Rules of other software stay as they are, byte for byte.
 
-use boshy_netfilter::{Backend, Iptables, Ruleset};
+use boshy_netfilter::{Guard, Ownership, Ruleset};
 
-use crate::world::{alone, every_backend, only_legacy_iptables, ruleset, sh};
+use crate::world::{BOTH, alone, guarded, one_pair, pairs, sh};
 
 /// What a BOSH VM and a container host have: the agent's table for monit and NATS, and NAT rules by iptables.
 fn settle() {
@@ -38,44 +38,35 @@ RULES"#);
 
 /// All rules without ours.
 fn others() -> String {
-    let of_others = |line: &&str| !line.starts_with('#') && !line.contains("BOSHY_OUTPUT");
     let mut all = sh("nft -a list table inet bosh_agent && nft -a list table ip other");
     for program in ["iptables-nft-save", "iptables-legacy-save"] {
         for table in ["nat", "filter"] {
             let text = sh(&format!("{program} -t {table} 2>/dev/null"));
-            all.extend(text.lines().filter(of_others).flat_map(|line| [line, "\n"]));
+            all.extend(text.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]));
         }
     }
     all
 }
 
-fn unmoved_by(backend: &mut dyn Backend) {
+fn unmoved_by(ownership: Ownership) {
     let before = others();
     assert!(before.contains("bosh_agent") && before.contains("DOCKER") && before.contains("10.13.0.0/16"), "{before}");
-    let kind = backend.kind();
-    backend.apply(&ruleset()).unwrap();
-    assert_eq!(others(), before, "{kind}, after the first rules");
-    backend.apply(&Ruleset::new("10.96.0.0/12".parse().unwrap(), 16001, [80]).unwrap()).unwrap();
-    assert_eq!(others(), before, "{kind}, after other rules");
-    backend.remove().unwrap();
-    assert_eq!(others(), before, "{kind}, after the removal");
+    let guard = guarded(ownership, &one_pair());
+    assert_eq!(others(), before, "after the first rules");
+    drop(guard);
+    let mut guard = Guard::open(&Ruleset::new("10.96.0.0/12".parse().unwrap(), 16001).unwrap(), ownership).unwrap();
+    guard.keep(&pairs(["10.96.0.1:80"])).unwrap();
+    assert_eq!(others(), before, "after other rules");
+    guard.keep(&pairs([])).unwrap();
+    assert_eq!(others(), before, "after other pairs");
+    guard.remove().unwrap();
+    assert_eq!(others(), before, "after the removal");
 }
 
 #[test]
-fn no_backend_moves_a_rule_of_others() {
+fn no_rule_of_others_is_moved() {
     alone(|| {
         settle();
-        for mut backend in every_backend() {
-            unmoved_by(backend.as_mut());
-        }
-    });
-}
-
-#[test]
-fn legacy_iptables_moves_no_rule_of_others() {
-    alone(|| {
-        only_legacy_iptables();
-        settle();
-        unmoved_by(&mut Iptables::open().unwrap());
+        BOTH.into_iter().for_each(unmoved_by);
     });
 }

@@ -5,28 +5,28 @@ use std::{
     process::{Child, Stdio},
 };
 
-use boshy_netfilter::{Backend, Cause, Iptables, Layout, Netlink, Nft, Ownership, Ruleset, difference, remove_all};
+use boshy_netfilter::{Cause, Found, Guard, Netlink, Ownership, Pairs, difference};
 
-use crate::world::{alone, beside, role, ruleset, sh, try_sh};
+use crate::world::{alone, beside, guarded, one_pair, pairs, role, ruleset, sh, try_sh};
 
-fn owned() -> Netlink {
-    Netlink::open(Ownership::WherePossible).unwrap()
+fn owned() -> Guard {
+    guarded(Ownership::WherePossible, &one_pair())
 }
 
 fn is_whole() -> bool {
-    let observed = Netlink::open(Ownership::Shared).unwrap().read().unwrap();
-    difference(&ruleset().table(&Layout::NFTABLES), observed.as_ref()).is_empty()
+    let observed = Netlink::open(Ownership::Shared).unwrap().observe().unwrap();
+    difference(&ruleset().chains(), &one_pair(), observed.as_ref()).is_empty()
 }
 
 #[test]
 fn nobody_else_changes_the_table_while_its_owner_lives() {
     alone(|| {
         let mut owner = owned();
-        owner.apply(&ruleset()).unwrap();
         assert!(sh("nft list table inet boshy").contains("owner"), "tests of ownership need Linux 6.9");
         for line in [
             "nft delete table inet boshy",
             "nft flush chain inet boshy capture",
+            "nft flush set inet boshy pairs",
             "nft add rule inet boshy capture accept",
             "nft add table inet boshy '{ flags dormant; }'",
         ] {
@@ -35,7 +35,7 @@ fn nobody_else_changes_the_table_while_its_owner_lives() {
         }
         sh("nft flush ruleset");
         assert!(is_whole());
-        owner.apply(&ruleset()).unwrap();
+        assert_eq!(owner.keep(&one_pair()).unwrap(), Found::Untouched);
         owner.remove().unwrap();
     });
 }
@@ -43,22 +43,15 @@ fn nobody_else_changes_the_table_while_its_owner_lives() {
 #[test]
 fn another_agent_is_told_who_owns_the_table() {
     alone(|| {
-        let mut owner = owned();
-        owner.apply(&ruleset()).unwrap();
+        let _owner = owned();
         let own = std::process::id();
-        let mut others: Vec<Box<dyn Backend>> = vec![
-            Box::new(owned()),
-            Box::new(Netlink::open(Ownership::Shared).unwrap()),
-            Box::new(Nft::open().unwrap()),
-        ];
-        for other in &mut others {
-            for error in [other.apply(&ruleset()).unwrap_err(), other.remove().unwrap_err()] {
+        for ownership in [Ownership::WherePossible, Ownership::Shared] {
+            let mut other = Guard::open(&ruleset(), ownership).unwrap();
+            for error in [other.keep(&one_pair()).unwrap_err(), other.remove().unwrap_err()] {
                 assert!(matches!(error.cause, Cause::OwnedByAnother { port } if port == own), "{error:?}");
             }
+            assert_eq!(other.written(), None);
         }
-        let errors = remove_all();
-        assert!(errors.iter().all(|error| matches!(error.cause, Cause::OwnedByAnother { .. })), "{errors:?}");
-        assert_eq!(errors.len(), 2);
         assert!(is_whole());
     });
 }
@@ -66,19 +59,19 @@ fn another_agent_is_told_who_owns_the_table() {
 #[test]
 fn rules_outlive_their_owner_and_then_anyone_may_remove_or_retake_them() {
     alone(|| {
-        for remover in 0..3 {
-            let mut first = owned();
-            first.apply(&ruleset()).unwrap();
-            drop(first);
+        for by_nft in [false, true] {
+            drop(owned());
             assert!(is_whole());
-            let mut second = owned();
-            second.apply(&ruleset()).unwrap();
+            let mut second = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
+            // What an earlier life left is known before anything is written.
+            assert_eq!(second.present().unwrap(), *one_pair());
+            second.keep(&one_pair()).unwrap();
             assert!(sh("nft list table inet boshy").contains("owner"));
             drop(second);
-            match remover {
-                0 => owned().remove().unwrap(),
-                1 => Nft::open().unwrap().remove().unwrap(),
-                _ => drop(sh("nft delete table inet boshy")),
+            if by_nft {
+                sh("nft delete table inet boshy");
+            } else {
+                Guard::open(&ruleset(), Ownership::WherePossible).unwrap().remove().unwrap();
             }
             assert!(!sh("nft list tables").contains("boshy"));
         }
@@ -88,28 +81,16 @@ fn rules_outlive_their_owner_and_then_anyone_may_remove_or_retake_them() {
 #[test]
 fn a_plain_table_of_an_earlier_life_is_taken_over_and_given_back() {
     alone(|| {
-        let other = Ruleset::new("10.0.0.0/8".parse().unwrap(), 1, []).unwrap();
-        Nft::open().unwrap().apply(&other).unwrap();
-        let mut owner = owned();
-        owner.apply(&ruleset()).unwrap();
+        // One that knows no pairs, as earlier versions wrote it.
+        sh("nft add table inet boshy && nft add chain inet boshy capture");
+        let mut owner = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
+        assert_eq!(owner.present().unwrap(), Pairs::new());
+        owner.keep(&one_pair()).unwrap();
         assert!(is_whole() && sh("nft list table inet boshy").contains("owner"));
         drop(owner);
-        Nft::open().unwrap().apply(&ruleset()).unwrap();
-        assert!(is_whole());
-        Netlink::open(Ownership::Shared).unwrap().apply(&ruleset()).unwrap();
-        assert!(!sh("nft list table inet boshy").contains("flags"));
-    });
-}
-
-#[test]
-fn iptables_does_not_care_who_owns_the_table() {
-    alone(|| {
-        let mut owner = owned();
-        owner.apply(&ruleset()).unwrap();
-        let mut iptables = Iptables::open().unwrap();
-        iptables.apply(&ruleset()).unwrap();
-        iptables.remove().unwrap();
-        assert!(is_whole());
+        let mut shared = guarded(Ownership::Shared, &pairs([]));
+        shared.keep(&one_pair()).unwrap();
+        assert!(is_whole() && !sh("nft list table inet boshy").contains("flags"));
     });
 }
 
@@ -127,8 +108,7 @@ impl Drop for Agent {
 fn after_a_killed_agent_its_rules_work_on_and_can_be_removed() {
     alone(|| {
         if role().is_some() {
-            let mut owner = owned();
-            owner.apply(&ruleset()).unwrap();
+            let _owner = owned();
             println!("\nin place");
             let _ = std::io::stdin().read(&mut [0]);
             return;
@@ -137,12 +117,12 @@ fn after_a_killed_agent_its_rules_work_on_and_can_be_removed() {
         let mut agent = Agent(child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
         let lines = BufReader::new(agent.0.stdout.take().unwrap()).lines();
         assert!(lines.map_while(Result::ok).any(|line| line == "in place"));
-        let refused = owned().remove().unwrap_err();
+        let mut other = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
+        let refused = other.remove().unwrap_err();
         assert!(matches!(refused.cause, Cause::OwnedByAnother { port } if port == agent.0.id()), "{refused:?}");
         drop(agent);
         assert!(is_whole());
-        let errors = remove_all();
-        assert!(errors.is_empty(), "{errors:?}");
+        other.remove().unwrap();
         assert!(!sh("nft list tables").contains("boshy"));
     });
 }

@@ -5,13 +5,11 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
 };
 
-use boshy_netfilter::{RouteError, VipRoute};
+use boshy_netfilter::{Ownership, RouteError, VipRoute, Watch};
 use ipnet::Ipv4Net;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
-use crate::world::{
-    VIP, VM, alone, beside, default_route, device, every_backend, listen, reach, role, ruleset, said, sh,
-};
+use crate::world::{VIP, VM, alone, beside, default_route, device, guarded, listen, one_pair, reach, role, said, sh};
 
 fn range() -> Ipv4Net {
     "169.254.255.0/24".parse().unwrap()
@@ -35,16 +33,12 @@ fn without_a_default_route_the_own_route_makes_virtual_ips_reachable() {
         device();
         listen(15001);
         let mut route = VipRoute::new(range(), VM).unwrap();
-        for mut backend in every_backend() {
-            backend.apply(&ruleset()).unwrap();
-            assert_eq!(reach(VIP, 9002), "Network is unreachable (os error 101)");
-            route.ensure().unwrap();
-            let redirected = format!("15001 from {VM} to {VIP}:9002");
-            assert_eq!(reach(VIP, 9002), redirected, "{}", backend.kind());
-            assert_eq!(reach_from(VM, SocketAddrV4::new(VIP, 9002)), redirected, "{}", backend.kind());
-            route.remove().unwrap();
-            backend.remove().unwrap();
-        }
+        guarded(Ownership::Shared, &one_pair());
+        assert_eq!(reach(VIP, 9002), "Network is unreachable (os error 101)");
+        route.ensure().unwrap();
+        let redirected = format!("15001 from {VM} to {VIP}:9002");
+        assert_eq!(reach(VIP, 9002), redirected);
+        assert_eq!(reach_from(VM, SocketAddrV4::new(VIP, 9002)), redirected);
     });
 }
 
@@ -56,25 +50,22 @@ fn with_a_default_route_it_works_the_same_whatever_the_reverse_path_filter() {
         listen(15001);
         let mut route = VipRoute::new(range(), VM).unwrap();
         let redirected = format!("15001 from {VM} to {VIP}:9002");
-        for mut backend in every_backend() {
-            backend.apply(&ruleset()).unwrap();
-            assert_eq!(reach(VIP, 9002), redirected, "by the default route alone");
-            route.ensure().unwrap();
-            for filter in ["0", "1", "2"] {
-                for device in ["all", "lo", "eth0"] {
-                    fs::write(format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), filter).unwrap();
-                }
-                assert_eq!(reach(VIP, 9002), redirected, "{}, rp_filter {filter}", backend.kind());
-                assert_eq!(reach_from(VM, SocketAddrV4::new(VIP, 9002)), redirected);
-                assert_eq!(
-                    reach_from(Ipv4Addr::LOCALHOST, SocketAddrV4::new(VIP, 9002)).split(" to ").nth(1),
-                    Some("169.254.255.9:9002")
-                );
+        guarded(Ownership::Shared, &one_pair());
+        assert_eq!(reach(VIP, 9002), redirected, "by the default route alone");
+        route.ensure().unwrap();
+        for filter in ["0", "1", "2"] {
+            for device in ["all", "lo", "eth0"] {
+                fs::write(format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), filter).unwrap();
             }
-            assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/route_localnet").unwrap().trim(), "0");
-            route.remove().unwrap();
-            backend.remove().unwrap();
+            assert_eq!(reach(VIP, 9002), redirected, "rp_filter {filter}");
+            assert_eq!(reach_from(VM, SocketAddrV4::new(VIP, 9002)), redirected);
+            assert_eq!(
+                reach_from(Ipv4Addr::LOCALHOST, SocketAddrV4::new(VIP, 9002)).split(" to ").nth(1),
+                Some("169.254.255.9:9002")
+            );
+            assert_eq!(reach(VIP, 9003), "Connection refused (os error 111)", "rp_filter {filter}");
         }
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/route_localnet").unwrap().trim(), "0");
     });
 }
 
@@ -84,8 +75,7 @@ fn the_route_gives_connections_the_segments_of_loopback() {
         device();
         default_route();
         listen(15001);
-        let mut backend = every_backend().remove(0);
-        backend.apply(&ruleset()).unwrap();
+        guarded(Ownership::Shared, &one_pair());
         let segment = || {
             let stream = TcpStream::connect(SocketAddr::from((VIP, 9002))).unwrap();
             nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::TcpMaxSeg).unwrap()
@@ -153,5 +143,30 @@ fn a_source_that_is_not_the_vms_and_a_missing_capability_are_named() {
         let output = beside(&|| (), "powerless", &["unshare", "--user", "--"]).output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    });
+}
+
+#[test]
+fn whatever_takes_the_route_away_is_noticed() {
+    alone(|| {
+        device();
+        sh("ip addr add 10.244.0.6/24 dev eth0");
+        let mut route = VipRoute::new(range(), VM).unwrap();
+        let mut watch = Watch::routes().unwrap();
+        route.ensure().unwrap();
+        watch.changed().unwrap();
+        assert!(!watch.changed().unwrap(), "there is silence while nothing changes");
+        for line in [
+            "ip route del 169.254.255.0/24",
+            "ip route flush proto 176",
+            // The kernel takes routes along with these, and does not say so of each route.
+            "ip link set lo down && ip link set lo up",
+            "ip addr del 10.244.0.5/24 dev eth0 && ip addr add 10.244.0.5/24 dev eth0",
+        ] {
+            sh(line);
+            assert!(watch.changed().unwrap(), "`{line}` is not noticed");
+            assert!(route.ensure().unwrap(), "`{line}` did not take the route away");
+            watch.changed().unwrap();
+        }
     });
 }

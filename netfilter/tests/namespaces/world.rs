@@ -2,17 +2,17 @@
 
 use std::{
     any::type_name_of_val,
-    env, fs,
+    env,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::Duration,
 };
 
-use boshy_netfilter::{Backend, Iptables, Netlink, Nft, Ownership, Ruleset};
+use boshy_netfilter::{Found, Guard, Ownership, Pairs, Ruleset};
 use nix::{
     sys::socket::{getsockopt, sockopt::OriginalDst},
     unistd::geteuid,
@@ -60,8 +60,7 @@ fn in_namespace(test: &str, home: &Path) -> Command {
         .arg(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(HOME, home)
-        .env("PATH", path)
-        .env("XTABLES_LOCKFILE", home.join("xtables.lock"));
+        .env("PATH", path);
     command
 }
 
@@ -107,30 +106,29 @@ pub(crate) fn default_route() {
     sh("ip route add default via 10.244.0.1");
 }
 
-/// The programs `iptables-*` are the legacy ones from now on, whatever the system's choice.
-pub(crate) fn only_legacy_iptables() {
-    let home = PathBuf::from(env::var_os(HOME).unwrap());
-    for name in ["iptables-save", "iptables-restore", "iptables"] {
-        let legacy = Path::new("/usr/sbin").join(name.replace("iptables", "iptables-legacy"));
-        assert!(legacy.exists(), "{} (package iptables) is needed for this test", legacy.display());
-        let _ = fs::remove_file(home.join(name));
-        symlink(legacy, home.join(name)).unwrap();
-    }
-}
-
 pub(crate) fn ruleset() -> Ruleset {
-    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001, []).unwrap()
+    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap()
 }
 
-/// Each backend, freshly opened; netlink both ways.
-pub(crate) fn every_backend() -> Vec<Box<dyn Backend>> {
-    vec![
-        Box::new(Netlink::open(Ownership::Shared).unwrap()),
-        Box::new(Netlink::open(Ownership::WherePossible).unwrap()),
-        Box::new(Nft::open().expect("the program `nft` (package nftables) is needed for this test")),
-        Box::new(Iptables::open().expect("`iptables-save` (package iptables) is needed for this test")),
-    ]
+/// Pairs as a person writes them.
+pub(crate) fn pairs<const N: usize>(pairs: [&str; N]) -> Arc<Pairs> {
+    Arc::new(pairs.map(|pair| pair.parse().unwrap()).into())
 }
+
+/// What most scenarios lead to the proxy: [`VIP`] and port 9002.
+pub(crate) fn one_pair() -> Arc<Pairs> {
+    pairs(["169.254.255.9:9002"])
+}
+
+/// A guard that has written its rules and these pairs.
+pub(crate) fn guarded(ownership: Ownership, pairs: &Arc<Pairs>) -> Guard {
+    let mut guard = Guard::open(&ruleset(), ownership).unwrap();
+    assert_eq!(guard.keep(pairs).unwrap(), Found::Beginning);
+    assert_eq!(guard.keep(pairs).unwrap(), Found::Untouched);
+    guard
+}
+
+pub(crate) const BOTH: [Ownership; 2] = [Ownership::Shared, Ownership::WherePossible];
 
 /// Listens on a port of all addresses, and tells each client the port, the client's address and the original destination.
 pub(crate) fn listen(port: u16) {

@@ -56,7 +56,7 @@ fn it_knows_its_instance_and_listens_on_loopback_only() {
     assert_eq!(ports.map(|port| port.port()), [15053, 15020, 8001, 15001]);
     assert!(ports.iter().all(|port| port.ip().is_loopback()));
     assert_eq!(settings.handler, None, "it is off, and its old port is that of bosh-dns-adapter");
-    assert_eq!((settings.proxy, settings.netfilter), (ProxyMode::Required, NetfilterBackend::Auto));
+    assert_eq!((settings.proxy, settings.netfilter), (ProxyMode::Required, NetfilterBackend::Netlink));
     assert_eq!((settings.tld.to_string(), settings.vip_range.to_string()), ("boshy".into(), "169.254.255.0/24".into()));
     assert!(!settings.test_hooks);
 }
@@ -73,7 +73,7 @@ fn each_property_arrives() {
         ("envoy.mode", json!("absent"), "/envoy/mode"),
         ("envoy.admin_port", json!(9001), "/envoy/admin"),
         ("envoy.capture_port", json!(9002), "/envoy/capture"),
-        ("netfilter.backend", json!("iptables"), "/netfilter/backend"),
+        ("netfilter.backend", json!("none"), "/netfilter/backend"),
         ("test_hooks", json!(true), "/test_hooks"),
     ];
     for (property, value, pointer) in cases {
@@ -136,7 +136,7 @@ fn a_wrong_property_is_refused_by_name() {
         ("envoy.mode", json!("optional"), "must be one of required, absent"),
         ("envoy.admin_port", json!(true), "must be a whole number"),
         ("envoy.capture_port", json!({}), "must be a whole number"),
-        ("netfilter.backend", json!("pf"), "must be one of auto, netlink, nft, iptables, none"),
+        ("netfilter.backend", json!("pf"), "must be one of netlink, none"),
         ("log.filter", json!(3), "must be text"),
         ("log.format", json!("xml"), "must be one of text, json"),
         ("ready_timeout", json!(-1), "must be a whole number of seconds"),

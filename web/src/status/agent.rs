@@ -67,7 +67,8 @@ pub struct PilotLink {
 pub struct NamesStatus {
     /// Names that are answered, with their addresses.
     pub answered: NameTable,
-    /// Names that the pilot has announced and that wait for Envoy to accept what is behind them.
+    /// Names that the pilot has announced and that wait for Envoy to accept what is behind them, or for connections to their
+    /// addresses to be led to it.
     pub pending: Vec<Hostname>,
 }
 
@@ -99,10 +100,10 @@ impl EnvoyStatus {
 /// The redirect rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RulesStatus {
-    /// What writes them (`netlink`, `nft`, `iptables`); `null` until one was found to work.
-    pub backend: Option<String>,
     /// Whether they were found as wanted when last looked at.
     pub in_place: bool,
+    /// Pairs of virtual IP and port that are led to the proxy.
+    pub pairs: usize,
     /// How often somebody else's change was undone.
     pub drift_repairs: u64,
     /// Why they could not be written; `null` when they could.
@@ -201,6 +202,7 @@ impl EnvoyStatus {
 impl RulesStatus {
     fn measure(&self, page: &mut Page) {
         page.gauge("rules_in_place", "1 when the redirect rules are as wanted", u64::from(self.in_place));
+        page.gauge("rules_pairs", "Pairs of virtual IP and port that are led to the proxy", self.pairs as u64);
         page.counter(
             "rules_drift_repairs",
             "Changes by others to the redirect rules that were undone",

@@ -185,7 +185,7 @@ async fn agent_status_has_the_fields_that_people_read() {
             "refusing": 1
         })
     );
-    assert_eq!(keys(&status["rules"]), ["backend", "in_place", "drift_repairs", "error", "remedy", "route"]);
+    assert_eq!(keys(&status["rules"]), ["in_place", "pairs", "drift_repairs", "error", "remedy", "route"]);
     assert_eq!(
         keys(&status["dns"]),
         ["queries", "answers", "fallback", "dropped", "cut_short", "unsent", "tcp_connections", "handler_requests"]

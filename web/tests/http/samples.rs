@@ -116,12 +116,7 @@ pub(crate) fn agent_status() -> AgentStatus {
             }],
             refusing: 1,
         },
-        rules: RulesStatus {
-            backend: Some("netlink".into()),
-            in_place: true,
-            drift_repairs: 3,
-            ..RulesStatus::default()
-        },
+        rules: RulesStatus { pairs: 3, in_place: true, drift_repairs: 3, ..RulesStatus::default() },
         dns: DnsStatus::new(
             &StatsSnapshot { queries: 8, answers: [5, 0, 0, 2, 0, 1, 0], ..StatsSnapshot::default() },
             9,

@@ -7,11 +7,10 @@
 //!
 //! Not promised: protection where the kernel is older. There the table is an ordinary one, and [`Guard`](crate::Guard) puts it back.
 
-use std::io;
+use std::{io, net::SocketAddrV4};
 
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
-use super::{Backend, BackendKind};
 use crate::{
     difference::{Observed, ObservedChain, ObservedRule},
     error::{Cause, Error, Operation},
@@ -19,11 +18,14 @@ use crate::{
         nftables::{Answer, Batch, OWNED_AND_PERSISTENT, Question, answer},
         socket::{Refusal, Socket},
     },
-    ruleset::{Layout, Table},
+    ruleset::{Chain, PAIRS, Pairs},
 };
 
 /// How often a reading that was overtaken by a change is begun again.
 const READINGS: usize = 20;
+
+/// Room for a transaction, in bytes: 200,000 pairs. The kernel takes no longer one.
+const LONGEST_BATCH: usize = 4 << 20;
 
 /// Whether the table is made so that no other process can change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,16 +48,96 @@ impl Netlink {
     ///
     /// # Errors
     /// When it has not, or the process may not ask.
-    pub fn open(ownership: Ownership) -> Result<Self, Cause> {
+    pub fn open(ownership: Ownership) -> Result<Self, Error> {
+        let error = |cause| Error { operation: Operation::Open, cause };
         let socket = Socket::open(SockProtocol::NetlinkNetFilter, 0)
-            .map_err(|errno| Cause::Refused { step: "a netlink socket".to_owned(), source: errno.into() })?;
+            .map_err(|errno| Cause::Refused { step: "a netlink socket".to_owned(), source: errno.into() });
+        let socket = socket.map_err(error)?;
+        socket.make_room(LONGEST_BATCH);
         let mut netlink = Self { socket, ownership };
-        netlink.read_generation()?;
+        netlink.read_generation().map_err(error)?;
         Ok(netlink)
     }
 
+    /// Replaces the own table in one transaction.
+    ///
+    /// # Errors
+    /// When it is refused; the old one is then still in place.
+    pub fn replace(&mut self, chains: &[Chain], pairs: &Pairs) -> Result<(), Error> {
+        let flags = match self.ownership {
+            Ownership::WherePossible => OWNED_AND_PERSISTENT,
+            Ownership::Shared => 0,
+        };
+        let batch = Batch::replace(chains, pairs, flags, self.socket.next_sequence());
+        match self.transact(&batch) {
+            Err(refusal) if flags != 0 && batch.is_new_table(refusal.sequence) && is_unknown_flag(refusal.errno) => {
+                tracing::info!("this kernel cannot make the rules our own; they are an ordinary table");
+                self.ownership = Ownership::Shared;
+                self.replace(chains, pairs)
+            }
+            other => other.map_err(|refusal| self.error(Operation::Apply, &refusal, batch.step_of(refusal.sequence))),
+        }
+    }
+
+    /// Takes pairs out of the set and adds others, in one transaction, provided that nothing about any table has changed since
+    /// `generation`; whether that was so.
+    ///
+    /// # Errors
+    /// When it is refused; the set is then as it was.
+    pub fn change<'a>(
+        &mut self,
+        removed: impl Iterator<Item = &'a SocketAddrV4>,
+        added: impl Iterator<Item = &'a SocketAddrV4>,
+        generation: u32,
+    ) -> Result<bool, Error> {
+        let Some(batch) = Batch::change(removed, added, generation, self.socket.next_sequence()) else {
+            return Ok(true);
+        };
+        match self.transact(&batch) {
+            Ok(()) => Ok(true),
+            Err(Refusal { errno: Errno::ERESTART, .. }) => Ok(false),
+            Err(refusal) => Err(self.error(Operation::Apply, &refusal, batch.step_of(refusal.sequence))),
+        }
+    }
+
+    /// Reads the own table; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or changes each time meanwhile.
+    pub fn observe(&mut self) -> Result<Option<Observed>, Error> {
+        let error = |cause| Error { operation: Operation::Read, cause };
+        for _ in 0..READINGS {
+            let before = self.generation()?;
+            match self.observe_once() {
+                Ok(observed) if self.generation()? == before => return Ok(observed),
+                // The table, or a part of it, may vanish between two questions.
+                Ok(_) | Err(Refusal { errno: Errno::EINTR | Errno::ENOENT, .. }) => {}
+                Err(refusal) => return Err(self.error(Operation::Read, &refusal, "the question for the rules")),
+            }
+        }
+        Err(error(Cause::Unsettled))
+    }
+
+    /// Removes the own table in one transaction; succeeds when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&mut self) -> Result<(), Error> {
+        let batch = Batch::remove(self.socket.next_sequence());
+        self.transact(&batch)
+            .map_err(|refusal| self.error(Operation::Remove, &refusal, batch.step_of(refusal.sequence)))
+    }
+
+    /// A number that the kernel counts up with every change of any table of the network namespace.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn generation(&mut self) -> Result<u32, Error> {
+        self.read_generation().map_err(|cause| Error { operation: Operation::Read, cause })
+    }
+
     /// The netlink port of the process that holds the table, when that is not this one.
-    pub(super) fn other_owner(&mut self) -> Option<u32> {
+    fn other_owner(&mut self) -> Option<u32> {
         let mut found = None;
         self.ask(Question::Table, |said| {
             if let Answer::Table { owner, .. } = said {
@@ -109,11 +191,27 @@ impl Netlink {
                 push_rule(&mut observed.chains, &chain, rule);
             }
         })?;
+        self.ask(Question::Sets, |said| {
+            if let Answer::Set(name, fits) = said {
+                observed.sets.push((name, fits));
+            }
+        })?;
+        if observed.sets.iter().any(|(name, fits)| name == PAIRS && *fits) {
+            self.ask(Question::Pairs, |said| {
+                if let Answer::Pairs(more) = said {
+                    observed.pairs.extend(more);
+                }
+            })?;
+        }
         Ok(Some(observed))
     }
 
     fn transact(&mut self, batch: &Batch) -> Result<(), Refusal> {
         self.socket.request(batch.bytes(), batch.last(), |_| {})
+    }
+
+    fn error(&mut self, operation: Operation, refusal: &Refusal, step: &str) -> Error {
+        Error { operation, cause: self.cause(refusal, step) }
     }
 
     fn cause(&mut self, refusal: &Refusal, step: &str) -> Cause {
@@ -123,7 +221,7 @@ impl Netlink {
         }
         match self.other_owner() {
             Some(port) => Cause::OwnedByAnother { port },
-            None => Cause::NeedsNetAdmin(source.into()),
+            None => Cause::NeedsNetAdmin(source),
         }
     }
 }
@@ -136,54 +234,5 @@ fn is_unknown_flag(errno: Errno) -> bool {
 fn push_rule(chains: &mut [ObservedChain], name: &str, rule: ObservedRule) {
     if let Some(chain) = chains.iter_mut().find(|chain| chain.name == name) {
         chain.rules.push(rule);
-    }
-}
-
-impl Backend for Netlink {
-    fn kind(&self) -> BackendKind {
-        BackendKind::Netlink
-    }
-
-    fn layout(&self) -> &'static Layout {
-        &Layout::NFTABLES
-    }
-
-    fn write(&mut self, table: &Table) -> Result<(), Cause> {
-        let flags = match self.ownership {
-            Ownership::WherePossible => OWNED_AND_PERSISTENT,
-            Ownership::Shared => 0,
-        };
-        let batch = Batch::replace(table, flags, self.socket.next_sequence());
-        match self.transact(&batch) {
-            Err(refusal) if flags != 0 && batch.is_new_table(refusal.sequence) && is_unknown_flag(refusal.errno) => {
-                tracing::info!("this kernel cannot make the rules our own; they are an ordinary table");
-                self.ownership = Ownership::Shared;
-                self.write(table)
-            }
-            other => other.map_err(|refusal| self.cause(&refusal, batch.step_of(refusal.sequence))),
-        }
-    }
-
-    fn observe(&mut self) -> Result<Option<Observed>, Cause> {
-        for _ in 0..READINGS {
-            let before = self.read_generation()?;
-            match self.observe_once() {
-                Ok(observed) if self.read_generation()? == before => return Ok(observed),
-                // The table, or a chain of it, may vanish between two questions.
-                Ok(_) | Err(Refusal { errno: Errno::EINTR | Errno::ENOENT, .. }) => {}
-                Err(refusal) => return Err(self.cause(&refusal, "the question for the rules")),
-            }
-        }
-        Err(Cause::Unsettled)
-    }
-
-    fn delete(&mut self) -> Result<(), Cause> {
-        let batch = Batch::remove(self.socket.next_sequence());
-        self.transact(&batch).map_err(|refusal| self.cause(&refusal, batch.step_of(refusal.sequence)))
-    }
-
-    fn generation(&mut self) -> Result<Option<u32>, Error> {
-        let read = self.read_generation().map(Some);
-        read.map_err(|cause| Error { backend: self.kind(), operation: Operation::Read, cause })
     }
 }

@@ -1,0 +1,195 @@
+use std::{io, sync::Mutex};
+
+use actix::Addr;
+use boshy_mesh::Hostname;
+use boshy_netfilter::{Cause, Deviation, Drift, Operation};
+
+use super::*;
+
+/// A kernel on paper, which the test looks at and spoils.
+#[derive(Default)]
+struct Paper {
+    pairs: Option<Pairs>,
+    refuses: bool,
+    replaced: usize,
+    changed: usize,
+}
+
+/// One life's view of it.
+struct View {
+    paper: Arc<Mutex<Paper>>,
+    written: Option<Arc<Pairs>>,
+}
+
+impl Kernel for View {
+    fn present(&mut self) -> Result<Pairs, Error> {
+        Ok(self.paper.lock().unwrap().pairs.clone().unwrap_or_default())
+    }
+
+    fn written(&self) -> Option<Arc<Pairs>> {
+        self.written.clone()
+    }
+
+    fn keep_rules(&mut self, pairs: &Arc<Pairs>) -> Result<Found, Error> {
+        let mut paper = self.paper.lock().unwrap();
+        let drifted = self.written.is_some() && paper.pairs.as_ref() != self.written.as_deref();
+        if !drifted && self.written.as_ref() == Some(pairs) {
+            return Ok(Found::Untouched);
+        }
+        if paper.refuses {
+            self.written = self.written.take().filter(|_| !drifted);
+            let cause = Cause::Refused { step: "it".to_owned(), source: io::Error::other("no") };
+            return Err(Error { operation: Operation::Apply, cause });
+        }
+        let found = match &self.written {
+            _ if drifted => Found::Drifted(Drift { deviations: vec![Deviation::AllMissing] }),
+            Some(_) => Found::Untouched,
+            None => Found::Beginning,
+        };
+        if found == Found::Untouched {
+            paper.changed += 1
+        } else {
+            paper.replaced += 1
+        }
+        paper.pairs = Some(pairs.as_ref().clone());
+        self.written = Some(Arc::clone(pairs));
+        Ok(found)
+    }
+
+    fn keep_route(&mut self, _: Ipv4Addr) -> Result<bool, RouteError> {
+        Ok(false)
+    }
+}
+
+/// A writer, told of by nobody but the test.
+struct Scene {
+    paper: Arc<Mutex<Paper>>,
+    led: watch::Receiver<Led>,
+    status: Arc<ArcSwap<RulesStatus>>,
+    writer: Addr<NetfilterWriter>,
+    redirecting: Redirecting,
+}
+
+impl Scene {
+    fn with(found: Option<Pairs>, refuses: bool) -> Self {
+        let paper = Arc::new(Mutex::new(Paper { pairs: found, refuses, ..Paper::default() }));
+        let kernel = {
+            let paper = Arc::clone(&paper);
+            move || Box::new(View { paper: Arc::clone(&paper), written: None }) as Box<dyn Kernel>
+        };
+        let (led, status) = (watch::Sender::default(), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
+        let redirecting = Redirecting {
+            kernel: Some(Arc::new(kernel)),
+            served: watch::Sender::default().subscribe(),
+            answered: watch::Sender::default().subscribe(),
+            source: watch::Sender::new(Some(Ipv4Addr::new(10, 0, 0, 5))).subscribe(),
+            led: led.clone(),
+            status: Arc::clone(&status),
+        };
+        let writer = NetfilterWriter::new(redirecting.clone()).start();
+        Self { paper, led: led.subscribe(), status, writer, redirecting }
+    }
+
+    async fn serves(&self, ports: &[u16]) -> &Self {
+        self.writer.send(ApplyRuleset(Some(Arc::new(pairs(ports))))).await.unwrap();
+        self
+    }
+
+    fn in_place(&self) -> Pairs {
+        self.paper.lock().unwrap().pairs.clone().unwrap_or_default()
+    }
+}
+
+/// Each port at an address of its own.
+fn pairs(ports: &[u16]) -> Pairs {
+    ports.iter().map(|port| std::net::SocketAddrV4::new(vip(*port), *port)).collect()
+}
+
+fn vip(port: u16) -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::new(169, 254, 255, u8::try_from(port).unwrap())
+}
+
+fn names(ports: &[u16]) -> Arc<NameTable> {
+    let name = |port: &u16| (Hostname::parse(&format!("a.b.c{port}.boshy")).unwrap(), vip(*port));
+    Arc::new(ports.iter().map(name).collect())
+}
+
+#[actix::test]
+async fn what_is_served_is_written_as_a_difference_and_told() {
+    let scene = Scene::with(None, false);
+    scene.serves(&[1, 2]).await.serves(&[1, 2, 3]).await;
+    assert_eq!(scene.in_place(), pairs(&[1, 2, 3]));
+    assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1, 2, 3])));
+    let paper = scene.paper.lock().unwrap();
+    assert_eq!((paper.replaced, paper.changed), (1, 1));
+    assert_eq!((scene.status.load().pairs, scene.status.load().in_place), (3, true));
+}
+
+#[actix::test]
+async fn a_pair_stays_until_its_name_is_answered_no_more() {
+    let scene = Scene::with(None, false);
+    scene.serves(&[1, 2]).await.writer.send(NamesAnswered(names(&[1, 2]))).await.unwrap();
+    scene.serves(&[1]).await;
+    assert_eq!(scene.in_place(), pairs(&[1, 2]));
+    scene.writer.send(NamesAnswered(names(&[1]))).await.unwrap();
+    assert_eq!(scene.in_place(), pairs(&[1]));
+}
+
+#[actix::test]
+async fn pairs_of_an_earlier_process_stay_until_it_is_known_what_is_served() {
+    let scene = Scene::with(Some(pairs(&[7, 8])), false);
+    scene.writer.send(Look).await.unwrap();
+    scene.writer.send(ApplyRuleset(None)).await.unwrap();
+    assert_eq!(scene.in_place(), pairs(&[7, 8]));
+    scene.serves(&[8]).await;
+    assert_eq!(scene.in_place(), pairs(&[8]));
+}
+
+#[actix::test]
+async fn a_fresh_life_takes_nothing_away() {
+    let scene = Scene::with(None, false);
+    scene.serves(&[1, 2]).await;
+    let next = NetfilterWriter::new(scene.redirecting.clone()).start();
+    next.send(Look).await.unwrap();
+    assert_eq!(scene.in_place(), pairs(&[1, 2]));
+    assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1, 2])));
+}
+
+#[actix::test]
+async fn what_something_else_removed_is_back_at_the_next_look() {
+    let scene = Scene::with(None, false);
+    scene.serves(&[1]).await;
+    scene.paper.lock().unwrap().pairs = None;
+    scene.writer.send(Look).await.unwrap();
+    assert_eq!((scene.in_place(), scene.status.load().drift_repairs), (pairs(&[1]), 1));
+}
+
+#[actix::test]
+async fn rules_that_are_refused_lead_nowhere_and_say_so_and_a_refused_change_costs_itself_only() {
+    let scene = Scene::with(None, true);
+    scene.serves(&[1]).await;
+    assert_eq!(*scene.led.borrow(), Led::Unknown);
+    let status = scene.status.load();
+    assert!(!status.in_place && status.error.as_ref().is_some_and(|error| error.contains("refused it")), "{status:?}");
+
+    scene.paper.lock().unwrap().refuses = false;
+    scene.serves(&[1]).await;
+    scene.paper.lock().unwrap().refuses = true;
+    scene.serves(&[1, 2]).await;
+    assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1])));
+    assert!(!scene.status.load().in_place);
+
+    // Gone, and not to be brought back: nothing is led any more.
+    scene.paper.lock().unwrap().pairs = None;
+    scene.writer.send(ApplyRuleset(Some(Arc::new(pairs(&[1]))))).await.unwrap();
+    assert_eq!(*scene.led.borrow(), Led::Unknown);
+}
+
+#[actix::test]
+async fn where_somebody_else_redirects_names_do_not_wait() {
+    let scene = Scene::with(None, false);
+    let elsewhere = Redirecting { kernel: None, ..scene.redirecting.clone() };
+    let writer = NetfilterWriter::new(elsewhere).start();
+    writer.send(Look).await.unwrap();
+    assert_eq!(*scene.led.borrow(), Led::Elsewhere);
+}
