@@ -11,9 +11,8 @@ const DEPLOYMENT: &str = "bosh-istio-deployment.yml";
 const RUNTIME_CONFIG: &str = "runtime-config.yml";
 const SAMPLE: &str = "sample-bosh-manifest.yml";
 /// Which manifest each ops file is for, and the variables that it asks for.
-const OPERATIONS: [(&str, &str, &[&str]); 9] = [
+const OPERATIONS: [(&str, &str, &[&str]); 8] = [
     ("director.yml", DEPLOYMENT, &["director_url=https://10.0.0.6:25555", "director_client=boshy"]),
-    ("several-pilots.yml", DEPLOYMENT, &[]),
     ("tld.yml", DEPLOYMENT, &["tld=mesh"]),
     ("vip-range.yml", DEPLOYMENT, &["vip_range=240.0.0.0/16"]),
     ("runtime-pilot-link.yml", RUNTIME_CONFIG, &[]),
