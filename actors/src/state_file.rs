@@ -5,14 +5,20 @@
 //! checksum, belong to who writes it.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use nix::libc;
+
 /// A write that takes longer is worth a line in the log: what waits for it, waits as long.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// No state file of ours comes near, and what is larger must not fill the memory.
+const MAX_SIZE: u64 = 256 << 20;
 
 /// A state file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -50,21 +56,105 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError>
     Ok(())
 }
 
-/// Reads the file, `None` when there is none.
+/// Reads the file, `None` when there is none. It never waits for another process, and never takes more than a state file may have.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it is there and cannot be read: also a FIFO, a socket, a device, a directory, a loop of links, or a file that is too large.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
-    match fs::read(path) {
+    match read_bounded(path, MAX_SIZE) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
 }
 
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Asked by name first, because to open a socket or a device tells nothing or does something.
+    must_be_regular(&fs::metadata(path)?)?;
+    // And again what was opened, without waiting for a writer that a FIFO may want.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    must_be_regular(&metadata)?;
+    let mut content = Vec::new();
+    if metadata.len() <= limit {
+        file.take(limit + 1).read_to_end(&mut content)?;
+    }
+    if metadata.len().max(content.len() as u64) > limit {
+        return Err(io::Error::other(format!("is larger than {limit} octets, as no state file is")));
+    }
+    Ok(content)
+}
+
+/// Refuses what is no regular file, in words.
+pub(crate) fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let kind = metadata.file_type();
+    let kinds = [
+        (kind.is_dir(), "a directory"),
+        (kind.is_fifo(), "a FIFO"),
+        (kind.is_socket(), "a socket"),
+        (kind.is_char_device(), "a character device"),
+        (kind.is_block_device(), "a block device"),
+    ];
+    let what = kinds.into_iter().find(|(is, _)| *is).map_or("something else", |(_, what)| what);
+    Err(io::Error::other(format!("is {what} where a regular file should be")))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
     use super::*;
+
+    /// What reading says, the cause included.
+    fn refusal(path: &Path) -> String {
+        err_report::Report::new(&read(path).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once_by_its_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        symlink("/dev/zero", at("zero")).unwrap();
+        symlink(at("fifo"), at("to_fifo")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        for (name, what) in [
+            ("fifo", "is a FIFO"),
+            ("to_fifo", "is a FIFO"),
+            ("socket", "is a socket"),
+            ("directory", "is a directory"),
+            ("zero", "is a character device"),
+            ("loop", "Too many levels of symbolic links"),
+        ] {
+            let refusal = refusal(&at(name));
+            assert!(refusal.contains(what) && refusal.contains(name), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_a_file_is_followed_and_one_to_nothing_is_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "x").unwrap();
+        symlink(dir.path().join("file"), dir.path().join("link")).unwrap();
+        symlink(dir.path().join("nothing"), dir.path().join("dangling")).unwrap();
+        assert_eq!(read(&dir.path().join("link")).unwrap().as_deref(), Some(&b"x"[..]));
+        assert_eq!(read(&dir.path().join("dangling")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_without_being_taken_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(read_bounded(&path, 1000).unwrap_err().to_string().contains("larger than 1000 octets"));
+    }
 
     #[test]
     fn a_replaced_file_holds_the_new_content_and_leaves_nothing_beside_it() {
