@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -30,6 +31,26 @@ pub enum StartError {
         /// Where.
         address: String,
         /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A state directory with two pilots.
+    #[error(
+        "use {} as the state directory: another pilot uses it, and has locked {}; give each pilot its own",
+        directory.display(), lock.display()
+    )]
+    StateDirInUse {
+        /// The directory.
+        directory: PathBuf,
+        /// What is locked.
+        lock: PathBuf,
+    },
+    /// A state directory that is none.
+    #[error("use {} as the state directory", directory.display())]
+    StateDir {
+        /// Where it should be.
+        directory: PathBuf,
+        /// Why it is none.
         #[source]
         source: io::Error,
     },

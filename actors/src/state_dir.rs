@@ -1,0 +1,83 @@
+//! The pilot's state directory, which is of one pilot alone.
+//!
+//! Two pilots with one lease file would each write over what the other has promised. The claim is a lock (`flock`) on a file in the
+//! directory, which the kernel takes back when the process ends, however it ends. On a local disk it holds between all processes
+//! of the machine. Over NFS Linux makes it a lock of the server, which holds between machines as long as the server locks at all
+//! (NFSv4, or NFSv3 with `lockd`; not with the mount options `nolock` and `local_lock`); the claim of a machine that has gone ends with the
+//! server's lease, 90 s as a rule. Where no lock can be had, the pilot goes on and says so.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use boshy_web::status::Lack;
+use err_report::Report;
+use nix::libc;
+use tracing::warn;
+
+use crate::{StartError, clock, state_file};
+
+/// A directory that is this pilot's for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    /// Open, and so locked.
+    _lock: Option<File>,
+    /// Why it may be another pilot's as well.
+    unclaimed: Option<Lack>,
+}
+
+impl StateDir {
+    /// Claims a directory, and makes it where there is none.
+    ///
+    /// # Errors
+    /// When another pilot has it, or something else is where the directory or the lock should be.
+    pub(crate) fn claim(directory: &Path) -> Result<Self, StartError> {
+        let path = directory.join("lock");
+        let locked = open(directory, &path).and_then(|file| match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        match locked {
+            Ok(Some(file)) => Ok(Self { _lock: Some(file), unclaimed: None }),
+            Ok(None) => Err(StartError::StateDirInUse { directory: directory.to_owned(), lock: path }),
+            Err(error) if is_of_the_disk(&error) => Ok(Self { _lock: None, unclaimed: Some(unclaimed(&path, &error)) }),
+            Err(source) => Err(StartError::StateDir { directory: directory.to_owned(), source }),
+        }
+    }
+
+    /// What an operator should know.
+    pub(crate) fn lack(&self) -> Option<Lack> {
+        self.unclaimed.clone()
+    }
+}
+
+fn open(directory: &Path, path: &Path) -> io::Result<File> {
+    fs::create_dir_all(directory)?;
+    // Whatever a FIFO here waits for, this does not.
+    let file = OpenOptions::new().create(true).write(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path)?;
+    state_file::must_be_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Trouble of the disk and not of what is there: what is kept can still be served, and a lock be had at the next start.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported};
+    let kinds = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported];
+    kinds.contains(&error.kind()) || matches!(error.raw_os_error(), Some(libc::EIO | libc::ENOLCK))
+}
+
+fn unclaimed(path: &Path, error: &io::Error) -> Lack {
+    let reason = format!("{} cannot be locked: {}", path.display(), Report::new(error));
+    let remedy = "Make the directory writable, on a disk that knows locks, and start the pilot again; until then make sure \
+                  that no other pilot uses it.";
+    warn!(reason, remedy, "doing without");
+    Lack { what: "state_dir", since: clock::now().0, reason, remedy: remedy.to_owned() }
+}
+
+#[cfg(test)]
+#[path = "state_dir_tests.rs"]
+mod tests;
