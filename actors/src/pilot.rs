@@ -23,24 +23,26 @@ use boshy_director::{
     client::{ClientSettings, Credentials, DirectorClient},
     observer::ObserverSettings,
 };
-use boshy_mesh::{MeshSnapshot, Problem};
+use boshy_mesh::{LeaseRules, MeshSnapshot, Problem};
 use boshy_supervision::{ExitReason, Placement, Tree, TreeStatus};
 use boshy_tls::ServerTls;
 use boshy_web::{
     pilot::PilotView,
-    status::{ConvergenceStatus, DirectorStatus, PilotStatus, PoolStatus, Readiness, XdsStatus},
+    status::{ConvergenceStatus, DirectorStatus, Lack, PilotStatus, Readiness, XdsStatus},
 };
 use boshy_xds::{Proxies, Refusals, Security};
 use tokio::sync::watch;
 
 use crate::{
+    clock::Clock,
     convergence::{self, Converged, Measuring},
     director_poller::{self, DirectorPoller, PollReport, Polling},
     http_server::{HttpServer, Site},
     port::Port,
     service_registry::{Registry, ServiceRegistry},
     start::{self, StartError},
-    vip_pool::{self, PoolSettings, VipPool},
+    state_dir::StateDir,
+    vip_pool::{self, PoolReport, PoolSettings, VipPool},
     xds_server::{Serving, XdsServer},
 };
 
@@ -50,6 +52,7 @@ const INTENSITY: u32 = 10;
 /// A pilot with its sockets bound.
 pub struct Pilot {
     settings: PilotSettings,
+    state_dir: StateDir,
     http: TcpListener,
     https: Option<(TcpListener, ServerTls)>,
     xds: TcpListener,
@@ -61,7 +64,9 @@ pub struct Pilot {
 struct State {
     snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
     poll: Arc<ArcSwap<PollReport>>,
-    pool: Arc<ArcSwap<PoolStatus>>,
+    pool: Arc<ArcSwap<PoolReport>>,
+    /// Why the state directory may be another pilot's as well.
+    unclaimed: Option<Lack>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     proxies: Proxies,
     security: Option<Security>,
@@ -78,21 +83,22 @@ pub fn run(settings: PilotSettings) -> Result<ExitReason, StartError> {
 }
 
 impl Pilot {
-    /// Binds the sockets.
+    /// Claims the state directory and binds the sockets.
     ///
     /// # Errors
-    /// When an address cannot be listened on, or the director's settings cannot be used.
+    /// When another pilot uses the directory, when an address cannot be listened on, or when the director's settings cannot be used.
     pub fn bind(settings: PilotSettings) -> Result<Self, StartError> {
         // Tried here as well, because what is wrong with these settings no restart mends.
         DirectorClient::new(&client_settings(&settings))?;
         let xds_tls = settings.xds_tls.clone().map(|files| ServerTls::open(files, boshy_xds::ALPN)).transpose()?;
+        let state_dir = StateDir::claim(&settings.state_dir)?;
         let (http, xds) = (start::listen(settings.http)?, start::listen(settings.xds)?);
         let https = settings.https.as_ref().map(|https| -> Result<_, StartError> {
             let tls = ServerTls::open(https.files.clone(), boshy_web::server::ALPN)?;
             Ok((start::listen(https.listen)?, tls))
         });
         let https = https.transpose()?;
-        Ok(Self { settings, http, https, xds, xds_tls })
+        Ok(Self { settings, state_dir, http, https, xds, xds_tls })
     }
 
     /// Where HTTP is served.
@@ -112,30 +118,35 @@ impl Pilot {
 
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
-        let state = State::new(&self.settings, self.xds_tls.clone());
-        self.tree(&state).run_until(shutdown).await
+        let mut state = State::new(&self.settings, self.xds_tls.clone());
+        state.unclaimed = self.state_dir.lack();
+        // The directory is this pilot's until the last actor has ended.
+        let (tree, _claim) = self.tree(&state);
+        tree.run_until(shutdown).await
     }
 
-    fn tree(self, state: &State) -> Tree {
-        let Self { settings, http, https, xds, .. } = self;
+    fn tree(self, state: &State) -> (Tree, StateDir) {
+        let Self { settings, state_dir, http, https, xds, .. } = self;
         let mut tree = Tree::new("pilot").intensity(INTENSITY, Duration::from_secs(60));
 
+        let rules = lease_rules(&settings);
         let pool_settings = PoolSettings {
             file: settings.state_dir.join("leases"),
-            range: settings.vip_range,
-            quarantine: settings.vip_quarantine,
+            rules,
+            clock: Clock::system(),
+            report: Arc::clone(&state.pool),
         };
-        let status = Arc::clone(&state.pool);
         let pool = tree
-            .child("vip_pool", move |_| VipPool::new(pool_settings.clone(), Arc::clone(&status)))
+            .child("vip_pool", move |_| VipPool::new(pool_settings.clone()))
             // It waits for the disk, and the others must not.
             .on(Placement::OwnThread)
             .add();
 
         let registry = Registry {
             tld: settings.tld.clone(),
-            range: settings.vip_range,
+            rules,
             pool,
+            proxies: state.proxies.clone(),
             snapshot: Arc::clone(&state.snapshot),
             problems: Arc::clone(&state.problems),
         };
@@ -176,7 +187,7 @@ impl Pilot {
         let over_tls = https.map(|(listener, tls)| site.over_tls(listener, tls));
         let sites: Vec<Site> = [Some(site), over_tls].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
-        tree
+        (tree, state_dir)
     }
 }
 
@@ -188,7 +199,8 @@ impl State {
         Self {
             snapshot: Arc::new(watch::Sender::new(Arc::default())),
             poll: Arc::new(ArcSwap::from_pointee(report)),
-            pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(settings.vip_range))),
+            pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(&lease_rules(settings)))),
+            unclaimed: None,
             problems: Arc::default(),
             proxies: Proxies::default(),
             security: tls.map(|tls| Security::new(tls, Refusals::default())),
@@ -198,15 +210,16 @@ impl State {
 
     fn report(&self, actors: &TreeStatus) -> PilotStatus {
         let snapshot = self.snapshot.borrow().clone();
-        let poll = self.poll.load();
+        let (poll, pool) = (self.poll.load(), self.pool.load());
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
+            lacking: [&self.unclaimed, &pool.lack].into_iter().flatten().cloned().collect(),
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
             director: poll.director.clone(),
             deployments: poll.deployments.clone(),
             problems: self.problems.load().as_ref().clone(),
-            pool: self.pool.load().as_ref().clone(),
+            pool: pool.status.clone(),
             services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
             actors: actors.clone(),
             xds: XdsStatus {
@@ -231,9 +244,15 @@ impl State {
 fn readiness(poll: &PollReport, snapshot: &MeshSnapshot) -> Readiness {
     match (poll.complete, snapshot.generation > 0) {
         (true, true) => Readiness::ready(),
-        (true, false) => Readiness::waiting("the director was read; virtual IPs could not be leased yet, see the log"),
+        (true, false) => {
+            Readiness::waiting("the director was read; virtual IPs could not be leased yet, see `lacking`")
+        }
         (false, _) => Readiness::waiting("the director was not read completely yet"),
     }
+}
+
+fn lease_rules(settings: &PilotSettings) -> LeaseRules {
+    LeaseRules { range: settings.vip_range, quarantine: settings.vip_quarantine, share: settings.vip_share }
 }
 
 fn client_settings(settings: &PilotSettings) -> ClientSettings {

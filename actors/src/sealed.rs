@@ -3,8 +3,10 @@
 //! A file that does not match its checksum, or that a newer boshy wrote, is refused and not replaced. For leases that is a
 //! promise: a table that is silently begun afresh could give an address to another service while clients still hold it.
 
-use boshy_mesh::{Hostname, Inventory, LabelError, Lease, Leases};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::net::Ipv4Addr;
+
+use boshy_mesh::{Hostname, Inventory, LabelError};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 const FORMAT: &str = "1";
@@ -30,6 +32,9 @@ pub(crate) enum SealError {
     /// Two names, one address.
     #[error("gives one address to both {0} and {1}")]
     Shared(Hostname, Hostname),
+    /// One name, two addresses.
+    #[error("gives {0} both {a} and {b}", a = .1[0], b = .1[1])]
+    Twice(Hostname, [Ipv4Addr; 2]),
 }
 
 /// A value with a file format of its own.
@@ -44,29 +49,6 @@ pub(crate) trait Sealed: Sized {
     fn unseal(content: &[u8]) -> Result<Self, SealError>;
 }
 
-#[derive(Deserialize, Serialize)]
-struct LeaseEntry {
-    host: String,
-    #[serde(flatten)]
-    lease: Lease,
-}
-
-impl Sealed for Leases {
-    fn seal(&self) -> Vec<u8> {
-        let entry = |(host, lease): (&Hostname, &Lease)| LeaseEntry { host: host.to_string(), lease: *lease };
-        seal("boshy-leases", &self.iter().map(entry).collect::<Vec<_>>())
-    }
-
-    fn unseal(content: &[u8]) -> Result<Self, SealError> {
-        let entries: Vec<LeaseEntry> = unseal("boshy-leases", content)?;
-        let leases = entries
-            .into_iter()
-            .map(|entry| Ok((Hostname::parse(&entry.host).map_err(SealError::Name)?, entry.lease)))
-            .collect::<Result<Vec<_>, SealError>>()?;
-        Self::restore(leases).map_err(|(one, other)| SealError::Shared(one, other))
-    }
-}
-
 impl Sealed for Inventory {
     fn seal(&self) -> Vec<u8> {
         seal("boshy-inventory", self)
@@ -77,12 +59,12 @@ impl Sealed for Inventory {
     }
 }
 
-fn seal(magic: &str, value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn seal(magic: &str, value: &impl Serialize) -> Vec<u8> {
     let body = serde_json::to_string_pretty(value).expect("maps with text keys, numbers and texts are always JSON");
     format!("{magic} {FORMAT} {}\n{body}\n", checksum(&body)).into_bytes()
 }
 
-fn unseal<T: DeserializeOwned>(magic: &'static str, content: &[u8]) -> Result<T, SealError> {
+pub(crate) fn unseal<T: DeserializeOwned>(magic: &'static str, content: &[u8]) -> Result<T, SealError> {
     let text = std::str::from_utf8(content).map_err(|_| SealError::Foreign(magic))?;
     let (head, body) = text.split_once('\n').ok_or(SealError::Foreign(magic))?;
     let [found, format, sum] = head.split(' ').collect::<Vec<_>>()[..] else { return Err(SealError::Foreign(magic)) };
@@ -105,32 +87,11 @@ fn checksum(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, time::Duration};
-
-    use boshy_mesh::{
-        Address, Deployment, Instance, InstanceGroup, Job, Port, PortName, Protocol, Timestamp, VipRange,
-    };
+    use boshy_mesh::{Address, Deployment, Instance, InstanceGroup, Job, Port, PortName, Protocol};
 
     use super::*;
 
-    fn table() -> Leases {
-        let host = |name: &str| Hostname::parse(name).unwrap();
-        let both = BTreeSet::from([host("a.b.c.boshy"), host("d.e.f.boshy")]);
-        let one = BTreeSet::from([host("a.b.c.boshy")]);
-        let range = VipRange::default();
-        let hour = Duration::from_secs(3600);
-        let first = Leases::default().reconcile(&both, range, Timestamp(1), hour).leases;
-        first.reconcile(&one, range, Timestamp(2), hour).leases
-    }
-
-    #[test]
-    fn a_table_comes_back_as_it_was_with_what_rests() {
-        assert_eq!(Leases::unseal(&table().seal()).unwrap(), table());
-        assert_eq!(table().iter().len(), 2);
-    }
-
-    #[test]
-    fn an_inventory_comes_back_as_it_was() {
+    fn inventory() -> Inventory {
         let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
         let job = Job { name: "api".into(), ports: vec![port] };
         let group = InstanceGroup { name: "web".into(), jobs: vec![job], ..InstanceGroup::default() };
@@ -146,25 +107,30 @@ mod tests {
         };
         let shop =
             Deployment { name: "shop".into(), groups: vec![group], instances: vec![instance], ..Deployment::default() };
-        let inventory = Inventory { deployments: vec![shop], ..Inventory::default() };
-        assert_eq!(Inventory::unseal(&inventory.seal()).unwrap(), inventory);
-        assert!(matches!(Leases::unseal(&inventory.seal()), Err(SealError::Foreign("boshy-leases"))));
+        Inventory { deployments: vec![shop], ..Inventory::default() }
+    }
+
+    #[test]
+    fn an_inventory_comes_back_as_it_was_and_is_nothing_else() {
+        assert_eq!(Inventory::unseal(&inventory().seal()).unwrap(), inventory());
+        let other = unseal::<Inventory>("boshy-leases", &inventory().seal());
+        assert!(matches!(other, Err(SealError::Foreign("boshy-leases"))));
     }
 
     #[test]
     fn any_changed_octet_is_noticed() {
-        let good = table().seal();
+        let good = inventory().seal();
         for index in 0..good.len() {
             let mut bad = good.clone();
             bad[index] ^= 1;
-            assert!(Leases::unseal(&bad).is_err(), "octet {index}");
+            assert!(Inventory::unseal(&bad).is_err(), "octet {index}");
         }
-        assert!(matches!(Leases::unseal(&good[..good.len() - 1]), Err(SealError::Checksum)));
+        assert!(matches!(Inventory::unseal(&good[..good.len() - 1]), Err(SealError::Checksum)));
     }
 
     #[test]
     fn a_newer_format_is_named() {
-        let newer = b"boshy-leases 2 x\n[]\n";
-        assert!(matches!(Leases::unseal(newer), Err(SealError::Newer(format)) if format == "2"));
+        let newer = b"boshy-inventory 2 x\n[]\n";
+        assert!(matches!(Inventory::unseal(newer), Err(SealError::Newer(format)) if format == "2"));
     }
 }

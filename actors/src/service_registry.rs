@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use actix::{Actor, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::ArcSwap;
-use boshy_mesh::{Inventory, MeshSnapshot, Problem, SnapshotContent, Tld, VipRange, discover};
+use boshy_mesh::{Inventory, LeaseRules, MeshSnapshot, Problem, SnapshotContent, Tld, discover};
 use boshy_supervision::{ChildRef, SendError};
+use boshy_xds::Proxies;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -32,10 +33,12 @@ pub(crate) enum RegistryError {
 pub(crate) struct Registry {
     /// Zone of the mesh.
     pub(crate) tld: Tld,
-    /// Range of virtual IPs.
-    pub(crate) range: VipRange,
+    /// Where virtual IPs come from, and who may have how many for how long.
+    pub(crate) rules: LeaseRules,
     /// Who leases them.
     pub(crate) pool: ChildRef<VipPool>,
+    /// Who may still know addresses that were given up.
+    pub(crate) proxies: Proxies,
     /// Where snapshots are published. This actor is the only writer.
     pub(crate) snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
     /// What stands in the way of more services.
@@ -44,10 +47,12 @@ pub(crate) struct Registry {
 
 impl Registry {
     async fn publish(self, inventory: Arc<Inventory>) -> Result<(), RegistryError> {
-        let found = discover(&inventory, &self.tld, self.range);
-        let wanted = found.services.iter().map(|service| service.host.clone()).collect();
-        let reconciled = self.pool.send(ReconcileLeases { wanted }).await??;
-        self.report(&found.problems);
+        let found = discover(&inventory, &self.tld, self.rules.range);
+        let published = self.snapshot.borrow().clone();
+        let request = ReconcileLeases { claims: found.claims(), published, accepted: self.proxies.oldest() };
+        let reconciled = self.pool.send(request).await??;
+        let collisions = found.collisions(&reconciled.leases);
+        self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules)].concat());
         self.snapshot.send_if_modified(|current| {
             let content = SnapshotContent::assemble(&inventory, &found, &reconciled.leases, &current.content);
             let Some(next) = current.next(content) else { return false };
@@ -64,12 +69,12 @@ impl Registry {
     }
 
     /// Logs each problem when it appears, not at every round.
-    fn report(&self, problems: &[Problem]) {
+    fn report(&self, problems: Vec<Problem>) {
         let known = self.problems.load();
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
-            warn!(%problem, "manifest");
+            warn!(%problem, "something to mend");
         }
-        self.problems.store(Arc::new(problems.to_vec()));
+        self.problems.store(Arc::new(problems));
     }
 }
 

@@ -1,33 +1,41 @@
 //! Hands out virtual IPs, and remembers them.
 //!
-//! A table is on disk before anybody learns of it. A table that cannot be read is an answer, not a crash: the pilot goes on
-//! serving what it has, says so in its status, and looks again at the next request.
+//! A table is on disk before anybody learns of it. While it cannot be written, what stands in the table before it is told and
+//! nothing else. A table that cannot be read is an answer, not a crash: the pilot goes on serving what it has, says so in its status,
+//! and looks again at the next request.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use actix::{Actor, Context, Handler, Message};
 use arc_swap::ArcSwap;
-use boshy_mesh::{Hostname, LeaseState, Leases, Reconciled, VipRange};
-use boshy_web::status::PoolStatus;
-use tracing::{info, warn};
+use boshy_mesh::{Claims, LeaseRules, LeaseState, Leases, MeshSnapshot, Moment, Reconciled, Shortage, Withdrawals};
+use boshy_web::status::{Lack, PoolStatus};
+use err_report::Report;
+use tracing::{error, info};
 
 use crate::{
-    clock,
-    sealed::{SealError, Sealed},
+    clock::{Clock, Stamp},
+    lease_file,
+    sealed::SealError,
     state_file::{self, StateFileError},
 };
+
+/// A rest is written down again when so many parts of the quarantine have passed, for a pilot that starts on another machine.
+const PROGRESS: u32 = 10;
 
 /// Give exactly these names an address, and let the others' rest.
 #[derive(Message)]
 #[rtype(result = "Result<Reconciled, LeaseError>")]
 pub(crate) struct ReconcileLeases {
-    /// Every service there is.
-    pub(crate) wanted: BTreeSet<Hostname>,
+    /// Who wants which name.
+    pub(crate) claims: Claims,
+    /// What is published now.
+    pub(crate) published: Arc<MeshSnapshot>,
+    /// The oldest generation that a connected proxy has accepted; `None` when none is connected.
+    pub(crate) accepted: Option<u64>,
 }
 
 /// Why there are no leases.
@@ -46,79 +54,162 @@ pub(crate) enum LeaseError {
     },
 }
 
-/// What the pool is made of.
+/// What the pool is made of; it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct PoolSettings {
     /// The lease file.
     pub(crate) file: PathBuf,
-    /// Where addresses come from.
-    pub(crate) range: VipRange,
-    /// How long a freed one rests.
-    pub(crate) quarantine: Duration,
+    /// Where addresses come from, and who may have how many for how long.
+    pub(crate) rules: LeaseRules,
+    /// What time it is.
+    pub(crate) clock: Clock,
+    /// Where the pool shows itself. This actor is the only writer.
+    pub(crate) report: Arc<ArcSwap<PoolReport>>,
+}
+
+/// What the pool shows of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolReport {
+    /// For operators.
+    pub(crate) status: PoolStatus,
+    /// What is wrong with the file.
+    pub(crate) lack: Option<Lack>,
 }
 
 /// See the module.
 pub(crate) struct VipPool {
     settings: PoolSettings,
-    /// `None` until the file was read.
-    leases: Option<Leases>,
-    status: Arc<ArcSwap<PoolStatus>>,
+    /// As on disk; `None` until the file was read.
+    written: Option<Written>,
+    withdrawals: Withdrawals,
+}
+
+/// A table, and when it was written or read.
+struct Written {
+    leases: Leases,
+    at: Moment,
 }
 
 impl VipPool {
-    /// A pool that reads its file when first asked, and shows itself in `status`.
-    pub(crate) fn new(settings: PoolSettings, status: Arc<ArcSwap<PoolStatus>>) -> Self {
-        Self { settings, leases: None, status }
+    /// A pool that reads its file when first asked.
+    pub(crate) fn new(settings: PoolSettings) -> Self {
+        Self { settings, written: None, withdrawals: Withdrawals::default() }
     }
 
-    fn reconcile(&mut self, wanted: &BTreeSet<Hostname>) -> Result<Reconciled, LeaseError> {
-        let PoolSettings { file, range, quarantine } = &self.settings;
-        let before = match &self.leases {
-            Some(leases) => leases.clone(),
-            None => restore(file)?,
+    fn reconcile(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
+        let PoolSettings { file, rules, clock, .. } = &self.settings;
+        let stamp = clock.look();
+        let written = match &mut self.written {
+            Some(written) => written,
+            unread => unread.insert(Written { leases: restore(file, &stamp)?, at: stamp.moment }),
         };
-        let reconciled = before.reconcile(wanted, *range, clock::now(), *quarantine);
-        if reconciled.leases != before {
-            state_file::replace(file, &reconciled.leases.seal())?;
-            log_changes(&before, &reconciled.leases);
+        self.withdrawals.observe(&written.leases, &message.published, stamp.moment);
+        let reusable = self.withdrawals.reusable(message.accepted, stamp.moment);
+        let decided = written.leases.reconcile(&message.claims, rules, stamp.moment, &reusable);
+        if !written.must_change(&decided.leases, rules, stamp.moment) {
+            self.settings.show(&decided, &stamp, None);
+            return Ok(decided);
         }
-        self.leases = Some(reconciled.leases.clone());
-        self.status.store(Arc::new(status(*range, &reconciled)));
-        Ok(reconciled)
+        match state_file::replace(file, &lease_file::seal(&decided.leases, &stamp)) {
+            Ok(()) => {
+                log_changes(&written.leases, &decided.leases);
+                *written = Written { leases: decided.leases.clone(), at: stamp.moment };
+                self.settings.show(&decided, &stamp, None);
+                Ok(decided)
+            }
+            Err(refused) => {
+                let told = decided.as_written_in(&written.leases);
+                self.settings.show(&told, &stamp, Some(&refused));
+                // None of what is served stands in the table: it is no table of this mesh, and says nothing.
+                if told.leases.held() == 0 && decided.leases.held() > 0 { Err(refused.into()) } else { Ok(told) }
+            }
+        }
     }
 }
 
-fn restore(file: &Path) -> Result<Leases, LeaseError> {
+impl PoolSettings {
+    fn show(&self, told: &Reconciled, stamp: &Stamp, refused: Option<&StateFileError>) {
+        let Self { file, rules, report, .. } = self;
+        let remedy = || {
+            format!(
+                "Make {} writable for the pilot, with room on the disk; until then no service gets a virtual IP that has none.",
+                file.display()
+            )
+        };
+        let reason = refused.map(|error| Report::new(error).to_string());
+        let lack = lack(&report.load(), stamp, reason, remedy);
+        report.store(Arc::new(PoolReport { status: status(rules, told), lack }));
+    }
+
+    /// Shows that there is no table. What was served before is served further.
+    fn show_unread(&self, error: &LeaseError) {
+        let before = self.report.load();
+        let remedy = || "Make the file readable for the pilot; until then nothing changes in the mesh.".to_owned();
+        let reason = Report::new(error).to_string();
+        let lack = lack(&before, &self.clock.look(), Some(reason), remedy);
+        self.report.store(Arc::new(PoolReport { status: before.status.clone(), lack }));
+    }
+}
+
+impl Written {
+    /// Whether the disk has to learn of it.
+    fn must_change(&self, decided: &Leases, rules: &LeaseRules, now: Moment) -> bool {
+        let progress = || now.since(self.at) >= rules.quarantine / PROGRESS && decided.resting().next().is_some();
+        self.leases != *decided || progress()
+    }
+}
+
+fn restore(file: &Path, stamp: &Stamp) -> Result<Leases, LeaseError> {
     let Some(content) = state_file::read(file)? else { return Ok(Leases::default()) };
-    Leases::unseal(&content).map_err(|source| LeaseError::Refused { file: file.to_owned(), source })
+    lease_file::unseal(&content, stamp).map_err(|source| LeaseError::Refused { file: file.to_owned(), source })
 }
 
 /// An empty pool, before anybody asked.
-pub(crate) fn unused(range: VipRange) -> PoolStatus {
-    status(range, &Reconciled { leases: Leases::default(), refused: BTreeSet::new() })
+pub(crate) fn unused(rules: &LeaseRules) -> PoolReport {
+    PoolReport { status: status(rules, &Reconciled::default()), lack: None }
 }
 
-fn status(range: VipRange, reconciled: &Reconciled) -> PoolStatus {
-    let held = reconciled.leases.iter().filter(|(_, lease)| lease.state == LeaseState::Held).count();
+fn status(rules: &LeaseRules, told: &Reconciled) -> PoolStatus {
+    let of = |unwritten| {
+        let shown = told.refused.iter().filter(|(_, refusal)| (refusal.shortage == Shortage::Unwritten) == unwritten);
+        shown.map(|(host, _)| host.clone()).collect()
+    };
     PoolStatus {
-        range,
-        capacity: range.capacity(),
-        held: held as u64,
-        resting: (reconciled.leases.iter().len() - held) as u64,
-        refused: reconciled.refused.iter().cloned().collect(),
+        range: rules.range,
+        capacity: rules.range.capacity(),
+        held: told.leases.held() as u64,
+        resting: (told.leases.iter().len() - told.leases.held()) as u64,
+        refused: of(false),
+        unwritten: of(true),
+    }
+}
+
+/// What is wrong now; what was wrong before keeps its time.
+fn lack(before: &PoolReport, stamp: &Stamp, reason: Option<String>, remedy: impl FnOnce() -> String) -> Option<Lack> {
+    let since = before.lack.as_ref().map_or(stamp.wall.0, |lack| lack.since);
+    match reason {
+        Some(reason) => {
+            if before.lack.as_ref().is_none_or(|lack| lack.reason != reason) {
+                error!(reason, "the leases are not on disk");
+            }
+            Some(Lack { what: "leases", since, reason, remedy: remedy() })
+        }
+        None => {
+            if before.lack.is_some() {
+                info!("the leases are on disk again");
+            }
+            None
+        }
     }
 }
 
 fn log_changes(before: &Leases, after: &Leases) {
-    for (host, lease) in after.iter() {
-        let known = before.iter().find(|(name, _)| *name == host).map(|(_, lease)| lease.state);
+    for (vip, lease) in after.iter() {
+        let known = before.get(vip).filter(|known| known.host == lease.host).map(|known| known.state);
+        let (host, owner) = (&lease.host, lease.owner.as_ref().map(|owner| owner.place().to_string()));
         match (known, lease.state) {
-            (Some(LeaseState::Held), LeaseState::Released(_)) => {
-                info!(%host, vip = %lease.vip, "virtual IP rests");
-            }
-            (Some(LeaseState::Released(_)) | None, LeaseState::Held) => {
-                info!(%host, vip = %lease.vip, "virtual IP leased");
-            }
+            (Some(LeaseState::Held), LeaseState::Released(_)) => info!(%host, %vip, owner, "virtual IP rests"),
+            (Some(LeaseState::Released(_)) | None, LeaseState::Held) => info!(%host, %vip, owner, "virtual IP leased"),
             _ => {}
         }
     }
@@ -132,10 +223,16 @@ impl Handler<ReconcileLeases> for VipPool {
     type Result = Result<Reconciled, LeaseError>;
 
     fn handle(&mut self, message: ReconcileLeases, _: &mut Context<Self>) -> Self::Result {
-        let reconciled = self.reconcile(&message.wanted)?;
-        for host in &reconciled.refused {
-            warn!(%host, range = %self.settings.range, "no virtual IP is free for this service; choose a larger vip_range");
+        let answer = self.reconcile(&message);
+        if self.written.is_none()
+            && let Err(error) = &answer
+        {
+            self.settings.show_unread(error);
         }
-        Ok(reconciled)
+        answer
     }
 }
+
+#[cfg(test)]
+#[path = "vip_pool_tests.rs"]
+mod tests;

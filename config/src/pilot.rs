@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{Tld, VipRange};
+use boshy_mesh::{Tld, VipRange, VipShare};
 use boshy_tls::ServerFiles;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -26,6 +26,8 @@ pub struct PilotSettings {
     pub vip_range: VipRange,
     /// How long the address of a vanished service rests before another may have it.
     pub vip_quarantine: Duration,
+    /// How much of what the others leave one deployment may have.
+    pub vip_share: VipShare,
     /// Directory of the lease file; survives restarts.
     pub state_dir: PathBuf,
     /// Address of the HTTP server.
@@ -78,6 +80,8 @@ struct RawPilot {
     vip_range: VipRange,
     #[serde(default = "one_hour", with = "humantime_serde")]
     vip_quarantine: Duration,
+    #[serde(default)]
+    vip_share: VipShare,
     state_dir: PathBuf,
     #[serde(default = "default_http")]
     http: RawListen,
@@ -175,6 +179,7 @@ impl PilotSettings {
             tld: raw.tld,
             vip_range: raw.vip_range,
             vip_quarantine: raw.vip_quarantine,
+            vip_share: raw.vip_share,
             state_dir: raw.state_dir,
             http: raw.http.listen,
             https,

@@ -6,12 +6,13 @@ pub struct Manifest {
     name: String,
     instances: u32,
     expose_ports: String,
+    jobs: u32,
 }
 
 impl Manifest {
     /// The manifest of a deployment; its service is `app.web.NAME.boshy`.
     pub fn of(name: &str) -> Self {
-        Self { name: name.to_owned(), instances: 1, expose_ports: "[{name: http, number: 8080}]".to_owned() }
+        Self { name: name.to_owned(), instances: 1, expose_ports: "[{name: http, number: 8080}]".to_owned(), jobs: 1 }
     }
 
     /// With so many instances.
@@ -26,6 +27,12 @@ impl Manifest {
         Self { expose_ports: expose_ports.to_owned(), ..self }
     }
 
+    /// With so many jobs: `app`, and from the second on `app1`, `app2` and so on.
+    #[must_use]
+    pub fn jobs(self, jobs: u32) -> Self {
+        Self { jobs, ..self }
+    }
+
     /// Name of the deployment.
     pub fn name(&self) -> &str {
         &self.name
@@ -33,8 +40,8 @@ impl Manifest {
 
     /// As YAML.
     pub fn text(&self) -> String {
-        let Self { name, instances, expose_ports } = self;
-        format!(
+        let Self { name, instances, expose_ports, .. } = self;
+        let head = format!(
             "
 name: {name}
 releases: []
@@ -49,6 +56,8 @@ instance_groups:
     release: sample
     expose_ports: {expose_ports}
 "
-        )
+        );
+        let job = |number| format!("  - {{name: app{number}, release: sample, expose_ports: {expose_ports}}}\n");
+        (1..self.jobs).map(job).fold(head, |text, job| text + &job)
     }
 }

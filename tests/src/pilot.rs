@@ -1,6 +1,7 @@
 //! Pilots.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 
 use boshy_config::{DirectorSettings, HttpsSettings, PilotSettings};
 use boshy_director::embedded::Handle;
-use boshy_mesh::{Tld, VipRange};
+use boshy_mesh::{Tld, VipRange, VipShare};
 use boshy_supervision::ExitReason;
 use boshy_tls::ServerFiles;
 use tempfile::TempDir;
@@ -50,6 +51,7 @@ impl PilotPlan {
             tld: Tld::default(),
             vip_range: VipRange::default(),
             vip_quarantine: Duration::from_secs(3600),
+            vip_share: VipShare::default(),
             state_dir: disk.path().join("state"),
             http: ([127, 0, 0, 1], 0).into(),
             https: None,
@@ -92,6 +94,27 @@ impl PilotPlan {
         self._papers = Some(papers.clone());
         self.settings.https = Some(HttpsSettings { listen: ([127, 0, 0, 1], 0).into(), files });
         self
+    }
+
+    /// Leaving no more than this to one deployment.
+    ///
+    /// # Panics
+    /// When it is no percentage.
+    #[must_use]
+    pub fn sharing(mut self, percent: u64) -> Self {
+        self.settings.vip_share = VipShare::percent(percent).unwrap();
+        self
+    }
+
+    /// The file of facts.
+    pub fn facts_file(&self) -> PathBuf {
+        self.settings.state_dir.join("inventory")
+    }
+
+    /// Why it does not start, the causes included; `None` when it could.
+    pub fn refuses_to_start(&self) -> Option<String> {
+        let refused = boshy_actors::pilot::Pilot::bind(self.settings.clone()).err()?;
+        Some(err_report::Report::new(&refused).to_string())
     }
 
     /// The file of virtual IPs.
@@ -180,6 +203,26 @@ impl Pilot {
     /// Waits until the director is read without an error.
     pub fn is_content(&self) -> &Self {
         self.shows("the director is read", |status| status["director"]["error"].is_null())
+    }
+
+    /// Takes its disk away while something happens, and gives it back.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub fn without_disk(&self, act: impl FnOnce()) -> &Self {
+        let state = &self.plan.settings.state_dir;
+        let aside = state.with_extension("aside");
+        fs::rename(state, &aside).unwrap();
+        fs::write(state, "").unwrap();
+        act();
+        fs::remove_file(state).unwrap();
+        fs::rename(aside, state).unwrap();
+        self
+    }
+
+    /// The same machine as it is now.
+    pub fn plan(&self) -> PilotPlan {
+        self.plan.clone()
     }
 
     /// Stops it in order; what is left can start again.

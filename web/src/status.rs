@@ -5,7 +5,7 @@
 mod agent;
 mod pilot;
 
-pub use agent::{AgentStatus, DnsStatus, EnvoyStatus, Lack, NamesStatus, PilotLink, RouteStatus, RulesStatus};
+pub use agent::{AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus};
 pub use pilot::{
     ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus,
     XdsStatus,
@@ -13,6 +13,27 @@ pub use pilot::{
 use serde::Serialize;
 
 use crate::Page;
+
+/// Something that a role needs and does not have now. It takes it up by itself when it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lack {
+    /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
+    /// socket that is taken; of the pilot `leases` or `state_dir`.
+    pub what: &'static str,
+    /// Since when.
+    pub since: u64,
+    /// Why it is not there.
+    pub reason: String,
+    /// What an operator can do, as a sentence.
+    pub remedy: String,
+}
+
+impl Lack {
+    fn measure(lacking: &[Self], page: &mut Page) {
+        let rows = lacking.iter().map(|lack| (vec![("what", lack.what.to_owned())], 1));
+        page.gauges("lacking", "1 for each thing that the role has to do without", rows);
+    }
+}
 
 /// Whether a role can do its work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

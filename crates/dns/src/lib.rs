@@ -31,9 +31,10 @@ mod wire;
 mod zone;
 
 pub use answer::{Plain, plain};
+pub use boshy_mesh::ANSWER_TTL;
 pub use rcode::Rcode;
 pub use respond::{Datagram, Response, respond};
 pub use server::{BindError, ServeError, Sockets, Zones, serve};
 pub use stats::{Stats, StatsSnapshot};
 pub use wire::PAYLOAD;
-pub use zone::{ANSWER_TTL, NEGATIVE_TTL, Zone};
+pub use zone::{NEGATIVE_TTL, Zone};

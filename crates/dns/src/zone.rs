@@ -7,12 +7,10 @@
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use boshy_mesh::{NameTable, Tld};
+use boshy_mesh::{ANSWER_TTL, NameTable, Tld};
 
 use crate::wire::{self, CLASS_IN, HEADER, kind};
 
-/// Seconds that an address may be kept by a resolver. A virtual IP never changes owner inside its quarantine, which is longer.
-pub const ANSWER_TTL: u32 = 30;
 /// Seconds that the absence of a name or of a type may be kept: a name that appears is found soon. It is the MINIMUM of the
 /// SOA record and the record's own TTL, as RFC 2308 section 3 takes the smaller of the two.
 pub const NEGATIVE_TTL: u32 = 1;

@@ -5,15 +5,15 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Deployment, Hostname, InstanceGroup, Inventory, Job, Lifecycle, Place, Port, Problem, Tld, VipRange,
-    residents::Residents,
+    Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Place, Port, Problem, Tld,
+    VipRange, residents::Residents,
 };
 
-/// Where a service comes from, as written in the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// Where a service comes from, as written in the manifest. It tells services apart that have one name in the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// Deployment.
     pub deployment: String,
@@ -45,18 +45,18 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
 }
 
-/// Services of an inventory, sorted by name, and what stands in the way of more.
+/// What an inventory exposes, and what stands in the way of more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
-    /// The services.
-    pub services: Vec<Service>,
-    /// Names that are no DNS names, collisions, addresses inside the virtual-IP range.
+    /// The services that want each name, in the inventory's order. Which of several has it, the leases say.
+    pub services: BTreeMap<Hostname, Vec<Service>>,
+    /// Names that are no DNS names, addresses inside the virtual-IP range.
     pub problems: Vec<Problem>,
 }
 
-/// Computes the services. Two that come out with the same name: the first in the inventory's order keeps it.
+/// Computes the services.
 pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery {
-    let mut services: BTreeMap<Hostname, Service> = BTreeMap::new();
+    let mut services: BTreeMap<Hostname, Vec<Service>> = BTreeMap::new();
     let residents = Residents::of(inventory, range);
     let mut problems = Vec::new();
     for deployment in &inventory.deployments {
@@ -69,19 +69,47 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery 
                     continue;
                 }
             };
-            if let Some(first) = services.get(&host) {
-                problems.push(collision(place, &host, &first.origin));
+            let origin =
+                Origin { deployment: deployment.name.clone(), group: group.name.clone(), job: job.name.clone() };
+            let claimants = services.entry(host.clone()).or_default();
+            if claimants.iter().any(|first| first.origin == origin) {
+                problems.push(Problem::new(place, "is written twice; the first counts"));
                 continue;
             }
             let endpoints = residents.endpoints(&deployment.name, &group.name);
-            let origin =
-                Origin { deployment: deployment.name.clone(), group: group.name.clone(), job: job.name.clone() };
-            services.insert(host.clone(), Service { host, origin, ports: job.ports.clone(), endpoints });
+            claimants.push(Service { host, origin, ports: job.ports.clone(), endpoints });
         }
     }
     problems.extend(residents.problems);
     problems.extend(inventory.deployments.iter().flat_map(|deployment| deployment.problems.iter().cloned()));
-    Discovery { services: services.into_values().collect(), problems }
+    Discovery { services, problems }
+}
+
+impl Discovery {
+    /// Who wants which name.
+    pub fn claims(&self) -> Claims {
+        let origins = |services: &Vec<Service>| services.iter().map(|service| service.origin.clone()).collect();
+        self.services.iter().map(|(host, services)| (host.clone(), origins(services))).collect()
+    }
+
+    /// Services whose name belongs to another one: to the holder of its lease, or, while there is none, to the first.
+    pub fn collisions(&self, leases: &Leases) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (host, services) in self.services.iter().filter(|(_, services)| services.len() > 1) {
+            let Some(first) = services.first().map(|service| &service.origin) else { continue };
+            let holder = leases.holder(host).and_then(|lease| lease.owner.as_ref()).unwrap_or(first);
+            let others = services.iter().filter(|service| service.origin != *holder);
+            problems.extend(others.map(|service| collision(service.origin.place(), host, holder)));
+        }
+        problems
+    }
+}
+
+impl Origin {
+    /// Where it is written.
+    pub fn place(&self) -> Place {
+        Place::deployment(&self.deployment).group(&self.group).job(&self.job)
+    }
 }
 
 fn exposing_jobs(deployment: &Deployment) -> impl Iterator<Item = (&InstanceGroup, &Job)> {
@@ -93,8 +121,8 @@ fn exposing_jobs(deployment: &Deployment) -> impl Iterator<Item = (&InstanceGrou
         .filter(|(_, job)| !job.ports.is_empty())
 }
 
-fn collision(place: Place, host: &Hostname, first: &Origin) -> Problem {
-    let holder = Place::deployment(&first.deployment).group(&first.group).job(&first.job);
+fn collision(place: Place, host: &Hostname, holder: &Origin) -> Problem {
+    let holder = holder.place();
     Problem::new(place, format!("has the mesh name {host} of {holder}, which keeps it; rename one of them"))
 }
 

@@ -1,5 +1,7 @@
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::{Address, Instance, PortName, Protocol};
+use crate::{Address, Instance, LeaseRules, Moment, PortName, Protocol, VipShare};
 
 fn job(name: &str) -> Job {
     Job {
@@ -32,6 +34,23 @@ fn of(deployments: Vec<Deployment>) -> Discovery {
     discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default())
 }
 
+/// The only service.
+fn only(found: &Discovery) -> &Service {
+    let all: Vec<_> = found.services.values().flatten().collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all[0]
+}
+
+fn leased(found: &Discovery, before: &Leases) -> Leases {
+    let rules =
+        LeaseRules { range: VipRange::default(), quarantine: std::time::Duration::MAX, share: VipShare::default() };
+    before.reconcile(&found.claims(), &rules, Moment(0), &BTreeSet::new()).leases
+}
+
+fn told(found: &Discovery, leases: &Leases) -> Vec<String> {
+    found.collisions(leases).iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn a_service_has_the_instances_of_its_group() {
     let found = of(vec![deployment(
@@ -39,8 +58,8 @@ fn a_service_has_the_instances_of_its_group() {
         vec![group("web", vec![job("front_end")])],
         vec![instance("web", 0, "10.0.0.1"), instance("db", 0, "10.0.0.9"), instance("compilation-1", 0, "10.0.0.8")],
     )]);
-    assert_eq!(found.services[0].host.as_str(), "front-end.web.shop.boshy");
-    assert_eq!(found.services[0].endpoints, [Endpoint { ip: "10.0.0.1".parse().unwrap(), az: Some("z1".into()) }]);
+    assert_eq!(only(&found).host.as_str(), "front-end.web.shop.boshy");
+    assert_eq!(only(&found).endpoints, [Endpoint { ip: "10.0.0.1".parse().unwrap(), az: Some("z1".into()) }]);
     assert!(found.problems.is_empty());
 }
 
@@ -60,19 +79,49 @@ fn errands_and_detached_instances_are_no_endpoints() {
         vec![instance("smoke", 0, "10.0.0.5"), detached],
     )]);
     assert_eq!(found.services.len(), 1);
-    assert!(found.services[0].endpoints.is_empty());
+    assert!(only(&found).endpoints.is_empty());
 }
 
 #[test]
-fn a_collision_names_both_and_the_first_keeps_the_name() {
+fn within_one_deployment_the_first_has_the_name_and_the_others_are_told() {
     let found = of(vec![
-        deployment("a", vec![group("web", vec![job("my_api"), job("my-api")])], vec![]),
+        deployment(
+            "a",
+            vec![group("web", vec![job("my_api"), job("my-api")]), group("We.b", vec![job("myapi")])],
+            vec![],
+        ),
         deployment("b", vec![group("web", vec![job("api")])], vec![]),
     ]);
-    assert_eq!(found.services.len(), 2);
-    assert_eq!(found.services[1].origin.job, "my_api");
-    let problem = found.problems[0].to_string();
-    assert!(problem.contains(r#"job "my-api""#) && problem.contains(r#"job "my_api""#), "{problem}");
+    let leases = leased(&found, &Leases::default());
+    assert_eq!(leases.held(), 3);
+    let problem = r#"deployment "a", instance group "web", job "my-api": has the mesh name my-api.web.a.boshy of deployment "a", instance group "web", job "my_api", which keeps it; rename one of them"#;
+    assert_eq!(told(&found, &leases), [problem]);
+}
+
+#[test]
+fn the_newcomer_of_a_collision_is_the_one_that_is_told_whatever_its_spelling() {
+    for (had, newcomer) in
+        [("shop_a", "shop-a"), ("sample-deployment", "Sample-Deployment"), ("a_b", "a-b"), ("ab", "a.b"), ("b", "B")]
+    {
+        let of_one = |name| deployment(name, vec![group("web", vec![job("api")])], vec![]);
+        let leases = leased(&of(vec![of_one(had)]), &Leases::default());
+        for both in [[newcomer, had], [had, newcomer]] {
+            let found = of(both.map(of_one).to_vec());
+            let after = leased(&found, &leases);
+            assert_eq!(after, leases);
+            let problems = told(&found, &after);
+            assert_eq!(problems.len(), 1);
+            assert!(problems[0].starts_with(&format!("deployment {newcomer:?}")), "{problems:?}");
+        }
+    }
+}
+
+#[test]
+fn a_job_that_is_written_twice_is_one_service() {
+    let found = of(vec![deployment("shop", vec![group("web", vec![job("api"), job("api")])], vec![])]);
+    assert_eq!(only(&found).host.as_str(), "api.web.shop.boshy");
+    assert_eq!(found.problems.len(), 1);
+    assert!(found.collisions(&Leases::default()).is_empty());
 }
 
 #[test]
@@ -82,7 +131,7 @@ fn an_instance_inside_the_virtual_range_is_refused_by_name() {
         vec![group("web", vec![job("api")])],
         vec![instance("web", 0, "169.254.255.7"), instance("web", 1, "10.0.0.1")],
     )]);
-    assert_eq!(found.services[0].endpoints.len(), 1);
+    assert_eq!(only(&found).endpoints.len(), 1);
     assert!(found.problems[0].reason.contains("web/0"), "{:?}", found.problems);
 }
 

@@ -1,151 +1,141 @@
-//! Virtual-IP leases.
+//! Virtual-IP leases: the table.
 //!
 //! A virtual IP must never lead to another service. Clients cache answers and hold connections, so:
 //!
-//! * a lease belongs to a host name and is moved by nothing that happens to other services;
-//! * a released address rests before another name may have it; its own name gets it back at any time;
+//! * a lease belongs to a host name and to the job that has it, and is moved by nothing that happens to other services;
+//! * of two jobs with the same host name, the one that has it keeps it. The other is another service: it gets the name when that is
+//!   free, and never the address with it;
+//! * a released address rests before another service may have it; its own service gets it back at any time;
 //! * the first choice of address is derived from the name, so that even a lost table comes out nearly the same. *Nearly*:
 //!   two names whose first choice is the same are served in order of arrival, and that order is what a table remembers.
 //!
 //! Leases outside the configured range are dropped: an operator who changes the range renumbers on purpose.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use crate::{ANSWER_TTL, Hostname, Moment, Origin};
 
-use crate::{Hostname, VipRange};
-
-/// Seconds since the Unix epoch. The domain has no clock; who calls it brings the time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Timestamp(pub u64);
+/// Before this has passed, no address is given to another service, whatever the need: every answer that names it has expired ten
+/// times.
+pub const EARLIEST_REUSE: Duration = Duration::from_secs(10 * ANSWER_TTL as u64);
 
 /// What a lease is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
     /// The service exists.
     Held,
     /// The service is gone since then; the address rests.
-    Released(Timestamp),
+    Released(Moment),
 }
 
-/// An address that belongs to a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// To whom an address belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The virtual IP.
-    pub vip: Ipv4Addr,
+    /// The name that is answered with it.
+    pub host: Hostname,
+    /// The job whose name that is; `None` in a table from before owners were written down, until the name is seen again.
+    pub owner: Option<Origin>,
     /// Held or resting.
     pub state: LeaseState,
 }
 
-/// All leases, by name. No two share an address.
+/// All leases, by address. A host name is held once at most, and may rest at other addresses, one for each earlier owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leases(BTreeMap<Hostname, Lease>);
+pub struct Leases {
+    by_vip: BTreeMap<Ipv4Addr, Lease>,
+    held: BTreeMap<Hostname, Ipv4Addr>,
+}
 
-/// What [`Leases::reconcile`] decided.
+/// Why written leases are no table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reconciled {
-    /// The new table, to be persisted before it is published.
-    pub leases: Leases,
-    /// Names that got no address, because none was free.
-    pub refused: BTreeSet<Hostname>,
+pub enum LeaseConflict {
+    /// Two names share an address.
+    Shared(Hostname, Hostname),
+    /// A name holds two addresses.
+    Twice(Hostname, [Ipv4Addr; 2]),
 }
 
 impl Leases {
     /// Takes leases that were written down.
     ///
     /// # Errors
-    /// The two names that share an address, which no table of ours does.
-    pub fn restore(written: impl IntoIterator<Item = (Hostname, Lease)>) -> Result<Self, (Hostname, Hostname)> {
-        let mut owners = BTreeMap::new();
-        let mut leases = BTreeMap::new();
-        for (host, lease) in written {
-            if let Some(other) = owners.insert(lease.vip, host.clone()) {
-                return Err((other, host));
+    /// When two share an address, or a name is held twice, as in no table of ours.
+    pub fn restore(written: impl IntoIterator<Item = (Ipv4Addr, Lease)>) -> Result<Self, LeaseConflict> {
+        let mut leases = Self::default();
+        for (vip, lease) in written {
+            if let Some(other) = leases.by_vip.get(&vip) {
+                return Err(LeaseConflict::Shared(other.host.clone(), lease.host));
             }
-            leases.insert(host, lease);
+            if lease.state == LeaseState::Held
+                && let Some(other) = leases.held.get(&lease.host)
+            {
+                return Err(LeaseConflict::Twice(lease.host, [*other, vip]));
+            }
+            leases.insert(vip, lease);
         }
-        Ok(Self(leases))
+        Ok(leases)
     }
 
     /// Address of a name that is held.
     pub fn vip(&self, host: &Hostname) -> Option<Ipv4Addr> {
-        self.0.get(host).filter(|lease| lease.state == LeaseState::Held).map(|lease| lease.vip)
+        self.held.get(host).copied()
     }
 
-    /// All leases in order of names.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Hostname, &Lease)> {
-        self.0.iter()
+    /// The lease of a name that is held.
+    pub fn holder(&self, host: &Hostname) -> Option<&Lease> {
+        self.get(self.vip(host)?)
     }
 
-    /// The table for exactly the `wanted` names: new ones get an address, vanished ones begin to rest, and those that rested for
-    /// `quarantine` are forgotten.
-    #[must_use]
-    pub fn reconcile(
-        &self,
-        wanted: &BTreeSet<Hostname>,
-        range: VipRange,
-        now: Timestamp,
-        quarantine: Duration,
-    ) -> Reconciled {
-        let mut leases = self.kept(wanted, range, now, quarantine);
-        let mut taken: BTreeSet<Ipv4Addr> = leases.values().map(|lease| lease.vip).collect();
-        let mut refused = BTreeSet::new();
-        for host in wanted {
-            if leases.contains_key(host) {
-                continue;
-            }
-            let free = (range.capacity() > taken.len() as u64)
-                .then(|| range.usable_from(first_choice(host)).find(|ip| !taken.contains(ip)))
-                .flatten();
-            match free {
-                Some(vip) => {
-                    taken.insert(vip);
-                    leases.insert(host.clone(), Lease { vip, state: LeaseState::Held });
-                }
-                None => {
-                    refused.insert(host.clone());
-                }
+    /// The lease of an address, held or resting.
+    pub fn get(&self, vip: Ipv4Addr) -> Option<&Lease> {
+        self.by_vip.get(&vip)
+    }
+
+    /// All leases in order of addresses.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Ipv4Addr, &Lease)> {
+        self.by_vip.iter().map(|(vip, lease)| (*vip, lease))
+    }
+
+    /// How many names are held.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Addresses that rest, with the moment they were released.
+    pub fn resting(&self) -> impl Iterator<Item = (Ipv4Addr, Moment)> {
+        self.iter().filter_map(|(vip, lease)| match lease.state {
+            LeaseState::Held => None,
+            LeaseState::Released(at) => Some((vip, at)),
+        })
+    }
+
+    pub(crate) fn insert(&mut self, vip: Ipv4Addr, lease: Lease) {
+        if lease.state == LeaseState::Held {
+            self.held.insert(lease.host.clone(), vip);
+        }
+        self.by_vip.insert(vip, lease);
+    }
+
+    /// Takes a resting address out.
+    pub(crate) fn forget(&mut self, vip: Ipv4Addr) -> Option<Lease> {
+        self.by_vip.remove(&vip)
+    }
+
+    /// The part of this table that also stands in one that was written down before: what may be told while this one cannot be
+    /// written. What rests here and is held there is left out as well: it may be told to be gone, and nobody gets it.
+    pub(crate) fn as_written_in(&self, written: &Self) -> Self {
+        let mut known = Self::default();
+        for (vip, lease) in self.iter() {
+            let same = |old: &&Lease| {
+                let adopted = old.owner.is_none() || old.owner == lease.owner;
+                old.host == lease.host && old.state == LeaseState::Held && adopted
+            };
+            if lease.state != LeaseState::Held || written.get(vip).filter(same).is_some() {
+                known.insert(vip, lease.clone());
             }
         }
-        Reconciled { leases: Self(leases), refused }
+        known
     }
-
-    fn kept(
-        &self,
-        wanted: &BTreeSet<Hostname>,
-        range: VipRange,
-        now: Timestamp,
-        quarantine: Duration,
-    ) -> BTreeMap<Hostname, Lease> {
-        let rested = |since: Timestamp| now.0.saturating_sub(since.0) >= quarantine.as_secs();
-        self.0
-            .iter()
-            .filter(|(_, lease)| range.is_usable(lease.vip))
-            .filter_map(|(host, lease)| {
-                let state = match lease.state {
-                    _ if wanted.contains(host) => LeaseState::Held,
-                    LeaseState::Held => LeaseState::Released(now),
-                    LeaseState::Released(since) if rested(since) => return None,
-                    // A clock that was set back must not shorten the rest, nor prolong it beyond one quarantine.
-                    LeaseState::Released(since) => LeaseState::Released(since.min(now)),
-                };
-                Some((host.clone(), Lease { vip: lease.vip, state }))
-            })
-            .collect()
-    }
-}
-
-/// Where the search for an address begins: the first eight octets of the name's SHA-256, the same on every machine and release.
-fn first_choice(host: &Hostname) -> u64 {
-    let digest = Sha256::digest(host.as_str());
-    digest.iter().take(8).fold(0, |number, octet| number << 8 | u64::from(*octet))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!   WrittenDeployment --check--> Deployment ─┐
 //!   (as the manifest says)       (facts)     │            names + range + clock
 //!                                            v                     │
-//!   Inventory (all deployments) --discover--> Services             v
+//!   Inventory (all deployments) --discover--> Claims               v
 //!                                     └──────────────> Leases::reconcile
 //!                                            │                     │
 //!                                            └──> MeshSnapshot <───┘
@@ -25,8 +25,13 @@ mod node;
 mod port;
 mod problem;
 mod range;
+mod reconcile;
 mod residents;
+mod share;
+mod shortage;
 mod snapshot;
+mod time;
+mod withdrawal;
 
 pub use address::Address;
 pub use deployment::{
@@ -36,10 +41,14 @@ pub use deployment::{
 pub use discovery::{Discovery, Endpoint, Origin, Service, discover};
 pub use instance::{CloudNetwork, GroupNetwork, Instance, Recorded};
 pub use label::{Hostname, Label, LabelError, Tld};
-pub use lease::{Lease, LeaseState, Leases, Reconciled, Timestamp};
-pub use names::NameTable;
+pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
+pub use names::{ANSWER_TTL, NameTable};
 pub use node::{NodeId, NodeIdError, NodeKind};
 pub use port::{Port, PortName, Protocol, ServiceKey};
 pub use problem::{Place, Problem};
 pub use range::{RangeError, VipRange};
+pub use reconcile::{Claims, LeaseRules, Reconciled, Refusal, Shortage};
+pub use share::{ShareError, VipShare};
 pub use snapshot::{MeshService, MeshSnapshot, SnapshotContent, Zone};
+pub use time::{Moment, Timestamp};
+pub use withdrawal::Withdrawals;

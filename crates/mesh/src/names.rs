@@ -6,6 +6,10 @@ use serde::Serialize;
 
 use crate::Hostname;
 
+/// Seconds that the address of a name may be kept by a resolver. A freed address rests for a multiple of it
+/// ([`EARLIEST_REUSE`](crate::EARLIEST_REUSE)).
+pub const ANSWER_TTL: u32 = 30;
+
 /// Names of the mesh with their virtual IPs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]

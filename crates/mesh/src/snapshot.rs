@@ -51,8 +51,9 @@ impl SnapshotContent {
         let services = found
             .services
             .iter()
-            .filter_map(|service| {
-                let vip = leases.vip(&service.host)?;
+            .filter_map(|(host, claimants)| {
+                let (vip, owner) = (leases.vip(host)?, leases.holder(host)?.owner.as_ref()?);
+                let service = claimants.iter().find(|service| service.origin == *owner)?;
                 let unchanged =
                     previous.service(service.host.as_str()).filter(|old| old.vip == vip && old.service == *service);
                 Some(unchanged.cloned().unwrap_or_else(|| Arc::new(MeshService { service: service.clone(), vip })))

@@ -1,7 +1,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
-use crate::{Deployment, Instance, InstanceGroup, Job, Port, PortName, Protocol, Timestamp, Tld, VipRange, discover};
+use crate::{
+    Deployment, Instance, InstanceGroup, Job, LeaseRules, Moment, Port, PortName, Protocol, Tld, VipRange, VipShare,
+    discover,
+};
 
 fn inventory(instances: u8) -> Inventory {
     let port = Port { name: PortName::new("http").unwrap(), number: 9002, protocol: Protocol::Tcp };
@@ -34,8 +37,8 @@ fn inventory(instances: u8) -> Inventory {
 fn content(instances: u8, previous: &SnapshotContent) -> SnapshotContent {
     let range = VipRange::default();
     let found = discover(&inventory(instances), &Tld::default(), range);
-    let wanted: BTreeSet<_> = found.services.iter().map(|service| service.host.clone()).collect();
-    let leases = Leases::default().reconcile(&wanted, range, Timestamp(0), Duration::ZERO).leases;
+    let rules = LeaseRules { range, quarantine: Duration::ZERO, share: VipShare::default() };
+    let leases = Leases::default().reconcile(&found.claims(), &rules, Moment(0), &BTreeSet::new()).leases;
     SnapshotContent::assemble(&inventory(instances), &found, &leases, previous)
 }
 

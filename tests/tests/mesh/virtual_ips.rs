@@ -1,6 +1,6 @@
 //! A virtual IP belongs to its name for as long as anything can be done about it.
 
-use std::fs;
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use boshy_director::embedded::Fault;
 use boshy_tests::{AgentPlan, Director, Manifest, Operated};
@@ -57,12 +57,17 @@ fn a_damaged_lease_file_is_refused_and_nothing_is_renumbered() {
     fs::write(plan.lease_file(), &damaged).unwrap();
 
     let pilot = plan.clone().starts();
-    pilot.waits_for("virtual IPs could not be leased yet, see the log");
+    pilot.waits_for("virtual IPs could not be leased yet, see `lacking`");
     let sentence = format!(
         "{} does not match its checksum; restore it, or move it away to derive addresses from names again",
         plan.lease_file().display()
     );
     assert!(pilot.log().contains(&sentence), "{}", pilot.log());
+    pilot.shows("what is lacking", |status| {
+        let lack = &status["lacking"][0];
+        lack["what"] == "leases" && lack["reason"].as_str().is_some_and(|reason| reason.contains(&sentence))
+    });
+    pilot.measures("boshy_lacking{what=\"leases\"} 1");
     assert_eq!(pilot.get("/v1/registration").status, 503);
     assert_eq!(fs::read(plan.lease_file()).unwrap(), damaged, "what may be mended is not overwritten");
 
@@ -84,4 +89,119 @@ fn when_the_range_is_exhausted_only_the_services_that_came_last_are_missing() {
         .measures("boshy_vips_refused 2")
         .measures("boshy_vips_held 2");
     agent.answers(SHOP, shop).answers(BLOG, blog).denies(late[0]).denies(late[1]);
+}
+
+#[test]
+fn a_newcomer_with_the_name_of_another_gets_neither_its_name_nor_its_address_also_after_a_restart() {
+    for (had, newcomer) in [("shop_a", "shop-a"), ("sample-deployment", "Sample-Deployment"), ("ab", "a.b")] {
+        let director = Director::with([Manifest::of(had).instances(2)]);
+        let mut pilot = director.pilot().starts();
+        let host = format!("app.web.{}.boshy", had.replace('_', "-"));
+        let vip = pilot.serves(&host, 2).vip(&host);
+        director.deploys(&Manifest::of(newcomer).instances(1));
+        for _ in 0..2 {
+            let told = format!("has the mesh name {host} of deployment {had:?}");
+            pilot.is_ready().shows("the newcomer is told", |status| {
+                let problems = status["problems"].as_array().unwrap();
+                problems.len() == 1
+                    && problems[0]["place"]["deployment"] == newcomer
+                    && problems[0]["reason"].as_str().unwrap().starts_with(&told)
+            });
+            assert_eq!(pilot.serves(&host, 2).vip(&host), vip);
+            pilot = pilot.restarts();
+        }
+        director.deletes(had);
+        pilot.serves(&host, 1).shows("nothing is to mend", |status| status["problems"] == json!([]));
+        assert_ne!(pilot.vip(&host), vip, "the heir is another service");
+    }
+}
+
+#[test]
+fn a_lease_file_from_before_owners_keeps_every_address_and_the_first_facts_tell_whose_each_is() {
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/state/leases-without-owners");
+    let director = Director::with([Manifest::of("shop_a"), Manifest::of("blog")]);
+    let plan = director.pilot();
+    fs::create_dir_all(plan.lease_file().parent().unwrap()).unwrap();
+    fs::copy(written, plan.lease_file()).unwrap();
+    let pilot = plan.starts();
+    let (shop, other) = ("app.web.shop-a.boshy", "app.web.gone.boshy");
+    let vip = Ipv4Addr::new(169, 254, 255, 23);
+    assert_eq!((pilot.vip(shop), pilot.vip(BLOG)), (vip, Ipv4Addr::new(169, 254, 255, 1)));
+    director.deploys(&Manifest::of("gone"));
+    assert_eq!(pilot.vip(other), Ipv4Addr::new(169, 254, 255, 140), "what rested goes back to its name");
+    director.deploys(&Manifest::of("shop-a").instances(3));
+    pilot.shows("the newcomer is told", |status| status["problems"][0]["place"]["deployment"] == "shop-a");
+    assert_eq!(pilot.serves(shop, 1).vip(shop), vip);
+}
+
+#[test]
+fn one_deployment_leaves_addresses_to_those_after_it_and_is_told_so() {
+    let director = Director::with([Manifest::of("big").jobs(30)]);
+    let pilot = director.pilot().leasing_from("10.99.0.0/28").starts();
+    pilot.shows("it has its share", |status| status["pool"]["held"] == 7).measures("boshy_vips_refused 23");
+    let reason = pilot.status()["problems"][0]["reason"].as_str().unwrap().to_owned();
+    assert!(
+        reason.starts_with("has the 7 virtual IPs that one deployment may have now (vip_share: 50 percent"),
+        "{reason}"
+    );
+    director.deploys(&Manifest::of("shop").jobs(3));
+    pilot.vip(SHOP);
+    // Who has more than a smaller share keeps it.
+    let pilot = pilot.stops().sharing(10).starts();
+    pilot.is_ready().shows("nobody lost anything", |status| status["pool"]["held"] == 10);
+    let pilot = pilot.stops().sharing(100).starts();
+    pilot.shows("the rest is its own now", |status| status["pool"]["held"] == 14);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_new_services_their_address_and_nothing_else() {
+    let director = Director::with([Manifest::of("shop"), Manifest::of("zoo")]);
+    let pilot = director.pilot().starts();
+    let agent = AgentPlan::of([&pilot]).starts();
+    let (shop, zoo) = (pilot.vip(SHOP), pilot.vip("app.web.zoo.boshy"));
+    agent.answers(SHOP, shop).answers("app.web.zoo.boshy", zoo);
+    pilot.without_disk(|| {
+        director.deploys(&Manifest::of("blog")).deploys(&Manifest::of("shop").instances(3)).deletes("zoo");
+        pilot.serves(SHOP, 3).lacks("app.web.zoo.boshy").is_ready();
+        assert_eq!(pilot.vip(SHOP), shop);
+        agent.denies("app.web.zoo.boshy").answers(SHOP, shop).denies(BLOG);
+        pilot
+            .shows("what waits for the disk is named", |status| {
+                status["pool"]["unwritten"] == json!([BLOG]) && status["lacking"][0]["what"] == "leases"
+            })
+            .measures("boshy_vips_unwritten 1")
+            .measures("boshy_lacking{what=\"leases\"} 1");
+    });
+    let blog = pilot.vip(BLOG);
+    agent.answers(BLOG, blog);
+    pilot.shows("nothing is lacking", |status| status["lacking"] == json!([]));
+    let pilot = pilot.restarts();
+    assert_eq!((pilot.vip(SHOP), pilot.serves(SHOP, 3).vip(BLOG)), (shop, blog));
+}
+
+#[test]
+fn what_is_no_file_in_place_of_the_leases_is_refused_and_in_place_of_the_facts_left_aside() {
+    let director = Director::with([Manifest::of("shop")]);
+    let plan = director.pilot();
+    let (leases, facts) = (plan.lease_file(), plan.facts_file());
+    fs::create_dir_all(leases.parent().unwrap()).unwrap();
+    nix::unistd::mkfifo(&leases, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    nix::unistd::mkfifo(&facts, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pilot = plan.starts();
+    pilot.waits_for("see `lacking`").shows("the file is named", |status| {
+        let reason = status["lacking"][0]["reason"].as_str().unwrap_or_default();
+        reason.contains("is a FIFO where a regular file should be") && reason.contains(leases.to_str().unwrap())
+    });
+    fs::remove_file(&leases).unwrap();
+    pilot.is_ready().vip(SHOP);
+}
+
+#[test]
+fn a_second_pilot_does_not_start_with_the_state_directory_of_another() {
+    let director = Director::with([Manifest::of("shop")]);
+    let pilot = director.pilot().starts();
+    pilot.is_ready();
+    let refusal = pilot.plan().refuses_to_start().unwrap();
+    assert!(refusal.contains("another pilot uses it"), "{refusal}");
+    assert_eq!(pilot.restarts().is_ready().plan().refuses_to_start(), Some(refusal));
 }

@@ -44,7 +44,7 @@ fn only_the_secret_has_no_default() {
 
 #[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 12] = [
+    let cases: [(&str, Value, &str); 13] = [
         ("director.url", json!("https://10.0.0.6:25555"), "/director/url"),
         ("director.client", json!("boshy"), "/director/client"),
         ("director.client_secret", json!("\"quotes\": #{1} <%= 1 %> \\ ü"), "/director/client_secret"),
@@ -54,6 +54,7 @@ fn each_property_arrives() {
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
         ("vip_quarantine", json!("2h"), "/vip_quarantine"),
+        ("vip_share", json!(80), "/vip_share"),
         ("test_hooks", json!(true), "/test_hooks"),
         ("http.port", json!(9080), "/http/listen"),
         ("xds.port", json!(9010), "/xds/listen"),
@@ -126,6 +127,9 @@ fn a_wrong_property_is_refused_by_name() {
         ("tld", json!("a.b"), "must be one label"),
         ("vip_range", json!("169.254.255.0"), "must be an IPv4 range"),
         ("vip_range", json!("169.254.256.0/24"), "must be an IPv4 range"),
+        ("vip_share", json!(0), "must be a whole number from 1 to 100"),
+        ("vip_share", json!(101), "must be a whole number from 1 to 100"),
+        ("vip_share", json!("50%"), "must be a whole number from 1 to 100"),
         ("http.port", json!("8080"), "must be a whole number"),
         ("xds.port", json!(0), "must be a whole number"),
         ("https.port", json!(65_536), "must be a whole number"),

@@ -8,7 +8,7 @@ use boshy_supervision::TreeStatus;
 use boshy_xds::{ResourceType, relay::Refusal};
 use serde::Serialize;
 
-use super::Readiness;
+use super::{Lack, Readiness};
 use crate::{Page, Report};
 
 /// The agent at one moment.
@@ -33,20 +33,6 @@ pub struct AgentStatus {
     pub dns: DnsStatus,
     /// The supervised actors.
     pub actors: TreeStatus,
-}
-
-/// Something that the agent needs and does not have now. It takes it up by itself when it is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Lack {
-    /// `address`, `pilot`, `envoy`, `configuration`, `rules`, `route` or `disk`; `dns`, `http`, `ads` or `handler` for a socket that
-    /// is taken.
-    pub what: &'static str,
-    /// Since when.
-    pub since: u64,
-    /// Why it is not there.
-    pub reason: String,
-    /// What an operator can do, as a sentence.
-    pub remedy: String,
 }
 
 /// The connection to a pilot.
@@ -169,8 +155,7 @@ impl Report for AgentStatus {
 
     fn measure(&self, page: &mut Page) {
         self.readiness.measure(page);
-        let lacking = self.lacking.iter().map(|lack| (vec![("what", lack.what.to_owned())], 1));
-        page.gauges("lacking", "1 for each thing that the agent has to do without", lacking);
+        Lack::measure(&self.lacking, page);
         self.pilot.measure(page);
         page.gauge("names_answered", "Names that are answered", self.names.answered.len() as u64);
         page.gauge("names_pending", "Names that wait for Envoy", self.names.pending.len() as u64);

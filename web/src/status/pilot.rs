@@ -8,7 +8,7 @@ use boshy_xds::ProxyStatus;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
-use super::Readiness;
+use super::{Lack, Readiness};
 use crate::{Page, Report};
 
 /// The pilot at one moment.
@@ -17,6 +17,8 @@ pub struct PilotStatus {
     /// `ready` and `ready_reason`: whether the mesh is known.
     #[serde(flatten)]
     pub readiness: Readiness,
+    /// What it has to do without, by name.
+    pub lacking: Vec<Lack>,
     /// What is being served.
     pub snapshot: SnapshotStatus,
     /// How far it has come.
@@ -108,8 +110,10 @@ pub struct PoolStatus {
     pub held: u64,
     /// How many were released and rest before reuse.
     pub resting: u64,
-    /// Services that got none, because none was free.
+    /// Services that got none, because none was free or their deployment has its share; `problems` says which.
     pub refused: Vec<Hostname>,
+    /// Services whose address is not told yet, because the table of leases cannot be written.
+    pub unwritten: Vec<Hostname>,
 }
 
 /// One service.
@@ -155,6 +159,7 @@ impl Report for PilotStatus {
 
     fn measure(&self, page: &mut Page) {
         self.readiness.measure(page);
+        Lack::measure(&self.lacking, page);
         self.snapshot.measure(page);
         self.convergence.measure(page);
         self.director.measure(page);
@@ -241,6 +246,8 @@ impl PoolStatus {
         page.gauge("vips_held", "Virtual IPs of services", self.held);
         page.gauge("vips_resting", "Virtual IPs that rest before reuse", self.resting);
         page.gauge("vips_refused", "Services that got no virtual IP", self.refused.len() as u64);
+        let unwritten = self.unwritten.len() as u64;
+        page.gauge("vips_unwritten", "Services whose virtual IP cannot be written down", unwritten);
     }
 }
 

@@ -117,6 +117,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
         [
             "ready",
             "ready_reason",
+            "lacking",
             "snapshot",
             "convergence",
             "director",
@@ -132,6 +133,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
     assert_eq!(status["ready"], json!(true));
     assert_eq!(status["snapshot"], json!({"generation": 1, "hash": "ab12", "services": 1, "endpoints": 2}));
     assert_eq!(status["convergence"], json!({"generation": 1, "behind": 2, "proxies": 3, "milliseconds": 45}));
+    assert_eq!(status["lacking"][0]["what"], json!("leases"));
     assert_eq!(keys(&status["director"]), ["url", "last_success", "error"]);
     assert_eq!(status["deployments"][0]["error"], json!("HTTP 500"));
     assert_eq!(status["problems"][0], json!({"place": {"deployment": "sample"}, "reason": "has a problem"}));
@@ -139,7 +141,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
         status["pool"],
         json!({
             "range": "169.254.255.0/24", "capacity": 254, "held": 1, "resting": 2,
-            "refused": ["httpbin.late.sample.boshy"]
+            "refused": ["httpbin.late.sample.boshy"], "unwritten": ["httpbin.unkept.sample.boshy"]
         })
     );
     assert_eq!(
@@ -246,6 +248,8 @@ async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
         ("boshy_problems", 1.0),
         ("boshy_vips_capacity", 254.0),
         ("boshy_vips_refused", 1.0),
+        ("boshy_vips_unwritten", 1.0),
+        (r#"boshy_lacking{what="leases"}"#, 1.0),
         (r#"boshy_service_endpoints{service="httpbin.apricot.sample.boshy"}"#, 2.0),
         (r#"boshy_actor_restarts_total{tree="root",child="two"}"#, 4.0),
         (r#"boshy_actor_running{tree="root",child="one"}"#, 1.0),

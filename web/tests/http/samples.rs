@@ -51,6 +51,12 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
             0 => Readiness::waiting("the director has not been read yet"),
             _ => Readiness::ready(),
         },
+        lacking: vec![Lack {
+            what: "leases",
+            since: 1_700_000_000,
+            reason: "No space left on device".into(),
+            remedy: "Make room.".into(),
+        }],
         snapshot: snapshot.into(),
         convergence: ConvergenceStatus { generation: 1, behind: 2, proxies: Some(3), milliseconds: Some(45) },
         director: DirectorStatus {
@@ -70,6 +76,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
             held: 1,
             resting: 2,
             refused: vec![host("late")],
+            unwritten: vec![host("unkept")],
         },
         services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
         actors: actors(),

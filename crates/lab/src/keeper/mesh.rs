@@ -29,7 +29,8 @@ pub(super) const AGENT_PORT: u16 = 15020;
 /// The services of what is deployed. A deployment that the mesh refuses has none.
 pub(super) fn expected(view: &WorldView) -> Vec<Service> {
     let deployments = view.deployments.iter().filter_map(checked).collect();
-    discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default()).services
+    let found = discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default());
+    found.services.into_values().filter_map(|claimants| claimants.into_iter().next()).collect()
 }
 
 fn checked(view: &DeploymentView) -> Option<Deployment> {

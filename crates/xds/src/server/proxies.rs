@@ -52,6 +52,12 @@ impl Proxies {
         self.0.borrow().open.values().filter(|line| !line.has(generation)).count()
     }
 
+    /// The oldest generation of the mesh that a connected proxy has accepted completely, 0 for one that has accepted none; `None` when
+    /// none is connected.
+    pub fn oldest(&self) -> Option<u64> {
+        self.0.borrow().open.values().map(|line| line.generation).min()
+    }
+
     /// Waits until every proxy that is connected now has accepted everything of a generation of the mesh, or has left; how many
     /// have accepted. A proxy with nothing to change has accepted when that is known; one that refuses a part does not accept.
     pub async fn accepted(&self, generation: u64) -> usize {
