@@ -3,7 +3,8 @@
 //! ```text
 //!   agent (one for one)
 //!     address_finder    the VM's own address
-//!     pilot_exchange    pilot <-> relay -> names, resources, file
+//!     pilot_exchange    pilot <-> relay -> names, resources, state
+//!     state_keeper      state -> file
 //!     dns_server        <- names
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
@@ -39,7 +40,7 @@ use boshy_web::{
 };
 use boshy_xds::{
     Proxies, Verdicts,
-    client::{Outlets, Uri},
+    client::{ExchangeSettings, Kept, Outlets, Uri},
     relay::RelaySettings,
 };
 use err_report::Report;
@@ -55,15 +56,19 @@ use crate::{
     lookout::{self, Looking},
     name_gate::Led,
     netfilter_writer::{NetfilterWriter, Redirecting},
-    pilot_exchange::{self, Exchanging, PilotExchange},
+    pilot_exchange::{Exchanging, PilotExchange, Streams},
     port::Port,
     redirect::{Kernel, Linux},
     start::{self, StartError},
+    state_keeper::{self, Keeping},
     xds_server::{Serving, XdsServer},
 };
 
 /// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
 const INTENSITY: u32 = 10;
+
+/// A disk may hang for long, which is told; another life of who writes to it would hang as well.
+const HUNG_DISK: Duration = Duration::MAX;
 
 /// An agent with those of its sockets bound that nobody else holds.
 pub struct Agent {
@@ -155,10 +160,14 @@ impl Agent {
 
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
-        self.tree().run_until(shutdown).await
+        let (tree, keeping) = self.tree();
+        let ended = tree.run_until(shutdown).await;
+        keeping.finish().await;
+        ended
     }
 
-    fn tree(self) -> Tree {
+    /// The tree, and what is to be done when it has ended.
+    fn tree(self) -> (Tree, Keeping) {
         let Self { settings, pilots, tls, ruleset, dns, handler, http, ads } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
@@ -168,10 +177,11 @@ impl Agent {
         let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
         let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let (led, answered) = (watch::Sender::new(Led::default()), watch::Sender::new(Arc::<NameTable>::default()));
-        if let Some(stored) = pilot_exchange::restore(&file) {
+        if let Some(stored) = state_keeper::restore(&file) {
             outlets.names.send_replace(Arc::new(stored.answered()));
             outlets.stored.send_replace(stored);
         }
+        outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
 
         let finding = Finding {
             wanted: wanted(&settings.node),
@@ -183,18 +193,28 @@ impl Agent {
         let (address, missing) = (finding.found.subscribe(), Arc::clone(&finding.missing));
         tree.child("address_finder", move |_| AddressFinder::new(finding.clone())).add();
 
-        let exchanging = Exchanging {
+        let streams = Streams {
             node: settings.node.clone(),
             address: address.clone(),
             pilots,
+            settings: ExchangeSettings::default(),
             tls,
-            relay: RelaySettings { require_proxy: settings.proxy == ProxyMode::Required, ..RelaySettings::default() },
+        };
+        let exchanging = Exchanging {
+            streams: Some(streams),
+            relay: RelaySettings {
+                require_proxy: settings.proxy == ProxyMode::Required,
+                capture: Some(settings.capture),
+                ..RelaySettings::default()
+            },
             verdicts: verdicts.clone(),
             outlets: outlets.clone(),
-            file,
-            unkept: Arc::clone(&unkept),
         };
-        tree.child("pilot_exchange", move |_| PilotExchange(exchanging.clone())).add();
+        tree.child("pilot_exchange", move |link| PilotExchange::new(exchanging.clone(), link)).add();
+
+        let keeping = Keeping { file, outlets: outlets.clone(), unkept: Arc::clone(&unkept) };
+        let kept = keeping.clone();
+        tree.task("state_keeper", move |heart| state_keeper::keep(kept.clone(), heart)).silent_for(HUNG_DISK).add();
 
         let mut sockets = vec![
             Socket::new("dns", dns.clone(), settings.dns.to_string(), "names of the mesh are not answered"),
@@ -247,6 +267,8 @@ impl Agent {
             answered: answered.subscribe(),
             ads_socket: settings.ads_socket.clone(),
             state_dir: settings.state_dir.clone(),
+            tld: settings.tld.clone(),
+            vip_range: settings.vip_range,
             unkept,
             lacking: Arc::clone(&lacking),
             outlets,
@@ -268,7 +290,7 @@ impl Agent {
         let answers = handler.map(|handler| Site::new(handler, move |config| handler::configure(config, &asked)));
         let sites: Vec<Site> = [Some(status), answers].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
-        tree
+        (tree, keeping)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 use arc_swap::ArcSwap;
 use boshy_config::{NodeSettings, ProxyMode};
 use boshy_dns::Stats;
-use boshy_mesh::NameTable;
+use boshy_mesh::{NameTable, Tld, VipRange};
 use boshy_supervision::TreeStatus;
 use boshy_vm::NoAddress;
 use boshy_web::{
@@ -59,6 +59,8 @@ pub(crate) struct Reports {
     pub(crate) redirects: bool,
     pub(crate) ads_socket: PathBuf,
     pub(crate) state_dir: PathBuf,
+    pub(crate) tld: Tld,
+    pub(crate) vip_range: VipRange,
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
     pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
     pub(crate) outlets: Outlets,
@@ -78,12 +80,14 @@ impl Reports {
         let answered = self.answered.borrow().as_ref().clone();
         let (ready, waiting) = (Arc::clone(&self.outlets.names.borrow()), self.outlets.stored.borrow().waiting());
         let withheld = ready.iter().filter(|(host, _)| answered.get(host.as_str()).is_none());
+        // What rules hold back is told by them; a name on its way from one part to the next is no reason not to be ready.
+        let awaited = waiting.len();
         let pending = waiting.iter().chain(withheld).map(|(host, _)| host.clone()).collect();
         let names = NamesStatus { answered, pending };
         let envoy = self.envoy();
         let rules = self.rules.load().as_ref().clone();
         AgentStatus {
-            readiness: self.readiness(&exchange, &names, &envoy, &rules),
+            readiness: self.readiness(&exchange, &names, awaited, &envoy, &rules),
             lacking: self.lacking.load().as_ref().clone(),
             node: self.node.id_at(*self.address.borrow()).to_string(),
             pilot: pilot_link(exchange),
@@ -98,6 +102,12 @@ impl Reports {
     /// What is not there now, without the time since when.
     pub(crate) fn wanting(&self) -> Vec<Want> {
         let pilot = pilot_link(self.outlets.status.borrow().clone());
+        let told = self.outlets.status.borrow().told.clone();
+        let otherwise = told.and_then(|told| told.difference(&self.tld, self.vip_range)).map(|difference| Want {
+            what: "settings",
+            reason: difference,
+            remedy: "Give pilot and agents the same values: names of another zone are not answered here, and addresses of another range are not redirected.".to_owned(),
+        });
         let (envoy, rules) = (self.envoy(), self.rules.load());
         let want = |what, reason: &Option<String>, remedy: &Option<String>| {
             Some(Want { what, reason: reason.clone()?, remedy: remedy.clone().unwrap_or_default() })
@@ -141,6 +151,7 @@ impl Reports {
             want("pilot", &pilot.error, &pilot.remedy),
             (self.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
             refused(),
+            otherwise,
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
             self.unkept.load().as_ref().as_ref().map(no_disk),
@@ -152,6 +163,7 @@ impl Reports {
         &self,
         exchange: &ExchangeStatus,
         names: &NamesStatus,
+        awaited: usize,
         envoy: &EnvoyStatus,
         rules: &RulesStatus,
     ) -> Readiness {
@@ -169,8 +181,8 @@ impl Reports {
             Readiness::waiting("the local Envoy is not connected")
         } else if let Some(refusal) = envoy.refused.iter().find(|refusal| &*refusal.name == CAPTURE_LISTENER) {
             Readiness::waiting(envoy.refusal(refusal))
-        } else if !names.pending.is_empty() {
-            Readiness::waiting(format!("{} names wait for the local Envoy or for rules", names.pending.len()))
+        } else if awaited > 0 {
+            Readiness::waiting(format!("{awaited} names wait for the local Envoy"))
         } else {
             Readiness::ready()
         }

@@ -27,6 +27,7 @@ mod service_registry;
 mod start;
 mod state_dir;
 mod state_file;
+mod state_keeper;
 mod vip_pool;
 mod xds_server;
 

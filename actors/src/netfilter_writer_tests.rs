@@ -47,9 +47,9 @@ impl Kernel for View {
             None => Found::Beginning,
         };
         if found == Found::Untouched {
-            paper.changed += 1
+            paper.changed += 1;
         } else {
-            paper.replaced += 1
+            paper.replaced += 1;
         }
         paper.pairs = Some(pairs.as_ref().clone());
         self.written = Some(Arc::clone(pairs));
@@ -105,8 +105,8 @@ fn pairs(ports: &[u16]) -> Pairs {
     ports.iter().map(|port| std::net::SocketAddrV4::new(vip(*port), *port)).collect()
 }
 
-fn vip(port: u16) -> std::net::Ipv4Addr {
-    std::net::Ipv4Addr::new(169, 254, 255, u8::try_from(port).unwrap())
+fn vip(port: u16) -> Ipv4Addr {
+    Ipv4Addr::new(169, 254, 255, u8::try_from(port).unwrap())
 }
 
 fn names(ports: &[u16]) -> Arc<NameTable> {

@@ -30,7 +30,7 @@ use boshy_web::{
     pilot::PilotView,
     status::{ConvergenceStatus, DirectorStatus, Lack, PilotStatus, Readiness, XdsStatus},
 };
-use boshy_xds::{Proxies, Refusals, Security};
+use boshy_xds::{MeshTold, Proxies, Refusals, Security};
 use tokio::sync::watch;
 
 use crate::{
@@ -167,7 +167,8 @@ impl Pilot {
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
         let security = state.security.clone();
-        let serving = Serving::Mesh { listener: Arc::new(xds), security, snapshot, proxies };
+        let told = MeshTold { tld: settings.tld.clone(), vip_range: settings.vip_range };
+        let serving = Serving::Mesh { listener: Arc::new(xds), security, told, snapshot, proxies };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());

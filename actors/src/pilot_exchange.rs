@@ -1,141 +1,228 @@
-//! Keeps one stream to a pilot, and what came over it on disk.
+//! Keeps one stream to a pilot, and has what comes over it judged by the local Envoy, kept on disk and answered.
 //!
-//! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`); this actor tries one pilot after the other and
-//! writes down what is worth keeping. A fresh life begins with what the last one published.
+//! ```text
+//!   streams ── PilotHeard ───> PilotExchange ──> Outlets (boshy_xds::client::Exchange decides)
+//!   Envoy ──── VerdictReached ──>│
+//!   disk ───── StateKept ───────>│
+//!   clock ──── TimePassed ──────>'
+//! ```
+//!
+//! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`). A fresh life begins with what the last one
+//! published.
 
-use std::{future::pending, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
-use actix::{Actor, AsyncContext, Context, WrapFuture};
-use arc_swap::ArcSwap;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use boshy_config::NodeSettings;
-use boshy_mesh::NodeId;
+use boshy_supervision::{Heart, Link};
 use boshy_tls::ClientTls;
 use boshy_xds::{
     Verdicts,
-    client::{Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, Uri},
-    relay::{Relay, RelaySettings, Stored},
+    client::{
+        Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
+    },
+    relay::{Relay, RelaySettings},
 };
-use bytes::Bytes;
-use err_report::Report;
-use tokio::{
-    sync::watch,
-    task,
-    time::{sleep, timeout},
-};
-use tracing::{info, warn};
-
-use crate::state_file;
-
-/// Changes within this time are written once.
-const SETTLING: Duration = Duration::from_millis(200);
-/// Pause before a disk that refused is tried again.
-const AGAIN: Duration = Duration::from_secs(10);
+use tokio::{sync::watch, time::sleep};
 
 /// What the exchange is made of; it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct Exchanging {
-    /// Who we are to the pilot, but for the address.
-    pub(crate) node: NodeSettings,
-    /// The VM's address. Without one there is nothing that a pilot could do for us.
-    pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
-    /// Pilots in order of preference; never empty.
-    pub(crate) pilots: Vec<Uri>,
-    /// For pilots by `https`.
-    pub(crate) tls: Option<ClientTls>,
+    /// How to reach pilots; `None` when others say what pilots say.
+    pub(crate) streams: Option<Streams>,
     /// How names wait for the local Envoy.
     pub(crate) relay: RelaySettings,
     /// What the local Envoy says.
     pub(crate) verdicts: Verdicts,
     /// Where everything is published.
     pub(crate) outlets: Outlets,
-    /// What is kept on disk.
-    pub(crate) file: PathBuf,
-    /// Why nothing can be kept on disk; `None` while it can. This actor is the only writer.
-    pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
 }
 
+/// How to reach pilots.
+#[derive(Clone)]
+pub(crate) struct Streams {
+    /// Who we are to the pilot, but for the address.
+    pub(crate) node: NodeSettings,
+    /// The VM's address. Without one there is nothing that a pilot could do for us.
+    pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
+    /// Pilots in order of preference; never empty.
+    pub(crate) pilots: Vec<Uri>,
+    /// Limits of a connection.
+    pub(crate) settings: ExchangeSettings,
+    /// For pilots by `https`.
+    pub(crate) tls: Option<ClientTls>,
+}
+
+/// A stream to a pilot said something.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct PilotHeard(pub(crate) StreamEvent);
+
+/// Envoy accepted or refused something, came or went. Answers how long to let words gather before the next one.
+#[derive(Message)]
+#[rtype(result = "Duration")]
+pub(crate) struct VerdictReached;
+
+/// What is on disk changed, or that nothing can be kept there.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StateKept;
+
+/// A deadline may have passed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TimePassed;
+
 /// See the module.
-pub(crate) struct PilotExchange(pub(crate) Exchanging);
+pub(crate) struct PilotExchange {
+    exchange: Exchange,
+    exchanging: Exchanging,
+    link: Link,
+    /// When [`TimePassed`] comes next.
+    alarm: Option<(Instant, SpawnHandle)>,
+}
+
+impl PilotExchange {
+    /// An exchange for one life.
+    pub(crate) fn new(exchanging: Exchanging, link: &Link) -> Self {
+        let Exchanging { relay, verdicts, outlets, .. } = exchanging.clone();
+        let stored = outlets.stored.borrow().as_ref().clone();
+        let exchange = Exchange::new(Relay::new(relay, stored), verdicts, outlets);
+        Self { exchange, exchanging, link: link.clone(), alarm: None }
+    }
+
+    /// Sets the clock to the next deadline, where that is another one.
+    fn set_alarm(&mut self, ctx: &mut Context<Self>) {
+        let deadline = self.exchange.deadline();
+        if self.alarm.as_ref().map(|(at, _)| *at) == deadline {
+            return;
+        }
+        if let Some((_, alarm)) = self.alarm.take() {
+            ctx.cancel_future(alarm);
+        }
+        self.alarm = deadline.map(|at| {
+            let rest = at.saturating_duration_since(Instant::now());
+            (at, ctx.notify_later(TimePassed, rest))
+        });
+    }
+}
 
 impl Actor for PilotExchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.spawn(converse(self.0.clone()).into_actor(self));
-        ctx.spawn(keep(self.0.clone()).into_actor(self));
+        let Exchanging { streams, verdicts, outlets, .. } = self.exchanging.clone();
+        let (own, link) = (ctx.address(), self.link.clone());
+        if let Some(streams) = streams {
+            let unanswered = outlets.unanswered.subscribe();
+            link.keep(ctx, "streams to pilots", |heart| converse(streams, unanswered, own.clone(), heart));
+        }
+        link.keep(ctx, "words of Envoy", |heart| follow_verdicts(verdicts.changes(), own.clone(), heart));
+        link.keep(ctx, "the disk", |heart| follow_disk(outlets, own, heart));
+        self.set_alarm(ctx);
+    }
+}
+
+impl Handler<PilotHeard> for PilotExchange {
+    type Result = ();
+
+    fn handle(&mut self, PilotHeard(event): PilotHeard, ctx: &mut Context<Self>) {
+        self.exchange.heard(event);
+        self.set_alarm(ctx);
+    }
+}
+
+impl Handler<VerdictReached> for PilotExchange {
+    type Result = actix::MessageResult<VerdictReached>;
+
+    fn handle(&mut self, _: VerdictReached, ctx: &mut Context<Self>) -> Self::Result {
+        let rest = self.exchange.verdicts();
+        self.set_alarm(ctx);
+        actix::MessageResult(rest)
+    }
+}
+
+impl Handler<StateKept> for PilotExchange {
+    type Result = ();
+
+    fn handle(&mut self, _: StateKept, _: &mut Context<Self>) {
+        self.exchange.kept();
+    }
+}
+
+impl Handler<TimePassed> for PilotExchange {
+    type Result = ();
+
+    fn handle(&mut self, _: TimePassed, ctx: &mut Context<Self>) {
+        self.alarm = None;
+        self.exchange.time();
+        self.set_alarm(ctx);
+    }
+}
+
+/// Gives what a stream says to the actor of the same life.
+struct Ear(Addr<PilotExchange>);
+
+impl StreamListener for Ear {
+    async fn hear(&self, event: StreamEvent) -> bool {
+        self.0.send(PilotHeard(event)).await.is_ok()
     }
 }
 
 /// Speaks as the node that this VM is. At another address it is another node, with another stream.
-async fn converse(exchanging: Exchanging) {
-    let mut address = exchanging.address.clone();
+async fn converse(
+    mut streams: Streams,
+    unanswered: watch::Receiver<usize>,
+    exchange: Addr<PilotExchange>,
+    heart: Heart,
+) {
+    let ear = Ear(exchange);
     loop {
-        let Ok(ip) = address.wait_for(Option::is_some).await.map(|ip| *ip) else { return };
+        let Ok(ip) = heart.rest(streams.address.wait_for(Option::is_some)).await.map(|ip| *ip) else { return };
+        let Streams { node, settings, tls, pilots, .. } = streams.clone();
+        let stream = PilotStream { node: node.id_at(ip), settings, tls, unanswered: unanswered.clone() };
+        let conversing = converse_by(&stream, pilots, &ear, &heart);
         tokio::select! {
-            () = converse_as(exchanging.node.id_at(ip), exchanging.clone()) => {}
-            _ = address.wait_for(|now| *now != ip) => {}
+            () = conversing => {}
+            _ = streams.address.wait_for(|now| *now != ip) => {}
         }
     }
 }
 
-async fn converse_as(node: NodeId, exchanging: Exchanging) {
-    let Exchanging { pilots, tls, relay, verdicts, outlets, .. } = exchanging;
-    let stored = outlets.stored.borrow().as_ref().clone();
+/// Tries one pilot after the other.
+async fn converse_by(stream: &PilotStream, pilots: Vec<Uri>, ear: &Ear, heart: &Heart) {
     let mut picker = PilotPicker::new(pilots, Backoff::default()).expect("settings name at least one pilot");
-    let relay = Relay::new(relay, stored);
-    let mut exchange = Exchange::new(node, ExchangeSettings::default(), relay, verdicts, outlets).showing(tls);
     let mut attempt = picker.first();
     loop {
-        // Idling never ends by itself; the pause does.
-        let _ = timeout(attempt.pause, exchange.idle()).await;
-        let ended = exchange.stream(&attempt.pilot).await;
-        attempt = picker.after(ended.lived, rand::random());
+        let lived = heart.rest(async {
+            sleep(attempt.pause).await;
+            stream.run(&attempt.pilot, ear).await
+        });
+        attempt = picker.after(lived.await, rand::random());
     }
 }
 
-/// Writes what is worth keeping whenever it changes. A disk that refuses is tried again.
-async fn keep(exchanging: Exchanging) {
-    let mut stored = exchanging.outlets.stored.subscribe();
-    loop {
-        let again = async {
-            match **exchanging.unkept.load() {
-                Some(_) => sleep(AGAIN).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            changed = stored.changed() => if changed.is_err() { return },
-            () = again => {}
-        }
-        sleep(SETTLING).await;
-        let content = stored.borrow_and_update().encode();
-        let file = exchanging.file.clone();
-        let unkept = match task::spawn_blocking(move || state_file::replace(&file, &content)).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Report::new(&error).to_string()),
-            Err(error) => Some(Report::new(&error).to_string()),
-        };
-        exchanging.unkept.store(Arc::new(unkept));
+async fn follow_verdicts(mut changes: watch::Receiver<u64>, exchange: Addr<PilotExchange>, heart: Heart) {
+    while heart.rest(changes.changed()).await.is_ok() {
+        let Ok(rest) = exchange.send(VerdictReached).await else { return };
+        heart.rest(sleep(rest)).await;
     }
 }
 
-/// What an earlier process kept. A file that cannot be used is as good as none: the pilot tells everything again.
-pub(crate) fn restore(file: &std::path::Path) -> Option<Arc<Stored>> {
-    let content = match state_file::read(file) {
-        Ok(content) => Bytes::from(content?),
-        Err(error) => {
-            warn!(error = Report::new(&error).to_string(), "beginning without kept state");
-            return None;
-        }
-    };
-    match Stored::decode(&content) {
-        Ok(stored) => {
-            info!(names = stored.answered().len(), "beginning with kept state");
-            Some(Arc::new(stored))
-        }
-        Err(error) => {
-            warn!(file = %file.display(), error = Report::new(&error).to_string(), "beginning without kept state");
-            None
+async fn follow_disk(outlets: Outlets, exchange: Addr<PilotExchange>, heart: Heart) {
+    let mut kept = outlets.kept.subscribe();
+    // What came before it looked is no change to it.
+    kept.mark_changed();
+    while heart.rest(kept.changed()).await.is_ok() {
+        if exchange.send(StateKept).await.is_err() {
+            return;
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pilot_exchange_tests.rs"]
+mod tests;

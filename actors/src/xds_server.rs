@@ -8,7 +8,7 @@ use std::{future::pending, io, net, os::unix, sync::Arc};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
-use boshy_xds::{AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, Security, TransportError, Verdicts};
+use boshy_xds::{AdsService, CAPTURE, MeshSource, MeshTold, Proxies, ResourceSet, Security, TransportError, Verdicts};
 use tokio::sync::watch;
 
 use crate::port::Port;
@@ -22,6 +22,8 @@ pub(crate) enum Serving {
         listener: Arc<net::TcpListener>,
         /// What they have to show; `None` for no TLS.
         security: Option<Security>,
+        /// What they are told of the mesh as a whole.
+        told: MeshTold,
         /// What there is.
         snapshot: watch::Receiver<Arc<MeshSnapshot>>,
         /// Who is connected.
@@ -52,11 +54,11 @@ enum ServeError {
 impl Serving {
     async fn serve(self) -> Result<(), ServeError> {
         match self {
-            Self::Mesh { listener, security, snapshot, proxies } => {
+            Self::Mesh { listener, security, told, snapshot, proxies } => {
                 let listener = listener.try_clone()?;
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let service = AdsService::new(MeshSource::new(snapshot, CAPTURE), proxies);
+                let service = AdsService::new(MeshSource::new(snapshot, CAPTURE), proxies).telling(told);
                 let served = match security {
                     Some(security) => service.serve_tls(listener, security, pending()).await,
                     None => service.serve_tcp(listener, pending()).await,

@@ -87,6 +87,28 @@ impl AgentPlan {
         self
     }
 
+    /// With another zone and another range of virtual IPs than its pilot.
+    ///
+    /// # Panics
+    /// When these are none.
+    #[must_use]
+    pub fn believing(mut self, tld: &str, vip_range: &str) -> Self {
+        self.settings.tld = Tld::new(tld).unwrap();
+        self.settings.vip_range = VipRange::parse(vip_range).unwrap();
+        self
+    }
+
+    /// With pilots that it cannot reach.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn without_pilots(mut self) -> Self {
+        // Port 9 of loopback, where nobody listens (RFC 863).
+        self.settings.pilots = vec!["http://127.0.0.1:9".parse().unwrap()];
+        self
+    }
+
     fn asking(pilots: &[String], vip_range: VipRange) -> Self {
         let disk = Arc::new(TempDir::new().unwrap());
         let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -154,6 +176,25 @@ impl Agent {
     pub fn answers(&self, host: &str, vip: Ipv4Addr) -> &Self {
         until(&format!("{host} is {vip}"), || self.asks(host), |answer| *answer == Answer::address(vip));
         self
+    }
+
+    /// The same VM as it comes back after the power was cut at this moment. This agent goes on.
+    ///
+    /// # Panics
+    /// When its disk cannot be copied.
+    pub fn loses_power(&self) -> AgentPlan {
+        let AgentPlan { mut settings, .. } = self.plan.clone();
+        let disk = Arc::new(TempDir::new().unwrap());
+        let state_dir = disk.path().join("state");
+        fs::create_dir(&state_dir).unwrap();
+        for file in fs::read_dir(&settings.state_dir).unwrap() {
+            let file = file.unwrap();
+            // One that is being written has no name that is read.
+            let _ = fs::copy(file.path(), state_dir.join(file.file_name()));
+        }
+        settings.state_dir = state_dir;
+        settings.ads_socket = disk.path().join("ads.sock");
+        AgentPlan { settings, _papers: self.plan._papers.clone(), disk }
     }
 
     /// Waits until a name does not exist.

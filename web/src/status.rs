@@ -17,7 +17,7 @@ use crate::Page;
 /// Something that a role needs and does not have now. It takes it up by itself when it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
+    /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `settings`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
     /// socket that is taken; of the pilot `leases` or `state_dir`.
     pub what: &'static str,
     /// Since when.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use boshy_mesh::{Endpoint, MeshService, Port, ServiceKey};
@@ -37,6 +38,8 @@ use crate::Resource;
 
 /// Name of the listener that captures what netfilter redirects.
 pub const CAPTURE: &str = "virtual";
+/// Between a version and the address that was put into what it is of. No pilot's version has it.
+const AT: char = '@';
 /// Name of the cluster without endpoints: whoever is sent there is disconnected.
 const NOWHERE: &str = "nowhere";
 /// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request. Connections
@@ -140,6 +143,24 @@ pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
     let listener =
         Listener { use_original_dst: Some(BoolValue { value: true }), ..listener(CAPTURE, capture, NOWHERE) };
     Resource::new(CAPTURE, listener.encode_to_vec())
+}
+
+/// The listener that takes what netfilter redirects, as this VM wants it: a pilot serves all alike, and where redirected connections
+/// arrive is a setting of the VM. Its version tells the address too. What is no listener stays as it is.
+pub(crate) fn captured_at(resource: &Resource, capture: SocketAddr) -> Resource {
+    let as_served = resource.version.split_once(AT).map_or(&*resource.version, |(version, _)| version);
+    let Ok(message) = Listener::decode(resource.body.clone()) else { return resource.clone() };
+    let wanted = Some(address(capture.ip(), capture.port()));
+    if message.address == wanted {
+        return resource.clone();
+    }
+    let body = Listener { address: wanted, ..message }.encode_to_vec().into();
+    Resource { name: resource.name.clone(), version: format!("{as_served}{AT}{capture}").into(), body }
+}
+
+/// The version under which a pilot served what may have been changed by [`captured_at`].
+pub(crate) fn version_as_served(version: &Arc<str>) -> Arc<str> {
+    version.split_once(AT).map_or_else(|| Arc::clone(version), |(version, _)| version.into())
 }
 
 /// The cluster without endpoints that `virtual` falls back to.

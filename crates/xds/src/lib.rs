@@ -19,6 +19,7 @@ mod resource;
 mod server;
 pub mod session;
 mod status;
+mod told;
 pub mod v1;
 mod verdicts;
 
@@ -36,6 +37,7 @@ pub use pairs::outbound_pairs;
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Security, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
+pub use told::MeshTold;
 /// The failure of a gRPC transport as a whole.
 pub use tonic::transport::Error as TransportError;
 pub use verdicts::{Verdict, Verdicts};

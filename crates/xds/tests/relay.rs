@@ -5,6 +5,8 @@
 
 #[path = "support/envoy.rs"]
 mod envoy;
+#[path = "support/exchange.rs"]
+mod exchange;
 #[path = "support/mesh.rs"]
 mod mesh;
 
@@ -14,7 +16,7 @@ use boshy_mesh::Hostname;
 use boshy_xds::{
     AdsService, CAPTURE, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
     TypedResources, Verdicts,
-    client::{Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker},
+    client::{self, Backoff, Exchange, ExchangeSettings, Outlets},
     names,
     relay::{Relay, RelaySettings, Stored},
 };
@@ -148,22 +150,14 @@ impl Agent {
         let socket = tempfile::tempdir().unwrap();
         let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
         let relay = Relay::new(RelaySettings::default(), stored);
-        let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
-        let mut exchange = Exchange::new(node, ExchangeSettings::default(), relay, verdicts.clone(), outlets.clone());
+        outlets.names.send_replace(Arc::new(relay.answered()));
+        let conversing = Exchange::new(relay, verdicts.clone(), outlets.clone());
         let pilots = pilots.iter().map(|pilot| pilot.address.parse().unwrap()).collect();
         let backoff =
             Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(100), ..Backoff::default() };
-        let picker = PilotPicker::new(pilots, backoff);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let Some(mut picker) = picker else { match exchange.idle().await {} };
-            let mut attempt = picker.first();
-            loop {
-                let _ = tokio::time::timeout(attempt.pause, exchange.idle()).await;
-                let ended = exchange.stream(&attempt.pilot).await;
-                attempt = picker.after(ended.lived, 0.5);
-            }
-        });
+        let (words, told) = (verdicts.clone(), outlets.clone());
+        tasks.spawn(exchange::converse(conversing, ExchangeSettings::default(), pilots, backoff, words, told));
         let service = AdsService::new(outlets.served.subscribe(), Proxies::default()).recording(verdicts.clone());
         let listener = UnixListener::bind(socket.path().join("ads.sock")).unwrap();
         tasks.spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() });

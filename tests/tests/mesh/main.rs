@@ -5,6 +5,7 @@ mod director_trouble;
 mod manifests;
 mod panics;
 mod pilots;
+mod power_cuts;
 mod tls;
 mod v1;
 mod virtual_ips;

@@ -46,3 +46,21 @@ fn an_agent_loses_no_name_while_its_only_pilot_is_gone() {
         });
     });
 }
+
+#[test]
+fn an_agent_with_another_zone_or_range_than_its_pilot_says_so() {
+    let director = Director::with([Manifest::of("shop")]);
+    let pilot = director.pilot().starts();
+    let lacks_settings = |status: &serde_json::Value| {
+        let lacking = status["lacking"].as_array().expect("a list");
+        lacking.iter().find(|lack| lack["what"] == "settings").map(|lack| lack["reason"].as_str().unwrap().to_owned())
+    };
+    let agent = AgentPlan::of([&pilot]).believing("mesh", "10.99.0.0/16").starts();
+    agent.shows("it has other settings", |status| {
+        lacks_settings(status).is_some_and(|reason| reason.contains("`tld` is mesh") && reason.contains("10.99.0.0/16"))
+    });
+    let agent = AgentPlan::of([&pilot]).starts();
+    agent
+        .answers(SHOP, pilot.vip(SHOP))
+        .shows("its settings are the pilot's", |status| lacks_settings(status).is_none());
+}

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 use boshy_mesh::Hostname;
 
 use super::{Malformed, Request, Response};
-use crate::{Resource, ResourceMap, ResourceType, names};
+use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names};
 
 /// The first field of every Envoy resource that is served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
 #[derive(Clone, PartialEq, prost::Message)]
@@ -60,6 +60,14 @@ impl DeltaClient {
         &self.held[kind.index()]
     }
 
+    /// Changes one resource, if it is held.
+    pub(crate) fn replace(&mut self, kind: ResourceType, name: &str, change: impl Fn(&Resource) -> Resource) {
+        if let Some(changed) = self.held(kind).get(name).map(|resource| change(resource)) {
+            let held = Arc::make_mut(&mut self.held[kind.index()]);
+            held.insert(Arc::clone(&changed.name), Arc::new(changed));
+        }
+    }
+
     /// Makes all resources of a type known.
     pub(crate) fn know(&mut self, kind: ResourceType, resources: Arc<ResourceMap>) {
         self.held[kind.index()] = resources;
@@ -69,7 +77,7 @@ impl DeltaClient {
     /// The first messages of a stream, one for each type in push order. A resource that is `in_doubt` is asked for again.
     pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<Request> {
         let version = |kind, resource: &Resource| {
-            if in_doubt(kind, &resource.name) { Arc::from("") } else { Arc::clone(&resource.version) }
+            if in_doubt(kind, &resource.name) { Arc::from("") } else { version_as_served(&resource.version) }
         };
         ResourceType::ALL
             .into_iter()

@@ -1,53 +1,34 @@
-//! One gRPC stream at a time between the relay and a pilot.
-//!
-//! Who owns an [`Exchange`] chooses pilots and pauses:
+//! The relay of a VM with its surroundings: what is served, what DNS answers, what is kept, what the pilot hears.
 //!
 //! ```text
-//! let mut attempt = picker.first();
-//! loop {
-//!     let _ = timeout(attempt.pause, exchange.idle()).await;
-//!     let ended = exchange.stream(&attempt.pilot).await;
-//!     attempt = picker.after(ended.lived, random());
-//! }
+//!   PilotStream ── StreamEvent ──> Exchange ──> Outlets: served, names, stored, status
+//!   Verdicts ───── verdicts() ───────>│  └────> Request, to the stream that is open
+//!   the disk ───── kept() ───────────>│
+//!   the clock ──── time() ───────────>'
 //! ```
 //!
-//! Dropping a future of either method loses nothing but the stream.
+//! No I/O and no task: who owns it (an actor) hands it one input at a time.
 
 use std::{
-    convert::Infallible,
-    future, io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use boshy_mesh::NodeId;
-use boshy_tls::ClientTls;
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
-    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-};
 use err_report::Report;
-use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Status, Streaming,
-    transport::{Channel, Endpoint, Uri},
-};
-use tower::service_fn;
 use tracing::{debug, info, warn};
 
-use super::{Outlets, Response, connect::connect, error::ExchangeError};
+use super::{
+    Outlets, Request, StreamEvent,
+    commit::{Commit, Released},
+};
 use crate::{
-    Verdicts,
+    MeshTold, Verdicts,
     relay::{News, Refusal, Relay, Step},
 };
-
-/// Messages on their way to the pilot and responses that it has no answer to: beyond that nothing more is read from it.
-const IN_FLIGHT: usize = 1024;
 
 /// Refusals that are shown with their words; of all of them the number is.
 const REFUSALS_SHOWN: usize = 20;
@@ -57,221 +38,162 @@ const REFUSALS_SHOWN: usize = 20;
 /// the time; after a single change it is microseconds.
 const REST: u32 = 4;
 
-/// Limits of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExchangeSettings {
-    /// Longest wait for the resolver, and for each address with its TLS handshake.
-    pub connect_timeout: Duration,
-    /// Pause between HTTP/2 pings.
-    pub keepalive_interval: Duration,
-    /// A pilot that does not answer a ping for this long is dead.
-    pub keepalive_timeout: Duration,
-    /// Largest message taken, in octets.
-    pub largest_message: usize,
-}
-
-impl Default for ExchangeSettings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(3),
-            keepalive_interval: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(5),
-            largest_message: 4 << 20,
-        }
-    }
-}
-
-/// How a stream ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// How long it was open; zero when it never was.
-    pub lived: Duration,
-    /// Why it ended.
-    pub error: ExchangeError,
-}
-
-/// The relay of this VM with its surroundings.
+/// See the module.
 #[derive(Debug)]
 pub struct Exchange {
-    node: NodeId,
-    settings: ExchangeSettings,
-    /// For pilots by `https`.
-    tls: Option<ClientTls>,
     relay: Relay,
+    commit: Commit,
     verdicts: Verdicts,
-    changes: watch::Receiver<u64>,
-    /// Envoy's next word is not looked at before.
-    rest: Instant,
     outlets: Outlets,
+    /// To the pilot, while a stream to one is open or being opened.
+    upstream: Option<mpsc::Sender<Request>>,
 }
 
 impl Exchange {
     /// Publishes what the relay begins with.
-    pub fn new(node: NodeId, settings: ExchangeSettings, relay: Relay, verdicts: Verdicts, outlets: Outlets) -> Self {
-        let changes = verdicts.changes();
-        let exchange = Self { node, settings, tls: None, relay, verdicts, changes, rest: Instant::now(), outlets };
-        exchange.publish_names();
+    pub fn new(relay: Relay, verdicts: Verdicts, outlets: Outlets) -> Self {
+        let published = Arc::clone(&outlets.names.borrow());
+        let commit = Commit::new(Arc::clone(&outlets.stored.borrow()), published);
+        let mut exchange = Self { relay, commit, verdicts, outlets, upstream: None };
         exchange.publish_resources();
         exchange.outlets.status.send_modify(|status| {
             status.pilot = None;
             status.since = unix_now();
         });
-        exchange.publish_progress();
+        exchange.settle(true, Vec::new());
+        exchange.kept();
         exchange
     }
 
-    /// This exchange, showing a certificate to pilots by `https`; without one, these are not reached.
-    #[must_use]
-    pub fn showing(self, tls: Option<ClientTls>) -> Self {
-        Self { tls, ..self }
+    /// When [`Exchange::time`] is wanted at the latest.
+    pub fn deadline(&self) -> Option<std::time::Instant> {
+        self.relay.deadline()
     }
 
-    /// Follows the local Envoy without a pilot.
-    pub async fn idle(&mut self) -> Infallible {
-        loop {
-            disturbance(&mut self.changes, self.rest, self.relay.deadline()).await;
-            self.reconsider(None);
+    /// A stream to a pilot says something.
+    pub fn heard(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Opening { upstream } => {
+                self.commit.forget_answers();
+                self.upstream = Some(upstream);
+                let requests = self.relay.opened();
+                self.send(requests);
+                self.show_unanswered();
+            }
+            StreamEvent::Open { pilot, told } => {
+                info!(%pilot, "stream to the pilot is open");
+                self.connected(Some(pilot.to_string()), told);
+            }
+            StreamEvent::Received(message) => {
+                let now = Instant::now().into_std();
+                let step = match message {
+                    Ok(response) => self.relay.receive(response, now, &self.verdicts),
+                    Err(malformed) => Step::refusing(malformed),
+                };
+                self.perform(step);
+            }
+            StreamEvent::Ended { lived, error } => self.ended(lived, &error),
         }
     }
 
-    /// Opens a stream to a pilot and stays on it until it ends.
-    pub async fn stream(&mut self, pilot: &Uri) -> Ended {
-        let opened = self.open(pilot).await;
+    /// Envoy said something, came or went. How long to let words gather before the next look.
+    pub fn verdicts(&mut self) -> Duration {
         let started = Instant::now();
-        let (lived, error) = match opened {
-            Err(error) => (Duration::ZERO, error),
-            Ok((requests, responses)) => {
-                info!(%pilot, "stream to the pilot is open");
-                self.connected(Some(pilot));
-                let error = self.converse(pilot, &requests, responses).await;
-                (started.elapsed(), error)
-            }
-        };
-        let cause = Report::new(&error).to_string();
+        self.time();
+        started.elapsed() * REST
+    }
+
+    /// Time passed.
+    pub fn time(&mut self) {
+        let step = self.relay.reconsider(Instant::now().into_std(), &self.verdicts);
+        self.perform(step);
+    }
+
+    /// [`Outlets::kept`] changed.
+    pub fn kept(&mut self) {
+        let released = self.commit.release(&self.outlets.kept.borrow().clone());
+        self.release(released);
+    }
+
+    fn ended(&mut self, lived: Duration, error: &super::ExchangeError) {
+        let cause = Report::new(error).to_string();
         let known = lived.is_zero() && self.outlets.status.borrow().last_error.as_ref() == Some(&cause);
         if known {
             debug!(error = cause, "still no stream to the pilot");
         } else {
             warn!(error = cause, remedy = error.remedy(), "no stream to the pilot; what is known stays");
         }
-        self.connected(None);
+        self.upstream = None;
+        self.commit.forget_answers();
+        self.connected(None, None);
         self.outlets.status.send_modify(|status| {
             status.last_error = Some(cause);
             status.last_remedy = Some(error.remedy());
         });
-        Ended { lived, error }
+        self.show_unanswered();
     }
 
-    async fn open(
-        &mut self,
-        pilot: &Uri,
-    ) -> Result<(mpsc::Sender<DeltaDiscoveryRequest>, Streaming<DeltaDiscoveryResponse>), ExchangeError> {
-        let (settings, tls) = (self.settings, self.tls.clone());
-        let channel = tokio::select! {
-            channel = channel(pilot, tls.as_ref(), &settings) => channel?,
-            never = self.idle() => match never {},
-        };
-        let mut client =
-            AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(self.settings.largest_message);
-        // The pilot may answer only once it has been asked, so the questions are queued before the stream opens.
-        let (requests, outbound) = mpsc::channel(IN_FLIGHT);
-        for (index, request) in self.relay.opened().into_iter().enumerate() {
-            send(&requests, request.into_wire((index == 0).then_some(&self.node)));
-        }
-        let responses = tokio::select! {
-            responses = client.delta_aggregated_resources(ReceiverStream::new(outbound)) => {
-                responses.map_err(|source| ExchangeError::Open { pilot: pilot.clone(), source: Box::new(source) })?
-            }
-            never = self.idle() => match never {},
-        };
-        Ok((requests, responses.into_inner()))
-    }
-
-    async fn converse(
-        &mut self,
-        pilot: &Uri,
-        requests: &mpsc::Sender<DeltaDiscoveryRequest>,
-        mut responses: Streaming<DeltaDiscoveryResponse>,
-    ) -> ExchangeError {
-        loop {
-            tokio::select! {
-                message = next(requests, self.relay.unanswered(), &mut responses) => match message {
-                    Ok(Some(message)) => self.receive(message, requests),
-                    Ok(None) => return ExchangeError::Closed { pilot: pilot.clone() },
-                    Err(source) => return ExchangeError::Receive { pilot: pilot.clone(), source: Box::new(source) },
-                },
-                () = disturbance(&mut self.changes, self.rest, self.relay.deadline()) => self.reconsider(Some(requests)),
-            }
-        }
-    }
-
-    fn receive(&mut self, message: DeltaDiscoveryResponse, requests: &mpsc::Sender<DeltaDiscoveryRequest>) {
-        let step = match Response::from_wire(message) {
-            Ok(response) => self.relay.receive(response, Instant::now().into_std(), &self.verdicts),
-            Err(malformed) => Step::refusing(malformed),
-        };
-        self.perform(step, Some(requests));
-    }
-
-    fn reconsider(&mut self, requests: Option<&mpsc::Sender<DeltaDiscoveryRequest>>) {
-        let started = Instant::now();
-        let step = self.relay.reconsider(started.into_std(), &self.verdicts);
-        self.perform(step, requests);
-        self.rest = Instant::now() + started.elapsed() * REST;
-    }
-
-    /// Without a pilot, messages for it are lost; the next stream begins with what is held instead.
-    fn perform(&self, step: Step, requests: Option<&mpsc::Sender<DeltaDiscoveryRequest>>) {
+    fn perform(&mut self, step: Step) {
         let Step { names, served, upstream, news } = step;
         for change in &names {
-            let event = if change.answered { "name is answered" } else { "name is no longer answered" };
+            let event = if change.answered { "name leads to its service" } else { "name leads nowhere any more" };
             info!(name = %change.host, vip = %change.vip, "{event}");
         }
-        if !names.is_empty() {
-            self.publish_names();
-        }
+        // Names that are taken back leave before their listeners do; those that come wait for the disk.
+        self.settle(!names.is_empty(), upstream);
         if served {
             self.publish_resources();
         }
-        for item in news {
-            self.report(item);
-        }
-        for request in upstream {
-            if let Some(requests) = requests {
-                send(requests, request.into_wire(None));
-            }
-        }
-        self.publish_progress();
+        news.into_iter().for_each(report);
+        self.show_progress();
     }
 
-    fn report(&self, news: News) {
-        match news {
-            News::Malformed(malformed) => {
-                warn!(type_url = malformed.type_url, error = %malformed, "refused a response of the pilot");
+    /// Hands what is to be kept to the disk, and what waits for it to [`Commit`].
+    fn settle(&mut self, names: bool, upstream: Vec<Request>) {
+        let names = names.then(|| self.relay.answered());
+        // A question says nothing that could be lost.
+        let (answers, questions) = upstream.into_iter().partition(Request::is_answer);
+        self.send(questions);
+        let kept = self.outlets.kept.borrow().clone();
+        let released = self.commit.change(self.relay.stored(), names, answers, &kept);
+        self.outlets.stored.send_if_modified(|stored| {
+            let changed = !Arc::ptr_eq(stored, self.commit.state());
+            if changed {
+                stored.clone_from(self.commit.state());
             }
-            News::Unanswered { kind, resources } => {
-                warn!(?kind, resources, "the proxy did not answer in time; acknowledged to the pilot without it");
-            }
-            News::Refused(Refusal { kind, name, version, reason, .. }) => {
-                warn!(?kind, %name, %version, %reason, "the proxy refused a resource; the last accepted version stays, and it is tried again");
-            }
-            News::Mended { kind, name } => info!(?kind, %name, "the proxy accepted a resource that it had refused"),
-        }
+            changed
+        });
+        self.release(released);
     }
 
-    fn publish_names(&self) {
-        replace(&self.outlets.names, Arc::new(self.relay.answered()));
+    fn release(&mut self, Released { names, answers }: Released) {
+        if let Some(names) = names {
+            self.outlets.names.send_replace(names);
+        }
+        self.send(answers);
+        self.show_unanswered();
+    }
+
+    /// Without a pilot, messages for it are lost; the next stream begins with what is held instead.
+    fn send(&self, requests: Vec<Request>) {
+        let Some(upstream) = &self.upstream else { return };
+        for request in requests {
+            // There is room, because nothing is read before there is. A stream that is down loses messages.
+            if let Err(mpsc::error::TrySendError::Full(_)) = upstream.try_send(request) {
+                warn!("a message to the pilot was lost, because too many are on their way");
+            }
+        }
     }
 
     fn publish_resources(&self) {
         replace(&self.outlets.served, Arc::clone(self.relay.served()));
     }
 
-    fn publish_progress(&self) {
-        // While the pilot waits for Envoy, what is good is about to change.
-        if self.relay.unanswered() == 0 {
-            replace(&self.outlets.stored, Arc::new(self.relay.stored()));
-        }
+    fn show_unanswered(&self) {
+        replace(&self.outlets.unanswered, self.relay.unanswered() + self.commit.waiting());
+    }
+
+    fn show_progress(&self) {
         self.outlets.status.send_if_modified(|status| {
             let before = status.clone();
             status.names = self.relay.counts();
@@ -283,80 +205,31 @@ impl Exchange {
         });
     }
 
-    fn connected(&self, pilot: Option<&Uri>) {
-        let pilot = pilot.map(Uri::to_string);
+    fn connected(&self, pilot: Option<String>, told: Option<MeshTold>) {
         self.outlets.status.send_if_modified(|status| {
-            let changed = status.pilot != pilot;
+            let changed = status.pilot != pilot || (told.is_some() && status.told != told);
             if changed {
                 status.pilot = pilot;
                 status.since = unix_now();
+                status.told = told.or(status.told.take());
             }
             changed
         });
     }
 }
 
-/// A connection that speaks HTTP/2.
-async fn channel(pilot: &Uri, tls: Option<&ClientTls>, settings: &ExchangeSettings) -> Result<Channel, ExchangeError> {
-    let connection = connect(pilot, tls, settings.connect_timeout).await;
-    let connection = connection.map_err(|source| ExchangeError::Connect { pilot: pilot.clone(), source })?;
-    let mut connection = Some(TokioIo::new(connection));
-    // TLS is below and done. tonic would want its own for a URI by `https`, and makes no other use of the scheme.
-    let origin = pilot.authority().map_or_else(|| "pilot".to_owned(), ToString::to_string);
-    let begin = |source| ExchangeError::Begin { pilot: pilot.clone(), source };
-    let endpoint = Endpoint::from_shared(format!("http://{origin}")).map_err(begin)?;
-    endpoint
-        .connect_timeout(settings.connect_timeout)
-        .http2_keep_alive_interval(settings.keepalive_interval)
-        .keep_alive_timeout(settings.keepalive_timeout)
-        .keep_alive_while_idle(true)
-        .connect_with_connector(service_fn(move |_| {
-            let connection = connection.take().ok_or(io::ErrorKind::NotConnected);
-            async move { connection.map_err(io::Error::from) }
-        }))
-        .await
-        .map_err(begin)
-}
-
-/// The next response, once there is room for the answer to it and to those that still have none.
-async fn next(
-    requests: &mpsc::Sender<DeltaDiscoveryRequest>,
-    unanswered: usize,
-    responses: &mut Streaming<DeltaDiscoveryResponse>,
-) -> Result<Option<DeltaDiscoveryResponse>, Status> {
-    if unanswered >= IN_FLIGHT {
-        future::pending::<()>().await;
-    }
-    // Refused only when the stream is down, which the next read tells better.
-    let _room = requests.reserve_many(unanswered + 1).await;
-    responses.message().await
-}
-
-/// Waits for a word from the local Envoy or for time to be up. The rest comes first, so that a word is not lost when the
-/// future is dropped.
-async fn disturbance(changes: &mut watch::Receiver<u64>, rest: Instant, deadline: Option<std::time::Instant>) {
-    let overdue = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-            None => future::pending().await,
+fn report(news: News) {
+    match news {
+        News::Malformed(malformed) => {
+            warn!(type_url = malformed.type_url, error = %malformed, "refused a response of the pilot");
         }
-    };
-    let changed = async {
-        tokio::time::sleep_until(rest).await;
-        if changes.changed().await.is_err() {
-            future::pending::<()>().await;
+        News::Unanswered { kind, resources } => {
+            warn!(?kind, resources, "the proxy did not answer in time; acknowledged to the pilot without it");
         }
-    };
-    tokio::select! {
-        () = overdue => {}
-        () = changed => {}
-    }
-}
-
-/// There is room, because nothing is read before there is. A stream that is down loses messages.
-fn send(requests: &mpsc::Sender<DeltaDiscoveryRequest>, request: DeltaDiscoveryRequest) {
-    if let Err(mpsc::error::TrySendError::Full(_)) = requests.try_send(request) {
-        warn!("a message to the pilot was lost, because too many are on their way");
+        News::Refused(Refusal { kind, name, version, reason, .. }) => {
+            warn!(?kind, %name, %version, %reason, "the proxy refused a resource; the last accepted version stays, and it is tried again");
+        }
+        News::Mended { kind, name } => info!(?kind, %name, "the proxy accepted a resource that it had refused"),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The exchange against pilots that say what a test has them say, over loopback.
 
-use std::{net::SocketAddr, pin::Pin};
+use std::{
+    future::{self, Future},
+    net::SocketAddr,
+    pin::Pin,
+};
 
 use envoy_types::pb::{
     envoy::service::discovery::v3::{
@@ -17,16 +21,23 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
 use super::*;
 use crate::{
-    Resource, ResourceType,
+    Resource, ResourceType, client,
     client::{
-        Backoff, ExchangeStatus, PilotPicker,
+        Backoff, ExchangeSettings, ExchangeStatus,
         samples::{listener, name, vip},
     },
     relay::{RelaySettings, Stored},
     verdicts::StreamVerdicts,
 };
+
+#[path = "../../tests/support/exchange.rs"]
+mod driver;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -160,20 +171,13 @@ impl Agent {
 
     fn with(settings: ExchangeSettings, pilots: &[SocketAddr], stored: Stored) -> Self {
         let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
-        let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
         let relay = Relay::new(RelaySettings::default(), stored);
-        let mut exchange = Exchange::new(node, settings, relay, verdicts.clone(), outlets.clone());
+        outlets.names.send_replace(Arc::new(relay.answered()));
+        let exchange = Exchange::new(relay, verdicts.clone(), outlets.clone());
         let pilots = pilots.iter().map(|address| format!("http://{address}").parse().unwrap()).collect();
         let backoff = Backoff { base: Duration::from_millis(10), ..Backoff::default() };
-        let mut picker = PilotPicker::<Uri>::new(pilots, backoff).unwrap();
-        let task = tokio::spawn(async move {
-            let mut attempt = picker.first();
-            loop {
-                let _ = tokio::time::timeout(attempt.pause, exchange.idle()).await;
-                let ended = exchange.stream(&attempt.pilot).await;
-                attempt = picker.after(ended.lived, 0.5);
-            }
-        });
+        let task =
+            tokio::spawn(driver::converse(exchange, settings, pilots, backoff, verdicts.clone(), outlets.clone()));
         Self { outlets, verdicts, task: task.abort_handle() }
     }
 

@@ -6,9 +6,11 @@ use boshy_mesh::NameTable;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::Kept;
 use crate::{
     ResourceSet, ResourceType,
     relay::{NameCounts, Refusal, Stored},
+    told::MeshTold,
 };
 
 /// How the exchange with the pilots goes, for operators. Times are seconds since the Unix epoch.
@@ -33,6 +35,8 @@ pub struct ExchangeStatus {
     pub refused: Vec<Refusal>,
     /// How much it refuses.
     pub refusing: usize,
+    /// What the pilot said of its mesh last.
+    pub told: Option<MeshTold>,
 }
 
 /// What the exchange tells the rest of the agent. Whoever supervises it owns this, so that readers keep what they have
@@ -41,10 +45,14 @@ pub struct ExchangeStatus {
 pub struct Outlets {
     /// What the local Envoy may ask for.
     pub served: watch::Sender<Arc<ResourceSet>>,
-    /// What DNS answers.
+    /// What DNS answers: names that lead to their service and would do so again after a power cut.
     pub names: watch::Sender<Arc<NameTable>>,
-    /// What is worth keeping over a restart.
+    /// What is to be kept over a restart.
     pub stored: watch::Sender<Arc<Stored>>,
+    /// What is kept, told by whoever writes it. Names and answers to the pilot wait for it.
+    pub kept: watch::Sender<Kept>,
+    /// Responses of the pilot that have no answer yet.
+    pub unanswered: watch::Sender<usize>,
     /// For operators.
     pub status: watch::Sender<ExchangeStatus>,
 }

@@ -63,6 +63,11 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it answers a response.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Accept { .. } | Self::Refuse { .. })
+    }
+
     /// The message. `node` is wanted in the first one of a stream only.
     pub fn into_wire(self, node: Option<&NodeId>) -> DeltaDiscoveryRequest {
         let node = node.map(|id| Node { id: id.as_str().to_owned(), ..Node::default() });

@@ -64,3 +64,46 @@ fn an_unchanged_type_is_shared_between_what_is_received_served_and_stored() {
     assert!(Arc::ptr_eq(received, vm.relay.offered.held(ResourceType::Listener)));
     assert!(Arc::ptr_eq(received, vm.relay.stored().resources(ResourceType::Listener)));
 }
+
+/// The listener that takes what is redirected, as the relay serves it: its port and its version.
+fn captures_at(relay: &Relay) -> (u16, String) {
+    use envoy_types::pb::envoy::config::{
+        core::v3::{address, socket_address::PortSpecifier},
+        listener::v3::Listener,
+    };
+    let resource = relay.served().of(ResourceType::Listener).get("virtual").expect("it is served");
+    let listener: Listener = prost::Message::decode(resource.body.clone()).unwrap();
+    let Some(address::Address::SocketAddress(address)) = listener.address.and_then(|address| address.address) else {
+        panic!("no socket address")
+    };
+    let Some(PortSpecifier::PortValue(port)) = address.port_specifier else { panic!("no port") };
+    (u16::try_from(port).unwrap(), resource.version.to_string())
+}
+
+#[test]
+fn what_is_redirected_is_taken_where_the_settings_say_also_after_a_restart_with_others() {
+    let settings = |port| RelaySettings { capture: Some(([127, 0, 0, 1], port).into()), ..RelaySettings::default() };
+    let served = crate::envoy::capture_listener(crate::CAPTURE);
+    let mut vm = Vm::with(settings(15001), Proxy::connected(), Stored::default());
+    vm.receive(ResourceType::Listener, std::slice::from_ref(&served), &[]);
+    assert_eq!(captures_at(&vm.relay), (15001, served.version.to_string()), "what is right already stays as it is");
+    let mut vm = Vm::with(settings(15002), Proxy::connected(), Stored::default());
+    vm.receive(ResourceType::Listener, std::slice::from_ref(&served), &[]);
+    vm.accept(ResourceType::Listener);
+    let (port, version) = captures_at(&vm.relay);
+    assert_eq!(port, 15002);
+    assert_ne!(version, *served.version, "an Envoy that comes back has to see that it changed");
+    assert_eq!(vm.answers(), [accepted("1")]);
+    let held = |relay: &mut Relay| -> Vec<_> {
+        let of_listeners = |request| match request {
+            Request::Subscribe { kind: ResourceType::Listener, held, .. } => held,
+            _ => Vec::new(),
+        };
+        relay.opened().into_iter().flat_map(of_listeners).map(|(_, version)| version).collect()
+    };
+    assert_eq!(held(&mut vm.relay), [Arc::clone(&served.version)], "the pilot hears of the version that it sent");
+    let stored = Stored::decode(&vm.relay.stored().encode()).unwrap();
+    let mut restarted = Relay::new(settings(15003), stored);
+    assert_eq!(captures_at(&restarted).0, 15003);
+    assert_eq!(held(&mut restarted), [served.version]);
+}

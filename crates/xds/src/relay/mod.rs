@@ -32,6 +32,7 @@ mod store;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +52,7 @@ use self::{
 use crate::{
     ResourceMap, ResourceSet, ResourceType, TypedResources,
     client::{DeltaClient, Malformed, Request, Response, Update},
+    envoy::{CAPTURE, captured_at},
 };
 
 /// Kinds that Envoy judges: all but names.
@@ -64,6 +66,8 @@ pub struct RelaySettings {
     pub patience: Duration,
     /// Whether a name waits for Envoy. `false` on a VM without one.
     pub require_proxy: bool,
+    /// Where what is redirected arrives; `None` to leave that to the pilot.
+    pub capture: Option<SocketAddr>,
     /// Pause before what Envoy refused is tried again; each refusal of the same version doubles it.
     pub first_retry: Duration,
     /// The longest such pause.
@@ -75,6 +79,7 @@ impl Default for RelaySettings {
         Self {
             patience: Duration::from_secs(5),
             require_proxy: true,
+            capture: None,
             first_retry: Duration::from_secs(1),
             longest_retry: Duration::from_secs(30),
         }
@@ -159,7 +164,10 @@ pub struct Relay {
 impl Relay {
     /// Starts with what was stored: its names are answered at once, because they were when it was stored.
     pub fn new(settings: RelaySettings, stored: Stored) -> Self {
-        let (client, gate) = stored.into_parts();
+        let (mut client, gate) = stored.into_parts();
+        if let Some(capture) = settings.capture {
+            client.replace(ResourceType::Listener, CAPTURE, |listener| captured_at(listener, capture));
+        }
         let mut doubts = Doubts::default();
         for kind in JUDGED {
             doubts.pass_all(kind, client.held(kind).values());
@@ -250,8 +258,13 @@ impl Relay {
     }
 
     /// A response came.
-    pub fn receive(&mut self, response: Response, now: Instant, judge: &impl Judge) -> Step {
+    pub fn receive(&mut self, mut response: Response, now: Instant, judge: &impl Judge) -> Step {
         let kind = response.kind;
+        if let (ResourceType::Listener, Some(capture)) = (kind, self.settings.capture) {
+            for listener in response.resources.iter_mut().filter(|listener| *listener.name == *CAPTURE) {
+                *listener = captured_at(listener, capture);
+            }
+        }
         let update = match self.client.on_response(response) {
             Ok(update) => update,
             Err(malformed) => return Step::refusing(malformed),

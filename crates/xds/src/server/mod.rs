@@ -45,7 +45,7 @@ pub use self::{
     source::{MeshSource, Source},
 };
 use crate::{
-    Verdicts,
+    MeshTold, Verdicts,
     session::{Channel, Delta, Sotw},
 };
 
@@ -86,6 +86,7 @@ pub struct AdsService {
     source: Arc<dyn Source>,
     proxies: Proxies,
     verdicts: Option<Verdicts>,
+    told: Option<MeshTold>,
     patience: Patience,
     /// Ends streams.
     stop: CancellationToken,
@@ -100,6 +101,7 @@ impl AdsService {
             source: Arc::new(source),
             proxies,
             verdicts: None,
+            told: None,
             patience: Patience::default(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -110,6 +112,12 @@ impl AdsService {
     #[must_use]
     pub fn recording(self, verdicts: Verdicts) -> Self {
         Self { verdicts: Some(verdicts), ..self }
+    }
+
+    /// This service, telling whoever opens a stream what mesh it is.
+    #[must_use]
+    pub fn telling(self, told: MeshTold) -> Self {
+        Self { told: Some(told), ..self }
     }
 
     /// This service with another patience.

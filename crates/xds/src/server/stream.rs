@@ -45,8 +45,15 @@ impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService
     fn call(&mut self, request: Request<Streaming<C::Request>>) -> Self::Future {
         let (outlet, responses) = mpsc::channel(QUEUE);
         let connection = request.extensions().get::<Connection>().cloned();
+        let told = self.service.told.clone();
         tokio::spawn(run::<C>(self.service.clone(), request.into_inner(), outlet, connection));
-        Box::pin(async move { Ok(GrpcResponse::new(ReceiverStream::new(responses))) })
+        Box::pin(async move {
+            let mut response = GrpcResponse::new(ReceiverStream::new(responses));
+            if let Some(told) = told {
+                told.write(response.metadata_mut());
+            }
+            Ok(response)
+        })
     }
 }
 

@@ -1,0 +1,146 @@
+//! The exchange, driven by messages alone: no pilot, no Envoy, no disk.
+
+use std::sync::Arc;
+
+use boshy_mesh::{Hostname, NameTable};
+use boshy_supervision::{ChildRef, Tree};
+use boshy_xds::{
+    Resource, ResourceType,
+    client::{ExchangeError, Kept, Request, Response},
+    names,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const HOST: &str = "a.b.c.boshy";
+const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 1);
+
+/// An exchange in a tree, and what it says.
+struct Vm {
+    exchange: ChildRef<PilotExchange>,
+    outlets: Outlets,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl Vm {
+    /// With a stream to a pilot, whose questions are asked.
+    async fn new(exchange: ChildRef<PilotExchange>, outlets: Outlets) -> Self {
+        let (upstream, requests) = mpsc::channel(1024);
+        let mut vm = Self { exchange, outlets, requests };
+        vm.hears(StreamEvent::Opening { upstream }).await;
+        for kind in ResourceType::ALL {
+            assert!(matches!(vm.says().await, Request::Subscribe { kind: asked, .. } if asked == kind));
+        }
+        vm.hears(StreamEvent::Open { pilot: Uri::from_static("http://pilot"), told: None }).await;
+        vm
+    }
+
+    async fn hears(&self, event: StreamEvent) {
+        self.exchange.send(PilotHeard(event)).await.expect("the exchange lives");
+    }
+
+    async fn is_told_of_a_name(&self, nonce: &str) {
+        let body = names::encode(&Hostname::parse(HOST).expect("a name"), VIP);
+        self.hears(StreamEvent::Received(Ok(Response {
+            kind: ResourceType::Names,
+            nonce: nonce.to_owned(),
+            version: "1".to_owned(),
+            resources: vec![Resource::new(HOST, body)],
+            removed: Vec::new(),
+            complete: true,
+        })))
+        .await;
+    }
+
+    async fn says(&mut self) -> Request {
+        timeout(DEADLINE, self.requests.recv()).await.expect("the deadline has passed").expect("the exchange lives")
+    }
+
+    fn answers(&self) -> NameTable {
+        self.outlets.names.borrow().as_ref().clone()
+    }
+
+    /// The disk takes what is to be kept.
+    async fn keeps(&self) {
+        let state = Arc::clone(&self.outlets.stored.borrow());
+        self.outlets.kept.send_replace(Kept::State(state));
+        self.exchange.send(StateKept).await.expect("the exchange lives");
+    }
+}
+
+fn driven<F: Future<Output = ()> + 'static>(
+    require_proxy: bool,
+    test: impl FnOnce(ChildRef<PilotExchange>, Outlets) -> F,
+) {
+    let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
+    outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
+    let relay = RelaySettings { require_proxy, ..RelaySettings::default() };
+    let exchanging = Exchanging { streams: None, relay, verdicts, outlets: outlets.clone() };
+    actix::System::new().block_on(async {
+        let mut tree = Tree::new("test");
+        let exchange = tree.child("pilot_exchange", move |link| PilotExchange::new(exchanging.clone(), link)).add();
+        tree.run_until(test(exchange, outlets)).await;
+    });
+}
+
+#[test]
+fn a_name_is_answered_and_its_response_acknowledged_once_they_are_on_disk() {
+    driven(false, |exchange, outlets| async {
+        let mut vm = Vm::new(exchange, outlets).await;
+        vm.is_told_of_a_name("n1").await;
+        // Handled in order: had it been answered before it was kept, the answer would be there.
+        vm.exchange.send(TimePassed).await.expect("the exchange lives");
+        assert!(vm.requests.try_recv().is_err());
+        assert_eq!(vm.answers(), NameTable::default());
+        assert_eq!(vm.outlets.stored.borrow().answered().get(HOST), Some(VIP));
+        assert_eq!(*vm.outlets.unanswered.borrow(), 1);
+        vm.keeps().await;
+        assert!(matches!(vm.says().await, Request::Accept { nonce, .. } if nonce == "n1"));
+        assert_eq!(vm.answers().get(HOST), Some(VIP));
+        assert_eq!(*vm.outlets.unanswered.borrow(), 0);
+    });
+}
+
+#[test]
+fn a_disk_that_takes_nothing_holds_up_nobody() {
+    driven(false, |exchange, outlets| async {
+        let mut vm = Vm::new(exchange, outlets).await;
+        vm.is_told_of_a_name("n1").await;
+        vm.outlets.kept.send_replace(Kept::Broken);
+        vm.exchange.send(StateKept).await.expect("the exchange lives");
+        assert!(matches!(vm.says().await, Request::Accept { .. }));
+        assert_eq!(vm.answers().get(HOST), Some(VIP));
+    });
+}
+
+#[test]
+fn what_is_not_kept_yet_when_a_stream_ends_is_not_acknowledged_on_the_next() {
+    driven(false, |exchange, outlets| async {
+        let vm = Vm::new(exchange, outlets).await;
+        vm.is_told_of_a_name("n1").await;
+        let error = ExchangeError::Closed { pilot: Uri::from_static("http://pilot") };
+        vm.hears(StreamEvent::Ended { lived: DEADLINE, error }).await;
+        assert!(vm.outlets.status.borrow().last_error.is_some());
+        let Vm { exchange, outlets, .. } = vm;
+        let mut vm = Vm::new(exchange, outlets).await;
+        vm.keeps().await;
+        assert_eq!(vm.answers().get(HOST), Some(VIP));
+        assert!(vm.requests.try_recv().is_err());
+    });
+}
+
+#[test]
+fn without_a_word_of_envoy_a_name_waits_and_the_pilot_does_not() {
+    driven(true, |exchange, outlets| async {
+        let mut vm = Vm::new(exchange, outlets).await;
+        vm.is_told_of_a_name("n1").await;
+        vm.keeps().await;
+        assert!(matches!(vm.says().await, Request::Accept { .. }));
+        let rest = vm.exchange.send(VerdictReached).await.expect("the exchange lives");
+        assert!(rest < DEADLINE);
+        assert_eq!(vm.answers(), NameTable::default());
+        assert_eq!(vm.outlets.status.borrow().names.waiting, 1);
+    });
+}

@@ -1,0 +1,56 @@
+//! An exchange in the hands of a test: one task that has it hear its streams, its proxy, its disk and the clock.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
+
+use super::client::{
+    Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
+};
+
+struct Ear(Arc<Mutex<Exchange>>);
+
+impl StreamListener for Ear {
+    async fn hear(&self, event: StreamEvent) -> bool {
+        self.0.lock().await.heard(event);
+        true
+    }
+}
+
+/// Runs an exchange with these pilots, for ever.
+pub(crate) async fn converse(
+    exchange: Exchange,
+    settings: ExchangeSettings,
+    pilots: Vec<Uri>,
+    backoff: Backoff,
+    verdicts: super::Verdicts,
+    outlets: Outlets,
+) {
+    let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
+    let exchange = Arc::new(Mutex::new(exchange));
+    let stream = PilotStream { node, settings, tls: None, unanswered: outlets.unanswered.subscribe() };
+    let streams = async {
+        let Some(mut picker) = PilotPicker::new(pilots, backoff) else { return std::future::pending::<()>().await };
+        let mut attempt = picker.first();
+        loop {
+            tokio::time::sleep(attempt.pause).await;
+            let lived = stream.run(&attempt.pilot, &Ear(Arc::clone(&exchange))).await;
+            attempt = picker.after(lived, 0.5);
+        }
+    };
+    let (mut words, mut kept) = (verdicts.changes(), outlets.kept.subscribe());
+    let inputs = async {
+        loop {
+            let deadline = exchange.lock().await.deadline();
+            let soon = std::time::Instant::now() + Duration::from_secs(3600);
+            tokio::select! {
+                _ = words.changed() => drop(exchange.lock().await.verdicts()),
+                _ = kept.changed() => exchange.lock().await.kept(),
+                () = tokio::time::sleep_until(deadline.unwrap_or(soon).into()) => exchange.lock().await.time(),
+                // A response that came meanwhile may have set an earlier deadline.
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    };
+    tokio::join!(streams, inputs);
+}
