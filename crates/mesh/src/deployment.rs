@@ -64,6 +64,8 @@ pub struct WrittenJob {
     pub name: String,
     /// `expose_ports`.
     pub expose_ports: WrittenPorts,
+    /// The addon that brings it, for a job that the group does not name itself.
+    pub addon: Option<String>,
 }
 
 /// An instance group, as written.
@@ -88,6 +90,8 @@ pub struct WrittenDeployment {
     pub name: String,
     /// Its instance groups, in order.
     pub groups: Vec<WrittenGroup>,
+    /// What has no effect where it stands. It costs nothing else.
+    pub problems: Vec<Problem>,
 }
 
 /// How long a group's processes live.
@@ -168,7 +172,10 @@ impl WrittenDeployment {
                     .jobs
                     .iter()
                     .map(|job| {
-                        let place = Place::deployment(&self.name).group(&group.name).job(&job.name);
+                        let place = match &job.addon {
+                            Some(addon) => Place::deployment(&self.name).addon(addon).job(&job.name),
+                            None => Place::deployment(&self.name).group(&group.name).job(&job.name),
+                        };
                         Job { name: job.name.clone(), ports: check_ports(&place, &job.expose_ports, &mut problems) }
                     })
                     .collect(),
@@ -176,6 +183,9 @@ impl WrittenDeployment {
                 migrated_from: group.migrated_from.clone(),
             })
             .collect();
+        // A job of an addon stands in one place and goes to many groups.
+        let mut told = BTreeSet::new();
+        problems.retain(|problem| told.insert(problem.clone()));
         if problems.is_empty() { Ok(groups) } else { Err(problems) }
     }
 }

@@ -5,9 +5,9 @@ fn port(name: &str, number: i64) -> WrittenPort {
 }
 
 fn with_ports(expose_ports: WrittenPorts) -> WrittenDeployment {
-    let job = WrittenJob { name: "httpbin".into(), expose_ports };
+    let job = WrittenJob { name: "httpbin".into(), expose_ports, addon: None };
     let group = WrittenGroup { name: "banana".into(), jobs: vec![job], ..WrittenGroup::default() };
-    WrittenDeployment { name: "sample".into(), groups: vec![group] }
+    WrittenDeployment { name: "sample".into(), groups: vec![group], ..WrittenDeployment::default() }
 }
 
 fn entries(ports: Vec<WrittenPort>) -> WrittenDeployment {

@@ -12,6 +12,9 @@ pub struct Place {
     /// Instance group name as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Addon name as written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addon: Option<String>,
     /// Job name as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
@@ -30,6 +33,13 @@ impl Place {
     #[must_use]
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.group = Some(name.into());
+        self
+    }
+
+    /// This place with an addon.
+    #[must_use]
+    pub fn addon(mut self, name: impl Into<String>) -> Self {
+        self.addon = Some(name.into());
         self
     }
 
@@ -53,6 +63,9 @@ impl fmt::Display for Place {
         write!(f, "deployment {:?}", self.deployment)?;
         if let Some(group) = &self.group {
             write!(f, ", instance group {group:?}")?;
+        }
+        if let Some(addon) = &self.addon {
+            write!(f, ", addon {addon:?}")?;
         }
         if let Some(job) = &self.job {
             write!(f, ", job {job:?}")?;

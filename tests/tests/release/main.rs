@@ -14,3 +14,4 @@ mod job;
 mod manifests;
 mod pilot;
 mod secrets;
+mod yaml;

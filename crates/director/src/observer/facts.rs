@@ -44,7 +44,8 @@ pub(super) struct Facts {
 struct Known {
     groups: Option<Vec<InstanceGroup>>,
     instances: Option<Vec<Instance>>,
-    problems: Vec<Problem>,
+    manifest_problems: Vec<Problem>,
+    instance_problems: Vec<Problem>,
     last_good: Option<Timestamp>,
     error: Option<String>,
     attempted: bool,
@@ -74,7 +75,8 @@ impl Facts {
         let known = |deployment: &Deployment| Known {
             groups: Some(deployment.groups.clone()),
             instances: Some(deployment.instances.clone()),
-            problems: deployment.problems.clone(),
+            // Which half they are of is not kept, and both are read anew.
+            instance_problems: deployment.problems.clone(),
             ..Known::default()
         };
         let deployments = inventory.deployments.iter().map(|each| (each.name.clone(), known(each))).collect();
@@ -166,11 +168,13 @@ impl Known {
             .map_err(|error| Report::new(error).to_string())
             .and_then(|text| groups(name, text, &settings.limits))
         {
-            Ok(groups) => {
+            Ok(read) => {
+                let (groups, problems) = read.unzip();
                 wanting |= groups.is_none();
                 let wipes = groups.is_none() && self.groups.as_ref().is_some_and(|known| !known.is_empty());
                 if !doubt(&mut self.doubts_manifest, wipes) {
                     self.groups = Some(groups.unwrap_or_default());
+                    self.manifest_problems = problems.unwrap_or_default();
                 }
             }
             Err(error) => errors.push(error),
@@ -179,7 +183,7 @@ impl Known {
             Ok(rows) => {
                 let mut read = ReadInstances::of(&Place::deployment(name), rows);
                 wanting |= !read.unread.is_empty();
-                self.problems = std::mem::take(&mut read.problems);
+                self.instance_problems = std::mem::take(&mut read.problems);
                 let known = self.instances.as_deref().unwrap_or_default();
                 let instances = remembering(read, known, self.groups.as_deref().unwrap_or_default(), now);
                 let wipes = instances.is_empty() && self.instances.as_ref().is_some_and(|known| !known.is_empty());
@@ -203,7 +207,8 @@ impl Known {
     /// Facts once both halves have been read: a service without its instances would be worse than none.
     fn facts(&self, name: &str) -> Option<Deployment> {
         let (groups, instances) = (self.groups.clone()?, self.instances.clone()?);
-        Some(Deployment { name: name.to_owned(), groups, instances, problems: self.problems.clone() })
+        let problems = self.manifest_problems.iter().chain(&self.instance_problems).cloned().collect();
+        Some(Deployment { name: name.to_owned(), groups, instances, problems })
     }
 }
 
@@ -220,11 +225,15 @@ fn pause(wanting: u32, longest: u64) -> u64 {
     }
 }
 
-fn groups(name: &str, text: Option<String>, limits: &Limits) -> Result<Option<Vec<InstanceGroup>>, String> {
+type Groups = (Vec<InstanceGroup>, Vec<Problem>);
+
+/// What a manifest exposes, and what of it has no effect.
+fn groups(name: &str, text: Option<String>, limits: &Limits) -> Result<Option<Groups>, String> {
     let Some(text) = text else { return Ok(None) };
     let written = manifest::read(name, &text, limits)
         .map_err(|error| format!("{}: {error}", Place::deployment(name).key("manifest")))?;
-    written.check().map(Some).map_err(|problems| {
+    let checked = written.check().map(|groups| Some((groups, written.problems)));
+    checked.map_err(|problems| {
         let shown = problems.iter().take(MAX_PROBLEMS_SHOWN).map(ToString::to_string).collect::<Vec<_>>().join("; ");
         match problems.len().saturating_sub(MAX_PROBLEMS_SHOWN) {
             0 => shown,

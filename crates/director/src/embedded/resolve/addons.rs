@@ -1,50 +1,12 @@
-//! Which addons go to which instance groups: conditions are ANDed, the values of one are ORed; what is excluded is not included.
+//! Which addons a director refuses, and which groups it gives the others to.
 
-use super::written::{Addon, Filter};
-use crate::embedded::DirectorError;
-
-/// What an addon's conditions are about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate<'a> {
-    pub(super) deployment: &'a str,
-    pub(super) teams: &'a [String],
-    pub(super) group: &'a str,
-    pub(super) lifecycle: &'a str,
-    pub(super) os: &'a str,
-    pub(super) networks: &'a [String],
-    pub(super) azs: &'a [String],
-    /// Name and release of the jobs that the group has so far.
-    pub(super) jobs: &'a [(String, String)],
-}
+use super::written::Addon;
+pub(super) use crate::addons::Candidate;
+use crate::{addons, embedded::DirectorError};
 
 /// Whether an addon's jobs are to run in an instance group.
 pub(super) fn applies(addon: &Addon, candidate: Candidate<'_>) -> bool {
-    fits(&addon.include, candidate).unwrap_or(true) && !fits(&addon.exclude, candidate).unwrap_or(false)
-}
-
-/// Whether all conditions hold; none without conditions.
-fn fits(filter: &Filter, candidate: Candidate<'_>) -> Option<bool> {
-    let any_of = |values: &[String], own: &[String]| values.iter().any(|value| own.contains(value));
-    let conditions = [
-        condition(&filter.deployments, |names| names.iter().any(|name| name == candidate.deployment)),
-        condition(&filter.jobs, |jobs| {
-            let has = |(name, release): &(String, String)| {
-                jobs.iter().any(|job| job.name == *name && job.release == *release)
-            };
-            candidate.jobs.iter().any(has)
-        }),
-        condition(&filter.instance_groups, |names| names.iter().any(|name| name == candidate.group)),
-        condition(&filter.stemcell, |stemcells| stemcells.iter().any(|stemcell| stemcell.os == candidate.os)),
-        condition(&filter.networks, |networks| any_of(networks, candidate.networks)),
-        condition(&filter.teams, |teams| any_of(teams, candidate.teams)),
-        condition(&filter.azs, |azs| any_of(azs, candidate.azs)),
-        (!filter.lifecycle.is_empty()).then(|| filter.lifecycle == candidate.lifecycle),
-    ];
-    conditions.into_iter().flatten().reduce(|all, one| all && one)
-}
-
-fn condition<T>(values: &[T], holds: impl FnOnce(&[T]) -> bool) -> Option<bool> {
-    (!values.is_empty()).then(|| holds(values))
+    addons::applies(&addon.include, &addon.exclude, candidate)
 }
 
 /// Where an addon is written.

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::embedded::{DirectorError, stores::VariableSpec};
+use crate::{
+    addons::{Filter, or_default},
+    embedded::{DirectorError, stores::VariableSpec},
+};
 
 /// A deployment manifest.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -109,46 +112,6 @@ pub(super) struct Addon {
     pub(super) include: Filter,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) exclude: Filter,
-}
-
-/// Which instance groups an addon is for, or not for.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct Filter {
-    #[serde(deserialize_with = "or_default")]
-    pub(super) deployments: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) jobs: Vec<FilterJob>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) instance_groups: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) stemcell: Vec<FilterStemcell>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) networks: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) teams: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) azs: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) lifecycle: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct FilterJob {
-    pub(super) name: String,
-    pub(super) release: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct FilterStemcell {
-    pub(super) os: String,
-}
-
-/// A key without a value is as good as none.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(node: D) -> Result<T, D::Error> {
-    Option::deserialize(node).map(Option::unwrap_or_default)
 }
 
 /// YAML reads `1.0` as a number; a director takes its text.

@@ -1,0 +1,126 @@
+//! A manifest's text to what the mesh reads of it.
+//!
+//! The director checks only the keys it knows and keeps the rest, so unknown keys are passed over here as well. What stands under
+//! `expose_ports` was never checked by anybody: it is kept as written, whatever its shape, and judged in `boshy-mesh`, where
+//! a wrong entry is named by group, job and key instead of by line. An `expose_ports` that nobody reads is named (`misplaced`).
+
+mod addons;
+mod misplaced;
+mod networks;
+mod ports;
+
+use std::collections::HashSet;
+
+use boshy_mesh::{Place, Problem, WrittenDeployment, WrittenGroup, WrittenJob, WrittenPorts};
+
+use crate::yaml::{Document, Limits, Map, Shape, View, YamlError};
+
+/// The key under which a job exposes ports.
+const EXPOSE_PORTS: &str = "expose_ports";
+
+/// Reads the manifest of the deployment that the director lists as `name`.
+///
+/// # Errors
+/// When the text is no YAML, goes beyond the limits, or is so unlike a manifest that the director cannot have accepted it.
+pub fn read(name: &str, text: &str, limits: &Limits) -> Result<WrittenDeployment, YamlError> {
+    let document = Document::read(text, limits)?;
+    let mut reader = Reader { name, used: HashSet::new(), problems: Vec::new() };
+    let groups = reader.groups(&document);
+    // That a budget ended is the cause of whatever was then missed.
+    document.finish()?;
+    let groups = groups?;
+    misplaced::name(&mut reader, &document);
+    document.finish()?;
+    Ok(WrittenDeployment { name: name.to_owned(), groups, problems: reader.problems })
+}
+
+/// Reads one manifest.
+struct Reader<'n> {
+    name: &'n str,
+    /// The keys `expose_ports` that somebody reads, by their node.
+    used: HashSet<u32>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn groups(&mut self, document: &Document) -> Result<Vec<WrittenGroup>, YamlError> {
+        let Some(root) = document.root() else { return Ok(Vec::new()) };
+        let manifest = match root.shape() {
+            Shape::Map(manifest) => manifest,
+            Shape::Scalar(crate::yaml::Scalar::Null) => return Ok(Vec::new()),
+            _ => return Err(root.refused("a manifest must be a map")),
+        };
+        let mut groups = Vec::new();
+        for group in list(manifest, "instance_groups")? {
+            groups.push(self.group(group)?);
+        }
+        self.addons(manifest, &mut groups)?;
+        Ok(groups)
+    }
+
+    fn group(&mut self, view: View<'_>) -> Result<WrittenGroup, YamlError> {
+        let group = map(view)?;
+        let name = named(view, group)?;
+        let errand = group.get("lifecycle").is_some_and(|lifecycle| lifecycle.value.is_text("errand"));
+        let mut jobs = Vec::new();
+        for job in list(group, "jobs")? {
+            jobs.push(self.job(job)?);
+        }
+        if errand {
+            for job in jobs.iter().filter(|job| job.expose_ports != WrittenPorts::Absent) {
+                let place = Place::deployment(self.name).group(&name).job(&job.name).key(EXPOSE_PORTS);
+                self.problems.push(Problem::new(place, "has no effect in an errand, which is never an endpoint"));
+            }
+        }
+        let networks = networks::of_group(group);
+        let migrated_from = names(group, "migrated_from");
+        Ok(WrittenGroup { name, errand, jobs, networks, migrated_from })
+    }
+
+    fn job(&mut self, view: View<'_>) -> Result<WrittenJob, YamlError> {
+        let job = map(view)?;
+        Ok(WrittenJob { name: named(view, job)?, expose_ports: self.expose_ports(job), addon: None })
+    }
+
+    fn expose_ports(&mut self, job: Map<'_>) -> WrittenPorts {
+        let Some(pair) = job.get(EXPOSE_PORTS) else { return WrittenPorts::Absent };
+        self.used.insert(pair.key.node());
+        ports::written(pair.value)
+    }
+}
+
+fn map(view: View<'_>) -> Result<Map<'_>, YamlError> {
+    match view.shape() {
+        Shape::Map(map) => Ok(map),
+        _ => Err(view.refused("must be a map")),
+    }
+}
+
+/// What is listed under a key. No list is as good as an empty one; anything else is none that a director accepts.
+fn list<'d>(map: Map<'d>, key: &str) -> Result<Vec<View<'d>>, YamlError> {
+    let Some(pair) = map.get(key) else { return Ok(Vec::new()) };
+    match pair.value.shape() {
+        Shape::List(list) => Ok(list.items().collect()),
+        Shape::Scalar(crate::yaml::Scalar::Null) => Ok(Vec::new()),
+        _ => Err(pair.value.refused(format!("{key} must be a list"))),
+    }
+}
+
+fn named(view: View<'_>, map: Map<'_>) -> Result<String, YamlError> {
+    let name = map.get("name").ok_or_else(|| view.refused("has no name"))?;
+    name.value.text().ok_or_else(|| name.value.refused("a name must be text"))
+}
+
+/// The names of the maps listed under a key; what is none is passed over.
+fn names(map: Map<'_>, key: &str) -> Vec<String> {
+    let items = list(map, key).unwrap_or_default();
+    items.into_iter().filter_map(|item| named(item, self::map(item).ok()?).ok()).collect()
+}
+
+/// The texts listed under a key; what is none is passed over.
+fn texts(map: Map<'_>, key: &str) -> Vec<String> {
+    list(map, key).unwrap_or_default().into_iter().filter_map(View::text).collect()
+}
+
+#[cfg(test)]
+mod tests;
