@@ -2,16 +2,16 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context};
 use arc_swap::ArcSwap;
 use boshy_mesh::VipRange;
+use boshy_supervision::Heart;
 use boshy_vm::{NoAddress, Sources, Wanted};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::interval};
 use tracing::info;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What the finder is made of; it outlives the actor.
+/// What the finder is made of; it outlives the task.
 #[derive(Clone)]
 pub(crate) struct Finding {
     /// What the settings say of the VM.
@@ -19,45 +19,31 @@ pub(crate) struct Finding {
     /// Where its address cannot be.
     pub(crate) range: VipRange,
     /// The address; `None` until there is one. One that was found stays until there is another: an interface that is down for a
-    /// moment is no reason to take working names away. This actor is the only writer.
+    /// moment is no reason to take working names away. This task is the only writer.
     pub(crate) found: watch::Sender<Option<Ipv4Addr>>,
-    /// Why there is none now. This actor is the only writer.
+    /// Why there is none now. This task is the only writer.
     pub(crate) missing: Arc<ArcSwap<Option<NoAddress>>>,
 }
 
-/// See the module.
-pub(crate) struct AddressFinder {
-    finding: Finding,
-    sources: Sources,
+/// Looks once a period, for ever.
+pub(crate) async fn find(finding: Finding, heart: Heart) {
+    let mut sources = Sources::new(finding.wanted.clone());
+    let mut periods = interval(PERIOD);
+    loop {
+        periods.tick().await;
+        heart.beat();
+        finding.take(sources.address(finding.range));
+    }
 }
 
-impl AddressFinder {
-    /// A finder for one life.
-    pub(crate) fn new(finding: Finding) -> Self {
-        let sources = Sources::new(finding.wanted.clone());
-        Self { finding, sources }
-    }
-
-    /// Looks once.
-    pub(crate) fn look(&mut self) {
-        let Finding { range, found, missing, .. } = &self.finding;
-        let address = self.sources.address(*range);
-        if **missing.load() != address.err() {
-            missing.store(Arc::new(address.err()));
+impl Finding {
+    fn take(&self, address: Result<Ipv4Addr, NoAddress>) {
+        if **self.missing.load() != address.err() {
+            self.missing.store(Arc::new(address.err()));
         }
         let Ok(address) = address else { return };
-        let changed = found.send_if_modified(|known| known.replace(address) != Some(address));
-        if changed {
+        if self.found.send_if_modified(|known| known.replace(address) != Some(address)) {
             info!(%address, "the address of this VM");
         }
-    }
-}
-
-impl Actor for AddressFinder {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.look();
-        ctx.run_interval(PERIOD, |finder, _| finder.look());
     }
 }

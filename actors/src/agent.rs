@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!   agent (one for one)
-//!     address_finder    the VM's own address
+//!     address_finder    the VM's own address (a task)
 //!     pilot_exchange    pilot <-> relay -> names, resources, state
 //!     state_keeper      state -> file
+//!     name_feed         names -> dns_server (a task)
 //!     dns_server        <- names
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
@@ -18,7 +19,6 @@ use std::{
     future::Future,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    num::NonZeroUsize,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -48,9 +48,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    address_finder::{AddressFinder, Finding},
+    address_finder::{self, Finding},
     agent_report::{Reports, Socket},
-    dns_server::{Answering, DnsServer},
+    dns_server::{self, Answering, DnsServer},
     envoy_watcher::{self, Watching},
     http_server::{HttpServer, Site},
     lookout::{self, Looking},
@@ -132,7 +132,7 @@ impl Agent {
         let listen = |address: SocketAddr| Port::new(move || start::listen(address));
         let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
-            dns: Port::new(move || Sockets::bind(dns, NonZeroUsize::MIN)),
+            dns: Port::new(move || Sockets::bind(dns)),
             pilots,
             tls,
             ruleset,
@@ -172,7 +172,7 @@ impl Agent {
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
         let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
-        let zones: Zones = Arc::new(ArcSwap::from_pointee(Zone::not_known_yet(&settings.tld)));
+        let zones = Zones::new(Zone::not_known_yet(&settings.tld));
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
         let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
@@ -189,9 +189,8 @@ impl Agent {
             found: watch::Sender::new(None),
             missing: Arc::default(),
         };
-        AddressFinder::new(finding.clone()).look();
         let (address, missing) = (finding.found.subscribe(), Arc::clone(&finding.missing));
-        tree.child("address_finder", move |_| AddressFinder::new(finding.clone())).add();
+        tree.task("address_finder", move |heart| address_finder::find(finding.clone(), heart)).add();
 
         let streams = Streams {
             node: settings.node.clone(),
@@ -226,15 +225,14 @@ impl Agent {
         sockets.extend(handlers.map(|(address, port)| Socket::new("handler", port, address.to_string(), no_handler)));
         let answering = Answering {
             sockets: dns,
-            zones: Arc::clone(&zones),
+            zones: zones.clone(),
             tld: settings.tld.clone(),
-            names: outlets.names.subscribe(),
-            led: led.subscribe(),
             answered: answered.clone(),
-            exchange: outlets.status.subscribe(),
             stats: Arc::clone(&stats),
         };
-        tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link)).on(Placement::OwnThread).add();
+        let server = tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link));
+        let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), led.subscribe()));
+        tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
 
         let serving =
             Serving::Relay { listener: ads, served: outlets.served.subscribe(), proxies: proxies.clone(), verdicts };

@@ -1,20 +1,32 @@
 //! Answers DNS on this VM.
 //!
-//! The sockets outlive the actor: a question that arrives while this actor is restarted waits in the kernel's queue.
+//! The sockets outlive the actor: a question that arrives while it is restarted waits in the kernel's queue. So does the zone, which
+//! every life finds as the last one left it.
 
 use std::{future::pending, sync::Arc};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use boshy_dns::{Sockets, Stats, Zone, Zones, serve};
 use boshy_mesh::{NameTable, Tld};
-use boshy_supervision::Link;
-use boshy_xds::{ResourceType, client::ExchangeStatus};
+use boshy_supervision::{ChildRef, Heart, Link};
+use boshy_xds::{ResourceType, client::Outlets};
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::{
     name_gate::{Led, answerable},
     port::Port,
 };
+
+/// There are other names, or other names are on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ZoneChanged {
+    /// What may be answered; `None` while it cannot be told where their addresses lead.
+    pub(crate) names: Option<Arc<NameTable>>,
+    /// What exists and cannot be reached yet; who asks for one of these waits.
+    pub(crate) awaited: NameTable,
+}
 
 /// What the server is made of; it outlives the actor.
 #[derive(Clone)]
@@ -25,14 +37,8 @@ pub(crate) struct Answering {
     pub(crate) zones: Zones,
     /// Zone of the mesh.
     pub(crate) tld: Tld,
-    /// The names that the proxy can serve.
-    pub(crate) names: watch::Receiver<Arc<NameTable>>,
-    /// From where connections are led to the proxy.
-    pub(crate) led: watch::Receiver<Led>,
     /// What is answered. This actor is the only writer.
     pub(crate) answered: watch::Sender<Arc<NameTable>>,
-    /// Tells whether a pilot has spoken of names at all: not known yet is not the same as an empty mesh.
-    pub(crate) exchange: watch::Receiver<ExchangeStatus>,
     /// Counters.
     pub(crate) stats: Arc<Stats>,
 }
@@ -61,41 +67,148 @@ impl Actor for DnsServer {
                 server.link.fail(ctx, error);
             }
         }));
-        ctx.spawn(follow(self.answering.clone()).into_actor(self));
     }
 }
 
-/// Builds a zone for every name table that may be answered, once anything is known.
-async fn follow(answering: Answering) {
-    let Answering { zones, tld, mut names, mut led, mut exchange, answered, .. } = answering;
-    let mut built: Option<Arc<NameTable>> = None;
+impl Handler<ZoneChanged> for DnsServer {
+    type Result = ();
+
+    fn handle(&mut self, ZoneChanged { names, awaited }: ZoneChanged, _: &mut Context<Self>) {
+        let Answering { zones, tld, answered, .. } = &self.answering;
+        let names = names.map(|names| {
+            let serial = zones.load().serial().wrapping_add(1);
+            zones.store(Zone::build(&names, tld, serial).awaiting(&awaited));
+            names
+        });
+        // They led to the proxy, and do no more. A name that exists must not be denied.
+        let names = names.unwrap_or_else(|| {
+            zones.store(Zone::not_known_yet(tld));
+            Arc::default()
+        });
+        answered.send_replace(names);
+    }
+}
+
+/// Tells the server what the exchange and the rule writer have learnt, each time that it is something else.
+pub(crate) async fn tell(
+    (outlets, mut led): (Outlets, watch::Receiver<Led>),
+    server: ChildRef<DnsServer>,
+    heart: Heart,
+) {
+    let (mut names, mut stored, mut status) =
+        (outlets.names.subscribe(), outlets.stored.subscribe(), outlets.status.subscribe());
+    let mut told = None;
     loop {
-        let table = names.borrow_and_update().clone();
-        let spoken = exchange.borrow_and_update().known.contains(&ResourceType::Names);
-        let led_now = led.borrow_and_update().clone();
-        let known = spoken || built.is_some() || !table.is_empty();
-        match answerable(&table, &led_now).filter(|_| known) {
-            Some(table) if built.as_ref() != Some(&table) => {
-                let serial = zones.load().serial().wrapping_add(1);
-                zones.store(Arc::new(Zone::build(&table, &tld, serial)));
-                answered.send_replace(Arc::clone(&table));
-                built = Some(table);
+        let (names_now, waiting) = (names.borrow_and_update().clone(), stored.borrow_and_update().waiting());
+        let spoken = status.borrow_and_update().known.contains(&ResourceType::Names);
+        let now = news(spoken || told.is_some(), &names_now, waiting, &led.borrow_and_update());
+        if let Some(now) = now.filter(|now| told.as_ref().map_or(now.names.is_some(), |told| told != now)) {
+            match heart.rest(server.send(now.clone())).await {
+                Ok(()) => told = Some(now),
+                Err(error) => warn!(%error, "the DNS server was not told of other names"),
             }
-            Some(_) => {}
-            // They led to the proxy, and do no more. A name that exists must not be denied.
-            None if built.take().is_some() => {
-                zones.store(Arc::new(Zone::not_known_yet(&tld)));
-                answered.send_replace(Arc::default());
-            }
-            None => {}
         }
-        let gone = tokio::select! {
-            changed = names.changed() => changed.is_err(),
-            changed = led.changed() => changed.is_err(),
-            changed = exchange.changed() => changed.is_err(),
+        let changed = async {
+            tokio::select! {
+                changed = names.changed() => changed,
+                changed = stored.changed() => changed,
+                changed = status.changed() => changed,
+                changed = led.changed() => changed,
+            }
         };
-        if gone {
+        if heart.rest(changed).await.is_err() {
             return;
         }
+    }
+}
+
+/// What there is to tell; nothing while nothing is known, which is not the same as an empty mesh.
+fn news(spoken: bool, names: &Arc<NameTable>, waiting: NameTable, led: &Led) -> Option<ZoneChanged> {
+    if !spoken && names.is_empty() && waiting.is_empty() {
+        return None;
+    }
+    let answerable = answerable(names, led);
+    let not_led =
+        names.iter().filter(|(host, _)| answerable.as_ref().is_some_and(|led| led.get(host.as_str()).is_none()));
+    let awaited = waiting.iter().chain(not_led).map(|(host, vip)| (host.clone(), vip)).collect();
+    Some(ZoneChanged { names: answerable, awaited })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use boshy_mesh::Hostname;
+    use boshy_supervision::Tree;
+    use tokio::{net::UdpSocket, sync::oneshot, time::timeout};
+
+    use super::*;
+
+    fn table(names: &[&str]) -> NameTable {
+        names.iter().map(|name| (Hostname::parse(name).unwrap(), [169, 254, 255, 9].into())).collect()
+    }
+
+    #[test]
+    fn nothing_is_told_before_anything_is_known_and_an_empty_mesh_is_something() {
+        let (none, one) = (Arc::<NameTable>::default(), Arc::new(table(&["a.b.c.boshy"])));
+        assert_eq!(news(false, &none, NameTable::default(), &Led::Elsewhere), None);
+        let empty = ZoneChanged { names: Some(Arc::clone(&none)), awaited: NameTable::default() };
+        assert_eq!(news(true, &none, NameTable::default(), &Led::Elsewhere), Some(empty));
+        assert_eq!(news(false, &one, NameTable::default(), &Led::Elsewhere).unwrap().names, Some(Arc::clone(&one)));
+        assert_eq!(news(true, &one, NameTable::default(), &Led::Unknown).unwrap().names, None);
+    }
+
+    #[test]
+    fn a_name_whose_address_leads_nowhere_yet_is_awaited_like_one_that_the_proxy_has_not_accepted() {
+        let names = Arc::new(table(&["a.b.c.boshy"]));
+        let changed = news(true, &names, table(&["d.b.c.boshy"]), &Led::From(Arc::default())).unwrap();
+        assert_eq!(changed.names, Some(Arc::default()));
+        assert_eq!(changed.awaited, table(&["a.b.c.boshy", "d.b.c.boshy"]));
+    }
+
+    /// Rcode and the last octet of the first address.
+    async fn asks(client: &UdpSocket, host: &str) -> (u8, u8) {
+        let mut packet = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".to_vec();
+        for label in host.split('.') {
+            packet.push(label.len() as u8);
+            packet.extend(label.bytes());
+        }
+        packet.extend([0, 0, 1, 0, 1]);
+        client.send(&packet).await.unwrap();
+        let mut answer = [0; 512];
+        let length = timeout(Duration::from_secs(20), client.recv(&mut answer)).await.unwrap().unwrap();
+        (answer[3] & 15, answer[length - 1])
+    }
+
+    #[actix::test]
+    async fn it_is_driven_by_messages_alone() {
+        let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(sockets.address()).await.unwrap();
+        let tld = Tld::default();
+        let answering = Answering {
+            sockets: Port::of(sockets),
+            zones: Zones::new(Zone::not_known_yet(&tld)),
+            tld,
+            answered: watch::Sender::new(Arc::default()),
+            stats: Arc::default(),
+        };
+        let mut tree = Tree::new("test");
+        let server = tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link)).add();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = actix::spawn(tree.run_until(async { drop(stopped.await) }));
+
+        let both = ZoneChanged { names: Some(Arc::new(table(&["a.b.c.boshy"]))), awaited: table(&["d.b.c.boshy"]) };
+        let (waited, told) = tokio::join!(asks(&client, "a.b.c.boshy"), server.send(both));
+        told.unwrap();
+        assert_eq!(waited, (0, 9), "what was asked before anything was known");
+        assert_eq!(asks(&client, "e.b.c.boshy").await.0, 3);
+        let later = ZoneChanged { names: Some(Arc::new(table(&["d.b.c.boshy"]))), awaited: NameTable::default() };
+        let (waited, told) = tokio::join!(asks(&client, "d.b.c.boshy"), server.send(later));
+        told.unwrap();
+        assert_eq!(waited, (0, 9), "what was awaited");
+        assert_eq!(asks(&client, "a.b.c.boshy").await.0, 3);
+        drop(stop);
+        running.await.unwrap();
     }
 }

@@ -10,6 +10,7 @@
 
 use std::{
     io, mem,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
 };
@@ -85,11 +86,14 @@ impl Batch {
         Ok(received)
     }
 
-    /// Has every received datagram answered: `respond` writes into the buffer and says how many octets, or nothing.
-    pub(crate) fn answer(&mut self, mut respond: impl FnMut(Datagram<'_>, &mut [u8; PAYLOAD]) -> Option<usize>) {
+    /// Has every received datagram answered: `respond` is told who sent it, writes into the buffer and says how many octets, or nothing.
+    pub(crate) fn answer(
+        &mut self,
+        mut respond: impl FnMut(Datagram<'_>, Option<SocketAddr>, &mut [u8; PAYLOAD]) -> Option<usize>,
+    ) {
         for (index, slot) in self.slots[..self.received].iter_mut().enumerate() {
             let datagram = Datagram { octets: &slot.request[..slot.request_length], cut_short: slot.cut_short };
-            if let Some(length) = respond(datagram, &mut slot.reply) {
+            if let Some(length) = respond(datagram, sender(&slot.peer), &mut slot.reply) {
                 slot.reply_length = length;
                 self.pending.push(index);
             }
@@ -141,6 +145,29 @@ impl Batch {
                 )
             }
         })
+    }
+}
+
+/// Who sent a datagram. Only what is kept for later needs it in this form.
+fn sender(peer: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    let peer = &raw const *peer;
+    // SAFETY: the storage is large enough for every kind of address and aligned for it, and the kernel wrote one of the kind that
+    // `ss_family` names.
+    unsafe {
+        match i32::from((*peer).ss_family) {
+            libc::AF_INET => {
+                let peer = &*peer.cast::<libc::sockaddr_in>();
+                let ip = Ipv4Addr::from(u32::from_be(peer.sin_addr.s_addr));
+                Some(SocketAddrV4::new(ip, u16::from_be(peer.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                let peer = &*peer.cast::<libc::sockaddr_in6>();
+                let ip = Ipv6Addr::from(peer.sin6_addr.s6_addr);
+                let port = u16::from_be(peer.sin6_port);
+                Some(SocketAddrV6::new(ip, port, peer.sin6_flowinfo, peer.sin6_scope_id).into())
+            }
+            _ => None,
+        }
     }
 }
 

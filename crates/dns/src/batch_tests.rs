@@ -11,7 +11,7 @@ fn pair() -> (UdpSocket, UdpSocket) {
 }
 
 fn echo(batch: &mut Batch) {
-    batch.answer(|datagram, reply| {
+    batch.answer(|datagram, _, reply| {
         reply[..datagram.octets.len()].copy_from_slice(datagram.octets);
         Some(datagram.octets.len())
     });
@@ -80,7 +80,7 @@ fn a_datagram_larger_than_the_buffer_is_marked() {
     let mut batch = Batch::new();
     batch.receive(server.as_fd()).unwrap();
     let mut seen = Vec::new();
-    batch.answer(|datagram, _| {
+    batch.answer(|datagram, _, _| {
         seen.push((datagram.octets.len(), datagram.cut_short));
         None
     });

@@ -29,9 +29,13 @@ use hickory_server::{
 use crate::{
     ANSWER_TTL, NEGATIVE_TTL, Rcode, Zone,
     answer::LowerName,
+    signed::{self, Refusal},
     wire::{HEADER, NAME_MAX, OPCODE, PAYLOAD, QR, RD, kind, u16_at},
     zone::{SOA_MAILBOX, SOA_TIMERS, Verdict},
 };
+
+/// Octets that every client takes in a datagram (RFC 1035 section 4.2.1).
+const SMALLEST_LIMIT: usize = 512;
 
 /// Who carries the answer, which bounds its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,8 @@ impl Transport {
     fn limit(self, edns: Option<&Edns>) -> u16 {
         match (self, edns) {
             (Self::Tcp, _) => u16::MAX,
-            (Self::Udp, None) => 512,
-            (Self::Udp, Some(edns)) => edns.max_payload().clamp(512, PAYLOAD as u16),
+            (Self::Udp, None) => SMALLEST_LIMIT as u16,
+            (Self::Udp, Some(edns)) => edns.max_payload().clamp(SMALLEST_LIMIT as u16, PAYLOAD as u16),
         }
     }
 }
@@ -59,7 +63,13 @@ pub fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u
         return None;
     }
     // The reader is not ours: a packet that finds a panic in it costs its sender an answer and nobody else anything.
-    let reply = catch_unwind(AssertUnwindSafe(|| read(packet).and_then(|request| write(zone, &request, transport))));
+    let reply = catch_unwind(AssertUnwindSafe(|| {
+        check(packet)?;
+        if let Some(refusal) = signed::refusal(packet) {
+            return refusal.map(|refusal| (refused(packet, &refusal, transport), Rcode::NotAuth));
+        }
+        read(packet).and_then(|request| write(zone, &request, transport))
+    }));
     Some(reply.unwrap_or(Err(Rcode::ServFail)).unwrap_or_else(|rcode| (bare(packet, rcode), rcode)))
 }
 
@@ -78,8 +88,19 @@ fn bare(packet: &[u8], rcode: Rcode) -> Vec<u8> {
     reply
 }
 
-/// Reads a query with exactly one question (RFC 9619 section 4).
-fn read(packet: &[u8]) -> Result<Request, Rcode> {
+/// The refusal of a signed message. One whose names and data do not fit the datagram goes without the record that repeats them.
+fn refused(packet: &[u8], refusal: &Refusal, transport: Transport) -> Vec<u8> {
+    let mut reply = bare(packet, Rcode::NotAuth);
+    let limit = if transport == Transport::Tcp { usize::from(u16::MAX) } else { SMALLEST_LIMIT };
+    if reply.len() + refusal.records.len() <= limit {
+        reply[HEADER - 1] = refusal.count;
+        reply.extend(&refusal.records);
+    }
+    reply
+}
+
+/// Whether it is a query with exactly one question (RFC 9619 section 4).
+fn check(packet: &[u8]) -> Result<(), Rcode> {
     if packet[2] & OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
@@ -90,6 +111,10 @@ fn read(packet: &[u8]) -> Result<Request, Rcode> {
     // Before the only question there is no name that a pointer could mean (RFC 1035 section 4.1.4). The reader follows one into the
     // header all the same, and the answer, which repeats the question, has another header.
     LowerName::read(&packet[HEADER..]).ok_or(Rcode::FormErr)?;
+    Ok(())
+}
+
+fn read(packet: &[u8]) -> Result<Request, Rcode> {
     // It wants to know who asks and how, for its own log; no answer depends on it.
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     Request::from_bytes(packet.to_vec(), nobody, Protocol::Udp).map_err(|_| Rcode::FormErr)

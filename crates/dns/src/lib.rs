@@ -10,7 +10,8 @@
 //!
 //! Nearly every question is plain and costs little more than the system calls, so these are batched and the answer is laid out
 //! beforehand. What is not plain, and TCP, is rare: there hickory's reader and writer are used, which know the whole of DNS.
-//! Both ways ask the same [`Zone`], and a test holds one against the other.
+//! Both ways ask the same [`Zone`], and a test holds one against the other. What is not known yet is waited for, for a bounded time and in
+//! bounded room: who forwards a SERVFAIL may make an NXDOMAIN of it.
 //!
 //! The zone is authoritative for itself only. Not promised: recursion, zone transfer, update, DNSSEC, cookies, and an answer to
 //! a question that a kernel queue had no room for.
@@ -22,19 +23,23 @@ pub mod handler;
 mod rcode;
 mod respond;
 mod server;
+mod signed;
 mod stats;
 mod tcp;
 #[cfg(test)]
 mod testing;
 mod udp;
+mod waiting;
 mod wire;
 mod zone;
+mod zones;
 
 pub use answer::{Plain, plain};
 pub use boshy_mesh::ANSWER_TTL;
 pub use rcode::Rcode;
 pub use respond::{Datagram, Response, respond};
-pub use server::{BindError, ServeError, Sockets, Zones, serve};
+pub use server::{BindError, ServeError, Sockets, serve};
 pub use stats::{Stats, StatsSnapshot};
 pub use wire::PAYLOAD;
 pub use zone::{NEGATIVE_TTL, Zone};
+pub use zones::{PATIENCE, Zones};

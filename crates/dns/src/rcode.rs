@@ -15,14 +15,24 @@ pub enum Rcode {
     NotImp,
     /// A question about another zone or class, or a zone transfer.
     Refused,
+    /// A signature, of which no key is known (RFC 8945 section 5.2.1).
+    NotAuth,
     /// An EDNS version other than 0.
     BadVers,
 }
 
 impl Rcode {
     /// All codes, in the order in which counters keep them.
-    pub const ALL: [Self; 7] =
-        [Self::NoError, Self::FormErr, Self::ServFail, Self::NxDomain, Self::NotImp, Self::Refused, Self::BadVers];
+    pub const ALL: [Self; 8] = [
+        Self::NoError,
+        Self::FormErr,
+        Self::ServFail,
+        Self::NxDomain,
+        Self::NotImp,
+        Self::Refused,
+        Self::NotAuth,
+        Self::BadVers,
+    ];
 
     /// The number that goes over the wire; above 15 its upper bits travel in the OPT record.
     pub const fn code(self) -> u16 {
@@ -33,6 +43,7 @@ impl Rcode {
             Self::NxDomain => 3,
             Self::NotImp => 4,
             Self::Refused => 5,
+            Self::NotAuth => 9,
             Self::BadVers => 16,
         }
     }
@@ -46,6 +57,7 @@ impl Rcode {
             Self::NxDomain => "NXDOMAIN",
             Self::NotImp => "NOTIMP",
             Self::Refused => "REFUSED",
+            Self::NotAuth => "NOTAUTH",
             Self::BadVers => "BADVERS",
         }
     }

@@ -2,26 +2,23 @@
 //!
 //! The sockets are bound apart from the server and outlive it: the owner keeps [`Sockets`] and lends them to each
 //! [`serve`] in turn. While no server runs, questions wait in the kernel's queue, and the next one answers them. What a server
-//! had already taken from the queue when it was stopped or panicked is lost: at most one batch per socket.
+//! had already taken from the queue when it was stopped or panicked is lost: at most one batch, and what waited for the zone.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener, UdpSocket},
-    num::NonZeroUsize,
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use socket2::{Domain, Socket, Type};
 use tokio::task::JoinSet;
 
-use crate::{Stats, Zone, tcp, udp};
-
-/// Where the zone is read from: an atomic pointer, swapped whole by whoever learns of a new name table.
-pub type Zones = Arc<ArcSwap<Zone>>;
+use crate::{Stats, Zones, tcp, udp};
 
 /// Room for datagrams that arrive while the loop is busy, in octets; the kernel's own limit may be lower.
 const QUEUE: usize = 1 << 20;
+/// Connections that wait to be accepted; the kernel's own limit may be lower.
+const BACKLOG: i32 = 1024;
 /// How many ports are tried when the kernel chooses one, as one that is free for TCP need not be for UDP.
 const PORT_TRIES: usize = 16;
 
@@ -62,27 +59,41 @@ pub struct Sockets(Arc<Bound>);
 #[derive(Debug)]
 struct Bound {
     address: SocketAddr,
-    udp: Vec<UdpSocket>,
+    udp: UdpSocket,
     tcp: TcpListener,
 }
 
 impl Sockets {
-    /// Binds TCP and UDP to the same address and port; port 0 lets the kernel choose. `loops` UDP sockets share the port, and
-    /// the kernel spreads clients over them: one is right for a single thread.
+    /// Binds TCP and UDP to the same address and port; port 0 lets the kernel choose.
     ///
     /// Give the address that clients ask: bound to the unspecified one, an answer may leave from another address of the machine.
     ///
     /// # Errors
     /// When the address is in use or may not be used.
-    pub fn bind(address: SocketAddr, loops: NonZeroUsize) -> Result<Self, BindError> {
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
         loop {
             tries -= 1;
-            match Bound::new(address, loops) {
+            match Bound::new(address) {
                 Err(error) if tries > 0 && error.source.kind() == io::ErrorKind::AddrInUse => {}
                 bound => return Ok(Self(Arc::new(bound?))),
             }
         }
+    }
+
+    /// Those that another process has bound and handed over.
+    ///
+    /// # Errors
+    /// When they are no sockets.
+    pub fn handed_over(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        Ok(Self(Arc::new(Bound { address: tcp.local_addr()?, udp, tcp })))
+    }
+
+    /// The two sockets, for handing them over.
+    pub fn parts(&self) -> (&UdpSocket, &TcpListener) {
+        (&self.0.udp, &self.0.tcp)
     }
 
     /// The address with the port that was chosen.
@@ -92,14 +103,11 @@ impl Sockets {
 }
 
 impl Bound {
-    fn new(wanted: SocketAddr, loops: NonZeroUsize) -> Result<Self, BindError> {
+    fn new(wanted: SocketAddr) -> Result<Self, BindError> {
         let failed = |transport| move |source| BindError { transport, address: wanted, source };
-        // TCP first: unlike UDP sockets that share a port, a listener tells that another server is there.
         let tcp = bind_tcp(wanted).map_err(failed("TCP"))?;
         let address = tcp.local_addr().map_err(failed("TCP"))?;
-        let share = loops.get() > 1;
-        let udp =
-            (0..loops.get()).map(|_| bind_udp(address, share)).collect::<io::Result<_>>().map_err(failed("UDP"))?;
+        let udp = bind_udp(address).map_err(failed("UDP"))?;
         Ok(Self { address, udp, tcp })
     }
 }
@@ -110,13 +118,12 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(128)?;
+    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn bind_udp(address: SocketAddr, share: bool) -> io::Result<UdpSocket> {
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-    socket.set_reuse_port(share)?;
     socket.set_nonblocking(true)?;
     socket.set_recv_buffer_size(QUEUE)?;
     socket.set_send_buffer_size(QUEUE)?;
@@ -141,11 +148,9 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let mut loops = JoinSet::new();
-    for socket in &sockets.0.udp {
-        let socket = socket.try_clone().map_err(ServeError::Duplicate)?;
-        let running = udp::run(socket, Arc::clone(&zones), Arc::clone(&stats));
-        loops.spawn(async { running.await.map_err(|source| ServeError::Socket { transport: "UDP", source }) });
-    }
+    let socket = sockets.0.udp.try_clone().map_err(ServeError::Duplicate)?;
+    let running = udp::run(socket, zones.clone(), Arc::clone(&stats));
+    loops.spawn(async { running.await.map_err(|source| ServeError::Socket { transport: "UDP", source }) });
     let listener = sockets.0.tcp.try_clone().map_err(ServeError::Duplicate)?;
     let running = tcp::run(listener, zones, stats);
     loops.spawn(async { running.await.map_err(|source| ServeError::Socket { transport: "TCP", source }) });

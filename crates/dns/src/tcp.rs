@@ -1,64 +1,133 @@
 //! DNS over TCP: a bounded number of connections, each answered in order.
+//!
+//! Whoever comes is served. Unbound and NSD shorten the patience with everybody when many are connected, and turn newcomers away
+//! when all places are taken; both cost who did nothing. Here the connection that was last of use the longest ago makes room, which is
+//! one that is silent, asks half a question, or does not read: whoever asks and reads is of use again with each answer. All come from this
+//! machine, so that there is no address to bound a share by.
 
-use std::{io, net, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io, net,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    task::{AbortHandle, Id, JoinError, JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
 use crate::{
-    Stats, StatsSnapshot, Zones,
+    Rcode, Stats, StatsSnapshot, Zones,
     fallback::{self, Transport},
 };
 
-/// Connections at a time; further ones wait in the kernel's queue.
-pub(crate) const CONNECTIONS: usize = 64;
-/// How long a connection may take for a question, or for taking its answer. RFC 7766 section 6.2.3 wants it in the order of a
-/// few seconds; at the limit of connections it is also the longest that others wait.
+/// Connections at a time.
+pub(crate) const CONNECTIONS: usize = 128;
+/// How long a connection may take for a question, or for taking its answer, while there is room. RFC 7766 section 6.2.3 wants it in the
+/// order of a few seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause after an accept that failed, as happens when descriptors run out: the listener stays ready and would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Octets that are kept for the next question of a connection.
+const USUAL: usize = 512;
 
 /// Accepts and answers for ever.
 ///
 /// # Errors
 /// When the listener cannot be used.
+///
+/// # Panics
+/// When a connection did, with its panic.
 pub(crate) async fn run(listener: net::TcpListener, zones: Zones, stats: Arc<Stats>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
+    let mut open = Open::default();
     loop {
-        let permit = Arc::clone(&free).acquire_owned().await.map_err(io::Error::other)?;
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (zones, stats) = (Arc::clone(&zones), Arc::clone(&stats));
-                stats.add(&StatsSnapshot { tcp_connections: 1, ..Default::default() });
-                connections.spawn(async move {
-                    let outcome = converse(stream, &zones, &stats).await;
-                    tracing::trace!(?outcome, "DNS connection ended");
-                    drop(permit);
-                });
-            }
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    stats.add(&StatsSnapshot { tcp_connections: 1, ..Default::default() });
+                    open.add(stream, &zones, &stats);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a DNS connection failed");
+                    open.end_one();
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = open.tasks.join_next_with_id() => open.forget(ended),
+        }
+    }
+}
+
+/// The connections there are.
+#[derive(Default)]
+struct Open {
+    tasks: JoinSet<()>,
+    connections: HashMap<Id, Connection>,
+    turns: Arc<AtomicU64>,
+}
+
+struct Connection {
+    /// The turn at which it came, or was last answered.
+    useful: Arc<AtomicU64>,
+    ends: AbortHandle,
+}
+
+impl Open {
+    fn add(&mut self, stream: TcpStream, zones: &Zones, stats: &Arc<Stats>) {
+        if self.connections.len() >= CONNECTIONS {
+            self.end_one();
+        }
+        let (zones, stats, turns) = (zones.clone(), Arc::clone(stats), Arc::clone(&self.turns));
+        let useful = Arc::new(AtomicU64::new(turns.fetch_add(1, Ordering::Relaxed)));
+        let answered = Arc::clone(&useful);
+        let ends = self.tasks.spawn(async move {
+            let of_use = || answered.store(turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            let outcome = converse(stream, &zones, &stats, of_use).await;
+            tracing::trace!(?outcome, "DNS connection ended");
+        });
+        self.connections.insert(ends.id(), Connection { useful, ends });
+    }
+
+    /// Ends the connection that was last of use the longest ago.
+    fn end_one(&mut self) {
+        let oldest = self.connections.iter().min_by_key(|(_, connection)| connection.useful.load(Ordering::Relaxed));
+        if let Some(connection) = oldest.map(|(id, _)| *id).and_then(|id| self.connections.remove(&id)) {
+            connection.ends.abort();
+        }
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        match ended {
+            Ok((id, ())) => drop(self.connections.remove(&id)),
             Err(error) => {
-                tracing::warn!(%error, "accepting a DNS connection failed");
-                sleep(ACCEPT_PAUSE).await;
+                self.connections.remove(&error.id());
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
     }
 }
 
 /// Answers one question after the other until the client closes, is too slow, or sends what is not answered.
-async fn converse(mut stream: TcpStream, zones: &Zones, stats: &Stats) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, zones: &Zones, stats: &Stats, of_use: impl Fn()) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut message = Vec::new();
     while timeout(PATIENCE, receive(&mut stream, &mut message)).await?? {
         let mut counted = StatsSnapshot { queries: 1, ..Default::default() };
-        let answer = fallback::answer(&zones.load(), &message, Transport::Tcp);
+        let answer = zones
+            .patiently(
+                |zone| fallback::answer(zone, &message, Transport::Tcp),
+                |answer| !matches!(answer, Some((_, Rcode::ServFail))),
+            )
+            .await;
         match &answer {
             Some((_, rcode)) => counted.count_answer(*rcode, false),
             None => counted.dropped = 1,
@@ -66,19 +135,25 @@ async fn converse(mut stream: TcpStream, zones: &Zones, stats: &Stats) -> io::Re
         stats.add(&counted);
         let Some((reply, _)) = answer else { return Ok(()) };
         timeout(PATIENCE, stream.write_all(&framed(&reply))).await??;
+        of_use();
+        message.truncate(USUAL);
+        message.shrink_to(USUAL);
+        // One question of each connection in turn, however many it has sent.
+        yield_now().await;
     }
     Ok(())
 }
 
-/// Reads one message with its length before it (RFC 1035 section 4.2.2), or tells that the client has closed.
+/// Reads one message with its length before it (RFC 1035 section 4.2.2), or tells that the client has closed. Room is taken for what
+/// arrives, not for what is announced.
 async fn receive(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bool> {
     let length = match stream.read_u16().await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        length => length?,
+        length => usize::from(length?),
     };
-    message.resize(usize::from(length), 0);
-    stream.read_exact(message).await?;
-    Ok(true)
+    message.clear();
+    let read = stream.take(length as u64).read_to_end(message).await?;
+    if read < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(true) }
 }
 
 /// Length and message in one piece, so that they leave in one segment (RFC 7766 section 8).

@@ -2,12 +2,14 @@
 
 use std::{io, net, os::fd::AsFd, sync::Arc};
 
-use tokio::{io::Interest, net::UdpSocket, task::yield_now};
+use tokio::{io::Interest, net::UdpSocket, task::yield_now, time::Instant};
 
 use crate::{
-    Stats, StatsSnapshot, Zones,
+    Rcode, Stats, StatsSnapshot, Zones,
     batch::{BATCH, Batch},
-    respond::respond,
+    respond::{Datagram, respond},
+    waiting::Waiting,
+    wire::PAYLOAD,
 };
 
 /// Answers for ever.
@@ -16,12 +18,20 @@ use crate::{
 /// When the socket cannot be used or receiving fails; one answer that cannot be sent is counted and no error.
 pub(crate) async fn run(socket: net::UdpSocket, zones: Zones, stats: Arc<Stats>) -> io::Result<()> {
     let socket = UdpSocket::from_std(socket)?;
-    let mut batch = Batch::new();
+    let (mut batch, mut waiting) = (Batch::new(), Waiting::default());
+    let mut changes = zones.changes();
     loop {
-        socket.readable().await?;
+        if waiting.is_empty() {
+            socket.readable().await?;
+        } else {
+            tokio::select! {
+                readable = socket.readable() => readable?,
+                () = waiting.woken(&mut changes) => stats.add(&settle(&socket, &mut waiting, &zones)),
+            }
+        }
         let received = receive(&socket, &mut batch)?;
         if received > 0 {
-            let mut counted = answer(&mut batch, &zones);
+            let mut counted = answer(&mut batch, &zones, &mut waiting);
             counted.unsent = send(&socket, &mut batch).await?;
             stats.add(&counted);
         }
@@ -46,18 +56,41 @@ fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
     }
 }
 
-fn answer(batch: &mut Batch, zones: &Zones) -> StatsSnapshot {
+fn answer(batch: &mut Batch, zones: &Zones, waiting: &mut Waiting) -> StatsSnapshot {
     let zone = zones.load();
     let mut counted = StatsSnapshot::default();
-    batch.answer(|datagram, out| {
+    batch.answer(|datagram, from, out| {
         counted.queries += 1;
         counted.cut_short += u64::from(datagram.cut_short);
         let response = respond(&zone, datagram, out);
         match response {
+            Some(response)
+                if response.rcode == Rcode::ServFail && from.is_some_and(|from| waiting.keep(from, datagram)) =>
+            {
+                return None;
+            }
             Some(response) => counted.count_answer(response.rcode, response.plain),
             None => counted.dropped += 1,
         }
         response.map(|response| response.length)
+    });
+    counted
+}
+
+/// Answers those that wait and are known now, or due.
+fn settle(socket: &UdpSocket, waiting: &mut Waiting, zones: &Zones) -> StatsSnapshot {
+    let (zone, now) = (zones.load(), Instant::now());
+    let mut counted = StatsSnapshot::default();
+    let mut out = [0; PAYLOAD];
+    waiting.settle(|question| {
+        let datagram = Datagram { octets: &question.octets, cut_short: false };
+        let Some(response) = respond(&zone, datagram, &mut out) else { return true };
+        if response.rcode == Rcode::ServFail && !question.is_due(now) {
+            return false;
+        }
+        counted.count_answer(response.rcode, response.plain);
+        counted.unsent += u64::from(socket.try_send_to(&out[..response.length], question.from).is_err());
+        true
     });
     counted
 }

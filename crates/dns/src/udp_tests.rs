@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use hickory_proto::rr::RecordType;
 use tokio::time::timeout;
 
@@ -18,7 +17,7 @@ async fn a_flood_leaves_the_thread_to_others_after_each_full_batch() {
         client.send_to(&question, socket.local_addr().unwrap()).unwrap();
     }
     let stats = Arc::<Stats>::default();
-    tokio::spawn(run(socket, Arc::new(ArcSwap::from_pointee(zone())), Arc::clone(&stats)));
+    tokio::spawn(run(socket, Zones::new(zone()), Arc::clone(&stats)));
 
     let mut seen = vec![0];
     let all = async {

@@ -23,12 +23,17 @@ pub(crate) const RD: u8 = 0x01;
 /// Class "Internet".
 pub(crate) const CLASS_IN: u16 = 1;
 
+/// "Any class", that of records which are no data (RFC 1035 section 3.2.5).
+pub(crate) const CLASS_ANY: u16 = 255;
+
 /// Record types that are looked at; every other one has no data in the zone.
 pub(crate) mod kind {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
     pub(crate) const SOA: u16 = 6;
+    pub(crate) const SIG: u16 = 24;
     pub(crate) const OPT: u16 = 41;
+    pub(crate) const TSIG: u16 = 250;
     pub(crate) const IXFR: u16 = 251;
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;

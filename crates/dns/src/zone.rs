@@ -7,7 +7,7 @@
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
-use boshy_mesh::{ANSWER_TTL, NameTable, Tld};
+use boshy_mesh::{ANSWER_TTL, Hostname, NameTable, Tld};
 
 use crate::wire::{self, CLASS_IN, HEADER, kind};
 
@@ -56,6 +56,8 @@ enum Node {
     Inner,
     /// A service.
     Address(AddressRecord),
+    /// A service that is announced and cannot be reached yet.
+    Awaited,
 }
 
 /// What a question gets.
@@ -73,7 +75,7 @@ pub(crate) enum Verdict<'z> {
     NoName,
     /// Another zone.
     Outside,
-    /// In the zone, of which nothing is known yet.
+    /// In the zone, and not known yet, alone or with the whole zone.
     NotKnown,
 }
 
@@ -97,14 +99,26 @@ impl Zone {
     pub fn build(names: &NameTable, tld: &Tld, serial: u32) -> Self {
         let mut zone = Self::empty(tld, serial, true);
         for (host, address) in names.iter() {
-            if let Some(name) = wire::lower_name(host.as_str())
-                && zone.holds(&name)
-                && *name != *zone.apex
-            {
-                zone.insert(&name, address);
+            if let Some(name) = zone.own_name(host) {
+                zone.insert(&name, Node::Address(AddressRecord::new(address)));
+                zone.names += 1;
             }
         }
         zone
+    }
+
+    /// The same zone, with names that are announced and cannot be answered yet: that such a name does not exist would be wrong, and might be
+    /// kept.
+    #[must_use]
+    pub fn awaiting(mut self, names: &NameTable) -> Self {
+        for (host, _) in names.iter() {
+            if let Some(name) = self.own_name(host)
+                && !matches!(self.nodes.get(&*name), Some(Node::Address(_)))
+            {
+                self.insert(&name, Node::Awaited);
+            }
+        }
+        self
     }
 
     /// The zone before the first name table has been read. Nothing known is not the same as no names: questions about the zone
@@ -120,9 +134,13 @@ impl Zone {
         Self { apex, serial, known, names: 0, nodes, soa: soa_record(serial), ns: ns_record() }
     }
 
-    fn insert(&mut self, name: &[u8], address: Ipv4Addr) {
-        self.nodes.insert(name.into(), Node::Address(AddressRecord::new(address)));
-        self.names += 1;
+    /// A name below the zone's own, on the wire.
+    fn own_name(&self, host: &Hostname) -> Option<Vec<u8>> {
+        wire::lower_name(host.as_str()).filter(|name| self.holds(name) && **name != *self.apex)
+    }
+
+    fn insert(&mut self, name: &[u8], node: Node) {
+        self.nodes.insert(name.into(), node);
         let mut ancestor = wire::parent(name);
         while let Some(name) = ancestor.filter(|name| **name != *self.apex) {
             self.nodes.entry(name.into()).or_insert(Node::Inner);
@@ -154,6 +172,7 @@ impl Zone {
             Some(Node::Address(record)) if matches!(kind, kind::A | kind::ANY) => Verdict::Address(record),
             Some(Node::Apex) if matches!(kind, kind::SOA | kind::ANY) => Verdict::Soa,
             Some(Node::Apex) if kind == kind::NS => Verdict::Ns,
+            Some(Node::Awaited) => Verdict::NotKnown,
             Some(_) => Verdict::NoData,
             None if self.holds(name) => Verdict::NoName,
             None => Verdict::Outside,

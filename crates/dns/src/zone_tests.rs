@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{HTTPBIN_VIP, table, zone};
+use crate::testing::{HTTPBIN, HTTPBIN_VIP, table, zone};
 
 fn decide<'z>(zone: &'z Zone, name: &str, kind: u16) -> Verdict<'z> {
     zone.decide(&wire::lower_name(name).unwrap(), kind)
@@ -104,4 +104,18 @@ fn rfc1035_2_3_4_a_zone_name_that_dns_cannot_carry_holds_nothing() {
             assert_eq!(zone.decide(name, kind::A), Verdict::Outside);
         }
     }
+}
+
+#[test]
+fn a_name_that_is_awaited_is_not_denied_and_takes_nothing_from_those_that_are_there() {
+    let awaited =
+        table(&[(HTTPBIN, HTTPBIN_VIP), ("late.banana.sample.boshy.", HTTPBIN_VIP), ("x.other.", HTTPBIN_VIP)]);
+    let zone = zone().awaiting(&awaited);
+    let decide = |name: &str, kind| zone.decide(&wire::lower_name(name).unwrap(), kind);
+    for kind in [kind::A, 28] {
+        assert_eq!(decide("late.banana.sample.boshy", kind), Verdict::NotKnown);
+    }
+    assert!(matches!(decide(HTTPBIN, kind::A), Verdict::Address(_)));
+    assert_eq!(decide("later.banana.sample.boshy", kind::A), Verdict::NoName);
+    assert_eq!(zone.len(), 1);
 }

@@ -3,13 +3,11 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroUsize,
     sync::Arc,
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use boshy_dns::{Rcode, ServeError, Sockets, Stats, Zone, Zones, serve};
+use boshy_dns::{PATIENCE, Rcode, ServeError, Sockets, Stats, Zone, Zones, serve};
 use boshy_mesh::{Hostname, NameTable, Tld};
 use hickory_proto::{
     op::{Message, OpCode, Query, ResponseCode},
@@ -61,15 +59,19 @@ struct Running {
 }
 
 impl World {
-    fn new(loops: usize) -> Self {
-        let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap(), NonZeroUsize::new(loops).unwrap()).unwrap();
-        Self { sockets, zones: Arc::new(ArcSwap::from_pointee(zone(BLUE, 1))), stats: Arc::default() }
+    fn new() -> Self {
+        Self::of(zone(BLUE, 1))
+    }
+
+    fn of(zone: Zone) -> Self {
+        let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { sockets, zones: Zones::new(zone), stats: Arc::default() }
     }
 
     fn start(&self) -> Running {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { drop(stopped.await) };
-        let server = serve(self.sockets.clone(), Arc::clone(&self.zones), Arc::clone(&self.stats), shutdown);
+        let server = serve(self.sockets.clone(), self.zones.clone(), Arc::clone(&self.stats), shutdown);
         Running { stop, server: tokio::spawn(server) }
     }
 
@@ -136,7 +138,7 @@ async fn tcp_receive(stream: &mut TcpStream) -> Message {
 
 #[tokio::test]
 async fn udp_and_tcp_give_the_same_answers() {
-    let world = World::new(1);
+    let world = World::new();
     let _server = world.start();
     let client = world.client().await;
     let mut stream = TcpStream::connect(world.sockets.address()).await.unwrap();
@@ -160,7 +162,7 @@ async fn udp_and_tcp_give_the_same_answers() {
 
 #[tokio::test]
 async fn rfc7766_6_2_1_1_questions_may_follow_each_other_on_a_connection_without_waiting() {
-    let world = World::new(1);
+    let world = World::new();
     let _server = world.start();
     let mut stream = TcpStream::connect(world.sockets.address()).await.unwrap();
     for id in 0..50 {
@@ -174,7 +176,7 @@ async fn rfc7766_6_2_1_1_questions_may_follow_each_other_on_a_connection_without
 
 #[tokio::test]
 async fn what_is_not_plain_is_answered_on_udp_and_a_response_is_not() {
-    let world = World::new(1);
+    let world = World::new();
     let _server = world.start();
     let client = world.client().await;
 
@@ -206,7 +208,7 @@ async fn what_is_not_plain_is_answered_on_udp_and_a_response_is_not() {
 
 #[tokio::test]
 async fn a_malformed_message_on_tcp_is_answered_and_the_connection_goes_on() {
-    let world = World::new(1);
+    let world = World::new();
     let _server = world.start();
     let mut stream = TcpStream::connect(world.sockets.address()).await.unwrap();
     let good = question(9, HTTPBIN, RecordType::A).to_vec().unwrap();
@@ -220,7 +222,7 @@ async fn a_malformed_message_on_tcp_is_answered_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn questions_wait_for_the_next_server_and_none_is_lost() {
-    let world = World::new(2);
+    let world = World::new();
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.push(world.client().await);
@@ -244,11 +246,11 @@ async fn questions_wait_for_the_next_server_and_none_is_lost() {
 async fn a_zone_is_swapped_under_load_without_a_wrong_or_a_lost_answer() {
     const WINDOW: u16 = 32;
     const SWAPS: u32 = 200;
-    let world = World::new(2);
+    let world = World::new();
     let _server = world.start();
     let askers: Vec<_> = (0..4)
         .map(|_| {
-            let (address, zones) = (world.sockets.address(), Arc::clone(&world.zones));
+            let (address, zones) = (world.sockets.address(), world.zones.clone());
             tokio::spawn(async move {
                 let client = Client::new(address).await;
                 let mut rounds = 0;
@@ -276,7 +278,7 @@ async fn a_zone_is_swapped_under_load_without_a_wrong_or_a_lost_answer() {
         .collect();
     for serial in 2..=SWAPS {
         let before = world.stats.snapshot().queries;
-        world.zones.store(Arc::new(zone(if serial % 2 == 0 { GREEN } else { BLUE }, serial)));
+        world.zones.store(zone(if serial % 2 == 0 { GREEN } else { BLUE }, serial));
         world.counted(before + 64).await;
     }
     for asker in askers {
@@ -285,18 +287,76 @@ async fn a_zone_is_swapped_under_load_without_a_wrong_or_a_lost_answer() {
     }
 }
 
+fn not_known_yet() -> World {
+    World::of(Zone::not_known_yet(&Tld::default()))
+}
+
+#[tokio::test]
+async fn what_is_not_known_yet_is_waited_for_and_holds_up_nothing_else() {
+    let world = not_known_yet();
+    let _server = world.start();
+    let (client, other) = (world.client().await, world.client().await);
+    let mut stream = TcpStream::connect(world.sockets.address()).await.unwrap();
+    let query = question(1, HTTPBIN, RecordType::A).to_vec().unwrap();
+    client.send(&query).await;
+    tcp_send(&mut stream, &query).await;
+    let outside = other.ask(&question(2, "example.org.", RecordType::A)).await;
+    assert_eq!(outside.metadata.response_code, ResponseCode::Refused);
+    // The question over UDP and this one are counted when they arrive.
+    world.counted(2).await;
+    world.zones.store(zone(GREEN, 1));
+    assert_eq!(address_in(&client.receive().await), Some(GREEN));
+    assert_eq!(address_in(&tcp_receive(&mut stream).await), Some(GREEN));
+}
+
+#[tokio::test]
+async fn what_is_waited_for_in_vain_is_servfail_before_a_forwarder_gives_up() {
+    const { assert!(PATIENCE.as_millis() < 2000, "bosh-dns waits two seconds and says that the name does not exist") };
+    let world = not_known_yet();
+    let _server = world.start();
+    let client = world.client().await;
+    let began = std::time::Instant::now();
+    let reply = client.ask(&question(1, HTTPBIN, RecordType::A)).await;
+    assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
+    let mut stream = TcpStream::connect(world.sockets.address()).await.unwrap();
+    tcp_send(&mut stream, &question(2, HTTPBIN, RecordType::A).to_vec().unwrap()).await;
+    assert_eq!(tcp_receive(&mut stream).await.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[tokio::test]
+async fn there_is_room_for_so_many_that_wait_and_the_next_is_answered_at_once() {
+    const MORE: u64 = 1100;
+    let world = not_known_yet();
+    let _server = world.start();
+    let client = world.client().await;
+    let began = std::time::Instant::now();
+    for id in 0..MORE {
+        client.send(&question(id as u16, HTTPBIN, RecordType::A).to_vec().unwrap()).await;
+        world.counted(id + 1).await;
+    }
+    let reply = client.receive().await;
+    assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    assert!(reply.metadata.id >= 1024 || began.elapsed() > PATIENCE, "{}", reply.metadata.id);
+    world.zones.store(zone(GREEN, 1));
+    let mut found = 0;
+    while found == 0 {
+        found += usize::from(address_in(&client.receive().await).is_some());
+    }
+}
+
 #[tokio::test]
 async fn an_address_in_use_is_named() {
-    let world = World::new(1);
-    let error = Sockets::bind(world.sockets.address(), NonZeroUsize::MIN).unwrap_err();
+    let world = World::new();
+    let error = Sockets::bind(world.sockets.address()).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot bind the DNS server's TCP socket to {}", world.sockets.address()));
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }
 
 #[tokio::test]
 async fn ipv6_clients_are_served_too() {
-    let sockets = Sockets::bind("[::1]:0".parse().unwrap(), NonZeroUsize::MIN).unwrap();
-    let zones = Arc::new(ArcSwap::from_pointee(zone(BLUE, 1)));
+    let sockets = Sockets::bind("[::1]:0".parse().unwrap()).unwrap();
+    let zones = Zones::new(zone(BLUE, 1));
     tokio::spawn(serve(sockets.clone(), zones, Arc::default(), std::future::pending()));
     let socket = UdpSocket::bind("[::1]:0").await.unwrap();
     socket.connect(sockets.address()).await.unwrap();

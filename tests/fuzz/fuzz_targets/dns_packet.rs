@@ -52,7 +52,7 @@ fn answered(packet: &[u8], reply: &[u8], rcode: Rcode) {
         message.queries.len(),
         message.answers.len(),
         message.authorities.len(),
-        message.additionals.len() + usize::from(message.edns.is_some()),
+        message.additionals.len() + usize::from(message.edns.is_some()) + usize::from(message.signature.is_some()),
     ];
     let said = [4, 6, 8, 10].map(|at| usize::from(u16::from_be_bytes([reply[at], reply[at + 1]])));
     assert_eq!(counted, said);

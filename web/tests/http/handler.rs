@@ -1,9 +1,8 @@
 //! The handler for bosh-dns.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::net::Ipv4Addr;
 
 use actix_web::{http::Method, test::TestRequest};
-use arc_swap::ArcSwap;
 use boshy_dns::{Zone, Zones};
 use boshy_mesh::{NameTable, Tld};
 use boshy_web::handler::{self, HandlerView};
@@ -22,7 +21,7 @@ fn zone(last: u8) -> Zone {
 }
 
 fn view(zone: Zone) -> (Zones, HandlerView) {
-    let zones = Zones::new(ArcSwap::from_pointee(zone));
+    let zones = Zones::new(zone);
     (zones.clone(), HandlerView::new(zones))
 }
 
@@ -78,7 +77,7 @@ async fn the_zone_of_the_moment_is_answered_from() {
     let query = format!("name={NAME}&type=1");
     assert_eq!(ask(get(&query)).await.status, 503);
     for last in [1, 2] {
-        zones.store(Arc::new(zone(last)));
+        zones.store(zone(last));
         assert_eq!(answers(&ask(get(&query)).await)[0]["data"], json!(format!("169.254.255.{last}")));
     }
 }

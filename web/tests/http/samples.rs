@@ -125,7 +125,7 @@ pub(crate) fn agent_status() -> AgentStatus {
         },
         rules: RulesStatus { pairs: 3, in_place: true, drift_repairs: 3, ..RulesStatus::default() },
         dns: DnsStatus::new(
-            &StatsSnapshot { queries: 8, answers: [5, 0, 0, 2, 0, 1, 0], ..StatsSnapshot::default() },
+            &StatsSnapshot { queries: 8, answers: [5, 0, 0, 2, 0, 1, 0, 0], ..StatsSnapshot::default() },
             9,
         ),
         actors: actors(),

@@ -5,7 +5,6 @@ use std::{
     fs, io,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    num::NonZeroUsize,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -13,8 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-use boshy_dns::{Sockets, Zone, serve};
+use boshy_dns::{Sockets, Zone, Zones, serve};
 use boshy_mesh::{Hostname, NameTable, Tld};
 use nix::{
     sys::signal::{Signal, killpg},
@@ -203,9 +201,9 @@ pub(crate) fn serve_here() -> Result<(), Box<dyn Error>> {
     let tld = Tld::default();
     let names = (0..NAMES).map(|n| Ok((Hostname::parse(&name_of(n))?, address_of(n))));
     let zone = Zone::build(&names.collect::<Result<NameTable, Box<dyn Error>>>()?, &tld, 1);
-    let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), NonZeroUsize::MIN)?;
+    let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     println!("{}", sockets.address());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let zones = Arc::new(ArcSwap::from_pointee(zone));
+    let zones = Zones::new(zone);
     Ok(runtime.block_on(serve(sockets, zones, Arc::default(), std::future::pending()))?)
 }
