@@ -35,7 +35,7 @@ release-from-source: ## Compile the release's source package as BOSH does, witho
 	tests/tools/source-package
 
 test: ## Run every test: units, properties, actors, namespaces, real Envoys 1.40 and 1.36, fuzz targets
-	@$(INSTALL) build lab fuzz ruby bosh-cli envoy-$(ENVOY_VERSION) envoy-1.36.4
+	@$(INSTALL) build lab programs fuzz ruby bosh-cli envoy-$(ENVOY_VERSION) envoy-1.36.4
 	tests/tools/test
 
 check: ## Format, lints, docs, dependency rules and licences; warnings are errors

@@ -18,5 +18,6 @@ mod ordinary_user;
 mod pilot_away;
 mod privileges;
 mod process;
+mod programs;
 mod traffic;
 mod uaa;
