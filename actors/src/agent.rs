@@ -242,6 +242,7 @@ impl Agent {
         let kernel = move || Box::new(Linux::new(ruleset.clone())) as Box<dyn Kernel>;
         let redirecting = Redirecting {
             kernel: redirects.then(|| Arc::new(kernel) as _),
+            range: settings.vip_range,
             served: outlets.served.subscribe(),
             answered: answered.subscribe(),
             source: address.clone(),

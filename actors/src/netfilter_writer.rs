@@ -16,7 +16,7 @@ use std::{
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use arc_swap::ArcSwap;
-use boshy_mesh::NameTable;
+use boshy_mesh::{NameTable, VipRange};
 use boshy_netfilter::{Error, Found, Pairs, RouteError};
 use boshy_web::status::RulesStatus;
 use boshy_xds::{ResourceSet, outbound_pairs};
@@ -55,6 +55,8 @@ pub(crate) struct Look;
 pub(crate) struct Redirecting {
     /// Opens the kernel; `None` when somebody else redirects, and nothing is written.
     pub(crate) kernel: Option<Arc<dyn Fn() -> Box<dyn Kernel> + Send + Sync>>,
+    /// Range of the virtual IPs.
+    pub(crate) range: VipRange,
     /// What the proxy serves.
     pub(crate) served: watch::Receiver<Arc<ResourceSet>>,
     /// What DNS answers.
@@ -194,14 +196,14 @@ impl Actor for NetfilterWriter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let Redirecting { served, answered, led, .. } = self.redirecting.clone();
+        let Redirecting { served, answered, led, range, .. } = self.redirecting.clone();
         if self.kernel.is_none() {
             led.send_replace(Led::Elsewhere);
             return;
         }
         // What is answered comes first: a pair whose name is answered is then not taken away by what is served.
         self.answered = Arc::clone(&answered.borrow());
-        ctx.add_message_stream(each(served, |served| ApplyRuleset(outbound_pairs(served).map(Arc::new))));
+        ctx.add_message_stream(each(served, move |served| ApplyRuleset(outbound_pairs(served, range).map(Arc::new))));
         ctx.add_message_stream(each(answered, |names| NamesAnswered(Arc::clone(names))));
         ctx.run_interval(PERIOD, |_, ctx| ctx.notify(Look));
     }

@@ -80,6 +80,7 @@ impl Scene {
         let (led, status) = (watch::Sender::default(), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let redirecting = Redirecting {
             kernel: Some(Arc::new(kernel)),
+            range: VipRange::default(),
             served: watch::Sender::default().subscribe(),
             answered: watch::Sender::default().subscribe(),
             source: watch::Sender::new(Some(Ipv4Addr::new(10, 0, 0, 5))).subscribe(),

@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeSet, net::SocketAddrV4};
 
+use boshy_mesh::VipRange;
+
 use crate::{ResourceSet, ResourceType};
 
 /// The pairs of virtual IP and port that outbound listeners stand for; `None` while it is not known which listeners there are.
-pub fn outbound_pairs(served: &ResourceSet) -> Option<BTreeSet<SocketAddrV4>> {
+pub fn outbound_pairs(served: &ResourceSet, range: VipRange) -> Option<BTreeSet<SocketAddrV4>> {
     let listeners = served.of(ResourceType::Listener);
-    listeners.is_known().then(|| listeners.iter().filter_map(|listener| pair(&listener.name)).collect())
+    let pairs = listeners.iter().filter_map(|listener| pair(&listener.name));
+    listeners.is_known().then(|| pairs.filter(|pair| range.contains(*pair.ip())).collect())
 }
 
-/// Of the listener `tcp_IP_PORT`; the others are about no virtual IP.
+/// Of the listener `tcp_IP_PORT`. Those of the VM's own ports bear its own address.
 fn pair(name: &str) -> Option<SocketAddrV4> {
     let (ip, port) = name.strip_prefix("tcp_")?.split_once('_')?;
     Some(SocketAddrV4::new(ip.parse().ok()?, port.parse().ok()?))
@@ -25,20 +28,26 @@ mod tests {
 
     #[test]
     fn each_outbound_listener_is_a_pair_and_no_other_is() {
-        let names =
-            ["tcp_169.254.255.2_22", "tcp_169.254.255.2_65535", "virtual", "in.9002", "tcp_169.254.255.3", "tcp_x_1"];
+        let names = [
+            "tcp_169.254.255.2_22",
+            "tcp_169.254.255.2_65535",
+            "virtual",
+            "tcp_10.0.0.5_80",
+            "tcp_169.254.255.3",
+            "tcp_x_1",
+        ];
         let listeners = names.map(|name| (name.into(), Arc::new(Resource::new(name, "")))).into();
         let served = ResourceSet::default()
             .with(ResourceType::Listener, TypedResources::new(Arc::new(listeners), Arc::default()));
         let pairs = ["169.254.255.2:22", "169.254.255.2:65535"].map(|pair| pair.parse().unwrap());
-        assert_eq!(outbound_pairs(&served), Some(pairs.into()));
+        assert_eq!(outbound_pairs(&served, VipRange::default()), Some(pairs.into()));
     }
 
     #[test]
     fn what_is_not_known_is_not_empty() {
-        assert_eq!(outbound_pairs(&ResourceSet::default()), None);
+        assert_eq!(outbound_pairs(&ResourceSet::default(), VipRange::default()), None);
         let none =
             ResourceSet::default().with(ResourceType::Listener, TypedResources::new(Arc::default(), Arc::default()));
-        assert_eq!(outbound_pairs(&none), Some(BTreeSet::new()));
+        assert_eq!(outbound_pairs(&none, VipRange::default()), Some(BTreeSet::new()));
     }
 }

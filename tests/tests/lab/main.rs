@@ -16,6 +16,7 @@ mod manifests;
 mod neighbours;
 mod ordinary_user;
 mod pilot_away;
+mod ports;
 mod privileges;
 mod process;
 mod programs;
