@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use boshy_mesh::{Claims, LeaseRules, Tld, VipRange, VipShare};
+use boshy_mesh::{Claim, Claims, LeaseRules, Tld, VipRange, VipShare};
 use proptest::prelude::*;
 
 use super::*;
@@ -22,7 +22,7 @@ fn claims(origins: impl IntoIterator<Item = Origin>) -> Claims {
     let mut claims = Claims::new();
     for origin in origins {
         let host = Hostname::of_service(&origin.job, &origin.group, &origin.deployment, &Tld::default()).unwrap();
-        claims.entry(host).or_default().push(origin);
+        claims.entry(host).or_default().push(Claim { owner: origin, formerly: Vec::new() });
     }
     claims
 }

@@ -93,3 +93,7 @@ impl Handler<InventoryObserved> for ServiceRegistry {
         AtomicResponse::new(Box::pin(self.0.clone().publish(message.0).into_actor(self)))
     }
 }
+
+#[cfg(test)]
+#[path = "service_registry_tests.rs"]
+mod tests;

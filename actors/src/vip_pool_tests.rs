@@ -9,7 +9,7 @@ use std::{
 use actix::Addr;
 use actix_rt::System;
 use boshy_mesh::{
-    EARLIEST_REUSE, Hostname, MeshService, Origin, Service, SnapshotContent, Timestamp, Tld, VipRange, VipShare,
+    Claim, EARLIEST_REUSE, Hostname, MeshService, Origin, Service, SnapshotContent, Timestamp, Tld, VipRange, VipShare,
 };
 use tempfile::TempDir;
 
@@ -31,7 +31,8 @@ fn host(deployment: &str) -> Hostname {
 }
 
 fn claims<const N: usize>(deployments: [&str; N]) -> Claims {
-    deployments.map(|deployment| (host(deployment), vec![origin(deployment)])).into()
+    let claim = |deployment| Claim { owner: origin(deployment), formerly: Vec::new() };
+    deployments.map(|deployment| (host(deployment), vec![claim(deployment)])).into()
 }
 
 impl Bench {
@@ -227,7 +228,8 @@ fn five_thousand_leases_are_compared_in_passing() {
         bench.settings.rules.range = VipRange::parse("10.0.0.0/16").unwrap();
         let host = |number: u32| Hostname::of_service("app", &format!("g{number}"), "big", &Tld::default()).unwrap();
         let owner = |number: u32| Origin { group: format!("g{number}"), ..origin("big") };
-        let many: Claims = (0..5000).map(|number| (host(number), vec![owner(number)])).collect();
+        let claim = |number| vec![Claim { owner: owner(number), formerly: Vec::new() }];
+        let many: Claims = (0..5000).map(|number| (host(number), claim(number))).collect();
         let pool = bench.pool();
         let told = asks(&pool, many.clone(), &Arc::default(), None).await.unwrap();
         let vips: BTreeSet<_> = told.leases.iter().map(|(vip, _)| vip).collect();

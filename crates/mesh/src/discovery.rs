@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Place, Port, Problem, Tld,
+    Claim, Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Place, Port, Problem, Tld,
     VipRange, residents::Residents,
 };
 
@@ -50,6 +50,8 @@ pub struct Service {
 pub struct Discovery {
     /// The services that want each name, in the inventory's order. Which of several has it, the leases say.
     pub services: BTreeMap<Hostname, Vec<Service>>,
+    /// What a job of a migrated group was called before.
+    formerly: BTreeMap<Origin, Vec<Origin>>,
     /// Names that are no DNS names, addresses inside the virtual-IP range.
     pub problems: Vec<Problem>,
 }
@@ -57,6 +59,7 @@ pub struct Discovery {
 /// Computes the services.
 pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery {
     let mut services: BTreeMap<Hostname, Vec<Service>> = BTreeMap::new();
+    let mut formerly = BTreeMap::new();
     let residents = Residents::of(inventory, range);
     let mut problems = Vec::new();
     for deployment in &inventory.deployments {
@@ -77,19 +80,27 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery 
                 continue;
             }
             let endpoints = residents.endpoints(&deployment.name, &group.name);
+            if !group.migrated_from.is_empty() {
+                let before = |name: &String| Origin { group: name.clone(), ..origin.clone() };
+                formerly.insert(origin.clone(), group.migrated_from.iter().map(before).collect());
+            }
             claimants.push(Service { host, origin, ports: job.ports.clone(), endpoints });
         }
     }
     problems.extend(residents.problems);
     problems.extend(inventory.deployments.iter().flat_map(|deployment| deployment.problems.iter().cloned()));
-    Discovery { services, problems }
+    Discovery { services, formerly, problems }
 }
 
 impl Discovery {
     /// Who wants which name.
     pub fn claims(&self) -> Claims {
-        let origins = |services: &Vec<Service>| services.iter().map(|service| service.origin.clone()).collect();
-        self.services.iter().map(|(host, services)| (host.clone(), origins(services))).collect()
+        let claim = |service: &Service| Claim {
+            owner: service.origin.clone(),
+            formerly: self.formerly.get(&service.origin).cloned().unwrap_or_default(),
+        };
+        let claims = |services: &Vec<Service>| services.iter().map(claim).collect();
+        self.services.iter().map(|(host, services)| (host.clone(), claims(services))).collect()
     }
 
     /// Services whose name belongs to another one: to the holder of its lease, or, while there is none, to the first.

@@ -140,3 +140,15 @@ fn a_name_that_dns_refuses_costs_only_its_service() {
     let found = of(vec![deployment("shop", vec![group("web", vec![job("+"), job("api")])], vec![])]);
     assert_eq!((found.services.len(), found.problems.len()), (1, 1));
 }
+
+#[test]
+fn a_group_that_was_migrated_to_another_spelling_keeps_its_address() {
+    let before = of(vec![deployment("shop", vec![group("web_1", vec![job("api")])], vec![])]);
+    let leases = leased(&before, &Leases::default());
+    let renamed = InstanceGroup { migrated_from: vec!["web_1".into()], ..group("web-1", vec![job("api")]) };
+    let after = leased(&of(vec![deployment("shop", vec![renamed], vec![])]), &leases);
+    let vips = |leases: &Leases| leases.iter().map(|(vip, _)| vip).collect::<Vec<_>>();
+    assert_eq!(vips(&after), vips(&leases));
+    let other = leased(&of(vec![deployment("shop", vec![group("web-1", vec![job("api")])], vec![])]), &leases);
+    assert_ne!(other.vip(&only(&before).host), leases.vip(&only(&before).host), "without a word it is another service");
+}

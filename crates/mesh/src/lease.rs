@@ -126,10 +126,8 @@ impl Leases {
     pub(crate) fn as_written_in(&self, written: &Self) -> Self {
         let mut known = Self::default();
         for (vip, lease) in self.iter() {
-            let same = |old: &&Lease| {
-                let adopted = old.owner.is_none() || old.owner == lease.owner;
-                old.host == lease.host && old.state == LeaseState::Held && adopted
-            };
+            // Whoever the owner was: a held address gets another one by adoption or migration only, and so for the same service.
+            let same = |old: &&Lease| old.host == lease.host && old.state == LeaseState::Held;
             if lease.state != LeaseState::Held || written.get(vip).filter(same).is_some() {
                 known.insert(vip, lease.clone());
             }

@@ -47,7 +47,7 @@ pub use node::{NodeId, NodeIdError, NodeKind};
 pub use port::{Port, PortName, Protocol, ServiceKey};
 pub use problem::{Place, Problem};
 pub use range::{RangeError, VipRange};
-pub use reconcile::{Claims, LeaseRules, Reconciled, Refusal, Shortage};
+pub use reconcile::{Claim, Claims, LeaseRules, Reconciled, Refusal, Shortage};
 pub use share::{ShareError, VipShare};
 pub use snapshot::{MeshService, MeshSnapshot, SnapshotContent, Zone};
 pub use time::{Moment, Timestamp};

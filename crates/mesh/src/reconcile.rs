@@ -11,7 +11,17 @@ use sha2::{Digest, Sha256};
 use crate::{Hostname, Lease, LeaseState, Leases, Moment, Origin, VipRange, VipShare};
 
 /// Who wants which name, those with the better right first; never an empty list. A lease that exists is a better right than any.
-pub type Claims = BTreeMap<Hostname, Vec<Origin>>;
+pub type Claims = BTreeMap<Hostname, Vec<Claim>>;
+
+/// A job that wants a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The job.
+    pub owner: Origin,
+    /// What it was called before, as its group says (`migrated_from`). It is the same service on the same VMs, and takes over what it
+    /// had by those names.
+    pub formerly: Vec<Origin>,
+}
 
 /// What an operator has chosen.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +81,8 @@ impl Leases {
         let mut pool = Pool::new(leases, rules, reusable);
         let mut refused = BTreeMap::new();
         for (host, claimants) in claims {
-            let Some(owner) = claimants.first().filter(|_| pool.leases.vip(host).is_none()) else { continue };
+            let unheld = claimants.first().filter(|_| pool.leases.vip(host).is_none());
+            let Some(Claim { owner, .. }) = unheld else { continue };
             match pool.take(host, owner) {
                 Ok(vip) => pool.give(vip, host, owner),
                 Err(shortage) => {
@@ -101,8 +112,8 @@ impl Leases {
                 LeaseState::Released(since) if now.since(since) >= rules.quarantine => continue,
                 LeaseState::Released(since) => LeaseState::Released(since),
             };
-            let heir = || claims.get(&lease.host)?.first().filter(|_| holds).cloned();
-            let owner = lease.owner.clone().or_else(heir);
+            let claimant = || claims.get(&lease.host).and_then(|claimants| claimant(lease, claimants));
+            let owner = if holds { claimant().cloned() } else { lease.owner.clone() };
             kept.insert(vip, Lease { host: lease.host.clone(), owner, state });
         }
         kept
@@ -117,17 +128,22 @@ enum Right {
 }
 
 impl Right {
-    /// `None` when its owner does not want it any more. A lease of an unknown owner is for whoever wants the name.
+    /// `None` when nobody may have the lease who wants the name.
     fn of(lease: &Lease, claims: &Claims) -> Option<Self> {
-        let claimants = claims.get(&lease.host)?;
-        if lease.owner.as_ref().is_some_and(|owner| !claimants.contains(owner)) {
-            return None;
-        }
+        claimant(lease, claims.get(&lease.host)?)?;
         Some(match lease.state {
             LeaseState::Held => Self::Has,
             LeaseState::Released(at) => Self::Had(at),
         })
     }
+}
+
+/// Of those who want the name of a lease, the one whose lease it is: its owner, or who says to have been its owner. A lease of an
+/// unknown owner is for the first.
+fn claimant<'a>(lease: &Lease, claimants: &'a [Claim]) -> Option<&'a Origin> {
+    let Some(owner) = &lease.owner else { return claimants.first().map(|claim| &claim.owner) };
+    let same = claimants.iter().find(|claim| claim.owner == *owner);
+    same.or_else(|| claimants.iter().find(|claim| claim.formerly.contains(owner))).map(|claim| &claim.owner)
 }
 
 /// How many addresses a deployment has. Those that rest count as well, so that who changes all its names takes nobody else's.

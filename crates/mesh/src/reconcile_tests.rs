@@ -21,7 +21,8 @@ fn host(number: u32) -> Hostname {
 fn claims_of(origins: impl IntoIterator<Item = Origin>) -> Claims {
     let mut claims = Claims::new();
     for origin in origins {
-        claims.entry(name(&origin)).or_default().push(origin);
+        let host = name(&origin);
+        claims.entry(host).or_default().push(Claim { owner: origin, formerly: Vec::new() });
     }
     claims
 }
@@ -125,6 +126,19 @@ fn of_two_that_come_back_together_the_one_that_had_the_name_last_gets_it() {
     leases = next(&leases, &Claims::new(), at(2)).leases;
     leases = next(&leases, &claims_of([first, second.clone()]), at(3)).leases;
     assert_eq!(leases.holder(&host(1)).unwrap().owner, Some(second));
+}
+
+#[test]
+fn a_migrated_group_takes_its_address_along_unless_the_one_it_was_is_still_there() {
+    let (was, is) = (origin("d", 1), origin("D", 1));
+    let first = next(&Leases::default(), &claims_of([was.clone()]), at(0)).leases;
+    let mut claims = claims_of([is.clone()]);
+    claims.values_mut().flatten().for_each(|claim| claim.formerly.push(was.clone()));
+    let migrated = next(&first, &claims, at(1)).leases;
+    assert_eq!((migrated.vip(&host(1)), migrated.iter().len()), (first.vip(&host(1)), 1));
+    assert_eq!(migrated.holder(&host(1)).unwrap().owner, Some(is));
+    claims.values_mut().for_each(|claimants| claimants.push(Claim { owner: was.clone(), formerly: Vec::new() }));
+    assert_eq!(next(&first, &claims, at(1)).leases, first);
 }
 
 #[test]
@@ -262,12 +276,13 @@ proptest! {
             for (host, claimants) in &claims {
                 let before = leases.holder(host).and_then(|lease| lease.owner.clone());
                 let after = reconciled.leases.holder(host).and_then(|lease| lease.owner.clone());
-                if let Some(before) = before.filter(|before| claimants.contains(before)) {
+                let wants = |owner: &Origin| claimants.iter().any(|claim| claim.owner == *owner);
+                if let Some(before) = before.filter(wants) {
                     prop_assert_eq!(Some(before), after.clone(), "who has {} keeps it", host);
                     prop_assert_eq!(leases.vip(host), reconciled.leases.vip(host));
                 }
                 prop_assert_eq!(after.is_none(), reconciled.refused.contains_key(host));
-                prop_assert!(after.is_none_or(|owner| claimants.contains(&owner)));
+                prop_assert!(after.is_none_or(|owner| wants(&owner)));
             }
             for (vip, lease) in reconciled.leases.iter().filter(|(_, lease)| lease.state == LeaseState::Held) {
                 let owner = lease.owner.clone().unwrap();

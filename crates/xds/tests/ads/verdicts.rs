@@ -41,6 +41,7 @@ async fn a_generation_is_accepted_when_all_who_were_there_have_answered_also_who
         proxy.answer(&first, None).await;
     }
     assert_eq!(timeout(DEADLINE, server.proxies.accepted(1)).await.unwrap(), 2);
+    assert_eq!(server.proxies.oldest(), Some(1));
     let second = tokio::spawn({
         let proxies = server.proxies.clone();
         async move { proxies.accepted(2).await }
@@ -54,8 +55,10 @@ async fn a_generation_is_accepted_when_all_who_were_there_have_answered_also_who
     };
     timeout(DEADLINE, one_behind).await.expect("who has nothing to change has accepted");
     assert!(!second.is_finished());
+    assert_eq!(server.proxies.oldest(), Some(1), "one still has what the first generation led to");
     changing.answer(&response, None).await;
     assert_eq!(timeout(DEADLINE, second).await.unwrap().unwrap(), 2);
+    assert_eq!(server.proxies.oldest(), Some(2));
 }
 
 #[tokio::test]
@@ -66,13 +69,14 @@ async fn a_generation_of_which_a_proxy_refuses_a_part_is_accepted_when_it_leaves
     let first = proxy.next().await.unwrap();
     proxy.answer(&first, Some("no")).await;
     server.proxy(|proxy| proxy.types.values().any(|kind| kind.rejected.is_some())).await;
-    assert_eq!(server.proxies.behind(1), 1);
+    assert_eq!((server.proxies.behind(1), server.proxies.oldest()), (1, Some(0)));
     let accepted = tokio::spawn({
         let proxies = server.proxies.clone();
         async move { proxies.accepted(1).await }
     });
     drop(proxy);
     assert_eq!(timeout(DEADLINE, accepted).await.unwrap().unwrap(), 0);
+    assert_eq!(server.proxies.oldest(), None);
 }
 
 #[tokio::test]
