@@ -36,10 +36,10 @@ use boshy_vm::Wanted;
 use boshy_web::{
     agent::AgentView,
     handler::{self, HandlerView},
-    status::RulesStatus,
+    status::{InspectionStatus, RulesStatus},
 };
 use boshy_xds::{
-    Proxies, Verdicts,
+    Proxies, Repairs, Verdicts,
     client::{ExchangeSettings, Kept, Outlets, Uri},
     relay::RelaySettings,
 };
@@ -173,6 +173,7 @@ impl Agent {
         let file = settings.state_dir.join("relay");
         let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
         let zones = Zones::new(Zone::not_known_yet(&settings.tld));
+        let repairs = Repairs::default();
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
         let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
@@ -234,8 +235,13 @@ impl Agent {
         let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), led.subscribe()));
         tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
 
-        let serving =
-            Serving::Relay { listener: ads, served: outlets.served.subscribe(), proxies: proxies.clone(), verdicts };
+        let serving = Serving::Relay {
+            listener: ads,
+            served: outlets.served.subscribe(),
+            proxies: proxies.clone(),
+            verdicts: verdicts.clone(),
+            repairs: repairs.clone(),
+        };
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
 
         let redirects = settings.netfilter != NetfilterBackend::None;
@@ -252,7 +258,15 @@ impl Agent {
         let writer = move |_: &Link| NetfilterWriter::new(redirecting.clone());
         tree.child("netfilter_writer", writer).on(Placement::OwnThread).add();
 
-        let watching = Watching { admin: settings.envoy_admin, live: Arc::clone(&live) };
+        let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
+        let watching = Watching {
+            admin: settings.envoy_admin,
+            live: Arc::clone(&live),
+            served: outlets.served.subscribe(),
+            verdicts,
+            repairs,
+            inspected: Arc::clone(&inspected),
+        };
         tree.task("envoy_watcher", move |heart| envoy_watcher::watch(watching.clone(), heart)).add();
 
         let asked = HandlerView::new(zones);
@@ -273,6 +287,7 @@ impl Agent {
             outlets,
             proxies,
             live,
+            inspected,
             rules,
             stats,
             handler: asked.clone(),

@@ -10,7 +10,9 @@ use boshy_supervision::TreeStatus;
 use boshy_vm::NoAddress;
 use boshy_web::{
     handler::HandlerView,
-    status::{AgentStatus, DnsStatus, EnvoyStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus},
+    status::{
+        AgentStatus, DnsStatus, EnvoyStatus, InspectionStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus,
+    },
 };
 use boshy_xds::{
     CAPTURE_LISTENER, Proxies, ResourceType,
@@ -68,6 +70,7 @@ pub(crate) struct Reports {
     pub(crate) answered: watch::Receiver<Arc<NameTable>>,
     pub(crate) proxies: Proxies,
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
+    pub(crate) inspected: Arc<ArcSwap<InspectionStatus>>,
     pub(crate) rules: Arc<ArcSwap<RulesStatus>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) handler: HandlerView,
@@ -133,6 +136,16 @@ impl Reports {
                 self.state_dir.display()
             ),
         };
+        let difference = || {
+            envoy.inspection.differences.first().map(|first| Want {
+                what: "difference",
+                reason: match envoy.inspection.differing {
+                    1 => first.sentence(),
+                    more => format!("{} (and {} more)", first.sentence(), more - 1),
+                },
+                remedy: "Wait: Envoy is told again by itself. If it goes on, restart the job bosh-envoy.".to_owned(),
+            })
+        };
         let refused = || {
             self.outlets.status.borrow().refused.first().map(|first| Want {
             what: "configuration",
@@ -151,6 +164,7 @@ impl Reports {
             want("pilot", &pilot.error, &pilot.remedy),
             (self.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
             refused(),
+            difference(),
             otherwise,
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
@@ -196,7 +210,8 @@ impl Reports {
             let exchange = self.outlets.status.borrow();
             (exchange.refused.clone(), exchange.refusing)
         };
-        EnvoyStatus { connected: !statuses.is_empty(), live: **self.live.load(), accepted, refused, refusing }
+        let (live, inspection) = (**self.live.load(), self.inspected.load().as_ref().clone());
+        EnvoyStatus { connected: !statuses.is_empty(), live, accepted, refused, refusing, inspection }
     }
 }
 

@@ -8,7 +8,9 @@ use std::{future::pending, io, net, os::unix, sync::Arc};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
-use boshy_xds::{AdsService, CAPTURE, MeshSource, MeshTold, Proxies, ResourceSet, Security, TransportError, Verdicts};
+use boshy_xds::{
+    AdsService, CAPTURE, MeshSource, MeshTold, Proxies, Repairs, ResourceSet, Security, TransportError, Verdicts,
+};
 use tokio::sync::watch;
 
 use crate::port::Port;
@@ -39,6 +41,8 @@ pub(crate) enum Serving {
         proxies: Proxies,
         /// What Envoy says of each resource.
         verdicts: Verdicts,
+        /// What it is to be told again.
+        repairs: Repairs,
     },
 }
 
@@ -65,11 +69,11 @@ impl Serving {
                 };
                 Ok(served?)
             }
-            Self::Relay { listener, served, proxies, verdicts } => {
+            Self::Relay { listener, served, proxies, verdicts, repairs } => {
                 let listener = listener.bound().await.try_clone()?;
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
-                let service = AdsService::new(served, proxies).recording(verdicts);
+                let service = AdsService::new(served, proxies).recording(verdicts).repairing(repairs);
                 Ok(service.serve_unix(listener, pending()).await?)
             }
         }

@@ -5,7 +5,9 @@
 mod agent;
 mod pilot;
 
-pub use agent::{AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus};
+pub use agent::{
+    AgentStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus,
+};
 pub use pilot::{
     ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus,
     XdsStatus,
@@ -17,7 +19,7 @@ use crate::Page;
 /// Something that a role needs and does not have now. It takes it up by itself when it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `settings`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
+    /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
     /// socket that is taken; of the pilot `leases` or `state_dir`.
     pub what: &'static str,
     /// Since when.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `build_ms` is from a snapshot to everything that proxies share, encoded; `rebuild_ms` the same after one service has lost an
-//! instance; `node_us` completes the set for one proxy. `change_octets` is what that proxy is then sent. Medians over rounds.
+//! instance; `node_us` completes the set for one proxy. `change_octets` is what that proxy is then sent. `keep_ms` is what an agent takes to write
+//! what it keeps, `keep_octets`, and to flush it, in the directory of temporary files: what a new name waits for. Medians over rounds.
 //! The proxy is a client on a real connection.
 
 #[allow(clippy::unwrap_used, reason = "shared with the tests")]
@@ -22,7 +23,11 @@ use std::{
 };
 
 use boshy_mesh::{Endpoint, Hostname, MeshService, MeshSnapshot, NodeId, Tld};
-use boshy_xds::{AdsService, CAPTURE, MeshSource, Proxies, ResourceType, SharedResources};
+use boshy_xds::{
+    AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources, Verdicts,
+    client::Response,
+    relay::{Relay, RelaySettings, Stored},
+};
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
     service::discovery::v3::{
@@ -51,16 +56,42 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let build = median(|| drop(black_box(SharedResources::build(&before, None, CAPTURE))));
         let rebuild = median(|| drop(black_box(SharedResources::build(&after, Some(&first), CAPTURE))));
         let complete = median(|| drop(black_box(first.for_node(&node))));
+        let stored = kept(&first.for_node(&node));
+        let keep_octets = stored.encode().len();
+        let keep = median(|| write(&stored).expect("write to the directory of temporary files"));
         let (initial, change) = sent(before, after).await?;
         writeln!(
             std::io::stdout(),
-            r#"{{"services":{size},"instances":{INSTANCES},"build_ms":{:.2},"rebuild_ms":{:.2},"node_us":{:.1},"initial_octets":{initial},"change_octets":{change}}}"#,
+            r#"{{"services":{size},"instances":{INSTANCES},"build_ms":{:.2},"rebuild_ms":{:.2},"node_us":{:.1},"initial_octets":{initial},"change_octets":{change},"keep_octets":{keep_octets},"keep_ms":{:.1}}}"#,
             build.as_secs_f64() * 1e3,
             rebuild.as_secs_f64() * 1e3,
             complete.as_secs_f64() * 1e6,
+            keep.as_secs_f64() * 1e3,
         )?;
     }
     Ok(())
+}
+
+/// What an agent keeps that has all of a set.
+fn kept(set: &ResourceSet) -> Stored {
+    let settings = RelaySettings { require_proxy: false, ..RelaySettings::default() };
+    let mut relay = Relay::new(settings, Stored::default());
+    for kind in ResourceType::ALL {
+        let resources = set.of(kind).iter().map(|resource| resource.as_ref().clone()).collect();
+        let (nonce, version) = (String::new(), String::new());
+        let response = Response { kind, nonce, version, resources, removed: Vec::new(), complete: true };
+        relay.receive(response, Instant::now(), &Verdicts::default());
+    }
+    relay.stored()
+}
+
+/// As the agent does.
+fn write(stored: &Stored) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(&stored.encode())?;
+    file.as_file().sync_all()?;
+    file.persist(std::env::temp_dir().join("boshy-scale-state")).map_err(|error| error.error)?;
+    std::fs::File::open(std::env::temp_dir())?.sync_all()
 }
 
 fn median(mut work: impl FnMut()) -> Duration {

@@ -12,6 +12,7 @@ mod bootstrap;
 mod build;
 pub mod client;
 mod envoy;
+pub mod inspection;
 pub mod names;
 mod pairs;
 pub mod relay;
@@ -35,7 +36,7 @@ pub const ALPN: &[&[u8]] = &[b"h2"];
 
 pub use pairs::outbound_pairs;
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
-pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Security, Source};
+pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;
 /// The failure of a gRPC transport as a whole.

@@ -108,6 +108,14 @@ impl Verdicts {
         self.0.changes.subscribe()
     }
 
+    /// Verdicts of a proxy that has accepted one resource, for tests of who reads them; they last as long as the second value.
+    pub fn saying_accepted(kind: ResourceType, resource: &crate::Resource) -> (Self, impl Send + use<>) {
+        let verdicts = Self::default();
+        let stream = verdicts.open();
+        stream.accepted(kind, [(Arc::clone(&resource.name), Some(Arc::clone(&resource.version)))]);
+        (verdicts, stream)
+    }
+
     /// A stream that opened. Its answers go when the value is dropped.
     pub(crate) fn open(&self) -> StreamVerdicts {
         let mut streams = self.streams();

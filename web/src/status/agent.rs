@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use boshy_dns::{Rcode, StatsSnapshot};
 use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::TreeStatus;
-use boshy_xds::{ResourceType, relay::Refusal};
+use boshy_xds::{ResourceType, inspection::Difference, relay::Refusal};
 use serde::Serialize;
 
 use super::{Lack, Readiness};
@@ -71,6 +71,23 @@ pub struct EnvoyStatus {
     pub refused: Vec<Refusal>,
     /// How many resources it refuses.
     pub refusing: usize,
+    /// What it has, by its own account.
+    pub inspection: InspectionStatus,
+}
+
+/// How what Envoy says that it has compares with what it was served and acknowledged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InspectionStatus {
+    /// When it was looked at last; `null` before.
+    pub last: Option<u64>,
+    /// What differed in the last two looks, the first few of it. Envoy is told of it again.
+    pub differences: Vec<Difference>,
+    /// How much differed.
+    pub differing: usize,
+    /// How often Envoy was told again of a resource.
+    pub repairs: u64,
+    /// Why it could not be looked at; `null` when it could.
+    pub error: Option<String>,
 }
 
 impl EnvoyStatus {
@@ -180,6 +197,9 @@ impl EnvoyStatus {
         page.gauge("envoy_connected", "1 while Envoy holds the local stream open", u64::from(self.connected));
         let live = self.live.map(|live| (Vec::new(), u64::from(live)));
         page.gauges("envoy_live", "1 when Envoy's admin interface says that it is live", live);
+        let InspectionStatus { differing, repairs, .. } = &self.inspection;
+        page.gauge("envoy_differing", "Resources that Envoy has otherwise than it acknowledged", *differing as u64);
+        page.counter("envoy_repairs", "Resources that Envoy was told of again because it had them otherwise", *repairs);
         page.gauge("envoy_refused", "Resources that Envoy refuses, and that are tried again", self.refusing as u64);
     }
 }

@@ -184,7 +184,8 @@ async fn agent_status_has_the_fields_that_people_read() {
         json!({
             "connected": false, "live": null, "accepted": {"cluster": "v1"},
             "refused": [{"type": "listener", "name": "virtual", "version": "v2", "reason": "no", "attempts": 3}],
-            "refusing": 1
+            "refusing": 1,
+            "inspection": {"last": 1_700_000_400, "differences": [], "differing": 0, "repairs": 2, "error": null}
         })
     );
     assert_eq!(keys(&status["rules"]), ["in_place", "pairs", "drift_repairs", "error", "remedy", "route"]);

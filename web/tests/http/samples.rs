@@ -122,6 +122,7 @@ pub(crate) fn agent_status() -> AgentStatus {
                 attempts: 3,
             }],
             refusing: 1,
+            inspection: InspectionStatus { last: Some(1_700_000_400), repairs: 2, ..InspectionStatus::default() },
         },
         rules: RulesStatus { pairs: 3, in_place: true, drift_repairs: 3, ..RulesStatus::default() },
         dns: DnsStatus::new(

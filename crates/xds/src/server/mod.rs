@@ -12,6 +12,7 @@
 mod codec;
 mod connection;
 mod proxies;
+mod repairs;
 mod secure;
 mod source;
 mod stream;
@@ -41,6 +42,7 @@ use tonic::{
 use self::{codec::RawCodec, connection::Guarded, stream::StreamService};
 pub use self::{
     proxies::Proxies,
+    repairs::Repairs,
     secure::{Refusal, Refusals, Security},
     source::{MeshSource, Source},
 };
@@ -87,6 +89,7 @@ pub struct AdsService {
     proxies: Proxies,
     verdicts: Option<Verdicts>,
     told: Option<MeshTold>,
+    repairs: Repairs,
     patience: Patience,
     /// Ends streams.
     stop: CancellationToken,
@@ -102,6 +105,7 @@ impl AdsService {
             proxies,
             verdicts: None,
             told: None,
+            repairs: Repairs::default(),
             patience: Patience::default(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -112,6 +116,12 @@ impl AdsService {
     #[must_use]
     pub fn recording(self, verdicts: Verdicts) -> Self {
         Self { verdicts: Some(verdicts), ..self }
+    }
+
+    /// This service, telling its proxies again what they are found to lack.
+    #[must_use]
+    pub fn repairing(self, repairs: Repairs) -> Self {
+        Self { repairs, ..self }
     }
 
     /// This service, telling whoever opens a stream what mesh it is.

@@ -93,6 +93,7 @@ async fn serve<C: Channel>(
     let Some(first) = first else { return Ok(()) };
     let node = identify(&first).map_err(|close| closed(&close))?;
     let mut sets = service.source.subscribe(&node);
+    let mut repairs = service.repairs.subscribe();
     let mut stream = Stream::<C>::open(service, node, subject, sets.borrow_and_update().clone(), outlet.clone());
     stream.request(first)?;
     let mut more = true;
@@ -107,6 +108,10 @@ async fn serve<C: Channel>(
                 Ok(()) => stream.resources(sets.borrow_and_update().clone())?,
                 Err(_) => more = false,
             },
+            Ok(()) = repairs.changed() => {
+                let names = Arc::clone(&repairs.borrow_and_update());
+                stream.tell_again(&names)?;
+            }
             () = sleep_until(stream.deadline), if stream.session.unanswered() => {
                 return Err(Status::deadline_exceeded("a response was not answered"));
             }
@@ -157,6 +162,12 @@ impl<C: Channel> Stream<C> {
     fn resources(&mut self, set: Arc<ResourceSet>) -> Result<(), Status> {
         let idle = !self.session.unanswered();
         let actions = self.session.resources(set);
+        self.act(idle, actions)
+    }
+
+    fn tell_again(&mut self, names: &[(ResourceType, Arc<str>)]) -> Result<(), Status> {
+        let idle = !self.session.unanswered();
+        let actions = self.session.tell_again(names);
         self.act(idle, actions)
     }
 

@@ -114,6 +114,15 @@ impl Channel for Delta {
         }
     }
 
+    fn tell_again(&mut self, name: &Arc<str>) {
+        if self.subscription.covers(name) && !self.is_refused(name) {
+            let name = self.shared_name(name);
+            let exists = self.target.get(&name).is_some();
+            self.since.insert(name.clone(), if exists { Told::Nothing } else { Told::Unsure });
+            self.consider(name);
+        }
+    }
+
     fn next(&mut self, may: Turn, nonce: u64) -> Option<Response> {
         if self.sent.len() == WINDOW || !self.target.is_known() {
             return None;

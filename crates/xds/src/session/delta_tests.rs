@@ -312,6 +312,20 @@ fn what_is_under_way_is_not_sent_again_because_an_older_version_was_refused_with
 }
 
 #[test]
+fn what_a_proxy_is_found_to_lack_is_sent_again_and_what_it_has_left_over_withdrawn() {
+    let mut stream = open(set(&[(Cluster, "c", 1), (Listener, "a", 1), (Listener, "b", 1)]));
+    for kind in [Cluster, Listener] {
+        let first = request(&mut stream, ask(kind, &[]));
+        settle(&mut stream, first);
+    }
+    let lacking = [(Listener, "b".into()), (Listener, "left-over".into()), (Endpoints, "nobody-asked".into())];
+    let again = responses(stream.tell_again(&lacking));
+    assert_eq!(told(&again), [(Listener, "b".into()), (Listener, "-left-over".into())]);
+    settle(&mut stream, again);
+    assert!(!stream.unanswered());
+}
+
+#[test]
 fn what_was_refused_is_sent_again_for_the_asking_and_is_then_no_longer_withheld() {
     let mut stream = open(set(&[(Endpoints, "e", 1)]));
     let first = request(&mut stream, ask(Endpoints, &["e"]));

@@ -51,6 +51,8 @@ pub trait Channel: Sized {
     fn request(&mut self, request: Self::Request, news: &mut Vec<News>) -> Result<(), Close>;
     /// Takes what the proxy shall have from now on.
     fn retarget(&mut self, target: TypedResources);
+    /// Tells of a name again: what was told of it has no effect.
+    fn tell_again(&mut self, name: &Arc<str>);
     /// The next response, if one may and need be sent.
     fn next(&mut self, may: Turn, nonce: u64) -> Option<Response>;
     /// What is still to be sent.
@@ -154,6 +156,18 @@ impl<C: Channel> Session<C> {
             }
         }
         self.set = set;
+        let mut actions = Vec::new();
+        self.send(&mut actions);
+        actions
+    }
+
+    /// Tells the proxy again of names that it is found to lack, or to have though they are gone.
+    pub fn tell_again(&mut self, names: &[(ResourceType, Arc<str>)]) -> Vec<Action> {
+        for (kind, name) in names {
+            if let Some(channel) = &mut self.channels[kind.index()] {
+                channel.tell_again(name);
+            }
+        }
         let mut actions = Vec::new();
         self.send(&mut actions);
         actions

@@ -101,6 +101,11 @@ impl Channel for Sotw {
         }
     }
 
+    fn tell_again(&mut self, _: &Arc<str>) {
+        self.awaited = true;
+        self.plan();
+    }
+
     fn next(&mut self, may: Turn, nonce: u64) -> Option<Response> {
         let due = (self.pending.additions && may.additions) || (self.pending.withdrawals && may.withdrawals);
         if self.unanswered || !due {

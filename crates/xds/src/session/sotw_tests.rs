@@ -129,6 +129,14 @@ fn of_a_refusal_that_names_its_culprit_only_that_is_taken_for_refused_and_forgot
 }
 
 #[test]
+fn a_proxy_that_is_found_to_lack_something_is_sent_all_again() {
+    let mut stream = open(set(&[(Listener, "a", 1), (Listener, "b", 1)]));
+    let first = request(&mut stream, ask(Listener, &[]));
+    request(&mut stream, ack(&first[0], &[]));
+    assert_eq!(names(&responses(stream.tell_again(&[(Listener, "b".into())]))), ["a", "b"]);
+}
+
+#[test]
 fn a_proxy_that_has_the_version_is_sent_nothing() {
     let resources = set(&[(Cluster, "a", 1)]);
     let first = request(&mut open(resources.clone()), ask(Cluster, &[]));

@@ -1,0 +1,76 @@
+//! The watcher against an admin interface that answers as a test has it.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    sync::Mutex,
+    thread,
+};
+
+use boshy_xds::{Resource, ResourceMap, ResourceType, TypedResources};
+
+use super::*;
+
+/// An Envoy's admin interface with these listeners, `NAME=VERSION`, and no clusters. It serves until the process ends.
+fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listeners = Arc::clone(listeners);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let entry = |(name, version): &(&str, String)| serde_json::json!({"name": name, "active_state": {"version_info": version}});
+            let entries: Vec<_> = listeners.lock().unwrap().iter().map(entry).collect();
+            let body = if request.contains("dynamic_listeners") {
+                serde_json::json!({"configs": entries}).to_string()
+            } else {
+                "{}".to_owned()
+            };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_there() {
+    actix::System::new().block_on(async {
+        let resource = Arc::new(Resource::new("virtual", "body"));
+        let map = ResourceMap::from([(resource.name.clone(), Arc::clone(&resource))]);
+        let set = ResourceSet::default()
+            .with(ResourceType::Listener, TypedResources::new(Arc::new(map), Arc::default()))
+            .with(ResourceType::Cluster, TypedResources::new(Arc::default(), Arc::default()));
+        let (_sender, served) = watch::channel(Arc::new(set));
+        let verdicts = Verdicts::saying_accepted(ResourceType::Listener, &resource);
+        let has = Arc::new(Mutex::new(vec![("left-over", "1".to_owned())]));
+        let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
+        let mut inspector = Inspector::new(Watching {
+            admin: admin(&has),
+            live: Arc::default(),
+            served,
+            verdicts: verdicts.0.clone(),
+            repairs: Repairs::default(),
+            inspected: Arc::clone(&inspected),
+        });
+        let mut looks = async || {
+            inspector.due = Instant::now();
+            inspector.look_when_due().await;
+            inspected.load().as_ref().clone()
+        };
+        assert_eq!(looks().await.differing, 0, "it may be under way");
+        let told = looks().await;
+        assert_eq!((told.error, told.differing, told.repairs), (None, 2, 2));
+        let sentences: Vec<_> = told.differences.iter().map(Difference::sentence).collect();
+        assert!(
+            sentences[0].contains("left-over") && sentences[1].contains("virtual and does not have it"),
+            "{sentences:?}"
+        );
+        *has.lock().unwrap() = vec![("virtual", resource.version.to_string())];
+        let told = looks().await;
+        assert_eq!((told.differing, told.repairs), (0, 2));
+    });
+}

@@ -1,0 +1,177 @@
+//! What an Envoy says that it has, beside what it was served.
+//!
+//! Envoy's admin interface tells of each listener and cluster the version under which it was taken, and a version is the hash of the
+//! content. Only names and versions are asked for (`mask`): at 5,000 services that costs Envoy's main thread 0.07 s for listeners and
+//! 0.27 s for clusters, and 0.9 and 1.3 MB, where the whole dump takes 0.57 s and 10 MB. Endpoints have no version there.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ResourceSet, ResourceType};
+
+/// What is asked of `GET` at Envoy's admin interface, by the type that it is about.
+pub const INSPECTED: [(ResourceType, &str); 2] = [
+    (ResourceType::Listener, "/config_dump?resource=dynamic_listeners&mask=name,active_state.version_info"),
+    (ResourceType::Cluster, "/config_dump?resource=dynamic_active_clusters&mask=version_info,cluster.name"),
+];
+
+/// Names in use, with their versions.
+pub type Found = BTreeMap<String, String>;
+
+/// An answer that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("read Envoy's config dump of each {}", kind.noun())]
+pub struct InspectionError {
+    kind: ResourceType,
+    #[source]
+    source: serde_json::Error,
+}
+
+/// A resource that Envoy has otherwise than it acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Difference {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ResourceType,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The version that was served and accepted; `null` where Envoy should have none.
+    pub wanted: Option<Arc<str>>,
+    /// The version that Envoy has; `null` where it has none.
+    pub found: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Dump {
+    #[serde(default)]
+    configs: Vec<Config>,
+}
+
+/// `envoy.admin.v3.ListenersConfigDump.DynamicListener` or `ClustersConfigDump.DynamicCluster`.
+#[derive(Deserialize)]
+struct Config {
+    name: Option<String>,
+    active_state: Option<State>,
+    version_info: Option<String>,
+    cluster: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct State {
+    #[serde(default)]
+    version_info: String,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    name: String,
+}
+
+/// Reads what [`INSPECTED`] asks for. What is only warming or draining is not in use.
+///
+/// # Errors
+/// When it is no such answer.
+pub fn read(kind: ResourceType, answer: &[u8]) -> Result<Found, InspectionError> {
+    let dump: Dump = serde_json::from_slice(answer).map_err(|source| InspectionError { kind, source })?;
+    let in_use = |config: Config| match kind {
+        ResourceType::Listener => Some((config.name?, config.active_state?.version_info)),
+        _ => Some((config.cluster?.name, config.version_info.unwrap_or_default())),
+    };
+    Ok(dump.configs.into_iter().filter_map(in_use).collect())
+}
+
+/// What differs of a type: what was served and `accepted` (the version, by name) and is not in use as such, and what is in use though it
+/// was neither.
+pub fn differences(
+    kind: ResourceType,
+    served: &ResourceSet,
+    accepted: impl Fn(&str) -> Option<Arc<str>>,
+    found: &Found,
+) -> Vec<Difference> {
+    let served = served.of(kind);
+    if !served.is_known() {
+        return Vec::new();
+    }
+    let lost = served.iter().filter_map(|resource| {
+        let has = found.get(&*resource.name);
+        let differs = has.map(String::as_str) != Some(&resource.version);
+        let promised = differs && accepted(&resource.name).as_ref() == Some(&resource.version);
+        promised.then(|| Difference {
+            kind,
+            name: Arc::clone(&resource.name),
+            wanted: Some(Arc::clone(&resource.version)),
+            found: has.cloned(),
+        })
+    });
+    let unwanted = found.iter().filter(|(name, _)| served.get(name).is_none() && accepted(name).is_none());
+    let unwanted = unwanted.map(|(name, version)| Difference {
+        kind,
+        name: name.as_str().into(),
+        wanted: None,
+        found: Some(version.clone()),
+    });
+    lost.chain(unwanted).collect()
+}
+
+impl Difference {
+    /// As a sentence.
+    pub fn sentence(&self) -> String {
+        let Self { kind, name, wanted, found } = self;
+        let noun = kind.noun();
+        match (wanted, found) {
+            (Some(_), None) => format!("Envoy acknowledged the {noun} {name} and does not have it"),
+            (Some(wanted), Some(found)) => {
+                format!("Envoy acknowledged version {wanted} of the {noun} {name} and has {found}")
+            }
+            (None, _) => format!("Envoy has the {noun} {name}, which it was told is gone"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Resource, TypedResources};
+
+    fn served(names: &[(&str, &str)]) -> ResourceSet {
+        let resource = |(name, version): &(&str, &str)| {
+            let resource = Resource { name: (*name).into(), version: (*version).into(), body: bytes::Bytes::new() };
+            (resource.name.clone(), Arc::new(resource))
+        };
+        let map = Arc::new(names.iter().map(resource).collect());
+        ResourceSet::default().with(ResourceType::Listener, TypedResources::new(map, Arc::default()))
+    }
+
+    #[test]
+    fn the_dump_of_either_type_is_read_without_what_is_not_in_use() {
+        let listeners = br#"{"configs":[
+            {"@type":"x","name":"a","active_state":{"version_info":"1"}},
+            {"@type":"x","name":"warming"},
+            {"name":"unversioned","active_state":{}}]}"#;
+        let found = read(ResourceType::Listener, listeners).unwrap();
+        assert_eq!(found, Found::from([("a".into(), "1".into()), ("unversioned".into(), String::new())]));
+        let clusters = br#"{"configs":[{"@type":"x","version_info":"2","cluster":{"@type":"y","name":"out.a|http"}}]}"#;
+        assert_eq!(read(ResourceType::Cluster, clusters).unwrap(), Found::from([("out.a|http".into(), "2".into())]));
+        assert!(read(ResourceType::Cluster, b"{}").unwrap().is_empty());
+        assert!(read(ResourceType::Cluster, b"no filter").is_err());
+    }
+
+    #[test]
+    fn what_was_accepted_and_is_missing_old_or_left_over_differs_and_what_is_under_way_does_not() {
+        let served = served(&[("same", "1"), ("missing", "1"), ("old", "2"), ("under-way", "2"), ("refused", "1")]);
+        let found: Found = [("same", "1"), ("old", "1"), ("under-way", "1"), ("left-over", "1"), ("leaving", "1")]
+            .map(|(name, version)| (name.to_owned(), version.to_owned()))
+            .into();
+        let accepted = |name: &str| match name {
+            "same" | "missing" | "under-way" | "leaving" => Some(Arc::from("1")),
+            "old" => Some(Arc::from("2")),
+            _ => None,
+        };
+        let told = differences(ResourceType::Listener, &served, accepted, &found);
+        let told: Vec<_> = told.iter().map(|one| (&*one.name, one.wanted.is_some(), one.found.as_deref())).collect();
+        assert_eq!(told, [("missing", true, None), ("old", true, Some("1")), ("left-over", false, Some("1"))]);
+        assert_eq!(differences(ResourceType::Listener, &ResourceSet::default(), accepted, &found), []);
+    }
+}
