@@ -21,6 +21,7 @@ mod netfilter_writer;
 pub mod pilot;
 mod pilot_exchange;
 mod port;
+mod records_file;
 mod redirect;
 mod sealed;
 mod service_registry;

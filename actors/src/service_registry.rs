@@ -10,7 +10,10 @@ use boshy_xds::Proxies;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::vip_pool::{LeaseError, ReconcileLeases, VipPool};
+use crate::{
+    records_file::{self, RecordsFile},
+    vip_pool::{LeaseError, ReconcileLeases, VipPool},
+};
 
 /// A director was read completely.
 #[derive(Message)]
@@ -37,6 +40,8 @@ pub(crate) struct Registry {
     pub(crate) rules: LeaseRules,
     /// Who leases them.
     pub(crate) pool: ChildRef<VipPool>,
+    /// Which address of an instance is in which network.
+    pub(crate) records: Arc<RecordsFile>,
     /// Who may still know addresses that were given up.
     pub(crate) proxies: Proxies,
     /// Where snapshots are published. This actor is the only writer.
@@ -47,6 +52,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     async fn publish(self, inventory: Arc<Inventory>) -> Result<(), RegistryError> {
+        let inventory = records_file::completed(inventory, &*self.records.rows().await);
         let found = discover(&inventory, &self.tld, self.rules.range);
         let published = self.snapshot.borrow().clone();
         let request = ReconcileLeases { claims: found.claims(), published, accepted: self.proxies.oldest() };

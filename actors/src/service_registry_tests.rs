@@ -57,6 +57,7 @@ fn run<F: Future<Output = ()> + 'static>(
             tld: Tld::default(),
             rules,
             pool,
+            records: RecordsFile::new("/nowhere/records.json".into()),
             proxies: Proxies::default(),
             snapshot,
             problems: Arc::clone(&published.problems),

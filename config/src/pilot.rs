@@ -30,6 +30,8 @@ pub struct PilotSettings {
     pub vip_share: VipShare,
     /// Directory of the lease file; survives restarts.
     pub state_dir: PathBuf,
+    /// `records.json` of the pilot's VM, which says the network of every instance's address. It need not be there.
+    pub records: PathBuf,
     /// Address of the HTTP server.
     pub http: SocketAddr,
     /// The same over TLS, where that is wanted.
@@ -83,6 +85,8 @@ struct RawPilot {
     #[serde(default)]
     vip_share: VipShare,
     state_dir: PathBuf,
+    #[serde(default = "default_records")]
+    records: PathBuf,
     #[serde(default = "default_http")]
     http: RawListen,
     https: Option<RawHttps>,
@@ -155,6 +159,10 @@ fn ten_seconds() -> Duration {
     Duration::from_secs(10)
 }
 
+fn default_records() -> PathBuf {
+    PathBuf::from("/var/vcap/instance/dns/records.json")
+}
+
 fn default_http() -> RawListen {
     RawListen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
 }
@@ -181,6 +189,7 @@ impl PilotSettings {
             vip_quarantine: raw.vip_quarantine,
             vip_share: raw.vip_share,
             state_dir: raw.state_dir,
+            records: raw.records,
             http: raw.http.listen,
             https,
             xds: raw.xds.listen,

@@ -49,6 +49,13 @@ impl Director {
         self
     }
 
+    /// Shows these lines as the instances of a deployment, and that something has changed there.
+    pub fn shows_instances(&self, deployment: &str, rows: serde_json::Value) -> &Self {
+        let rows = rows.as_array().unwrap().clone();
+        self.0.show_instances(deployment, rows).unwrap();
+        self
+    }
+
     /// Deletes.
     pub fn deletes(&self, deployment: &str) -> &Self {
         self.0.delete(deployment).unwrap();

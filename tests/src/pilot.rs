@@ -53,6 +53,7 @@ impl PilotPlan {
             vip_quarantine: Duration::from_secs(3600),
             vip_share: VipShare::default(),
             state_dir: disk.path().join("state"),
+            records: disk.path().join("records.json"),
             http: ([127, 0, 0, 1], 0).into(),
             https: None,
             xds: ([127, 0, 0, 1], 0).into(),
@@ -122,6 +123,16 @@ impl PilotPlan {
         self.settings.state_dir.join("leases")
     }
 
+    /// On a VM with this `records.json`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn with_records(self, text: &str) -> Self {
+        fs::write(&self.settings.records, text).unwrap();
+        self
+    }
+
     /// Starts it, on ports that are free.
     ///
     /// # Panics
@@ -165,6 +176,27 @@ impl Pilot {
             let services = status["services"].as_array().unwrap();
             let service = services.iter().find(|service| service["host"] == host);
             service.is_some_and(|service| service["endpoints"].as_array().unwrap().len() == endpoints)
+        })
+    }
+
+    /// Waits until a service has these endpoints.
+    pub fn serves_at(&self, host: &str, ips: &[&str]) -> &Self {
+        self.shows(&format!("{host} is at {ips:?}"), |status| {
+            let services = status["services"].as_array().unwrap();
+            let service = services.iter().find(|service| service["host"] == host);
+            let found = |service: &serde_json::Value| -> Vec<String> {
+                let endpoints = service["endpoints"].as_array().unwrap();
+                endpoints.iter().map(|endpoint| endpoint["ip"].as_str().unwrap().to_owned()).collect()
+            };
+            service.is_some_and(|service| found(service) == ips)
+        })
+    }
+
+    /// Waits until a problem is told that has all these parts.
+    pub fn tells(&self, parts: &[&str]) -> &Self {
+        self.shows(&format!("a problem with {parts:?}"), |status| {
+            let problems = status["problems"].as_array().unwrap();
+            problems.iter().any(|problem| parts.iter().all(|part| problem.to_string().contains(part)))
         })
     }
 

@@ -1,5 +1,6 @@
 //! Director, pilot and agent in one process, over real sockets.
 
+mod addresses;
 mod deployments;
 mod director_trouble;
 mod manifests;

@@ -284,6 +284,17 @@ impl Handle {
         self.update(|world, user| world.replace_manifest(deployment, text, user, now()))
     }
 
+    /// Shows these lines as the instances of a deployment, and emits the events of a deploy.
+    ///
+    /// # Errors
+    /// When there is no such deployment, or no manifest of it.
+    pub fn show_instances(&self, deployment: &str, rows: Vec<serde_json::Value>) -> Result<TaskId, DirectorError> {
+        self.update(|world, user| {
+            let text = world.show_instances(deployment, rows)?;
+            world.replace_manifest(deployment, &text, user, now())
+        })
+    }
+
     /// Deletes a deployment.
     ///
     /// # Errors

@@ -13,7 +13,11 @@ pub(super) fn instances(world: &mut World, asked: &Asked<'_>, path: &[String]) -
         }
         return full(world, asked, &path[1], |_| true);
     }
-    let rows: Vec<_> = world.deployment(&path[1])?.instances.iter().map(Instance::row).collect();
+    let record = world.deployment(&path[1])?;
+    if let Some(shown) = &record.shown_instances {
+        return Ok(Answer::html(shown));
+    }
+    let rows: Vec<_> = record.instances.iter().map(Instance::row).collect();
     Ok(Answer::html(&rows))
 }
 

@@ -96,6 +96,18 @@ impl World {
         self.journal.end_task(task, format!("/deployments/{}", pending.name), now);
     }
 
+    /// Shows these lines as the instances of a deployment from now on, whatever they are, and gives its manifest.
+    ///
+    /// # Errors
+    /// When there is no such deployment, or no manifest of it.
+    pub fn show_instances(&mut self, name: &str, rows: Vec<Value>) -> Result<String, DirectorError> {
+        let text = self.deployment(name)?.manifest.clone().unwrap_or_default();
+        if let Some(record) = self.deployments.get_mut(name) {
+            record.shown_instances = Some(rows);
+        }
+        Ok(text)
+    }
+
     /// Shows another text as the manifest of a deployment, as a director might that lets through what this one refuses. The
     /// instances stay as they are.
     ///
