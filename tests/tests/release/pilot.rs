@@ -113,7 +113,7 @@ fn certificates_are_files_that_the_settings_name() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 18] = [
+    let cases: [(&str, Value, &str); 21] = [
         ("director.url", json!("10.0.0.6"), "must be an address"),
         ("director.url", json!("https://user:word@10.0.0.6"), "must be an address"),
         ("director.url", json!(7), "must be text"),
