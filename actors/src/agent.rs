@@ -15,12 +15,9 @@
 //! ```
 
 use std::{
-    fs,
     future::Future,
-    io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::{fs::PermissionsExt, net::UnixListener},
-    path::{Path, PathBuf},
+    os::unix::net::UnixListener,
     sync::Arc,
     time::Duration,
 };
@@ -52,7 +49,7 @@ use crate::{
     agent_report::{Reports, Socket},
     dns_server::{self, Answering, DnsServer},
     envoy_watcher::{self, Watching},
-    http_server::{HttpServer, Site},
+    http_server::{Door, HttpServer, Site},
     lookout::{self, Looking},
     name_gate::Led,
     netfilter_writer::{NetfilterWriter, Redirecting},
@@ -79,6 +76,7 @@ pub struct Agent {
     dns: Port<Sockets>,
     handler: Option<Port<TcpListener>>,
     http: Port<TcpListener>,
+    health: Option<Port<UnixListener>>,
     ads: Port<UnixListener>,
 }
 
@@ -138,7 +136,8 @@ impl Agent {
             ruleset,
             handler: settings.handler.map(listen),
             http: listen(settings.http),
-            ads: Port::new(move || listen_unix(&ads)),
+            health: settings.health_socket.clone().map(|path| Port::new(move || start::listen_unix(&path))),
+            ads: Port::new(move || start::listen_unix(&ads)),
             settings,
         })
     }
@@ -168,7 +167,7 @@ impl Agent {
 
     /// The tree, and what is to be done when it has ended.
     fn tree(self) -> (Tree, Keeping) {
-        let Self { settings, pilots, tls, ruleset, dns, handler, http, ads } = self;
+        let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
         let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
@@ -297,12 +296,14 @@ impl Agent {
         tree.task("lookout", move |heart| lookout::look_out(looking.clone(), heart)).add();
         let view = AgentView { status: Arc::new(move || reports.report()), health: start::health(tree.vitals()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
-        let status = Site::new(http, move |config| {
+        let status = Site::new(Door::Tcp(http), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::agent::configure(config, &view);
         });
-        let answers = handler.map(|handler| Site::new(handler, move |config| handler::configure(config, &asked)));
-        let sites: Vec<Site> = [Some(status), answers].into_iter().flatten().collect();
+        let health = health.map(|port| status.also_at(Door::Unix(port)));
+        let answers =
+            handler.map(|handler| Site::new(Door::Tcp(handler), move |config| handler::configure(config, &asked)));
+        let sites: Vec<Site> = [Some(status), health, answers].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         (tree, keeping)
     }
@@ -310,19 +311,4 @@ impl Agent {
 
 fn wanted(node: &NodeSettings) -> Wanted {
     Wanted { given: node.ip, id: node.id.clone(), records: node.records.clone() }
-}
-
-/// Binds the socket, over one that an earlier process left. Owner and group may connect.
-fn listen_unix(path: &PathBuf) -> Result<UnixListener, StartError> {
-    let bind = || -> io::Result<UnixListener> {
-        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-        Ok(listener)
-    };
-    bind().map_err(|source| StartError::Listen { address: path.display().to_string(), source })
 }

@@ -1,48 +1,62 @@
 //! Runs HTTP servers. Listeners outlive the actor, so that a restart refuses no connection.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{io, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{Actor, Context};
 use actix_web::web::ServiceConfig;
 use boshy_supervision::Link;
 use boshy_tls::ServerTls;
-use boshy_web::server::{self, StartError};
+use boshy_web::server::{self, Listener, StartError};
 
 use crate::port::Port;
 
 /// Requests are few, short and answered from memory.
 const WORKERS: usize = 1;
 
+/// Where is served.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// In clear.
+    Tcp(Port<TcpListener>),
+    /// Over TLS.
+    Tls(Port<TcpListener>, ServerTls),
+    /// On this machine.
+    Unix(Port<UnixListener>),
+}
+
+impl Door {
+    async fn listener(&self) -> io::Result<Listener> {
+        Ok(match self {
+            Self::Tcp(port) => Listener::Tcp(port.bound().await.try_clone()?),
+            Self::Tls(port, tls) => Listener::Tls(port.bound().await.try_clone()?, tls.clone()),
+            Self::Unix(port) => Listener::Unix(port.bound().await.try_clone()?),
+        })
+    }
+}
+
 /// One listener and what is served there.
 #[derive(Clone)]
 pub(crate) struct Site {
-    listener: Port<TcpListener>,
-    tls: Option<ServerTls>,
+    door: Door,
     configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
 }
 
 impl Site {
-    /// What `configure` mounts, on `listener`.
-    pub(crate) fn new(
-        listener: Port<TcpListener>,
-        configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static,
-    ) -> Self {
-        Self { listener, tls: None, configure: Arc::new(configure) }
+    /// What `configure` mounts, at this door.
+    pub(crate) fn new(door: Door, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
+        Self { door, configure: Arc::new(configure) }
     }
 
-    /// The same on another listener, over TLS.
-    pub(crate) fn over_tls(&self, listener: TcpListener, tls: ServerTls) -> Self {
-        Self { listener: Port::of(listener), tls: Some(tls), configure: Arc::clone(&self.configure) }
+    /// The same at another door.
+    pub(crate) fn also_at(&self, door: Door) -> Self {
+        Self { door, configure: Arc::clone(&self.configure) }
     }
 
-    async fn start(&self) -> Result<server::Server, SiteError> {
-        let listener = self.listener.bound().await.try_clone().map_err(SiteError::Duplicate)?;
-        let configure = Arc::clone(&self.configure);
-        let configure = move |config: &mut ServiceConfig| configure(config);
-        Ok(match &self.tls {
-            Some(tls) => server::start_tls(listener, WORKERS, tls, configure)?,
-            None => server::start(listener, WORKERS, configure)?,
-        })
+    async fn serve(self) -> Result<(), SiteError> {
+        let listener = self.door.listener().await.map_err(SiteError::Duplicate)?;
+        let configure = self.configure;
+        let mut server = server::start(listener, WORKERS, move |config| configure(config))?;
+        server.ended().await.map_err(SiteError::Ended)
     }
 }
 
@@ -51,13 +65,13 @@ impl Site {
 pub(crate) enum SiteError {
     /// Its listener could not be duplicated.
     #[error("hand a listener to an HTTP server")]
-    Duplicate(#[source] std::io::Error),
+    Duplicate(#[source] io::Error),
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The server ended.
     #[error("serve HTTP")]
-    Ended(#[source] std::io::Error),
+    Ended(#[source] io::Error),
 }
 
 /// See the module.
@@ -78,12 +92,7 @@ impl Actor for HttpServer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         for site in self.sites.clone() {
-            let serving = async move { site.start().await?.ended().await.map_err(SiteError::Ended) };
-            ctx.spawn(serving.into_actor(self).map(|ended: Result<(), SiteError>, server, ctx| {
-                if let Err(error) = ended {
-                    server.link.fail(ctx, error);
-                }
-            }));
+            self.link.keep(ctx, "serving HTTP", |heart| async move { heart.rest(site.serve()).await });
         }
     }
 }

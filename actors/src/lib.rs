@@ -11,6 +11,7 @@ mod backoff;
 mod clock;
 mod convergence;
 mod director_poller;
+mod disk;
 mod dns_server;
 mod envoy_watcher;
 mod http_server;

@@ -37,7 +37,8 @@ use crate::{
     clock::Clock,
     convergence::{self, Converged, Measuring},
     director_poller::{self, DirectorPoller, PollReport, Polling},
-    http_server::{HttpServer, Site},
+    disk,
+    http_server::{Door, HttpServer, Site},
     port::Port,
     records_file::RecordsFile,
     service_registry::{Registry, ServiceRegistry},
@@ -141,6 +142,8 @@ impl Pilot {
             .child("vip_pool", move |_| VipPool::new(pool_settings.clone()))
             // It waits for the disk, and the others must not.
             .on(Placement::OwnThread)
+            // For two files, one after the other.
+            .silent_for(4 * disk::PATIENCE)
             .add();
 
         let registry = Registry {
@@ -183,12 +186,14 @@ impl Pilot {
         };
         let view = PilotView::new(state.snapshot.subscribe(), reporter, start::health(tree.vitals()));
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
-        let site = Site::new(Port::of(http), move |config| {
+        let site = Site::new(Door::Tcp(Port::of(http)), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::pilot::configure(config, &view);
         });
-        let over_tls = https.map(|(listener, tls)| site.over_tls(listener, tls));
-        let sites: Vec<Site> = [Some(site), over_tls].into_iter().flatten().collect();
+        let over_tls = https.map(|(listener, tls)| site.also_at(Door::Tls(Port::of(listener), tls)));
+        let health = settings.health_socket.map(|path| Port::new(move || start::listen_unix(&path)));
+        let health = health.map(|port| site.also_at(Door::Unix(port)));
+        let sites: Vec<Site> = [Some(site), over_tls, health].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         (tree, state_dir)
     }

@@ -1,10 +1,12 @@
 //! What both roles do before and around their tree.
 
 use std::{
+    fs,
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -83,6 +85,21 @@ impl StartError {
 
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::Listen { address: address.to_string(), source })
+}
+
+/// Binds the socket, over one that an earlier process left. Owner and group may connect.
+pub(crate) fn listen_unix(path: &Path) -> Result<UnixListener, StartError> {
+    let bind = || -> io::Result<UnixListener> {
+        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+        Ok(listener)
+    };
+    bind().map_err(|source| StartError::Listen { address: path.display().to_string(), source })
 }
 
 /// Mounts faults on request where the settings asked for a saboteur.

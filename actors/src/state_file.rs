@@ -14,6 +14,8 @@ use std::{
 
 use nix::libc;
 
+use crate::disk;
+
 /// A write that takes longer is worth a line in the log: what waits for it, waits as long.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -37,8 +39,14 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
 /// Replaces the file's content. Readable by owner and group only.
 ///
 /// # Errors
-/// When the directory or the file cannot be written; the old content is then still there.
+/// When the directory or the file cannot be written; the old content is then still there. When the disk hangs, after a deadline; the
+/// content may then be there later, but not after a newer one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
+    let (file, content) = (path.to_owned(), content.to_vec());
+    disk::in_time(path, disk::PATIENCE, move || write(&file, &content)).map_err(failed("write", path))?
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
     let begun = Instant::now();
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(directory).map_err(failed("create directory", directory))?;
@@ -61,7 +69,8 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError>
 /// # Errors
 /// When it is there and cannot be read: also a FIFO, a socket, a device, a directory, a loop of links, or a file that is too large.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
-    match read_bounded(path, MAX_SIZE) {
+    let file = path.to_owned();
+    match disk::in_time(path, disk::PATIENCE, move || read_bounded(&file, MAX_SIZE)).flatten() {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),

@@ -5,7 +5,7 @@
 
 use std::{future::pending, io, net, os::unix, sync::Arc};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{Actor, Context};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
 use boshy_xds::{
@@ -97,10 +97,7 @@ impl Actor for XdsServer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.spawn(self.serving.clone().serve().into_actor(self).map(|ended, server, ctx| {
-            if let Err(error) = ended {
-                server.link.fail(ctx, error);
-            }
-        }));
+        let serving = Box::pin(self.serving.clone().serve());
+        self.link.keep(ctx, "serving xDS", |heart| async move { heart.rest(serving).await });
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use boshy_mesh::{NodeId, Tld, VipRange};
@@ -34,6 +33,8 @@ pub struct AgentSettings {
     pub handler: Option<SocketAddr>,
     /// Address of status and metrics.
     pub http: SocketAddr,
+    /// Unix socket of the same, for who watches over the process: no other process can hold it, and no client of the port can fill it.
+    pub health_socket: Option<PathBuf>,
     /// Unix socket where the local Envoy asks.
     pub ads_socket: PathBuf,
     /// Admin address of the local Envoy.
@@ -44,7 +45,7 @@ pub struct AgentSettings {
     pub proxy: ProxyMode,
     /// How redirect rules are written.
     pub netfilter: NetfilterBackend,
-    /// Whether `POST /debug/panic/{actor}` is served. For kill tests; never in production.
+    /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
 }
 
@@ -72,10 +73,6 @@ pub struct EnvoySettings {
     pub ads_socket: PathBuf,
     /// Where Envoy listens for its operator.
     pub admin: SocketAddr,
-    /// Time after which a connection ends whose peer has vanished; zero leaves it to the kernel.
-    pub peer_timeout: Duration,
-    /// Whether a peer has vanished that does not take what is sent to it.
-    pub end_unacknowledged: bool,
 }
 
 /// Whether this VM has an Envoy.
@@ -117,6 +114,7 @@ struct RawAgent {
     handler: Option<RawListen>,
     #[serde(default = "default_http")]
     http: RawListen,
+    health_socket: Option<PathBuf>,
     #[serde(default = "default_ads_socket")]
     ads_socket: PathBuf,
     #[serde(default)]
@@ -171,20 +169,11 @@ struct RawEnvoy {
     admin: SocketAddr,
     capture: SocketAddr,
     mode: ProxyMode,
-    #[serde(with = "humantime_serde")]
-    peer_timeout: Duration,
-    end_unacknowledged: bool,
 }
 
 impl Default for RawEnvoy {
     fn default() -> Self {
-        Self {
-            admin: loopback(8001),
-            capture: loopback(15001),
-            mode: ProxyMode::default(),
-            peer_timeout: Duration::from_secs(50),
-            end_unacknowledged: true,
-        }
+        Self { admin: loopback(8001), capture: loopback(15001), mode: ProxyMode::default() }
     }
 }
 
@@ -254,6 +243,7 @@ impl AgentSettings {
             dns: raw.dns.listen,
             handler: raw.handler.map(|handler| handler.listen),
             http: raw.http.listen,
+            health_socket: raw.health_socket,
             ads_socket: raw.ads_socket,
             envoy_admin: raw.envoy.admin,
             capture: raw.envoy.capture,
@@ -273,13 +263,7 @@ impl EnvoySettings {
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
         let node = raw.node.check(file)?;
-        let RawEnvoy { admin, peer_timeout, end_unacknowledged, .. } = raw.envoy;
-        // What the kernel can count, in whole seconds.
-        if !peer_timeout.is_zero() && !(5..=86_400).contains(&peer_timeout.as_secs()) {
-            let reason = format!("must be between 5s and 1day, or 0s, is {peer_timeout:?}");
-            return Err(SettingsError::key(file, "envoy.peer_timeout", reason));
-        }
-        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout, end_unacknowledged })
+        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin: raw.envoy.admin })
     }
 }
 

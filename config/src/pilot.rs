@@ -36,11 +36,13 @@ pub struct PilotSettings {
     pub http: SocketAddr,
     /// The same over TLS, where that is wanted.
     pub https: Option<HttpsSettings>,
+    /// Unix socket of the same, for who watches over the process: no other process can hold it, and no client of the port can fill it.
+    pub health_socket: Option<PathBuf>,
     /// Address of the xDS server.
     pub xds: SocketAddr,
     /// Certificate of the xDS server, and the CA of its clients; `None` for no TLS.
     pub xds_tls: Option<ServerFiles>,
-    /// Whether `POST /debug/panic/{actor}` is served. For kill tests; never in production.
+    /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
 }
 
@@ -90,6 +92,7 @@ struct RawPilot {
     #[serde(default = "default_http")]
     http: RawListen,
     https: Option<RawHttps>,
+    health_socket: Option<PathBuf>,
     #[serde(default)]
     xds: RawXds,
     #[serde(default)]
@@ -192,6 +195,7 @@ impl PilotSettings {
             records: raw.records,
             http: raw.http.listen,
             https,
+            health_socket: raw.health_socket,
             xds: raw.xds.listen,
             xds_tls,
             test_hooks: raw.test_hooks,

@@ -132,6 +132,7 @@ impl AgentPlan {
             capture: ([127, 0, 0, 1], 15001).into(),
             proxy: ProxyMode::Absent,
             netfilter: NetfilterBackend::None,
+            health_socket: Some(disk.path().join("health.sock")),
             test_hooks: true,
         };
         Self { settings, _papers: None, disk }

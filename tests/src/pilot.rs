@@ -58,6 +58,7 @@ impl PilotPlan {
             https: None,
             xds: ([127, 0, 0, 1], 0).into(),
             xds_tls: None,
+            health_socket: Some(disk.path().join("health.sock")),
             test_hooks: true,
         };
         Self { settings, _papers: None, _disk: disk }

@@ -1,23 +1,36 @@
-//! A running HTTP server with its limits, in clear or over TLS.
+//! A running HTTP server with its limits, in clear, over TLS, or on a Unix socket.
+//!
+//! Whoever opens one connection too many loses the one that was silent longest, and costs others none: `/healthz` is answered
+//! whatever a client holds open.
 
 use std::{
+    future::ready,
     io,
     net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
     time::Duration,
 };
 
-use actix_http::HttpService;
-use actix_service::map_config;
+use actix_http::{HttpService, error::DispatchError};
+use actix_rt::net::{TcpStream, UnixStream};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, HttpServer,
+    App,
     dev::{AppConfig, ServerHandle},
     http::KeepAlive,
     web::{PayloadConfig, ServiceConfig},
 };
+use boshy_admission::{Admission, Full, Guarded, Limits, Patience};
 use boshy_tls::ServerTls;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
 
-/// From the first octet of a request to the last of its head.
+/// From the beginning of a connection, or of a request, to the last octet of the request's head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a client to take the end of a connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,8 +38,12 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// For requests that are being answered when the server stops.
 const SHUTDOWN_SECONDS: u64 = 3;
-/// Open connections per worker; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 4096;
+/// For a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Open connections. Polling clients have one each, for one VM's address; behind a proxy there are many of one address.
+const LIMITS: Limits = Limits { of_one_address: 256, in_all: 4096 };
+/// Who takes nothing of an answer is cut. What else holds a place is timed by the HTTP server.
+const PATIENCE: Patience = Patience { unused: None, unread: Some(Duration::from_secs(20)) };
 /// HTTP/1.1 and nothing else, in ALPN (RFC 7301).
 pub const ALPN: &[&[u8]] = &[b"http/1.1"];
 /// No endpoint takes a body.
@@ -45,84 +62,141 @@ pub struct StartError {
 /// A running server. Dropping it ends it at once, so that a crashed owner leaves no listening socket behind.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
 }
 
-/// Makes a listener fit for an event loop, and tells where it listens.
-fn prepare(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    let unusable = |source| StartError { address: "a listener without an address".into(), source };
-    let address = listener.local_addr().map_err(unusable)?;
-    let refused = |source| StartError { address: address.to_string(), source };
-    listener.set_nonblocking(true).map_err(refused)?;
-    Ok(address)
+/// Where is served.
+#[derive(Debug)]
+pub enum Listener {
+    /// In clear.
+    Tcp(TcpListener),
+    /// Over TLS. The certificate of a connection is the current one.
+    Tls(TcpListener, ServerTls),
+    /// On this machine.
+    Unix(UnixListener),
 }
 
-/// Serves HTTP/1.1 on a listener with so many worker threads. `configure` runs once on each worker. To be called within an actix
-/// system or a tokio runtime; signals are left to the process.
+impl Listener {
+    fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    fn name(&self) -> String {
+        let name = match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().map(|address| address.to_string()),
+            Self::Unix(listener) => listener
+                .local_addr()
+                .map(|address| address.as_pathname().map(|path| path.display().to_string()).unwrap_or_default()),
+        };
+        name.unwrap_or_else(|_| "a listener without an address".to_owned())
+    }
+
+    /// Makes it fit for an event loop.
+    fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+/// Serves HTTP/1.1 with so many worker threads. `configure` runs once on each. To be called within an actix system or a tokio runtime;
+/// signals are left to the process.
 ///
 /// # Errors
 /// When the listener cannot be used or a worker cannot be started.
-pub fn start<F>(listener: TcpListener, workers: usize, configure: F) -> Result<Server, StartError>
+pub fn start<F>(listener: Listener, workers: usize, configure: F) -> Result<Server, StartError>
 where
     F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    let address = prepare(&listener)?;
-    let refused = |source| StartError { address: address.to_string(), source };
-    let app = move || App::new().app_data(PayloadConfig::new(MAX_BODY)).configure(configure.clone());
-    let server = HttpServer::new(app)
+    let limits = LIMITS.within_descriptors();
+    let admission = Admission::new(limits);
+    let (name, address) = (listener.name(), listener.address());
+    let refused = |source| StartError { address: name.clone(), source };
+    listener.prepare().map_err(refused)?;
+    let builder = actix_server::Server::build()
         .workers(workers)
+        // Not to be met: those that are being cut are on top of those that are admitted.
+        .max_concurrent_connections(2 * limits.in_all)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .disable_signals();
+    let builder = match listener {
+        Listener::Tcp(listener) => builder.listen(&name, listener, move || {
+            let admission = admission.clone();
+            fn_service(move |socket: TcpStream| ready(admit(socket, &admission))).and_then(http(configure.clone()))
+        }),
+        Listener::Tls(listener, tls) => builder.listen(&name, listener, move || {
+            let (admission, tls) = (admission.clone(), tls.clone());
+            let shaken = move |socket: TcpStream| {
+                let (admitted, tls) = (admit(socket, &admission), tls.clone());
+                async move { shake(admitted?, &tls).await }
+            };
+            fn_service(shaken).and_then(http(configure.clone()))
+        }),
+        Listener::Unix(listener) => builder.listen_uds(&name, listener, move || {
+            let admission = admission.clone();
+            let admit = move |socket: UnixStream| {
+                let place = admission.admit(None, &CancellationToken::new()).map_err(full);
+                ready(place.map(|place| (Guarded::new(socket, place, PATIENCE), None)))
+            };
+            fn_service(admit).and_then(http(configure.clone()))
+        }),
+    };
+    let server = builder.map_err(refused)?.run();
+    tracing::info!(address = name, workers, "serving HTTP");
+    let handle = server.handle();
+    #[allow(clippy::disallowed_methods, reason = "whoever starts a server waits for its end by `Server::ended`")]
+    let task = actix_rt::spawn(server);
+    Ok(Server { address, handle, task })
+}
+
+/// What is mounted by `configure`, on any kind of socket.
+fn http<IO, F>(
+    configure: F,
+) -> impl ServiceFactory<(IO, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let app = App::new().app_data(PayloadConfig::new(MAX_BODY)).configure(configure);
+    HttpService::build()
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(REQUEST_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .max_connections(MAX_CONNECTIONS)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .listen(listener)
-        .map_err(refused)?
-        .run();
-    tracing::info!(%address, workers, "serving HTTP");
-    Ok(Server { address, handle: server.handle(), task: actix_rt::spawn(server) })
+        .h1(map_config(app, |()| AppConfig::default()))
 }
 
-/// Serves HTTP/1.1 over TLS, and else as [`start`] does. The certificate of a connection is the current one. A handshake may take
-/// three seconds, the framework's limit.
-///
-/// # Errors
-/// When the listener cannot be used or a worker cannot be started.
-pub fn start_tls<F>(listener: TcpListener, workers: usize, tls: &ServerTls, configure: F) -> Result<Server, StartError>
-where
-    F: Fn(&mut ServiceConfig) + Clone + Send + 'static,
-{
-    let address = prepare(&listener)?;
-    let refused = |source| StartError { address: address.to_string(), source };
-    let tls = tls.to_config();
-    // `HttpServer` would offer HTTP/2 as well.
-    let service = move || {
-        let app = App::new().app_data(PayloadConfig::new(MAX_BODY)).configure(configure.clone());
-        HttpService::build()
-            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-            .client_request_timeout(REQUEST_TIMEOUT)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .h1(map_config(app, |()| AppConfig::default()))
-            .rustls_0_23(tls.clone())
-    };
-    let server = actix_server::Server::build()
-        .workers(workers)
-        .max_concurrent_connections(MAX_CONNECTIONS)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .listen("https", listener, service)
-        .map_err(refused)?
-        .run();
-    tracing::info!(%address, workers, "serving HTTP over TLS");
-    Ok(Server { address, handle: server.handle(), task: actix_rt::spawn(server) })
+type Admitted<IO> = (Guarded<IO>, Option<SocketAddr>);
+
+fn full(Full: Full) -> DispatchError {
+    DispatchError::Io(io::ErrorKind::QuotaExceeded.into())
+}
+
+fn admit(socket: TcpStream, admission: &Admission) -> Result<Admitted<TcpStream>, DispatchError> {
+    let peer = socket.peer_addr().ok();
+    let place = admission.admit(peer.map(|peer| peer.ip()), &CancellationToken::new()).map_err(full)?;
+    socket.set_nodelay(true).map_err(DispatchError::Io)?;
+    Ok((Guarded::new(socket, place, PATIENCE), peer))
+}
+
+/// The socket below is guarded: a handshake that gives way fails.
+async fn shake(
+    (socket, peer): Admitted<TcpStream>,
+    tls: &ServerTls,
+) -> Result<(TlsStream<Guarded<TcpStream>>, Option<SocketAddr>), DispatchError> {
+    let shaken = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls.current()).accept(socket)).await;
+    let late = |_| DispatchError::SlowRequestTimeout;
+    Ok((shaken.map_err(late)?.map_err(DispatchError::Io)?, peer))
 }
 
 impl Server {
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    /// Where it listens; `None` on a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 

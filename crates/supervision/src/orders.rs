@@ -106,6 +106,10 @@ impl Present {
         self.get()?.link.pulse()?.silence()
     }
 
+    pub(crate) fn holds_its_thread(&self) -> Option<Silence> {
+        self.get()?.link.pulse()?.holds_its_thread()
+    }
+
     /// Ends the present life as failed.
     pub(crate) fn end(&self, reason: String) {
         if let Some(Ties { orders, link }) = self.get() {

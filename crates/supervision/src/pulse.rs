@@ -95,6 +95,14 @@ impl Pulse {
         done
     }
 
+    /// That it is in a poll which has lasted for at least half of what it may: it is then the one that keeps others waiting, who
+    /// were polled a little earlier and are silent a little longer.
+    pub(crate) fn holds_its_thread(&self) -> Option<Silence> {
+        let since = self.polled.age();
+        (self.polling.load(Ordering::Relaxed) && since > self.bound / 2)
+            .then_some(Silence::Thread { itself: true, since })
+    }
+
     /// A heart for a loop of this life, with the life's bound unless another is given.
     pub(crate) fn heart(&self, what: &str, bound: Option<Duration>) -> Heart {
         let bound = bound.unwrap_or(self.bound);
@@ -107,8 +115,13 @@ impl Pulse {
     /// What is wrong, if anything is.
     pub(crate) fn silence(&self) -> Option<Silence> {
         let since = self.polled.age();
+        let itself = self.polling.load(Ordering::Relaxed);
         if since > self.bound {
-            return Some(Silence::Thread { itself: self.polling.load(Ordering::Relaxed), since });
+            return Some(Silence::Thread { itself, since });
+        }
+        // A loop cannot go round while the thread stands still, which is told in good time.
+        if itself || since > self.bound / 4 {
+            return None;
         }
         let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
         // Who holds no heart any more has ended its loop.

@@ -55,12 +55,19 @@ impl Vitals {
     /// Who is stuck now, those that block a thread first.
     #[must_use]
     pub fn stuck(&self) -> Vec<Stuck> {
-        let stuck = |(child, present): (String, Present)| {
-            let silence = present.silence()?;
+        let lives = self.0.all();
+        let told = |child: &str, silence: Silence| {
             let (Silence::Thread { since, .. } | Silence::Loop { since, .. }) = silence;
-            Some(Stuck { child, since, silence })
+            Stuck { child: child.to_owned(), since, silence }
         };
-        let mut stuck: Vec<Stuck> = self.0.all().into_iter().filter_map(stuck).collect();
+        let silences: Vec<(&(String, Present), Option<Silence>)> =
+            lives.iter().map(|life| (life, life.1.silence())).collect();
+        let waits = silences.iter().any(|(_, silence)| matches!(silence, Some(Silence::Thread { itself: false, .. })));
+        let stuck = |((child, present), silence): (&(String, Present), Option<Silence>)| {
+            let silence = silence.or_else(|| present.holds_its_thread().filter(|_| waits))?;
+            Some(told(child, silence))
+        };
+        let mut stuck: Vec<Stuck> = silences.into_iter().filter_map(stuck).collect();
         stuck.sort_by_key(|stuck| !matches!(stuck.silence, Silence::Thread { itself: true, .. }));
         stuck
     }

@@ -17,6 +17,19 @@ pub struct FileError {
     pub reason: Reason,
 }
 
+impl FileError {
+    /// Whether the same file may be read well a moment later: the process or the disk was at fault, not the file.
+    pub(crate) fn is_passing(&self) -> bool {
+        use io::ErrorKind as Kind;
+        let Reason::Unreadable(error) = &self.reason else { return false };
+        // These last until somebody changes the file or a directory above it, and that is seen.
+        !matches!(
+            error.kind(),
+            Kind::NotFound | Kind::PermissionDenied | Kind::IsADirectory | Kind::NotADirectory | Kind::InvalidInput
+        )
+    }
+}
+
 /// What is wrong with a file. No text has anything of a key in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -8,11 +8,7 @@ use std::{
 };
 
 use err_report::Report;
-use rustls::{
-    ClientConfig, ServerConfig,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use rustls::{ClientConfig, ServerConfig};
 
 use crate::{ClientFiles, FileError, ServerFiles, read};
 
@@ -34,8 +30,11 @@ struct Inner<C> {
 }
 
 struct Last<C> {
-    /// How the files were when they were read, whether or not they could be used.
-    seen: Vec<Stamp>,
+    /// How the files were when they were read, whether or not they could be used. `None` after a failure that says nothing of
+    /// the files: they are read again for the next connection.
+    seen: Option<Vec<Stamp>>,
+    /// What was told last of a failure, so that it is told once.
+    told: Option<String>,
     config: Arc<C>,
 }
 
@@ -51,21 +50,6 @@ impl Following<ServerConfig> {
         let names = [Some(&files.certificate), Some(&files.private_key), files.client_ca.as_ref()];
         let names = names.into_iter().flatten().cloned().collect();
         Self::begin(names, Box::new(move || read::server(&files, protocols)))
-    }
-
-    /// One configuration whose certificate follows the files, for servers that take their configuration once. It asks clients for
-    /// no certificate.
-    pub fn to_config(&self) -> ServerConfig {
-        let current = self.current();
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(current.crypto_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the current configuration has them")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(self.clone()));
-        config.alpn_protocols.clone_from(&current.alpn_protocols);
-        config.session_storage = Arc::clone(&current.session_storage);
-        config.send_tls13_tickets = current.send_tls13_tickets;
-        config
     }
 }
 
@@ -84,7 +68,7 @@ impl<C> Following<C> {
     fn begin(files: Vec<PathBuf>, read: Read<C>) -> Result<Self, FileError> {
         let seen = stamps(&files);
         let config = Arc::new(read()?);
-        Ok(Self(Arc::new(Inner { files, read, last: Mutex::new(Last { seen, config }) })))
+        Ok(Self(Arc::new(Inner { files, read, last: Mutex::new(Last { seen: Some(seen), told: None, config }) })))
     }
 
     /// What a new connection shall have.
@@ -94,19 +78,20 @@ impl<C> Following<C> {
         let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Taken before the files are read, so that a change in between is seen next time.
         let seen = stamps(&inner.files);
-        if seen != last.seen {
-            last.seen = seen;
+        if last.seen.as_ref() != Some(&seen) {
             let certificate = inner.files.first().map(|file| file.display().to_string());
             match (inner.read)() {
                 Ok(config) => {
                     tracing::info!(certificate, "certificate files were read again");
-                    last.config = Arc::new(config);
+                    *last = Last { seen: Some(seen), told: None, config: Arc::new(config) };
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        error = Report::new(&error).to_string(),
-                        "certificate files changed and cannot be used; the old ones stay"
-                    );
+                    last.seen = (!error.is_passing()).then_some(seen);
+                    let text = Report::new(&error).to_string();
+                    if last.told.as_ref() != Some(&text) {
+                        tracing::warn!(error = text, "certificate files changed and cannot be used; the old ones stay");
+                        last.told = Some(text);
+                    }
                 }
             }
         }
@@ -121,12 +106,6 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
 fn stamp(file: &Path) -> Stamp {
     let about = fs::metadata(file).ok()?;
     Some((about.dev(), about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
-}
-
-impl ResolvesServerCert for Following<ServerConfig> {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current().cert_resolver.resolve(hello)
-    }
 }
 
 impl<C> Clone for Following<C> {

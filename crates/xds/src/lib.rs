@@ -15,7 +15,6 @@ mod envoy;
 pub mod inspection;
 pub mod names;
 mod pairs;
-mod peers;
 pub mod relay;
 mod resource;
 mod server;
@@ -29,16 +28,15 @@ mod verdicts;
 #[path = "../tests/support/mesh.rs"]
 mod support;
 
-pub use bootstrap::{Bootstrap, EnvoyVersion};
+pub use bootstrap::Bootstrap;
 pub use build::{CAPTURE, SharedResources};
 pub use envoy::CAPTURE as CAPTURE_LISTENER;
-pub use peers::PeerTimeout;
 /// HTTP/2, the only protocol of gRPC, in ALPN (RFC 7301).
 pub const ALPN: &[&[u8]] = &[b"h2"];
 
 pub use pairs::outbound_pairs;
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
-pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Source};
+pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Sets, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;
 /// The failure of a gRPC transport as a whole.

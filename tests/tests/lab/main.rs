@@ -5,9 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program; its helpers are no tests to clippy")]
 
-mod alike;
 mod changes;
-mod connections;
 mod down;
 mod driver;
 mod failures;
@@ -17,7 +15,6 @@ mod load;
 mod manifests;
 mod neighbours;
 mod ordinary_user;
-mod peers;
 mod pilot_away;
 mod ports;
 mod privileges;

@@ -2,7 +2,7 @@
 
 use boshy_director::embedded::Fault;
 use boshy_supervision::ExitReason;
-use boshy_tests::{Agent, AgentPlan, Director, Manifest, Operated, Pilot, dns::Answer};
+use boshy_tests::{Agent, AgentPlan, Director, Manifest, Operated, Pilot, dns::Answer, until, until_some};
 
 use crate::{BLOG, SHOP};
 
@@ -103,6 +103,33 @@ fn a_poller_that_begins_anew_with_an_empty_list_takes_neither_names_nor_readines
     });
     assert_eq!(pilot.generation(), generation);
     agent.answers(SHOP, vip);
+}
+
+/// The state of a child in a status.
+fn child<'s>(status: &'s serde_json::Value, name: &str) -> &'s serde_json::Value {
+    let children = status["actors"]["children"].as_array().expect("a list of actors");
+    children.iter().find(|child| child["name"] == name).expect("an actor of this name")
+}
+
+#[test]
+fn an_actor_that_hangs_is_named_by_health_and_status_although_it_holds_the_thread_of_all() {
+    let Mesh { director: _director, pilot, agent } = mesh();
+    let vip = pilot.vip(SHOP);
+    // Longer than an actor may show no life. The registry runs on the thread of the pilot's tree.
+    assert_eq!(pilot.http().post("/debug/stick/service_registry?seconds=40").unwrap().status, 200);
+    assert_eq!(agent.http().post("/debug/stick/dns_server?seconds=40").unwrap().status, 200);
+    for (process, stuck) in [(pilot.http(), "service_registry"), (agent.http(), "dns_server")] {
+        let told = until_some(&format!("{stuck} is told"), || {
+            let health = process.get("/healthz").ok()?;
+            (health.status == 503).then_some(health.body)
+        });
+        assert!(told.starts_with(&format!("stuck: {stuck} has blocked its thread for ")), "{told}");
+    }
+    pilot.shows("the registry is stuck", |status| child(status, "service_registry")["stuck"].is_string());
+    // Nothing was lost, and whoever gets loose is well again.
+    until("all are well", || pilot.http().get("/healthz").map_or(0, |health| health.status), |status| *status == 200);
+    agent.answers(SHOP, vip);
+    pilot.shows("the registry is well", |status| child(status, "service_registry")["stuck"].is_null());
 }
 
 #[test]

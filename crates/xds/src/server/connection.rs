@@ -1,67 +1,84 @@
-//! Accepted sockets that can be cut from outside.
-//!
-//! Ending a gRPC stream takes a peer that reads. For one that does not there is only its connection, which is made to fail.
+//! Accepted sockets: each has a place among those of its address, and loses it when nothing is asked over it.
 
 use std::{
     convert::Infallible,
-    future::Future,
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use boshy_admission::{Admission, Guarded, Limits, Patience, Place};
 use futures::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 /// Pause after a failed accept. It fails for want of descriptors, and at once again.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections of a server. An agent needs one; behind an address translator there are many of one address.
+pub(super) const LIMITS: Limits = Limits { of_one_address: 256, in_all: 16_384 };
+
 /// The connection of a request; in the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    /// Cuts it.
-    pub(super) cut: CancellationToken,
+    /// Its place, by which it is cut and said to be in use.
+    pub(super) place: Place,
     /// Subject of the certificate that the client showed; `None` without TLS.
     pub(super) subject: Option<Arc<str>>,
 }
 
-/// A socket that fails once it is cut.
-pub(super) struct Guarded<IO> {
-    io: IO,
-    connection: Connection,
-    waiting: Pin<Box<WaitForCancellationFutureOwned>>,
+/// Who lets connections in.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) admission: Admission,
+    /// Without a stream that has asked for anything.
+    pub(super) unused: Duration,
+    /// Cuts all.
+    pub(super) cut: CancellationToken,
 }
 
-impl<IO> Guarded<IO> {
-    pub(super) fn new(io: IO, subject: Option<Arc<str>>, cut: CancellationToken) -> Self {
-        Self { io, waiting: Box::pin(cut.clone().cancelled_owned()), connection: Connection { cut, subject } }
+impl Gate {
+    /// A place for a client; `None` when nobody can give way to it.
+    pub(super) fn admit(&self, client: Option<IpAddr>) -> Option<Place> {
+        let admitted = self.admission.admit(client, &self.cut);
+        if admitted.is_err() {
+            tracing::warn!(?client, "refused a connection to the ADS server: too many of its address are in use");
+        }
+        admitted.ok()
     }
 
-    /// Wakes the task when the socket is cut while it waits for it.
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.waiting.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
-            Poll::Pending => Ok(()),
-        }
+    pub(super) fn guard<IO>(&self, io: IO, place: Place, subject: Option<Arc<str>>) -> Accepted<IO> {
+        let patience = Patience { unused: Some(self.unused), unread: None };
+        let connection = Connection { place: place.clone(), subject };
+        Accepted { io: Guarded::new(io, place, patience), connection }
     }
+}
+
+/// An accepted socket.
+pub(super) struct Accepted<IO> {
+    io: Guarded<IO>,
+    connection: Connection,
 }
 
 /// Connections to a TCP socket. Each is served at once and not once a packet is full: pushes are small and wait for answers.
 pub(super) fn tcp(
     listener: TcpListener,
-    cut: CancellationToken,
-) -> impl Stream<Item = Result<Guarded<TcpStream>, Infallible>> {
-    stream::unfold((listener, cut), async |(listener, cut)| {
+    gate: Gate,
+) -> impl Stream<Item = Result<Accepted<TcpStream>, Infallible>> + Send {
+    stream::unfold((listener, gate), async |(listener, gate)| {
         loop {
-            match listener.accept().await.and_then(|(socket, _)| socket.set_nodelay(true).map(|()| socket)) {
-                Ok(socket) => return Some((Ok(Guarded::new(socket, None, cut.child_token())), (listener, cut))),
+            match listener.accept().await.and_then(|accepted| accepted.0.set_nodelay(true).map(|()| accepted)) {
+                Ok((socket, client)) => {
+                    let Some(place) = gate.admit(Some(client.ip())) else { continue };
+                    return Some((Ok(gate.guard(socket, place, None)), (listener, gate)));
+                }
                 Err(error) => pause(&error).await,
             }
         }
@@ -71,12 +88,15 @@ pub(super) fn tcp(
 /// Connections to a Unix socket.
 pub(super) fn unix(
     listener: UnixListener,
-    cut: CancellationToken,
-) -> impl Stream<Item = Result<Guarded<UnixStream>, Infallible>> {
-    stream::unfold((listener, cut), async |(listener, cut)| {
+    gate: Gate,
+) -> impl Stream<Item = Result<Accepted<UnixStream>, Infallible>> + Send {
+    stream::unfold((listener, gate), async |(listener, gate)| {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => return Some((Ok(Guarded::new(socket, None, cut.child_token())), (listener, cut))),
+                Ok((socket, _)) => {
+                    let Some(place) = gate.admit(None) else { continue };
+                    return Some((Ok(gate.guard(socket, place, None)), (listener, gate)));
+                }
                 Err(error) => pause(&error).await,
             }
         }
@@ -88,7 +108,7 @@ pub(super) async fn pause(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-impl<IO> Connected for Guarded<IO> {
+impl<IO> Connected for Accepted<IO> {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Connection {
@@ -96,20 +116,18 @@ impl<IO> Connected for Guarded<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Guarded<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for Accepted<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check(context)?;
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Accepted<IO> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(context)?;
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
@@ -118,7 +136,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(context)?;
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
@@ -127,12 +144,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
         Pin::new(&mut self.io).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(context)?;
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }

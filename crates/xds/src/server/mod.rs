@@ -19,16 +19,20 @@ mod stream;
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, pending},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use boshy_admission::{Admission, Limits};
 use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
+    sync::mpsc,
+    task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -39,12 +43,16 @@ use tonic::{
     transport::Server,
 };
 
-use self::{codec::RawCodec, connection::Guarded, stream::StreamService};
+use self::{
+    codec::RawCodec,
+    connection::{Accepted, Gate},
+    stream::StreamService,
+};
 pub use self::{
     proxies::Proxies,
     repairs::Repairs,
     secure::{Refusal, Refusals, Security},
-    source::{MeshSource, Source},
+    source::{MeshSource, Sets, Source},
 };
 use crate::{
     MeshTold, Verdicts,
@@ -61,7 +69,8 @@ const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Strea
 /// How long a proxy may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For the first request of a stream.
+    /// For the first request of a stream. A connection without a stream that has asked, be it that it says nothing, or no more than a
+    /// preface, or opens streams and asks for nothing, is cut after this and the farewell.
     pub first_request: Duration,
     /// For the answer to a response. Envoy answers about clusters when they are warm, which by default it gives up after 15 s.
     pub answer: Duration,
@@ -91,6 +100,9 @@ pub struct AdsService {
     told: Option<MeshTold>,
     repairs: Repairs,
     patience: Patience,
+    limits: Limits,
+    /// Takes the streams that begin; there while it is served.
+    begun: Option<mpsc::UnboundedSender<StreamTask>>,
     /// Ends streams.
     stop: CancellationToken,
     /// Ends connections.
@@ -107,6 +119,8 @@ impl AdsService {
             told: None,
             repairs: Repairs::default(),
             patience: Patience::default(),
+            limits: connection::LIMITS,
+            begun: None,
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
@@ -136,6 +150,19 @@ impl AdsService {
         Self { patience, ..self }
     }
 
+    /// This service with other bounds on its connections.
+    #[must_use]
+    pub fn admitting(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    fn gate(&self) -> Gate {
+        let admission = Admission::new(self.limits.within_descriptors());
+        // A stream that asks for nothing is told so before its connection is cut.
+        let unused = self.patience.first_request + self.patience.farewell;
+        Gate { admission, unused, cut: self.cut.clone() }
+    }
+
     /// Serves on a TCP socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
     ///
     /// # Errors
@@ -145,8 +172,8 @@ impl AdsService {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let cut = self.cut.clone();
-        self.serve(connection::tcp(listener, cut), shutdown).await
+        let gate = self.gate();
+        self.serve(connection::tcp(listener, gate), shutdown).await
     }
 
     /// Serves on a TCP socket over TLS until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
@@ -159,8 +186,8 @@ impl AdsService {
         security: Security,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let cut = self.cut.clone();
-        self.serve(secure::tls(listener, security, cut), shutdown).await
+        let gate = self.gate();
+        self.serve(secure::tls(listener, security, gate), shutdown).await
     }
 
     /// Serves on a Unix socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
@@ -172,16 +199,18 @@ impl AdsService {
         listener: UnixListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let cut = self.cut.clone();
-        self.serve(connection::unix(listener, cut), shutdown).await
+        let gate = self.gate();
+        self.serve(connection::unix(listener, gate), shutdown).await
     }
 
     async fn serve<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        self,
-        incoming: impl Stream<Item = Result<Guarded<IO>, Infallible>>,
+        mut self,
+        incoming: impl Stream<Item = Result<Accepted<IO>, Infallible>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { patience, stop, cut, .. } = self.clone();
+        let Self { patience, stop, cut, source, .. } = self.clone();
+        let (begun, begin) = mpsc::unbounded_channel();
+        self.begun = Some(begun);
         // Connections live in tasks of their own; nothing of this service outlives this future.
         let _end = (stop.clone().drop_guard(), cut.drop_guard());
         let served = Server::builder()
@@ -198,6 +227,8 @@ impl AdsService {
         tokio::select! {
             outcome = served => outcome,
             () = stopping => Ok(()),
+            () = source.work() => Ok(()),
+            () = tend(begin) => Ok(()),
         }
     }
 
@@ -208,6 +239,23 @@ impl AdsService {
         let stream = StreamService::<C>::new(self.clone());
         let mut grpc = Grpc::new(RawCodec::<C>::default()).max_decoding_message_size(MAX_REQUEST);
         Box::pin(async move { Ok(grpc.streaming(stream, request).await) })
+    }
+}
+
+type StreamTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs streams beside each other, and none for longer than this is run. A panic in one is a bug; it costs that stream, whose proxy
+/// comes back, and not those of all others.
+async fn tend(mut begin: mpsc::UnboundedReceiver<StreamTask>) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(stream) = begin.recv() => drop(streams.spawn(stream)),
+            Some(ended) = streams.join_next() => if let Err(error) = ended {
+                tracing::error!(%error, "a stream of the ADS server panicked");
+            },
+            else => return pending().await,
+        }
     }
 }
 

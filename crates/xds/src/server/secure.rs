@@ -1,13 +1,12 @@
 //! Accepted sockets that have shown a certificate.
 //!
-//! Handshakes run beside each other, each for a limited time, and few for one address: who is slow, or many, keeps nobody else
-//! from being served.
+//! Handshakes run beside each other, each for a limited time and in a place of its address: who is slow gives way to who comes.
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use boshy_admission::Place;
 use boshy_tls::{ServerTls, subject};
 use futures::{Stream, stream};
 use rustls::{AlertDescription, CertificateError};
@@ -24,14 +24,8 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::sync::CancellationToken;
 
-use super::connection::{Guarded, pause};
-
-/// Handshakes of one address at a time. An agent needs one.
-const OF_ONE_ADDRESS: usize = 8;
-/// Handshakes at a time; beyond, the kernel keeps connections waiting.
-const AT_ONCE: usize = 1024;
+use super::connection::{Accepted, Gate, pause};
 
 /// Why a client was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +40,7 @@ pub enum Refusal {
     Distrustful,
     /// It was not done in time.
     Slow,
-    /// It had too many handshakes at once.
+    /// Others of its address came after it, or are in use, and there was no room for all.
     TooMany,
     /// It does not speak TLS, or went away.
     NoTls,
@@ -142,24 +136,22 @@ impl Security {
     }
 }
 
-type Secured = (IpAddr, Option<Guarded<TlsStream<TcpStream>>>);
+type Secured = Option<Accepted<TlsStream<TcpStream>>>;
 
 struct Door {
     listener: TcpListener,
     security: Security,
-    cut: CancellationToken,
+    gate: Gate,
     handshakes: JoinSet<Secured>,
-    /// How many of them each address has.
-    busy: BTreeMap<IpAddr, usize>,
 }
 
 /// Connections to a TCP socket whose clients have shown a certificate, in the order in which they are done.
 pub(super) fn tls(
     listener: TcpListener,
     security: Security,
-    cut: CancellationToken,
-) -> impl Stream<Item = Result<Guarded<TlsStream<TcpStream>>, Infallible>> {
-    let door = Door { listener, security, cut, handshakes: JoinSet::new(), busy: BTreeMap::new() };
+    gate: Gate,
+) -> impl Stream<Item = Result<Accepted<TlsStream<TcpStream>>, Infallible>> + Send {
+    let door = Door { listener, security, gate, handshakes: JoinSet::new() };
     stream::unfold(door, async |mut door| {
         let connection = door.next().await;
         Some((Ok(connection), door))
@@ -167,60 +159,47 @@ pub(super) fn tls(
 }
 
 impl Door {
-    async fn next(&mut self) -> Guarded<TlsStream<TcpStream>> {
+    async fn next(&mut self) -> Accepted<TlsStream<TcpStream>> {
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if self.handshakes.len() < AT_ONCE => match accepted {
+                accepted = self.listener.accept() => match accepted {
                     Ok((socket, client)) => self.receive(socket, client),
                     Err(error) => pause(&error).await,
                 },
-                Some(done) = self.handshakes.join_next() => {
-                    // A handshake that panicked keeps its place, which costs its address one of a few.
-                    let Ok((address, connection)) = done else { continue };
-                    self.leave(address);
-                    if let Some(connection) = connection {
-                        return connection;
-                    }
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok(Some(connection)) => return connection,
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%error, "a handshake of the ADS server panicked"),
                 }
             }
         }
     }
 
     fn receive(&mut self, socket: TcpStream, client: SocketAddr) {
-        let busy = self.busy.entry(client.ip()).or_default();
-        if *busy >= OF_ONE_ADDRESS {
-            self.security.refuse(client, Refusal::TooMany, None);
+        let Some(place) = self.gate.admit(Some(client.ip())) else {
+            self.security.refusals.count(Refusal::TooMany);
             return;
-        }
-        *busy += 1;
-        let (security, cut) = (self.security.clone(), self.cut.child_token());
-        self.handshakes.spawn(async move { (client.ip(), shake(security, socket, client, cut).await) });
-    }
-
-    fn leave(&mut self, address: IpAddr) {
-        if let Some(busy) = self.busy.get_mut(&address) {
-            *busy -= 1;
-            if *busy == 0 {
-                self.busy.remove(&address);
-            }
-        }
+        };
+        self.handshakes.spawn(shake(self.security.clone(), self.gate.clone(), socket, client, place));
     }
 }
 
-async fn shake(
-    security: Security,
-    socket: TcpStream,
-    client: SocketAddr,
-    cut: CancellationToken,
-) -> Option<Guarded<TlsStream<TcpStream>>> {
+async fn shake(security: Security, gate: Gate, socket: TcpStream, client: SocketAddr, place: Place) -> Secured {
     let secured = async {
         socket.set_nodelay(true)?;
         TlsAcceptor::from(security.tls.current()).accept(socket).await
     };
-    match timeout(security.patience, secured).await {
+    let secured = tokio::select! {
+        secured = timeout(security.patience, secured) => secured,
+        () = place.cut().cancelled() => {
+            security.refuse(client, Refusal::TooMany, None);
+            return None;
+        }
+    };
+    match secured {
         Ok(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(subject);
-            Some(Guarded::new(stream, shown.map(Into::into), cut))
+            Some(gate.guard(stream, place, shown.map(Into::into)))
         }
         Ok(Err(error)) => {
             security.refuse(client, Refusal::of(&error), Some(&error));

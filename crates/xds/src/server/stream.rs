@@ -46,7 +46,11 @@ impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService
         let (outlet, responses) = mpsc::channel(QUEUE);
         let connection = request.extensions().get::<Connection>().cloned();
         let told = self.service.told.clone();
-        tokio::spawn(run::<C>(self.service.clone(), request.into_inner(), outlet, connection));
+        // Streams hold the service, and this would keep the channel of streams open.
+        let service = AdsService { begun: None, ..self.service.clone() };
+        let stream = run::<C>(service, request.into_inner(), outlet, connection);
+        // A service that is not served any more begins none: the outlet goes with the stream, and the call ends.
+        let _ = self.service.begun.as_ref().map(|begun| begun.send(Box::pin(stream)));
         Box::pin(async move {
             let mut response = GrpcResponse::new(ReceiverStream::new(responses));
             if let Some(told) = told {
@@ -65,8 +69,7 @@ async fn run<C: Channel>(
     connection: Option<Connection>,
 ) {
     let farewell = service.patience.farewell;
-    let subject = connection.as_ref().and_then(|connection| connection.subject.clone());
-    let Err(status) = serve::<C>(&service, requests, &outlet, subject).await else {
+    let Err(status) = serve::<C>(&service, requests, &outlet, connection.as_ref()).await else {
         return;
     };
     drop(service);
@@ -75,7 +78,7 @@ async fn run<C: Channel>(
     if !(told && gone)
         && let Some(connection) = connection
     {
-        connection.cut.cancel();
+        connection.place.cut().cancel();
     }
 }
 
@@ -83,7 +86,7 @@ async fn serve<C: Channel>(
     service: &AdsService,
     mut requests: Streaming<C::Request>,
     outlet: &Outlet,
-    subject: Option<Arc<str>>,
+    connection: Option<&Connection>,
 ) -> Result<(), Status> {
     let late = |_| Status::deadline_exceeded("no request came");
     let first = tokio::select! {
@@ -92,9 +95,11 @@ async fn serve<C: Channel>(
     };
     let Some(first) = first else { return Ok(()) };
     let node = identify(&first).map_err(|close| closed(&close))?;
+    let _in_use = connection.map(|connection| connection.place.busy());
+    let subject = connection.and_then(|connection| connection.subject.clone());
     let mut sets = service.source.subscribe(&node);
     let mut repairs = service.repairs.subscribe();
-    let mut stream = Stream::<C>::open(service, node, subject, sets.borrow_and_update().clone(), outlet.clone());
+    let mut stream = Stream::<C>::open(service, node, subject, sets.current(), outlet.clone());
     stream.request(first)?;
     let mut more = true;
     loop {
@@ -105,8 +110,8 @@ async fn serve<C: Channel>(
             },
             // A source that ended takes nothing away: the proxy keeps what it has.
             changed = sets.changed(), if more => match changed {
-                Ok(()) => stream.resources(sets.borrow_and_update().clone())?,
-                Err(_) => more = false,
+                true => stream.resources(sets.current())?,
+                false => more = false,
             },
             Ok(()) = repairs.changed() => {
                 let names = Arc::clone(&repairs.borrow_and_update());

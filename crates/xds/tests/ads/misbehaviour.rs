@@ -13,7 +13,10 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tonic::{Code, transport::Endpoint};
+use tonic::{
+    Code,
+    transport::{Endpoint, Uri},
+};
 
 use crate::{
     driver::{DEADLINE, Delta, SHORT, Server},
@@ -42,6 +45,87 @@ async fn who_says_nothing_or_does_not_answer_is_turned_away() {
     mute.next().await.unwrap();
     assert_eq!(mute.next().await.unwrap_err().code(), Code::DeadlineExceeded);
     server.deserted().await;
+}
+
+/// What a client says that then says nothing more: nothing, a half and a whole preface (RFC 9113, 3.4) with its SETTINGS frame.
+const PREFACES: [&[u8]; 3] = [b"", b"PRI * HTTP/2.0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"];
+
+async fn silent(server: &Server, said: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(server.address.strip_prefix("http://").unwrap()).await.unwrap();
+    socket.write_all(said).await.unwrap();
+    socket
+}
+
+/// Reads until the server ends the connection, in whichever way.
+async fn is_cut(mut socket: TcpStream) {
+    let mut said = Vec::new();
+    let ended = timeout(DEADLINE, socket.read_to_end(&mut said)).await;
+    assert!(ended.is_ok(), "the connection is still open after {DEADLINE:?}");
+}
+
+#[tokio::test]
+async fn connections_over_which_nothing_is_asked_are_cut_and_one_over_which_something_was_is_kept() {
+    let server = Server::start(snapshot(1, &[]), SHORT).await;
+    let mut good = server.delta().await;
+    good.ask(ResourceType::Cluster).await;
+    let first = good.next().await.unwrap();
+    good.answer(&first, None).await;
+    let mut sockets = Vec::new();
+    for said in PREFACES {
+        sockets.push(silent(&server, said).await);
+    }
+    for socket in sockets {
+        is_cut(socket).await;
+    }
+    good.ask(ResourceType::Listener).await;
+    good.next().await.unwrap();
+    assert_eq!(server.proxies.count(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_whose_last_stream_ended_is_cut() {
+    let server = Server::start(snapshot(1, &[]), SHORT).await;
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let address = server.address.strip_prefix("http://").unwrap().to_owned();
+    // Between the two, to see which side ends the connection.
+    let between = tokio::spawn(async move {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        tokio::io::copy_bidirectional(&mut far, &mut socket).await
+    });
+    let mut near = Some(hyper_util::rt::TokioIo::new(near));
+    let connector = tower::service_fn(move |_: Uri| {
+        let near = near.take().ok_or(std::io::Error::other("one connection only"));
+        async move { near }
+    });
+    let channel = Endpoint::from_static("http://ads").connect_with_connector(connector).await.unwrap();
+    let mut proxy = Delta::open(AggregatedDiscoveryServiceClient::new(channel.clone())).await;
+    proxy.ask(ResourceType::Cluster).await;
+    proxy.next().await.unwrap();
+    drop(proxy.requests);
+    server.deserted().await;
+    // Its client keeps it, and asks for nothing more.
+    let ended = timeout(DEADLINE, between).await;
+    assert!(ended.is_ok(), "the connection is still open after {DEADLINE:?}");
+    drop(channel);
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out_not_even_of_their_address() {
+    let server = Server::with_one_service().await;
+    let mut sockets = Vec::new();
+    for _ in 0..400 {
+        sockets.push(silent(&server, PREFACES[2]).await);
+    }
+    let mut proxy = server.delta().await;
+    proxy.ask(ResourceType::Names).await;
+    proxy.next().await.unwrap();
+    // More of them cost each other, and not the one that is in use.
+    for _ in 0..400 {
+        sockets.push(silent(&server, b"").await);
+    }
+    proxy.ask(ResourceType::Cluster).await;
+    proxy.next().await.unwrap();
+    is_cut(sockets.swap_remove(0)).await;
 }
 
 #[tokio::test]

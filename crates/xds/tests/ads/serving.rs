@@ -3,9 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use boshy_mesh::MeshSnapshot;
-use boshy_xds::{
-    AdsService, CAPTURE, Flavour, MeshSource, Patience, Proxies, ResourceSet, ResourceType, Source, Verdict,
-};
+use boshy_xds::{AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, SharedResources, Verdict};
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
     service::discovery::v3::{
@@ -121,8 +119,8 @@ async fn a_unix_socket_serves_one_set_to_whoever_asks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ads.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let (snapshots, receiver) = watch::channel(Arc::new(snapshot(1, &[service("web", 2, &[None])])));
-    let set: watch::Receiver<Arc<ResourceSet>> = MeshSource::new(receiver, CAPTURE).subscribe(&NODE.parse().unwrap());
+    let shared = SharedResources::build(&snapshot(1, &[service("web", 2, &[None])]), None, CAPTURE);
+    let (_sets, set) = watch::channel(Arc::new(shared.for_node(&NODE.parse().unwrap())));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = AdsService::new(set, Proxies::default()).serve_unix(listener, async { drop(stopped.await) });
     let serving = tokio::spawn(serving);
@@ -131,5 +129,4 @@ async fn a_unix_socket_serves_one_set_to_whoever_asks() {
     assert_eq!(names(&proxy.next().await.unwrap()), ["web.g.d.boshy"]);
     drop((proxy, stop));
     timeout(DEADLINE, serving).await.expect("the server ends").unwrap().unwrap();
-    drop(snapshots);
 }
