@@ -1,7 +1,7 @@
 //! Which process of a VM lives, dies and comes back: what monit and bpm do, as a function of values.
 //!
 //! Each call takes the time and gives the actions to carry out. A process that is monitored and dies comes back after
-//! [`RESTART_PAUSE`], for ever; one that was stopped stays down until it is started. Stopping is the process's shutdown
+//! [`RESTART_PAUSE`], for ever; one that fails its health check often enough in a row is stopped so that it does; one that was stopped stays down until it is started. Stopping is the process's shutdown
 //! signal, SIGQUIT after [`STOP_PATIENCE`], SIGKILL after another [`QUIT_PATIENCE`].
 
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub(super) struct Kept {
     pub(super) job: String,
     /// What asks it to end.
     pub(super) shutdown: Signal,
+    /// It is restarted after so many health checks in a row that failed; none when it has no check.
+    pub(super) patience: Option<u32>,
 }
 
 /// A process as it is.
@@ -62,6 +64,8 @@ struct Slot {
     phase: Phase,
     restarts: u64,
     last_exit: Option<String>,
+    /// Health checks in a row that failed.
+    unwell: u32,
 }
 
 /// The processes of a VM.
@@ -73,7 +77,7 @@ pub(super) struct Jobs {
 impl Jobs {
     /// All of them down. Those before have to be down: [`Jobs::all_down`].
     pub(super) fn new(kept: impl IntoIterator<Item = Kept>) -> Self {
-        let slot = |kept| Slot { kept, monitored: false, phase: Phase::Down, restarts: 0, last_exit: None };
+        let slot = |kept| Slot { kept, monitored: false, phase: Phase::Down, restarts: 0, last_exit: None, unwell: 0 };
         Self { slots: kept.into_iter().map(slot).collect() }
     }
 
@@ -130,7 +134,16 @@ impl Jobs {
     pub(super) fn ready(&mut self, pid: i32, now: Instant) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.phase == Phase::Starting { pid }) {
             slot.phase = Phase::Running { pid, since: now };
+            slot.unwell = 0;
         }
+    }
+
+    /// A process was asked whether it is well.
+    pub(super) fn asked(&mut self, pid: i32, is_well: bool, now: Instant) -> Option<Action> {
+        let slot = self.slots.iter_mut().find(|slot| slot.monitored && slot.runs(pid))?;
+        slot.unwell = if is_well { 0 } else { slot.unwell + 1 };
+        // Still monitored, so it comes back.
+        (slot.unwell >= slot.kept.patience?).then(|| slot.end(pid, now))
     }
 
     /// A process ended.
@@ -190,16 +203,22 @@ impl Slot {
     fn stop(&mut self, now: Instant) -> Option<Action> {
         self.monitored = false;
         match self.phase {
-            Phase::Starting { pid } | Phase::Running { pid, .. } => {
-                self.phase = Phase::Stopping { pid, next: Signal::SIGQUIT, at: now + STOP_PATIENCE };
-                Some(Action::Signal(pid, self.kept.shutdown))
-            }
+            Phase::Starting { pid } | Phase::Running { pid, .. } => Some(self.end(pid, now)),
             Phase::Due { .. } => {
                 self.phase = Phase::Down;
                 None
             }
             Phase::Down | Phase::Stopping { .. } => None,
         }
+    }
+
+    fn runs(&self, pid: i32) -> bool {
+        matches!(self.phase, Phase::Running { pid: running, .. } if running == pid)
+    }
+
+    fn end(&mut self, pid: i32, now: Instant) -> Action {
+        self.phase = Phase::Stopping { pid, next: Signal::SIGQUIT, at: now + STOP_PATIENCE };
+        Action::Signal(pid, self.kept.shutdown)
     }
 
     fn ended(&mut self, how: String, now: Instant) {

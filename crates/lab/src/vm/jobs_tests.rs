@@ -3,7 +3,7 @@ use super::*;
 const PID: i32 = 100;
 
 fn kept(name: &str) -> Kept {
-    Kept { name: name.to_owned(), job: "web".to_owned(), shutdown: Signal::SIGTERM }
+    Kept { name: name.to_owned(), job: "web".to_owned(), shutdown: Signal::SIGTERM, patience: None }
 }
 
 /// One process on a clock of its own.
@@ -38,6 +38,27 @@ impl Bench {
 
     fn state(&self) -> JobState {
         self.jobs.snapshot()[0].status.state
+    }
+}
+
+#[test]
+fn a_process_that_fails_its_health_check_often_enough_in_a_row_is_restarted() {
+    let mut bench = Bench::running();
+    bench.jobs.slots[0].kept.patience = Some(3);
+    let now = bench.now;
+    let mut ask = |is_well| bench.jobs.asked(PID, is_well, now);
+    assert_eq!([false, false, true, false, false].map(&mut ask), [None; 5]);
+    assert_eq!(ask(false), Some(Action::Signal(PID, Signal::SIGTERM)));
+    assert_eq!(ask(false), None, "it is being stopped");
+    assert_eq!(bench.state(), JobState::Stopping);
+    bench.died(PID);
+    assert_eq!(bench.after(RESTART_PAUSE), [Action::Spawn(0)]);
+    bench.jobs.spawned(0, PID + 1);
+    bench.jobs.ready(PID + 1, bench.now);
+    assert_eq!(bench.jobs.asked(PID + 1, false, bench.now), None, "a new life is well until it has shown otherwise");
+    bench.jobs.unmonitor_all();
+    for _ in 0..9 {
+        assert_eq!(bench.jobs.asked(PID + 1, false, bench.now), None, "monit does not look at it");
     }
 }
 

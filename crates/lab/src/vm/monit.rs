@@ -1,9 +1,10 @@
 //! The monit files of jobs that run by bpm.
 //!
 //! Of monit's language only what such a job needs is read: `check process NAME with pidfile PATH`, `start program`, `stop
-//! program`, both a call of bpm, and `group`. Anything else would have to be acted upon, and is refused by name.
+//! program`, both a call of bpm, `group`, and `if failed unixsocket PATH send TEXT expect TEXT timeout N seconds for N cycles then
+//! restart`. Anything else would have to be acted upon, and is refused by name.
 
-use std::iter::Peekable;
+use std::{iter::Peekable, path::PathBuf, time::Duration};
 
 const BPM: &str = "/var/vcap/jobs/bpm/bin/bpm";
 
@@ -16,6 +17,23 @@ pub(super) struct Check {
     pub(super) job: String,
     /// Which of the job's processes.
     pub(super) process: String,
+    /// By what it is known to work.
+    pub(super) health: Option<HealthCheck>,
+}
+
+/// A question that a process has to answer, once in a cycle of monit's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HealthCheck {
+    /// The Unix socket where it is asked.
+    pub(super) socket: PathBuf,
+    /// What is sent.
+    pub(super) send: String,
+    /// What an answer has in it. To monit a regular expression; here a text in which a dot is a dot.
+    pub(super) expect: String,
+    /// For the whole of it.
+    pub(super) timeout: Duration,
+    /// After so many failures in a row the process is restarted.
+    pub(super) cycles: u32,
 }
 
 /// Reads a monit file; an empty one has no checks.
@@ -69,15 +87,16 @@ fn check(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<Check, St
     skip(tokens, "with");
     expect(tokens, "pidfile")?;
     let pid_file = value(tokens, "the path of a pid file")?;
-    let mut started = None;
+    let (mut started, mut health) = (None, None);
     while let Some(token) = tokens.next_if(|token| !token.text.eq_ignore_ascii_case("check")) {
         match token.text.to_ascii_lowercase().as_str() {
             "start" => started = Some(program(tokens, "start", token.line)?),
             "stop" => drop(program(tokens, "stop", token.line)?),
             "group" => drop(value(tokens, "the name of a group")?),
+            "if" => health = Some(health_check(tokens)?),
             other => {
                 return Err(format!(
-                    "line {}: `{other}` is not among what is understood here: check process, pidfile, start program, stop program, group",
+                    "line {}: `{other}` is not among what is understood here: check process, pidfile, start program, stop program, group, if failed unixsocket",
                     token.line
                 ));
             }
@@ -88,7 +107,7 @@ fn check(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<Check, St
     if pid_file != written {
         return Err(format!("process {name} has the pidfile {pid_file}, but bpm writes {written}"));
     }
-    Ok(Check { name, job, process })
+    Ok(Check { name, job, process, health })
 }
 
 /// `program "BPM start JOB [-p PROCESS]" [with timeout N seconds]`, as job and process.
@@ -112,6 +131,42 @@ fn program(
             "line {line}: the {verb} program {command:?} is not a call of bpm such as \"{BPM} {verb} JOB -p PROCESS\"; processes are run by bpm only"
         )),
     }
+}
+
+/// `failed unixsocket PATH send TEXT expect TEXT [with] timeout N seconds for N cycles then restart`.
+fn health_check(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<HealthCheck, String> {
+    expect(tokens, "failed")?;
+    expect(tokens, "unixsocket")?;
+    let socket = PathBuf::from(value(tokens, "the path of a socket")?);
+    expect(tokens, "send")?;
+    let send = unescaped(&value(tokens, "a text to send")?)?;
+    expect(tokens, "expect")?;
+    let expected = value(tokens, "a text to expect")?;
+    if let Some(special) = expected.chars().find(|special| "*+?[](){}|^$\\".contains(*special)) {
+        return Err(format!(
+            "`expect {expected:?}` is a regular expression with `{special}`, which is not understood here"
+        ));
+    }
+    skip(tokens, "with");
+    expect(tokens, "timeout")?;
+    let timeout = Duration::from_secs(number(tokens)?.into());
+    expect(tokens, "seconds")?;
+    expect(tokens, "for")?;
+    let cycles = number(tokens)?;
+    expect(tokens, "cycles")?;
+    expect(tokens, "then")?;
+    expect(tokens, "restart")?;
+    Ok(HealthCheck { socket, send, expect: expected, timeout, cycles })
+}
+
+fn number(tokens: &mut impl Iterator<Item = Token>) -> Result<u32, String> {
+    let text = value(tokens, "a number")?;
+    text.parse().map_err(|_| format!("there is `{text}` where a number belongs"))
+}
+
+fn unescaped(text: &str) -> Result<String, String> {
+    let plain = text.replace("\\r", "\r").replace("\\n", "\n");
+    if plain.contains('\\') { Err(format!("{text:?} has an escape that is not understood here")) } else { Ok(plain) }
 }
 
 fn expect(tokens: &mut impl Iterator<Item = Token>, keyword: &str) -> Result<(), String> {

@@ -9,7 +9,7 @@ fn written(start: &str) -> String {
 }
 
 fn check(name: &str, job: &str, process: &str) -> Check {
-    Check { name: name.to_owned(), job: job.to_owned(), process: process.to_owned() }
+    Check { name: name.to_owned(), job: job.to_owned(), process: process.to_owned(), health: None }
 }
 
 #[test]
@@ -28,10 +28,29 @@ fn a_file_may_have_several_checks_times_and_equals_signs() {
 }
 
 #[test]
+fn a_question_that_a_process_has_to_answer_is_read() {
+    let bpm = written(&format!("{BPM} start web"));
+    let asked = |expect: &str| {
+        format!(
+            "{bpm}  if failed unixsocket /run/web.sock\n    send \"GET / HTTP/1.0\\r\\n\\r\\n\" expect \"{expect}\"\n    timeout 5 seconds for 6 cycles then restart\n"
+        )
+    };
+    let health = HealthCheck {
+        socket: "/run/web.sock".into(),
+        send: "GET / HTTP/1.0\r\n\r\n".to_owned(),
+        expect: "HTTP/1.0 200".to_owned(),
+        timeout: Duration::from_secs(5),
+        cycles: 6,
+    };
+    assert_eq!(parse(&asked("HTTP/1.0 200")), Ok(vec![Check { health: Some(health), ..check("web", "web", "web") }]));
+    assert!(parse(&asked("HTTP/1.[01] 200")).unwrap_err().contains("regular expression"));
+}
+
+#[test]
 fn what_is_not_understood_is_refused_by_its_line_and_word() {
     let bpm = written(&format!("{BPM} start web"));
     let wrong = [
-        (format!("{bpm}  if totalmem > 1 GB then restart"), "line 7: `if` is not among"),
+        (format!("{bpm}  if totalmem > 1 GB then restart"), "line 7: there is `totalmem` where `failed` belongs"),
         (written("/var/vcap/jobs/web/bin/ctl start"), "line 4: the start program \"/var/vcap/jobs/web/bin/ctl start\""),
         (written(&format!("{BPM} stop web")), "not a call of bpm"),
         (bpm.replace("web.pid", "other.pid"), "but bpm writes /var/vcap/sys/run/bpm/web/web.pid"),

@@ -20,6 +20,8 @@ pub(super) struct Watched {
     /// Monit's name for it.
     pub(super) name: String,
     pub(super) job: String,
+    /// By what monit knows that it works.
+    pub(super) health: Option<monit::HealthCheck>,
     pub(super) program: Program,
 }
 
@@ -98,7 +100,7 @@ fn all(jobs: Vec<JobFiles>) -> Result<Vec<Watched>, String> {
 fn of_job(job: &JobFiles) -> Result<Vec<Watched>, String> {
     if job.name == BOSH_DNS_JOB {
         let name = BOSH_DNS_JOB.to_owned();
-        return Ok(vec![Watched { name: name.clone(), job: name, program: Program::BoshDns }]);
+        return Ok(vec![Watched { name: name.clone(), job: name, health: None, program: Program::BoshDns }]);
     }
     let checks = monit::parse(&job.monit).map_err(|reason| format!("its monit file, {reason}"))?;
     if checks.is_empty() {
@@ -113,7 +115,7 @@ fn of_job(job: &JobFiles) -> Result<Vec<Watched>, String> {
         let process = processes.iter().find(|process| process.name == check.process);
         let process = process.ok_or_else(|| format!("config/bpm.yml has no process {}", check.process))?.clone();
         let program = Program::Contained(Box::new(Contained { job: job.name.clone(), process }));
-        Ok(Watched { name: check.name, job: job.name.clone(), program })
+        Ok(Watched { name: check.name, job: job.name.clone(), health: check.health, program })
     };
     checks.into_iter().map(watched).collect()
 }

@@ -13,7 +13,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -21,15 +21,17 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
     sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
     children::Children,
     jobs::{Action, Jobs, Kept, Snapshot},
     line,
+    monit::HealthCheck,
     processes::{Program, Watched},
     protocol::JobAction,
     users::Vcap,
@@ -37,6 +39,9 @@ use super::{
 
 /// This program, whatever root it is in.
 const SELF: &str = "/proc/self/exe";
+
+/// Between two health checks. BOSH's monit takes ten seconds.
+const CYCLE: Duration = Duration::from_secs(1);
 
 /// What the supervisor is told.
 pub(super) enum Told {
@@ -50,6 +55,8 @@ pub(super) enum Told {
     /// A process is its program now.
     Ready(i32),
     Died(i32, String),
+    /// A process was asked whether it is well.
+    Asked(i32, bool),
 }
 
 /// A handle to the task that owns the processes.
@@ -102,6 +109,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut told: mpsc::UnboundedReceiver<Told>, show: watch::Sender<Vec<Snapshot>>) {
+        let mut cycles = interval(CYCLE);
+        cycles.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.jobs.due(Instant::now());
             self.carry_out(due);
@@ -115,6 +124,7 @@ impl Task {
             tokio::select! {
                 Some(told) = told.recv() => self.obey(told),
                 () = until(next_due) => {}
+                _ = cycles.tick() => self.ask_all(),
             }
         }
     }
@@ -139,11 +149,28 @@ impl Task {
                 self.jobs.ready(pid, now);
                 self.note_pid(pid);
             }
+            Told::Asked(pid, is_well) => {
+                let action = self.jobs.asked(pid, is_well, now);
+                self.carry_out(action.into_iter().collect());
+            }
             Told::Died(pid, how) => {
                 // bpm's container ends with its first process. The group may be empty.
                 let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
                 self.forget_pid(pid);
                 self.jobs.died(pid, how, now);
+            }
+        }
+    }
+
+    /// Asks every process that runs and can be asked.
+    fn ask_all(&self) {
+        for (watched, snapshot) in self.watched.iter().zip(self.jobs.snapshot()) {
+            if let (Some(check), Some(pid), Some(_)) = (watched.health.clone(), snapshot.pid, snapshot.since) {
+                let tell = self.tell.clone();
+                tokio::spawn(async move {
+                    let answered = timeout(check.timeout, ask(&check)).await;
+                    let _ = tell.send(Told::Asked(pid, matches!(answered, Ok(Ok(true)))));
+                });
             }
         }
     }
@@ -159,6 +186,7 @@ impl Task {
             name: process.name.clone(),
             job: process.job.clone(),
             shutdown: process.shutdown_signal(),
+            patience: process.health.as_ref().map(|check| check.cycles),
         };
         self.jobs = Jobs::new(watched.iter().map(kept));
         self.watched = watched;
@@ -256,6 +284,21 @@ fn log_name(watched: &Watched) -> &str {
     match &watched.program {
         Program::Contained(contained) => &contained.process.name,
         Program::BoshDns => &watched.name,
+    }
+}
+
+/// Whether a process answers as expected.
+async fn ask(check: &HealthCheck) -> io::Result<bool> {
+    let mut socket = UnixStream::connect(&check.socket).await?;
+    socket.write_all(check.send.as_bytes()).await?;
+    let mut answer = Vec::new();
+    loop {
+        if String::from_utf8_lossy(&answer).contains(&check.expect) {
+            return Ok(true);
+        }
+        if socket.read_buf(&mut answer).await? == 0 {
+            return Ok(false);
+        }
     }
 }
 
