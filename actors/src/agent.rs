@@ -49,6 +49,7 @@ use crate::{
     agent_report::{Reports, Socket},
     dns_server::{self, Answering, DnsServer},
     envoy_watcher::{self, Watching},
+    farewell::farewell,
     http_server::{Door, HttpServer, Site},
     lookout::{self, Looking},
     name_gate::Led,
@@ -80,7 +81,8 @@ pub struct Agent {
     ads: Port<UnixListener>,
 }
 
-/// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. Stopped in order, it takes its rules with it.
+/// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. After SIGTERM it goes on serving while programs are connected to
+/// virtual IPs, for `stop_timeout` at most. Stopped in order, it takes its rules with it.
 ///
 /// # Errors
 /// When a setting cannot be used.
@@ -88,7 +90,8 @@ pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
     let redirects = settings.netfilter != NetfilterBackend::None;
     let remove = settings.clone();
     let agent = Agent::bind(settings)?;
-    let ended = start::run_system(|signal| agent.run_until(signal.received()))?;
+    let farewell = farewell(remove.vip_range, remove.stop_timeout);
+    let ended = start::run_system(|signal| agent.run_until(signal.received_and(farewell)))?;
     if redirects && ended == ExitReason::Normal {
         remove_rules(&remove);
     }

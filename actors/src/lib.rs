@@ -14,6 +14,7 @@ mod director_poller;
 mod disk;
 mod dns_server;
 mod envoy_watcher;
+mod farewell;
 mod http_server;
 mod lease_file;
 mod lookout;

@@ -146,6 +146,22 @@ impl ShutdownSignal {
         Ok(Self { terminate: receive(SignalKind::terminate())?, interrupt: receive(SignalKind::interrupt())? })
     }
 
+    /// Waits for a signal, and after SIGTERM for `farewell` too, unless another signal comes. SIGINT is a person's, who does not wait.
+    pub(crate) async fn received_and(mut self, farewell: impl Future<Output = ()>) {
+        tokio::select! {
+            _ = self.terminate.recv() => {
+                info!("stopping once nobody is connected");
+                tokio::select! {
+                    () = farewell => {}
+                    _ = self.terminate.recv() => {}
+                    _ = self.interrupt.recv() => {}
+                }
+            }
+            _ = self.interrupt.recv() => {}
+        }
+        info!("stopping");
+    }
+
     pub(crate) async fn received(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use boshy_mesh::{NodeId, Tld, VipRange};
@@ -45,6 +46,8 @@ pub struct AgentSettings {
     pub proxy: ProxyMode,
     /// How redirect rules are written.
     pub netfilter: NetfilterBackend,
+    /// How long the agent goes on serving after SIGTERM while programs are connected to virtual IPs.
+    pub stop_timeout: Duration,
     /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
 }
@@ -97,6 +100,9 @@ pub enum NetfilterBackend {
     None,
 }
 
+/// Seconds. bpm kills what has not ended 20 s after SIGTERM.
+const LONGEST_STOP: u64 = 15;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawAgent {
@@ -121,6 +127,8 @@ struct RawAgent {
     envoy: RawEnvoy,
     #[serde(default)]
     netfilter: RawNetfilter,
+    #[serde(default = "default_stop_timeout")]
+    stop_timeout: u64,
     #[serde(default)]
     test_hooks: bool,
 }
@@ -199,6 +207,10 @@ fn default_http() -> RawListen {
     RawListen { listen: loopback(15020) }
 }
 
+fn default_stop_timeout() -> u64 {
+    10
+}
+
 fn default_ads_socket() -> PathBuf {
     PathBuf::from("/var/vcap/data/virtual-ip-agent/ads.sock")
 }
@@ -233,6 +245,9 @@ impl AgentSettings {
             }
             (None, None) => {}
         }
+        if raw.stop_timeout > LONGEST_STOP {
+            return refuse("stop_timeout", format!("must be {LONGEST_STOP} seconds or less, is {}", raw.stop_timeout));
+        }
         Ok(Self {
             node,
             pilots: raw.pilots,
@@ -249,6 +264,7 @@ impl AgentSettings {
             capture: raw.envoy.capture,
             proxy: raw.envoy.mode,
             netfilter: raw.netfilter.backend,
+            stop_timeout: Duration::from_secs(raw.stop_timeout),
             test_hooks: raw.test_hooks,
         })
     }

@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
@@ -133,6 +134,7 @@ impl AgentPlan {
             proxy: ProxyMode::Absent,
             netfilter: NetfilterBackend::None,
             health_socket: Some(disk.path().join("health.sock")),
+            stop_timeout: Duration::ZERO,
             test_hooks: true,
         };
         Self { settings, _papers: None, disk }

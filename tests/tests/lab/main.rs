@@ -20,5 +20,6 @@ mod ports;
 mod privileges;
 mod process;
 mod programs;
+mod stops;
 mod traffic;
 mod uaa;

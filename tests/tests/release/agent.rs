@@ -63,7 +63,7 @@ fn it_knows_its_instance_and_listens_on_loopback_only() {
 
 #[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 11] = [
+    let cases: [(&str, Value, &str); 12] = [
         ("pilots", json!(["http://10.0.0.1:15010", "http://10.0.0.2:15010"]), "/pilots"),
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
@@ -74,6 +74,7 @@ fn each_property_arrives() {
         ("envoy.admin_port", json!(9001), "/envoy/admin"),
         ("envoy.capture_port", json!(9002), "/envoy/capture"),
         ("netfilter.backend", json!("none"), "/netfilter/backend"),
+        ("stop_timeout", json!(3), "/stop_timeout"),
         ("test_hooks", json!(true), "/test_hooks"),
     ];
     for (property, value, pointer) in cases {
@@ -123,7 +124,7 @@ fn it_has_one_capability_and_reads_what_bosh_says_of_the_instance() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 18] = [
+    let cases: [(&str, Value, &str); 19] = [
         ("pilots", json!("http://10.0.0.1:15010"), "must be a list"),
         ("pilots", json!([]), "must be a list of at least one address"),
         ("tld", json!("Boshy"), "must be one label"),
@@ -140,6 +141,7 @@ fn a_wrong_property_is_refused_by_name() {
         ("log.filter", json!(3), "must be text"),
         ("log.format", json!("xml"), "must be one of text, json"),
         ("ready_timeout", json!(-1), "must be a whole number of seconds"),
+        ("stop_timeout", json!(16), "must be a whole number from 0 to 15"),
         ("test_hooks", json!("no"), "must be one of true, false"),
         ("pilot_tls.ca", json!("torn"), "is needed too"),
     ];

@@ -66,23 +66,12 @@ fn each_property_arrives() {
         started(&envoy().with("concurrency", 1).with("log_level", "info").with("admin_port", 9001));
     assert_eq!(arguments, ["--concurrency", "1", "--log-level", "info", "--disable-hot-restart"]);
     assert_eq!(bootstrap["admin"]["address"]["socket_address"]["port_value"], 9001);
-    let rendered = envoy().with("admin_port", 9001).with("ready_timeout", 7).with("drain_timeout", 9).rendered();
+    let rendered = envoy().with("admin_port", 9001).with("ready_timeout", 7).with("stop_timeout", 9).rendered();
     let script = |name: &str, part: &str| assert!(rendered.file(name).contains(part), "{name}: {part}");
     script("bin/post-start", "127.0.0.1:9001");
     script("bin/post-start", "SECONDS + 7");
-    script("bin/drain", "127.0.0.1:9001");
-    script("bin/drain", "SECONDS + 9");
-}
-
-#[test]
-fn a_drain_without_an_envoy_ends_at_once() {
-    let output = Command::new("bash")
-        .arg("-c")
-        // Port 1 of loopback answers nobody.
-        .arg(envoy().with("admin_port", 1).rendered().file("bin/drain"))
-        .output()
-        .unwrap();
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"0\n".as_slice()));
+    script("bin/envoy", "127.0.0.1:9001");
+    script("bin/envoy", "SECONDS + 9");
 }
 
 #[test]
@@ -101,8 +90,8 @@ fn a_wrong_property_is_refused_by_name() {
         ("protocol", json!("rest"), "must be one of delta, sotw"),
         ("log_level", json!("loud"), "must be one of trace, debug"),
         ("ready_timeout", json!("10s"), "must be a whole number of seconds"),
-        ("drain_timeout", json!(1.5), "must be a whole number of seconds"),
-        ("drain_timeout", json!(-1), "must be a whole number of seconds"),
+        ("stop_timeout", json!(1.5), "must be a whole number from 0 to 15"),
+        ("stop_timeout", json!(16), "must be a whole number from 0 to 15"),
     ];
     for (property, value, reason) in cases {
         envoy().with(property, value).is_refused(property, reason);
