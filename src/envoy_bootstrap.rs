@@ -9,8 +9,9 @@ use std::{
 use anyhow::Context;
 use boshy_config::{EnvoySettings, NodeSettings};
 use boshy_vm::{Sources, Wanted};
-use boshy_xds::{Bootstrap, Flavour};
+use boshy_xds::{Bootstrap, EnvoyVersion, Flavour, PeerTimeout};
 use clap::ValueEnum;
+use nix::sys::resource::{Resource, getrlimit};
 
 /// Arguments of `boshy envoy-bootstrap`.
 #[derive(clap::Args)]
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// How Envoy asks
     #[arg(long, value_enum, default_value_t = Protocol::Delta)]
     protocol: Protocol,
+    /// What `envoy --version` prints; without it, of the newest Envoy that this boshy knows
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    envoy_version: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -40,6 +44,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Protocol::Delta => Flavour::Delta,
         Protocol::Sotw => Flavour::Sotw,
     };
+    // Envoy inherits the limit of who starts it, as this does.
+    let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).context("look how many files may be open")?;
     let NodeSettings { ip, id, records, .. } = settings.node.clone();
     // An Envoy needs no address of its own: it is configured by the agent, which takes whoever can open its socket. The one that the
     // agent finds is shown where it is known.
@@ -49,6 +55,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ads_socket: settings.ads_socket,
         admin: settings.admin,
         flavour,
+        version: EnvoyVersion::parse(&args.envoy_version),
+        peer_timeout: PeerTimeout::new(settings.peer_timeout, settings.end_unacknowledged),
+        open_files,
     };
     match writeln!(io::stdout(), "{:#}", bootstrap.to_json()) {
         // A reader who has seen enough is no error.

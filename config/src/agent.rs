@@ -76,6 +76,10 @@ pub struct EnvoySettings {
     pub ads_socket: PathBuf,
     /// Where Envoy listens for its operator.
     pub admin: SocketAddr,
+    /// Time after which a connection ends whose peer has vanished; zero leaves it to the kernel.
+    pub peer_timeout: Duration,
+    /// Whether a peer has vanished that does not take what is sent to it.
+    pub end_unacknowledged: bool,
 }
 
 /// Whether this VM has an Envoy.
@@ -177,11 +181,20 @@ struct RawEnvoy {
     admin: SocketAddr,
     capture: SocketAddr,
     mode: ProxyMode,
+    #[serde(with = "humantime_serde")]
+    peer_timeout: Duration,
+    end_unacknowledged: bool,
 }
 
 impl Default for RawEnvoy {
     fn default() -> Self {
-        Self { admin: loopback(8001), capture: loopback(15001), mode: ProxyMode::default() }
+        Self {
+            admin: loopback(8001),
+            capture: loopback(15001),
+            mode: ProxyMode::default(),
+            peer_timeout: Duration::from_secs(50),
+            end_unacknowledged: true,
+        }
     }
 }
 
@@ -279,7 +292,13 @@ impl EnvoySettings {
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
         let node = raw.node.check(file)?;
-        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin: raw.envoy.admin })
+        let RawEnvoy { admin, peer_timeout, end_unacknowledged, .. } = raw.envoy;
+        // What the kernel can count, in whole seconds.
+        if !peer_timeout.is_zero() && !(5..=86_400).contains(&peer_timeout.as_secs()) {
+            let reason = format!("must be between 5s and 1day, or 0s, is {peer_timeout:?}");
+            return Err(SettingsError::key(file, "envoy.peer_timeout", reason));
+        }
+        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout, end_unacknowledged })
     }
 }
 

@@ -20,6 +20,7 @@ pub mod dns;
 mod http;
 mod log;
 mod manifest;
+pub mod peer;
 mod pilot;
 mod process;
 mod wait;

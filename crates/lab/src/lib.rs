@@ -33,6 +33,8 @@ mod vm;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 pub use cli::{JobArgs, LabCommand, ReleaseArgs, StateArg, Up};
 pub use error::LabError;
 pub use name::{InstanceName, InstanceRef};
@@ -64,5 +66,20 @@ pub struct LabSettings {
 /// # Errors
 /// What went wrong, to be shown with its causes; [`LabError::exit_status`] tells how to end.
 pub fn run(command: &LabCommand, settings: LabSettings) -> Result<ExitCode, LabError> {
+    allow_files();
     commands::run(command, settings)
+}
+
+/// What the kernel gives a VM's root by default (`fs.nr_open`).
+const OPEN_FILES: u64 = 1_048_576;
+
+/// Lets the processes of the lab have as many files as their jobs ask for, where this user may: in the namespaces of a VM nobody may. For
+/// itself every process keeps the limit that it has.
+fn allow_files() {
+    if let Ok((own, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && most < OPEN_FILES
+    {
+        // Whoever may not has what the machine gives, and jobs that ask for more are told.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, own, OPEN_FILES);
+    }
 }

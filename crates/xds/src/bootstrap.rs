@@ -8,20 +8,37 @@ use std::{net::SocketAddr, path::PathBuf};
 use boshy_mesh::NodeId;
 use serde_json::{Value, json};
 
-use crate::Flavour;
+use crate::{
+    Flavour, PeerTimeout,
+    peers::{KEEPALIVE_ON, SocketOption},
+};
 
 /// Endings of the cluster statistics that are kept.
-const KEPT_OF_CLUSTERS: [&str; 7] = [
+const KEPT_OF_CLUSTERS: [&str; 8] = [
     ".membership_healthy",
     ".membership_total",
     ".upstream_cx_active",
     ".upstream_cx_connect_attempts_exceeded",
     ".upstream_cx_connect_fail",
     ".upstream_cx_none_healthy",
+    ".upstream_cx_overflow",
     ".upstream_cx_total",
 ];
 /// Beginnings of the other statistics that are kept.
-const KEPT: [&str; 6] = ["cluster.ads.", "cluster_manager.", "control_plane.", "listener_manager.", "server.", "tcp."];
+const KEPT: [&str; 7] =
+    ["cluster.ads.", "cluster_manager.", "control_plane.", "listener_manager.", "overload.", "server.", "tcp."];
+/// Files that Envoy opens besides those of connections: its workers', its listeners', the admin endpoint's.
+const OTHER_FILES: u64 = 1024;
+/// Each connection of a program is one of Envoy's as well.
+const FILES_OF_A_CONNECTION: u64 = 2;
+/// Guards of Envoy's runtime that are switched off, and the first version that knows them; an older one complains of a guard that it does
+/// not know. By default a reset on one side is a reset on the other at once, and takes with it what Envoy has read before it and
+/// not written yet: the answer of a server that closes without having read the whole request, or the last words of a client.
+/// Without them Envoy writes what it has, and then ends in order.
+const GUARDS_OFF: [(EnvoyVersion, &str); 2] = [
+    (EnvoyVersion(1, 38), "envoy.reloadable_features.propagate_upstream_rst_through_tunneled_tcp_proxy"),
+    (EnvoyVersion(1, 40), "envoy.reloadable_features.propagate_downstream_rst_to_upstream"),
+];
 /// Name of the cluster behind which the ADS server is.
 const ADS: &str = "ads";
 
@@ -36,6 +53,32 @@ pub struct Bootstrap {
     pub admin: SocketAddr,
     /// Delta unless there is a reason: a change costs the state of the world its whole size.
     pub flavour: Flavour,
+    /// Who it is. Where that is not known, the newest that boshy knows.
+    pub version: Option<EnvoyVersion>,
+    /// When a connection to an instance ends that has vanished; `None` leaves it to the kernel.
+    pub peer_timeout: Option<PeerTimeout>,
+    /// Files that the process may have open (RLIMIT_NOFILE). Envoy refuses connections before it runs out of them, and shows how
+    /// near that is.
+    pub open_files: u64,
+}
+
+/// Envoy's version, without the last part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EnvoyVersion(u32, u32);
+
+impl EnvoyVersion {
+    /// From what `envoy --version` prints: `envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split(['/', ' ', '\n']).find_map(|part| {
+            let mut numbers = part.split(['.', '-']).map(str::parse);
+            let (Some(Ok(major)), Some(Ok(minor)), Some(Ok::<u32, _>(_))) =
+                (numbers.next(), numbers.next(), numbers.next())
+            else {
+                return None;
+            };
+            Some(Self(major, minor))
+        })
+    }
 }
 
 impl Bootstrap {
@@ -61,14 +104,39 @@ impl Bootstrap {
                 "lds_config": ads,
             },
             "static_resources": { "clusters": [self.ads_cluster()] },
+            "cluster_manager": { "upstream_bind_config": { "socket_options": self.upstream_options() } },
+            "layered_runtime": { "layers": [{ "name": "boshy", "static_layer": self.runtime() }] },
+            "overload_manager": { "resource_monitors": [{
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": self.most_connections(),
+                },
+            }] },
             "deferred_stat_options": { "enable_deferred_creation_stats": true },
             "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": kept_statistics() } } },
         })
     }
 
+    fn upstream_options(&self) -> Vec<Value> {
+        let options = self.peer_timeout.map(PeerTimeout::socket_options).unwrap_or_default();
+        options.into_iter().map(socket_option).collect()
+    }
+
+    fn runtime(&self) -> Value {
+        let known = GUARDS_OFF.into_iter().filter(|(since, _)| self.version.is_none_or(|version| version >= *since));
+        Value::Object(known.map(|(_, guard)| (guard.to_owned(), json!(false))).collect())
+    }
+
+    fn most_connections(&self) -> u64 {
+        (self.open_files.saturating_sub(OTHER_FILES) / FILES_OF_A_CONNECTION).max(1)
+    }
+
     fn ads_cluster(&self) -> Value {
         json!({
             "name": ADS,
+            // In the place of those of the others, which a Unix socket does not have.
+            "upstream_bind_config": { "socket_options": [socket_option(KEEPALIVE_ON)] },
             "type": "STATIC",
             "connect_timeout": "1s",
             "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
@@ -84,6 +152,10 @@ impl Bootstrap {
     }
 }
 
+fn socket_option((level, name, value): SocketOption) -> Value {
+    json!({ "level": level, "name": name, "int_value": value })
+}
+
 fn kept_statistics() -> Vec<Value> {
     let endings = KEPT_OF_CLUSTERS.map(|suffix| json!({ "suffix": suffix }));
     let beginnings = KEPT.map(|prefix| json!({ "prefix": prefix }));
@@ -97,7 +169,46 @@ mod tests {
     fn bootstrap(flavour: Flavour) -> Value {
         let node = "sidecar~10.0.0.1~x~x".parse().unwrap();
         let admin = "127.0.0.1:8001".parse().unwrap();
-        Bootstrap { node, ads_socket: "/run/ads.sock".into(), admin, flavour }.to_json()
+        Bootstrap {
+            node,
+            ads_socket: "/run/ads.sock".into(),
+            admin,
+            flavour,
+            version: None,
+            peer_timeout: Some(PeerTimeout::DEFAULT),
+            open_files: 65_536,
+        }
+        .to_json()
+    }
+
+    #[test]
+    fn an_older_envoy_is_not_told_of_guards_that_it_does_not_know() {
+        let guards = |text: &str| {
+            let node = "sidecar~10.0.0.1~x~x".parse().unwrap();
+            let (ads_socket, admin) = ("/run/ads.sock".into(), "127.0.0.1:8001".parse().unwrap());
+            let version = EnvoyVersion::parse(text);
+            let (flavour, peer_timeout, open_files) = (Flavour::Delta, None, 4096);
+            let bootstrap = Bootstrap { node, ads_socket, admin, flavour, version, peer_timeout, open_files };
+            bootstrap.runtime().as_object().unwrap().len()
+        };
+        assert_eq!(guards("\nenvoy  version: bad8280d/1.36.4/Clean/RELEASE/BoringSSL\n\n"), 0);
+        assert_eq!(guards("envoy  version: 9e558093/1.38.0/Clean/RELEASE/BoringSSL"), 1);
+        assert_eq!(guards("envoy  version: 9e558093/1.40.0-dev/Modified/DEBUG/BoringSSL"), 2);
+        assert_eq!(guards("envoy  version: 9e558093/2.0.1/Clean/RELEASE/BoringSSL"), 2);
+        assert_eq!(guards("no version"), 2);
+    }
+
+    #[test]
+    fn connections_are_as_many_as_files_allow_and_a_vanished_peer_is_noticed() {
+        let document = bootstrap(Flavour::Delta);
+        let at = |pointer: &str| document.pointer(pointer).unwrap().clone();
+        let monitor = "/overload_manager/resource_monitors/0/typed_config/max_active_downstream_connections";
+        assert_eq!(at(monitor), (65_536 - 1024) / 2);
+        let options = at("/cluster_manager/upstream_bind_config/socket_options");
+        assert!(
+            options.as_array().unwrap().contains(&json!({"level": 6, "name": 18, "int_value": 50_000})),
+            "{options}"
+        );
     }
 
     #[test]

@@ -104,3 +104,28 @@ fn before_the_director_was_read_nothing_is_known_and_nothing_is_served_as_empty(
     let set = unknown.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
     assert!(ResourceType::ALL.iter().all(|kind| !set.of(*kind).is_known()));
 }
+
+#[test]
+fn no_connection_is_one_too_many_or_too_old() {
+    let set = build(&[service("web", 2, &[None])], None).for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
+    for (name, kind) in [("out.web.g.d.boshy|http", ResourceType::Cluster), ("in.9000", ResourceType::Cluster)] {
+        let cluster: Cluster = read(&set, kind, name);
+        let thresholds = cluster.circuit_breakers.unwrap().thresholds.remove(0);
+        let limits = [thresholds.max_connections, thresholds.max_pending_requests];
+        assert!(limits.iter().all(|limit| limit.as_ref().unwrap().value == u32::MAX), "{name}: {thresholds:?}");
+    }
+    for name in names_of(&set, ResourceType::Listener) {
+        let listener: Listener = read(&set, ResourceType::Listener, name);
+        let Some(ConfigType::TypedConfig(any)) = &listener.filter_chains[0].filters[0].config_type else {
+            panic!("{listener:?}")
+        };
+        let proxy = TcpProxy::decode(&*any.value).unwrap();
+        let none = proxy.idle_timeout.unwrap();
+        assert_eq!((none.seconds, none.nanos), (0, 0), "{name}");
+        // SO_KEEPALIVE on what accepts.
+        assert_eq!(
+            listener.socket_options.iter().any(|option| (option.level, option.name) == (1, 9)),
+            name == "virtual"
+        );
+    }
+}

@@ -12,12 +12,14 @@ use envoy_types::{
         envoy::{
             config::{
                 cluster::v3::{
-                    Cluster, OutlierDetection,
+                    CircuitBreakers, Cluster, OutlierDetection,
+                    circuit_breakers::Thresholds,
                     cluster::{ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig},
                 },
                 core::v3::{
                     Address, AggregatedConfigSource, ApiVersion, BackoffStrategy, ConfigSource, Locality,
-                    SocketAddress, address, config_source::ConfigSourceSpecifier, socket_address::PortSpecifier,
+                    SocketAddress, SocketOption, address, config_source::ConfigSourceSpecifier,
+                    socket_address::PortSpecifier, socket_option,
                 },
                 endpoint::v3::{
                     ClusterLoadAssignment, Endpoint as EnvoyEndpoint, LbEndpoint, LocalityLbEndpoints,
@@ -34,7 +36,7 @@ use envoy_types::{
 };
 use prost::Message;
 
-use crate::Resource;
+use crate::{PeerTimeout, Resource};
 
 /// Name of the listener that captures what netfilter redirects.
 pub const CAPTURE: &str = "virtual";
@@ -43,12 +45,19 @@ const AT: char = '@';
 /// Name of the cluster without endpoints: whoever is sent there is disconnected.
 const NOWHERE: &str = "nowhere";
 /// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request. Connections
-/// share one round of the endpoints, so that one alone may meet the same dead endpoint again until that is left out.
-const CONNECT_ATTEMPTS: u32 = 5;
+/// share one round of the endpoints, so that one alone may meet the same dead endpoint again until that is left out. With the
+/// time of an attempt this is how long an endpoint may take that is alone and whose backlog is full: five seconds.
+const CONNECT_ATTEMPTS: u32 = 16;
 /// Pause before the second attempt, up to this; longer before each further one. It is for the endpoint that failed to be left out:
-/// five attempts in the same millisecond may all go to one.
+/// all attempts in the same millisecond may go to one.
 const CONNECT_AGAIN: Duration = Duration { seconds: 0, nanos: 10_000_000 };
-const CONNECT_TIMEOUT: Duration = Duration { seconds: 1, nanos: 0 };
+/// The longest pause, so that who asks for a service that is down altogether is told within a fraction of a second.
+const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
+/// For one attempt. A connection that meets three endpoints in a row that swallow packets still has its answer within a second. A
+/// first packet that is lost is sent again by the next attempt, sooner than the kernel would.
+const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 300_000_000 };
+/// There is no idle connection that is too old: who holds one directly may hold it for days.
+const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
 /// How long an endpoint is left out after it could not be connected to, for the first time; each time after it, so much longer.
 const FIRST_EJECTION: Duration = Duration { seconds: 1, nanos: 0 };
 /// The longest that an endpoint is left out, and so the longest that one that is back waits for connections.
@@ -68,6 +77,7 @@ pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
     let cluster = Cluster {
         eds_cluster_config: Some(eds),
         outlier_detection: Some(unreachable_endpoints()),
+        circuit_breakers: Some(unbroken()),
         common_lb_config: Some(heeding_ejections()),
         ..cluster(&name, DiscoveryType::Eds)
     };
@@ -88,6 +98,14 @@ fn unreachable_endpoints() -> OutlierDetection {
         max_ejection_percent: number(100),
         ..OutlierDetection::default()
     }
+}
+
+/// No number of connections is too large for the mesh: by default Envoy ends the 1,025th to a service, and those that wait to be
+/// connected beside 1,024 others. What bounds them is the number of files that Envoy may open.
+fn unbroken() -> CircuitBreakers {
+    let most = Some(UInt32Value { value: u32::MAX });
+    let thresholds = Thresholds { max_connections: most, max_pending_requests: most, ..Thresholds::default() };
+    CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
 }
 
 /// Who is left out gets no connection from that moment on, unless all are: then all are tried, because one may be back. By default
@@ -140,8 +158,12 @@ pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
 /// `virtual`: takes what netfilter redirects and hands it to the listener of the original address. What no listener knows is
 /// disconnected; sending it on to where it was going would bring it back here.
 pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
-    let listener =
-        Listener { use_original_dst: Some(BoolValue { value: true }), ..listener(CAPTURE, capture, NOWHERE) };
+    let listener = Listener {
+        use_original_dst: Some(BoolValue { value: true }),
+        // What it accepts has them from it; the other listeners are not bound and accept nothing.
+        socket_options: PeerTimeout::DEFAULT.of_silence().socket_options().into_iter().map(socket_option).collect(),
+        ..listener(CAPTURE, capture, NOWHERE)
+    };
     Resource::new(CAPTURE, listener.encode_to_vec())
 }
 
@@ -189,7 +211,11 @@ fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
     let proxy = TcpProxy {
         stat_prefix: "tcp".to_owned(),
         max_connect_attempts: Some(UInt32Value { value: CONNECT_ATTEMPTS }),
-        backoff_options: Some(BackoffStrategy { base_interval: Some(CONNECT_AGAIN), max_interval: None }),
+        backoff_options: Some(BackoffStrategy {
+            base_interval: Some(CONNECT_AGAIN),
+            max_interval: Some(LONGEST_PAUSE),
+        }),
+        idle_timeout: Some(NO_IDLE_TIMEOUT),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
         ..TcpProxy::default()
     };
@@ -213,7 +239,11 @@ fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Cluster {
     };
     let assignment =
         ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints, ..ClusterLoadAssignment::default() };
-    Cluster { load_assignment: Some(assignment), ..cluster(name, DiscoveryType::Static) }
+    Cluster {
+        load_assignment: Some(assignment),
+        circuit_breakers: Some(unbroken()),
+        ..cluster(name, DiscoveryType::Static)
+    }
 }
 
 fn cluster(name: &str, discovery: DiscoveryType) -> Cluster {
@@ -228,6 +258,10 @@ fn cluster(name: &str, discovery: DiscoveryType) -> Cluster {
 fn lb_endpoint(ip: IpAddr, port: u16) -> LbEndpoint {
     let endpoint = EnvoyEndpoint { address: Some(address(ip, port)), ..EnvoyEndpoint::default() };
     LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() }
+}
+
+fn socket_option((level, name, value): (i64, i64, i64)) -> SocketOption {
+    SocketOption { level, name, value: Some(socket_option::Value::IntValue(value)), ..SocketOption::default() }
 }
 
 fn address(ip: IpAddr, port: u16) -> Address {

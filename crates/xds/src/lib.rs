@@ -15,6 +15,7 @@ mod envoy;
 pub mod inspection;
 pub mod names;
 mod pairs;
+mod peers;
 pub mod relay;
 mod resource;
 mod server;
@@ -28,9 +29,10 @@ mod verdicts;
 #[path = "../tests/support/mesh.rs"]
 mod support;
 
-pub use bootstrap::Bootstrap;
+pub use bootstrap::{Bootstrap, EnvoyVersion};
 pub use build::{CAPTURE, SharedResources};
 pub use envoy::CAPTURE as CAPTURE_LISTENER;
+pub use peers::PeerTimeout;
 /// HTTP/2, the only protocol of gRPC, in ALPN (RFC 7301).
 pub const ALPN: &[&[u8]] = &[b"h2"];
 

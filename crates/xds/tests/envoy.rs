@@ -18,8 +18,8 @@ use std::{
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshService, MeshSnapshot, NodeId};
 use boshy_xds::{
-    AdsService, Bootstrap, Flavour, Proxies, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
-    TypedResources, Verdict, Verdicts,
+    AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Resource, ResourceMap, ResourceSet,
+    ResourceType, SharedResources, TypedResources, Verdict, Verdicts,
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use mesh::{service, snapshot};
@@ -69,7 +69,16 @@ impl Mesh {
         let set = rendered(receiver, node.clone(), capture, alter);
         let (verdicts, proxies) = (Verdicts::default(), Proxies::default());
         let server = serve(&folder, &set, &proxies, &verdicts);
-        let bootstrap = Bootstrap { node, ads_socket: socket(&folder), admin, flavour }.to_json();
+        let bootstrap = Bootstrap {
+            node,
+            ads_socket: socket(&folder),
+            admin,
+            flavour,
+            version: version(),
+            peer_timeout: Some(PeerTimeout::DEFAULT),
+            open_files: 4096,
+        }
+        .to_json();
         let _envoy = run(&folder, &bootstrap);
         Self { snapshots, set, generation: 1, verdicts, proxies, admin, capture, server, _envoy, folder }
     }
@@ -148,10 +157,9 @@ fn serve(
 }
 
 fn run(folder: &TempDir, bootstrap: &serde_json::Value) -> Child {
-    let envoy = std::env::var_os("BOSHY_ENVOY").expect("set BOSHY_ENVOY to the path of an Envoy binary");
     let file = folder.path().join("bootstrap.json");
     std::fs::write(&file, bootstrap.to_string()).unwrap();
-    Command::new(envoy)
+    Command::new(program())
         .arg("--config-path")
         .arg(file)
         .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
@@ -159,6 +167,18 @@ fn run(folder: &TempDir, bootstrap: &serde_json::Value) -> Child {
         .kill_on_drop(true)
         .spawn()
         .expect("start the Envoy that BOSHY_ENVOY names")
+}
+
+fn program() -> std::ffi::OsString {
+    std::env::var_os("BOSHY_ENVOY").expect("set BOSHY_ENVOY to the path of an Envoy binary")
+}
+
+/// As the job's script finds it out.
+fn version() -> Option<EnvoyVersion> {
+    let output = std::process::Command::new(program()).arg("--version").output().unwrap();
+    let version = EnvoyVersion::parse(&String::from_utf8(output.stdout).unwrap());
+    assert!(version.is_some(), "Envoy does not say its version");
+    version
 }
 
 async fn free_address() -> SocketAddr {
@@ -283,5 +303,24 @@ async fn the_bootstrap_keeps_the_statistics_that_tell_whether_the_mesh_works() {
         assert!(statistics.contains(kept), "{kept} is missing in\n{statistics}");
     }
     let of_service = statistics.lines().filter(|line| line.starts_with("cluster.out.")).count();
-    assert!(of_service <= 6, "{statistics}");
+    assert!(of_service <= 7, "{statistics}");
+    let pressure = "overload.envoy.resource_monitors.global_downstream_max_connections.";
+    assert!(statistics.contains(pressure), "how near the limit of connections is:\n{statistics}");
+}
+
+#[tokio::test]
+async fn envoy_knows_what_the_bootstrap_says_and_does_not_complain() {
+    let bootstrap = Bootstrap {
+        node: "sidecar~10.0.0.2~x~x".parse().unwrap(),
+        ads_socket: "/run/ads.sock".into(),
+        admin: "127.0.0.1:8001".parse().unwrap(),
+        flavour: Flavour::Delta,
+        version: version(),
+        peer_timeout: Some(PeerTimeout::DEFAULT),
+        open_files: 4096,
+    };
+    let text = bootstrap.to_json().to_string();
+    let arguments = ["--mode", "validate", "--log-level", "warning", "--config-yaml", &text];
+    let output = Command::new(program()).args(arguments).output().await.unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -21,8 +21,18 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
         load.go_on();
     }
     questions.all_answered();
-    let agent =
-        ["pilot_exchange", "dns_server", "xds_server", "netfilter_writer", "envoy_watcher", "lookout", "http_server"];
+    let agent = [
+        "address_finder",
+        "pilot_exchange",
+        "state_keeper",
+        "dns_server",
+        "name_feed",
+        "xds_server",
+        "netfilter_writer",
+        "envoy_watcher",
+        "lookout",
+        "http_server",
+    ];
     for actor in panicked(&lab, "apricot/1", &agent) {
         lab.panics("apricot/1", &actor);
         same_vm.go_on();

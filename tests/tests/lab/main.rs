@@ -5,7 +5,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program; its helpers are no tests to clippy")]
 
+mod alike;
 mod changes;
+mod connections;
 mod down;
 mod driver;
 mod failures;
@@ -15,6 +17,7 @@ mod load;
 mod manifests;
 mod neighbours;
 mod ordinary_user;
+mod peers;
 mod pilot_away;
 mod ports;
 mod privileges;

@@ -1,6 +1,6 @@
 //! The job `bosh-envoy`.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,9 @@ fn started(deployed: &Deployed) -> (Vec<String>, Value) {
     let rendered = deployed.rendered();
     let installed = rendered.installed();
     let envoy = installed.path().join("envoy");
-    fs::copy("/bin/echo", &envoy).unwrap();
+    let fake = "#!/bin/bash\n[ \"$*\" = --version ] && echo 'envoy  version: 9e55/1.36.4/Clean/RELEASE/BoringSSL' || echo \"$@\"\n";
+    fs::write(&envoy, fake).unwrap();
+    fs::set_permissions(&envoy, fs::Permissions::from_mode(0o755)).unwrap();
     let script = fs::read_to_string(installed.path().join("bin/envoy"))
         .unwrap()
         .replace("/var/vcap/packages/boshy/bin/boshy", program("BOSHY_BIN").to_str().unwrap())
@@ -39,7 +41,10 @@ fn started(deployed: &Deployed) -> (Vec<String>, Value) {
 #[test]
 fn its_bootstrap_names_the_instance_and_the_agents_socket() {
     let (arguments, bootstrap) = started(&envoy());
-    assert_eq!(arguments, ["--concurrency", "2", "--log-level", "warning", "--disable-hot-restart"]);
+    assert_eq!(
+        arguments,
+        ["--concurrency", "2", "--log-level", "warning", "--disable-hot-restart", "--drain-time-s", "315360000"]
+    );
     assert_eq!(bootstrap["node"]["id"], format!("sidecar~{IP}~{ID}~x"));
     let text = bootstrap.to_string();
     assert!(text.contains("/var/vcap/data/virtual-ip-agent/ads.sock"), "{text}");
@@ -64,7 +69,7 @@ fn envoy_accepts_the_bootstrap_of_either_protocol() {
 fn each_property_arrives() {
     let (arguments, bootstrap) =
         started(&envoy().with("concurrency", 1).with("log_level", "info").with("admin_port", 9001));
-    assert_eq!(arguments, ["--concurrency", "1", "--log-level", "info", "--disable-hot-restart"]);
+    assert_eq!(arguments[..5], ["--concurrency", "1", "--log-level", "info", "--disable-hot-restart"]);
     assert_eq!(bootstrap["admin"]["address"]["socket_address"]["port_value"], 9001);
     let rendered = envoy().with("admin_port", 9001).with("ready_timeout", 7).with("stop_timeout", 9).rendered();
     let script = |name: &str, part: &str| assert!(rendered.file(name).contains(part), "{name}: {part}");
@@ -72,6 +77,30 @@ fn each_property_arrives() {
     script("bin/post-start", "SECONDS + 7");
     script("bin/envoy", "127.0.0.1:9001");
     script("bin/envoy", "SECONDS + 9");
+}
+
+#[test]
+fn connections_are_kept_as_long_and_as_many_as_the_properties_say() {
+    let process = envoy().rendered().process();
+    let arguments = process["args"].as_array().unwrap();
+    let drain = arguments.iter().position(|argument| argument == "--drain-time-s").unwrap();
+    let years = arguments[drain + 1].as_str().unwrap().parse::<u64>().unwrap() / (365 * 24 * 3600);
+    assert!(years >= 1, "Envoy ends the connections of a listener that changed");
+    // Twenty thousand connections to one service and three thousand to each of ten, twice.
+    assert!(process["limits"]["open_files"].as_u64().unwrap() >= 2 * (20_000 + 10 * 3_000));
+
+    let options =
+        |envoy: &Deployed| started(envoy).1["cluster_manager"]["upstream_bind_config"]["socket_options"].clone();
+    let user_timeout = |seconds: u32| json!({"level": 6, "name": 18, "int_value": seconds * 1000});
+    assert!(options(&envoy()).as_array().unwrap().contains(&user_timeout(50)));
+    assert!(options(&envoy().with("peer_timeout", 7)).as_array().unwrap().contains(&user_timeout(7)));
+    let silent = options(&envoy().with("end_unacknowledged", false));
+    assert!(
+        silent.as_array().unwrap().len() == 4 && !silent.as_array().unwrap().contains(&user_timeout(50)),
+        "{silent}"
+    );
+    assert_eq!(options(&envoy().with("peer_timeout", 0)), json!([]));
+    assert_eq!(envoy().with("open_files", 9000).rendered().process()["limits"]["open_files"], 9000);
 }
 
 #[test]
@@ -84,7 +113,7 @@ fn it_has_no_capability_and_sees_the_agents_socket() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 7] = [
+    let cases: [(&str, Value, &str); 11] = [
         ("admin_port", json!("8001"), "must be a whole number"),
         ("concurrency", json!(0), "must be a whole number from 1 to 256"),
         ("protocol", json!("rest"), "must be one of delta, sotw"),
@@ -92,6 +121,10 @@ fn a_wrong_property_is_refused_by_name() {
         ("ready_timeout", json!("10s"), "must be a whole number of seconds"),
         ("stop_timeout", json!(1.5), "must be a whole number from 0 to 15"),
         ("stop_timeout", json!(16), "must be a whole number from 0 to 15"),
+        ("peer_timeout", json!("50s"), "must be a whole number of seconds"),
+        ("peer_timeout", json!(4), "must be a whole number of seconds from 5 to 86400, or 0"),
+        ("end_unacknowledged", json!("no"), "must be true or false"),
+        ("open_files", json!(100), "must be a whole number of at least 4096"),
     ];
     for (property, value, reason) in cases {
         envoy().with(property, value).is_refused(property, reason);

@@ -1,0 +1,264 @@
+//! One end of TCP connections, which tests run in a VM of the lab. It is told on standard input what to do, and says on standard
+//! output, in lines of JSON, what it saw.
+//!
+//! ```text
+//! serve PORT              accepts one connection for each line STEP...; says "ready" once it listens
+//! connect                 makes one connection for each line HOST:PORT STEP...
+//! echo PORT               accepts whatever comes and sends each octet back; says "ready" once it listens
+//! hold HOST:PORT N        opens N connections and has an octet sent back over each, and says how many answer. For a line "again" it does so
+//!                         once more; for "ends" it sends an octet over every second one, and says how many end by themselves
+//! ```
+//!
+//! Steps: `send:N` octets; `recv:N` reads so many; `arrived:N` waits until so many lie unread in the kernel; `drain` reads to the end;
+//! `slowly` reads to the end in small pieces; `shut` closes for writing; `close`; `reset` closes with a reset; `quiet:MS` wants neither
+//! octets nor an end for so long; `rest:MS` does nothing for so long; `upload:N` sends while it reads to the end, and does not mind if the other end takes no more.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program: whatever fails fails the test")]
+
+use std::{
+    io::{self, BufRead, ErrorKind, Read, Write},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use boshy_tests::peer::{End, Outcome, octet};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// For the other end to do its part.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Connections that are being opened at the same time: a backlog that overflows costs a second.
+const AT_ONCE: usize = 200;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["serve", port] => serve(port.parse().unwrap()),
+        ["connect"] => connect(),
+        ["echo", port] => in_many_tasks(echo(port.parse().unwrap())),
+        ["hold", address, count] => in_many_tasks(hold(address, count.parse().unwrap())),
+        other => panic!("unknown: {other:?}"),
+    }
+}
+
+fn serve(port: u16) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    println!("ready");
+    for line in io::stdin().lock().lines() {
+        let (stream, _) = listener.accept().unwrap();
+        tell(&Conversation::new(stream).follow(line.unwrap().split_whitespace()));
+    }
+}
+
+fn connect() {
+    for line in io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let (address, steps) = line.split_once(' ').unwrap();
+        tell(&match TcpStream::connect(address) {
+            Ok(stream) => Conversation::new(stream).follow(steps.split_whitespace()),
+            Err(error) => Outcome { received: 0, end: End::Refused, trouble: error.kind().to_string() },
+        });
+    }
+}
+
+fn tell(outcome: &Outcome) {
+    println!("{}", serde_json::to_string(outcome).unwrap());
+}
+
+struct Conversation {
+    stream: TcpStream,
+    sent: u64,
+    outcome: Outcome,
+}
+
+impl Conversation {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, sent: 0, outcome: Outcome { received: 0, end: End::Own, trouble: String::new() } }
+    }
+
+    fn follow<'a>(mut self, steps: impl Iterator<Item = &'a str>) -> Outcome {
+        for step in steps {
+            let (verb, number) = step.split_once(':').unwrap_or((step, "0"));
+            if let Err(trouble) = self.step(verb, number.parse().unwrap()) {
+                self.outcome.trouble = format!("{step}: {trouble}");
+                break;
+            }
+        }
+        self.outcome
+    }
+
+    fn step(&mut self, verb: &str, number: u64) -> Result<(), String> {
+        match verb {
+            "send" => send(&mut self.stream, &mut self.sent, number).map_err(|error| error.kind().to_string()),
+            "recv" => self.read(number, usize::MAX),
+            "arrived" => self.arrived(number),
+            "drain" => self.read(u64::MAX, usize::MAX),
+            "slowly" => self.read(u64::MAX, 20_000),
+            "upload" => self.upload(number),
+            "rest" => {
+                thread::sleep(Duration::from_millis(number));
+                Ok(())
+            }
+            "quiet" => self.quiet(Duration::from_millis(number)),
+            "shut" => self.stream.shutdown(Shutdown::Write).map_err(|error| error.kind().to_string()),
+            "close" => {
+                self.close();
+                Ok(())
+            }
+            "reset" => {
+                SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+                self.close();
+                Ok(())
+            }
+            other => Err(format!("unknown step {other}")),
+        }
+    }
+
+    /// By putting a socket in its place that is not connected, so that this one is closed.
+    fn close(&mut self) {
+        let unconnected = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        self.stream = unconnected.into();
+    }
+
+    /// Reads so many octets, in pieces of at most `piece`, or to the end.
+    fn read(&mut self, wanted: u64, piece: usize) -> Result<(), String> {
+        let mut buffer = vec![0; piece.min(256 * 1024)];
+        let until = self.outcome.received.saturating_add(wanted);
+        while self.outcome.received < until {
+            let most = usize::try_from(until - self.outcome.received).unwrap_or(usize::MAX).min(buffer.len());
+            match self.stream.read(&mut buffer[..most]) {
+                Ok(0) => return self.ended(End::Fin, wanted),
+                Ok(count) => {
+                    for (place, value) in (self.outcome.received..).zip(&buffer[..count]) {
+                        if octet(place) != *value {
+                            return Err(format!("another octet at {place}"));
+                        }
+                    }
+                    self.outcome.received += count as u64;
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return self.ended(End::Never, wanted);
+                }
+                Err(_) => return self.ended(End::Reset, wanted),
+            }
+            if piece < usize::MAX {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, end: End, wanted: u64) -> Result<(), String> {
+        self.outcome.end = end;
+        if wanted == u64::MAX { Ok(()) } else { Err("it ended before".to_owned()) }
+    }
+
+    fn arrived(&mut self, number: u64) -> Result<(), String> {
+        let mut buffer = vec![0; usize::try_from(number).unwrap()];
+        let deadline = Instant::now() + PATIENCE;
+        while self.stream.peek(&mut buffer).map_err(|error| error.kind().to_string())? < buffer.len() {
+            if Instant::now() > deadline {
+                return Err("not within the patience".to_owned());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn quiet(&mut self, time: Duration) -> Result<(), String> {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        match seen {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(()),
+            other => Err(format!("{:?}", other.map_err(|error| error.kind()))),
+        }
+    }
+
+    fn upload(&mut self, number: u64) -> Result<(), String> {
+        let (mut writer, mut sent) = (self.stream.try_clone().unwrap(), self.sent);
+        let sending = thread::spawn(move || {
+            if send(&mut writer, &mut sent, number).is_ok() {
+                let _ = writer.shutdown(Shutdown::Write);
+            }
+        });
+        let read = self.read(u64::MAX, usize::MAX);
+        sending.join().unwrap();
+        read
+    }
+}
+
+fn send(stream: &mut TcpStream, sent: &mut u64, number: u64) -> io::Result<()> {
+    let until = *sent + number;
+    while *sent < until {
+        let piece: Vec<u8> = (*sent..until.min(*sent + 64 * 1024)).map(octet).collect();
+        stream.write_all(&piece)?;
+        *sent += piece.len() as u64;
+    }
+    Ok(())
+}
+
+fn in_many_tasks(work: impl Future<Output = ()>) {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+}
+
+async fn echo(port: u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+    let listener = socket.listen(4096).unwrap();
+    println!("ready");
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut octet = [0];
+            while stream.read_exact(&mut octet).await.is_ok() && stream.write_all(&octet).await.is_ok() {}
+        });
+    }
+}
+
+async fn hold(address: &str, count: usize) {
+    let mut streams = Vec::new();
+    while streams.len() < count {
+        let batch = (count - streams.len()).min(AT_ONCE);
+        let opening: Vec<_> =
+            (0..batch).map(|_| tokio::spawn(tokio::net::TcpStream::connect(address.to_owned()))).collect();
+        for one in opening {
+            // One that is refused is one that does not answer.
+            streams.push(one.await.unwrap().ok());
+        }
+    }
+    for line in std::iter::once(Ok("again".to_owned())).chain(io::stdin().lock().lines()) {
+        let counted = if line.unwrap() == "ends" { ended(&mut streams).await } else { answered(&mut streams).await };
+        println!("{counted}");
+    }
+}
+
+async fn answered(streams: &mut [Option<tokio::net::TcpStream>]) -> usize {
+    let mut answered = 0;
+    for stream in streams.iter_mut().flatten() {
+        let mut octet = [7];
+        let exchange = async { stream.write_all(&octet).await.is_ok() && stream.read_exact(&mut octet).await.is_ok() };
+        answered += usize::from(tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(false));
+    }
+    answered
+}
+
+async fn ended(streams: &mut [Option<tokio::net::TcpStream>]) -> usize {
+    for stream in streams.iter_mut().flatten().step_by(2) {
+        stream.write_all(&[7]).await.unwrap();
+    }
+    let mut ended = 0;
+    for stream in streams.iter_mut().flatten() {
+        let end = tokio::time::timeout(PATIENCE, stream.read(&mut [0])).await;
+        ended += usize::from(matches!(end, Ok(Ok(0) | Err(_))));
+    }
+    ended
+}

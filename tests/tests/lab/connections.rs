@@ -1,0 +1,119 @@
+//! Connections that are many, idle, or whose other end is gone without a word.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    driver::{ENVOY, Lab},
+    load::lost_of_many,
+    manifests::{BANANA, Service, sample},
+    peers::Peer,
+};
+
+/// Where an exposed port has `boshy-test-peer` behind it.
+pub(crate) const PEER_PORT: u16 = 9400;
+
+/// One apricot, and so many bananas that expose a port for `boshy-test-peer`.
+pub(crate) fn with_peer_port(bananas: usize) -> String {
+    let exposed = format!("      number: 9002\n    - name: peer\n      number: {PEER_PORT}\n");
+    format!("{}\n", sample(1, bananas)).replace("      number: 9002\n", &exposed)
+}
+
+fn address(lab: &Lab) -> String {
+    format!("{}:{PEER_PORT}", lab.vips()[BANANA.host])
+}
+
+/// Statistics of a VM's Envoy.
+fn statistics(lab: &Lab, vm: &str, filter: &str) -> BTreeMap<String, u64> {
+    let url = format!("http://127.0.0.1:8001/stats?filter={filter}");
+    let text = lab.succeeds(["exec", vm, "--", "curl", "-sS", "--max-time", "5", &url]);
+    let pairs = text.lines().filter_map(|line| line.split_once(": "));
+    pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+}
+
+/// How many that is by default keeps the test short; `BOSHY_LAB_CONNECTIONS` asks for more.
+#[test]
+fn a_vm_holds_more_connections_to_a_service_than_envoys_default_and_sees_how_near_the_limit_is() {
+    let count: usize = env::var("BOSHY_LAB_CONNECTIONS").map_or(3000, |text| text.parse().unwrap());
+    let lab = Lab::with(&with_peer_port(1));
+    let _echo = Peer::listening(&lab, "banana/0", &["echo", &PEER_PORT.to_string()]);
+    let begun = Instant::now();
+    let mut client = Peer::start(&lab, "apricot/0", &["hold", &address(&lab), &count.to_string()]);
+    assert_eq!(client.hears(), count.to_string());
+    let opened = begun.elapsed();
+    client.tell("again");
+    assert_eq!(client.hears(), count.to_string());
+    let seen = statistics(&lab, "apricot/0", "(overload|total_connections|upstream_cx_(overflow|active))");
+    eprintln!("{count} connections in {opened:?}: {seen:?}");
+    assert!(seen["server.total_connections"] >= count as u64, "{seen:?}");
+    // Of the limit, in per cent, where the Envoy tells; an older one only refuses what is above it.
+    let limit = "overload.envoy.resource_monitors.global_downstream_max_connections.";
+    assert!(seen.keys().any(|name| name.starts_with(limit)), "{seen:?}");
+    let overflows = seen.iter().filter(|(name, _)| name.ends_with("upstream_cx_overflow"));
+    assert!(overflows.into_iter().all(|(_, count)| *count == 0), "{seen:?}");
+}
+
+#[test]
+fn a_peer_that_vanishes_without_a_word_ends_its_connections_idle_or_not() {
+    let lab = Lab::with(&with_peer_port(1));
+    // As the property `peer_timeout` would have it.
+    lab.sh("apricot/0", "sed -i 's/\"50s\"/\"5s\"/' /var/vcap/jobs/bosh-envoy/config/agent.yml");
+    lab.kills("apricot/0", ENVOY).is_in_agreement();
+    let _echo = Peer::listening(&lab, "banana/0", &["echo", &PEER_PORT.to_string()]);
+    let mut client = Peer::start(&lab, "apricot/0", &["hold", &address(&lab), "4"]);
+    assert_eq!(client.hears(), "4");
+
+    swallows_packets(&lab, "banana/0", PEER_PORT);
+    let vanished = Instant::now();
+    client.tell("ends");
+    assert_eq!(client.hears(), "4", "of two idle connections and two with an octet on its way");
+    assert!(vanished.elapsed() < Duration::from_secs(12), "{:?}", vanished.elapsed());
+}
+
+#[test]
+fn a_program_that_vanishes_is_asked_for_as_an_instance_is() {
+    let lab = Lab::with(&with_peer_port(1));
+    let _echo = Peer::listening(&lab, "banana/0", &["echo", &PEER_PORT.to_string()]);
+    let mut client = Peer::start(&lab, "apricot/0", &["hold", &address(&lab), "1"]);
+    assert_eq!(client.hears(), "1");
+    let sockets = lab.sh("apricot/0", "ss -Htno state established '( sport = :15001 )'");
+    assert!(sockets.contains("timer:(keepalive,"), "{sockets}");
+}
+
+#[test]
+fn instances_that_swallow_packets_cost_a_connection_a_moment() {
+    let lab = Lab::with(&sample(1, 5));
+    for index in 0..3 {
+        swallows_packets(&lab, &format!("banana/{index}"), BANANA.port);
+    }
+    // So that the first failures are known.
+    assert_eq!(lost_of_many(&lab, "apricot/0", BANANA, 80), BTreeMap::new());
+    let mut seconds = times(&lab, "apricot/0", BANANA, 300);
+    seconds.sort_by(f64::total_cmp);
+    let (median, worst) = (seconds[seconds.len() / 2], *seconds.last().unwrap());
+    eprintln!("three of five instances swallow packets: median {median:.3} s, worst {worst:.3} s");
+    assert!(median < 0.3 && worst < 1.1, "median {median}, worst {worst}");
+}
+
+/// Seconds that each of so many connections of eight clients took to be answered; all are.
+fn times(lab: &Lab, vm: &str, service: Service, requests: usize) -> Vec<f64> {
+    let Service { host, port, .. } = service;
+    let one = format!("curl -sf --max-time 10 -o /dev/null -w '%{{time_total}}\\n' http://{host}:{port}/ip");
+    let each = requests / 8;
+    let script = format!(
+        "into=$(mktemp -d); for c in 1 2 3 4 5 6 7 8; do (for i in $(seq {each}); do {one} || echo lost; done) >$into/$c & done; wait; cat $into/*"
+    );
+    lab.sh(vm, &script).lines().map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+/// From now on the VM neither takes nor sends a packet of the port, as one that is gone.
+fn swallows_packets(lab: &Lab, vm: &str, port: u16) {
+    let chain = |hook: &str, side: &str| {
+        format!("chain {hook} {{ type filter hook {hook} priority 0\n tcp {side} {port} drop\n }}\n")
+    };
+    let rules = format!("table inet vanished {{\n{}{}}}\n", chain("input", "dport"), chain("output", "sport"));
+    lab.sh(vm, &format!("nft '{rules}'"));
+}
