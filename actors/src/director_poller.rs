@@ -1,46 +1,56 @@
-//! Reads the director round by round and tells the registry.
+//! Reads the director and tells the registry.
 //!
-//! What is read when, and what is kept when the director does not answer, is decided by [`Observer`]; this actor is its clock. A
-//! failed round waits longer, with jitter, up to ten poll intervals.
+//! What is asked when, and what an answer means, is decided by [`Observer`]; this actor is its clock and its hands. Its inputs are
+//! [`PollNow`], which it also sends to itself, and [`DirectorAnswered`].
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use actix::{Actor, AsyncContext, Context, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use arc_swap::ArcSwap;
 use boshy_director::{
-    client::{ClientSettings, DirectorClient},
-    observer::{self, Observation, Observer, ObserverSettings},
+    client::{ClientSettings, DirectorClient, SettingsError},
+    observer::{self, Answer, Moment, Observation, Observer, ObserverSettings, Question},
 };
 use boshy_mesh::Inventory;
-use boshy_supervision::{ChildRef, Link};
-use boshy_web::status::{DeploymentStatus, DirectorStatus};
+use boshy_supervision::{ChildRef, Heart, Link};
+use boshy_web::status::{DeploymentStatus, DirectorStatus, Lack};
 use err_report::Report;
-use tokio::{task, time::sleep};
+use futures::future::LocalBoxFuture;
+use tokio::{task, time::Instant};
 use tracing::{error, info, warn};
 
 use crate::{
-    backoff::Pause,
     clock,
     sealed::Sealed,
     service_registry::{InventoryObserved, ServiceRegistry},
     state_file,
 };
 
+/// The longest pause between two looks at what is due, and the pause before the registry is told again what it could not use.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Puts questions to a director.
+pub(crate) type Asker = Rc<dyn Fn(Question) -> LocalBoxFuture<'static, Answer>>;
+/// Makes one for a life.
+pub(crate) type Connect = Arc<dyn Fn() -> Result<Asker, SettingsError> + Send + Sync>;
+/// Tells facts to who needs them; a text is why they could not be used.
+pub(crate) type Tell = Arc<dyn Fn(Arc<Inventory>) -> LocalBoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// What a poller is made of; it outlives the actor.
 #[derive(Clone)]
 pub(crate) struct Polling {
     /// How to reach the director.
-    pub(crate) client: ClientSettings,
+    pub(crate) connect: Connect,
     /// What to read how often.
     pub(crate) observer: ObserverSettings,
-    /// Pause between two rounds.
-    pub(crate) interval: Duration,
     /// Who is told.
-    pub(crate) registry: ChildRef<ServiceRegistry>,
+    pub(crate) tell: Tell,
     /// What is known, for operators and for the next life.
     pub(crate) report: Arc<ArcSwap<PollReport>>,
     /// Where facts are kept for the next process.
@@ -59,18 +69,130 @@ pub(crate) struct PollReport {
     pub(crate) director: DirectorStatus,
     /// How well each deployment is known.
     pub(crate) deployments: Vec<DeploymentStatus>,
+    /// The right that the director's client lacks.
+    pub(crate) lack: Option<Lack>,
+}
+
+/// Asks the director what is due.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct PollNow;
+
+/// The director has answered, or has not within the time-out.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DirectorAnswered(pub(crate) Answer);
+
+/// A director that is asked over HTTPS.
+pub(crate) fn over_https(settings: ClientSettings) -> Connect {
+    Arc::new(move || {
+        let client = Rc::new(DirectorClient::new(&settings)?);
+        Ok(Rc::new(move |question| {
+            let client = Rc::clone(&client);
+            Box::pin(async move { observer::ask(&client, question).await }) as LocalBoxFuture<'static, Answer>
+        }) as Asker)
+    })
+}
+
+/// Tells the registry.
+pub(crate) fn to_registry(registry: ChildRef<ServiceRegistry>) -> Tell {
+    Arc::new(move |inventory| {
+        let registry = registry.clone();
+        Box::pin(async move {
+            match registry.send(InventoryObserved(inventory)).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(Report::new(&error).to_string()),
+                Err(error) => Err(Report::new(&error).to_string()),
+            }
+        })
+    })
 }
 
 /// See the module.
 pub(crate) struct DirectorPoller {
     polling: Polling,
     link: Link,
+    heart: Heart,
+    begun: Instant,
+    observer: Observer,
+    asker: Option<Asker>,
+    timer: Option<SpawnHandle>,
+    telling: Telling,
+    kept: KeptFacts,
+}
+
+/// How far the registry has been told.
+#[derive(Default)]
+struct Telling {
+    last: Option<Arc<Inventory>>,
+    begun_at: Option<Instant>,
+    was_refused: bool,
+    under_way: bool,
 }
 
 impl DirectorPoller {
     /// A poller for one life.
     pub(crate) fn new(polling: Polling, link: &Link) -> Self {
-        Self { polling, link: link.clone() }
+        let known = polling.report.load().known.clone();
+        let observer = match known.clone() {
+            Some(known) => Observer::resuming(polling.observer, known),
+            None => Observer::new(polling.observer),
+        };
+        let kept = KeptFacts { file: polling.file.clone(), last: known, writing: None };
+        let heart = link.heart("turns");
+        let (link, begun, telling) = (link.clone(), Instant::now(), Telling::default());
+        Self { polling, link, heart, begun, observer, asker: None, timer: None, telling, kept }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { elapsed: self.begun.elapsed(), wall: clock::now() }
+    }
+
+    fn ask(&mut self, ctx: &mut Context<Self>) {
+        self.heart.beat();
+        let Some(asker) = self.asker.clone() else { return };
+        for question in self.observer.due(self.moment()) {
+            let asked = asker(question).into_actor(self);
+            ctx.spawn(asked.map(|answer, _, ctx| ctx.notify(DirectorAnswered(answer))));
+        }
+        let now = self.moment();
+        let pause = self.observer.next_at(now).saturating_sub(now.elapsed).min(TURN);
+        if let Some(timer) = self.timer.replace(ctx.notify_later(PollNow, pause)) {
+            ctx.cancel_future(timer);
+        }
+    }
+
+    /// Tells the registry what is new, and in every period of the list what it knows: it may have been unable to use it, and what it makes of
+    /// it may depend on the time.
+    fn tell(&mut self, inventory: Arc<Inventory>, ctx: &mut Context<Self>) {
+        let Telling { last, begun_at, was_refused, under_way } = &self.telling;
+        let pause = match (last.as_ref() == Some(&inventory), was_refused) {
+            (true, false) => self.polling.observer.list,
+            (_, true) => TURN.min(self.polling.observer.list),
+            (false, false) => Duration::ZERO,
+        };
+        if *under_way || begun_at.is_some_and(|at| at.elapsed() < pause) {
+            return;
+        }
+        (self.telling.under_way, self.telling.begun_at) = (true, Some(Instant::now()));
+        let told = (self.polling.tell)(Arc::clone(&inventory)).into_actor(self);
+        ctx.spawn(told.map(|result, actor, ctx| {
+            (actor.telling.under_way, actor.telling.was_refused) = (false, result.is_err());
+            match result {
+                Ok(()) => actor.telling.last = Some(inventory),
+                Err(error) => error!(error, "the mesh stays as it is"),
+            }
+            ctx.notify(PollNow);
+        }));
+    }
+
+    fn tell_what_is_known(&mut self, ctx: &mut Context<Self>) {
+        let observation = self.observer.known();
+        publish(&self.polling, &observation);
+        if observation.complete {
+            self.kept.keep(&observation.inventory);
+            self.tell(observation.inventory, ctx);
+        }
     }
 }
 
@@ -78,69 +200,34 @@ impl Actor for DirectorPoller {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        match DirectorClient::new(&self.polling.client) {
-            Ok(client) => {
-                ctx.spawn(rounds(self.polling.clone(), client).into_actor(self));
-            }
-            Err(error) => self.link.fail(ctx, error),
+        match (self.polling.connect)() {
+            Ok(asker) => self.asker = Some(asker),
+            Err(error) => return self.link.fail(ctx, error),
         }
+        if let Some(known) = self.kept.last.clone() {
+            self.tell(known, ctx);
+        }
+        ctx.notify(PollNow);
     }
 }
 
-async fn rounds(polling: Polling, client: DirectorClient) {
-    let known = polling.report.load().known.clone();
-    let mut observer = match known.clone() {
-        Some(known) => Observer::resuming(polling.observer, known),
-        None => Observer::new(polling.observer),
-    };
-    if let Some(known) = known.clone() {
-        // The registry logs why it could not use them; the first round tells them again.
-        let _ = tell(&polling, known).await;
-    }
-    let mut kept = KeptFacts { file: polling.file.clone(), last: known, writing: None };
-    let mut pause = Pause::new(polling.interval, polling.interval * 10);
-    loop {
-        let next = match round(&polling, &client, &mut observer, &mut kept).await {
-            Ok(()) => pause.succeeded(),
-            Err(()) => pause.failed(),
-        };
-        sleep(next).await;
+impl Handler<PollNow> for DirectorPoller {
+    type Result = ();
+
+    fn handle(&mut self, _: PollNow, ctx: &mut Context<Self>) {
+        self.tell_what_is_known(ctx);
+        self.ask(ctx);
     }
 }
 
-/// One round. Trouble is reported here and not returned: all that is left to do about it is to wait.
-async fn round(
-    polling: &Polling,
-    client: &DirectorClient,
-    observer: &mut Observer,
-    kept: &mut KeptFacts,
-) -> Result<(), ()> {
-    match observer.observe(client, clock::now()).await {
-        Ok(observation) => {
-            publish(polling, &observation);
-            if !observation.complete {
-                return Ok(());
-            }
-            kept.keep(&observation.inventory);
-            tell(polling, observation.inventory).await
-        }
-        Err(error) => {
-            let text = Report::new(&error).to_string();
-            warn!(error = text, "the director was not read; what is known stays");
-            update(polling, |report| report.director.error = Some(text));
-            Err(())
-        }
-    }
-}
+impl Handler<DirectorAnswered> for DirectorPoller {
+    type Result = ();
 
-async fn tell(polling: &Polling, inventory: Arc<Inventory>) -> Result<(), ()> {
-    let error = match polling.registry.send(InventoryObserved(inventory)).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Report::new(&error).to_string(),
-        Err(error) => Report::new(&error).to_string(),
-    };
-    error!(error, "the mesh stays as it is");
-    Err(())
+    fn handle(&mut self, DirectorAnswered(answer): DirectorAnswered, ctx: &mut Context<Self>) {
+        self.observer.take(answer, self.moment());
+        self.tell_what_is_known(ctx);
+        self.ask(ctx);
+    }
 }
 
 fn publish(polling: &Polling, observation: &Observation) {
@@ -148,23 +235,42 @@ fn publish(polling: &Polling, observation: &Observation) {
     if observation.complete && !before.complete {
         info!(deployments = observation.deployments.len(), "the director was read completely");
     }
+    let trouble = observation.error.as_ref().map(|error| Report::new(error.as_ref()).to_string());
+    if let Some(error) = trouble.as_ref().filter(|error| before.director.error.as_ref() != Some(error)) {
+        warn!(error, "the director was not read; what is known stays");
+    }
+    let known: BTreeMap<&str, &DeploymentStatus> =
+        before.deployments.iter().map(|known| (known.name.as_str(), known)).collect();
     for deployment in &observation.deployments {
-        let known = before.deployments.iter().find(|known| known.name == deployment.name);
+        let known = known.get(deployment.name.as_str());
         if let Some(error) = &deployment.error
             && known.is_none_or(|known| known.error.as_ref() != Some(error))
         {
             warn!(deployment = deployment.name, error, "this deployment keeps its last good facts");
         }
     }
-    update(polling, |report| {
-        report.known = observation.complete.then(|| Arc::clone(&observation.inventory)).or(report.known.take());
-        // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
-        report.complete |= observation.complete;
-        report.deployments =
-            observation.deployments.iter().map(|each| deployment_status(each, &before.deployments)).collect();
-        report.director.last_success = Some(clock::now().0);
-        report.director.error = observation.events_error.as_ref().map(|error| Report::new(error.as_ref()).to_string());
+    let deployments =
+        observation.deployments.iter().map(|each| deployment_status(each, known.get(each.name.as_str()).copied()));
+    let director = DirectorStatus {
+        url: before.director.url.clone(),
+        last_success: observation.listed.map(|at| at.0).or(before.director.last_success),
+        error: trouble,
+    };
+    let lacks_right = observation.error.as_ref().is_some_and(|error| error.lacks_right());
+    let lack = director.error.as_ref().filter(|_| lacks_right).map(|reason| Lack {
+        what: "director",
+        since: before.lack.as_ref().map_or_else(|| clock::now().0, |lack| lack.since),
+        reason: reason.clone(),
+        remedy: "Give the director's client the authority bosh.read; until then what is known stays.".to_owned(),
     });
+    polling.report.store(Arc::new(PollReport {
+        known: observation.complete.then(|| Arc::clone(&observation.inventory)).or_else(|| before.known.clone()),
+        // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
+        complete: before.complete || observation.complete,
+        director,
+        deployments: deployments.collect(),
+        lack,
+    }));
 }
 
 /// Facts on disk, written beside the rounds: a disk may take seconds, and the next change must not wait for it. One that refuses
@@ -208,17 +314,14 @@ pub(crate) fn restore(file: &Path) -> Option<Arc<Inventory>> {
 }
 
 /// A poller that begins anew has the facts of the life before, and not when they were read.
-fn deployment_status(deployment: &observer::DeploymentStatus, before: &[DeploymentStatus]) -> DeploymentStatus {
-    let read_before = || before.iter().find(|known| known.name == deployment.name)?.last_good;
+fn deployment_status(deployment: &observer::DeploymentStatus, before: Option<&DeploymentStatus>) -> DeploymentStatus {
     DeploymentStatus {
         name: deployment.name.clone(),
-        last_good: deployment.last_good.map(|at| at.0).or_else(read_before),
+        last_good: deployment.last_good.map(|at| at.0).or_else(|| before?.last_good),
         error: deployment.error.clone(),
     }
 }
 
-fn update(polling: &Polling, change: impl FnOnce(&mut PollReport)) {
-    let mut report = polling.report.load().as_ref().clone();
-    change(&mut report);
-    polling.report.store(Arc::new(report));
-}
+#[cfg(test)]
+#[path = "director_poller_tests.rs"]
+mod tests;

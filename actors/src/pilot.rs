@@ -158,13 +158,9 @@ impl Pilot {
         let registry = tree.child("service_registry", move |_| ServiceRegistry(registry.clone())).add();
 
         let polling = Polling {
-            client: client_settings(&settings),
-            observer: ObserverSettings {
-                full_pass: settings.director.full_read_interval,
-                ..ObserverSettings::default()
-            },
-            interval: settings.director.poll_interval,
-            registry,
+            connect: director_poller::over_https(client_settings(&settings)),
+            observer: observer_settings(&settings),
+            tell: director_poller::to_registry(registry),
             report: Arc::clone(&state.poll),
             file: settings.state_dir.join("inventory"),
         };
@@ -203,7 +199,7 @@ impl State {
     fn new(settings: &PilotSettings, tls: Option<ServerTls>) -> Self {
         let director = DirectorStatus { url: settings.director.url.to_string(), last_success: None, error: None };
         let known = director_poller::restore(&settings.state_dir.join("inventory"));
-        let report = PollReport { known, complete: false, director, deployments: Vec::new() };
+        let report = PollReport { known, complete: false, director, deployments: Vec::new(), lack: None };
         Self {
             snapshot: Arc::new(watch::Sender::new(Arc::default())),
             poll: Arc::new(ArcSwap::from_pointee(report)),
@@ -221,7 +217,7 @@ impl State {
         let (poll, pool) = (self.poll.load(), self.pool.load());
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
-            lacking: [&self.unclaimed, &pool.lack].into_iter().flatten().cloned().collect(),
+            lacking: [&self.unclaimed, &poll.lack, &pool.lack].into_iter().flatten().cloned().collect(),
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
             director: poll.director.clone(),
@@ -255,7 +251,22 @@ fn readiness(poll: &PollReport, snapshot: &MeshSnapshot) -> Readiness {
         (true, false) => {
             Readiness::waiting("the director was read; virtual IPs could not be leased yet, see `lacking`")
         }
-        (false, _) => Readiness::waiting("the director was not read completely yet"),
+        (false, _) => Readiness::waiting(match &poll.director.error {
+            Some(error) => format!("the director was not read completely yet: {error}"),
+            None => "the director was not read completely yet".to_owned(),
+        }),
+    }
+}
+
+/// A pilot that lists often also looks and confirms often.
+fn observer_settings(settings: &PilotSettings) -> ObserverSettings {
+    let (usual, list) = (ObserverSettings::default(), settings.director.poll_interval);
+    ObserverSettings {
+        list,
+        look: usual.look.min(list),
+        confirm_after: usual.confirm_after.min(list * 3),
+        full_pass: settings.director.full_read_interval,
+        ..usual
     }
 }
 
@@ -268,6 +279,8 @@ fn client_settings(settings: &PilotSettings) -> ClientSettings {
     let credentials = Credentials { name: director.client.clone(), secret: director.client_secret.clone() };
     ClientSettings {
         timeout: director.timeout,
+        // Who is not answered says so at once; the observer knows when to ask again.
+        attempts: 1,
         ..ClientSettings::new(director.url.as_str(), director.ca_cert.clone(), credentials)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::TcpListener};
 
-use boshy_director::embedded::{EmbeddedDirector, EmbeddedSettings, Fault, Handle, LAB_CLOUD_CONFIG, World};
+use boshy_director::embedded::{
+    Authentication, EmbeddedDirector, EmbeddedSettings, Fault, Handle, LAB_CLOUD_CONFIG, World,
+};
 
 use crate::{Manifest, PilotPlan, until};
 
@@ -18,9 +20,18 @@ impl Director {
     /// # Panics
     /// When it does not start, as every verb here when what it asks for is refused.
     pub fn start() -> Self {
+        Self::asking(EmbeddedSettings::default().authentication)
+    }
+
+    /// A director that wants to know who asks.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn asking(authentication: Authentication) -> Self {
         let world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self(EmbeddedDirector::start(listener, EmbeddedSettings::default(), world).unwrap())
+        let settings = EmbeddedSettings { authentication, ..EmbeddedSettings::default() };
+        Self(EmbeddedDirector::start(listener, settings, world).unwrap())
     }
 
     /// A director with these deployments.
@@ -65,6 +76,31 @@ impl Director {
     /// Makes every request go wrong.
     pub fn fails(&self, fault: Fault) -> &Self {
         self.0.inject(fault);
+        self
+    }
+
+    /// Makes the next requests of a route, or of one method and path, go wrong; all of them without a number.
+    pub fn fails_at(&self, route: &str, fault: Fault, times: Option<u32>) -> &Self {
+        self.0.inject_on(route, fault, times);
+        self
+    }
+
+    /// Lets an account do this from now on, and nothing else. Its tokens are good no longer.
+    pub fn grants(&self, account: &str, scopes: &[&str]) -> &Self {
+        self.0.grant(account, scopes);
+        self.0.revoke_tokens();
+        self
+    }
+
+    /// Makes a team the owner of a deployment.
+    pub fn gives(&self, deployment: &str, team: &str) -> &Self {
+        self.0.give(deployment, team);
+        self
+    }
+
+    /// Records events no longer.
+    pub fn stops_recording_events(&self) -> &Self {
+        self.0.record_events(false);
         self
     }
 

@@ -81,6 +81,13 @@ impl PilotPlan {
         self
     }
 
+    /// Asking the director as often as an operator's does, and not as often as a test wants.
+    #[must_use]
+    pub fn at_the_usual_pace(mut self) -> Self {
+        self.settings.director.poll_interval = Duration::from_secs(10);
+        self
+    }
+
     /// Showing these papers to agents, and wanting to see theirs.
     #[must_use]
     pub fn over_tls(mut self, papers: &Papers) -> Self {

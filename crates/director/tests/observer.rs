@@ -4,15 +4,15 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use boshy_director::{
     client::DirectorClient,
-    embedded::{EmbeddedSettings, Fault, Handle},
-    observer::{Observation, Observer, ObserverSettings},
+    embedded::{Account, Authentication, EmbeddedSettings, Fault, Handle},
+    observer::{self, Moment, Observation, Observer, ObserverSettings},
 };
 use boshy_mesh::Timestamp;
-use common::{client, director, director_with, manifest, on_actix, since, wall_clock};
+use common::{chain, client, director, director_with, manifest, on_actix, since, wall_clock};
 
 /// An observer with its director, client and clock.
 struct Scene {
@@ -24,8 +24,9 @@ struct Scene {
 
 impl Scene {
     fn new(director: Handle) -> Self {
-        let client = client(&director);
-        Self { client, director, observer: Observer::new(ObserverSettings::default()), now: 1_000_000 }
+        // The pass is slow enough to be seen only by who waits for it.
+        let settings = ObserverSettings { full_pass: Duration::from_secs(6_000), ..ObserverSettings::default() };
+        Self { client: client(&director), director, observer: Observer::new(settings), now: 0 }
     }
 
     /// A director with the deployments `a` and `b`, observed once.
@@ -42,7 +43,22 @@ impl Scene {
     /// A round some seconds later.
     async fn round(&mut self) -> Observation {
         self.now += 10;
-        self.observer.observe(&self.client, Timestamp(self.now)).await.unwrap()
+        self.asks().await
+    }
+
+    /// Asks what is due until nothing is.
+    async fn asks(&mut self) -> Observation {
+        loop {
+            let moment = Moment { elapsed: Duration::from_secs(self.now), wall: Timestamp(1_000_000 + self.now) };
+            let due = self.observer.due(moment);
+            if due.is_empty() {
+                return self.observer.known();
+            }
+            let answers = due.into_iter().map(|question| observer::ask(&self.client, question));
+            for answer in futures::future::join_all(answers).await {
+                self.observer.take(answer, moment);
+            }
+        }
     }
 
     /// A round and the requests it took.
@@ -53,7 +69,8 @@ impl Scene {
     }
 }
 
-const STEADY: [&str; 2] = ["1 GET /deployments", "1 GET /events"];
+/// Ten seconds of them: a look each second is the matter of the observer's own tests.
+const STEADY: [&str; 4] = ["1 GET /deployments", "1 GET /events", "1 GET /locks", "1 GET /tasks"];
 
 fn facts(observation: &Observation) -> BTreeMap<String, (Vec<u16>, usize)> {
     let line = |deployment: &boshy_mesh::Deployment| {
@@ -82,7 +99,7 @@ fn the_first_round_reads_everything_and_the_next_ones_almost_nothing() {
             assert_eq!(requests, STEADY);
             assert!(Arc::ptr_eq(&observation.inventory, &first.inventory));
         }
-        assert!(!scene.director.requests().keys().any(|route| route.contains("/tasks")), "no task was ever needed");
+        assert!(!scene.director.requests().keys().any(|route| route.contains("/tasks/")), "no task was ever needed");
     });
 }
 
@@ -94,7 +111,7 @@ fn a_deploy_is_seen_in_the_next_round_and_costs_its_own_reading_only() {
         let (observation, requests) = scene.costed().await;
         assert_eq!(facts(&observation), expect(&[("a", 9090, 3), ("b", 8080, 2)]));
         let reading = ["1 GET /deployments/:name", "1 GET /deployments/:name/instances"];
-        assert_eq!(requests, [STEADY[0], reading[0], reading[1], STEADY[1]]);
+        assert_eq!(requests, [STEADY[0], reading[0], reading[1], STEADY[1], STEADY[2], "2 GET /tasks"]);
         assert_eq!(scene.costed().await.1, STEADY);
     });
 }
@@ -134,16 +151,78 @@ fn deployments_come_and_go() {
 }
 
 #[test]
-fn one_that_vanishes_between_list_and_reading_is_gone_without_an_error() {
+fn a_404_of_one_that_is_listed_is_believed_when_it_is_said_twice() {
     on_actix(async {
         let mut scene = Scene::begun().await;
         scene.director.deploy(&manifest("a", 3, 1)).unwrap();
-        scene.director.inject_on("GET /deployments/:name", Fault::Gone, Some(1));
+        scene.director.inject_on("GET /deployments/a", Fault::Gone, Some(1));
         let observation = scene.round().await;
-        assert_eq!(facts(&observation), expect(&[("b", 8080, 2)]));
-        assert_eq!(observation.deployments.len(), 1);
-        assert_eq!(facts(&scene.round().await), expect(&[("a", 1, 3), ("b", 8080, 2)]), "the next list decides anew");
+        assert_eq!(facts(&observation), expect(&[("a", 8080, 2), ("b", 8080, 2)]));
+        assert!(error(&observation, "a").unwrap().contains("404"));
+        assert_eq!(facts(&scene.round().await), expect(&[("a", 1, 3), ("b", 8080, 2)]));
+        scene.director.deploy(&manifest("a", 3, 2)).unwrap();
+        scene.director.inject_on("GET /deployments/a", Fault::Gone, Some(2));
+        assert_eq!(facts(&scene.round().await), expect(&[("a", 1, 3), ("b", 8080, 2)]));
+        assert_eq!(facts(&scene.round().await), expect(&[("b", 8080, 2)]));
+        assert_eq!(facts(&scene.round().await), expect(&[("a", 2, 3), ("b", 8080, 2)]));
     });
+}
+
+#[test]
+fn a_half_empty_manifest_is_believed_when_it_is_said_twice() {
+    for body in [r#"{"manifest":""}"#, "{}", r#"{"manifest":"{}"}"#, r#"{"manifest":"name: a\ninstance_groups: []"}"#] {
+        on_actix(async {
+            let mut scene = Scene::begun().await;
+            scene.director.deploy(&manifest("a", 3, 9090)).unwrap();
+            scene.director.inject_on("GET /deployments/a", Fault::Body(body.to_owned()), Some(1));
+            assert_eq!(facts(&scene.round().await)["a"], (vec![8080], 3), "{body}");
+            assert_eq!(facts(&scene.round().await)["a"], (vec![9090], 3), "{body}");
+        });
+    }
+}
+
+#[test]
+fn a_client_that_sees_less_is_not_believed_and_the_right_is_named() {
+    for uaa in [false, true] {
+        on_actix(async {
+            let clients = vec![Account::reader("mesh", "pw")];
+            let token_lifetime = Duration::from_secs(120);
+            let authentication =
+                if uaa { Authentication::Uaa { clients, token_lifetime } } else { Authentication::Basic(clients) };
+            let director = director_with(EmbeddedSettings { authentication, ..EmbeddedSettings::default() }, true);
+            for name in ["a", "b"] {
+                director.deploy(&manifest(name, 2, 8080)).unwrap();
+            }
+            director.give("a", "apps");
+            let mut scene = Scene::new(director);
+            assert!(scene.round().await.complete);
+            for scopes in
+                [&["bosh.teams.apps.admin"][..], &["bosh.teams.nobody.admin"], &["bosh.teams.apps.read"], &["openid"]]
+            {
+                scene.director.grant("mesh", scopes);
+                scene.director.revoke_tokens();
+                for _ in 0..3 {
+                    let observation = scene.round().await;
+                    assert_eq!(facts(&observation), expect(&[("a", 8080, 2), ("b", 8080, 2)]), "{scopes:?}");
+                    let error = observation.error.expect("an error");
+                    assert!(error.lacks_right(), "{error:?}");
+                    assert!(chain(error.as_ref()).concat().contains("bosh.read"), "{error:?}");
+                    scene.now += 100;
+                }
+                let known = std::mem::replace(&mut scene.observer, Observer::new(ObserverSettings::default()));
+                for _ in 0..3 {
+                    let observation = scene.round().await;
+                    assert!(!observation.complete && observation.error.unwrap().lacks_right(), "{scopes:?}");
+                    scene.now += 100;
+                }
+                scene.observer = known;
+            }
+            scene.director.grant("mesh", &["bosh.read"]);
+            scene.director.revoke_tokens();
+            scene.now += 100;
+            assert!(scene.round().await.error.is_none());
+        });
+    }
 }
 
 #[test]
@@ -188,11 +267,13 @@ fn a_failing_list_is_an_error_and_facts_stay() {
             [Fault::Status(500), Fault::Status(401), Fault::NotJson, Fault::TruncatedBody, Fault::ConnectionRefused]
         {
             scene.director.inject(fault.clone());
-            let failed = scene.observer.observe(&scene.client, Timestamp(scene.now)).await;
-            assert!(failed.is_err(), "{fault:?}");
-            assert!(Arc::ptr_eq(&scene.observer.known().inventory, &before.inventory));
+            let failed = scene.round().await;
+            assert!(failed.error.is_some(), "{fault:?}");
+            assert!(Arc::ptr_eq(&failed.inventory, &before.inventory));
             scene.director.heal();
-            assert!(Arc::ptr_eq(&scene.round().await.inventory, &before.inventory), "{fault:?}");
+            scene.now += 100;
+            let healed = scene.round().await;
+            assert!(healed.error.is_none() && Arc::ptr_eq(&healed.inventory, &before.inventory), "{fault:?}");
         }
     });
 }
@@ -202,9 +283,7 @@ fn an_empty_list_is_believed_when_it_is_said_twice() {
     on_actix(async {
         let mut scene = Scene::begun().await;
         scene.director.inject_on("GET /deployments", Fault::EmptyList, Some(1));
-        let (observation, requests) = scene.costed().await;
-        assert_eq!(facts(&observation).len(), 2);
-        assert_eq!(requests, [STEADY[0]]);
+        assert_eq!(facts(&scene.round().await).len(), 2);
         assert_eq!(facts(&scene.round().await).len(), 2);
         scene.director.inject_on("GET /deployments", Fault::EmptyList, Some(2));
         assert_eq!(facts(&scene.round().await).len(), 2);
@@ -238,10 +317,11 @@ fn one_that_cannot_be_read_keeps_its_facts_and_the_others_go_on() {
     on_actix(async {
         let mut scene = Scene::begun().await;
         scene.director.deploy(&manifest("a", 3, 9090)).unwrap();
-        scene.director.inject_on("GET /deployments/:name", Fault::Status(500), Some(3));
+        scene.director.inject_on("GET /deployments/a", Fault::Status(500), None);
         let observation = scene.round().await;
         assert_eq!(facts(&observation), expect(&[("a", 8080, 3), ("b", 8080, 2)]));
         assert_eq!(error(&observation, "a"), Some(r#"cannot read the manifest of deployment "a": status 500"#));
+        scene.director.heal();
         let observation = scene.round().await;
         assert_eq!(facts(&observation), expect(&[("a", 9090, 3), ("b", 8080, 2)]));
         assert_eq!(error(&observation, "a"), None);
@@ -249,19 +329,49 @@ fn one_that_cannot_be_read_keeps_its_facts_and_the_others_go_on() {
 }
 
 #[test]
-fn without_events_changes_are_found_by_full_passes() {
+fn without_events_changes_are_told_by_tasks_that_end() {
     on_actix(async {
         let director = director_with(EmbeddedSettings::default(), false);
         director.deploy(&manifest("a", 1, 8080)).unwrap();
         let mut scene = Scene::new(director);
         assert!(scene.round().await.complete);
         scene.director.deploy(&manifest("a", 1, 9090)).unwrap();
-        let mut rounds = 0;
-        while facts(&scene.round().await) != expect(&[("a", 9090, 1)]) {
-            rounds += 1;
-            assert!(rounds < 10, "the shorter full pass is due after 60 s");
+        assert_eq!(facts(&scene.round().await), expect(&[("a", 9090, 1)]));
+        scene.director.deploy(&manifest("c", 1, 70)).unwrap();
+        assert_eq!(facts(&scene.round().await), expect(&[("a", 9090, 1), ("c", 70, 1)]));
+        scene.director.delete("a").unwrap();
+        assert_eq!(facts(&scene.round().await), expect(&[("c", 70, 1)]));
+    });
+}
+
+#[test]
+fn events_that_are_switched_off_later_hide_nothing() {
+    on_actix(async {
+        let mut scene = Scene::begun().await;
+        scene.director.record_events(false);
+        for port in 1..5 {
+            scene.director.deploy(&manifest("a", 1, port)).unwrap();
+            assert_eq!(facts(&scene.round().await)["a"], (vec![u16::try_from(port).unwrap()], 1));
         }
-        assert!(rounds >= 4, "it is no reading in every round, but one after {rounds}");
+    });
+}
+
+#[test]
+fn an_event_of_an_impossible_time_is_an_error_of_that_answer() {
+    on_actix(async {
+        for time in ["-9223372036854775808", "-1", "9223372036854775807", "18446744073709551616", "1e300"] {
+            let mut scene = Scene::begun().await;
+            let event = format!(r#"[{{"id":"7","timestamp":{time},"object_type":"vm","action":"create"}}]"#);
+            scene.director.inject_on("GET /events", Fault::Body(event), None);
+            scene.director.deploy(&manifest("a", 1, 9090)).unwrap();
+            let observation = scene.round().await;
+            assert_eq!(facts(&observation)["a"], (vec![9090], 1), "a task tells it");
+            let error = observation.error.expect("an error");
+            assert!(chain(error.as_ref()).concat().contains("not what was expected"), "{error:?}");
+            scene.director.heal();
+            scene.now += 100;
+            assert!(scene.round().await.error.is_none());
+        }
     });
 }
 
@@ -273,11 +383,13 @@ fn events_that_cannot_be_read_are_told_and_do_not_stop_the_round() {
         scene.director.deploy(&manifest("a", 1, 9090)).unwrap();
         scene.director.deploy(&manifest("c", 1, 70)).unwrap();
         let observation = scene.round().await;
-        assert!(observation.events_error.is_some());
-        assert_eq!(facts(&observation), expect(&[("a", 8080, 2), ("b", 8080, 2), ("c", 70, 1)]));
-        let observation = scene.round().await;
-        assert!(observation.events_error.is_none());
-        assert_eq!(facts(&observation)["a"], (vec![9090], 1), "nothing was missed");
+        assert!(observation.error.is_some());
+        assert_eq!(
+            facts(&observation),
+            expect(&[("a", 9090, 1), ("b", 8080, 2), ("c", 70, 1)]),
+            "tasks tell it as well"
+        );
+        assert!(scene.round().await.error.is_none());
     });
 }
 
@@ -289,12 +401,15 @@ fn a_silent_director_is_not_asked_about_every_deployment() {
             director.deploy(&manifest(&format!("d{number:02}"), 1, 80)).unwrap();
         }
         let mut scene = Scene::new(director);
-        scene.director.inject_on("GET /deployments/:name", Fault::TruncatedBody, None);
+        for route in ["GET /deployments/:name", "GET /deployments/:name/instances"] {
+            scene.director.inject_on(route, Fault::TruncatedBody, None);
+        }
         let (observation, requests) = scene.costed().await;
         assert!(!observation.complete);
         let readings: u64 = requests[1].split(' ').next().unwrap().parse().unwrap();
         assert!(readings <= 3 * 6, "{requests:?}");
         scene.director.heal();
+        scene.now += 100;
         let observation = scene.round().await;
         assert!(observation.complete);
         assert_eq!(facts(&observation).len(), 30);

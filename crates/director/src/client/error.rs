@@ -23,6 +23,10 @@ pub enum Operation {
     Instances(String),
     /// `GET /events`.
     Events,
+    /// `GET /locks`, which only who may read every deployment may ask.
+    Rights,
+    /// `GET /tasks`.
+    Tasks,
     /// `GET /releases`.
     Releases,
     /// `GET /tasks/:id` and its output.
@@ -51,6 +55,10 @@ impl fmt::Display for Operation {
             Self::Manifest(name) => write!(f, "cannot read the manifest of deployment {name:?}"),
             Self::Instances(name) => write!(f, "cannot read the instances of deployment {name:?}"),
             Self::Events => f.write_str("cannot read the events"),
+            Self::Rights => f.write_str(
+                "cannot see whether the director's client may read every deployment, for which it needs the scope bosh.read",
+            ),
+            Self::Tasks => f.write_str("cannot list the tasks that have ended"),
             Self::Releases => f.write_str("cannot list the releases"),
             Self::Task(id) => write!(f, "cannot read task {id}"),
             Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
@@ -77,6 +85,12 @@ impl ClientError {
     pub fn is_gone(&self) -> bool {
         const DEPLOYMENT_NOT_FOUND: u32 = 70_000;
         matches!(&self.cause, Cause::Status { status: 404, error: Some(error) } if error.code == DEPLOYMENT_NOT_FOUND)
+    }
+
+    /// Whether the director refused what only who may read every deployment may ask: what it lists is then not all there is.
+    pub fn lacks_right(&self) -> bool {
+        self.operation == Operation::Rights
+            && matches!(self.cause, Cause::Unauthorized(_) | Cause::Status { status: 403, .. })
     }
 
     /// Whether nobody answered, so that the next question will fare no better.
@@ -121,6 +135,12 @@ pub enum Cause {
     /// The body is not what the question is answered with.
     #[error("the answer is not what was expected")]
     Malformed(#[source] serde_json::Error),
+    /// A number in the body that cannot be what it is said to be.
+    #[error("the answer is not what was expected: {0}")]
+    Odd(String),
+    /// What is asked in two requests was answered to two logins, whose rights may differ.
+    #[error("the login changed between two requests that belong together")]
+    OtherLogin,
     /// What was to be sent cannot be read.
     #[error("the file cannot be read")]
     Unreadable(#[source] io::Error),

@@ -6,7 +6,7 @@ use std::{
     io,
     pin::{Pin, pin},
     rc::Rc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use awc::{
@@ -15,7 +15,7 @@ use awc::{
     error::{PayloadError, SendRequestError},
     http::{
         Method, StatusCode,
-        header::{self, HeaderName},
+        header::{self, HeaderName, HttpDate},
     },
 };
 use futures::{Stream, TryStreamExt};
@@ -43,6 +43,8 @@ pub(super) struct Pieces {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) location: Option<String>,
+    /// The server's clock, in seconds since 1970 (RFC 9110 6.6.1).
+    pub(super) date: Option<i64>,
     pub(super) body: Vec<u8>,
 }
 
@@ -119,12 +121,18 @@ impl Exchange {
             other => Cause::Transport(other.into()),
         })?;
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-        Ok(Answer { status: response.status(), location: location.map(str::to_owned), body: body.to_vec() })
+        let date = response.headers().get(header::DATE).and_then(|value| seconds(value.to_str().ok()?));
+        Ok(Answer { status: response.status(), location: location.map(str::to_owned), date, body: body.to_vec() })
     }
 
     fn too_late(&self) -> Cause {
         Cause::Transport(TransportError::Timeout(self.timeout))
     }
+}
+
+fn seconds(date: &str) -> Option<i64> {
+    let date = SystemTime::from(date.parse::<HttpDate>().ok()?);
+    i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 /// A body that cannot be read is nobody's silence.

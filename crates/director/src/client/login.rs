@@ -12,9 +12,9 @@ use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 
 use super::{
-    Cause, ClientError, Credentials, Operation,
-    exchange::{Answer, Exchange, Head},
-    failed, read, settings,
+    Cause, ClientError, Credentials, Operation, body_of,
+    exchange::{Exchange, Head},
+    settings,
 };
 use crate::wire::{Info, Token};
 
@@ -94,7 +94,7 @@ impl Logins {
         let answer = exchange.send(&head, b"grant_type=client_credentials").await.map_err(failed)?;
         let token: Token = body_of(&answer).map_err(failed)?;
         let header = SecretString::from(format!("Bearer {}", token.access_token.expose_secret()));
-        Ok(Held { header, renew_at: asked_at + usable(Duration::from_secs(token.expires_in)) })
+        Ok(Held { header, renew_at: asked_at + usable(lifetime(token.expires_in).map_err(failed)?) })
     }
 }
 
@@ -106,10 +106,6 @@ pub(super) async fn info(exchange: &Exchange, director: &Url) -> Result<Info, Cl
     let head = Head { method: Method::GET, url: &url, authorization: None, header: None };
     let answer = exchange.send(&head, b"").await.map_err(failed)?;
     body_of(&answer).map_err(failed)
-}
-
-fn body_of<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Cause> {
-    if answer.status.is_success() { read(&answer.body) } else { Err(failed(answer)) }
 }
 
 fn discover(info: &Info) -> Result<Known, ClientError> {
@@ -128,6 +124,13 @@ fn discover(info: &Info) -> Result<Known, ClientError> {
     }
 }
 
+/// A token that is good for more than a century is not what a UAA gives: its settings hold seconds in 31 bits.
+fn lifetime(expires_in: u64) -> Result<Duration, Cause> {
+    let seconds = u32::try_from(expires_in);
+    let odd = |_| Cause::Odd(format!("a token whose `expires_in` is {expires_in} seconds"));
+    seconds.map(|seconds| Duration::from_secs(seconds.into())).map_err(odd)
+}
+
 /// How long a token is used: the rest is for the way and for clocks that differ.
 fn usable(valid: Duration) -> Duration {
     valid - (valid / 4).min(Duration::from_secs(30))
@@ -143,5 +146,13 @@ mod tests {
         assert_eq!(usable(Duration::from_secs(120)), Duration::from_secs(90));
         assert_eq!(usable(Duration::from_secs(2)), Duration::from_millis(1500));
         assert_eq!(usable(Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_lifetime_that_no_clock_can_count_is_an_error_of_the_answer() {
+        assert_eq!(lifetime(43_200).unwrap(), Duration::from_secs(43_200));
+        for odd in [1 << 32, u64::MAX - 1, u64::MAX] {
+            assert!(matches!(lifetime(odd), Err(Cause::Odd(text)) if text.contains(&odd.to_string())));
+        }
     }
 }

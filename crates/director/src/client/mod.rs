@@ -20,7 +20,7 @@ mod write;
 
 use awc::http::{Method, StatusCode, header::HeaderName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -33,10 +33,15 @@ use self::{
     exchange::{Answer, Exchange, Head},
     login::Logins,
 };
-use crate::wire::{DeploymentRow, ErrorBody, Event, Info, InstanceRow, ManifestBody, ReleaseRow};
+use crate::wire::{DeploymentRow, EndedTask, ErrorBody, Event, Info, InstanceRow, ManifestBody, ReleaseRow};
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
+/// Of the list, which costs the director two queries.
+const DEPLOYMENTS: &str =
+    "/deployments?exclude_configs=true&exclude_releases=true&exclude_stemcells=true&exclude_lock=true";
+/// 9999-12-31T23:59:59Z, in seconds since 1970.
+const LAST_SECOND: i64 = 253_402_300_799;
 
 /// Asks one director.
 pub struct DirectorClient {
@@ -69,9 +74,38 @@ impl DirectorClient {
     /// # Errors
     /// When there is no good answer.
     pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, ClientError> {
-        const PATH: &str =
-            "/deployments?exclude_configs=true&exclude_releases=true&exclude_stemcells=true&exclude_lock=true";
-        self.get(Operation::Deployments, PATH).await
+        self.get(Operation::Deployments, DEPLOYMENTS).await
+    }
+
+    /// The same, from a client that may read every deployment. Any other is shown a part of them, or nothing, with status 200 as
+    /// well: so first comes `GET /locks`, which such a client is refused, and both with the same login.
+    ///
+    /// # Errors
+    /// When there is no good answer; [`ClientError::lacks_right`] when the client may read a part only.
+    pub async fn every_deployment(&self) -> Result<Vec<DeploymentRow>, ClientError> {
+        // What is no refusal says nothing about rights, only that the list was not had.
+        let may = |cause| match cause {
+            Cause::Unauthorized(_) | Cause::Status { status: 403, .. } => {
+                ClientError { operation: Operation::Rights, cause }
+            }
+            cause => ClientError { operation: Operation::Deployments, cause },
+        };
+        let list = |cause| ClientError { operation: Operation::Deployments, cause };
+        // A login is renewed when it is old, and after a refusal. Two renewals within so few requests are nobody's age.
+        for _ in 0..2 {
+            let (allowed, by) =
+                self.with_known_login(async |login| self.follow("/locks", None, login).await).await.map_err(may)?;
+            // A director that has no such route has not refused it.
+            if !allowed.status.is_success() && allowed.status != StatusCode::NOT_FOUND {
+                return Err(may(failed(&allowed)));
+            }
+            let (answer, also_by) =
+                self.with_known_login(async |login| self.follow(DEPLOYMENTS, None, login).await).await.map_err(list)?;
+            if by.expose_secret() == also_by.expose_secret() {
+                return body_of(&answer).map_err(list);
+            }
+        }
+        Err(list(Cause::OtherLogin))
     }
 
     /// `GET /deployments/:name`: the text of the last successful deploy, none before the first.
@@ -98,8 +132,33 @@ impl DirectorClient {
     /// # Errors
     /// When there is no good answer.
     pub async fn events(&self, after: Option<i64>) -> Result<Vec<Event>, ClientError> {
+        self.dated_events(after).await.map(|(events, _)| events)
+    }
+
+    /// The same, with the time of the director's clock at the answer in seconds since 1970, if it says it.
+    ///
+    /// # Errors
+    /// When there is no good answer, or an event has a time that is none.
+    pub async fn dated_events(&self, after: Option<i64>) -> Result<(Vec<Event>, Option<i64>), ClientError> {
         let path = after.map_or_else(|| "/events".to_owned(), |after| format!("/events?after_time={after}"));
-        self.get(Operation::Events, &path).await
+        let read = async {
+            let answer = self.asked(&path, None).await?;
+            let events: Vec<Event> = body_of(&answer)?;
+            events.iter().try_for_each(plausible)?;
+            Ok((events, answer.date))
+        };
+        read.await.map_err(|cause| ClientError { operation: Operation::Events, cause })
+    }
+
+    /// `GET /tasks` of those that have ended, however they did: the newest `limit`, the last to end first. Without
+    /// `of_every_kind` only work on deployments, releases, stemcells and disks, as people order it.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn ended_tasks(&self, limit: u32, of_every_kind: bool) -> Result<Vec<EndedTask>, ClientError> {
+        let verbose = if of_every_kind { 2 } else { 1 };
+        let path = format!("/tasks?state=done,error,cancelled,timeout&verbose={verbose}&limit={limit}");
+        self.get(Operation::Tasks, &path).await
     }
 
     /// `GET /releases`: every version of each, the oldest first.
@@ -112,18 +171,23 @@ impl DirectorClient {
 
     async fn get<T: DeserializeOwned>(&self, operation: Operation, path: &str) -> Result<T, ClientError> {
         let answer = self.asked(path, None).await;
-        answer
-            .and_then(|answer| if answer.status.is_success() { read(&answer.body) } else { Err(failed(&answer)) })
-            .map_err(|cause| ClientError { operation, cause })
+        answer.and_then(|answer| body_of(&answer)).map_err(|cause| ClientError { operation, cause })
     }
 
     async fn asked(&self, path: &str, header: Option<(HeaderName, &str)>) -> Result<Answer, Cause> {
         self.with_login(async |login| self.follow(path, header.clone(), login).await).await
     }
 
-    /// Any answer but 401. A login that may merely be too old is renewed once: the director says 401 also to good logins with
-    /// too few scopes, and would say so for ever.
     async fn with_login(&self, ask: impl AsyncFn(&SecretString) -> Result<Answer, Cause>) -> Result<Answer, Cause> {
+        self.with_known_login(ask).await.map(|(answer, _)| answer)
+    }
+
+    /// Any answer but 401, and the login that it was given to. A login that may merely be too old is renewed once: the director says 401 also to good logins with
+    /// too few scopes, and would say so for ever.
+    async fn with_known_login(
+        &self,
+        ask: impl AsyncFn(&SecretString) -> Result<Answer, Cause>,
+    ) -> Result<(Answer, SecretString), Cause> {
         let mut renewed = false;
         loop {
             let login = self
@@ -133,7 +197,7 @@ impl DirectorClient {
                 .map_err(|error| Cause::Login(Box::new(error)))?;
             let answer = ask(&login.header).await?;
             if answer.status != StatusCode::UNAUTHORIZED {
-                return Ok(answer);
+                return Ok((answer, login.header));
             }
             self.logins.refused(&login).await;
             if renewed || !login.renewable {
@@ -191,6 +255,18 @@ fn segment(name: &str) -> String {
 /// Reads JSON whatever the content type says: most JSON of a director comes as `text/html`.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Cause> {
     serde_json::from_slice(body).map_err(Cause::Malformed)
+}
+
+fn body_of<T: DeserializeOwned>(answer: &Answer) -> Result<T, Cause> {
+    if answer.status.is_success() { read(&answer.body) } else { Err(failed(answer)) }
+}
+
+fn plausible(event: &Event) -> Result<(), Cause> {
+    let Event { id, timestamp, .. } = event;
+    if (0..=LAST_SECOND).contains(timestamp) {
+        return Ok(());
+    }
+    Err(Cause::Odd(format!("event {id:?} has the time {timestamp}, which lies outside of the years 1970 to 9999")))
 }
 
 fn failed(answer: &Answer) -> Cause {

@@ -20,7 +20,7 @@ pub struct Account {
     pub name: String,
     /// Password or client secret.
     pub secret: SecretString,
-    /// `bosh.admin`, `bosh.read` or others, which are of no use here.
+    /// `bosh.admin`, `bosh.read`, `bosh.teams.TEAM.admin`, `bosh.teams.TEAM.read`, or others, which are of no use here.
     pub scopes: Vec<String>,
 }
 
@@ -48,6 +48,21 @@ pub enum Authentication {
         /// How long a token is good for, in whole seconds.
         token_lifetime: Duration,
     },
+}
+
+/// What a request takes. Who may do everything, or read everything, may also read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// To change something.
+    Write,
+    /// To read the whole director.
+    Read,
+    /// To read one deployment; its teams may.
+    ReadOwn,
+    /// To list deployments or tasks; admins of a team are shown those of the team.
+    List,
+    /// To read what is shown whole to the members of any team.
+    ReadAny,
 }
 
 /// Who asks.
@@ -92,16 +107,43 @@ impl Gate {
         }
     }
 
-    /// Good credentials with too few scopes are answered with 401 as well.
-    pub(super) fn refuse(&self, caller: &Caller, writes: bool) -> Option<Answer> {
-        let own = |scope: &str| [format!("bosh.{scope}"), format!("bosh.{}.{scope}", self.uuid)];
-        let enough: Vec<String> =
-            own("admin").into_iter().chain((!writes).then(|| own("read")).into_iter().flatten()).collect();
-        if caller.scopes.iter().any(|scope| enough.contains(scope)) {
+    /// Good credentials with too few scopes are answered with 401 as well. `owners` are the teams of the deployment that is asked
+    /// about.
+    pub(super) fn refuse(&self, caller: &Caller, right: Right, owners: &[String]) -> Option<Answer> {
+        let mut enough = self.scopes("admin");
+        if right != Right::Write {
+            enough.extend(self.scopes("read"));
+        }
+        let of_team = match right {
+            Right::Write | Right::Read => false,
+            Right::ReadOwn => owners.iter().any(|team| caller.is_of(team, &["admin", "read"])),
+            Right::List => caller.teams(&["admin"]).next().is_some(),
+            Right::ReadAny => caller.teams(&["admin", "read"]).next().is_some(),
+        };
+        if of_team || caller.has_one(&enough) {
             return None;
         }
         let text = format!("Require one of the scopes: {}", enough.join(", "));
         Some(DirectorError::new(401, 600_000, text).into())
+    }
+
+    /// The teams to whose deployments a caller's lists are cut down; none for one that reads everything.
+    pub(super) fn only_teams(&self, caller: &Caller) -> Option<Vec<String>> {
+        let all = [self.scopes("admin"), self.scopes("read")].concat();
+        (!caller.has_one(&all)).then(|| caller.teams(&["admin"]).map(str::to_owned).collect())
+    }
+
+    fn scopes(&self, right: &str) -> Vec<String> {
+        vec![format!("bosh.{right}"), format!("bosh.{}.{right}", self.uuid)]
+    }
+
+    /// Gives an account other scopes. A token keeps those that it was given with.
+    pub(super) fn grant(&mut self, name: &str, scopes: &[&str]) {
+        let (Authentication::Basic(accounts) | Authentication::Uaa { clients: accounts, .. }) =
+            &mut self.authentication;
+        for account in accounts.iter_mut().filter(|account| account.name == name) {
+            account.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        }
     }
 
     /// Forgets all tokens, as a UAA with new keys does.
@@ -171,6 +213,19 @@ impl Gate {
 impl Caller {
     fn of(account: &Account) -> Self {
         Self { name: account.name.clone(), scopes: account.scopes.clone() }
+    }
+
+    fn has_one(&self, enough: &[String]) -> bool {
+        self.scopes.iter().any(|scope| enough.contains(scope))
+    }
+
+    fn teams<'a>(&'a self, rights: &'a [&str]) -> impl Iterator<Item = &'a str> {
+        let scopes = self.scopes.iter().filter_map(|scope| scope.strip_prefix("bosh.teams.")?.rsplit_once('.'));
+        scopes.filter(|(_, right)| rights.contains(right)).map(|(team, _)| team)
+    }
+
+    fn is_of(&self, team: &str, rights: &[&str]) -> bool {
+        self.teams(rights).any(|own| own == team)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     DirectorError,
-    request::{Answer, Kind},
+    request::{Answer, Kind, Request},
 };
 
 /// Something that goes wrong.
@@ -24,6 +24,8 @@ pub enum Fault {
     Gone,
     /// An empty list instead of what there is.
     EmptyList,
+    /// This body instead of what there is.
+    Body(String),
     /// A body of another size, in bytes of JSON.
     Huge(usize),
     /// Nobody listens. Concerns all requests, and every connection there is ends.
@@ -34,7 +36,7 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 pub(super) struct Injected {
     pub(super) fault: Fault,
-    /// Route that it hits; none for all.
+    /// Route that it hits, or method and path of one request; none for all.
     route: Option<String>,
     /// How many requests it hits yet; none for all.
     left: Option<u32>,
@@ -53,10 +55,12 @@ impl Faults {
     }
 
     /// The faults that hit a request.
-    pub(super) fn hit(&mut self, route: &str) -> Vec<Fault> {
+    pub(super) fn hit(&mut self, route: &str, request: &Request) -> Vec<Fault> {
+        let request = format!("{} {}", request.method, request.path);
         let mut hit = Vec::new();
         for injected in &mut self.0 {
-            if injected.left != Some(0) && injected.route.as_deref().is_none_or(|meant| meant == route) {
+            let is_meant = injected.route.as_deref().is_none_or(|meant| meant == route || meant == request);
+            if injected.left != Some(0) && is_meant {
                 injected.left = injected.left.map(|left| left - 1);
                 hit.push(injected.fault.clone());
             }
@@ -76,6 +80,7 @@ impl Fault {
             Self::Gone => DirectorError::no_deployment("asked for").into(),
             Self::NotJson => Answer { body: b"<html>maintenance</html>".to_vec(), ..answer },
             Self::EmptyList => Answer { body: b"[]".to_vec(), ..answer },
+            Self::Body(text) => Answer { body: text.clone().into_bytes(), ..answer },
             Self::Huge(bytes) => Answer { body: vec![b' '; *bytes], ..answer },
             Self::Delay(_) | Self::TruncatedBody | Self::ConnectionRefused => answer,
         }

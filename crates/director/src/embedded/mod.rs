@@ -327,7 +327,8 @@ impl Handle {
         }
     }
 
-    /// Makes the next requests of one route go wrong; routes are named as in [`Handle::requests`].
+    /// Makes the next requests of one route go wrong; routes are named as in [`Handle::requests`]. One deployment's are named by method
+    /// and path, such as `GET /deployments/shop`.
     pub fn inject_on(&self, route: &str, fault: Fault, times: Option<u32>) {
         lock(&self.shared.faults).inject(fault, Some(route), times);
     }
@@ -341,6 +342,23 @@ impl Handle {
     /// Forgets all tokens, as a UAA with new keys does.
     pub fn revoke_tokens(&self) {
         lock(&self.shared.director).gate.revoke_tokens();
+    }
+
+    /// Gives an account other scopes. A token keeps those that it was given with, as it does with a UAA.
+    pub fn grant(&self, account: &str, scopes: &[&str]) {
+        lock(&self.shared.director).gate.grant(account, scopes);
+    }
+
+    /// Makes a team the only owner of a deployment.
+    pub fn give(&self, deployment: &str, team: &str) {
+        if let Some(record) = lock(&self.shared.director).world.deployments.get_mut(deployment) {
+            record.teams = vec![team.to_owned()];
+        }
+    }
+
+    /// Records events from now on, or no longer. Those there are stay.
+    pub fn record_events(&self, record: bool) {
+        lock(&self.shared.director).world.journal.record_events = record;
     }
 
     /// Requests so far, by route, such as `GET /deployments/:name`.

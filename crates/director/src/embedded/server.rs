@@ -88,7 +88,7 @@ impl Shared {
     async fn answer(&self, request: &Request) -> (Answer, bool) {
         let label = routes::label(request);
         *lock(&self.requests).entry(label).or_default() += 1;
-        let faults = lock(&self.faults).hit(label);
+        let faults = lock(&self.faults).hit(label, request);
         for fault in &faults {
             if let Fault::Delay(delay) = fault {
                 tokio::time::sleep(*delay).await;

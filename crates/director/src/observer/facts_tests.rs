@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 use crate::{
     client::{Cause, Operation, TransportError},
@@ -13,36 +11,44 @@ instance_groups:
   - name: app
     expose_ports:
     - {name: http, number: 8080}
+- name: db
+  jobs:
+  - name: store
+    expose_ports:
+    - {name: sql, number: 5432}
 ";
 
-type MakeReading = fn() -> Reading;
-type IsWiped = fn(&Deployment) -> bool;
-
-fn settings() -> ObserverSettings {
-    ObserverSettings {
-        full_pass: Duration::from_secs(300),
-        full_pass_without_events: Duration::from_secs(60),
-        ..ObserverSettings::default()
-    }
-}
+const CONFIRM: Duration = Duration::from_secs(3);
 
 fn rows(names: &[&str]) -> Vec<DeploymentRow> {
     names.iter().map(|name| DeploymentRow { name: (*name).to_owned(), ..DeploymentRow::default() }).collect()
 }
 
-fn instance(ip: &str) -> InstanceRow {
+fn instance(group: &str, index: u32, ip: &str) -> InstanceRow {
     InstanceRow {
-        job: "web".into(),
-        index: Some(0),
-        id: "uuid".into(),
+        job: group.into(),
+        index: Some(index),
+        id: format!("uuid-{index}-{group}"),
         ips: vec![ip.into()],
         expects_vm: true,
         ..InstanceRow::default()
     }
 }
 
+fn all_instances() -> Vec<InstanceRow> {
+    vec![instance("web", 0, "10.0.0.1"), instance("web", 1, "10.0.0.2"), instance("db", 0, "10.0.0.3")]
+}
+
 fn good() -> Reading {
-    Reading { manifest: Ok(Some(MANIFEST.into())), instances: Ok(vec![instance("10.0.0.1")]) }
+    Reading { manifest: Ok(Some(MANIFEST.into())), instances: Ok(all_instances()) }
+}
+
+fn with_manifest(text: &str) -> Reading {
+    Reading { manifest: Ok(Some(text.into())), ..good() }
+}
+
+fn with_instances(rows: Vec<InstanceRow>) -> Reading {
+    Reading { instances: Ok(rows), ..good() }
 }
 
 fn error(cause: Cause) -> ClientError {
@@ -53,21 +59,25 @@ fn status(status: u16, code: u32) -> ClientError {
     error(Cause::Status { status, error: Some(ErrorBody { code, description: "d".into() }) })
 }
 
-fn news(names: &[&str]) -> News {
-    News { deployments: names.iter().map(|name| (*name).to_owned()).collect(), missed_some: false }
+fn gone() -> Reading {
+    Reading { manifest: Err(status(404, 70_000)), ..good() }
 }
 
-fn at(seconds: u64) -> Timestamp {
-    Timestamp(1_000_000 + seconds)
+fn at(seconds: u64) -> Moment {
+    Moment { elapsed: Duration::from_secs(seconds), wall: Timestamp(1_000_000 + seconds) }
 }
 
-/// Facts about `a` and `b`, both read well at the start, when a full pass was due.
+fn list(facts: &mut Facts, names: &[&str], second: u64) -> Listed {
+    facts.list(&rows(names), at(second).elapsed)
+}
+
+/// Facts about `a` and `b`, both read well at the start.
 fn known() -> Facts {
-    let mut facts = Facts::new(settings());
-    assert!(facts.list(&rows(&["a", "b"])));
-    assert_eq!(facts.due(&News::default(), true, at(0)), ["a", "b"]);
-    facts.take("a", good(), at(0));
-    facts.take("b", good(), at(0));
+    let mut facts = Facts::new(Limits::default(), CONFIRM);
+    assert!(!list(&mut facts, &["a", "b"], 0).doubtful);
+    for name in ["a", "b"] {
+        assert_eq!(facts.take(name, good(), at(0)).unwrap().outcome, Outcome::Good);
+    }
     facts
 }
 
@@ -75,77 +85,13 @@ fn names(inventory: &Inventory) -> Vec<&str> {
     inventory.deployments.iter().map(|deployment| deployment.name.as_str()).collect()
 }
 
-#[test]
-fn which_deployments_are_read_again() {
-    let nothing = News::default;
-    let missed = || News { missed_some: true, ..News::default() };
-    for (what, listed, news, events_work, second, due) in [
-        ("nothing happened", vec!["a", "b"], nothing(), true, 10, vec![]),
-        ("a new one is listed", vec!["a", "b", "c"], nothing(), true, 10, vec!["c"]),
-        ("an event names one", vec!["a", "b"], news(&["b"]), true, 10, vec!["b"]),
-        ("an event names a stranger", vec!["a", "b"], news(&["x"]), true, 10, vec![]),
-        ("events were missed", vec!["a", "b"], missed(), true, 10, vec!["a", "b"]),
-        ("not yet a full pass", vec!["a", "b"], nothing(), true, 299, vec![]),
-        ("a full pass", vec!["a", "b"], nothing(), true, 300, vec!["a", "b"]),
-        ("no events, not yet", vec!["a", "b"], nothing(), false, 59, vec![]),
-        ("no events, a shorter full pass", vec!["a", "b"], nothing(), false, 60, vec!["a", "b"]),
-    ] {
-        let mut facts = known();
-        assert!(facts.list(&rows(&listed)));
-        assert_eq!(facts.due(&news, events_work, at(second)), due, "{what}");
-    }
-}
-
-#[test]
-fn after_a_full_pass_the_period_begins_anew() {
-    let mut facts = known();
-    assert_eq!(facts.due(&News::default(), true, at(300)).len(), 2);
-    facts.take("a", good(), at(300));
-    facts.take("b", good(), at(300));
-    assert_eq!(facts.due(&News::default(), true, at(599)), [""; 0]);
-    assert_eq!(facts.due(&News::default(), true, at(600)).len(), 2);
-}
-
-#[test]
-fn one_that_is_due_stays_due_until_it_was_read() {
-    let mut facts = known();
-    assert_eq!(facts.due(&news(&["a"]), true, at(1)), ["a"]);
-    assert_eq!(facts.due(&News::default(), true, at(2)), ["a"]);
-}
-
-#[test]
-fn readings_that_leave_something_to_be_desired_are_repeated_ever_more_slowly() {
-    let cases: [(&str, MakeReading); 4] = [
-        ("server error", || Reading { manifest: Err(status(500, 0)), ..good() }),
-        ("no manifest yet", || Reading { manifest: Ok(None), ..good() }),
-        ("bad manifest", || Reading { manifest: Ok(Some("[".into())), ..good() }),
-        ("bad address", || Reading { instances: Ok(vec![instance("x")]), ..good() }),
-    ];
-    for (what, reading) in cases {
-        let mut facts = Facts::new(settings());
-        facts.list(&rows(&["a"]));
-        facts.due(&News::default(), true, at(0));
-        let (mut read_at, mut second) = (Vec::new(), 0);
-        facts.take("a", reading(), at(0));
-        while second < 120 {
-            second += 1;
-            if !facts.due(&News::default(), true, at(second)).is_empty() {
-                read_at.push(second);
-                facts.take("a", reading(), at(second));
-            }
-        }
-        assert_eq!(read_at, [1, 6, 16, 36, 76], "{what}");
-        facts.take("a", good(), at(121));
-        assert_eq!(facts.due(&News::default(), true, at(290)), [""; 0], "{what}");
-    }
-    assert_eq!(pause(u32::MAX, 300), 300);
-}
-
-#[test]
-fn those_that_fail_come_last() {
-    let mut facts = known();
-    facts.take("a", Reading { manifest: Err(status(500, 0)), ..good() }, at(1));
-    assert_eq!(facts.due(&news(&["b"]), true, at(2)), ["b", "a"]);
+/// Endpoints of `a`, as `group/index`, and how many ports it exposes.
+fn of_a(facts: &mut Facts) -> (Vec<String>, usize) {
+    let inventory = facts.inventory();
+    let Some(a) = inventory.deployments.iter().find(|deployment| deployment.name == "a") else { return (vec![], 0) };
+    let reachable = a.instances.iter().filter(|instance| instance.expects_vm && !instance.ips.is_empty());
+    let instances = reachable.map(|instance| instance.title()).collect();
+    (instances, a.groups.iter().flat_map(|group| &group.jobs).map(|job| job.ports.len()).sum())
 }
 
 #[test]
@@ -161,35 +107,32 @@ fn a_deployment_that_cannot_be_read_keeps_its_facts_and_says_why() {
             Reading { manifest: Err(error(timed_out)), ..good() },
             r#"cannot read the manifest of deployment "a": no answer: timed out after 30s"#,
         ),
+        (with_manifest("instance_groups: 1"), r#"deployment "a", manifest: YAML line 1, column 18: "#),
         (
-            Reading { manifest: Ok(Some("instance_groups: 1".into())), ..good() },
-            r#"deployment "a", manifest: YAML line 1, column 18: "#,
-        ),
-        (
-            Reading { manifest: Ok(Some(MANIFEST.replace("8080", "((port))"))), ..good() },
+            with_manifest(&MANIFEST.replace("8080", "((port))")),
             r#"deployment "a", instance group "web", job "app", expose_ports[0].number: must not hold a ((variable))"#,
         ),
     ] {
         let mut facts = known();
-        facts.take("a", reading, at(5));
+        assert_eq!(facts.take("a", reading, at(5)).unwrap().outcome, Outcome::Wanting);
         assert_eq!(facts.inventory(), before, "{reason}");
         let status = &facts.statuses()[0];
-        assert_eq!((status.name.as_str(), status.last_good), ("a", Some(at(0))));
+        assert_eq!((status.name.as_str(), status.last_good), ("a", Some(at(0).wall)));
         let error = status.error.as_deref().unwrap();
         assert!(error.starts_with(reason), "{error}");
         assert_eq!(facts.statuses()[1].error, None, "the other is not touched");
         facts.take("a", good(), at(6));
-        assert_eq!((facts.statuses()[0].last_good, &facts.statuses()[0].error), (Some(at(6)), &None));
+        assert_eq!((facts.statuses()[0].last_good, &facts.statuses()[0].error), (Some(at(6).wall), &None));
     }
 }
 
 #[test]
 fn instances_stay_fresh_while_the_manifest_is_bad() {
     let mut facts = known();
-    let reading = Reading { manifest: Ok(Some("[".into())), instances: Ok(vec![instance("10.0.0.9")]) };
+    let reading = Reading { manifest: Ok(Some("[".into())), instances: Ok(vec![instance("web", 0, "10.0.0.9")]) };
     facts.take("a", reading, at(5));
     let inventory = facts.inventory();
-    assert_eq!(inventory.deployments[0].instances[0].ips[0].to_string(), "10.0.0.9");
+    assert!(inventory.deployments[0].instances.iter().any(|instance| instance.ips[0].to_string() == "10.0.0.9"));
     assert_eq!(inventory.deployments[0].groups[0].jobs[0].ports.len(), 1);
 }
 
@@ -202,71 +145,150 @@ fn many_problems_are_counted_rather_than_shown() {
 }
 
 #[test]
-fn a_deployment_that_vanishes_is_simply_gone() {
+fn what_only_an_error_would_say_is_believed_when_a_second_answer_says_the_same_a_little_later() {
+    let detached = || {
+        let detach = |row: InstanceRow| InstanceRow { ips: vec![], expects_vm: false, ..row };
+        all_instances().into_iter().map(detach).collect::<Vec<_>>()
+    };
+    let without_vms = || all_instances().into_iter().map(|row| InstanceRow { expects_vm: false, ..row }).collect();
+    let without_addresses = || all_instances().into_iter().map(|row| InstanceRow { ips: vec![], ..row }).collect();
+    let without_db = || all_instances().into_iter().filter(|row| row.job != "db").collect();
+    type Case = (&'static str, Box<dyn Fn() -> Reading>, (usize, usize));
+    let cases: [Case; 10] = [
+        ("no manifest any more", Box::new(|| Reading { manifest: Ok(None), ..good() }), (3, 0)),
+        ("an empty manifest", Box::new(|| with_manifest("")), (3, 0)),
+        ("an empty hash", Box::new(|| with_manifest("{}")), (3, 0)),
+        ("a manifest without groups", Box::new(|| with_manifest("name: a\ninstance_groups: []")), (3, 0)),
+        ("no instances", Box::new(|| with_instances(vec![])), (0, 2)),
+        ("only detached ones", Box::new(move || with_instances(detached())), (0, 2)),
+        ("none that expects a VM", Box::new(move || with_instances(without_vms())), (0, 2)),
+        ("none with an address", Box::new(move || with_instances(without_addresses())), (0, 2)),
+        ("none of one group", Box::new(move || with_instances(without_db())), (2, 2)),
+        ("a 404 though it is listed", Box::new(gone), (0, 0)),
+    ];
+    for (what, reading, after) in cases {
+        let sizes = |facts: &mut Facts| {
+            let (instances, ports) = of_a(facts);
+            (instances.len(), ports)
+        };
+        let mut facts = known();
+        let taken = facts.take("a", reading(), at(5)).unwrap();
+        assert_eq!((taken.outcome, taken.changed), (Outcome::Doubtful, false), "{what}");
+        assert!(facts.statuses()[0].error.is_some(), "{what}: it is said");
+        assert_eq!(sizes(&mut facts), (3, 2), "{what}");
+        assert_eq!(facts.take("a", reading(), at(7)).unwrap().outcome, Outcome::Doubtful, "{what}: too soon");
+        assert!(facts.take("a", reading(), at(8)).unwrap().changed, "{what}");
+        assert_eq!(sizes(&mut facts), after, "{what}");
+        facts.take("a", good(), at(20));
+        assert_eq!(sizes(&mut facts), (3, 2), "{what}: and it can come back");
+
+        let mut facts = known();
+        facts.take("a", reading(), at(5));
+        facts.take("a", good(), at(6));
+        assert_eq!(facts.take("a", reading(), at(9)).unwrap().outcome, Outcome::Doubtful, "{what}: twice in a row");
+        assert_eq!(sizes(&mut facts), (3, 2), "{what}");
+    }
+}
+
+#[test]
+fn ordinary_changes_are_believed_at_once() {
+    let scaled_down = || with_instances(vec![instance("web", 1, "10.0.0.2"), instance("db", 0, "10.0.0.3")]);
+    let renamed = || {
+        let row = InstanceRow { id: "uuid-0-db".into(), ..instance("database", 0, "10.0.0.3") };
+        Reading { manifest: Ok(Some(MANIFEST.into())), instances: Ok([&all_instances()[..2], &[row]].concat()) }
+    };
+    let without_ports = || with_manifest("instance_groups: [{name: web, jobs: []}, {name: db, jobs: []}]");
+    let without_db = || {
+        let (text, _) = MANIFEST.split_once("- name: db").unwrap();
+        Reading { manifest: Ok(Some(text.to_owned())), instances: Ok(all_instances()[..2].to_vec()) }
+    };
+    for (what, reading, instances, ports) in [
+        ("fewer instances", scaled_down(), 2, 2),
+        ("instances in a group of another name", renamed(), 3, 2),
+        ("no ports any more", without_ports(), 3, 0),
+        ("a group less", without_db(), 2, 1),
+    ] {
+        let mut facts = known();
+        let taken = facts.take("a", reading, at(5)).unwrap();
+        assert_eq!((taken.outcome, taken.changed), (Outcome::Good, true), "{what}");
+        let (shown, exposed) = of_a(&mut facts);
+        assert_eq!((shown.len(), exposed), (instances, ports), "{what}");
+    }
+}
+
+#[test]
+fn a_group_in_doubt_holds_up_no_other() {
     let mut facts = known();
-    facts.take("a", Reading { manifest: Err(status(404, 70_000)), ..good() }, at(5));
-    assert_eq!(names(&facts.inventory()), ["b"]);
+    let moved = vec![instance("web", 0, "10.0.0.9")];
+    assert_eq!(facts.take("a", with_instances(moved), at(5)).unwrap().outcome, Outcome::Doubtful);
+    assert_eq!(of_a(&mut facts).0, ["db/0", "web/0"]);
+}
+
+#[test]
+fn a_deployment_that_leaves_the_list_is_gone_when_a_second_answer_says_so() {
     let mut facts = known();
-    facts.take("a", Reading { instances: Err(status(404, 70_000)), ..good() }, at(5));
+    let listed = list(&mut facts, &["b"], 5);
+    assert!(listed.doubtful && listed.missing.contains("a"));
+    assert_eq!(names(&facts.inventory()), ["a", "b"]);
+    list(&mut facts, &["b"], 7);
+    assert_eq!(names(&facts.inventory()), ["a", "b"], "too soon");
+    let listed = list(&mut facts, &["b"], 8);
+    assert!(listed.changed.contains("a") && !listed.doubtful);
     assert_eq!(names(&facts.inventory()), ["b"]);
+
+    let mut facts = known();
+    list(&mut facts, &["b"], 5);
+    list(&mut facts, &["a", "b"], 6);
+    list(&mut facts, &["b"], 9);
+    assert_eq!(names(&facts.inventory()), ["a", "b"], "twice in a row");
+}
+
+#[test]
+fn a_deleted_deployment_is_gone_as_soon_as_reading_and_list_agree() {
+    let mut facts = known();
+    assert!(facts.take("a", gone(), at(5)).unwrap().denied);
+    list(&mut facts, &["b"], 5);
+    assert_eq!(names(&facts.inventory()), ["b"]);
+
+    let mut facts = known();
+    list(&mut facts, &["b"], 5);
+    assert!(facts.take("a", gone(), at(5)).unwrap().denied);
+    assert_eq!(names(&facts.inventory()), ["b"]);
+
     let mut facts = known();
     facts.take("a", Reading { manifest: Err(status(404, 0)), ..good() }, at(5));
+    list(&mut facts, &["b"], 5);
     assert_eq!(names(&facts.inventory()), ["a", "b"], "a 404 of somebody else says nothing");
-    assert!(facts.list(&rows(&["b"])));
-    assert_eq!(names(&facts.inventory()), ["b"]);
 }
 
 #[test]
 fn that_there_is_no_deployment_at_all_is_believed_when_said_twice() {
     let mut facts = known();
-    assert!(!facts.list(&[]));
+    assert!(list(&mut facts, &[], 5).doubtful);
     assert_eq!(names(&facts.inventory()), ["a", "b"]);
-    assert!(facts.list(&rows(&["a", "b"])));
-    assert!(!facts.list(&[]), "twice means in a row");
-    assert!(facts.list(&[]));
+    list(&mut facts, &["a", "b"], 6);
+    assert!(list(&mut facts, &[], 9).doubtful, "twice means in a row");
+    assert!(!list(&mut facts, &[], 12).doubtful);
     assert_eq!(names(&facts.inventory()), [""; 0]);
-    assert!(facts.list(&[]));
-}
-
-#[test]
-fn no_instances_or_no_manifest_any_more_is_believed_when_said_twice() {
-    let none = || Reading { instances: Ok(vec![]), ..good() };
-    let null = || Reading { manifest: Ok(None), ..good() };
-    let cases: [(MakeReading, IsWiped); 2] =
-        [(none, |deployment| deployment.instances.is_empty()), (null, |deployment| deployment.groups.is_empty())];
-    for (reading, is_wiped) in cases {
-        let mut facts = known();
-        facts.take("a", reading(), at(5));
-        assert!(!is_wiped(&facts.inventory().deployments[0]));
-        assert_eq!(facts.due(&News::default(), true, at(6)), ["a"], "is asked again in the next round");
-        facts.take("a", reading(), at(6));
-        assert!(is_wiped(&facts.inventory().deployments[0]));
-
-        let mut facts = known();
-        facts.take("a", reading(), at(5));
-        facts.take("a", good(), at(6));
-        facts.take("a", reading(), at(7));
-        assert!(!is_wiped(&facts.inventory().deployments[0]), "twice means in a row");
-    }
 }
 
 #[test]
 fn it_is_complete_once_every_listed_deployment_was_read_or_refused() {
-    let mut facts = Facts::new(settings());
+    let mut facts = Facts::new(Limits::default(), CONFIRM);
     assert!(!facts.is_complete(), "nothing was listed");
-    facts.list(&rows(&["a", "b"]));
+    list(&mut facts, &["a", "b"], 0);
     facts.take("a", good(), at(0));
     assert!(!facts.is_complete());
     facts.take("b", Reading { manifest: Ok(Some("[".into())), ..good() }, at(0));
     assert!(facts.is_complete());
     assert_eq!(names(&facts.inventory()), ["a"], "what never was read well is not known");
-    facts.list(&rows(&["a", "b", "c"]));
+    list(&mut facts, &["a", "b", "c"], 0);
     assert!(facts.is_complete(), "a later one does not take it back");
 
-    let mut facts = Facts::new(settings());
-    facts.list(&[]);
+    let mut facts = Facts::new(Limits::default(), CONFIRM);
+    assert!(list(&mut facts, &[], 0).doubtful);
     assert!(!facts.is_complete(), "that there is nothing must be said twice");
-    facts.list(&[]);
+    list(&mut facts, &[], 3);
     assert!(facts.is_complete());
 }
 
@@ -278,6 +300,18 @@ fn an_unchanged_inventory_is_the_same_value() {
     assert!(Arc::ptr_eq(&before, &facts.inventory()));
 }
 
+#[test]
+fn facts_of_an_earlier_life_are_gone_when_two_lists_lack_them() {
+    let kept = known().inventory();
+    let mut facts = Facts::resuming(Limits::default(), CONFIRM, kept);
+    assert!(list(&mut facts, &["b"], 0).doubtful);
+    facts.take("b", good(), at(0));
+    assert!(!facts.is_complete());
+    list(&mut facts, &["b"], 3);
+    assert!(facts.is_complete());
+    assert_eq!(names(&facts.inventory()), ["b"]);
+}
+
 /// The addresses of the instances of `a`, by id.
 fn ips(facts: &mut Facts) -> Vec<(String, Vec<String>)> {
     let inventory = facts.inventory();
@@ -285,8 +319,21 @@ fn ips(facts: &mut Facts) -> Vec<(String, Vec<String>)> {
     inventory.deployments[0].instances.iter().map(shown).collect()
 }
 
+/// Of a deployment with the group `web` alone.
 fn read(rows: &str) -> Reading {
-    Reading { instances: Ok(serde_json::from_str(rows).unwrap()), ..good() }
+    Reading { manifest: Ok(Some(web_alone())), instances: Ok(serde_json::from_str(rows).unwrap()) }
+}
+
+fn web_alone() -> String {
+    MANIFEST.split_once("- name: db").unwrap().0.to_owned()
+}
+
+/// The facts of a life before, with everything but `a` read.
+fn resuming(kept: Arc<Inventory>) -> Facts {
+    let mut facts = Facts::resuming(Limits::default(), CONFIRM, kept);
+    list(&mut facts, &["a", "b"], 0);
+    facts.take("b", good(), at(0));
+    facts
 }
 
 #[test]
@@ -318,14 +365,17 @@ fn a_value_that_cannot_be_read_costs_its_instance_the_news_and_others_nothing() 
 fn an_address_that_another_vm_cannot_tell_is_not_that_of_the_vm_before() {
     let mut facts = known();
     facts.take("a", read(r#"[{"job":"web","id":"x","agent_id":"one","ips":["10.0.0.1"],"expects_vm":true}]"#), at(5));
-    facts.take("a", read(r#"[{"job":"web","id":"x","agent_id":"two","ips":["nowhere"],"expects_vm":true}]"#), at(6));
+    for second in [6, 9] {
+        let row = r#"[{"job":"web","id":"x","agent_id":"two","ips":["nowhere"],"expects_vm":true}]"#;
+        facts.take("a", read(row), at(second));
+    }
     assert_eq!(ips(&mut facts), [("x".to_owned(), vec![])]);
 }
 
 #[test]
 fn an_instance_is_remembered_since_it_has_its_vm_and_addresses() {
     let mut facts = known();
-    let since = |facts: &mut Facts| facts.inventory().deployments[0].instances[0].since - at(0).0;
+    let since = |facts: &mut Facts| facts.inventory().deployments[0].instances[0].since - at(0).wall.0;
     let row = |agent: &str, ip: &str| {
         read(&format!(r#"[{{"job":"web","index":0,"id":"x","agent_id":"{agent}","ips":["{ip}"],"expects_vm":true}}]"#))
     };
@@ -339,7 +389,7 @@ fn an_instance_is_remembered_since_it_has_its_vm_and_addresses() {
         assert_eq!(since(&mut facts), expected);
     }
     let kept = facts.inventory();
-    let mut next = Facts::resuming(settings(), kept);
+    let mut next = resuming(kept);
     next.take("a", row("two", "10.0.0.2"), at(90));
     assert_eq!(since(&mut next), 40, "over a restart of the pilot, too");
 }
@@ -365,10 +415,10 @@ fn an_instance_that_is_renamed_while_a_deploy_runs_is_remembered_in_its_group() 
     facts.take("a", read(&rows(&[group("compilation-1", &["c"]), group("frontend", &["x", "y", "new"])])), at(6));
     assert_eq!(formerly(&mut facts), [none("c"), web("new"), web("x"), web("y")]);
     // A pilot that starts now has it from the one before.
-    let mut facts = Facts::resuming(settings(), facts.inventory());
+    let mut facts = resuming(facts.inventory());
     facts.take("a", read(&rows(&[group("frontend", &["x", "y", "new"])])), at(7));
     assert_eq!(formerly(&mut facts), [web("new"), web("x"), web("y")]);
-    let manifest = Ok(Some(MANIFEST.replace("name: web", "name: frontend")));
+    let manifest = Ok(Some(web_alone().replace("name: web", "name: frontend")));
     facts.take("a", Reading { manifest, ..read(&rows(&[group("frontend", &["x", "y", "new"])])) }, at(8));
     assert_eq!(formerly(&mut facts), [none("new"), none("x"), none("y")]);
 }

@@ -1,54 +1,61 @@
 //! Reads a director again and again, cheaply, and keeps what it knows when the director does not answer.
 //!
 //! ```text
-//!   round:  GET /deployments  ─> which there are ─┐
-//!           GET /events       ─> which changed ───┴─> due ─> manifest + instances of those only
+//!   each second      GET /events, or GET /tasks  ─> which have changed ─┐
+//!   each 10 seconds  GET /locks, GET /deployments ─> which there are ───┴─> agenda ─> manifest + instances of those only
+//!   all the time     a slow pass over all of them ──────────────────────┘
 //! ```
 //!
-//! In steady state a round is these two requests. A deployment is read when it is new, when an event names it, when its last reading left
-//! something to be desired (an error, no manifest yet, an emptiness), and in a slow full pass, because not everything emits an
-//! event. Recording events can be switched off in a director; nothing tells so but that there never is one. Then,
-//! and while events cannot be read, full passes come at a shorter period and are the only news.
+//! [`Observer`] is pure: it says which [`Question`]s are to be asked now, takes the [`Answer`]s in whatever order they come, and says
+//! what is known. [`ask`] puts a question to a director. Who holds both is their clock, and makes no choices.
 //!
-//! Fail static: a failed reading changes nothing, and what would wipe facts (no deployments at all, no instances, no manifest any
-//! more) is believed only when it is seen twice. Half of a deployment may be newer than the other: a bad manifest does not keep
-//! fresh instances away.
+//! A deployment is read when it is new, when an event or a task that has ended names it, when its last reading left something to be
+//! desired (an error, no manifest yet, something to be confirmed), and in the pass, because not everything is told. Recording events can be
+//! switched off in a director; nothing tells so. So tasks are asked for beside events, and what a pass finds without either of them
+//! makes the pass faster until they tell something again.
 //!
-//! Not promised: a change is seen at once. It is seen in the first round after the director shows it, or with the next full
-//! pass when there was no event.
+//! Fail static: what fails changes nothing, and what only an error would say is believed when it is said twice (see [`facts`]). A list
+//! is believed only of a client that may read every deployment: any other is shown a part as if it were all.
+//!
+//! Not promised: a change is seen at once. It is seen within the second in which its event or its task's end is shown, or by the pass
+//! when there was neither.
 
+mod agenda;
+mod ask;
+mod cadence;
 mod events;
 mod facts;
+mod news;
+mod tasks;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use boshy_mesh::{Inventory, Timestamp};
-use futures::StreamExt;
 use serde::Serialize;
 
-use self::{
-    events::{EventLog, News},
-    facts::{Facts, Reading},
-};
+pub use self::{ask::ask, facts::Reading, watch::Observer};
 use crate::{
-    client::{ClientError, DirectorClient},
+    client::ClientError,
+    wire::{DeploymentRow, EndedTask, Event},
     yaml::Limits,
 };
-
-/// Deployments read at the same time.
-const CONCURRENT_READINGS: usize = 4;
-/// Deployments in one round about which the director may stay silent before the round is left: one that is too slow must not keep
-/// the others away, but a director that went down must not be asked a thousand times.
-const MAX_SILENT: usize = 3;
 
 /// How often to read what.
 #[derive(Clone, Copy, Debug)]
 pub struct ObserverSettings {
-    /// Period of reading every deployment, changed or not.
+    /// Period of the list of deployments.
+    pub list: Duration,
+    /// Period of the question for what has changed. Costs one request that is answered from an index, with nothing mostly.
+    pub look: Duration,
+    /// Within which every deployment is read, changed or not.
     pub full_pass: Duration,
-    /// The same while there are no events to go by. Costs two requests per deployment each time.
-    pub full_pass_without_events: Duration,
-    /// How far back events are asked for again. Must exceed the longest time between an event's number and its appearance.
+    /// The same while neither events nor tasks tell what changes.
+    pub full_pass_without_news: Duration,
+    /// How long after something that only an error would say a second answer is asked for, and must say the same.
+    pub confirm_after: Duration,
+    /// How far back events are asked for again, in every period of the list. Must exceed the longest time between an event's number and
+    /// its appearance.
     pub event_overlap: Duration,
     /// What a manifest may cost.
     pub limits: Limits,
@@ -57,12 +64,65 @@ pub struct ObserverSettings {
 impl Default for ObserverSettings {
     fn default() -> Self {
         Self {
+            list: Duration::from_secs(10),
+            look: Duration::from_secs(1),
             full_pass: Duration::from_secs(300),
-            full_pass_without_events: Duration::from_secs(60),
+            full_pass_without_news: Duration::from_secs(60),
+            confirm_after: Duration::from_secs(3),
             event_overlap: Duration::from_secs(60),
             limits: Limits::default(),
         }
     }
+}
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Time since the observer began, by a clock that is never set. All waiting goes by it.
+    pub elapsed: Duration,
+    /// The wall clock, which is only shown to people.
+    pub wall: Timestamp,
+}
+
+/// Something to ask a director.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Whether the client may read every deployment, and which there are.
+    Deployments,
+    /// Events of a later second than this; without one the newest.
+    Events {
+        /// Seconds since 1970, by the director's clock.
+        after: Option<i64>,
+    },
+    /// Tasks that have ended.
+    Tasks {
+        /// How many.
+        limit: u32,
+        /// Whether also those that no person orders.
+        of_every_kind: bool,
+    },
+    /// Manifest and instances of one deployment.
+    Deployment(String),
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Question::Deployments`].
+    Deployments(Result<Vec<DeploymentRow>, ClientError>),
+    /// To [`Question::Events`], with the director's clock.
+    Events(Result<(Vec<Event>, Option<i64>), ClientError>),
+    /// To [`Question::Tasks`].
+    Tasks {
+        /// As in the question.
+        limit: u32,
+        /// As in the question.
+        of_every_kind: bool,
+        /// The answer.
+        tasks: Result<Vec<EndedTask>, ClientError>,
+    },
+    /// To [`Question::Deployment`].
+    Deployment(String, Reading),
 }
 
 /// How well one deployment is known.
@@ -76,7 +136,7 @@ pub struct DeploymentStatus {
     pub error: Option<String>,
 }
 
-/// What is known after a round.
+/// What is known at a moment.
 #[derive(Clone, Debug)]
 pub struct Observation {
     /// Facts, by name of the deployment. The same pointer as long as nothing changes.
@@ -86,79 +146,22 @@ pub struct Observation {
     /// Whether every listed deployment was read or refused once since the start. Before that, what is missing in the inventory
     /// may exist.
     pub complete: bool,
-    /// Why events could not be read in this round.
-    pub events_error: Option<Arc<ClientError>>,
+    /// When the deployments were last listed.
+    pub listed: Option<Timestamp>,
+    /// Why they could not be since, or why there are no news.
+    pub error: Option<Arc<ClientError>>,
 }
 
-/// Reads one director.
-pub struct Observer {
-    facts: Facts,
-    events: EventLog,
-}
-
-impl Observer {
-    /// An observer that knows nothing yet.
-    pub fn new(settings: ObserverSettings) -> Self {
-        let overlap = i64::try_from(settings.event_overlap.as_secs()).unwrap_or(i64::MAX / 4);
-        Self { facts: Facts::new(settings), events: EventLog::new(overlap) }
-    }
-
-    /// An observer that begins with facts of an earlier life, so that a deployment that cannot be read just now is not
-    /// taken for one that is gone.
-    pub fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
-        Self { facts: Facts::resuming(settings, inventory), ..Self::new(settings) }
-    }
-
-    /// One round.
-    ///
-    /// # Errors
-    /// When the deployments cannot be listed. What is known stays, see [`Observer::known`].
-    pub async fn observe(&mut self, client: &DirectorClient, now: Timestamp) -> Result<Observation, ClientError> {
-        let listed = client.deployments().await?;
-        if !self.facts.list(&listed) {
-            return Ok(self.known());
-        }
-        // Events before readings: what happens meanwhile is an event of the next round.
-        let events = client.events(self.events.after()).await;
-        let news = events.as_ref().map_or_else(|_| News::default(), |events| self.events.take(events));
-        let events_work = events.is_ok() && self.events.has_seen_any();
-        let due = self.facts.due(&news, events_work, now);
-        self.read(client, due, now).await;
-        Ok(Observation { events_error: events.err().map(Arc::new), ..self.known() })
-    }
-
-    /// What is known without asking.
-    pub fn known(&mut self) -> Observation {
-        Observation {
-            inventory: self.facts.inventory(),
-            deployments: self.facts.statuses(),
-            complete: self.facts.is_complete(),
-            events_error: None,
-        }
-    }
-
-    async fn read(&mut self, client: &DirectorClient, due: Vec<String>, now: Timestamp) {
-        let readings = due.into_iter().map(|name| async move {
-            // In this order instances are at least as new as the manifest that tells their groups.
-            let manifest = client.manifest(&name).await;
-            let instances = client.instances(&name).await;
-            (name, Reading { manifest, instances })
-        });
-        let mut readings = futures::stream::iter(readings).buffer_unordered(CONCURRENT_READINGS);
-        let mut silent = 0;
-        while let Some((name, reading)) = readings.next().await {
-            silent += usize::from(reading.is_silence());
-            self.facts.take(&name, reading, now);
-            if silent >= MAX_SILENT {
-                return;
+impl Answer {
+    fn is_silence(&self) -> bool {
+        let silent = |error: &ClientError| error.is_silence();
+        match self {
+            Self::Deployments(answer) => answer.as_ref().is_err_and(silent),
+            Self::Events(answer) => answer.as_ref().is_err_and(silent),
+            Self::Tasks { tasks, .. } => tasks.as_ref().is_err_and(silent),
+            Self::Deployment(_, Reading { manifest, instances }) => {
+                manifest.as_ref().is_err_and(silent) && instances.as_ref().is_err_and(silent)
             }
         }
-    }
-}
-
-impl Reading {
-    fn is_silence(&self) -> bool {
-        let silence = |error: &ClientError| error.is_silence();
-        self.manifest.as_ref().is_err_and(silence) || self.instances.as_ref().is_err_and(silence)
     }
 }

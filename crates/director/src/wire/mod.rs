@@ -20,7 +20,7 @@ pub use event::Event;
 pub use info::{AuthOptions, Feature, Features, Info, UserAuthentication};
 pub use instance::{FullRow, InstanceRow, JobInstance, Process, ReadInstances, StemcellOf, VmRow};
 pub use release::{ReleaseRow, ReleaseVersion};
-pub use task::{ErrorBody, Lock, Task, TaskError, TaskEvent, TaskState};
+pub use task::{EndedTask, ErrorBody, Lock, Task, TaskError, TaskEvent, TaskState};
 pub use token::Token;
 
 #[cfg(test)]

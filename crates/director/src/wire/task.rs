@@ -54,6 +54,19 @@ pub struct Task {
     pub context_id: String,
 }
 
+/// A task that has ended, as far as it matters what it changed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct EndedTask {
+    /// Number.
+    pub id: u64,
+    /// `create deployment`, `retrieve vm-stats`, ...
+    #[serde(default)]
+    pub description: String,
+    /// Deployment it worked on.
+    #[serde(default)]
+    pub deployment: Option<String>,
+}
+
 /// One line of a task's output of type `event`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -88,7 +88,6 @@ impl Wanted {
                 release["version"] = json!(version);
             }
         }
-        let manifest = with_properties(manifest, "bosh-pilot", &[("director.poll_interval", json!("1s"))]);
         Ok(self.hooked(manifest, "bosh-pilot"))
     }
 

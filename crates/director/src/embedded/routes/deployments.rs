@@ -16,13 +16,14 @@ pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result
     let included = |what: &str| !asked.request.flag(&format!("exclude_{what}"));
     let row = |(name, record): (&String, &DeploymentRecord)| DeploymentRow {
         name: name.clone(),
-        teams: Vec::new(),
+        teams: record.teams.clone(),
         cloud_config: included("configs").then(|| cloud_config_state(world, record).to_owned()),
         stemcells: included("stemcells").then(|| record.stemcells()),
         releases: included("releases").then(|| record.releases().to_vec()),
         locked: included("lock").then(|| world.is_locked(name)),
     };
-    Ok(Answer::html(&world.deployments.iter().map(row).collect::<Vec<_>>()))
+    let shown = world.deployments.iter().filter(|(_, record)| asked.is_shown(&record.teams));
+    Ok(Answer::html(&shown.map(row).collect::<Vec<_>>()))
 }
 
 fn cloud_config_state(world: &World, record: &DeploymentRecord) -> &'static str {

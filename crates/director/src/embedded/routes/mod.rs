@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     World,
-    auth::{Authentication, Caller, Gate},
+    auth::{Authentication, Caller, Gate, Right},
     request::{Answer, Kind, Request},
 };
 use crate::wire::{AuthOptions, Feature, Features, Info, UserAuthentication};
@@ -33,42 +33,50 @@ pub(super) struct Director {
 struct Asked<'a> {
     request: &'a Request,
     caller: &'a Caller,
+    /// Teams to which a list is cut down; none for who reads everything.
+    only_teams: Option<Vec<String>>,
     now: Timestamp,
     ssh_hint: &'a str,
 }
 
 type Handler = fn(&mut World, &Asked<'_>, &[String]) -> Result<Answer, Answer>;
 
-/// A route: how it is counted, whether it changes anything, and who answers.
+/// A route: how it is counted, what it takes, and who answers.
 struct Route {
     label: &'static str,
-    writes: bool,
+    right: Right,
     /// Whether it is there only in a director with VMs.
     needs_vms: bool,
     handler: Handler,
 }
 
 const fn read(label: &'static str, handler: Handler) -> Route {
-    Route { label, writes: false, needs_vms: false, handler }
+    Route { label, right: Right::Read, needs_vms: false, handler }
+}
+
+const fn read_by(right: Right, label: &'static str, handler: Handler) -> Route {
+    Route { right, ..read(label, handler) }
 }
 
 const fn write(label: &'static str, handler: Handler) -> Route {
-    Route { label, writes: true, needs_vms: false, handler }
+    Route { label, right: Right::Write, needs_vms: false, handler }
 }
 
 const fn order(label: &'static str, handler: Handler) -> Route {
-    Route { label, writes: true, needs_vms: true, handler }
+    Route { label, right: Right::Write, needs_vms: true, handler }
 }
 
 fn route(method: &str, segments: &[&str]) -> Option<Route> {
     Some(match (method, segments) {
-        ("GET", ["deployments"]) => read("GET /deployments", deployments::list),
+        ("GET", ["deployments"]) => read_by(Right::List, "GET /deployments", deployments::list),
         ("POST", ["deployments"]) => write("POST /deployments", deployments::deploy),
-        ("GET", ["deployments", _]) => read("GET /deployments/:name", deployments::manifest),
+        ("GET", ["deployments", _]) => read_by(Right::ReadOwn, "GET /deployments/:name", deployments::manifest),
         ("DELETE", ["deployments", _]) => write("DELETE /deployments/:name", deployments::delete),
         ("POST", ["deployments", _, "diff"]) => write("POST /deployments/:name/diff", deployments::diff),
-        ("GET", ["deployments", _, "instances"]) => read("GET /deployments/:name/instances", instances::instances),
-        ("GET", ["deployments", _, "vms"]) => read("GET /deployments/:name/vms", instances::vms),
+        ("GET", ["deployments", _, "instances"]) => {
+            read_by(Right::ReadOwn, "GET /deployments/:name/instances", instances::instances)
+        }
+        ("GET", ["deployments", _, "vms"]) => read_by(Right::ReadOwn, "GET /deployments/:name/vms", instances::vms),
         ("GET", ["deployments", _, "jobs", _, _]) => write("GET /deployments/:name/jobs/:group/:id", instances::job),
         ("PUT", ["deployments", _, "jobs"] | ["deployments", _, "jobs", _] | ["deployments", _, "jobs", _, _]) => {
             order("PUT /deployments/:name/jobs", converge::change_state)
@@ -95,10 +103,10 @@ fn route(method: &str, segments: &[&str]) -> Option<Route> {
         ("POST", ["deployments", _, "instance_groups", _, _, "actions", _]) => {
             write("POST /deployments/:name/instance_groups/:group/:id/actions/:action", instances::action)
         }
-        ("GET", ["tasks"]) => read("GET /tasks", tasks::list),
-        ("GET", ["tasks", _]) => read("GET /tasks/:id", tasks::one),
+        ("GET", ["tasks"]) => read_by(Right::List, "GET /tasks", tasks::list),
+        ("GET", ["tasks", _]) => read_by(Right::List, "GET /tasks/:id", tasks::one),
         ("GET", ["tasks", _, "output"]) => read("GET /tasks/:id/output", tasks::output),
-        ("GET", ["releases"]) => read("GET /releases", releases::list),
+        ("GET", ["releases"]) => read_by(Right::List, "GET /releases", releases::list),
         ("GET", ["releases", _]) => read("GET /releases/:name", releases::inspect),
         ("POST", ["releases"]) => order("POST /releases", releases::upload),
         ("DELETE", ["releases", _]) => order("DELETE /releases/:name", releases::delete),
@@ -106,7 +114,7 @@ fn route(method: &str, segments: &[&str]) -> Option<Route> {
         ("POST", ["packages", "matches_compiled"]) => {
             write("POST /packages/matches_compiled", releases::compiled_matches)
         }
-        ("GET", ["stemcells"]) => read("GET /stemcells", releases::stemcells),
+        ("GET", ["stemcells"]) => read_by(Right::List, "GET /stemcells", releases::stemcells),
         ("POST", ["stemcells"]) => order("POST /stemcells", releases::upload_stemcell),
         ("POST", ["stemcell_uploads"]) => write("POST /stemcell_uploads", releases::needs_stemcell),
         ("DELETE", ["stemcells", _, _]) => order("DELETE /stemcells/:name/:version", releases::delete_stemcell),
@@ -114,9 +122,9 @@ fn route(method: &str, segments: &[&str]) -> Option<Route> {
         ("GET", ["link_providers" | "link_consumers"]) => read("GET /link_providers", releases::links),
         ("DELETE", ["task", _]) => write("DELETE /task/:id", tasks::cancel),
         ("GET", ["locks"]) => read("GET /locks", tasks::locks),
-        ("GET", ["events"]) => read("GET /events", events::list),
+        ("GET", ["events"]) => read_by(Right::ReadAny, "GET /events", events::list),
         ("GET", ["events", _]) => write("GET /events/:id", events::one),
-        ("GET", ["configs"]) => read("GET /configs", configs::list),
+        ("GET", ["configs"]) => read_by(Right::ReadAny, "GET /configs", configs::list),
         ("GET", ["configs", _]) => read("GET /configs/:id", configs::one),
         ("POST", ["configs"]) => write("POST /configs", configs::post),
         ("POST", ["configs", "diff"]) => write("POST /configs/diff", configs::diff),
@@ -135,6 +143,13 @@ pub(super) fn label(request: &Request) -> &'static str {
         ("POST", ["oauth", "token"]) => "POST /oauth/token",
         ("GET", ["login"]) => "GET /login",
         (method, segments) => route(method, segments).map_or("unknown", |route| route.label),
+    }
+}
+
+impl Asked<'_> {
+    /// Whether a list shows the caller what belongs to these teams.
+    fn is_shown(&self, teams: &[String]) -> bool {
+        self.only_teams.as_ref().is_none_or(|own| own.iter().any(|team| teams.contains(team)))
     }
 }
 
@@ -161,10 +176,13 @@ impl Director {
         let Some(caller) = self.gate.caller(request, now) else {
             return Answer::text(401, Kind::Html, format!("Not authorized: '{}'\n", request.path));
         };
-        if let Some(refused) = self.gate.refuse(&caller, route.writes) {
+        let owned = segments.get(1).filter(|_| route.right == Right::ReadOwn);
+        let owners = owned.and_then(|name| self.world.deployments.get(name)).map_or(&[][..], |record| &record.teams);
+        if let Some(refused) = self.gate.refuse(&caller, route.right, owners) {
             return refused;
         }
-        let asked = Asked { request, caller: &caller, now, ssh_hint: &self.ssh_hint };
+        let only_teams = self.gate.only_teams(&caller);
+        let asked = Asked { request, caller: &caller, only_teams, now, ssh_hint: &self.ssh_hint };
         (route.handler)(&mut self.world, &asked, segments).unwrap_or_else(|refused| refused)
     }
 

@@ -1,25 +1,34 @@
 //! `/tasks` and `/locks`.
 
+use std::cmp::Reverse;
+
 use super::{Answer, Asked, Kind, World};
 use crate::{
     embedded::{DirectorError, world::TaskRecord},
     wire::Task,
 };
 
-/// Without `limit` everything is returned; with `verbose` below 2 only work that people ask for.
+/// The last to end comes first, before it what has not ended. Without `limit` everything is returned; with `verbose` below 2 only work that people ask for.
 pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let request = asked.request;
     let states: Option<Vec<&str>> = request.param("state").map(|states| states.split(',').collect());
     let all = request.param("verbose") == Some("2");
     let limit = request.param("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+    let teams = |record: &TaskRecord| {
+        let deployment = record.task.deployment.as_ref().and_then(|name| world.deployments.get(name));
+        deployment.map_or(&[][..], |deployment| deployment.teams.as_slice())
+    };
     let is_wanted = |record: &&TaskRecord| {
         let state = serde_json::to_value(record.task.state).unwrap_or_default();
         (all || record.listed)
             && states.as_ref().is_none_or(|states| states.iter().any(|wanted| state == *wanted))
             && request.param("deployment").is_none_or(|name| record.task.deployment.as_deref() == Some(name))
+            && asked.is_shown(teams(record))
     };
-    let tasks = world.journal.tasks.iter().rev().filter(is_wanted).map(|record| &record.task).take(limit);
-    Ok(Answer::json(&tasks.collect::<Vec<&Task>>()))
+    let mut tasks: Vec<&Task> = world.journal.tasks.iter().rev().filter(is_wanted).map(|record| &record.task).collect();
+    tasks.sort_by_key(|task| Reverse(task.timestamp.unwrap_or(i64::MAX)));
+    tasks.truncate(limit);
+    Ok(Answer::json(&tasks))
 }
 
 pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {

@@ -26,7 +26,7 @@ pub(in super::super) struct TaskRecord {
 
 #[derive(Debug)]
 pub(in super::super) struct Journal {
-    record_events: bool,
+    pub(in super::super) record_events: bool,
     last_event: u64,
     pub(in super::super) events: Vec<Event>,
     pub(in super::super) tasks: Vec<TaskRecord>,

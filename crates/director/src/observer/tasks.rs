@@ -1,0 +1,165 @@
+//! What the tasks that have ended say about which deployments have changed. A director keeps them whether it records events or not.
+//!
+//! ```text
+//!   GET /tasks?state=done,error,cancelled,timeout&limit=1   the last to end: known?
+//!   GET /tasks?...&limit=20                                 no: which are new
+//! ```
+//!
+//! They are sorted by their end in whole seconds on some databases, so that of two in one second either may come first: after a new one,
+//! several are asked for during some seconds.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::news::{News, Subject, Urgency};
+use crate::wire::EndedTask;
+
+/// How many to ask for when the last is not known.
+pub(super) const SEVERAL: u32 = 20;
+/// How long to ask for several after a new one.
+const AFTER_A_NEW_ONE: Duration = Duration::from_secs(3);
+/// How many numbers to remember.
+const REMEMBERED: usize = 500;
+/// Work that changes no instance and no manifest, by how its description begins.
+const CHANGES_NOTHING: [&str; 8] = [
+    "retrieve vm-stats",
+    "fetch logs",
+    "ssh",
+    "run errand",
+    "scan cloud",
+    "snapshot",
+    "create snapshot",
+    "delete snapshot",
+];
+
+/// The tasks that were seen to have ended.
+#[derive(Default)]
+pub(super) struct TaskLog {
+    known: BTreeSet<u64>,
+    begun: bool,
+    several_until: Duration,
+}
+
+impl TaskLog {
+    /// How many to ask for.
+    pub(super) fn limit(&self, now: Duration) -> u32 {
+        if self.begun && now >= self.several_until { 1 } else { SEVERAL }
+    }
+
+    /// Whether there ever was one.
+    pub(super) fn has_seen_any(&self) -> bool {
+        !self.known.is_empty()
+    }
+
+    /// Takes an answer to the question for `limit`. Says whether more should be asked for at once. Tasks of every kind may be too many to
+    /// see all of them: who asks a director for statistics makes one per deployment.
+    pub(super) fn take(&mut self, tasks: &[EndedTask], limit: u32, of_every_kind: bool, now: Duration) -> (News, bool) {
+        let new: Vec<&EndedTask> = tasks.iter().filter(|task| !self.known.contains(&task.id)).collect();
+        let all_new = !new.is_empty() && new.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+        let is_short = limit < SEVERAL;
+        let missed_some = self.begun && all_new && !is_short && !of_every_kind;
+        let mut news = News { missed_some, ..News::default() };
+        for task in new.iter().filter(|task| self.begun && is_change(task)) {
+            if let Some(name) = &task.deployment {
+                news.deployments.insert(name.clone(), Urgency::Now);
+                news.named.extend([Subject::Deployment(name.clone()), Subject::Task(task.id)]);
+            }
+        }
+        if self.begun && !news.named.is_empty() {
+            self.several_until = now + AFTER_A_NEW_ONE;
+        }
+        let ask_more = all_new && is_short;
+        self.begun = true;
+        self.known.extend(tasks.iter().map(|task| task.id));
+        if self.known.len() > REMEMBERED {
+            // Tasks do not end in the order of their numbers: those that are listed now may be listed again.
+            let listed = tasks.iter().map(|task| task.id);
+            let newest = self.known.iter().rev().take(REMEMBERED / 2).copied();
+            self.known = listed.chain(newest).collect();
+        }
+        (news, ask_more)
+    }
+}
+
+fn is_change(task: &EndedTask) -> bool {
+    !CHANGES_NOTHING.iter().any(|beginning| task.description.starts_with(beginning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(id: u64, description: &str, deployment: &str) -> EndedTask {
+        EndedTask { id, description: description.to_owned(), deployment: Some(deployment.to_owned()) }
+    }
+
+    fn deploys(ids: &[u64]) -> Vec<EndedTask> {
+        ids.iter().map(|id| ended(*id, "create deployment", &format!("d{id}"))).collect()
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn names(news: &News) -> Vec<&str> {
+        news.deployments.keys().map(String::as_str).collect()
+    }
+
+    fn begun(ids: &[u64]) -> TaskLog {
+        let mut log = TaskLog::default();
+        assert_eq!(log.limit(at(0)), SEVERAL);
+        assert!(!log.take(&deploys(ids), SEVERAL, false, at(0)).0.missed_some);
+        log
+    }
+
+    #[test]
+    fn one_task_is_asked_for_until_it_is_not_known() {
+        let mut log = begun(&[3, 2, 1]);
+        assert_eq!(log.limit(at(1)), 1);
+        assert_eq!(log.take(&deploys(&[3]), 1, false, at(1)), (News::default(), false));
+        let (news, more) = log.take(&deploys(&[5]), 1, false, at(2));
+        assert_eq!((names(&news), more), (vec!["d5"], true));
+        assert_eq!(log.limit(at(2)), SEVERAL);
+        let (news, more) = log.take(&deploys(&[5, 4, 3]), SEVERAL, false, at(2));
+        assert_eq!((names(&news), more), (vec!["d4"], false));
+    }
+
+    #[test]
+    fn two_that_end_in_one_second_are_both_seen_though_the_same_comes_first() {
+        let mut log = begun(&[1]);
+        log.take(&deploys(&[3]), 1, false, at(10));
+        log.take(&deploys(&[3, 1]), SEVERAL, false, at(10));
+        // Task 2 ends in the same second, and is sorted behind.
+        assert_eq!(log.limit(at(12)), SEVERAL);
+        assert_eq!(names(&log.take(&deploys(&[3, 2, 1]), SEVERAL, false, at(12)).0), ["d2"]);
+        assert_eq!(log.limit(at(15)), 1);
+    }
+
+    #[test]
+    fn more_than_are_asked_for_means_that_some_were_missed() {
+        let mut log = begun(&[1]);
+        let many: Vec<u64> = (100..100 + u64::from(SEVERAL)).rev().collect();
+        assert!(log.take(&deploys(&many), SEVERAL, false, at(1)).0.missed_some);
+        assert!(!log.take(&deploys(&many), SEVERAL, false, at(2)).0.missed_some);
+        assert!(
+            !begun(&[1]).take(&deploys(&many), SEVERAL, true, at(1)).0.missed_some,
+            "statistics of everything, say"
+        );
+    }
+
+    #[test]
+    fn what_changes_nothing_is_no_news() {
+        for (description, changes) in [
+            ("create deployment", true),
+            ("delete deployment shop", true),
+            ("scan and fix", true),
+            ("apply resolutions", true),
+            ("run errand smoke-tests from deployment shop", false),
+            ("retrieve vm-stats", false),
+            ("fetch logs", false),
+            ("ssh: setup:{}", false),
+        ] {
+            let news = begun(&[1]).take(&[ended(7, description, "shop")], SEVERAL, true, at(1)).0;
+            assert_eq!(names(&news) == ["shop"], changes, "{description}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The observer itself: what to ask now, and what an answer means for what is known, for what to ask next, and for whom to rely on.
+
+use std::{sync::Arc, time::Duration};
+
+use boshy_mesh::{Inventory, Timestamp};
+
+use super::{
+    Answer, Moment, Observation, ObserverSettings, Question, Reading,
+    agenda::{Agenda, Reason},
+    cadence::Cadence,
+    events::EventLog,
+    facts::Facts,
+    news::{News, Subject, Urgency, Witness, Witnesses},
+    tasks::{self, TaskLog},
+};
+use crate::{
+    client::ClientError,
+    wire::{DeploymentRow, EndedTask, Event},
+};
+
+/// Silent answers in a row after which no deployment is read until somebody answers: one that is too slow must not keep the others
+/// away, but a director that went down must not be asked a thousand times.
+const MAX_SILENT: u32 = 3;
+
+/// Deployments missing in a list up to which each is asked for by name. More are less likely deleted than the list is wrong, which a second
+/// list tells at less expense.
+const MAX_ASKED_BY_NAME: usize = 4;
+
+/// What to ask one director when, and what its answers mean.
+pub struct Observer {
+    settings: ObserverSettings,
+    facts: Facts,
+    agenda: Agenda,
+    witnesses: Witnesses,
+    list: Cadence,
+    events: Asked<EventLog>,
+    tasks: Asked<TaskLog>,
+    reached_back: Option<Duration>,
+    every_kind_at: Option<Duration>,
+    listed: Option<Timestamp>,
+    list_error: Option<Arc<ClientError>>,
+    silent: u32,
+}
+
+/// A log, when it is asked for, and why it was not answered.
+struct Asked<L> {
+    log: L,
+    cadence: Cadence,
+    was_tried: bool,
+    error: Option<Arc<ClientError>>,
+}
+
+impl<L> Asked<L> {
+    fn new(log: L) -> Self {
+        Self { log, cadence: Cadence::default(), was_tried: false, error: None }
+    }
+}
+
+impl Observer {
+    /// An observer that knows nothing yet.
+    pub fn new(settings: ObserverSettings) -> Self {
+        Self::with(settings, Facts::new(settings.limits, settings.confirm_after))
+    }
+
+    /// An observer that begins with facts of an earlier life, so that a deployment that cannot be read just now is not
+    /// taken for one that is gone.
+    pub fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
+        Self::with(settings, Facts::resuming(settings.limits, settings.confirm_after, inventory))
+    }
+
+    fn with(settings: ObserverSettings, facts: Facts) -> Self {
+        Self {
+            settings,
+            facts,
+            agenda: Agenda::new(settings.full_pass, settings.confirm_after),
+            witnesses: Witnesses::default(),
+            list: Cadence::default(),
+            events: Asked::new(EventLog::new(settings.event_overlap)),
+            tasks: Asked::new(TaskLog::default()),
+            reached_back: None,
+            every_kind_at: None,
+            listed: None,
+            list_error: None,
+            silent: 0,
+        }
+    }
+
+    /// The questions to ask now. Each is taken to be asked: its answer is expected by [`Observer::take`].
+    pub fn due(&mut self, now: Moment) -> Vec<Question> {
+        let now = now.elapsed;
+        let relied_on_events = self.tells(Witness::Events);
+        self.witnesses.judge(now);
+        if relied_on_events && !self.tells(Witness::Events) {
+            self.tasks.cadence.hurry(now);
+        }
+        let mut due = Vec::new();
+        if self.list.is_due(now) {
+            self.list.begin(now);
+            due.push(Question::Deployments);
+        }
+        if self.events.cadence.is_due(now) {
+            self.events.cadence.begin(now);
+            due.push(Question::Events { after: self.since(now) });
+        }
+        if self.tasks.cadence.is_due(now) {
+            self.tasks.cadence.begin(now);
+            due.push(self.tasks_question(now));
+        }
+        if self.may_read() {
+            due.extend(self.agenda.begin(now, self.period_of_pass()).into_iter().map(Question::Deployment));
+        }
+        due
+    }
+
+    /// Without events, resurrections and repairs are told by tasks that no person orders.
+    fn tasks_question(&mut self, now: Duration) -> Question {
+        let is_time = self.every_kind_at.is_none_or(|at| now >= at + self.settings.list);
+        let of_every_kind = is_time && self.tasks.was_tried && !self.tells(Witness::Events);
+        if of_every_kind {
+            self.every_kind_at = Some(now);
+        }
+        let limit = if of_every_kind { tasks::SEVERAL } else { self.tasks.log.limit(now) };
+        Question::Tasks { limit, of_every_kind }
+    }
+
+    /// From when on to ask for events: in every period of the list as far back as they may be late, else shortly.
+    fn since(&mut self, now: Duration) -> Option<i64> {
+        if self.reached_back.is_some_and(|at| now < at + self.settings.list) {
+            return self.events.log.shortly_after();
+        }
+        self.reached_back = Some(now);
+        self.events.log.after()
+    }
+
+    /// When to ask [`Observer::due`] again at the latest, as time since the observer began.
+    pub fn next_at(&self, now: Moment) -> Duration {
+        let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence].into_iter().filter_map(Cadence::next_at);
+        let reading = self.may_read().then(|| self.agenda.next_at(now.elapsed, self.period_of_pass())).flatten();
+        cadences.chain(reading).min().unwrap_or(now.elapsed + self.settings.list)
+    }
+
+    /// Deployments are read once it is known from where on their changes are told, and while anybody answers.
+    fn may_read(&self) -> bool {
+        self.events.was_tried && self.tasks.was_tried && self.silent < MAX_SILENT
+    }
+
+    fn period_of_pass(&self) -> Option<Duration> {
+        let told = self.tells(Witness::Events) || self.tells(Witness::Tasks);
+        let period = if told { self.settings.full_pass } else { self.settings.full_pass_without_news };
+        (!self.list.is_failing()).then(|| period.min(self.settings.full_pass))
+    }
+
+    fn tells(&self, witness: Witness) -> bool {
+        let error = match witness {
+            Witness::Events => &self.events.error,
+            Witness::Tasks => &self.tasks.error,
+        };
+        error.is_none() && self.witnesses.trusts(witness)
+    }
+
+    /// Takes an answer.
+    pub fn take(&mut self, answer: Answer, now: Moment) {
+        self.count_silence(&answer, now.elapsed);
+        match answer {
+            Answer::Deployments(rows) => self.take_list(rows, now),
+            Answer::Events(answer) => self.take_events(answer, now.elapsed),
+            Answer::Tasks { limit, of_every_kind, tasks } => {
+                self.take_tasks(limit, of_every_kind, tasks, now.elapsed);
+            }
+            Answer::Deployment(name, reading) => self.take_reading(&name, reading, now),
+        }
+    }
+
+    /// One that answers after silence is asked for everything again.
+    fn count_silence(&mut self, answer: &Answer, now: Duration) {
+        let was_down = self.silent >= MAX_SILENT;
+        self.silent = if answer.is_silence() { self.silent.saturating_add(1) } else { 0 };
+        if was_down && self.silent == 0 {
+            for cadence in [&mut self.list, &mut self.events.cadence, &mut self.tasks.cadence] {
+                cadence.recover(now);
+            }
+        }
+    }
+
+    fn take_list(&mut self, rows: Result<Vec<DeploymentRow>, ClientError>, now: Moment) {
+        let (period, elapsed) = (self.settings.list, now.elapsed);
+        match rows {
+            Ok(rows) => {
+                self.list.answered(period, elapsed);
+                let is_first = self.listed.is_none();
+                let listed = self.facts.list(&rows, elapsed);
+                self.agenda.keep(self.facts.names(), elapsed);
+                if !is_first {
+                    self.find(listed.changed.iter(), elapsed);
+                }
+                if listed.missing.len() <= MAX_ASKED_BY_NAME {
+                    listed.missing.iter().for_each(|name| self.agenda.want(name, elapsed, Duration::ZERO));
+                }
+                if listed.doubtful {
+                    self.list.hurry(elapsed + self.settings.confirm_after);
+                }
+                (self.listed, self.list_error) = (Some(now.wall), None);
+            }
+            Err(error) => {
+                self.list.failed(period, period * 10, elapsed);
+                self.list_error = Some(Arc::new(error));
+            }
+        }
+    }
+
+    fn take_events(&mut self, answer: Result<(Vec<Event>, Option<i64>), ClientError>, now: Duration) {
+        let is_first = !std::mem::replace(&mut self.events.was_tried, true);
+        match answer {
+            Ok((events, clock)) => {
+                self.events.error = None;
+                let news = self.events.log.take(&events, clock, now);
+                let news = if is_first { News::default() } else { news };
+                self.witnesses.hear(Witness::Events, &news, self.events.log.has_seen_any(), now);
+                self.spread(&news, now);
+                let steady = self.tells(Witness::Events) || !self.tells(Witness::Tasks);
+                self.events.cadence.answered(self.look_or_list(steady), now);
+            }
+            Err(error) => {
+                self.events.error = Some(Arc::new(error));
+                // From where on they are asked for is unchanged; what is missed meanwhile, tasks tell.
+                self.reached_back = None;
+                self.events.cadence.failed(self.settings.look, self.settings.list, now);
+                self.tasks.cadence.hurry(now);
+            }
+        }
+    }
+
+    fn take_tasks(
+        &mut self,
+        limit: u32,
+        of_every_kind: bool,
+        answer: Result<Vec<EndedTask>, ClientError>,
+        now: Duration,
+    ) {
+        self.tasks.was_tried = true;
+        match answer {
+            Ok(tasks) => {
+                self.tasks.error = None;
+                let (news, ask_more) = self.tasks.log.take(&tasks, limit, of_every_kind, now);
+                self.witnesses.hear(Witness::Tasks, &news, self.tasks.log.has_seen_any(), now);
+                self.spread(&news, now);
+                self.tasks.cadence.answered(self.look_or_list(!self.tells(Witness::Events)), now);
+                if ask_more {
+                    self.tasks.cadence.hurry(now);
+                }
+            }
+            Err(error) => {
+                self.tasks.error = Some(Arc::new(error));
+                self.tasks.cadence.failed(self.settings.look, self.settings.list, now);
+            }
+        }
+    }
+
+    /// Whether a question is the one to look for changes with, or asked in every period of the list.
+    fn look_or_list(&self, looks: bool) -> Duration {
+        if looks { self.settings.look } else { self.settings.list }
+    }
+
+    /// Wants what was told of to be read, and the list when somebody is told of whom it did not have.
+    fn spread(&mut self, news: &News, now: Duration) {
+        for (name, urgency) in &news.deployments {
+            if self.agenda.knows(name) {
+                let no_sooner = if *urgency == Urgency::Now { Duration::ZERO } else { self.settings.list };
+                self.agenda.want(name, now, no_sooner);
+            } else if self.listed.is_some() {
+                self.list.hurry(now);
+            }
+        }
+        if news.missed_some {
+            self.agenda.want_all(now);
+        }
+    }
+
+    /// Deployments have changed, as nobody has told perhaps.
+    fn find<'a>(&mut self, names: impl Iterator<Item = &'a String>, now: Duration) {
+        names.for_each(|name| self.witnesses.find(&Subject::Deployment(name.clone()), now));
+    }
+
+    fn take_reading(&mut self, name: &str, reading: Reading, now: Moment) {
+        let Some(taken) = self.facts.take(name, reading, now) else {
+            self.agenda.keep(self.facts.names(), now.elapsed);
+            return;
+        };
+        let reason = self.agenda.end(name, taken.outcome, now.elapsed);
+        if taken.denied {
+            self.list.hurry(now.elapsed);
+            self.agenda.keep(self.facts.names(), now.elapsed);
+        } else if taken.changed && reason == Some(Reason::Pass) {
+            self.find([name.to_owned()].iter(), now.elapsed);
+        }
+    }
+
+    /// What is known without asking.
+    pub fn known(&mut self) -> Observation {
+        // Who tells nothing new is no trouble as long as another does.
+        let untold = |witness, error: &Option<Arc<ClientError>>| error.clone().filter(|_| !self.tells(witness));
+        let error = self.list_error.clone();
+        let error = error.or_else(|| self.events.error.clone());
+        let error = error.or_else(|| untold(Witness::Events, &self.tasks.error));
+        Observation {
+            inventory: self.facts.inventory(),
+            deployments: self.facts.statuses(),
+            complete: self.facts.is_complete(),
+            listed: self.listed,
+            error,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
