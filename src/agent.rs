@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
+use boshy_actors::keeper;
 use boshy_config::AgentSettings;
 
 use crate::logging::LogArgs;
@@ -28,6 +30,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.remove_rules {
         let removed = boshy_actors::agent::remove_rules(&settings);
         return Ok(if removed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if !keeper::is_kept() {
+        return Ok(keeper::keep(&settings).context("keep the agent running")?.into());
     }
     Ok(boshy_actors::agent::run(settings)?.exit_code().into())
 }

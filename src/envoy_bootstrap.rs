@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::TcpListener,
     path::PathBuf,
     process::ExitCode,
 };
@@ -38,6 +39,7 @@ enum Protocol {
     Sotw,
 }
 
+#[expect(clippy::print_stderr, reason = "the edge, and standard output is the bootstrap's")]
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = EnvoySettings::load(&args.config)?;
     let flavour = match args.protocol {
@@ -59,7 +61,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         peer_timeout: PeerTimeout::new(settings.peer_timeout, settings.end_unacknowledged),
         open_files,
     };
-    match writeln!(io::stdout(), "{:#}", bootstrap.to_json()) {
+    let mut json = bootstrap.to_json();
+    // An Envoy that cannot bind its admin port ends, and with it every connection through it; without one it only shows less.
+    if TcpListener::bind(bootstrap.admin).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
+        eprintln!(
+            "{} is taken: Envoy starts without its admin endpoint, which the next start tries again",
+            bootstrap.admin
+        );
+        json.as_object_mut().map(|fields| fields.remove("admin"));
+    }
+    match writeln!(io::stdout(), "{json:#}") {
         // A reader who has seen enough is no error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("write the bootstrap")?,
         _ => {}

@@ -133,7 +133,7 @@ impl Agent {
         let listen = |address: SocketAddr| Port::new(move || start::listen(address));
         let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
-            dns: Port::new(move || Sockets::bind(dns)),
+            dns: Sockets::lent().map_or_else(|| Port::new(move || Sockets::bind(dns)), Port::of),
             pilots,
             tls,
             ruleset,

@@ -16,6 +16,7 @@ mod dns_server;
 mod envoy_watcher;
 mod farewell;
 mod http_server;
+pub mod keeper;
 mod lease_file;
 mod lookout;
 mod name_gate;

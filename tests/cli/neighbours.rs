@@ -24,6 +24,22 @@ fn dns_answers() -> Option<u8> {
     (length > 12).then(|| answer[3] & 15)
 }
 
+/// Asks about another zone, which is answered at once, whatever is known.
+fn is_answered() -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.connect((Ipv4Addr::LOCALHOST, 15053)).unwrap();
+    let sent = socket.send(b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x05other\0\0\x01\0\x01");
+    sent.is_ok() && socket.recv(&mut [0; 512]).is_ok()
+}
+
+/// The process that a keeper has started.
+fn kept(keeper: u32) -> String {
+    sh(&format!("until grep -q . /proc/{keeper}/task/{keeper}/children; do sleep 0.01; done; cat /proc/{keeper}/task/{keeper}/children"))
+        .trim()
+        .to_owned()
+}
+
 fn logs(agent: &Agent, text: &str) {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while !agent.log().contains(text) {
@@ -129,5 +145,37 @@ fn a_vm_that_lies_in_the_range_of_virtual_ips_is_left_as_it_is() {
         agent.lacks("address", "10.244.0.130 lies in the range of virtual IPs", "Choose another `vip_range`");
         assert_eq!(rules(), before);
         agent.stops();
+    });
+}
+
+#[test]
+fn a_killed_agent_loses_no_question_and_a_killed_keeper_leaves_nobody_behind() {
+    alone("neighbours::a_killed_agent_loses_no_question_and_a_killed_keeper_leaves_nobody_behind", || {
+        let agent = Agent::start(&VCAP, NOBODY, "");
+        agent.shows("it works", in_place);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let (mut asked, mut lost) = (0, 0);
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    asked += 1;
+                    lost += u32::from(!is_answered());
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                (asked, lost)
+            });
+            for _ in 0..3 {
+                let worker = kept(agent.pid());
+                sh(&format!("kill -9 {worker}; while [ -e /proc/{worker} ]; do sleep 0.01; done"));
+                assert_ne!(kept(agent.pid()), worker);
+                agent.shows("it works again", in_place);
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            let (asked, lost) = asking.join().unwrap();
+            assert!(asked > 10 && lost == 0, "{lost} of {asked} questions were lost");
+        });
+        let worker = kept(agent.pid());
+        sh(&format!("kill -9 {}; while [ -e /proc/{worker} ]; do sleep 0.01; done", agent.pid()));
+        assert!(!is_answered());
     });
 }

@@ -20,6 +20,7 @@ mod answer;
 mod batch;
 pub mod fallback;
 pub mod handler;
+mod inherit;
 mod rcode;
 mod respond;
 mod server;

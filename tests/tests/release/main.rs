@@ -14,4 +14,5 @@ mod job;
 mod manifests;
 mod pilot;
 mod secrets;
+mod shapes;
 mod yaml;

@@ -77,18 +77,31 @@ fn interpolated(manifest: &str, operations: &[&str]) -> Value {
     bosh(manifest, operations, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The addons of a VM with this stemcell whose own jobs are these.
+/// The jobs that the addons bring to a VM with this stemcell whose own jobs are these, as the director decides: an addon after the other, each
+/// seeing the jobs that the ones before have brought; conditions are ANDed, the values of one are ORed.
 fn addons<'a>(config: &'a Value, stemcell: &str, own: &[&str]) -> Vec<&'a Value> {
-    let listed = |rule: &Value, key: &str, field: &str, values: &[&str]| {
-        rule[key]
-            .as_array()
-            .is_some_and(|list| list.iter().any(|entry| values.contains(&entry[field].as_str().unwrap())))
-    };
-    let addons = config["addons"].as_array().unwrap().iter();
-    let chosen = addons.filter(|addon| {
-        listed(&addon["include"], "stemcell", "os", &[stemcell]) && !listed(&addon["exclude"], "jobs", "name", own)
-    });
-    chosen.flat_map(|addon| addon["jobs"].as_array().unwrap()).collect()
+    let mut brought: Vec<&Value> = Vec::new();
+    for addon in config["addons"].as_array().unwrap() {
+        let has = |name: &str| own.contains(&name) || brought.iter().any(|job| job["name"] == name);
+        let any =
+            |list: &Value, holds: &dyn Fn(&Value) -> bool| list.as_array().is_none_or(|list| list.iter().any(holds));
+        let fits = |rule: &Value| {
+            any(&rule["stemcell"], &|entry| entry["os"] == stemcell)
+                && any(&rule["jobs"], &|entry| has(entry["name"].as_str().unwrap()))
+        };
+        if fits(&addon["include"]) && !(addon["exclude"].is_object() && fits(&addon["exclude"])) {
+            let jobs: Vec<&Value> = addon["jobs"].as_array().unwrap().iter().collect();
+            for job in &jobs {
+                assert!(
+                    !has(job["name"].as_str().unwrap()),
+                    "{stemcell}: {} twice, which a director refuses",
+                    job["name"]
+                );
+            }
+            brought.extend(jobs);
+        }
+    }
+    brought
 }
 
 fn named<'a>(jobs: &'a [&'a Value], name: &str) -> &'a Value {
@@ -106,7 +119,7 @@ static SHIPPED: LazyLock<Vec<(String, Deployed)>> = LazyLock::new(|| {
         (interpolated(DEPLOYMENT, &[]), interpolated(RUNTIME_CONFIG, &[]), interpolated(SAMPLE, &[]));
     let groups = [&deployment, &sample].map(|manifest| manifest["instance_groups"][0]["jobs"].as_array().unwrap());
     let jobs = groups.into_iter().flatten().chain(addons(&config, "ubuntu-noble", &[]));
-    let ours = jobs.filter(|job| job["release"] == "istio");
+    let ours = jobs.filter(|job| job["release"] == "istio" && job["name"] != "mesh-member");
     ours.map(|job| (job["name"].as_str().unwrap().to_owned(), deployed(job))).collect()
 });
 
@@ -152,30 +165,55 @@ fn the_shipped_pilot_and_agent_speak_tls_with_the_certificates_of_the_config_ser
     assert_eq!(agent.json("config/agent.yml")["pilots"], json!(["https://pilot.boshy.internal:15010"]));
 }
 
+/// What bosh-deployment's `runtime-configs/dns.yml` lists, and one line that does not exist yet.
+const WITH_BOSH_DNS_AS_RESOLVER: [&str; 4] = ["ubuntu-trusty", "ubuntu-xenial", "ubuntu-bionic", "ubuntu-jammy"];
+const WITH_SYSTEMD_RESOLVED: [&str; 3] = ["ubuntu-noble", "ubuntu-resolute", "ubuntu-of-tomorrow"];
+const WINDOWS: [&str; 6] = ["windows2012R2", "windows2016", "windows1803", "windows2019", "windows2022", "windows2025"];
+
 #[test]
-fn both_stemcell_lines_get_the_mesh_and_the_bosh_dns_that_fits() {
-    let config = interpolated(RUNTIME_CONFIG, &[]);
-    for (stemcell, resolved) in [("ubuntu-jammy", Value::Null), ("ubuntu-noble", json!(true))] {
-        let jobs = addons(&config, stemcell, &["example-httpbin"]);
-        let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["bosh-dns", "bpm", "virtual-ip-agent", "bosh-envoy"], "{stemcell}");
-        let properties = &named(&jobs, "bosh-dns")["properties"];
-        assert_eq!(properties["configure_systemd_resolved"], resolved, "{stemcell}");
-        assert_eq!(properties["disable_recursors"], resolved, "{stemcell}");
-        let override_nameserver = if resolved.is_null() { Value::Null } else { json!(false) };
-        assert_eq!(properties["override_nameserver"], override_nameserver, "{stemcell}");
-        for name in ["virtual-ip-agent", "bosh-envoy"] {
-            deployed(named(&jobs, name)).rendered();
+fn every_line_of_stemcells_gets_the_mesh_and_the_bosh_dns_that_fits_and_windows_gets_nothing() {
+    for operations in [&[][..], &["runtime-without-bosh-dns.yml"]] {
+        let config = interpolated(RUNTIME_CONFIG, operations);
+        for stemcell in WITH_BOSH_DNS_AS_RESOLVER.into_iter().chain(WITH_SYSTEMD_RESOLVED) {
+            let jobs = addons(&config, stemcell, &["example-httpbin"]);
+            let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+            let dns: &[&str] = if operations.is_empty() { &["bosh-dns"] } else { &[] };
+            let expected = [&["mesh-member"], dns, &["bpm", "virtual-ip-agent", "bosh-envoy"]].concat();
+            assert_eq!(names, expected, "{stemcell}");
+            if operations.is_empty() {
+                let systemd = WITH_SYSTEMD_RESOLVED.contains(&stemcell);
+                let properties = &named(&jobs, "bosh-dns")["properties"];
+                let (on, off) = if systemd { (json!(true), json!(false)) } else { (Value::Null, Value::Null) };
+                assert_eq!(properties["configure_systemd_resolved"], on, "{stemcell}");
+                assert_eq!(properties["disable_recursors"], on, "{stemcell}");
+                assert_eq!(properties["override_nameserver"], off, "{stemcell}");
+            }
+            for name in ["virtual-ip-agent", "bosh-envoy"] {
+                deployed(named(&jobs, name)).rendered();
+            }
+        }
+        for stemcell in WINDOWS {
+            assert!(addons(&config, stemcell, &[]).is_empty(), "{stemcell}");
         }
     }
-    assert!(addons(&config, "windows2019", &[]).is_empty());
 }
 
 #[test]
 fn a_pilots_vm_gets_neither_agent_nor_envoy_nor_a_second_bpm() {
     let config = interpolated(RUNTIME_CONFIG, &[]);
     let jobs = addons(&config, "ubuntu-noble", &["bpm", "bosh-pilot"]);
-    assert_eq!(jobs.iter().map(|job| job["name"].as_str().unwrap()).collect::<Vec<_>>(), ["bosh-dns"]);
+    let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["mesh-member", "bosh-dns"]);
+}
+
+#[test]
+fn a_deployment_that_brings_its_own_bosh_dns_gets_no_second_one() {
+    let config = interpolated(RUNTIME_CONFIG, &[]);
+    for stemcell in ["ubuntu-jammy", "ubuntu-noble"] {
+        let jobs = addons(&config, stemcell, &["bosh-dns", "bpm"]);
+        let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["mesh-member", "virtual-ip-agent", "bosh-envoy"]);
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub struct Context {
     pub address: String,
     /// Addresses by network, the default network first.
     pub networks: Vec<(String, Ipv4Addr)>,
+    /// What a template's `spec` has otherwise than the fields say, by key: networks that are not manual, addresses that are not IPv4.
+    pub otherwise: Map<String, Value>,
     /// Size of the persistent disk, MB.
     pub persistent_disk: u64,
     /// Release that the job is from: name and version.
@@ -255,7 +257,7 @@ impl Context {
             let record = format!("{}.{}.{name}.{}.{DOMAIN}", self.index, self.group, self.deployment);
             (name.clone(), json!({"type": "manual", "ip": ip, "default": defaults, "dns_record_name": record}))
         });
-        json!({
+        let mut values = json!({
             "deployment": self.deployment,
             "job": {"name": job},
             "name": self.group,
@@ -271,7 +273,11 @@ impl Context {
             "ip": default.map(|(_, ip)| ip),
             "persistent_disk": self.persistent_disk,
             "release": {"name": self.release.0, "version": self.release.1},
-        })
+        });
+        for (key, value) in &self.otherwise {
+            values[key] = value.clone();
+        }
+        values
     }
 }
 

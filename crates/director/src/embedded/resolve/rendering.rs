@@ -114,6 +114,7 @@ impl View<'_> {
             release: (job.release.name.clone(), job.release.version.clone()),
             properties: job.properties.clone(),
             links,
+            ..Context::default()
         };
         Ok(JobRendering { name: job.name.clone(), source: job.source.clone(), context })
     }
