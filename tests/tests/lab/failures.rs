@@ -3,7 +3,7 @@
 use crate::{
     driver::{AGENT, ENVOY, HTTPBIN, Lab, PILOT, PILOT_VM, actors},
     load::{SteadyQuestions, SteadyRequests},
-    manifests::{BANANA, small},
+    manifests::{BANANA, CHERRY, orchard, small},
 };
 
 const BOSH_DNS: &str = "bosh-dns";
@@ -45,6 +45,38 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
     for (vm, job) in [(PILOT_VM, PILOT), ("apricot/1", AGENT), ("apricot/1", ENVOY)] {
         assert_eq!(lab.restarts(vm, job), 0, "{job} of {vm}");
     }
+}
+
+#[test]
+fn a_panic_of_the_rule_writer_the_agents_xds_server_or_the_envoy_watcher_loses_no_name_and_no_change() {
+    let lab = Lab::with(&small());
+    let vm = "apricot/1";
+    let same_vm = SteadyRequests::start(&lab, vm, BANANA);
+    let questions = SteadyQuestions::start(&lab, vm, BANANA);
+    let present = |status: &serde_json::Value| {
+        status["rules"]["in_place"] == true && status["envoy"]["connected"] == true && status["envoy"]["live"] == true
+    };
+    for (actor, deployed) in [("netfilter_writer", true), ("xds_server", false), ("envoy_watcher", true)] {
+        lab.eventually("rules, Envoy and its watcher are there", || {
+            present(&lab.get(vm, "/status").unwrap_or_default())
+        });
+        lab.panics(vm, actor);
+        same_vm.go_on();
+        // A change after the fall goes all the way.
+        if deployed {
+            lab.deploys(&orchard());
+            lab.eventually("the new service is reached", || lab.answers(vm, CHERRY.host, CHERRY));
+        } else {
+            lab.deletes("orchard");
+            lab.eventually("the old service is forgotten", || {
+                !lab.holds(vm, &format!("getent ahostsv4 {}", CHERRY.host))
+            });
+        }
+    }
+    questions.all_answered();
+    same_vm.stop().is_flawless();
+    lab.eventually("all is there again", || present(&lab.get(vm, "/status").unwrap_or_default()));
+    assert_eq!(lab.restarts(vm, AGENT), 0);
 }
 
 /// The actors there are, which have to be those expected: a new one has to be thought of here.

@@ -23,6 +23,7 @@ mod ports;
 mod privileges;
 mod process;
 mod programs;
+mod refused;
 mod stops;
 mod traffic;
 mod uaa;

@@ -1,4 +1,4 @@
-//! An actor that panics comes back, and nobody else notices.
+//! An actor that panics comes back, and nobody else notices. Those of the agent that need an Envoy and rules panic in the lab.
 
 use boshy_director::embedded::Fault;
 use boshy_supervision::ExitReason;
@@ -71,10 +71,8 @@ panics! {
     a_panic_of_what_measures_convergence_loses_no_change: pilot "convergence",
     a_panic_of_the_pilots_http_server_loses_no_page: pilot "http_server",
     a_panic_of_the_exchange_loses_no_name: agent "pilot_exchange",
+    a_panic_of_who_writes_the_state_loses_no_name: agent "state_keeper",
     a_panic_of_the_dns_server_loses_no_question: agent "dns_server",
-    a_panic_of_the_agents_xds_server_loses_no_name: agent "xds_server",
-    a_panic_of_the_rule_writer_loses_no_name: agent "netfilter_writer",
-    a_panic_of_the_envoy_watcher_loses_no_name: agent "envoy_watcher",
     a_panic_of_the_agents_http_server_loses_no_page: agent "http_server",
 }
 
