@@ -75,17 +75,13 @@ impl Handler<ZoneChanged> for DnsServer {
 
     fn handle(&mut self, ZoneChanged { names, awaited }: ZoneChanged, _: &mut Context<Self>) {
         let Answering { zones, tld, answered, .. } = &self.answering;
-        let names = names.map(|names| {
-            let serial = zones.load().serial().wrapping_add(1);
-            zones.store(Zone::build(&names, tld, serial).awaiting(&awaited));
-            names
-        });
-        // They led to the proxy, and do no more. A name that exists must not be denied.
-        let names = names.unwrap_or_else(|| {
-            zones.store(Zone::not_known_yet(tld));
-            Arc::default()
-        });
-        answered.send_replace(names);
+        let zone = match &names {
+            Some(names) => Zone::build(names, tld, zones.load().serial().wrapping_add(1)).awaiting(&awaited),
+            // They led to the proxy, and do no more. A name that exists must not be denied.
+            None => Zone::not_known_yet(tld),
+        };
+        zones.store(zone);
+        answered.send_replace(names.unwrap_or_default());
     }
 }
 
@@ -101,7 +97,7 @@ pub(crate) async fn tell(
     loop {
         let (names_now, waiting) = (names.borrow_and_update().clone(), stored.borrow_and_update().waiting());
         let spoken = status.borrow_and_update().known.contains(&ResourceType::Names);
-        let now = news(spoken || told.is_some(), &names_now, waiting, &led.borrow_and_update());
+        let now = news(spoken || told.is_some(), &names_now, &waiting, &led.borrow_and_update());
         if let Some(now) = now.filter(|now| told.as_ref().map_or(now.names.is_some(), |told| told != now)) {
             match heart.rest(server.send(now.clone())).await {
                 Ok(()) => told = Some(now),
@@ -123,7 +119,7 @@ pub(crate) async fn tell(
 }
 
 /// What there is to tell; nothing while nothing is known, which is not the same as an empty mesh.
-fn news(spoken: bool, names: &Arc<NameTable>, waiting: NameTable, led: &Led) -> Option<ZoneChanged> {
+fn news(spoken: bool, names: &Arc<NameTable>, waiting: &NameTable, led: &Led) -> Option<ZoneChanged> {
     if !spoken && names.is_empty() && waiting.is_empty() {
         return None;
     }
@@ -151,17 +147,17 @@ mod tests {
     #[test]
     fn nothing_is_told_before_anything_is_known_and_an_empty_mesh_is_something() {
         let (none, one) = (Arc::<NameTable>::default(), Arc::new(table(&["a.b.c.boshy"])));
-        assert_eq!(news(false, &none, NameTable::default(), &Led::Elsewhere), None);
+        assert_eq!(news(false, &none, &NameTable::default(), &Led::Elsewhere), None);
         let empty = ZoneChanged { names: Some(Arc::clone(&none)), awaited: NameTable::default() };
-        assert_eq!(news(true, &none, NameTable::default(), &Led::Elsewhere), Some(empty));
-        assert_eq!(news(false, &one, NameTable::default(), &Led::Elsewhere).unwrap().names, Some(Arc::clone(&one)));
-        assert_eq!(news(true, &one, NameTable::default(), &Led::Unknown).unwrap().names, None);
+        assert_eq!(news(true, &none, &NameTable::default(), &Led::Elsewhere), Some(empty));
+        assert_eq!(news(false, &one, &NameTable::default(), &Led::Elsewhere).unwrap().names, Some(Arc::clone(&one)));
+        assert_eq!(news(true, &one, &NameTable::default(), &Led::Unknown).unwrap().names, None);
     }
 
     #[test]
     fn a_name_whose_address_leads_nowhere_yet_is_awaited_like_one_that_the_proxy_has_not_accepted() {
         let names = Arc::new(table(&["a.b.c.boshy"]));
-        let changed = news(true, &names, table(&["d.b.c.boshy"]), &Led::From(Arc::default())).unwrap();
+        let changed = news(true, &names, &table(&["d.b.c.boshy"]), &Led::From(Arc::default())).unwrap();
         assert_eq!(changed.names, Some(Arc::default()));
         assert_eq!(changed.awaited, table(&["a.b.c.boshy", "d.b.c.boshy"]));
     }

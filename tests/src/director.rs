@@ -61,7 +61,7 @@ impl Director {
     }
 
     /// Shows these lines as the instances of a deployment, and that something has changed there.
-    pub fn shows_instances(&self, deployment: &str, rows: serde_json::Value) -> &Self {
+    pub fn shows_instances(&self, deployment: &str, rows: &serde_json::Value) -> &Self {
         let rows = rows.as_array().unwrap().clone();
         self.0.show_instances(deployment, rows).unwrap();
         self

@@ -31,7 +31,7 @@ fn a_prefix_a_vip_and_values_that_are_none_cost_no_endpoint_of_another() {
         {"job": "web", "index": "odd", "id": "id-6", "az": 7, "ips": ["10.244.7.7"], "expects_vm": true, "new": {}},
         {"id": "id-8", "ips": ["10.244.7.9"], "expects_vm": true},
     ]);
-    director.shows_instances("shop", odd);
+    director.shows_instances("shop", &odd);
     pilot.serves(BLOG, 1).shows("four are endpoints", |status| {
         let services = status["services"].as_array().unwrap();
         let shop = services.iter().find(|service| service["host"] == SHOP).unwrap();
@@ -50,7 +50,7 @@ fn an_address_that_another_deployment_has_by_now_leads_there_alone_and_over_a_re
     let director = Director::with([Manifest::of("shop"), Manifest::of("blog")]);
     let pilot = director.pilot().starts();
     director
-        .shows_instances("shop", json!([row(0, &json!(["10.244.7.1"]), "10"), row(1, &json!(["10.244.7.2"]), "10")]));
+        .shows_instances("shop", &json!([row(0, &json!(["10.244.7.1"]), "10"), row(1, &json!(["10.244.7.2"]), "10")]));
     pilot.serves_at(SHOP, &["10.244.7.1", "10.244.7.2"]);
     let blog = |made| {
         json!([{
@@ -59,7 +59,7 @@ fn an_address_that_another_deployment_has_by_now_leads_there_alone_and_over_a_re
         }])
     };
     for made in [json!("2026-11-23T15:13:20Z"), Value::Null] {
-        director.shows_instances("blog", blog(made));
+        director.shows_instances("blog", &blog(made));
         pilot.serves_at(BLOG, &["10.244.7.1"]).serves_at(SHOP, &["10.244.7.2"]);
         pilot.tells(&["shop", "10.244.7.1", "blog"]);
     }
@@ -72,7 +72,8 @@ fn an_address_that_another_deployment_has_by_now_leads_there_alone_and_over_a_re
 fn records_of_the_pilots_vm_tell_the_address_of_the_default_network() {
     let director = Director::with([Manifest::of("shop")]);
     director.shows_manifest("shop", &networks("[{name: a}, {name: b, default: [dns, gateway]}]"));
-    director.shows_instances("shop", json!([row(0, &json!(["10.0.0.5", "10.1.0.5"]), "10"), row(1, &json!([]), "10")]));
+    director
+        .shows_instances("shop", &json!([row(0, &json!(["10.0.0.5", "10.1.0.5"]), "10"), row(1, &json!([]), "10")]));
     let records = json!({
         "version": 1,
         "record_keys": ["id", "instance_group", "network", "deployment", "ip", "agent_id"],
@@ -97,10 +98,10 @@ fn instances_stay_endpoints_while_a_deploy_renames_their_group() {
         rows.as_array_mut().unwrap().iter_mut().for_each(|row| row["job"] = json!(group));
         rows
     };
-    director.shows_instances("shop", rows("web"));
+    director.shows_instances("shop", &rows("web"));
     pilot.serves_at(SHOP, &["10.244.7.1", "10.244.7.2"]);
     let generation = pilot.generation();
-    director.shows_instances("shop", rows("frontend"));
+    director.shows_instances("shop", &rows("frontend"));
     director.deploys(&Manifest::of("blog"));
     pilot.serves(BLOG, 1).serves_at(SHOP, &["10.244.7.1", "10.244.7.2"]);
     assert_eq!(pilot.generation(), generation + 1, "only the other deployment was news");

@@ -23,7 +23,7 @@ fn shapes() -> Vec<(&'static str, Value)> {
     let dynamic = json!({"type": "dynamic", "ip": "127.0.0.1", "netmask": "127.0.0.1", "default": ["dns", "gateway"]});
     vec![
         ("manual", json!({})),
-        ("dynamic", json!({"ip": null, "networks": {"d": dynamic.clone()}})),
+        ("dynamic", json!({"ip": null, "networks": {"d": dynamic}})),
         ("dynamic without a name", json!({"ip": null, "address": null, "networks": {"d": dynamic}})),
         (
             "vip beside manual",
