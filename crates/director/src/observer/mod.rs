@@ -14,7 +14,7 @@
 //! switched off in a director; nothing tells so. So tasks are asked for beside events, and what a pass finds without either of them
 //! makes the pass faster until they tell something again.
 //!
-//! Fail static: what fails changes nothing, and what only an error would say is believed when it is said twice (see [`facts`]). A list
+//! Fail static: what fails changes nothing, and what only an error would say is believed when it is said twice (see `facts`). A list
 //! is believed only of a client that may read every deployment: any other is shown a part as if it were all.
 //!
 //! Not promised: a change is seen at once. It is seen within the second in which its event or its task's end is shown, or by the pass
