@@ -77,29 +77,38 @@ fn interpolated(manifest: &str, operations: &[&str]) -> Value {
     bosh(manifest, operations, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The jobs that the addons bring to a VM with this stemcell whose own jobs are these, as the director decides: an addon after the other, each
-/// seeing the jobs that the ones before have brought; conditions are ANDed, the values of one are ORed.
+/// Whether an addon goes where these jobs are: conditions are ANDed, the values of one are ORed.
+fn applies(addon: &Value, stemcell: &str, has: &dyn Fn(&str) -> bool) -> bool {
+    let any = |list: &Value, holds: &dyn Fn(&Value) -> bool| list.as_array().is_none_or(|list| list.iter().any(holds));
+    let fits = |rule: &Value| {
+        any(&rule["stemcell"], &|entry| entry["os"] == stemcell)
+            && any(&rule["jobs"], &|entry| has(entry["name"].as_str().unwrap()))
+    };
+    fits(&addon["include"]) && !(addon["exclude"].is_object() && fits(&addon["exclude"]))
+}
+
+/// The jobs that the addons bring to a VM with this stemcell whose own jobs are these, as the director decides: it lists the releases of the
+/// addons that fit at first, and then takes one addon after the other, each seeing the jobs that those before have brought.
 fn addons<'a>(config: &'a Value, stemcell: &str, own: &[&str]) -> Vec<&'a Value> {
+    let all = config["addons"].as_array().unwrap();
+    let at_first = all.iter().filter(|addon| applies(addon, stemcell, &|name| own.contains(&name)));
+    let releases: Vec<_> =
+        at_first.flat_map(|addon| addon["jobs"].as_array().unwrap()).map(|job| &job["release"]).collect();
     let mut brought: Vec<&Value> = Vec::new();
-    for addon in config["addons"].as_array().unwrap() {
+    for addon in all {
         let has = |name: &str| own.contains(&name) || brought.iter().any(|job| job["name"] == name);
-        let any =
-            |list: &Value, holds: &dyn Fn(&Value) -> bool| list.as_array().is_none_or(|list| list.iter().any(holds));
-        let fits = |rule: &Value| {
-            any(&rule["stemcell"], &|entry| entry["os"] == stemcell)
-                && any(&rule["jobs"], &|entry| has(entry["name"].as_str().unwrap()))
-        };
-        if fits(&addon["include"]) && !(addon["exclude"].is_object() && fits(&addon["exclude"])) {
-            let jobs: Vec<&Value> = addon["jobs"].as_array().unwrap().iter().collect();
-            for job in &jobs {
-                assert!(
-                    !has(job["name"].as_str().unwrap()),
-                    "{stemcell}: {} twice, which a director refuses",
-                    job["name"]
-                );
-            }
-            brought.extend(jobs);
+        if !applies(addon, stemcell, &has) {
+            continue;
         }
+        for job in addon["jobs"].as_array().unwrap() {
+            assert!(!has(job["name"].as_str().unwrap()), "{stemcell}: {} twice, which fails a deploy", job["name"]);
+            assert!(
+                releases.contains(&&job["release"]),
+                "{stemcell}: {} is not listed, which fails a deploy",
+                job["release"]
+            );
+        }
+        brought.extend(addon["jobs"].as_array().unwrap());
     }
     brought
 }
@@ -175,10 +184,13 @@ fn every_line_of_stemcells_gets_the_mesh_and_the_bosh_dns_that_fits_and_windows_
     for operations in [&[][..], &["runtime-without-bosh-dns.yml"]] {
         let config = interpolated(RUNTIME_CONFIG, operations);
         for stemcell in WITH_BOSH_DNS_AS_RESOLVER.into_iter().chain(WITH_SYSTEMD_RESOLVED) {
-            let jobs = addons(&config, stemcell, &["example-httpbin"]);
+            let known = stemcell != "ubuntu-of-tomorrow";
+            let own: &[&str] = if known { &["example-httpbin"] } else { &["example-httpbin", "bpm"] };
+            let jobs = addons(&config, stemcell, own);
             let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
             let dns: &[&str] = if operations.is_empty() { &["bosh-dns"] } else { &[] };
-            let expected = [&["mesh-member"], dns, &["bpm", "virtual-ip-agent", "bosh-envoy"]].concat();
+            let bpm: &[&str] = if known { &["bpm"] } else { &[] };
+            let expected = [&["mesh-member"], dns, bpm, &["virtual-ip-agent", "bosh-envoy"]].concat();
             assert_eq!(names, expected, "{stemcell}");
             if operations.is_empty() {
                 let systemd = WITH_SYSTEMD_RESOLVED.contains(&stemcell);
@@ -207,13 +219,11 @@ fn a_pilots_vm_gets_neither_agent_nor_envoy_nor_a_second_bpm() {
 }
 
 #[test]
-fn a_deployment_that_brings_its_own_bosh_dns_gets_no_second_one() {
+fn a_line_that_is_not_known_and_brings_no_bpm_gets_no_mesh_and_no_deploy_of_it_fails() {
     let config = interpolated(RUNTIME_CONFIG, &[]);
-    for stemcell in ["ubuntu-jammy", "ubuntu-noble"] {
-        let jobs = addons(&config, stemcell, &["bosh-dns", "bpm"]);
-        let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["mesh-member", "virtual-ip-agent", "bosh-envoy"]);
-    }
+    let jobs = addons(&config, "ubuntu-of-tomorrow", &["example-httpbin"]);
+    let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["mesh-member", "bosh-dns"]);
 }
 
 #[test]

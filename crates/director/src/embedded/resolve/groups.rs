@@ -74,7 +74,7 @@ pub(super) fn resolve(mut inputs: Inputs<'_>) -> Result<Resolved, DirectorError>
     let declared: Vec<_> = manifest.releases.iter().map(|release| release.name.clone()).collect();
     for addon in &manifest.addons {
         addons::check(addon, Level::Deployment, &declared)?;
-        plan.add_addon(addon, &[])?;
+        plan.add_addon(addon)?;
     }
     let applied = plan.add_runtime(&runtime)?;
     let variables = manifest.variables.iter().chain(runtime.variables.iter().filter(|_| applied));
@@ -203,22 +203,31 @@ impl Plan<'_> {
             addons::check(addon, Level::Runtime, &declared)?;
         }
         let fits = |plan: &Self, addon: &Addon| plan.groups.iter().any(|group| plan.applies(addon, group));
+        // Releases are listed for what fits before any addon has brought its jobs; then each addon sees the jobs of those before it.
         let applicable: Vec<&Addon> = runtime.addons.iter().filter(|addon| fits(self, addon)).collect();
         for addon in &applicable {
-            self.add_addon(addon, &runtime.releases)?;
+            self.list_for(addon, &runtime.releases)?;
         }
-        Ok(!applicable.is_empty())
+        let applies = !applicable.is_empty();
+        for addon in &runtime.addons {
+            self.add_addon(addon)?;
+        }
+        Ok(applies)
     }
 
-    /// Adds an addon to the groups that it fits; `releases` are those that came with it.
-    fn add_addon(&mut self, addon: &Addon, releases: &[WrittenRelease]) -> Result<(), DirectorError> {
-        let fits: Vec<bool> = self.groups.iter().map(|group| self.applies(addon, group)).collect();
-        if !fits.contains(&true) {
-            return Ok(());
-        }
+    fn list_for(&mut self, addon: &Addon, releases: &[WrittenRelease]) -> Result<(), DirectorError> {
         let needed: BTreeSet<&str> = addon.jobs.iter().filter_map(|job| job.release.as_deref()).collect();
         for release in releases.iter().filter(|release| needed.contains(release.name.as_str())) {
             self.list_beside(release)?;
+        }
+        Ok(())
+    }
+
+    /// Adds an addon to the groups that it fits.
+    fn add_addon(&mut self, addon: &Addon) -> Result<(), DirectorError> {
+        let fits: Vec<bool> = self.groups.iter().map(|group| self.applies(addon, group)).collect();
+        if !fits.contains(&true) {
+            return Ok(());
         }
         let nothing = Map::new();
         for job in &addon.jobs {
