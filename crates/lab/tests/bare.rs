@@ -188,7 +188,7 @@ fn vms_follow_what_is_deployed() {
     lab.succeeds(["delete", "sample"]);
     assert!(lab.status()["vms"].as_array().unwrap().is_empty());
     assert!(lab.fails(["delete", "sample"]).contains("sample"));
-    assert!(lab.fails(["deploy", lab.manifest("name: [").to_str().unwrap()]).contains("line 1"));
+    assert!(lab.fails(["deploy", lab.manifest("name: [").to_str().unwrap()]).contains("line 2"));
 }
 
 fn a_rebooted_vm_starts_what_monit_would_and_keeps_its_disk() {

@@ -70,7 +70,7 @@ properties:
   greeting: {description: text, default: hi}
   nested.list: {description: a list, default: [1, 2]}
   nested.map: {description: a map}
-  off: {description: a switch, default: false}
+  'off': {description: a switch, default: false}
   none: {description: nothing}
 ";
     let a = "<%= p('greeting') %> <%= p(['none', 'nested.list']).inspect %> <%= p('none', 'x') %> <%= p('off') %>

@@ -45,7 +45,7 @@ fn what_bpm_would_refuse_is_refused_with_the_process_and_the_key() {
     let wrong = [
         ("executable: x", "a process has the name \"\""),
         ("name: a", "process a has no executable"),
-        ("{name: a, executable: x, args: y}", "expected sequence"),
+        ("{name: a, executable: x, args: y}", "expected a sequence"),
         ("{name: a, executable: x, args: y}", "line 2"),
         ("{name: a, executable: x, ephemeral_disk: 3}", "line 2"),
         ("{name: a, executable: x, limits: {open_files: many}}", "line 2"),
