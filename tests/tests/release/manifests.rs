@@ -128,7 +128,7 @@ static SHIPPED: LazyLock<Vec<(String, Deployed)>> = LazyLock::new(|| {
         (interpolated(DEPLOYMENT, &[]), interpolated(RUNTIME_CONFIG, &[]), interpolated(SAMPLE, &[]));
     let groups = [&deployment, &sample].map(|manifest| manifest["instance_groups"][0]["jobs"].as_array().unwrap());
     let jobs = groups.into_iter().flatten().chain(addons(&config, "ubuntu-noble", &[]));
-    let ours = jobs.filter(|job| job["release"] == "istio" && job["name"] != "mesh-member");
+    let ours = jobs.filter(|job| job["release"] == "istio");
     ours.map(|job| (job["name"].as_str().unwrap().to_owned(), deployed(job))).collect()
 });
 
@@ -190,7 +190,7 @@ fn every_line_of_stemcells_gets_the_mesh_and_the_bosh_dns_that_fits_and_windows_
             let names: Vec<&str> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
             let dns: &[&str] = if operations.is_empty() { &["bosh-dns"] } else { &[] };
             let bpm: &[&str] = if known { &["bpm"] } else { &[] };
-            let expected = [&["mesh-member"], dns, bpm, &["virtual-ip-agent", "bosh-envoy"]].concat();
+            let expected = [dns, bpm, &["virtual-ip-agent", "bosh-envoy"]].concat();
             assert_eq!(names, expected, "{stemcell}");
             if operations.is_empty() {
                 let systemd = WITH_SYSTEMD_RESOLVED.contains(&stemcell);
@@ -211,11 +211,13 @@ fn every_line_of_stemcells_gets_the_mesh_and_the_bosh_dns_that_fits_and_windows_
 }
 
 #[test]
-fn a_pilots_vm_gets_neither_agent_nor_envoy_nor_a_second_bpm() {
+fn a_pilots_vm_gets_nothing_of_the_release_so_that_it_can_have_a_newer_one() {
     let config = interpolated(RUNTIME_CONFIG, &[]);
-    let jobs = addons(&config, "ubuntu-noble", &["bpm", "bosh-pilot"]);
-    let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["mesh-member", "bosh-dns"]);
+    for stemcell in WITH_BOSH_DNS_AS_RESOLVER.into_iter().chain(WITH_SYSTEMD_RESOLVED) {
+        let jobs = addons(&config, stemcell, &["bpm", "bosh-pilot"]);
+        let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["bosh-dns"], "{stemcell}");
+    }
 }
 
 #[test]
@@ -223,18 +225,20 @@ fn a_line_that_is_not_known_and_brings_no_bpm_gets_no_mesh_and_no_deploy_of_it_f
     let config = interpolated(RUNTIME_CONFIG, &[]);
     let jobs = addons(&config, "ubuntu-of-tomorrow", &["example-httpbin"]);
     let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["mesh-member", "bosh-dns"]);
+    assert_eq!(names, ["bosh-dns"]);
 }
 
 #[test]
 fn no_addon_consumes_a_link_unless_asked_to() {
-    let consumes = |operations: &[&str]| {
+    let consumes = |operations: &[&str], own: &[&str]| {
         let config = interpolated(RUNTIME_CONFIG, operations);
-        named(&addons(&config, "ubuntu-noble", &[]), "virtual-ip-agent").get("consumes").cloned()
+        named(&addons(&config, "ubuntu-noble", own), "virtual-ip-agent").get("consumes").cloned()
     };
-    assert_eq!(consumes(&[]), None);
     let link = json!({"pilot": {"from": "boshy-pilot", "deployment": "bosh-istio", "ip_addresses": true}});
-    assert_eq!(consumes(&["runtime-pilot-link.yml"]), Some(link));
+    for own in [&[][..], &["bpm"]] {
+        assert_eq!(consumes(&[], own), None);
+        assert_eq!(consumes(&["runtime-pilot-link.yml"], own), Some(link.clone()));
+    }
 }
 
 #[test]
@@ -256,19 +260,24 @@ fn the_release_is_the_one_that_is_built() {
 
 #[test]
 fn another_range_or_domain_reaches_both_sides() {
-    let settings = |manifest: &str, operation: &str, job: &str| {
+    let settings = |manifest: &str, operation: &str, job: &str, own: &[&str]| {
         let manifest = interpolated(manifest, &[operation]);
         let jobs = match manifest.get("addons") {
-            Some(_) => addons(&manifest, "ubuntu-jammy", &[]),
+            Some(_) => addons(&manifest, "ubuntu-jammy", own),
             None => manifest["instance_groups"][0]["jobs"].as_array().unwrap().iter().collect(),
         };
         let file = if job == "bosh-pilot" { "config/pilot.yml" } else { "config/agent.yml" };
         deployed(named(&jobs, job)).rendered().json(file)
     };
     for (operation, key, value) in [("vip-range.yml", "vip_range", "240.0.0.0/16"), ("tld.yml", "tld", "mesh")] {
-        assert_eq!(settings(DEPLOYMENT, operation, "bosh-pilot")[key], value);
-        assert_eq!(settings(RUNTIME_CONFIG, &format!("runtime-{operation}"), "virtual-ip-agent")[key], value);
+        assert_eq!(settings(DEPLOYMENT, operation, "bosh-pilot", &[])[key], value);
+        for own in [&[][..], &["bpm"]] {
+            let agent = settings(RUNTIME_CONFIG, &format!("runtime-{operation}"), "virtual-ip-agent", own);
+            assert_eq!(agent[key], value);
+        }
     }
-    let agent = settings(RUNTIME_CONFIG, "runtime-without-envoy.yml", "virtual-ip-agent");
-    assert_eq!(agent["envoy"]["mode"], "absent");
+    for own in [&[][..], &["bpm"]] {
+        let agent = settings(RUNTIME_CONFIG, "runtime-without-envoy.yml", "virtual-ip-agent", own);
+        assert_eq!(agent["envoy"]["mode"], "absent");
+    }
 }
