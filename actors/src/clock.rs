@@ -9,7 +9,8 @@ use std::{
 use boshy_mesh::{Moment, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
-/// Seconds since the Unix epoch; zero for a clock before it.
+/// Seconds since the Unix epoch; zero for a clock before it. How long ago something was is told by [`Clock`].
+#[expect(clippy::disallowed_methods, reason = "the time of day, which people read")]
 pub(crate) fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }

@@ -5,13 +5,14 @@
 
 use std::{
     collections::BTreeMap,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture, fut};
 use arc_swap::ArcSwap;
 use boshy_director::{
     client::{ClientSettings, DirectorClient, SettingsError},
@@ -138,7 +139,7 @@ impl DirectorPoller {
             Some(known) => Observer::resuming(polling.observer, known),
             None => Observer::new(polling.observer),
         };
-        let kept = KeptFacts { file: polling.file.clone(), last: known, writing: None };
+        let kept = KeptFacts { file: polling.file.clone(), last: known, is_writing: false };
         let heart = link.heart("turns");
         let (link, begun, telling) = (link.clone(), Instant::now(), Telling::default());
         Self { polling, link, heart, begun, observer, asker: None, timer: None, telling, kept }
@@ -190,7 +191,7 @@ impl DirectorPoller {
         let observation = self.observer.known();
         publish(&self.polling, &observation);
         if observation.complete {
-            self.kept.keep(&observation.inventory);
+            self.kept.keep(&observation.inventory, ctx);
             self.tell(observation.inventory, ctx);
         }
     }
@@ -278,24 +279,33 @@ fn publish(polling: &Polling, observation: &Observation) {
 struct KeptFacts {
     file: PathBuf,
     last: Option<Arc<Inventory>>,
-    writing: Option<task::JoinHandle<()>>,
+    is_writing: bool,
 }
 
 impl KeptFacts {
     /// Begins to write what is not written yet, unless a write is still under way; then a later round does.
-    fn keep(&mut self, inventory: &Arc<Inventory>) {
-        let is_busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
-        if is_busy || self.last.as_ref() == Some(inventory) {
+    fn keep(&mut self, inventory: &Arc<Inventory>, ctx: &mut Context<DirectorPoller>) {
+        if self.is_writing || self.last.as_ref() == Some(inventory) {
             return;
         }
-        self.last = Some(Arc::clone(inventory));
+        (self.is_writing, self.last) = (true, Some(Arc::clone(inventory)));
         let (file, inventory) = (self.file.clone(), Arc::clone(inventory));
-        self.writing = Some(task::spawn_blocking(move || {
+        #[expect(clippy::disallowed_methods, reason = "the poller waits for its end, and falls when it panicked")]
+        let writing = task::spawn_blocking(move || {
             if let Err(error) = state_file::replace(&file, &inventory.seal()) {
                 warn!(
                     error = Report::new(&error).to_string(),
                     "a restart without the director will begin with older facts"
                 );
+            }
+        });
+        ctx.spawn(fut::wrap_future::<_, DirectorPoller>(writing).map(|ended, poller, _| {
+            poller.kept.is_writing = false;
+            // Without a panic it was cancelled by the runtime, which is going away.
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                resume_unwind(panic);
             }
         }));
     }

@@ -64,7 +64,10 @@ pub(crate) fn in_time<T: Send + 'static>(
         // Who asked may have stopped waiting.
         let _ = answer.send(done);
     };
-    #[allow(clippy::disallowed_methods, reason = "nothing else waits for a disk for ever")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only it waits for a disk for ever; who asked is told of its panic as an error"
+    )]
     thread::Builder::new().name("disk".to_owned()).spawn(work)?;
     answered.recv_timeout(patience).map_err(|error| match error {
         mpsc::RecvTimeoutError::Timeout => hung(),

@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use boshy_mesh::{Deployment, Instance, Inventory, Label, Recorded};
 use boshy_records::{Record, Records};
 use err_report::Report;
 use tokio::{task, time::timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// What a look at the file may take before the mesh goes on with what is known. A hung disk costs this and no more.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -71,6 +72,7 @@ impl RecordsFile {
     pub(crate) async fn rows(self: &Arc<Self>) -> Arc<Rows> {
         if !self.busy.swap(true, Ordering::AcqRel) {
             let this = Arc::clone(self);
+            #[expect(clippy::disallowed_methods, reason = "a disk that hangs keeps it; `Done` tells of its panic")]
             let look = task::spawn_blocking(move || {
                 let _done = Done(&this.busy);
                 this.look();
@@ -123,11 +125,14 @@ impl RecordsFile {
     }
 }
 
-/// Says that a look has ended, also by a panic.
+/// Says that a look has ended, and tells when that was by a panic: nobody may be waiting any more.
 struct Done<'b>(&'b AtomicBool);
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            error!("the look at records.json panicked; addresses stay as they were read before");
+        }
         self.0.store(false, Ordering::Release);
     }
 }

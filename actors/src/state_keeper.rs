@@ -97,8 +97,13 @@ impl Keeping {
     pub(crate) async fn finish(&self) {
         let state = Arc::clone(&self.outlets.stored.borrow());
         let kept = matches!(&*self.outlets.kept.borrow(), Kept::State(kept) if Arc::ptr_eq(kept, &state));
-        if !kept && timeout(PATIENCE, begin(self.file.clone(), state)).await.is_err() {
-            warn!(file = %self.file.display(), "the disk is too slow to keep what changed last");
+        if kept {
+            return;
+        }
+        match timeout(PATIENCE, begin(self.file.clone(), state)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => warn!(file = %self.file.display(), "the write of what changed last ended without a word"),
+            Err(_) => warn!(file = %self.file.display(), "the disk is too slow to keep what changed last"),
         }
     }
 }
@@ -114,7 +119,12 @@ fn begin(file: PathBuf, state: Arc<Stored>) -> oneshot::Receiver<Result<(), Stri
         // Nobody listens when the life that began it is over.
         let _ = tell.send(ended);
     };
-    if let Err(error) = thread::Builder::new().name("state_keeper".to_owned()).spawn(write) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only it waits for a disk for ever; its panic drops `tell`, and whoever waits tells that"
+    )]
+    let begun = thread::Builder::new().name("state_keeper".to_owned()).spawn(write);
+    if let Err(error) = begun {
         warn!(%error, "begin a thread that writes the state");
     }
     told

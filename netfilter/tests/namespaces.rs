@@ -8,6 +8,7 @@
     clippy::print_stdout,
     reason = "what a scenario prints in its own process is shown by the one that started it"
 )]
+#![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 #[path = "namespaces/drift.rs"]
 mod drift;

@@ -150,7 +150,7 @@ where
     let server = builder.map_err(refused)?.run();
     tracing::info!(address = name, workers, "serving HTTP");
     let handle = server.handle();
-    #[allow(clippy::disallowed_methods, reason = "whoever starts a server waits for its end by `Server::ended`")]
+    #[expect(clippy::disallowed_methods, reason = "whoever starts a server waits for its end by `Server::ended`")]
     let task = actix_rt::spawn(server);
     Ok(Server { address, handle, task })
 }

@@ -135,6 +135,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 mod tests {
     use std::net::Ipv4Addr;
 

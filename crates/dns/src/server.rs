@@ -141,6 +141,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 ///
 /// # Panics
 /// When a loop panicked, with its panic, so that a supervisor sees it.
+#[expect(clippy::disallowed_methods, reason = "its end is waited for below, and its panic is the caller's")]
 pub async fn serve(
     sockets: Sockets,
     zones: Zones,

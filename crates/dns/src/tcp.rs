@@ -87,6 +87,10 @@ impl Open {
         let (zones, stats, turns) = (zones.clone(), Arc::clone(stats), Arc::clone(&self.turns));
         let useful = Arc::new(AtomicU64::new(turns.fetch_add(1, Ordering::Relaxed)));
         let answered = Arc::clone(&useful);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "`forget` is told of its end, and its panic is that of the server"
+        )]
         let ends = self.tasks.spawn(async move {
             let of_use = || answered.store(turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             let outcome = converse(stream, &zones, &stats, of_use).await;
@@ -164,4 +168,5 @@ fn framed(reply: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 #[path = "tcp_tests.rs"]
+#[expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 mod tests;

@@ -1,5 +1,6 @@
 //! The server on loopback sockets, asked by a client that knows nothing of it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers are no tests to the lint")]
+#![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

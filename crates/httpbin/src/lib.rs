@@ -134,4 +134,5 @@ fn failed<E: Into<io::Error>>(operation: impl Into<String>) -> impl FnOnce(E) ->
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 mod tests;

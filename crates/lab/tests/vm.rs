@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program, which clippy takes for a program only")]
 #![expect(clippy::needless_pass_by_value, reason = "orders are written where they are given")]
+#![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 use std::{
     fs,

@@ -72,6 +72,10 @@ impl Ground {
             Placement::Shared => start(seat),
             Placement::OwnThread => match self.own_thread() {
                 // Should the thread end just now, the seat is dropped with the work, which tells the death.
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this is supervision: a seat that is dropped tells the death"
+                )]
                 Ok(thread) => _ = thread.spawn_fn(move || start(seat)),
                 Err(text) => _ = seat.died.send(ExitReason::Failed(text)),
             },
@@ -116,6 +120,7 @@ impl<A: Actor<Context = Context<A>>> Body for ActorBody<A> {
     fn begin(&self, seat: Seat, _: &Board) {
         let (factory, inbox) = (Arc::clone(&self.factory), Arc::clone(&self.inbox));
         self.ground.start(seat, move |seat| {
+            #[expect(clippy::disallowed_methods, reason = "this is supervision: the seat tells how the life ends")]
             actix_rt::spawn(live(move |link| factory(link), inbox, seat));
         });
     }
@@ -138,6 +143,7 @@ impl<F: Future<Output: Outcome> + 'static> Body for TaskBody<F> {
     fn begin(&self, seat: Seat, _: &Board) {
         let work = Arc::clone(&self.work);
         self.ground.start(seat, move |seat| {
+            #[expect(clippy::disallowed_methods, reason = "this is supervision: the seat tells how the life ends")]
             actix_rt::spawn(perform(move |heart| work(heart), seat));
         });
     }
@@ -158,6 +164,10 @@ impl Nested {
 impl Body for Nested {
     fn begin(&self, seat: Seat, board: &Board) {
         let (tree, board) = (Rc::clone(&self.0), board.clone());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is supervision: the parent waits for `died`, which a panic drops"
+        )]
         actix_rt::spawn(async move {
             let Seat { link, orders, born, died } = seat;
             let prefix = format!("{}/", link.name());

@@ -229,6 +229,10 @@ pub(crate) fn close<A: Actor>(inbox: &Inbox<A>) {
         queue.close();
     }
     let inbox = Arc::clone(inbox);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is supervision: the child has ended, and a panic of what is dropped is caught"
+    )]
     actix_rt::spawn(async move {
         let mut queue = inbox.lock().await;
         queue.close();

@@ -87,7 +87,9 @@ impl Watch {
             }
         };
         // Nothing of a tree is lost when there can be no thread for this: health is told without it.
-        if let Err(error) = thread::Builder::new().name("vitals".to_owned()).spawn(watch) {
+        #[expect(clippy::disallowed_methods, reason = "this is supervision: health is told without it")]
+        let begun = thread::Builder::new().name("vitals".to_owned()).spawn(watch);
+        if let Err(error) = begun {
             tracing::error!(%error, "cannot watch for stuck children");
         }
         Self(end)

@@ -9,6 +9,8 @@
 //! what it keeps, `keep_octets`, and to flush it, in the directory of temporary files: what a new name waits for. Medians over rounds.
 //! The proxy is a client on a real connection.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark, which ends by what it waits for")]
+
 #[allow(clippy::unwrap_used, reason = "shared with the tests")]
 #[path = "../tests/support/mesh.rs"]
 mod mesh;

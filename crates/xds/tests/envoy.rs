@@ -3,6 +3,7 @@
 //! No redirection is set up, so nothing flows to a virtual IP; that Envoy takes everything, and what it makes of it, is what is tested.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 #[path = "support/mesh.rs"]
 mod mesh;

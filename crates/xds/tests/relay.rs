@@ -2,6 +2,7 @@
 //! does.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 #[path = "support/envoy.rs"]
 mod envoy;

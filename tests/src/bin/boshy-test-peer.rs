@@ -14,6 +14,7 @@
 //! octets nor an end for so long; `rest:MS` does nothing for so long; `upload:N` sends while it reads to the end, and does not mind if the other end takes no more.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program: whatever fails fails the test")]
+#![expect(clippy::disallowed_methods, reason = "a test program: a test fails by what it waits for")]
 
 use std::{
     io::{self, BufRead, ErrorKind, Read, Write},

@@ -233,6 +233,7 @@ fn thread(
     work: impl FnOnce(&std_mpsc::Sender<io::Result<()>>) + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
     let (ready, is_ready) = std_mpsc::channel();
+    #[expect(clippy::disallowed_methods, reason = "a stage for tests, which fail by what they ask it in vain")]
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&ready));
     let thread = thread.map_err(StartError::Listen)?;
     let outcome = is_ready.recv().unwrap_or_else(|_| Err(io::Error::other("its thread ended")));

@@ -61,6 +61,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the time of day, which a director tells")]
 pub(super) fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
@@ -181,6 +182,10 @@ fn launch(listeners: Vec<TcpListener>, config: &ServerConfig, shared: &Arc<Share
     }
     let server = server.run();
     let handle = server.handle();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a stage for tests: a server that panicked fails the test that asks it"
+    )]
     actix_rt::spawn(server);
     Ok(handle)
 }

@@ -175,6 +175,7 @@ impl Renderer {
         Ok(outcomes.collect())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a panic of the reader is no answer, and the others only serve it")]
     fn ask(&self, question: &Value) -> Result<Answer, RenderError> {
         let failed = |source| RenderError::Run { program: self.ruby.clone(), source };
         let mut child = Command::new(&self.ruby)

@@ -1,6 +1,7 @@
 //! The client changes the embedded director, over real TLS on the loopback interface.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+#![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 mod bench;
 #[path = "../common/mod.rs"]

@@ -243,10 +243,12 @@ fn replace<T: PartialEq>(outlet: &watch::Sender<T>, value: T) {
     });
 }
 
+#[expect(clippy::disallowed_methods, reason = "the time of day, which operators are shown")]
 fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
 #[path = "exchange_tests.rs"]
+#[expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 mod tests;

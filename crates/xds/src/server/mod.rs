@@ -246,6 +246,7 @@ type StreamTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs streams beside each other, and none for longer than this is run. A panic in one is a bug; it costs that stream, whose proxy
 /// comes back, and not those of all others.
+#[expect(clippy::disallowed_methods, reason = "they end with what runs this, and their panics are told")]
 async fn tend(mut begin: mpsc::UnboundedReceiver<StreamTask>) {
     let mut streams = JoinSet::new();
     loop {

@@ -180,6 +180,7 @@ impl Door {
             self.security.refusals.count(Refusal::TooMany);
             return;
         };
+        #[expect(clippy::disallowed_methods, reason = "`next` waits for it, and tells of its panic")]
         self.handshakes.spawn(shake(self.security.clone(), self.gate.clone(), socket, client, place));
     }
 }

@@ -76,9 +76,14 @@ pub(super) fn run(
                 _ = stop.recv() => break,
                 _ = tick.tick() => {
                     let executor = Arc::clone(&executor);
+                    #[expect(clippy::disallowed_methods, reason = "a stage for tests: the next tick does it again")]
                     tokio::task::spawn_local(async move { executor.sync_dns().await });
                 }
                 Some(job) = jobs.recv() => {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "a stage for tests: a task that panicked fails the test that waits for it"
+                    )]
                     tokio::task::spawn_local(Arc::clone(&executor).perform(job));
                 }
             }

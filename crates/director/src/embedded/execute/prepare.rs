@@ -227,6 +227,7 @@ async fn specs(run: &Run, planned: &Planned) -> Result<BTreeMap<String, Arc<Appl
         planned.resolved.renderings(&with_vm, &surroundings)
     })?;
     let renderer = run.executor.renderer.clone();
+    #[expect(clippy::disallowed_methods, reason = "its end is waited for, and its panic is an error of the task")]
     let rendered = tokio::task::spawn_blocking(move || renderings.render(&renderer)).await;
     let interrupted = |_| DirectorError::new(500, 100, "Rendering templates was interrupted");
     let specs = rendered.map_err(interrupted)??;

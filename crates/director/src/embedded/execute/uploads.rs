@@ -19,6 +19,10 @@ pub(super) async fn take(run: &Run, order: UploadOrder) -> Result<String, Halt> 
         }
         UploadOrder::Stemcell(archive) => {
             let read = move || Stemcell::from_archive(&archive);
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "its end is waited for, and its panic is an error of the task"
+            )]
             let stemcell = tokio::task::spawn_blocking(read).await.map_err(|_| lost())??;
             Ok(keep(run, stemcell))
         }
@@ -29,6 +33,7 @@ pub(super) async fn take(run: &Run, order: UploadOrder) -> Result<String, Halt> 
 async fn release(run: &Run, tarball: Arc<Vec<u8>>, upload: Upload) -> Result<String, Halt> {
     let incoming = run.with(|world, _| world.stores.releases.incoming());
     let folder = incoming.clone();
+    #[expect(clippy::disallowed_methods, reason = "its end is waited for, and its panic is an error of the task")]
     let read = tokio::task::spawn_blocking(move || read_upload(&tarball, &folder)).await.map_err(|_| lost());
     let admitted = read
         .and_then(|read| read)
