@@ -6,7 +6,7 @@ use boshy_director::release::JobSpec;
 use boshy_fuzz::sound;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| {
+fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |text: &str| {
     match JobSpec::parse("web", text) {
         Ok(spec) => sound(&spec),
         Err(error) => assert!((80_000..90_000).contains(&error.code()), "{error}"),

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 /// A value that no error may repeat. The corpus has it in many places.
 const SECRET: &str = "hunter2";
 
-fuzz_target!(|text: &str| {
+fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |text: &str| {
     match manifest::read("shop", text, &Limits::default()) {
         Ok(written) => match written.check() {
             Ok(groups) => {

@@ -1,11 +1,12 @@
 //! Events to a tree. Nodes stand in the order of their beginning, so that a subtree is a range of them.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use libyaml_safer::{EventData, MappingStyle, Parser, SequenceStyle};
+use libyaml_safer::{EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
 use super::{Limits, YamlError, refused};
 
@@ -115,7 +116,8 @@ impl<'l> Composer<'l> {
     }
 
     fn run(mut self, text: &str) -> Result<Tree, YamlError> {
-        let mut input = text.as_bytes();
+        let ended = with_last_line_ended(text);
+        let mut input = ended.as_bytes();
         let mut parser = Parser::new();
         parser.set_input_string(&mut input);
         loop {
@@ -134,7 +136,11 @@ impl<'l> Composer<'l> {
                         target.ok_or_else(|| refused(at.0, at.1, "an alias to an anchor that is not there"))?;
                     self.add(Kind::Alias, None, None, (target, 0), at)?;
                 }
-                EventData::Scalar { anchor, tag, value, quoted_implicit, .. } => {
+                EventData::Scalar { anchor, tag, mut value, quoted_implicit, style, .. } => {
+                    let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                    if is_block && event.end_mark.index > text.len() as u64 && value.ends_with('\n') {
+                        value.pop();
+                    }
                     let start = self.tree.text.len();
                     if start + value.len() > self.limits.scalar_bytes {
                         return Err(refused(at.0, at.1, "more bytes of scalars than are read"));
@@ -214,6 +220,12 @@ impl<'l> Composer<'l> {
         self.tags.insert(tag, number);
         number
     }
+}
+
+/// The library panics where a block scalar ends with the text instead of a line break. One that has only the break which is added here ends
+/// without it, as libyaml has it.
+fn with_last_line_ended(text: &str) -> Cow<'_, str> {
+    if text.ends_with(['\n', '\r']) { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) }
 }
 
 fn syntax(error: &libyaml_safer::Error) -> YamlError {

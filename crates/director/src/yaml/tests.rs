@@ -124,3 +124,23 @@ fn an_error_names_line_and_column_and_never_shows_the_text() {
     assert!(!error.to_string().contains('\n'), "{error}");
     assert_eq!(error.to_string().matches("line").count(), 1, "{error}");
 }
+
+/// As Psych reads them.
+#[test]
+fn a_text_may_end_without_a_line_break_wherever_it_ends() {
+    for (text, read) in [
+        ("a: |\n  hun", json!({"a": "hun"})),
+        ("a: >\n  hun", json!({"a": "hun"})),
+        ("a: |+\n  hun", json!({"a": "hun"})),
+        ("a: |-\n  hun", json!({"a": "hun"})),
+        ("a: |\n  hun\n", json!({"a": "hun\n"})),
+        ("a: |\n  hun\n\n  der", json!({"a": "hun\n\nder"})),
+        ("- a\n- |\n  b\n  c", json!(["a", "b\nc"])),
+        ("a: |", json!({"a": ""})),
+        ("a: 1 # b", json!({"a": 1})),
+        ("a: 'b'", json!({"a": "b"})),
+        ("a:", json!({"a": null})),
+    ] {
+        assert_eq!(value(text), read, "{text:?}");
+    }
+}
