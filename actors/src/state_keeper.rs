@@ -49,8 +49,7 @@ pub(crate) async fn keep(keeping: Keeping, heart: Heart) {
     let mut stored = keeping.outlets.stored.subscribe();
     loop {
         let state = Arc::clone(&stored.borrow_and_update());
-        let kept = matches!(&*keeping.outlets.kept.borrow(), Kept::State(kept) if Arc::ptr_eq(kept, &state));
-        if !kept {
+        if !keeping.is_kept(&state) {
             keeping.write(state).await;
         }
         let again = async { if keeping.unkept.load().is_some() { sleep(AGAIN).await } else { pending().await } };
@@ -88,6 +87,10 @@ impl Keeping {
         }
     }
 
+    fn is_kept(&self, state: &Arc<Stored>) -> bool {
+        matches!(&*self.outlets.kept.borrow(), Kept::State(kept) if Arc::ptr_eq(kept, state))
+    }
+
     fn is_broken(&self, reason: String) {
         self.unkept.store(Arc::new(Some(reason)));
         self.outlets.kept.send_replace(Kept::Broken);
@@ -96,8 +99,7 @@ impl Keeping {
     /// Writes at the end of the process what is not kept yet, within [`PATIENCE`].
     pub(crate) async fn finish(&self) {
         let state = Arc::clone(&self.outlets.stored.borrow());
-        let kept = matches!(&*self.outlets.kept.borrow(), Kept::State(kept) if Arc::ptr_eq(kept, &state));
-        if kept {
+        if self.is_kept(&state) {
             return;
         }
         match timeout(PATIENCE, begin(self.file.clone(), state)).await {
