@@ -63,7 +63,10 @@ impl Tree {
 
     pub(super) fn text(&self, index: u32) -> &str {
         let node = self.node(index);
-        &self.text[node.start as usize..(node.start + node.length) as usize]
+        match node.kind {
+            Kind::Plain | Kind::Quoted => &self.text[node.start as usize..(node.start + node.length) as usize],
+            Kind::List | Kind::Map | Kind::Alias => "",
+        }
     }
 
     pub(super) fn children(&self, index: u32) -> &[u32] {

@@ -144,3 +144,9 @@ fn a_text_may_end_without_a_line_break_wherever_it_ends() {
         assert_eq!(value(text), read, "{text:?}");
     }
 }
+
+#[test]
+fn a_list_where_text_is_wanted_is_refused_and_its_place_is_never_taken_for_a_text() {
+    let error = from_text::<Vec<String>>("[\u{fffd}\u{fffd}, [a, b]]", &Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("sequence"), "{error}");
+}
