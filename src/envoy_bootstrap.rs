@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         admin: settings.admin,
         flavour,
         version: EnvoyVersion::parse(&args.envoy_version),
-        peer_timeout: PeerTimeout::new(settings.peer_timeout, settings.end_unacknowledged),
+        peer_timeout: settings.peer_timeout.and_then(PeerTimeout::new),
         open_files,
     };
     let mut json = bootstrap.to_json();

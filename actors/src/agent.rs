@@ -9,6 +9,7 @@
 //!     dns_server        <- names
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
+//!     peer_watcher      connections of Envoy whose instance has vanished (a task)
 //!     envoy_watcher     Envoy's admin interface (a task)
 //!     lookout           what is lacking (a task)
 //!     http_server       status, and where wanted the handler for bosh-dns
@@ -54,6 +55,7 @@ use crate::{
     lookout::{self, Looking},
     name_gate::Led,
     netfilter_writer::{NetfilterWriter, Redirecting},
+    peer_watcher::{self, PeerWatching, Trouble},
     pilot_exchange::{Exchanging, PilotExchange, Streams},
     port::Port,
     redirect::{Kernel, Linux},
@@ -260,6 +262,12 @@ impl Agent {
         let writer = move |_: &Link| NetfilterWriter::new(redirecting.clone());
         tree.child("netfilter_writer", writer).on(Placement::OwnThread).add();
 
+        let peers = Arc::<ArcSwap<Trouble>>::default();
+        let timeout = settings.peer_timeout.filter(|_| settings.proxy == ProxyMode::Required);
+        let watching = PeerWatching { timeout, trouble: Arc::clone(&peers) };
+        let watcher = tree.task("peer_watcher", move |heart| peer_watcher::watch_peers(watching.clone(), heart));
+        watcher.on(Placement::OwnThread).add();
+
         let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
         let watching = Watching {
             admin: settings.envoy_admin,
@@ -291,6 +299,7 @@ impl Agent {
             live,
             inspected,
             rules,
+            peers,
             stats,
             handler: asked.clone(),
             actors: tree.status(),

@@ -20,7 +20,7 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
-use crate::{lookout::Want, port::Port};
+use crate::{lookout::Want, peer_watcher::Trouble, port::Port};
 
 /// A socket, and what is not done while another process holds it.
 pub(crate) struct Socket {
@@ -72,6 +72,7 @@ pub(crate) struct Reports {
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
     pub(crate) inspected: Arc<ArcSwap<InspectionStatus>>,
     pub(crate) rules: Arc<ArcSwap<RulesStatus>>,
+    pub(crate) peers: Arc<ArcSwap<Trouble>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) handler: HandlerView,
     pub(crate) actors: watch::Receiver<Arc<TreeStatus>>,
@@ -158,6 +159,13 @@ impl Reports {
             reason: missing.to_string(),
             remedy: missing.remedy().to_owned(),
         };
+        let no_end = |(reason, remedy): &(String, &str)| Want {
+            what: "peers",
+            reason: format!(
+                "{reason}; a connection with data on the way to an instance that has vanished ends after a quarter of an hour"
+            ),
+            remedy: (*remedy).to_owned(),
+        };
         let sockets = self.sockets.iter().map(Socket::want);
         let others = [
             self.missing.load().map(no_address),
@@ -168,6 +176,7 @@ impl Reports {
             otherwise,
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
+            self.peers.load().as_ref().as_ref().map(no_end),
             self.unkept.load().as_ref().as_ref().map(no_disk),
         ];
         sockets.chain(others).flatten().collect()

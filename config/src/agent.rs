@@ -42,6 +42,8 @@ pub struct AgentSettings {
     pub envoy_admin: SocketAddr,
     /// Where Envoy accepts captured connections.
     pub capture: SocketAddr,
+    /// Time after which a connection of the local Envoy ends whose peer has vanished; `None` leaves it to the kernel.
+    pub peer_timeout: Option<Duration>,
     /// Whether names wait for the local Envoy.
     pub proxy: ProxyMode,
     /// How redirect rules are written.
@@ -76,10 +78,8 @@ pub struct EnvoySettings {
     pub ads_socket: PathBuf,
     /// Where Envoy listens for its operator.
     pub admin: SocketAddr,
-    /// Time after which a connection ends whose peer has vanished; zero leaves it to the kernel.
-    pub peer_timeout: Duration,
-    /// Whether a peer has vanished that does not take what is sent to it.
-    pub end_unacknowledged: bool,
+    /// Time after which a connection ends whose peer has vanished; `None` leaves it to the kernel.
+    pub peer_timeout: Option<Duration>,
 }
 
 /// Whether this VM has an Envoy.
@@ -183,7 +183,6 @@ struct RawEnvoy {
     mode: ProxyMode,
     #[serde(with = "humantime_serde")]
     peer_timeout: Duration,
-    end_unacknowledged: bool,
 }
 
 impl Default for RawEnvoy {
@@ -193,7 +192,6 @@ impl Default for RawEnvoy {
             capture: loopback(15001),
             mode: ProxyMode::default(),
             peer_timeout: Duration::from_secs(50),
-            end_unacknowledged: true,
         }
     }
 }
@@ -237,6 +235,7 @@ impl AgentSettings {
         let raw: RawAgent = load::read(file)?;
         let refuse = |key: &str, reason: String| Err(SettingsError::key(file, key, reason));
         let node = raw.node.check(file)?;
+        let peer_timeout = raw.envoy.peer_timeout(file)?;
         let Some(state_dir) = raw.state_dir else {
             return refuse("state_dir", "is missing; such as /var/vcap/data/virtual-ip-agent/state".to_owned());
         };
@@ -275,6 +274,7 @@ impl AgentSettings {
             ads_socket: raw.ads_socket,
             envoy_admin: raw.envoy.admin,
             capture: raw.envoy.capture,
+            peer_timeout,
             proxy: raw.envoy.mode,
             netfilter: raw.netfilter.backend,
             stop_timeout: Duration::from_secs(raw.stop_timeout),
@@ -292,13 +292,23 @@ impl EnvoySettings {
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
         let node = raw.node.check(file)?;
-        let RawEnvoy { admin, peer_timeout, end_unacknowledged, .. } = raw.envoy;
-        // What the kernel can count, in whole seconds.
-        if !peer_timeout.is_zero() && !(5..=86_400).contains(&peer_timeout.as_secs()) {
-            let reason = format!("must be between 5s and 1day, or 0s, is {peer_timeout:?}");
+        let (admin, peer_timeout) = (raw.envoy.admin, raw.envoy.peer_timeout(file)?);
+        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout })
+    }
+}
+
+impl RawEnvoy {
+    /// What the kernel can count, in whole seconds; zero is none.
+    fn peer_timeout(&self, file: &Path) -> Result<Option<Duration>, SettingsError> {
+        let timeout = self.peer_timeout;
+        if timeout.is_zero() {
+            return Ok(None);
+        }
+        if !(5..=86_400).contains(&timeout.as_secs()) {
+            let reason = format!("must be between 5s and 1day, or 0s, is {timeout:?}");
             return Err(SettingsError::key(file, "envoy.peer_timeout", reason));
         }
-        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout, end_unacknowledged })
+        Ok(Some(timeout))
     }
 }
 

@@ -10,14 +10,17 @@
 //! Everything left of the kernel is pure. [`Netlink`] is the only effect; [`Guard`] calls it and notices drift; [`VipRoute`] is
 //! the route that makes virtual IPs reachable in the first place.
 //!
+//! [`DeadPeers`] ends what the rules led to Envoy, and Envoy to an instance that has vanished.
+//!
 //! What is written is one nftables table `inet boshy` and one route with a protocol number of its own. Nothing is flushed, and no
-//! table, chain, rule or route of others is touched.
+//! table, chain, rule, route or connection of others is touched.
 //!
 //! Everything works on the network namespace of the calling thread and needs CAP_NET_ADMIN there. Calls block, briefly, and
 //! belong where an actor may block.
 
 #![forbid(unsafe_code)]
 
+mod dead_peers;
 mod difference;
 mod error;
 mod guard;
@@ -27,6 +30,7 @@ mod route;
 mod ruleset;
 mod watch;
 
+pub use dead_peers::{DeadPeers, DeadPeersError, Ended, dead_in};
 pub use difference::{Deviation, Drift, Observed, ObservedChain, ObservedRule, difference};
 pub use error::{Cause, Error, Operation};
 pub use guard::{Found, Guard};

@@ -131,6 +131,7 @@ impl AgentPlan {
             ads_socket: disk.path().join("ads.sock"),
             envoy_admin: anywhere,
             capture: ([127, 0, 0, 1], 15001).into(),
+            peer_timeout: None,
             proxy: ProxyMode::Absent,
             netfilter: NetfilterBackend::None,
             health_socket: Some(disk.path().join("health.sock")),

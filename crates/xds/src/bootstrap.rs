@@ -119,8 +119,7 @@ impl Bootstrap {
     }
 
     fn upstream_options(&self) -> Vec<Value> {
-        let options = self.peer_timeout.map(PeerTimeout::socket_options).unwrap_or_default();
-        options.into_iter().map(socket_option).collect()
+        self.peer_timeout.into_iter().flat_map(PeerTimeout::towards_instances).map(socket_option).collect()
     }
 
     fn runtime(&self) -> Value {
@@ -205,10 +204,11 @@ mod tests {
         let monitor = "/overload_manager/resource_monitors/0/typed_config/max_active_downstream_connections";
         assert_eq!(at(monitor), (65_536 - 1024) / 2);
         let options = at("/cluster_manager/upstream_bind_config/socket_options");
-        assert!(
-            options.as_array().unwrap().contains(&json!({"level": 6, "name": 18, "int_value": 50_000})),
-            "{options}"
-        );
+        // Idle after 20 s, and marked for the agent.
+        for option in [json!({"level": 6, "name": 4, "int_value": 20}), json!({"level": 0, "name": 15, "int_value": 1})]
+        {
+            assert!(options.as_array().unwrap().contains(&option), "{options}");
+        }
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
     let listener = Listener {
         use_original_dst: Some(BoolValue { value: true }),
         // What it accepts has them from it; the other listeners are not bound and accept nothing.
-        socket_options: PeerTimeout::DEFAULT.of_silence().socket_options().into_iter().map(socket_option).collect(),
+        socket_options: PeerTimeout::DEFAULT.keepalive().into_iter().map(socket_option).collect(),
         ..listener(CAPTURE, capture, NOWHERE)
     };
     Resource::new(CAPTURE, listener.encode_to_vec())

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use boshy_tests::peer::{End, Outcome};
+
 use crate::{
-    driver::{ENVOY, Lab},
+    driver::{AGENT, ENVOY, Lab},
     load::lost_of_many,
     manifests::{BANANA, Service, sample},
     peers::Peer,
@@ -24,6 +26,20 @@ pub(crate) fn with_peer_port(bananas: usize) -> String {
 
 fn address(lab: &Lab) -> String {
     format!("{}:{PEER_PORT}", lab.vips()[BANANA.host])
+}
+
+/// The same of the first instance, without the mesh.
+fn direct_address(lab: &Lab) -> String {
+    let endpoints = lab.endpoints("apricot/0", BANANA.host);
+    format!("{}:{PEER_PORT}", endpoints.first().unwrap().split(':').next().unwrap())
+}
+
+/// As the properties `peer_timeout` and `envoy.peer_timeout` would have it.
+fn ends_silence_after_5_s(lab: &Lab, vm: &str) {
+    for job in [ENVOY, AGENT] {
+        lab.sh(vm, &format!("sed -i 's/\"50s\"/\"5s\"/' /var/vcap/jobs/{job}/config/agent.yml"));
+        lab.kills(vm, job).is_in_agreement();
+    }
 }
 
 /// Statistics of a VM's Envoy.
@@ -61,18 +77,37 @@ fn a_vm_holds_more_connections_to_a_service_than_envoys_default_and_sees_how_nea
 #[test]
 fn a_peer_that_vanishes_without_a_word_ends_its_connections_idle_or_not() {
     let lab = Lab::with(&with_peer_port(1));
-    // As the property `peer_timeout` would have it.
-    lab.sh("apricot/0", "sed -i 's/\"50s\"/\"5s\"/' /var/vcap/jobs/bosh-envoy/config/agent.yml");
-    lab.kills("apricot/0", ENVOY).is_in_agreement();
+    ends_silence_after_5_s(&lab, "apricot/0");
     let _echo = Peer::listening(&lab, "banana/0", &["echo", &PEER_PORT.to_string()]);
     let mut client = Peer::start(&lab, "apricot/0", &["hold", &address(&lab), "4"]);
     assert_eq!(client.hears(), "4");
+    let mut direct = Peer::start(&lab, "apricot/0", &["hold", &direct_address(&lab), "1"]);
+    assert_eq!(direct.hears(), "1");
 
     swallows_packets(&lab, "banana/0", PEER_PORT);
     let vanished = Instant::now();
+    direct.tell("ends");
     client.tell("ends");
     assert_eq!(client.hears(), "4", "of two idle connections and two with an octet on its way");
     assert!(vanished.elapsed() < Duration::from_secs(12), "{:?}", vanished.elapsed());
+    assert_eq!(direct.hears(), "0", "a connection of another program, which is none of ours");
+}
+
+#[test]
+fn an_instance_that_does_not_read_for_long_gets_everything_when_it_does() {
+    let lab = Lab::with(&with_peer_port(1));
+    ends_silence_after_5_s(&lab, "apricot/0");
+    let mut server = Peer::listening(&lab, "banana/0", &["serve", &PEER_PORT.to_string()]);
+    let mut client = Peer::start(&lab, "apricot/0", &["connect"]);
+    // More than the server's kernel takes for a program that does not read, and less than it and Envoy take together.
+    server.tell("rest:17000 drain");
+    client.tell(&format!("{} send:1000000 close", address(&lab)));
+    let sent: Outcome = serde_json::from_str(&client.hears()).unwrap();
+    assert_eq!(sent.trouble, "");
+    let unread = "ss -Htno state connected '( dport = :9400 )' | grep -q timer:.persist";
+    lab.eventually("the instance takes no more", || lab.holds("apricot/0", unread));
+    let got: Outcome = serde_json::from_str(&server.hears()).unwrap();
+    assert_eq!(got, Outcome { received: 1_000_000, end: End::Fin, trouble: String::new() });
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
         "name_feed",
         "xds_server",
         "netfilter_writer",
+        "peer_watcher",
         "envoy_watcher",
         "lookout",
         "http_server",

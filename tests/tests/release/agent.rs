@@ -63,7 +63,7 @@ fn it_knows_its_instance_and_listens_on_loopback_only() {
 
 #[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 12] = [
+    let cases: [(&str, Value, &str); 13] = [
         ("pilots", json!(["http://10.0.0.1:15010", "http://10.0.0.2:15010"]), "/pilots"),
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
@@ -73,13 +73,18 @@ fn each_property_arrives() {
         ("envoy.mode", json!("absent"), "/envoy/mode"),
         ("envoy.admin_port", json!(9001), "/envoy/admin"),
         ("envoy.capture_port", json!(9002), "/envoy/capture"),
+        ("envoy.peer_timeout", json!(7), "/envoy/peer_timeout"),
         ("netfilter.backend", json!("none"), "/netfilter/backend"),
         ("stop_timeout", json!(3), "/stop_timeout"),
         ("test_hooks", json!(true), "/test_hooks"),
     ];
     for (property, value, pointer) in cases {
         let rendered = plain().with(property, value.clone()).rendered();
-        let expected = if property.ends_with("port") { json!(format!("127.0.0.1:{value}")) } else { value };
+        let expected = match property {
+            _ if property.ends_with("port") => json!(format!("127.0.0.1:{value}")),
+            "envoy.peer_timeout" => json!("7s"),
+            _ => value,
+        };
         assert_eq!(rendered.json("config/agent.yml").pointer(pointer), Some(&expected), "{property}");
         settings(&rendered);
     }
@@ -124,7 +129,7 @@ fn it_has_one_capability_and_reads_what_bosh_says_of_the_instance() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 19] = [
+    let cases: [(&str, Value, &str); 20] = [
         ("pilots", json!("http://10.0.0.1:15010"), "must be a list"),
         ("pilots", json!([]), "must be a list of at least one address"),
         ("tld", json!("Boshy"), "must be one label"),
@@ -137,6 +142,7 @@ fn a_wrong_property_is_refused_by_name() {
         ("envoy.mode", json!("optional"), "must be one of required, absent"),
         ("envoy.admin_port", json!(true), "must be a whole number"),
         ("envoy.capture_port", json!({}), "must be a whole number"),
+        ("envoy.peer_timeout", json!(4), "must be a whole number of seconds from 5 to 86400, or 0"),
         ("netfilter.backend", json!("pf"), "must be one of netlink, none"),
         ("log.filter", json!(3), "must be text"),
         ("log.format", json!("xml"), "must be one of text, json"),

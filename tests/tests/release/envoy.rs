@@ -91,14 +91,12 @@ fn connections_are_kept_as_long_and_as_many_as_the_properties_say() {
 
     let options =
         |envoy: &Deployed| started(envoy).1["cluster_manager"]["upstream_bind_config"]["socket_options"].clone();
-    let user_timeout = |seconds: u32| json!({"level": 6, "name": 18, "int_value": seconds * 1000});
-    assert!(options(&envoy()).as_array().unwrap().contains(&user_timeout(50)));
-    assert!(options(&envoy().with("peer_timeout", 7)).as_array().unwrap().contains(&user_timeout(7)));
-    let silent = options(&envoy().with("end_unacknowledged", false));
-    assert!(
-        silent.as_array().unwrap().len() == 4 && !silent.as_array().unwrap().contains(&user_timeout(50)),
-        "{silent}"
-    );
+    // TCP_KEEPIDLE: what follows takes the rest of the time.
+    let idle = |seconds: u32| json!({"level": 6, "name": 4, "int_value": seconds});
+    assert!(options(&envoy()).as_array().unwrap().contains(&idle(20)));
+    assert!(options(&envoy().with("peer_timeout", 10)).as_array().unwrap().contains(&idle(4)));
+    // TCP_USER_TIMEOUT would also end the connection to an instance that is alive and does not read.
+    assert!(!options(&envoy()).to_string().contains(r#""name":18"#));
     assert_eq!(options(&envoy().with("peer_timeout", 0)), json!([]));
     assert_eq!(envoy().with("open_files", 9000).rendered().process()["limits"]["open_files"], 9000);
 }
@@ -113,7 +111,7 @@ fn it_has_no_capability_and_sees_the_agents_socket() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 11] = [
+    let cases: [(&str, Value, &str); 10] = [
         ("admin_port", json!("8001"), "must be a whole number"),
         ("concurrency", json!(0), "must be a whole number from 1 to 256"),
         ("protocol", json!("rest"), "must be one of delta, sotw"),
@@ -123,7 +121,6 @@ fn a_wrong_property_is_refused_by_name() {
         ("stop_timeout", json!(16), "must be a whole number from 0 to 15"),
         ("peer_timeout", json!("50s"), "must be a whole number of seconds"),
         ("peer_timeout", json!(4), "must be a whole number of seconds from 5 to 86400, or 0"),
-        ("end_unacknowledged", json!("no"), "must be true or false"),
         ("open_files", json!(100), "must be a whole number of at least 4096"),
     ];
     for (property, value, reason) in cases {

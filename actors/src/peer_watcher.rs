@@ -1,0 +1,74 @@
+//! Looks for instances that have vanished while Envoy has octets on their way to them, and ends the connections
+//! (`boshy_netfilter::DeadPeers`).
+//!
+//! Without the right to, or a kernel that can, such a connection ends as a direct one would, after a quarter of an hour; that is told.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use boshy_netfilter::{DeadPeers, DeadPeersError, Ended};
+use boshy_supervision::Heart;
+use err_report::Report;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
+
+/// A look reads all connections of the VM in brief: 50 ms for 60,000, which are 20,000 through Envoy.
+const PERIOD: Duration = Duration::from_secs(5);
+/// Peers that are named.
+const SHOWN: usize = 10;
+
+/// Why connections cannot be ended, and what to do about it.
+pub(crate) type Trouble = Option<(String, &'static str)>;
+
+/// What the watcher is made of; it outlives the task.
+#[derive(Clone)]
+pub(crate) struct PeerWatching {
+    /// How long a peer may be silent that was asked; `None` leaves it to the kernel.
+    pub(crate) timeout: Option<Duration>,
+    /// This task is the only writer.
+    pub(crate) trouble: Arc<ArcSwap<Trouble>>,
+}
+
+/// Looks once a period, for ever. Blocks, and so belongs on a thread of its own.
+pub(crate) async fn watch_peers(watching: PeerWatching, heart: Heart) {
+    let Some(timeout) = watching.timeout else { return heart.rest(std::future::pending()).await };
+    let mut periods = interval(PERIOD);
+    periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut peers = None;
+    loop {
+        periods.tick().await;
+        heart.beat();
+        let trouble = match look(&mut peers, timeout) {
+            Ok(ended) => {
+                tell(&ended);
+                None
+            }
+            Err(error) => {
+                peers = None;
+                Some((Report::new(&error).to_string(), error.remedy()))
+            }
+        };
+        if **watching.trouble.load() != trouble {
+            watching.trouble.store(Arc::new(trouble));
+        }
+    }
+}
+
+fn look(peers: &mut Option<DeadPeers>, timeout: Duration) -> Result<Ended, DeadPeersError> {
+    let peers = match peers {
+        Some(peers) => peers,
+        none => none.insert(DeadPeers::open()?),
+    };
+    peers.end(timeout)
+}
+
+fn tell(ended: &Ended) {
+    if ended.connections > 0 {
+        let peers: Vec<String> = ended.peers.iter().take(SHOWN).map(ToString::to_string).collect();
+        info!(
+            connections = ended.connections,
+            peers = peers.join(" "),
+            "ended connections to instances that do not answer any more"
+        );
+    }
+}
