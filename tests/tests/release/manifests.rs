@@ -11,14 +11,16 @@ const DEPLOYMENT: &str = "bosh-istio-deployment.yml";
 const RUNTIME_CONFIG: &str = "runtime-config.yml";
 const SAMPLE: &str = "sample-bosh-manifest.yml";
 /// Which manifest each ops file is for, and the variables that it asks for.
-const OPERATIONS: [(&str, &str, &[&str]); 8] = [
+const OPERATIONS: [(&str, &str, &[&str]); 10] = [
     ("director.yml", DEPLOYMENT, &["director_url=https://10.0.0.6:25555", "director_client=boshy"]),
     ("tld.yml", DEPLOYMENT, &["tld=mesh"]),
     ("vip-range.yml", DEPLOYMENT, &["vip_range=240.0.0.0/16"]),
     ("runtime-pilot-link.yml", RUNTIME_CONFIG, &[]),
+    ("runtime-stemcell.yml", RUNTIME_CONFIG, &["stemcell_os=ubuntu-of-tomorrow"]),
     ("runtime-tld.yml", RUNTIME_CONFIG, &["tld=mesh"]),
     ("runtime-vip-range.yml", RUNTIME_CONFIG, &["vip_range=240.0.0.0/16"]),
     ("runtime-without-bosh-dns.yml", RUNTIME_CONFIG, &[]),
+    ("runtime-without-bpm.yml", RUNTIME_CONFIG, &[]),
     ("runtime-without-envoy.yml", RUNTIME_CONFIG, &[]),
 ];
 
@@ -226,6 +228,40 @@ fn a_line_that_is_not_known_and_brings_no_bpm_gets_no_mesh_and_no_deploy_of_it_f
     let jobs = addons(&config, "ubuntu-of-tomorrow", &["example-httpbin"]);
     let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["bosh-dns"]);
+}
+
+#[test]
+fn a_line_that_an_operator_names_gets_bpm_and_the_mesh() {
+    let config = interpolated(RUNTIME_CONFIG, &["runtime-stemcell.yml"]);
+    let jobs = addons(&config, "ubuntu-of-tomorrow", &["example-httpbin"]);
+    let names: Vec<_> = jobs.iter().map(|job| job["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bosh-dns", "bpm", "virtual-ip-agent", "bosh-envoy"]);
+}
+
+#[test]
+fn bpm_of_another_runtime_config_does_not_matter_in_either_order() {
+    let bpm = json!({"addons": [{"name": "bpm", "jobs": [{"name": "bpm", "release": "bpm"}],
+                                 "exclude": {"stemcell": WINDOWS.map(|os| json!({"os": os}))}}]});
+    let ours = interpolated(RUNTIME_CONFIG, &["runtime-without-bpm.yml"]);
+    assert!(!ours["releases"].as_array().unwrap().iter().any(|release| release["name"] == "bpm"));
+    for order in [[&bpm, &ours], [&ours, &bpm]] {
+        let merged = json!({"addons": order.map(|config| config["addons"].as_array().unwrap().clone()).concat()});
+        let names = |stemcell: &str, own: &[&str]| {
+            let mut names: Vec<_> =
+                addons(&merged, stemcell, own).iter().map(|job| job["name"].as_str().unwrap().to_owned()).collect();
+            names.sort();
+            names
+        };
+        for stemcell in WITH_BOSH_DNS_AS_RESOLVER.into_iter().chain(WITH_SYSTEMD_RESOLVED) {
+            let named = stemcell != "ubuntu-of-tomorrow";
+            let mesh: &[&str] = if named { &["bosh-envoy", "bpm", "virtual-ip-agent"] } else { &["bpm"] };
+            assert_eq!(names(stemcell, &["example-httpbin"]), [&["bosh-dns"], mesh].concat(), "{stemcell}");
+            assert_eq!(names(stemcell, &["bosh-pilot"]), ["bosh-dns", "bpm"], "{stemcell}");
+        }
+        for stemcell in WINDOWS {
+            assert!(names(stemcell, &[]).is_empty(), "{stemcell}");
+        }
+    }
 }
 
 #[test]

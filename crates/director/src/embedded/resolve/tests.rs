@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
 use serde_json::json;
 
@@ -9,7 +9,11 @@ use crate::{
         stores::{Stemcell, Stores, Upload, read_upload},
     },
     release::{Renderer, testing::Draft},
+    yaml,
 };
+
+#[path = "shipped_tests.rs"]
+mod shipped;
 
 const MESH: &str = "
 name: mesh
