@@ -15,7 +15,7 @@ use std::{
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture, fut};
 use arc_swap::ArcSwap;
 use boshy_director::{
-    client::{ClientSettings, DirectorClient, SettingsError},
+    client::{ClientError, ClientSettings, DirectorClient, SettingsError},
     observer::{self, Answer, Moment, Observation, Observer, ObserverSettings, Question},
 };
 use boshy_mesh::Inventory;
@@ -70,8 +70,8 @@ pub(crate) struct PollReport {
     pub(crate) director: DirectorStatus,
     /// How well each deployment is known.
     pub(crate) deployments: Vec<DeploymentStatus>,
-    /// The right that the director's client lacks.
-    pub(crate) lack: Option<Lack>,
+    /// The right that the director's client lacks, and what is not known for want of configs.
+    pub(crate) lacking: Vec<Lack>,
 }
 
 /// Asks the director what is due.
@@ -257,21 +257,31 @@ fn publish(polling: &Polling, observation: &Observation) {
         last_success: observation.listed.map(|at| at.0).or(before.director.last_success),
         error: trouble,
     };
-    let lacks_right = observation.error.as_ref().is_some_and(|error| error.lacks_right());
-    let lack = director.error.as_ref().filter(|_| lacks_right).map(|reason| Lack {
-        what: "director",
-        since: before.lack.as_ref().map_or_else(|| clock::now().0, |lack| lack.since),
-        reason: reason.clone(),
-        remedy: "Give the director's client the authority bosh.read; until then what is known stays.".to_owned(),
-    });
+    let lacking = lacking(observation, &before.lacking);
     polling.report.store(Arc::new(PollReport {
         known: observation.complete.then(|| Arc::clone(&observation.inventory)).or_else(|| before.known.clone()),
         // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
         complete: before.complete || observation.complete,
         director,
         deployments: deployments.collect(),
-        lack,
+        lacking,
     }));
+}
+
+/// What the pilot does without as long as the director does not tell it.
+fn lacking(observation: &Observation, before: &[Lack]) -> Vec<Lack> {
+    const READ: &str = "Give the director's client the authority bosh.read; until then what is known stays.";
+    const CONFIGS: &str = "Give the director's client the authority bosh.read, or see why the director does not answer. Until then ports that \
+                           runtime configs expose stay as they are known, and so do the networks of cloud configs; all else goes on.";
+    let rights = observation.error.as_ref().filter(|error| error.lacks_right());
+    let lacks = [("director", rights, READ), ("configs", observation.config_error.as_ref(), CONFIGS)];
+    let lack = |(what, error, remedy): (&'static str, Option<&Arc<ClientError>>, &str)| {
+        let reason = Report::new(error?.as_ref()).to_string();
+        let known = before.iter().find(|lack| lack.what == what);
+        let since = known.map_or_else(|| clock::now().0, |lack| lack.since);
+        Some(Lack { what, since, reason, remedy: remedy.to_owned() })
+    };
+    lacks.into_iter().filter_map(lack).collect()
 }
 
 /// Facts on disk, written beside the rounds: a disk may take seconds, and the next change must not wait for it. One that refuses

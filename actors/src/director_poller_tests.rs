@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use boshy_director::{
-    observer::Reading,
+    observer::{ConfigsReading, Reading},
     wire::{DeploymentRow, InstanceRow},
 };
 use boshy_supervision::{ExitReason, Tree};
@@ -47,7 +47,7 @@ impl World {
                 complete: false,
                 director,
                 deployments: Vec::new(),
-                lack: None,
+                lacking: Vec::new(),
             })),
             file,
         }
@@ -61,6 +61,10 @@ impl World {
         let told = self.told.lock().unwrap();
         told.iter().map(|inventory| inventory.deployments.len()).collect()
     }
+}
+
+fn no_configs() -> Answer {
+    Answer::Configs(ConfigsReading { runtime: Ok(vec![]), cloud: Ok(vec![]) })
 }
 
 fn listed(names: &[&str]) -> Answer {
@@ -79,7 +83,7 @@ fn read(name: &str) -> Answer {
     };
     Answer::Deployment(
         name.to_owned(),
-        Reading { manifest: Ok(Some(MANIFEST.to_owned())), instances: Ok(vec![instance]) },
+        Reading { manifest: Ok(Some(MANIFEST.to_owned())), instances: Ok(vec![instance]), configs: None },
     )
 }
 
@@ -107,7 +111,9 @@ fn answers_in_any_order_become_an_inventory_that_is_told_once_it_is_complete() {
         poller.send(PollNow).await.unwrap();
         let asked = world.asked();
         assert_eq!(asked[0], Question::Deployments);
-        assert!(matches!(asked[1..], [Question::Events { after: None }, Question::Tasks { .. }]), "{asked:?}");
+        let others = [Question::Events { after: None }, Question::Tasks { limit: 20, of_every_kind: false }];
+        assert_eq!(asked[1..], [&others[..], &[Question::Configs]].concat());
+        says(&poller, no_configs()).await;
         says(&poller, Answer::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
         says(&poller, listed(&["a", "b"])).await;
         says(&poller, Answer::Events(Ok((vec![], None)))).await;
@@ -126,6 +132,7 @@ fn what_the_registry_could_not_use_is_told_again_and_so_is_what_it_knows_now_and
         *world.refusals.lock().unwrap() = 1;
         poller.send(PollNow).await.unwrap();
         says(&poller, Answer::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
+        says(&poller, no_configs()).await;
         says(&poller, Answer::Events(Ok((vec![], None)))).await;
         says(&poller, listed(&["a"])).await;
         says(&poller, read("a")).await;

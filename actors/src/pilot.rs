@@ -199,7 +199,7 @@ impl State {
     fn new(settings: &PilotSettings, tls: Option<ServerTls>) -> Self {
         let director = DirectorStatus { url: settings.director.url.to_string(), last_success: None, error: None };
         let known = director_poller::restore(&settings.state_dir.join("inventory"));
-        let report = PollReport { known, complete: false, director, deployments: Vec::new(), lack: None };
+        let report = PollReport { known, complete: false, director, deployments: Vec::new(), lacking: Vec::new() };
         Self {
             snapshot: Arc::new(watch::Sender::new(Arc::default())),
             poll: Arc::new(ArcSwap::from_pointee(report)),
@@ -217,7 +217,7 @@ impl State {
         let (poll, pool) = (self.poll.load(), self.pool.load());
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
-            lacking: [&self.unclaimed, &poll.lack, &pool.lack].into_iter().flatten().cloned().collect(),
+            lacking: [&self.unclaimed, &pool.lack].into_iter().flatten().chain(&poll.lacking).cloned().collect(),
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
             director: poll.director.clone(),

@@ -93,7 +93,7 @@ mod tests {
 
     fn inventory() -> Inventory {
         let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
-        let job = Job { name: "api".into(), ports: vec![port] };
+        let job = Job { name: "api".into(), ports: vec![port], runtime_config: None };
         let group = InstanceGroup { name: "web".into(), jobs: vec![job], ..InstanceGroup::default() };
         let instance = Instance {
             group: "web".into(),

@@ -32,7 +32,7 @@ impl Published {
 fn inventory<const N: usize>(deployments: [&str; N]) -> Arc<Inventory> {
     let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
     let deployment = |name: &str| {
-        let job = Job { name: "app".into(), ports: vec![port.clone()] };
+        let job = Job { name: "app".into(), ports: vec![port.clone()], runtime_config: None };
         let group = InstanceGroup { name: "web".into(), jobs: vec![job], ..InstanceGroup::default() };
         Deployment { name: name.into(), groups: vec![group], ..Deployment::default() }
     };

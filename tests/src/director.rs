@@ -67,6 +67,12 @@ impl Director {
         self
     }
 
+    /// Stores a version of a config.
+    pub fn configures(&self, kind: &str, name: &str, content: &str) -> &Self {
+        self.0.configure(kind, name, content).unwrap();
+        self
+    }
+
     /// Deletes.
     pub fn deletes(&self, deployment: &str) -> &Self {
         self.0.delete(deployment).unwrap();

@@ -66,6 +66,8 @@ pub struct WrittenJob {
     pub expose_ports: WrittenPorts,
     /// The addon that brings it, for a job that the group does not name itself.
     pub addon: Option<String>,
+    /// The runtime config that has the addon.
+    pub runtime_config: Option<String>,
 }
 
 /// An instance group, as written.
@@ -112,6 +114,9 @@ pub struct Job {
     pub name: String,
     /// What it exposes, in the order written.
     pub ports: Vec<Port>,
+    /// The runtime config that brings it, for a job that is not in the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_config: Option<String>,
 }
 
 /// An instance group, checked.
@@ -153,6 +158,9 @@ pub struct Inventory {
     /// Networks of the cloud configs; empty when they are not known.
     #[serde(default)]
     pub networks: Vec<CloudNetwork>,
+    /// What of the configs is of no use, and where it stands.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
 }
 
 impl WrittenDeployment {
@@ -176,7 +184,8 @@ impl WrittenDeployment {
                             Some(addon) => Place::deployment(&self.name).addon(addon).job(&job.name),
                             None => Place::deployment(&self.name).group(&group.name).job(&job.name),
                         };
-                        Job { name: job.name.clone(), ports: check_ports(&place, &job.expose_ports, &mut problems) }
+                        let ports = check_ports(&place, &job.expose_ports, &mut problems);
+                        Job { name: job.name.clone(), ports, runtime_config: job.runtime_config.clone() }
                     })
                     .collect(),
                 networks: group.networks.clone(),
@@ -187,6 +196,15 @@ impl WrittenDeployment {
         let mut told = BTreeSet::new();
         problems.retain(|problem| told.insert(problem.clone()));
         if problems.is_empty() { Ok(groups) } else { Err(problems) }
+    }
+}
+
+impl WrittenPorts {
+    /// Every problem in them, where `job` is the place of the job that has them.
+    pub fn problems(&self, job: &Place) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        check_ports(job, self, &mut problems);
+        problems
     }
 }
 

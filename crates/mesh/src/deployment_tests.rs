@@ -5,7 +5,7 @@ fn port(name: &str, number: i64) -> WrittenPort {
 }
 
 fn with_ports(expose_ports: WrittenPorts) -> WrittenDeployment {
-    let job = WrittenJob { name: "httpbin".into(), expose_ports, addon: None };
+    let job = WrittenJob { name: "httpbin".into(), expose_ports, addon: None, runtime_config: None };
     let group = WrittenGroup { name: "banana".into(), jobs: vec![job], ..WrittenGroup::default() };
     WrittenDeployment { name: "sample".into(), groups: vec![group], ..WrittenDeployment::default() }
 }

@@ -88,6 +88,7 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery 
         }
     }
     problems.extend(residents.problems);
+    problems.extend(inventory.problems.iter().cloned());
     problems.extend(inventory.deployments.iter().flat_map(|deployment| deployment.problems.iter().cloned()));
     Discovery { services, formerly, problems }
 }

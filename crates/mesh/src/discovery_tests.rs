@@ -7,6 +7,7 @@ fn job(name: &str) -> Job {
     Job {
         name: name.into(),
         ports: vec![Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp }],
+        runtime_config: None,
     }
 }
 

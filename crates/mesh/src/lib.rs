@@ -45,7 +45,7 @@ pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
 pub use names::{ANSWER_TTL, NameTable};
 pub use node::{NodeId, NodeIdError, NodeKind};
 pub use port::{Port, PortName, Protocol, ServiceKey};
-pub use problem::{Place, Problem};
+pub use problem::{ConfigName, Place, Problem};
 pub use range::{RangeError, VipRange};
 pub use reconcile::{Claim, Claims, LeaseRules, Reconciled, Refusal, Shortage};
 pub use share::{ShareError, VipShare};

@@ -4,11 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A place in a manifest, as precise as is known. Shown as `deployment "d", instance group "g", job "j", expose_ports[0].name`.
+/// A place in a manifest or a config, as precise as is known. Shown as `deployment "d", instance group "g", job "j", expose_ports[0].name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
-    /// Deployment name as the director gives it.
+    /// Deployment name as the director gives it; empty in a config.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub deployment: String,
+    /// The config that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigName>,
     /// Instance group name as written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
@@ -23,10 +27,25 @@ pub struct Place {
     pub key: Option<String>,
 }
 
+/// Names a config of a director.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConfigName {
+    /// `runtime` or `cloud`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Name within the type.
+    pub name: String,
+}
+
 impl Place {
     /// The deployment as a whole.
     pub fn deployment(name: impl Into<String>) -> Self {
         Self { deployment: name.into(), ..Self::default() }
+    }
+
+    /// A config as a whole, by type and name.
+    pub fn config(kind: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { config: Some(ConfigName { kind: kind.into(), name: name.into() }), ..Self::default() }
     }
 
     /// This place with an instance group.
@@ -60,7 +79,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "deployment {:?}", self.deployment)?;
+        match &self.config {
+            Some(ConfigName { kind, name }) => write!(f, "{kind} config {name:?}")?,
+            None => write!(f, "deployment {:?}", self.deployment)?,
+        }
         if let Some(group) = &self.group {
             write!(f, ", instance group {group:?}")?;
         }

@@ -5,7 +5,7 @@ fn group(name: &str) -> InstanceGroup {
     let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
     InstanceGroup {
         name: name.into(),
-        jobs: vec![Job { name: "api".into(), ports: vec![port] }],
+        jobs: vec![Job { name: "api".into(), ports: vec![port], runtime_config: None }],
         ..InstanceGroup::default()
     }
 }

@@ -10,7 +10,7 @@ fn inventory(instances: u8) -> Inventory {
     let port = Port { name: PortName::new("http").unwrap(), number: 9002, protocol: Protocol::Tcp };
     let group = |name: &str| InstanceGroup {
         name: name.into(),
-        jobs: vec![Job { name: "httpbin".into(), ports: vec![port.clone()] }],
+        jobs: vec![Job { name: "httpbin".into(), ports: vec![port.clone()], runtime_config: None }],
         ..InstanceGroup::default()
     };
     let instance = |index: u8| Instance {

@@ -1,6 +1,7 @@
 //! Director, pilot and agent in one process, over real sockets.
 
 mod addresses;
+mod configs;
 mod deployments;
 mod director_trouble;
 mod manifests;

@@ -27,6 +27,12 @@ pub enum Operation {
     Rights,
     /// `GET /tasks`.
     Tasks,
+    /// `GET /configs` of a type.
+    Configs(&'static str),
+    /// `GET /configs/:id`.
+    Config(u64),
+    /// `GET /deployment_configs`.
+    DeploymentConfigs(String),
     /// `GET /releases`.
     Releases,
     /// `GET /tasks/:id` and its output.
@@ -59,6 +65,9 @@ impl fmt::Display for Operation {
                 "cannot see whether the director's client may read every deployment, for which it needs the scope bosh.read",
             ),
             Self::Tasks => f.write_str("cannot list the tasks that have ended"),
+            Self::Configs(kind) => write!(f, "cannot read the {kind} configs"),
+            Self::Config(id) => write!(f, "cannot read version {id} of a config"),
+            Self::DeploymentConfigs(name) => write!(f, "cannot see with which configs {name:?} was deployed"),
             Self::Releases => f.write_str("cannot list the releases"),
             Self::Task(id) => write!(f, "cannot read task {id}"),
             Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
@@ -91,6 +100,11 @@ impl ClientError {
     pub fn lacks_right(&self) -> bool {
         self.operation == Operation::Rights
             && matches!(self.cause, Cause::Unauthorized(_) | Cause::Status { status: 403, .. })
+    }
+
+    /// Whether the director said that it has not what was asked for, or no such route.
+    pub(crate) fn is_not_there(&self) -> bool {
+        matches!(self.cause, Cause::Status { status: 404, .. })
     }
 
     /// Whether nobody answered, so that the next question will fare no better.

@@ -33,7 +33,9 @@ use self::{
     exchange::{Answer, Exchange, Head},
     login::Logins,
 };
-use crate::wire::{DeploymentRow, EndedTask, ErrorBody, Event, Info, InstanceRow, ManifestBody, ReleaseRow};
+use crate::wire::{
+    Config, DeploymentConfig, DeploymentRow, EndedTask, ErrorBody, Event, Info, InstanceRow, ManifestBody, ReleaseRow,
+};
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
@@ -159,6 +161,31 @@ impl DirectorClient {
         let verbose = if of_every_kind { 2 } else { 1 };
         let path = format!("/tasks?state=done,error,cancelled,timeout&verbose={verbose}&limit={limit}");
         self.get(Operation::Tasks, &path).await
+    }
+
+    /// `GET /configs` of a type: the latest version of each name, in the director's order.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn configs(&self, kind: &'static str) -> Result<Vec<Config>, ClientError> {
+        self.get(Operation::Configs(kind), &format!("/configs?type={kind}&latest=true")).await
+    }
+
+    /// `GET /configs/:id`, of any version that was not deleted.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn config(&self, id: u64) -> Result<Config, ClientError> {
+        self.get(Operation::Config(id), &format!("/configs/{id}")).await
+    }
+
+    /// `GET /deployment_configs`: the configs that a deployment was deployed with.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn configs_of(&self, deployment: &str) -> Result<Vec<DeploymentConfig>, ClientError> {
+        let path = format!("/deployment_configs?deployment[]={}", segment(deployment));
+        self.get(Operation::DeploymentConfigs(deployment.to_owned()), &path).await
     }
 
     /// `GET /releases`: every version of each, the oldest first.

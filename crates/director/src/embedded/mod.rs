@@ -296,6 +296,14 @@ impl Handle {
         })
     }
 
+    /// Stores a version of a config.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn configure(&self, kind: &str, name: &str, content: &str) -> Result<(), DirectorError> {
+        self.update(|world, user| world.configure(kind, name, content, user, now()))
+    }
+
     /// Deletes a deployment.
     ///
     /// # Errors

@@ -1,15 +1,32 @@
-//! Jobs that addons of a manifest bring to its instance groups.
+//! Jobs that addons bring to the instance groups of a manifest: its own addons, and then those of runtime configs.
 
 use std::collections::HashMap;
 
 use boshy_mesh::{Place, Problem, WrittenGroup, WrittenJob, WrittenPorts};
 use serde::Deserialize;
 
-use super::{EXPOSE_PORTS, Reader, list, map, named, texts};
+use super::{EXPOSE_PORTS, Reader, Surroundings, list, map, named, texts};
 use crate::{
     addons::{Candidate, Filter, applies},
     yaml::{Map, View, YamlError},
 };
+
+/// An addon, and which groups it is for.
+#[derive(Debug)]
+pub(super) struct Addon {
+    pub(super) name: String,
+    include: Filter,
+    exclude: Filter,
+    pub(super) jobs: Vec<AddonJob>,
+}
+
+/// A job of an addon.
+#[derive(Debug)]
+pub(super) struct AddonJob {
+    pub(super) name: String,
+    release: String,
+    pub(super) ports: WrittenPorts,
+}
 
 /// Of a group, what addons ask about.
 struct Traits {
@@ -20,37 +37,32 @@ struct Traits {
     jobs: Vec<(String, String)>,
 }
 
-/// An addon's job that exposes something.
-struct AddonJob {
-    name: String,
-    release: String,
-    ports: WrittenPorts,
+/// Where addons are written.
+#[derive(Clone, Copy)]
+enum Level<'a> {
+    Manifest,
+    /// A runtime config of this name.
+    Runtime(&'a str),
 }
 
 impl Reader<'_> {
-    /// Adds the exposing jobs of addons to the groups that a director adds them to, in the order written.
-    pub(super) fn addons(&mut self, manifest: Map<'_>, groups: &mut [WrittenGroup]) -> Result<(), YamlError> {
-        let addons = list(manifest, "addons").unwrap_or_default();
-        if addons.is_empty() {
-            return Ok(());
-        }
-        let os = systems(manifest);
-        let written = list(manifest, "instance_groups")?;
-        let mut traits =
-            written.into_iter().map(|group| Ok(traits(map(group)?, &os))).collect::<Result<Vec<_>, YamlError>>()?;
-        for addon in addons {
+    /// The addons that are written at the top of a document. One that cannot be read is passed over; which groups one is for has to be
+    /// readable, else it is for none.
+    pub(super) fn written_addons(&mut self, document: Map<'_>) -> Vec<Addon> {
+        let mut addons = Vec::new();
+        for addon in list(document, "addons").unwrap_or_default() {
             let Ok(map) = map(addon) else { continue };
             let Ok(name) = named(addon, map) else { continue };
             let jobs = self.addon_jobs(map);
             match (filter(map, "include"), filter(map, "exclude")) {
-                (Ok(include), Ok(exclude)) => self.add(&name, jobs, (&include, &exclude), groups, &mut traits),
+                (Ok(include), Ok(exclude)) => addons.push(Addon { name, include, exclude, jobs }),
                 (Err(error), _) | (_, Err(error)) => {
-                    let place = Place::deployment(self.name).addon(&name);
+                    let place = self.place.clone().addon(&name);
                     self.problems.push(Problem::new(place, format!("is for groups that cannot be read: {error}")));
                 }
             }
         }
-        Ok(())
+        addons
     }
 
     fn addon_jobs(&mut self, addon: Map<'_>) -> Vec<AddonJob> {
@@ -62,55 +74,101 @@ impl Reader<'_> {
         list(addon, "jobs").unwrap_or_default().into_iter().filter_map(&mut job).collect()
     }
 
-    fn add(
+    /// Adds the jobs of addons to the groups that a director adds them to, in the order in which it does.
+    pub(super) fn add_addons(
         &mut self,
-        addon: &str,
-        jobs: Vec<AddonJob>,
-        (include, exclude): (&Filter, &Filter),
+        manifest: Map<'_>,
         groups: &mut [WrittenGroup],
-        traits: &mut [Traits],
-    ) {
-        let candidate = |(group, traits): (&WrittenGroup, &Traits)| {
-            // A manifest's addons are for its own deployment, whatever its teams.
-            applies(
-                include,
-                exclude,
-                Candidate {
-                    deployment: self.name,
-                    teams: &include.teams,
-                    group: &group.name,
-                    lifecycle: if group.errand { "errand" } else { "service" },
-                    os: &traits.os,
-                    networks: &traits.networks,
-                    azs: &traits.azs,
-                    jobs: &traits.jobs,
-                },
-            )
-        };
-        // Which groups an addon is for is decided before its first job is added.
-        let fits: Vec<bool> = groups.iter().zip(&*traits).map(candidate).collect();
-        for job in jobs {
-            let mut serves = false;
-            for ((group, traits), _) in groups.iter_mut().zip(&mut *traits).zip(&fits).filter(|(_, fits)| **fits) {
-                serves |= !group.errand;
-                traits.jobs.push((job.name.clone(), job.release.clone()));
-                let (name, expose_ports) = (job.name.clone(), job.ports.clone());
-                group.jobs.push(WrittenJob { name, expose_ports, addon: Some(addon.to_owned()) });
-            }
-            if !serves && job.ports != WrittenPorts::Absent {
-                let place = Place::deployment(self.name).addon(addon).job(&job.name).key(EXPOSE_PORTS);
-                self.problems
-                    .push(Problem::new(place, "has no effect: the addon is for no instance group that is a service"));
+        surroundings: &Surroundings<'_>,
+    ) -> Result<(), YamlError> {
+        let own = self.written_addons(manifest);
+        let exposes_more = surroundings.runtime_configs.iter().any(|config| config.exposes());
+        if own.is_empty() && !exposes_more {
+            return Ok(());
+        }
+        let os = systems(manifest);
+        let written = list(manifest, "instance_groups")?;
+        let traits = written.into_iter().map(|group| Ok(traits(map(group)?, &os))).collect::<Result<_, YamlError>>()?;
+        let mut adding = Adding { name: self.name, teams: surroundings.teams, groups, traits };
+        for addon in &own {
+            self.problems.extend(adding.add(addon, Level::Manifest));
+        }
+        for config in surroundings.runtime_configs.iter().filter(|_| exposes_more) {
+            for addon in &config.addons {
+                adding.add(addon, Level::Runtime(&config.name));
             }
         }
+        Ok(())
     }
+}
+
+/// Groups that get jobs of addons.
+struct Adding<'a> {
+    name: &'a str,
+    teams: &'a [String],
+    groups: &'a mut [WrittenGroup],
+    traits: Vec<Traits>,
+}
+
+impl Adding<'_> {
+    /// Adds one addon's jobs, and says which `expose_ports` have no effect in this manifest.
+    fn add(&mut self, addon: &Addon, level: Level<'_>) -> Vec<Problem> {
+        // Which groups an addon is for is decided before its first job is added.
+        let fits: Vec<usize> = (0..self.groups.len()).filter(|position| self.fits(addon, level, *position)).collect();
+        let mut problems = Vec::new();
+        for job in &addon.jobs {
+            let mut serves = false;
+            for position in &fits {
+                let (group, traits) = (&mut self.groups[*position], &mut self.traits[*position]);
+                serves |= !group.errand;
+                traits.jobs.push((job.name.clone(), job.release.clone()));
+                let runtime_config = match level {
+                    Level::Manifest => None,
+                    // Every VM has some of these; only those that expose something are of interest.
+                    Level::Runtime(_) if job.ports == WrittenPorts::Absent => continue,
+                    Level::Runtime(config) => Some(config.to_owned()),
+                };
+                let (name, expose_ports) = (job.name.clone(), job.ports.clone());
+                group.jobs.push(WrittenJob { name, expose_ports, addon: Some(addon.name.clone()), runtime_config });
+            }
+            if !serves && job.ports != WrittenPorts::Absent {
+                let place = Place::deployment(self.name).addon(&addon.name).job(&job.name).key(EXPOSE_PORTS);
+                let reason = "has no effect: the addon is for no instance group that is a service";
+                problems.push(Problem::new(place, reason));
+            }
+        }
+        problems
+    }
+
+    fn fits(&self, addon: &Addon, level: Level<'_>, position: usize) -> bool {
+        let (group, traits) = (&self.groups[position], &self.traits[position]);
+        let candidate = Candidate {
+            deployment: self.name,
+            teams: self.teams,
+            group: &group.name,
+            lifecycle: if group.errand { "errand" } else { "service" },
+            os: &traits.os,
+            networks: &traits.networks,
+            azs: &traits.azs,
+            jobs: &traits.jobs,
+        };
+        let Addon { include, exclude, .. } = addon;
+        match level {
+            Level::Runtime(_) => applies(include, exclude, candidate),
+            // A manifest's addons are for its own deployment: a director does not look at teams in them.
+            Level::Manifest => applies(&without_teams(include), &without_teams(exclude), candidate),
+        }
+    }
+}
+
+fn without_teams(filter: &Filter) -> Filter {
+    Filter { teams: Vec::new(), ..filter.clone() }
 }
 
 fn filter(addon: Map<'_>, key: &str) -> Result<Filter, YamlError> {
     let Some(pair) = addon.get(key) else { return Ok(Filter::default()) };
     let filter: Option<Filter> = Option::deserialize(pair.value)?;
-    // A director does not look at teams in an addon of a manifest.
-    Ok(Filter { teams: Vec::new(), ..filter.unwrap_or_default() })
+    Ok(filter.unwrap_or_default())
 }
 
 fn traits(group: Map<'_>, os: &HashMap<String, String>) -> Traits {

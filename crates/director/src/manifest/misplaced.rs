@@ -27,24 +27,31 @@ pub(super) fn name(reader: &mut Reader<'_>, document: &Document) {
         if named > MAX_NAMED {
             return;
         }
-        reader.problems.push(Problem::new(place(reader.name, &path), reason(is_it, &path)));
+        let belongs = belongs(&reader.place);
+        reader.problems.push(Problem::new(place(&reader.place, &path), reason(is_it, &path, belongs)));
     }
 }
 
-fn reason(is_it: bool, path: &[Step<'_>]) -> String {
-    const BELONGS: &str =
-        "it belongs to a job of an instance group, beside the job's name: `instance_groups[].jobs[].expose_ports`";
+/// Where the key belongs in a manifest or a config.
+fn belongs(place: &Place) -> &'static str {
+    if place.config.is_some() {
+        return "it belongs to a job of an addon, beside the job's name: `addons[].jobs[].expose_ports`";
+    }
+    "it belongs to a job of an instance group, beside the job's name: `instance_groups[].jobs[].expose_ports`"
+}
+
+fn reason(is_it: bool, path: &[Step<'_>], belongs: &str) -> String {
     let keys: Vec<_> =
         path.iter().filter_map(|step| if let Step::Key(key) = step { key.key() } else { None }).collect();
     match () {
-        () if !is_it => format!("is not known; `{EXPOSE_PORTS}` is, and {BELONGS}"),
+        () if !is_it => format!("is not known; `{EXPOSE_PORTS}` is, and {belongs}"),
         () if keys.iter().any(|key| key == "properties") => {
-            format!("has no effect among properties, which are the job's own; {BELONGS}")
+            format!("has no effect among properties, which are the job's own; {belongs}")
         }
         () if keys.len() >= 3 && keys[1] == "jobs" => {
             "has no effect: the same key stands here again, and the last one counts".to_owned()
         }
-        () => format!("has no effect here; {BELONGS}"),
+        () => format!("has no effect here; {belongs}"),
     }
 }
 
@@ -66,8 +73,8 @@ fn resembles(key: View<'_>) -> bool {
     text != EXPOSE_PORTS && strsim::levenshtein(&plain(text), &plain(EXPOSE_PORTS)) <= MAX_DISTANCE
 }
 
-fn place(deployment: &str, path: &[Step<'_>]) -> Place {
-    let mut place = Place::deployment(deployment);
+fn place(document: &Place, path: &[Step<'_>]) -> Place {
+    let mut place = document.clone();
     let mut rest = path;
     if let [Step::Key(top), Step::Item(_, item), more @ ..] = path
         && let Some(name) = name_of(*item)

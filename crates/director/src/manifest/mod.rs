@@ -5,27 +5,48 @@
 //! a wrong entry is named by group, job and key instead of by line. An `expose_ports` that nobody reads is named (`misplaced`).
 
 mod addons;
+mod configs;
 mod misplaced;
 mod networks;
 mod ports;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use boshy_mesh::{Place, Problem, WrittenDeployment, WrittenGroup, WrittenJob, WrittenPorts};
 
+pub use self::configs::{RuntimeConfig, cloud_networks};
 use crate::yaml::{Document, Limits, Map, Shape, View, YamlError};
 
 /// The key under which a job exposes ports.
 const EXPOSE_PORTS: &str = "expose_ports";
+
+/// What decides beside the manifest which jobs a deployment has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Surroundings<'a> {
+    /// Teams that own the deployment.
+    pub(crate) teams: &'a [String],
+    /// The runtime configs that it was deployed with, in the director's order.
+    pub(crate) runtime_configs: &'a [Arc<RuntimeConfig>],
+}
 
 /// Reads the manifest of the deployment that the director lists as `name`.
 ///
 /// # Errors
 /// When the text is no YAML, goes beyond the limits, or is so unlike a manifest that the director cannot have accepted it.
 pub fn read(name: &str, text: &str, limits: &Limits) -> Result<WrittenDeployment, YamlError> {
+    read_within(name, text, limits, Surroundings::default())
+}
+
+/// The same, with what runtime configs add to it.
+pub(crate) fn read_within(
+    name: &str,
+    text: &str,
+    limits: &Limits,
+    surroundings: Surroundings<'_>,
+) -> Result<WrittenDeployment, YamlError> {
     let document = Document::read(text, limits)?;
-    let mut reader = Reader { name, used: HashSet::new(), problems: Vec::new() };
-    let groups = reader.groups(&document);
+    let mut reader = Reader { name, place: Place::deployment(name), used: HashSet::new(), problems: Vec::new() };
+    let groups = reader.groups(&document, &surroundings);
     // That a budget ended is the cause of whatever was then missed.
     document.finish()?;
     let groups = groups?;
@@ -34,16 +55,18 @@ pub fn read(name: &str, text: &str, limits: &Limits) -> Result<WrittenDeployment
     Ok(WrittenDeployment { name: name.to_owned(), groups, problems: reader.problems })
 }
 
-/// Reads one manifest.
+/// Reads one manifest, or one runtime config.
 struct Reader<'n> {
+    /// The deployment; none in a config.
     name: &'n str,
+    place: Place,
     /// The keys `expose_ports` that somebody reads, by their node.
     used: HashSet<u32>,
     problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
-    fn groups(&mut self, document: &Document) -> Result<Vec<WrittenGroup>, YamlError> {
+    fn groups(&mut self, document: &Document, surroundings: &Surroundings<'_>) -> Result<Vec<WrittenGroup>, YamlError> {
         let Some(root) = document.root() else { return Ok(Vec::new()) };
         let manifest = match root.shape() {
             Shape::Map(manifest) => manifest,
@@ -54,7 +77,7 @@ impl Reader<'_> {
         for group in list(manifest, "instance_groups")? {
             groups.push(self.group(group)?);
         }
-        self.addons(manifest, &mut groups)?;
+        self.add_addons(manifest, &mut groups, surroundings)?;
         Ok(groups)
     }
 
@@ -79,7 +102,8 @@ impl Reader<'_> {
 
     fn job(&mut self, view: View<'_>) -> Result<WrittenJob, YamlError> {
         let job = map(view)?;
-        Ok(WrittenJob { name: named(view, job)?, expose_ports: self.expose_ports(job), addon: None })
+        let (name, expose_ports) = (named(view, job)?, self.expose_ports(job));
+        Ok(WrittenJob { name, expose_ports, addon: None, runtime_config: None })
     }
 
     fn expose_ports(&mut self, job: Map<'_>) -> WrittenPorts {

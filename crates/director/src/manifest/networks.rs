@@ -26,7 +26,7 @@ fn network(view: View<'_>) -> Option<GroupNetwork> {
 }
 
 /// `A`, `A-B` or `A/PREFIX`, as a director reads them.
-fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
+pub(super) fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     if let Ok(block) = text.trim().parse::<IpNet>() {
         return Some((block.network(), last(block)));
     }

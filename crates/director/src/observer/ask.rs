@@ -1,9 +1,12 @@
 //! Puts the observer's questions to a director. Decides nothing.
 
-use super::{Answer, Question, Reading};
-use crate::client::DirectorClient;
+use std::collections::BTreeSet;
 
-/// Asks one question. A request takes no longer than the client's time-out, and a question is at most three of them besides a login.
+use super::{Answer, AppliedConfigs, ConfigsReading, Question, Reading};
+use crate::client::{ClientError, DirectorClient};
+
+/// Asks one question. A request takes no longer than the client's time-out, and a question is at most three of them besides a login, and one
+/// for each version of a runtime config that is not known.
 pub async fn ask(client: &DirectorClient, question: Question) -> Answer {
     match question {
         Question::Deployments => Answer::Deployments(client.every_deployment().await),
@@ -12,11 +15,40 @@ pub async fn ask(client: &DirectorClient, question: Question) -> Answer {
             let tasks = client.ended_tasks(limit, of_every_kind).await;
             Answer::Tasks { limit, of_every_kind, tasks }
         }
+        Question::Configs => {
+            let (runtime, cloud) = (client.configs("runtime").await, client.configs("cloud").await);
+            Answer::Configs(ConfigsReading { runtime, cloud })
+        }
         Question::Deployment(name) => {
-            // In this order instances are at least as new as the manifest that tells their groups.
-            let manifest = client.manifest(&name).await;
-            let instances = client.instances(&name).await;
-            Answer::Deployment(name, Reading { manifest, instances })
+            let reading = deployment(client, &name).await;
+            Answer::Deployment(name, reading)
+        }
+        Question::DeploymentWithConfigs(name, known) => {
+            let reading = deployment(client, &name).await;
+            let configs = Some(configs_of(client, &name, &known).await);
+            Answer::Deployment(name, Reading { configs, ..reading })
         }
     }
+}
+
+async fn deployment(client: &DirectorClient, name: &str) -> Reading {
+    // In this order instances are at least as new as the manifest that tells their groups.
+    let manifest = client.manifest(name).await;
+    let instances = client.instances(name).await;
+    Reading { manifest, instances, configs: None }
+}
+
+async fn configs_of(client: &DirectorClient, name: &str, known: &BTreeSet<u64>) -> Result<AppliedConfigs, ClientError> {
+    let configs = client.configs_of(name).await?.into_iter().map(|row| row.config);
+    let ids: Vec<u64> = configs.filter(|config| config.kind == "runtime").map(|config| config.id).collect();
+    let mut unknown = Vec::new();
+    for id in ids.iter().filter(|id| !known.contains(id)) {
+        match client.config(*id).await {
+            Ok(config) => unknown.push(config),
+            // One that was deleted is shown to nobody, also while deployments have it.
+            Err(error) if error.is_not_there() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(AppliedConfigs { ids, unknown })
 }

@@ -56,6 +56,7 @@ impl EventLog {
         let is_full = events.len() >= PAGE && !events.iter().any(is_known);
         let mut news = News::default();
         for event in events.iter().filter(|event| !is_known(event)) {
+            news.configs |= is_of_config(event);
             let Some(name) = &event.deployment else { continue };
             news.named.insert(Subject::Deployment(name.clone()));
             news.named.extend(event.task.as_ref().and_then(|task| task.parse().ok()).map(Subject::Task));
@@ -84,6 +85,11 @@ impl EventLog {
         self.answered = present;
         went_back
     }
+}
+
+/// Whether a config that is read has changed, by a newer or an older request. The deletion of one is told by nobody.
+fn is_of_config(event: &Event) -> bool {
+    matches!(event.object_type.as_str(), "config/runtime" | "config/cloud" | "runtime-config" | "cloud-config")
 }
 
 /// Instances change minutes before the manifest text does; the released lock comes last of all.

@@ -4,6 +4,7 @@
 //!   each second      GET /events, or GET /tasks  ─> which have changed ─┐
 //!   each 10 seconds  GET /locks, GET /deployments ─> which there are ───┴─> agenda ─> manifest + instances of those only
 //!   all the time     a slow pass over all of them ──────────────────────┘
+//!   once in a pass   GET /configs of type runtime and cloud, and after an event of theirs
 //! ```
 //!
 //! [`Observer`] is pure: it says which [`Question`]s are to be asked now, takes the [`Answer`]s in whatever order they come, and says
@@ -14,6 +15,9 @@
 //! switched off in a director; nothing tells so. So tasks are asked for beside events, and what a pass finds without either of them
 //! makes the pass faster until they tell something again.
 //!
+//! Runtime configs bring jobs to a deployment at its next deploy. So a deployment that is read is asked for the versions that it has, once
+//! any of them exposes ports (see `configs`).
+//!
 //! Fail static: what fails changes nothing, and what only an error would say is believed when it is said twice (see `facts`). A list
 //! is believed only of a client that may read every deployment: any other is shown a part as if it were all.
 //!
@@ -23,18 +27,26 @@
 mod agenda;
 mod ask;
 mod cadence;
+mod configs;
 mod events;
 mod facts;
+mod known;
 mod news;
+mod remembering;
 mod tasks;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use boshy_mesh::{Inventory, Timestamp};
 use serde::Serialize;
 
-pub use self::{ask::ask, facts::Reading, watch::Observer};
+pub use self::{
+    ask::ask,
+    configs::{AppliedConfigs, ConfigsReading},
+    known::Reading,
+    watch::Observer,
+};
 use crate::{
     client::ClientError,
     wire::{DeploymentRow, EndedTask, Event},
@@ -101,8 +113,12 @@ pub enum Question {
         /// Whether also those that no person orders.
         of_every_kind: bool,
     },
+    /// The latest runtime and cloud configs.
+    Configs,
     /// Manifest and instances of one deployment.
     Deployment(String),
+    /// The same, and the runtime configs that it was deployed with; these need not be told.
+    DeploymentWithConfigs(String, BTreeSet<u64>),
 }
 
 /// What came back.
@@ -121,7 +137,9 @@ pub enum Answer {
         /// The answer.
         tasks: Result<Vec<EndedTask>, ClientError>,
     },
-    /// To [`Question::Deployment`].
+    /// To [`Question::Configs`].
+    Configs(ConfigsReading),
+    /// To [`Question::Deployment`] and [`Question::DeploymentWithConfigs`].
     Deployment(String, Reading),
 }
 
@@ -150,6 +168,8 @@ pub struct Observation {
     pub listed: Option<Timestamp>,
     /// Why they could not be since, or why there are no news.
     pub error: Option<Arc<ClientError>>,
+    /// Why configs are not known, which costs the ports that runtime configs expose and what cloud configs tell of addresses.
+    pub config_error: Option<Arc<ClientError>>,
 }
 
 impl Answer {
@@ -159,7 +179,10 @@ impl Answer {
             Self::Deployments(answer) => answer.as_ref().is_err_and(silent),
             Self::Events(answer) => answer.as_ref().is_err_and(silent),
             Self::Tasks { tasks, .. } => tasks.as_ref().is_err_and(silent),
-            Self::Deployment(_, Reading { manifest, instances }) => {
+            Self::Configs(ConfigsReading { runtime, cloud }) => {
+                runtime.as_ref().is_err_and(silent) && cloud.as_ref().is_err_and(silent)
+            }
+            Self::Deployment(_, Reading { manifest, instances, .. }) => {
                 manifest.as_ref().is_err_and(silent) && instances.as_ref().is_err_and(silent)
             }
         }

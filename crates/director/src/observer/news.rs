@@ -38,6 +38,8 @@ pub(super) struct News {
     pub(super) deployments: BTreeMap<String, Urgency>,
     /// Those, and what else was named: of something that has begun, say.
     pub(super) named: BTreeSet<Subject>,
+    /// Configs are to be read again.
+    pub(super) configs: bool,
     /// More happened than was told.
     pub(super) missed_some: bool,
 }

@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use boshy_mesh::{Inventory, Timestamp};
 
 use super::{
-    Answer, Moment, Observation, ObserverSettings, Question, Reading,
+    Answer, ConfigsReading, Moment, Observation, ObserverSettings, Question, Reading,
     agenda::{Agenda, Reason},
     cadence::Cadence,
+    configs::Configs,
     events::EventLog,
     facts::Facts,
     news::{News, Subject, Urgency, Witness, Witnesses},
@@ -35,6 +36,7 @@ pub struct Observer {
     list: Cadence,
     events: Asked<EventLog>,
     tasks: Asked<TaskLog>,
+    configs: Configs,
     reached_back: Option<Duration>,
     every_kind_at: Option<Duration>,
     listed: Option<Timestamp>,
@@ -59,16 +61,20 @@ impl<L> Asked<L> {
 impl Observer {
     /// An observer that knows nothing yet.
     pub fn new(settings: ObserverSettings) -> Self {
-        Self::with(settings, Facts::new(settings.limits, settings.confirm_after))
+        let configs = Configs::new(settings.limits, Vec::new(), false);
+        Self::with(settings, Facts::new(settings.limits, settings.confirm_after), configs)
     }
 
     /// An observer that begins with facts of an earlier life, so that a deployment that cannot be read just now is not
     /// taken for one that is gone.
     pub fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
-        Self::with(settings, Facts::resuming(settings.limits, settings.confirm_after, inventory))
+        let groups = inventory.deployments.iter().flat_map(|deployment| &deployment.groups);
+        let exposed = groups.flat_map(|group| &group.jobs).any(|job| job.runtime_config.is_some());
+        let configs = Configs::new(settings.limits, inventory.networks.clone(), exposed);
+        Self::with(settings, Facts::resuming(settings.limits, settings.confirm_after, inventory), configs)
     }
 
-    fn with(settings: ObserverSettings, facts: Facts) -> Self {
+    fn with(settings: ObserverSettings, facts: Facts, configs: Configs) -> Self {
         Self {
             settings,
             facts,
@@ -77,6 +83,7 @@ impl Observer {
             list: Cadence::default(),
             events: Asked::new(EventLog::new(settings.event_overlap)),
             tasks: Asked::new(TaskLog::default()),
+            configs,
             reached_back: None,
             every_kind_at: None,
             listed: None,
@@ -106,8 +113,16 @@ impl Observer {
             self.tasks.cadence.begin(now);
             due.push(self.tasks_question(now));
         }
+        if self.configs.cadence.is_due(now) {
+            self.configs.cadence.begin(now);
+            due.push(Question::Configs);
+        }
         if self.may_read() {
-            due.extend(self.agenda.begin(now, self.period_of_pass()).into_iter().map(Question::Deployment));
+            let reading = |name| match self.configs.wanted() {
+                Some(known) => Question::DeploymentWithConfigs(name, known),
+                None => Question::Deployment(name),
+            };
+            due.extend(self.agenda.begin(now, self.period_of_pass()).into_iter().map(reading));
         }
         due
     }
@@ -134,14 +149,15 @@ impl Observer {
 
     /// When to ask [`Observer::due`] again at the latest, as time since the observer began.
     pub fn next_at(&self, now: Moment) -> Duration {
-        let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence].into_iter().filter_map(Cadence::next_at);
+        let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence, &self.configs.cadence];
+        let cadences = cadences.into_iter().filter_map(Cadence::next_at);
         let reading = self.may_read().then(|| self.agenda.next_at(now.elapsed, self.period_of_pass())).flatten();
         cadences.chain(reading).min().unwrap_or(now.elapsed + self.settings.list)
     }
 
-    /// Deployments are read once it is known from where on their changes are told, and while anybody answers.
+    /// Deployments are read once it is known from where on their changes are told and what configs bring, and while anybody answers.
     fn may_read(&self) -> bool {
-        self.events.was_tried && self.tasks.was_tried && self.silent < MAX_SILENT
+        self.events.was_tried && self.tasks.was_tried && self.configs.was_tried && self.silent < MAX_SILENT
     }
 
     fn period_of_pass(&self) -> Option<Duration> {
@@ -167,6 +183,7 @@ impl Observer {
             Answer::Tasks { limit, of_every_kind, tasks } => {
                 self.take_tasks(limit, of_every_kind, tasks, now.elapsed);
             }
+            Answer::Configs(reading) => self.take_configs(reading, now.elapsed),
             Answer::Deployment(name, reading) => self.take_reading(&name, reading, now),
         }
     }
@@ -176,7 +193,8 @@ impl Observer {
         let was_down = self.silent >= MAX_SILENT;
         self.silent = if answer.is_silence() { self.silent.saturating_add(1) } else { 0 };
         if was_down && self.silent == 0 {
-            for cadence in [&mut self.list, &mut self.events.cadence, &mut self.tasks.cadence] {
+            let Self { list, events, tasks, configs, .. } = self;
+            for cadence in [list, &mut events.cadence, &mut tasks.cadence, &mut configs.cadence] {
                 cadence.recover(now);
             }
         }
@@ -256,6 +274,20 @@ impl Observer {
         }
     }
 
+    /// Configs are read again after an event of theirs, and in every pass: nobody tells that one was deleted, nor anything without events.
+    fn take_configs(&mut self, reading: ConfigsReading, now: Duration) {
+        if self.configs.take(reading) {
+            self.agenda.want_all(now);
+        }
+        self.facts.take_configs(self.configs.networks(), self.configs.problems());
+        let told = self.tells(Witness::Events);
+        let period = if told { self.settings.full_pass } else { self.settings.full_pass_without_news };
+        match self.configs.error {
+            Some(_) => self.configs.cadence.failed(self.settings.list.min(period), period, now),
+            None => self.configs.cadence.answered(period, now),
+        }
+    }
+
     /// Whether a question is the one to look for changes with, or asked in every period of the list.
     fn look_or_list(&self, looks: bool) -> Duration {
         if looks { self.settings.look } else { self.settings.list }
@@ -271,6 +303,9 @@ impl Observer {
                 self.list.hurry(now);
             }
         }
+        if news.configs || news.missed_some {
+            self.configs.cadence.hurry(now);
+        }
         if news.missed_some {
             self.agenda.want_all(now);
         }
@@ -281,7 +316,12 @@ impl Observer {
         names.for_each(|name| self.witnesses.find(&Subject::Deployment(name.clone()), now));
     }
 
-    fn take_reading(&mut self, name: &str, reading: Reading, now: Moment) {
+    fn take_reading(&mut self, name: &str, mut reading: Reading, now: Moment) {
+        match reading.configs.take() {
+            Some(Ok(applied)) => self.facts.apply(name, self.configs.of_deployment(applied)),
+            Some(Err(error)) => self.configs.error = Some(Arc::new(error)),
+            None => {}
+        }
         let Some(taken) = self.facts.take(name, reading, now) else {
             self.agenda.keep(self.facts.names(), now.elapsed);
             return;
@@ -308,6 +348,7 @@ impl Observer {
             complete: self.facts.is_complete(),
             listed: self.listed,
             error,
+            config_error: self.configs.error.clone(),
         }
     }
 }

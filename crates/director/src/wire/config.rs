@@ -22,6 +22,29 @@ pub struct Config {
     pub current: bool,
 }
 
+/// One line of `GET /deployment_configs`: a config that a deployment was deployed with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentConfig {
+    /// Number of the deployment.
+    pub id: u64,
+    /// Deployment.
+    pub deployment: String,
+    /// The config.
+    pub config: ConfigVersion,
+}
+
+/// Names a version of a config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigVersion {
+    /// Number, which is text elsewhere.
+    pub id: u64,
+    /// `cloud` or `runtime`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Name within the type.
+    pub name: String,
+}
+
 /// Body of `POST /configs` and `POST /configs/diff`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigPost {

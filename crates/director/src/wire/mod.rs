@@ -14,7 +14,7 @@ mod task;
 mod time;
 mod token;
 
-pub use config::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine};
+pub use config::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, ConfigVersion, DeploymentConfig, DiffLine};
 pub use deployment::{DeploymentRow, ManifestBody, ManifestDiff, NameVersion};
 pub use event::Event;
 pub use info::{AuthOptions, Feature, Features, Info, UserAuthentication};

@@ -53,6 +53,7 @@ fn reader_of(file: &str) -> Option<fn(&str)> {
         }
         "config_post_412.json" => same_json::<ConfigConflict>,
         "configs_diff.json" => same_json::<ConfigDiff>,
+        "deployment_configs.json" => same_json::<Vec<DeploymentConfig>>,
         "deployment_diff.json" => same_json::<ManifestDiff>,
         "deployment_job_instance_detached.json" => same_json::<JobInstance>,
         "deployment_vms.json" => same_json::<Vec<VmRow>>,
@@ -67,7 +68,6 @@ fn reader_of(file: &str) -> Option<fn(&str)> {
         "bosh_dns_addresses_aliases.json"
         | "bosh_dns_handlers_json_variants.json"
         | "bosh_dns_http_handler_exchanges.json"
-        | "deployment_configs.json"
         | "instance_dir.json"
         | "link_address.json"
         | "link_consumers.json"

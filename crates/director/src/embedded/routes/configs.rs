@@ -31,12 +31,7 @@ pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<A
 }
 
 pub(super) fn post(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
-    let post = body(asked)?;
-    let known = world.configs.count();
-    let config = world.configs.post(&post, asked.now).map_err(refused)?;
-    if world.configs.count() > known {
-        world.journal.note(&asked.caller.name, "create", &format!("config/{}", config.kind), &config.name, asked.now);
-    }
+    let config = world.post_config(&body(asked)?, &asked.caller.name, asked.now).map_err(refused)?;
     Ok(Answer::json_as(201, Kind::Html, &config))
 }
 

@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Asked, Kind, World, deployments};
-use crate::embedded::{
-    DirectorError,
-    world::{Action, Converge, DeployOrder, IsolatedOrder, SkipDrain, Target, Work},
+use crate::{
+    embedded::{
+        DirectorError,
+        world::{Action, Converge, DeployOrder, IsolatedOrder, SkipDrain, Target, Work},
+    },
+    wire::{Config, ConfigVersion, DeploymentConfig},
 };
 
 /// `PUT /deployments/:name/jobs[/:group[/:id]]?state=`: a deploy of the manifest there is, with other states.
@@ -94,11 +97,15 @@ pub(super) fn deployment_configs(world: &mut World, asked: &Asked<'_>, _: &[Stri
     let names = asked.request.query.iter().filter(|(key, _)| key == "deployment[]").map(|(_, name)| name);
     let mut rows = Vec::new();
     for name in names {
-        let Some(in_use) = world.deployments.get(name).and_then(|record| record.in_use.as_ref()) else { continue };
-        for id in in_use.configs.cloud.iter().chain(&in_use.configs.runtime) {
-            if let (Some(config), Ok(number)) = (world.configs.version(id), id.parse::<u64>()) {
-                let config = json!({"id": number, "type": config.kind, "name": config.name});
-                rows.push(json!({"id": rows.len() + 1, "deployment": name, "config": config}));
+        let Some((number, record)) = (1..).zip(&world.deployments).find(|(_, (known, _))| *known == name) else {
+            continue;
+        };
+        let record = record.1;
+        let configs = record.in_use.as_ref().map_or(&record.configs, |in_use| &in_use.configs);
+        for id in configs.cloud.iter().chain(&configs.runtime) {
+            if let (Some(Config { kind, name: config, .. }), Ok(id)) = (world.configs.version(id), id.parse()) {
+                let config = ConfigVersion { id, kind: kind.clone(), name: config.clone() };
+                rows.push(DeploymentConfig { id: number, deployment: name.clone(), config });
             }
         }
     }

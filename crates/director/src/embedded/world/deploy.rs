@@ -84,7 +84,9 @@ impl World {
     /// Second half of a deploy: its manifest is shown, and the lock is released. Does nothing for a task that is not pending.
     pub fn finish_deploy(&mut self, task: TaskId, now: Timestamp) {
         let Some(pending) = self.pending.remove(&task) else { return };
+        let configs = self.latest_configs();
         let Some(record) = self.deployments.get_mut(&pending.name) else { return };
+        record.configs = configs;
         let action = if record.manifest.is_none() { "create" } else { "update" };
         record.manifest = Some(pending.text);
         let after = context(&record.wanted);

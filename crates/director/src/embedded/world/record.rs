@@ -80,6 +80,8 @@ pub(in super::super) struct DeploymentRecord {
     pub(in super::super) shown_instances: Option<Vec<Value>>,
     /// Teams that own it.
     pub(in super::super) teams: Vec<String>,
+    /// The configs of the last deploy on paper, where they change nothing.
+    pub(in super::super) configs: ConfigIds,
     /// What runs there, releases of addons included; none on paper, where the manifest says it.
     pub(in super::super) in_use: Option<InUse>,
     /// What the last deploy came to, as far as links of others need it; none on paper, and before one came so far.

@@ -1,0 +1,136 @@
+//! Runtime and cloud configs. Pure: values in, values out.
+//!
+//! A runtime config takes effect in a deployment at its next deploy. So a deployment has the versions that it was deployed with, which the
+//! director tells by their numbers, and a version never changes. Without ports to expose in any of them nobody is asked for that.
+//! What cannot be read leaves what is known.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use boshy_mesh::{CloudNetwork, Place, Problem};
+
+use super::cadence::Cadence;
+use crate::{
+    client::ClientError,
+    manifest::{RuntimeConfig, cloud_networks},
+    wire::Config,
+    yaml::Limits,
+};
+
+/// What two questions about configs were answered with.
+#[derive(Debug)]
+pub struct ConfigsReading {
+    /// The latest version of every runtime config.
+    pub runtime: Result<Vec<Config>, ClientError>,
+    /// The latest version of every cloud config.
+    pub cloud: Result<Vec<Config>, ClientError>,
+}
+
+/// The runtime configs that a deployment was deployed with.
+#[derive(Debug)]
+pub struct AppliedConfigs {
+    /// Their numbers.
+    pub ids: Vec<u64>,
+    /// Those that were not known.
+    pub unknown: Vec<Config>,
+}
+
+/// What is known of configs.
+pub(super) struct Configs {
+    limits: Limits,
+    pub(super) cadence: Cadence,
+    pub(super) was_tried: bool,
+    /// Why they are not read, or not completely.
+    pub(super) error: Option<Arc<ClientError>>,
+    versions: BTreeMap<u64, Arc<RuntimeConfig>>,
+    latest: BTreeSet<u64>,
+    /// Whether a runtime config exposes ports, or did.
+    expose: bool,
+    networks: Vec<CloudNetwork>,
+    network_problems: Vec<Problem>,
+}
+
+impl Configs {
+    /// `expose` is whether ports of runtime configs are known from an earlier life.
+    pub(super) fn new(limits: Limits, networks: Vec<CloudNetwork>, expose: bool) -> Self {
+        Self {
+            limits,
+            cadence: Cadence::default(),
+            was_tried: false,
+            error: None,
+            versions: BTreeMap::new(),
+            latest: BTreeSet::new(),
+            expose,
+            networks,
+            network_problems: Vec::new(),
+        }
+    }
+
+    /// The versions that need not be told again, when a deployment's have to be known.
+    pub(super) fn wanted(&self) -> Option<BTreeSet<u64>> {
+        self.expose.then(|| self.versions.keys().copied().collect())
+    }
+
+    /// Takes an answer, and says whether from now on a deployment's configs have to be known.
+    pub(super) fn take(&mut self, reading: ConfigsReading) -> bool {
+        self.was_tried = true;
+        self.error = None;
+        let before = self.expose;
+        match reading.runtime {
+            Ok(configs) => {
+                self.latest = configs.iter().filter_map(|config| self.learn(config)).collect();
+                // Of older versions those are kept that a deployment has.
+                let latest = &self.latest;
+                self.versions.retain(|id, version| latest.contains(id) || Arc::strong_count(version) > 1);
+            }
+            Err(error) => self.error = Some(Arc::new(error)),
+        }
+        match reading.cloud {
+            Ok(configs) => self.take_networks(&configs),
+            Err(error) => self.error = Some(Arc::new(error)),
+        }
+        self.expose && !before
+    }
+
+    fn take_networks(&mut self, configs: &[Config]) {
+        (self.networks, self.network_problems) = (Vec::new(), Vec::new());
+        for config in configs {
+            match cloud_networks(&config.content, &self.limits) {
+                Ok(networks) => self.networks.extend(networks),
+                Err(error) => {
+                    self.network_problems.push(Problem::new(Place::config("cloud", &config.name), error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// Reads a version, unless it was.
+    fn learn(&mut self, config: &Config) -> Option<u64> {
+        let id = config.id.parse().ok()?;
+        let read = || Arc::new(RuntimeConfig::read(&config.name, &config.content, &self.limits));
+        self.expose |= self.versions.entry(id).or_insert_with(read).exposes();
+        Some(id)
+    }
+
+    /// The runtime configs of a deployment, in the order of their versions.
+    pub(super) fn of_deployment(&mut self, applied: AppliedConfigs) -> Vec<Arc<RuntimeConfig>> {
+        let AppliedConfigs { mut ids, unknown } = applied;
+        for config in &unknown {
+            self.learn(config);
+        }
+        ids.sort_unstable();
+        ids.iter().filter_map(|id| self.versions.get(id)).map(Arc::clone).collect()
+    }
+
+    pub(super) fn networks(&self) -> &[CloudNetwork] {
+        &self.networks
+    }
+
+    /// What is wrong in the latest versions.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let latest = self.latest.iter().filter_map(|id| self.versions.get(id));
+        latest.flat_map(|config| config.problems()).chain(&self.network_problems).cloned().collect()
+    }
+}

@@ -1,0 +1,232 @@
+//! What is known of one deployment, and what a reading of it changes. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use boshy_mesh::{Deployment, Instance, InstanceGroup, Place, Problem, Timestamp};
+use err_report::Report;
+
+use super::{
+    AppliedConfigs, Moment,
+    agenda::Outcome,
+    remembering::{deserted_groups, remembering},
+};
+use crate::{
+    client::ClientError,
+    manifest::{self, RuntimeConfig, Surroundings},
+    wire::{InstanceRow, ReadInstances},
+    yaml::Limits,
+};
+
+/// Problems of one manifest that a status names.
+const MAX_PROBLEMS_SHOWN: usize = 10;
+
+/// What the questions about a deployment were answered with.
+#[derive(Debug)]
+pub struct Reading {
+    /// Text of the manifest, none before the first deploy has ended.
+    pub manifest: Result<Option<String>, ClientError>,
+    /// Its instances.
+    pub instances: Result<Vec<InstanceRow>, ClientError>,
+    /// The runtime configs that it was deployed with, when they were asked for.
+    pub configs: Option<Result<AppliedConfigs, ClientError>>,
+}
+
+/// What a reading brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) outcome: Outcome,
+    /// Whether the facts are others than before.
+    pub(super) changed: bool,
+    /// Whether the director says that there is no such deployment, which its list should say as well.
+    pub(super) denied: bool,
+}
+
+/// Who said that there is no such deployment, and when first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    List(Duration),
+    Reading(Duration),
+}
+
+/// What of one deployment goes into an inventory.
+type Content = (Option<Vec<InstanceGroup>>, Option<Vec<Instance>>, [Vec<Problem>; 2]);
+
+/// What is known of one deployment.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) groups: Option<Vec<InstanceGroup>>,
+    pub(super) instances: Option<Vec<Instance>>,
+    /// Teams that own it.
+    pub(super) teams: Vec<String>,
+    /// The runtime configs that it was deployed with, once they had to be known and could be read.
+    pub(super) runtime_configs: Option<Vec<Arc<RuntimeConfig>>>,
+    manifest_problems: Vec<Problem>,
+    instance_problems: Vec<Problem>,
+    pub(super) last_good: Option<Timestamp>,
+    pub(super) error: Option<String>,
+    pub(super) attempted: bool,
+    pub(super) denied: Option<Denial>,
+    /// Since when the manifest is said to have no groups.
+    no_groups_since: Option<Duration>,
+    /// Groups of which no instance is said to be left, and since when.
+    deserted: BTreeMap<String, Duration>,
+}
+
+impl Known {
+    /// Facts of an earlier life.
+    pub(super) fn resuming(deployment: &Deployment) -> Self {
+        Self {
+            groups: Some(deployment.groups.clone()),
+            instances: Some(deployment.instances.clone()),
+            // Which half they are of is not kept, and both are read anew.
+            instance_problems: deployment.problems.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether a list that lacks it is the second to say so. Notes the first.
+    pub(super) fn is_denied_by_list(&mut self, now: Duration, confirm_after: Duration) -> bool {
+        match self.denied {
+            Some(Denial::Reading(_)) => true,
+            Some(Denial::List(since)) => now >= since + confirm_after,
+            None => {
+                self.denied = Some(Denial::List(now));
+                false
+            }
+        }
+    }
+
+    pub(super) fn take(
+        &mut self,
+        name: &str,
+        reading: Reading,
+        now: Moment,
+        limits: &Limits,
+        confirm_after: Duration,
+    ) -> Taken {
+        let before = self.content();
+        let (mut wanting, mut errors, mut doubts) = (false, Vec::new(), Vec::new());
+        let text = reading.manifest.map_err(|error| Report::new(error).to_string());
+        match text.and_then(|text| groups(name, text, limits, self.surroundings())) {
+            Ok(read) => {
+                wanting |= read.is_none();
+                let (groups, problems) = read.unwrap_or_default();
+                let groups = self.with_jobs_of_unread_configs(groups);
+                doubts.extend(self.take_groups((groups, problems), now.elapsed, confirm_after));
+            }
+            Err(error) => errors.push(error),
+        }
+        match reading.instances.map_err(|error| Report::new(error).to_string()) {
+            Ok(rows) => {
+                let mut read = ReadInstances::of(&Place::deployment(name), rows);
+                wanting |= !read.unread.is_empty();
+                self.instance_problems = std::mem::take(&mut read.problems);
+                doubts.extend(self.take_instances(read, now, confirm_after));
+            }
+            Err(error) => errors.push(error),
+        }
+        if errors.is_empty() && doubts.is_empty() {
+            self.last_good = Some(now.wall);
+        }
+        let outcome = match (errors.is_empty() && !wanting, doubts.is_empty()) {
+            (_, false) => Outcome::Doubtful,
+            (true, true) => Outcome::Good,
+            (false, true) => Outcome::Wanting,
+        };
+        errors.extend(doubts);
+        self.error = (!errors.is_empty()).then(|| errors.join("; "));
+        self.attempted = true;
+        Taken { outcome, changed: before != self.content(), denied: false }
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings { teams: &self.teams, runtime_configs: self.runtime_configs.as_deref().unwrap_or_default() }
+    }
+
+    /// As long as the runtime configs could not be read, what they brought in an earlier life stays.
+    fn with_jobs_of_unread_configs(&self, mut groups: Vec<InstanceGroup>) -> Vec<InstanceGroup> {
+        let before = self.groups.iter().flatten().filter(|_| self.runtime_configs.is_none());
+        for known in before {
+            let jobs = known.jobs.iter().filter(|job| job.runtime_config.is_some());
+            if let Some(group) = groups.iter_mut().find(|group| group.name == known.name) {
+                group.jobs.extend(jobs.cloned());
+            }
+        }
+        groups
+    }
+
+    /// A manifest without any group where there were some is doubted. That a group is gone, or exposes nothing any more, is not.
+    fn take_groups(&mut self, (groups, problems): Groups, now: Duration, confirm_after: Duration) -> Option<String> {
+        let wipes = groups.is_empty() && self.groups.as_ref().is_some_and(|known| !known.is_empty());
+        let since = wipes.then(|| self.no_groups_since.unwrap_or(now));
+        if since.is_some_and(|since| now < since + confirm_after) {
+            self.no_groups_since = since;
+            return Some(
+                "the manifest is said to have no instance groups any more, which is to be confirmed".to_owned(),
+            );
+        }
+        self.no_groups_since = None;
+        (self.groups, self.manifest_problems) = (Some(groups), problems);
+        None
+    }
+
+    /// The instances of a group of which none can be reached any more are kept until that is confirmed, unless the manifest has
+    /// dropped the group, or they are in another by now. That there are fewer is not doubted.
+    fn take_instances(&mut self, read: ReadInstances, now: Moment, confirm_after: Duration) -> Option<String> {
+        let known = self.instances.take().unwrap_or_default();
+        let mut instances = remembering(read, &known, self.groups.as_deref().unwrap_or_default(), now.wall);
+        let now = now.elapsed;
+        let mut deserted = deserted_groups(&known, &instances);
+        let groups: BTreeSet<&str> = self.groups.iter().flatten().map(|group| group.name.as_str()).collect();
+        deserted.retain(|group| groups.contains(group.as_str()));
+        let since = |group: String| {
+            let since = self.deserted.get(&group).copied().unwrap_or(now);
+            (group, since)
+        };
+        self.deserted = deserted.into_iter().map(since).filter(|(_, since)| now < *since + confirm_after).collect();
+        instances.retain(|instance| !self.deserted.contains_key(&instance.group));
+        instances.extend(known.into_iter().filter(|instance| self.deserted.contains_key(&instance.group)));
+        instances.sort();
+        self.instances = Some(instances);
+        let groups = self.deserted.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        (!groups.is_empty()).then(|| format!("no instance of {groups} is said to be left, which is to be confirmed"))
+    }
+
+    fn content(&self) -> Content {
+        let problems = [self.manifest_problems.clone(), self.instance_problems.clone()];
+        (self.groups.clone(), self.instances.clone(), problems)
+    }
+
+    /// Facts once both halves have been read: a service without its instances would be worse than none.
+    pub(super) fn facts(&self, name: &str) -> Option<Deployment> {
+        let (groups, instances) = (self.groups.clone()?, self.instances.clone()?);
+        let problems = self.manifest_problems.iter().chain(&self.instance_problems).cloned().collect();
+        Some(Deployment { name: name.to_owned(), groups, instances, problems })
+    }
+}
+
+pub(super) type Groups = (Vec<InstanceGroup>, Vec<Problem>);
+
+/// What a manifest exposes, and what of it has no effect.
+pub(super) fn groups(
+    name: &str,
+    text: Option<String>,
+    limits: &Limits,
+    surroundings: Surroundings<'_>,
+) -> Result<Option<Groups>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let written = manifest::read_within(name, &text, limits, surroundings)
+        .map_err(|error| format!("{}: {error}", Place::deployment(name).key("manifest")))?;
+    let checked = written.check().map(|groups| Some((groups, written.problems)));
+    checked.map_err(|problems| {
+        let shown = problems.iter().take(MAX_PROBLEMS_SHOWN).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        match problems.len().saturating_sub(MAX_PROBLEMS_SHOWN) {
+            0 => shown,
+            more => format!("{shown}; and {more} more"),
+        }
+    })
+}

@@ -1,0 +1,320 @@
+//! A director made of values, and an observer that reads it in time that is counted rather than waited for.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::super::*;
+use crate::{
+    client::{Cause, Operation, TransportError},
+    observer::AppliedConfigs,
+    wire::{Config, ErrorBody, InstanceRow},
+};
+
+/// What a client waits for an answer.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// The director's clock when the observer begins.
+pub(super) const EPOCH: i64 = 1_795_446_868;
+
+/// Answers as a director does.
+pub(super) struct Fake {
+    pub(super) ports: BTreeMap<String, u16>,
+    pub(super) events: Vec<Event>,
+    pub(super) tasks: Vec<EndedTask>,
+    pub(super) records_events: bool,
+    pub(super) keeps_tasks: bool,
+    pub(super) may_read_all: bool,
+    /// Runtime configs, each version with its number; the latest of each name is in force.
+    pub(super) runtime: Vec<Config>,
+    pub(super) cloud: String,
+    pub(super) may_read_configs: bool,
+    pub(super) applied: BTreeMap<String, Vec<u64>>,
+    pub(super) takes: fn(&Question) -> Duration,
+}
+
+/// An observer, its director, and what is under way between them.
+pub(super) struct Sim {
+    pub(super) observer: Observer,
+    pub(super) director: Fake,
+    pub(super) now: Duration,
+    pub(super) wall: Cell<u64>,
+    pub(super) under_way: Vec<(Duration, Question)>,
+    pub(super) asked: BTreeMap<&'static str, usize>,
+    pub(super) most_readings: usize,
+}
+
+pub(super) fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+pub(super) fn error(operation: Operation, cause: Cause) -> ClientError {
+    ClientError { operation, cause }
+}
+
+pub(super) fn too_late(operation: Operation) -> ClientError {
+    error(operation, Cause::Transport(TransportError::Timeout(TIMEOUT)))
+}
+
+pub(super) fn name_of(question: &Question) -> &'static str {
+    match question {
+        Question::Deployments => "list",
+        Question::Events { .. } => "events",
+        Question::Tasks { .. } => "tasks",
+        Question::Configs => "configs",
+        Question::Deployment(_) | Question::DeploymentWithConfigs(..) => "reading",
+    }
+}
+
+impl Fake {
+    pub(super) fn deploy(&mut self, name: &str, port: u16, now: Duration) {
+        self.ports.insert(name.to_owned(), port);
+        let applied = self.latest().iter().map(|config| config.id.parse().unwrap()).collect();
+        self.applied.insert(name.to_owned(), applied);
+        let id = self.tasks.len() as u64 + 1;
+        if self.keeps_tasks {
+            let description = "create deployment".to_owned();
+            self.tasks.push(EndedTask { id, description, deployment: Some(name.to_owned()) });
+        }
+        if self.records_events {
+            self.events.push(Event {
+                id: (self.events.len() + 1).to_string(),
+                timestamp: EPOCH + i64::try_from(now.as_secs()).unwrap(),
+                object_type: "lock".to_owned(),
+                action: "release".to_owned(),
+                task: Some(id.to_string()),
+                deployment: Some(name.to_owned()),
+                ..Event::default()
+            });
+        }
+    }
+
+    pub(super) fn answer(&self, question: Question, now: Duration) -> Answer {
+        let in_time = (self.takes)(&question) < TIMEOUT;
+        let answered = |operation: Operation| if in_time { Ok(()) } else { Err(too_late(operation)) };
+        let clock = EPOCH + i64::try_from(now.as_secs()).unwrap();
+        match question {
+            Question::Deployments => Answer::Deployments(answered(Operation::Deployments).and_then(|()| self.list())),
+            Question::Events { after } => {
+                let later = self.events.iter().rev().filter(|event| after.is_none_or(|after| event.timestamp > after));
+                let events = later.take(200).cloned().collect();
+                Answer::Events(answered(Operation::Events).map(|()| (events, Some(clock))))
+            }
+            Question::Tasks { limit, of_every_kind } => {
+                let tasks = self.tasks.iter().rev().take(limit as usize).cloned().collect();
+                Answer::Tasks { limit, of_every_kind, tasks: answered(Operation::Tasks).map(|()| tasks) }
+            }
+            Question::Configs => Answer::Configs(ConfigsReading {
+                runtime: answered(Operation::Configs("runtime")).and_then(|()| self.may_read("runtime", self.latest())),
+                cloud: answered(Operation::Configs("cloud"))
+                    .and_then(|()| self.may_read("cloud", vec![config(1, "default", &self.cloud)])),
+            }),
+            Question::Deployment(name) => {
+                let reading = self.reading(&name, &answered, None);
+                Answer::Deployment(name, reading)
+            }
+            Question::DeploymentWithConfigs(name, known) => {
+                let reading = self.reading(&name, &answered, Some(&known));
+                Answer::Deployment(name, reading)
+            }
+        }
+    }
+
+    pub(super) fn reading(
+        &self,
+        name: &str,
+        answered: &dyn Fn(Operation) -> Result<(), ClientError>,
+        known: Option<&BTreeSet<u64>>,
+    ) -> Reading {
+        let configs = known.map(|known| {
+            let ids = self.applied[name].clone();
+            let is_unknown = |config: &&Config| {
+                let id = config.id.parse().unwrap();
+                ids.contains(&id) && !known.contains(&id)
+            };
+            let unknown = self.runtime.iter().filter(is_unknown).cloned().collect();
+            self.may_read("runtime", AppliedConfigs { ids, unknown })
+        });
+        Reading {
+            manifest: answered(Operation::Manifest(name.to_owned())).and_then(|()| self.manifest(name)),
+            instances: answered(Operation::Instances(name.to_owned())).map(|()| vec![instance()]),
+            configs,
+        }
+    }
+
+    pub(super) fn may_read<T>(&self, kind: &'static str, what: T) -> Result<T, ClientError> {
+        let refused = || error(Operation::Configs(kind), Cause::Unauthorized(None));
+        self.may_read_configs.then_some(what).ok_or_else(refused)
+    }
+
+    pub(super) fn latest(&self) -> Vec<Config> {
+        let is_latest = |config: &&Config| {
+            let mut newest_first = self.runtime.iter().rev();
+            newest_first.find(|other| other.name == config.name).is_some_and(|newest| newest.id == config.id)
+        };
+        self.runtime.iter().filter(is_latest).cloned().collect()
+    }
+
+    /// A new version of a runtime config, and the event of it.
+    pub(super) fn configure(&mut self, name: &str, content: &str, now: Duration) {
+        self.runtime.push(config(self.runtime.len() as u64 + 1, name, content));
+        if self.records_events {
+            self.events.push(Event {
+                id: (self.events.len() + 1).to_string(),
+                timestamp: EPOCH + i64::try_from(now.as_secs()).unwrap(),
+                object_type: "config/runtime".to_owned(),
+                object_name: Some(name.to_owned()),
+                action: "create".to_owned(),
+                ..Event::default()
+            });
+        }
+    }
+
+    pub(super) fn list(&self) -> Result<Vec<DeploymentRow>, ClientError> {
+        let says = "Require one of the scopes: bosh.admin, bosh.read".to_owned();
+        let lacking = || error(Operation::Rights, Cause::Unauthorized(Some(says)));
+        let row = |name: &String| DeploymentRow { name: name.clone(), ..DeploymentRow::default() };
+        if self.may_read_all { Ok(self.ports.keys().map(row).collect()) } else { Err(lacking()) }
+    }
+
+    pub(super) fn manifest(&self, name: &str) -> Result<Option<String>, ClientError> {
+        let body = ErrorBody { code: 70_000, description: "no such deployment".to_owned() };
+        let gone = || error(Operation::Manifest(name.to_owned()), Cause::Status { status: 404, error: Some(body) });
+        let port = self.ports.get(name).ok_or_else(gone)?;
+        Ok(Some(format!(
+            "instance_groups: [{{name: web, jobs: [{{name: app, expose_ports: [{{name: http, number: {port}}}]}}]}}]"
+        )))
+    }
+}
+
+pub(super) fn config(id: u64, name: &str, content: &str) -> Config {
+    Config {
+        content: content.to_owned(),
+        id: id.to_string(),
+        kind: String::new(),
+        name: name.to_owned(),
+        team: None,
+        created_at: String::new(),
+        current: true,
+    }
+}
+
+pub(super) fn instance() -> InstanceRow {
+    InstanceRow {
+        job: "web".into(),
+        index: Some(0),
+        id: "uuid".into(),
+        ips: vec!["10.0.0.1".into()],
+        expects_vm: true,
+        ..InstanceRow::default()
+    }
+}
+
+impl Sim {
+    /// With so many deployments, each of which exposes port 1.
+    pub(super) fn with(count: usize, takes: fn(&Question) -> Duration) -> Self {
+        let mut director = Fake {
+            ports: BTreeMap::new(),
+            events: Vec::new(),
+            tasks: Vec::new(),
+            records_events: true,
+            keeps_tasks: true,
+            may_read_all: true,
+            runtime: Vec::new(),
+            cloud: "{}".to_owned(),
+            may_read_configs: true,
+            applied: BTreeMap::new(),
+            takes,
+        };
+        for number in 0..count {
+            director.deploy(&format!("d{number:04}"), 1, Duration::ZERO);
+        }
+        Self {
+            observer: Observer::new(ObserverSettings::default()),
+            director,
+            now: Duration::ZERO,
+            wall: Cell::new(1_000_000),
+            under_way: Vec::new(),
+            asked: BTreeMap::new(),
+            most_readings: 0,
+        }
+    }
+
+    /// Read once, and so late that what was told in the beginning is no news.
+    pub(super) fn settled(count: usize, takes: fn(&Question) -> Duration) -> Self {
+        let mut sim = Self::with(count, takes);
+        sim.runs_until(seconds(3_600), |sim| sim.observer.known().complete);
+        let later = sim.now + seconds(120);
+        sim.runs_until(later, |_| false);
+        sim.asked.clear();
+        sim.most_readings = 0;
+        sim
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { elapsed: self.now, wall: Timestamp(self.wall.get()) }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.now += TICK;
+        let (done, under_way) = std::mem::take(&mut self.under_way).into_iter().partition(|(at, _)| *at <= self.now);
+        self.under_way = under_way;
+        let done: Vec<(Duration, Question)> = done;
+        for (_, question) in done {
+            let answer = self.director.answer(question, self.now);
+            self.observer.take(answer, self.moment());
+        }
+        for question in self.observer.due(self.moment()) {
+            *self.asked.entry(name_of(&question)).or_default() += 1;
+            self.under_way.push((self.now + (self.director.takes)(&question).min(TIMEOUT), question));
+        }
+        let readings = self.under_way.iter().filter(|(_, question)| name_of(question) == "reading").count();
+        self.most_readings = self.most_readings.max(readings);
+    }
+
+    /// Runs until something holds, and says how long that took; none when it does not.
+    pub(super) fn runs_until(
+        &mut self,
+        deadline: Duration,
+        mut holds: impl FnMut(&mut Self) -> bool,
+    ) -> Option<Duration> {
+        let begun = self.now;
+        while self.now < deadline {
+            self.tick();
+            if holds(self) {
+                return Some(self.now - begun);
+            }
+        }
+        None
+    }
+
+    pub(super) fn port(&mut self, name: &str) -> Option<u16> {
+        let inventory = self.observer.known().inventory;
+        let deployment = inventory.deployments.iter().find(|deployment| deployment.name == name)?;
+        Some(deployment.groups.first()?.jobs.first()?.ports.first()?.number)
+    }
+
+    /// Deploys and says how long it took until that was seen.
+    pub(super) fn sees_a_deploy(&mut self, name: &str, port: u16) -> Option<Duration> {
+        self.director.deploy(name, port, self.now);
+        let deadline = self.now + seconds(600);
+        self.runs_until(deadline, |sim| sim.port(name) == Some(port))
+    }
+
+    pub(super) fn error(&mut self) -> Option<String> {
+        self.observer.known().error.map(|error| err_report::Report::new(error.as_ref()).to_string())
+    }
+}
+
+pub(super) fn quick(_: &Question) -> Duration {
+    Duration::from_millis(20)
+}
+
+/// As a director with a thousand deployments and slow tables.
+pub(super) fn slow_tables(question: &Question) -> Duration {
+    match question {
+        Question::Deployment(_) => Duration::from_millis(800),
+        _ => Duration::from_millis(50),
+    }
+}

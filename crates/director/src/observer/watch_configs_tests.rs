@@ -1,0 +1,148 @@
+//! What runtime and cloud configs bring, and when it is seen.
+
+use super::*;
+
+fn at_once(_: &Question) -> Duration {
+    Duration::from_millis(50)
+}
+
+fn exposing(port: u16) -> String {
+    format!(
+        "addons: [{{name: metrics, jobs: [{{name: exporter, release: r, expose_ports: [{{name: m, number: {port}}}]}}]}}]"
+    )
+}
+
+/// The ports that a deployment exposes, sorted.
+fn ports(sim: &mut Sim, name: &str) -> Vec<u16> {
+    let inventory = sim.observer.known().inventory;
+    let deployment = inventory.deployments.iter().find(|deployment| deployment.name == name).unwrap();
+    let jobs = deployment.groups.iter().flat_map(|group| &group.jobs);
+    let mut ports: Vec<_> = jobs.flat_map(|job| &job.ports).map(|port| port.number).collect();
+    ports.sort_unstable();
+    ports
+}
+
+#[test]
+fn a_runtime_config_takes_effect_in_each_deployment_with_its_next_deploy() {
+    let mut sim = Sim::settled(2, at_once);
+    sim.director.configure("default", &exposing(9100), sim.now);
+    let later = sim.now + seconds(400);
+    sim.runs_until(later, |_| false);
+    assert_eq!((ports(&mut sim, "d0000"), ports(&mut sim, "d0001")), (vec![1], vec![1]), "nothing was deployed");
+
+    sim.director.deploy("d0000", 1, sim.now);
+    let later = sim.now + seconds(10);
+    let took = sim.runs_until(later, |sim| ports(sim, "d0000") == [1, 9100]).expect("it is seen");
+    assert!(took <= seconds(2), "{took:?}");
+    assert_eq!(ports(&mut sim, "d0001"), [1]);
+
+    // A newer version changes nothing where the older one is, also for a pilot that begins now.
+    sim.director.configure("default", &exposing(9200), sim.now);
+    sim.director.deploy("d0001", 1, sim.now);
+    let later = sim.now + seconds(400);
+    sim.runs_until(later, |_| false);
+    assert_eq!((ports(&mut sim, "d0000"), ports(&mut sim, "d0001")), (vec![1, 9100], vec![1, 9200]));
+    let kept = sim.observer.known().inventory;
+    for observer in [Observer::new(ObserverSettings::default()), Observer::resuming(ObserverSettings::default(), kept)]
+    {
+        (sim.observer, sim.now) = (observer, Duration::ZERO);
+        sim.under_way.clear();
+        sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+        assert_eq!((ports(&mut sim, "d0000"), ports(&mut sim, "d0001")), (vec![1, 9100], vec![1, 9200]));
+    }
+}
+
+#[test]
+fn ports_that_only_an_older_version_exposes_stay_over_a_restart_until_the_next_deploy() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure("default", &exposing(9100), sim.now);
+    sim.director.deploy("d0000", 1, sim.now);
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    sim.director.configure("default", "addons: []", sim.now);
+    let kept = sim.observer.known().inventory;
+    (sim.observer, sim.now) = (Observer::resuming(ObserverSettings::default(), kept), Duration::ZERO);
+    sim.under_way.clear();
+    sim.runs_until(seconds(400), |_| false);
+    assert_eq!(ports(&mut sim, "d0000"), [1, 9100]);
+    sim.director.deploy("d0000", 1, sim.now);
+    let later = sim.now + seconds(10);
+    sim.runs_until(later, |sim| ports(sim, "d0000") == [1]).expect("it is seen");
+}
+
+#[test]
+fn who_may_not_read_configs_loses_nothing_else_and_keeps_what_they_brought() {
+    let mut sim = Sim::with(2, at_once);
+    sim.director.may_read_configs = false;
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).expect("it is complete");
+    let known = sim.observer.known();
+    assert!(known.error.is_none() && known.config_error.is_some());
+    assert_eq!(ports(&mut sim, "d0001"), [1]);
+
+    sim.director.may_read_configs = true;
+    sim.director.configure("default", &exposing(9100), sim.now);
+    sim.director.deploy("d0000", 1, sim.now);
+    let later = sim.now + seconds(300);
+    sim.runs_until(later, |sim| ports(sim, "d0000") == [1, 9100]).expect("it is seen");
+    assert!(sim.observer.known().config_error.is_none());
+
+    let kept = sim.observer.known().inventory;
+    sim.director.may_read_configs = false;
+    (sim.observer, sim.now) = (Observer::resuming(ObserverSettings::default(), kept), Duration::ZERO);
+    sim.under_way.clear();
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).expect("it is complete");
+    assert_eq!((ports(&mut sim, "d0000"), ports(&mut sim, "d0001")), (vec![1, 9100], vec![1]));
+}
+
+#[test]
+fn configs_are_read_once_in_a_pass_and_after_an_event_and_deployments_are_not_asked_for_them_without_need() {
+    let mut sim = Sim::settled(3, at_once);
+    sim.director.configure("default", "addons: [{name: a, jobs: [{name: j, release: r}]}]", sim.now);
+    let later = sim.now + seconds(2);
+    sim.runs_until(later, |sim| sim.asked.contains_key("configs")).expect("an event tells");
+    sim.asked.clear();
+    let mut with_configs = false;
+    let later = sim.now + seconds(600);
+    sim.runs_until(later, |sim| {
+        with_configs |=
+            sim.under_way.iter().any(|(_, question)| matches!(question, Question::DeploymentWithConfigs(..)));
+        false
+    });
+    assert!(sim.asked["configs"] <= 2, "{:?}", sim.asked);
+    assert!(!with_configs);
+}
+
+#[test]
+fn without_events_a_config_is_seen_within_the_shorter_period() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.records_events = false;
+    sim.director.events.clear();
+    sim.runs_until(seconds(300), |_| false);
+    sim.director.configure("default", &exposing(9100), sim.now);
+    sim.director.deploy("d0000", 1, sim.now);
+    let later = sim.now + seconds(90);
+    let took = sim.runs_until(later, |sim| ports(sim, "d0000") == [1, 9100]).expect("it is seen");
+    assert!(took <= seconds(70), "{took:?}");
+}
+
+#[test]
+fn what_is_wrong_in_a_config_is_told_and_costs_no_deployment_anything() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure("default", &exposing(0), sim.now);
+    sim.director.configure("other", "addons: [{name: a, jobs: [{name: j, properties: {expose_ports: []}}]}]", sim.now);
+    sim.director.cloud = "networks: [{name: default, type: manual, subnets: [{range: 10.0.0.0/24}]}]".to_owned();
+    sim.director.deploy("d0000", 1, sim.now);
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    assert_eq!(ports(&mut sim, "d0000"), [1]);
+    let inventory = sim.observer.known().inventory;
+    let problems: Vec<_> = inventory.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(
+        problems[0]
+            .starts_with(r#"runtime config "default", addon "metrics", job "exporter", expose_ports[0].number:"#)
+    );
+    assert!(
+        problems[1]
+            .starts_with(r#"runtime config "other", addon "a", job "j", properties.expose_ports: has no effect"#)
+    );
+    assert_eq!(inventory.networks[0].ranges, ["10.0.0.0/24".parse().unwrap()]);
+}
