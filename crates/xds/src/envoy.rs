@@ -56,6 +56,9 @@ const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
 /// For one attempt. A connection that meets three endpoints in a row that swallow packets still has its answer within a second. A
 /// first packet that is lost is sent again by the next attempt, sooner than the kernel would.
 const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 300_000_000 };
+/// Connections that Envoy accepts before it looks at others again. By default it goes on while there are any: a program that opens
+/// thousands keeps it from seeing for longer than [`CONNECT_TIMEOUT`] that the connections to the instance are there.
+const ACCEPTED_AT_ONCE: u32 = 16;
 /// There is no idle connection that is too old: who holds one directly may hold it for days.
 const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
 /// How long an endpoint is left out after it could not be connected to, for the first time; each time after it, so much longer.
@@ -160,6 +163,7 @@ pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
 pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
     let listener = Listener {
         use_original_dst: Some(BoolValue { value: true }),
+        max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
         // What it accepts has them from it; the other listeners are not bound and accept nothing.
         socket_options: PeerTimeout::DEFAULT.keepalive().into_iter().map(socket_option).collect(),
         ..listener(CAPTURE, capture, NOWHERE)
