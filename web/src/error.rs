@@ -6,7 +6,7 @@ use actix_web::{
 };
 use boshy_mesh::NodeIdError;
 
-use crate::v1::Api;
+use crate::v1::{Api, documents};
 
 /// Why a request got no answer. The texts of the v1 API carry their reason within, because its clients show nothing else.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(crate) enum RequestError {
         /// What was asked for.
         api: Api,
         /// Why not.
-        reason: boshy_xds::v1::Error,
+        reason: documents::Error,
     },
     /// No snapshot has been made yet. Old Envoys keep what they have on a 503 and ask again.
     #[error("{api} the director has not been read yet")]

@@ -23,7 +23,7 @@ pub mod pilot;
 pub mod server;
 pub mod status;
 pub mod test_hooks;
-mod v1;
+pub mod v1;
 
 pub use metrics::Page;
 pub use operations::{Health, Report, Reporter};

@@ -1,4 +1,4 @@
-//! Envoy's discovery protocols: resources, sessions, gRPC and the v1 JSON.
+//! Envoy's discovery protocol (xDS v3): resources, sessions and gRPC.
 //!
 //! ```text
 //!   MeshSnapshot ──> SharedResources ──for_node──> ResourceSet ──> session ──> AdsService ──> proxy
@@ -22,7 +22,6 @@ mod server;
 pub mod session;
 mod status;
 mod told;
-pub mod v1;
 mod verdicts;
 
 #[cfg(test)]

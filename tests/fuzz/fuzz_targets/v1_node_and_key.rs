@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use boshy_fuzz::snapshot;
 use boshy_mesh::{MeshSnapshot, NodeId, NodeIdError};
-use boshy_xds::v1::{self, Document};
+use boshy_web::v1::documents::{self as v1, Document};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

@@ -18,11 +18,12 @@ use std::{
 
 use actix_web::web::Bytes;
 use boshy_mesh::MeshSnapshot;
-use boshy_xds::v1::Document;
 use hashlink::LruCache;
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use tokio::sync::watch;
+
+use super::documents::Document;
 
 /// Octets of all bodies and URLs of one generation: some twenty sidecars' listeners in a mesh of five thousand services.
 const MAX_BYTES: usize = 64 << 20;

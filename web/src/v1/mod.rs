@@ -1,6 +1,7 @@
-//! The v1 discovery API over HTTP: request to question (`route`), question to body (`boshy_xds::v1`), bodies kept (`cache`).
+//! The v1 discovery API over HTTP: request to question (`route`), question to body (`documents`), bodies kept (`cache`).
 
 mod cache;
+pub mod documents;
 mod route;
 mod url;
 
@@ -15,7 +16,6 @@ use actix_web::{
     web::Bytes,
 };
 use boshy_mesh::{MeshSnapshot, NodeId};
-use boshy_xds::v1;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
@@ -98,28 +98,30 @@ impl Discovery {
 
     fn ask(&self, question: Question, url: String) -> Result<HttpResponse, RequestError> {
         match question {
-            Question::Registration => Ok(json(v1::registration(&self.known(Api::AllEndpoints)?.snapshot).body)),
-            Question::Endpoints { key } => self.cached(Api::Endpoints, url, |snapshot| v1::service(snapshot, &key)),
+            Question::Registration => Ok(json(documents::registration(&self.known(Api::AllEndpoints)?.snapshot).body)),
+            Question::Endpoints { key } => {
+                self.cached(Api::Endpoints, url, |snapshot| documents::service(snapshot, &key))
+            }
             Question::Listeners { node } => {
                 let node = parsed(Api::Listeners, &node)?;
-                self.cached(Api::Listeners, url, |snapshot| v1::listeners(snapshot, &node))
+                self.cached(Api::Listeners, url, |snapshot| documents::listeners(snapshot, &node))
             }
             Question::Clusters { node } => {
                 let node = parsed(Api::Clusters, &node)?;
-                self.cached(Api::Clusters, url, |snapshot| v1::clusters(snapshot, &node))
+                self.cached(Api::Clusters, url, |snapshot| documents::clusters(snapshot, &node))
             }
             Question::Routes { name, node } => {
                 parsed(Api::Routes, &node)?;
                 self.known(Api::Routes)?;
-                found(Api::Routes, v1::routes(&name))
+                found(Api::Routes, documents::routes(&name))
             }
             Question::Zone { node } => {
                 let node = parsed(Api::AvailabilityZone, &node)?;
                 let generation = self.known(Api::AvailabilityZone)?;
-                found(Api::AvailabilityZone, v1::availability_zone(&generation.snapshot, &node))
+                found(Api::AvailabilityZone, documents::availability_zone(&generation.snapshot, &node))
             }
             Question::CacheStatistics => {
-                Ok(json(v1::render(&CacheStatistics { cache_stats: self.cache.statistics() })))
+                Ok(json(documents::render(&CacheStatistics { cache_stats: self.cache.statistics() })))
             }
             Question::ResetCacheStatistics => {
                 self.cache.reset_statistics();
@@ -132,7 +134,7 @@ impl Discovery {
         &self,
         api: Api,
         url: String,
-        render: impl FnOnce(&MeshSnapshot) -> v1::Document,
+        render: impl FnOnce(&MeshSnapshot) -> documents::Document,
     ) -> Result<HttpResponse, RequestError> {
         let generation = self.known(api)?;
         Ok(text(self.cache.respond(&generation, url, render)))
@@ -170,7 +172,7 @@ fn parsed(api: Api, node: &str) -> Result<NodeId, RequestError> {
     node.parse().map_err(|reason| RequestError::Node { api, reason })
 }
 
-fn found(api: Api, document: Result<v1::Document, v1::Error>) -> Result<HttpResponse, RequestError> {
+fn found(api: Api, document: Result<documents::Document, documents::Error>) -> Result<HttpResponse, RequestError> {
     document.map(|document| text(document.body)).map_err(|reason| RequestError::Discovery { api, reason })
 }
 

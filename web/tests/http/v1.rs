@@ -29,7 +29,7 @@ fn get(uri: &str) -> TestRequest {
     TestRequest::get().uri(uri)
 }
 
-fn rendered(document: &boshy_xds::v1::Document) -> String {
+fn rendered(document: &boshy_web::v1::documents::Document) -> String {
     String::from_utf8(document.body.to_vec()).unwrap()
 }
 
@@ -38,10 +38,10 @@ async fn every_path_of_the_api_answers() {
     let (_sender, ask) = serving!(orchard());
     let mesh = orchard();
     let node = NODE.parse().unwrap();
-    let listeners = rendered(&boshy_xds::v1::listeners(&mesh, &node));
-    let clusters = rendered(&boshy_xds::v1::clusters(&mesh, &node));
-    let hosts = rendered(&boshy_xds::v1::service(&mesh, KEY));
-    let registration = rendered(&boshy_xds::v1::registration(&mesh));
+    let listeners = rendered(&boshy_web::v1::documents::listeners(&mesh, &node));
+    let clusters = rendered(&boshy_web::v1::documents::clusters(&mesh, &node));
+    let hosts = rendered(&boshy_web::v1::documents::service(&mesh, KEY));
+    let registration = rendered(&boshy_web::v1::documents::registration(&mesh));
     assert!(listeners.contains("in.9001") && clusters.contains("in.9001") && hosts.contains("10.0.0.2"));
     for (path, expected) in [
         ("/v1/registration".to_owned(), Seen::json(&registration)),
