@@ -61,7 +61,7 @@ use crate::{
     redirect::{Kernel, Linux},
     start::{self, StartError},
     state_keeper::{self, Keeping},
-    xds_server::{Serving, XdsServer},
+    xds_server::{RelayDoor, Serving, XdsServer},
 };
 
 /// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
@@ -239,13 +239,9 @@ impl Agent {
         let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), led.subscribe()));
         tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
 
-        let serving = Serving::Relay {
-            listener: ads,
-            served: outlets.served.subscribe(),
-            proxies: proxies.clone(),
-            verdicts: verdicts.clone(),
-            repairs: repairs.clone(),
-        };
+        let door =
+            RelayDoor { listener: ads, proxies: proxies.clone(), verdicts: verdicts.clone(), repairs: repairs.clone() };
+        let serving = Serving::relay(door, outlets.served.subscribe());
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
 
         let redirects = settings.netfilter != NetfilterBackend::None;

@@ -1,8 +1,14 @@
 //! Runs HTTP servers. Listeners outlive the actor, so that a restart refuses no connection.
+//!
+//! ```text
+//!   ServeSite ──> wait for its socket ── SocketBound ──> server ── ServerEnded ──> fall
+//! ```
+//!
+//! What is served is no message: requests read it from receivers, and wait for no actor.
 
 use std::{io, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
 
-use actix::{Actor, Context};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use actix_web::web::ServiceConfig;
 use boshy_supervision::Link;
 use boshy_tls::ServerTls;
@@ -12,6 +18,24 @@ use crate::port::Port;
 
 /// Requests are few, short and answered from memory.
 const WORKERS: usize = 1;
+
+/// Serve this site as soon as its socket is there.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ServeSite(pub(crate) Site);
+
+/// The socket of a site is there.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SocketBound {
+    listener: io::Result<Listener>,
+    configure: Configure,
+}
+
+/// A server has ended, which none does by itself.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ServerEnded(io::Result<()>);
 
 /// Where is served.
 #[derive(Clone)]
@@ -25,20 +49,23 @@ pub(crate) enum Door {
 }
 
 impl Door {
-    async fn listener(&self) -> io::Result<Listener> {
+    async fn listener(self) -> io::Result<Listener> {
         Ok(match self {
             Self::Tcp(port) => Listener::Tcp(port.bound().await.try_clone()?),
-            Self::Tls(port, tls) => Listener::Tls(port.bound().await.try_clone()?, tls.clone()),
+            Self::Tls(port, tls) => Listener::Tls(port.bound().await.try_clone()?, tls),
             Self::Unix(port) => Listener::Unix(port.bound().await.try_clone()?),
         })
     }
 }
 
+/// Mounts what is served.
+type Configure = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
 /// One listener and what is served there.
 #[derive(Clone)]
 pub(crate) struct Site {
     door: Door,
-    configure: Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>,
+    configure: Configure,
 }
 
 impl Site {
@@ -51,13 +78,6 @@ impl Site {
     pub(crate) fn also_at(&self, door: Door) -> Self {
         Self { door, configure: Arc::clone(&self.configure) }
     }
-
-    async fn serve(self) -> Result<(), SiteError> {
-        let listener = self.door.listener().await.map_err(SiteError::Duplicate)?;
-        let configure = self.configure;
-        let mut server = server::start(listener, WORKERS, move |config| configure(config))?;
-        server.ended().await.map_err(SiteError::Ended)
-    }
 }
 
 /// Why a site is not served.
@@ -69,9 +89,12 @@ pub(crate) enum SiteError {
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The server ended.
+    /// The server ended with an error.
     #[error("serve HTTP")]
-    Ended(#[source] io::Error),
+    Failed(#[source] io::Error),
+    /// The server ended without one.
+    #[error("an HTTP server ended")]
+    Ended,
 }
 
 /// See the module.
@@ -81,9 +104,14 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    /// A server for one life.
+    /// A server for one life, which begins with these sites.
     pub(crate) fn new(sites: Vec<Site>, link: &Link) -> Self {
         Self { sites, link: link.clone() }
+    }
+
+    fn open(listener: io::Result<Listener>, configure: Configure) -> Result<server::Server, SiteError> {
+        let listener = listener.map_err(SiteError::Duplicate)?;
+        Ok(server::start(listener, WORKERS, move |config| configure(config))?)
     }
 }
 
@@ -92,7 +120,42 @@ impl Actor for HttpServer {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         for site in self.sites.clone() {
-            self.link.keep(ctx, "serving HTTP", |heart| async move { heart.rest(site.serve()).await });
+            ctx.notify(ServeSite(site));
         }
     }
 }
+
+impl Handler<ServeSite> for HttpServer {
+    type Result = ();
+
+    fn handle(&mut self, ServeSite(Site { door, configure }): ServeSite, ctx: &mut Context<Self>) {
+        let bound = door.listener().into_actor(self);
+        ctx.spawn(bound.map(|listener, _, ctx| ctx.notify(SocketBound { listener, configure })));
+    }
+}
+
+impl Handler<SocketBound> for HttpServer {
+    type Result = ();
+
+    fn handle(&mut self, SocketBound { listener, configure }: SocketBound, ctx: &mut Context<Self>) {
+        match Self::open(listener, configure) {
+            Ok(mut server) => {
+                let ended = async move { server.ended().await }.into_actor(self);
+                ctx.spawn(ended.map(|ended, _, ctx| ctx.notify(ServerEnded(ended))));
+            }
+            Err(error) => self.link.fail(ctx, error),
+        }
+    }
+}
+
+impl Handler<ServerEnded> for HttpServer {
+    type Result = ();
+
+    fn handle(&mut self, ServerEnded(ended): ServerEnded, ctx: &mut Context<Self>) {
+        self.link.fail(ctx, ended.map_or_else(SiteError::Failed, |()| SiteError::Ended));
+    }
+}
+
+#[cfg(test)]
+#[path = "http_server_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ mod lease_file;
 mod lookout;
 mod name_gate;
 mod netfilter_writer;
+mod news;
 mod peer_watcher;
 pub mod pilot;
 mod pilot_exchange;

@@ -21,13 +21,13 @@ use boshy_netfilter::{Error, Found, Pairs, RouteError};
 use boshy_web::status::RulesStatus;
 use boshy_xds::{ResourceSet, outbound_pairs};
 use err_report::Report;
-use futures::{Stream, stream};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
     backoff::Pause,
     name_gate::{Led, wanted},
+    news::each,
     redirect::Kernel,
 };
 
@@ -207,19 +207,6 @@ impl Actor for NetfilterWriter {
         ctx.add_message_stream(each(answered, |names| NamesAnswered(Arc::clone(names))));
         ctx.run_interval(PERIOD, |_, ctx| ctx.notify(Look));
     }
-}
-
-/// What a channel holds, and whatever it holds later, as messages.
-fn each<T: 'static, M: 'static>(
-    mut channel: watch::Receiver<T>,
-    message: impl Fn(&T) -> M + 'static,
-) -> impl Stream<Item = M> + 'static {
-    channel.mark_changed();
-    stream::unfold((channel, message), |(mut channel, message)| async move {
-        channel.changed().await.ok()?;
-        let said = message(&channel.borrow_and_update());
-        Some((said, (channel, message)))
-    })
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ use crate::{
     start::{self, StartError},
     state_dir::StateDir,
     vip_pool::{self, PoolReport, PoolSettings, VipPool},
-    xds_server::{Serving, XdsServer},
+    xds_server::{MeshDoor, Serving, XdsServer},
 };
 
 /// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
@@ -166,10 +166,13 @@ impl Pilot {
         };
         tree.child("director_poller", move |link| DirectorPoller::new(polling.clone(), link)).add();
 
-        let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
-        let security = state.security.clone();
-        let told = MeshTold { tld: settings.tld.clone(), vip_range: settings.vip_range };
-        let serving = Serving::Mesh { listener: Arc::new(xds), security, told, snapshot, proxies };
+        let door = MeshDoor {
+            listener: Arc::new(xds),
+            security: state.security.clone(),
+            told: MeshTold { tld: settings.tld.clone(), vip_range: settings.vip_range },
+            proxies: state.proxies.clone(),
+        };
+        let serving = Serving::mesh(door, state.snapshot.subscribe());
         tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());

@@ -3,6 +3,7 @@
 use boshy_director::embedded::Fault;
 use boshy_supervision::ExitReason;
 use boshy_tests::{Agent, AgentPlan, Director, Manifest, Operated, Pilot, dns::Answer, until, until_some};
+use serde_json::{Value, json};
 
 use crate::{BLOG, SHOP};
 
@@ -38,13 +39,29 @@ impl Mesh {
         assert_eq!(pilot.vip(SHOP), vip);
         assert_eq!(agent.asks_over_tcp(SHOP), Answer::address(vip));
         assert_eq!(agent.asks_handler(SHOP).json()["Status"], 0);
-        let fallen = |status: &serde_json::Value| {
+        let fallen = |status: &Value| {
             let children = status["actors"]["children"].as_array().expect("a list of actors").clone();
             let fallen = children.iter().filter(|child| child["restarts"] != 0);
             fallen.map(|child| child["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(fallen(&role(self).status()), [actor], "the others did not fall");
         assert_eq!([fallen(&pilot.status()), fallen(&agent.status())].concat(), [actor]);
+        is_shown_and_counted(role(self), actor);
+    }
+}
+
+/// Whatever kind of child fell, status and metrics tell it in the same words.
+fn is_shown_and_counted<R: Operated>(role: &R, fallen: &str) {
+    let tree = role.status()["actors"].clone();
+    let kind = if ["convergence", "state_keeper"].contains(&fallen) { "task" } else { "actor" };
+    let shown = child(&json!({ "actors": tree }), fallen).clone();
+    assert_eq!(
+        (&shown["kind"], &shown["state"], &shown["restarts"], &shown["last_exit"], &shown["stuck"]),
+        (&json!(kind), &json!("running"), &json!(1), &json!("panicked: sabotage"), &Value::Null)
+    );
+    let labels = format!("{{tree={},child=\"{fallen}\"}}", tree["name"]);
+    for (metric, value) in [("restarts_total", 1), ("running", 1), ("stuck", 0)] {
+        role.measures(&format!("boshy_actor_{metric}{labels} {value}"));
     }
 }
 
@@ -82,7 +99,7 @@ fn facts_of_an_unreadable_deployment_survive_a_panic_of_the_poller() {
     let pilot = director.pilot().starts();
     let vip = pilot.is_ready().serves(SHOP, 2).vip(SHOP);
     director.shows_manifest("shop", "instance_groups: [}");
-    let unreadable = |status: &serde_json::Value| status["deployments"][1]["error"].is_string();
+    let unreadable = |status: &Value| status["deployments"][1]["error"].is_string();
     pilot.shows("shop is unreadable", unreadable).panics("director_poller");
     director.deploys(&Manifest::of("blog").instances(3));
     pilot.serves(BLOG, 3).serves(SHOP, 2).shows("shop is still unreadable", unreadable).is_ready();
@@ -104,7 +121,7 @@ fn a_poller_that_begins_anew_with_an_empty_list_takes_neither_names_nor_readines
 }
 
 /// The state of a child in a status.
-fn child<'s>(status: &'s serde_json::Value, name: &str) -> &'s serde_json::Value {
+fn child<'s>(status: &'s Value, name: &str) -> &'s Value {
     let children = status["actors"]["children"].as_array().expect("a list of actors");
     children.iter().find(|child| child["name"] == name).expect("an actor of this name")
 }
