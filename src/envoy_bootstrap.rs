@@ -1,9 +1,11 @@
 //! `boshy envoy-bootstrap`.
 
 use std::{
+    fs,
     io::{self, Write},
     net::TcpListener,
-    path::PathBuf,
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -39,6 +41,18 @@ enum Protocol {
     Sotw,
 }
 
+/// An Envoy that cannot bind a socket ends, and carries nothing; without this one it is only not asked whether it is well.
+#[expect(clippy::print_stderr, reason = "the edge, and standard output is the bootstrap's")]
+fn can_be_bound(path: &Path) -> bool {
+    // What an earlier Envoy left, which the next one would replace as well.
+    let _ = fs::remove_file(path);
+    let bound = UnixListener::bind(path).and_then(|_| fs::remove_file(path));
+    if let Err(error) = &bound {
+        eprintln!("{} cannot be bound: {error}: Envoy starts without it", path.display());
+    }
+    bound.is_ok()
+}
+
 #[expect(clippy::print_stderr, reason = "the edge, and standard output is the bootstrap's")]
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = EnvoySettings::load(&args.config)?;
@@ -60,6 +74,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         version: EnvoyVersion::parse(&args.envoy_version),
         peer_timeout: settings.peer_timeout.and_then(PeerTimeout::new),
         open_files,
+        health_socket: settings.health_socket.filter(|path| can_be_bound(path)),
     };
     let mut json = bootstrap.to_json();
     // An Envoy that cannot bind its admin port ends, and with it every connection through it; without one it only shows less.

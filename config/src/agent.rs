@@ -80,6 +80,8 @@ pub struct EnvoySettings {
     pub admin: SocketAddr,
     /// Time after which a connection ends whose peer has vanished; `None` leaves it to the kernel.
     pub peer_timeout: Option<Duration>,
+    /// Unix socket where Envoy answers monit.
+    pub health_socket: Option<PathBuf>,
 }
 
 /// Whether this VM has an Envoy.
@@ -183,6 +185,7 @@ struct RawEnvoy {
     mode: ProxyMode,
     #[serde(with = "humantime_serde")]
     peer_timeout: Duration,
+    health_socket: Option<PathBuf>,
 }
 
 impl Default for RawEnvoy {
@@ -192,6 +195,7 @@ impl Default for RawEnvoy {
             capture: loopback(15001),
             mode: ProxyMode::default(),
             peer_timeout: Duration::from_secs(50),
+            health_socket: None,
         }
     }
 }
@@ -293,7 +297,8 @@ impl EnvoySettings {
         let raw: RawAgent = load::read(file)?;
         let node = raw.node.check(file)?;
         let (admin, peer_timeout) = (raw.envoy.admin, raw.envoy.peer_timeout(file)?);
-        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout })
+        let health_socket = raw.envoy.health_socket;
+        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout, health_socket })
     }
 }
 

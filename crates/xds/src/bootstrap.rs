@@ -41,6 +41,8 @@ const GUARDS_OFF: [(EnvoyVersion, &str); 2] = [
 ];
 /// Name of the cluster behind which the ADS server is.
 const ADS: &str = "ads";
+/// Name of the listener that answers whether it is well.
+const HEALTH: &str = "health";
 
 /// What one Envoy starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Bootstrap {
     /// Files that the process may have open (RLIMIT_NOFILE). Envoy refuses connections before it runs out of them, and shows how
     /// near that is.
     pub open_files: u64,
+    /// Unix socket where its workers answer monit, apart from the operator's port, which another process may hold.
+    pub health_socket: Option<PathBuf>,
 }
 
 /// Envoy's version, without the last part.
@@ -103,7 +107,7 @@ impl Bootstrap {
                 "cds_config": ads,
                 "lds_config": ads,
             },
-            "static_resources": { "clusters": [self.ads_cluster()] },
+            "static_resources": { "clusters": [self.ads_cluster()], "listeners": self.health_listener() },
             "cluster_manager": { "upstream_bind_config": { "socket_options": self.upstream_options() } },
             "layered_runtime": { "layers": [{ "name": "boshy", "static_layer": self.runtime() }] },
             "overload_manager": { "resource_monitors": [{
@@ -129,6 +133,34 @@ impl Bootstrap {
 
     fn most_connections(&self) -> u64 {
         (self.open_files.saturating_sub(OTHER_FILES) / FILES_OF_A_CONNECTION).max(1)
+    }
+
+    /// `GET /healthz`, answered by whichever worker takes it: one that carries connections is well, whatever the main thread does.
+    fn health_listener(&self) -> Vec<Value> {
+        let Some(path) = &self.health_socket else { return Vec::new() };
+        let answer = json!({ "match": { "path": "/healthz" }, "direct_response": {
+            "status": 200, "body": { "inline_string": "ok\n" },
+        } });
+        vec![json!({
+            "name": HEALTH,
+            "address": { "pipe": { "path": path, "mode": 0o660 } },
+            "ignore_global_conn_limit": true,
+            "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                    "stat_prefix": HEALTH,
+                    "codec_type": "HTTP1",
+                    // As monit asks.
+                    "http_protocol_options": { "accept_http_10": true, "default_host_for_http_10": HEALTH },
+                    "route_config": { "virtual_hosts": [{ "name": HEALTH, "domains": ["*"], "routes": [answer] }] },
+                    "http_filters": [{
+                        "name": "envoy.filters.http.router",
+                        "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+                    }],
+                },
+            }] }],
+        })]
     }
 
     fn ads_cluster(&self) -> Value {
@@ -176,6 +208,7 @@ mod tests {
             version: None,
             peer_timeout: Some(PeerTimeout::DEFAULT),
             open_files: 65_536,
+            health_socket: None,
         }
         .to_json()
     }
@@ -187,7 +220,9 @@ mod tests {
             let (ads_socket, admin) = ("/run/ads.sock".into(), "127.0.0.1:8001".parse().unwrap());
             let version = EnvoyVersion::parse(text);
             let (flavour, peer_timeout, open_files) = (Flavour::Delta, None, 4096);
-            let bootstrap = Bootstrap { node, ads_socket, admin, flavour, version, peer_timeout, open_files };
+            let health_socket = None;
+            let bootstrap =
+                Bootstrap { node, ads_socket, admin, flavour, version, peer_timeout, open_files, health_socket };
             bootstrap.runtime().as_object().unwrap().len()
         };
         assert_eq!(guards("\nenvoy  version: bad8280d/1.36.4/Clean/RELEASE/BoringSSL\n\n"), 0);

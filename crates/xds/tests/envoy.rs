@@ -28,7 +28,7 @@ use prost::Message;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     process::{Child, Command},
     sync::watch,
     task::JoinHandle,
@@ -78,6 +78,7 @@ impl Mesh {
             version: version(),
             peer_timeout: Some(PeerTimeout::DEFAULT),
             open_files: 4096,
+            health_socket: Some(folder.path().join("health.sock")),
         }
         .to_json();
         let _envoy = run(&folder, &bootstrap);
@@ -310,6 +311,17 @@ async fn the_bootstrap_keeps_the_statistics_that_tell_whether_the_mesh_works() {
 }
 
 #[tokio::test]
+async fn envoy_answers_monit_over_a_socket_of_its_own() {
+    let mut mesh = Mesh::start(Flavour::Delta, &[service("web", 2, &[None])]).await;
+    mesh.accepted(3).await;
+    let mut stream = UnixStream::connect(mesh.folder.path().join("health.sock")).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn envoy_knows_what_the_bootstrap_says_and_does_not_complain() {
     let bootstrap = Bootstrap {
         node: "sidecar~10.0.0.2~x~x".parse().unwrap(),
@@ -319,6 +331,7 @@ async fn envoy_knows_what_the_bootstrap_says_and_does_not_complain() {
         version: version(),
         peer_timeout: Some(PeerTimeout::DEFAULT),
         open_files: 4096,
+        health_socket: Some("/run/health.sock".into()),
     };
     let text = bootstrap.to_json().to_string();
     let arguments = ["--mode", "validate", "--log-level", "warning", "--config-yaml", &text];

@@ -12,6 +12,7 @@ mod connections;
 mod down;
 mod driver;
 mod failures;
+mod hangs;
 mod hygiene;
 mod lifecycle;
 mod load;

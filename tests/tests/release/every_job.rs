@@ -98,13 +98,18 @@ fn monit_starts_and_stops_by_bpm() {
             bpm("stop"),
         );
         // Over a socket of its own: a port may be another process's, which is no reason to restart this one.
-        let settings = [("virtual-ip-agent", "config/agent.yml"), ("bosh-pilot", "config/pilot.yml")];
-        let asked = settings.iter().find(|(asked, _)| *asked == job).map(|(_, settings)| {
+        let settings = [
+            ("virtual-ip-agent", "config/agent.yml", "/health_socket", 6),
+            ("bosh-pilot", "config/pilot.yml", "/health_socket", 6),
+            // An Envoy without an agent begins to answer after 30 s, and one whose agent knows half of what there is after 45 s.
+            ("bosh-envoy", "config/agent.yml", "/envoy/health_socket", 9),
+        ];
+        let asked = settings.iter().find(|(asked, ..)| *asked == job).map(|(_, settings, key, cycles)| {
             let socket = format!("/var/vcap/sys/run/{job}/health.sock");
-            assert_eq!(rendered.json(settings)["health_socket"], socket.as_str());
+            assert_eq!(rendered.json(settings).pointer(key).unwrap(), socket.as_str());
             format!(
                 " if failed unixsocket {socket} send \"GET /healthz HTTP/1.0\\r\\n\\r\\n\" expect \"HTTP/1.0 200\" timeout 5 seconds \
-                 for 6 cycles then restart"
+                 for {cycles} cycles then restart"
             )
         });
         assert_eq!(words.join(" "), expected + &asked.unwrap_or_default());

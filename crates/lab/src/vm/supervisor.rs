@@ -40,8 +40,8 @@ use super::{
 /// This program, whatever root it is in.
 const SELF: &str = "/proc/self/exe";
 
-/// Between two health checks. BOSH's monit takes ten seconds.
-const CYCLE: Duration = Duration::from_secs(1);
+/// Between two health checks, as with BOSH's monit: what a job's monit file bears, it bears here.
+const CYCLE: Duration = Duration::from_secs(10);
 
 /// What the supervisor is told.
 pub(super) enum Told {
