@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    panic::resume_unwind,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -23,10 +22,11 @@ use boshy_supervision::{ChildRef, Heart, Link};
 use boshy_web::status::{DeploymentStatus, DirectorStatus, Lack};
 use err_report::Report;
 use futures::future::LocalBoxFuture;
-use tokio::{task, time::Instant};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::{
+    backoff::Pause,
     clock,
     sealed::Sealed,
     service_registry::{InventoryObserved, ServiceRegistry},
@@ -35,6 +35,8 @@ use crate::{
 
 /// The longest pause between two looks at what is due, and the pause before the registry is told again what it could not use.
 const TURN: Duration = Duration::from_secs(1);
+/// A disk that refuses is asked less and less often.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Puts questions to a director.
 pub(crate) type Asker = Rc<dyn Fn(Question) -> LocalBoxFuture<'static, Answer>>;
@@ -56,6 +58,8 @@ pub(crate) struct Polling {
     pub(crate) report: Arc<ArcSwap<PollReport>>,
     /// Where facts are kept for the next process.
     pub(crate) file: PathBuf,
+    /// Why they are not. This actor is the only writer.
+    pub(crate) unkept: Arc<ArcSwap<Option<Lack>>>,
 }
 
 /// What polling has brought so far.
@@ -139,7 +143,7 @@ impl DirectorPoller {
             Some(known) => Observer::resuming(polling.observer, known),
             None => Observer::new(polling.observer),
         };
-        let kept = KeptFacts { file: polling.file.clone(), last: known, is_writing: false };
+        let kept = KeptFacts::new(&polling, known);
         let heart = link.heart("turns");
         let (link, begun, telling) = (link.clone(), Instant::now(), Telling::default());
         Self { polling, link, heart, begun, observer, asker: None, timer: None, telling, kept }
@@ -285,39 +289,66 @@ fn lacking(observation: &Observation, before: &[Lack]) -> Vec<Lack> {
 }
 
 /// Facts on disk, written beside the rounds: a disk may take seconds, and the next change must not wait for it. One that refuses
-/// costs the next process its head start, and nothing else.
+/// costs the next process its head start, and nothing else; it is told, and tried again.
 struct KeptFacts {
     file: PathBuf,
+    unkept: Arc<ArcSwap<Option<Lack>>>,
     last: Option<Arc<Inventory>>,
     is_writing: bool,
+    pause: Pause,
+    not_before: Instant,
 }
 
 impl KeptFacts {
-    /// Begins to write what is not written yet, unless a write is still under way; then a later round does.
+    fn new(polling: &Polling, last: Option<Arc<Inventory>>) -> Self {
+        let (file, unkept) = (polling.file.clone(), Arc::clone(&polling.unkept));
+        let pause = Pause::new(TURN, LONGEST_PAUSE);
+        Self { file, unkept, last, is_writing: false, pause, not_before: Instant::now() }
+    }
+
+    /// Begins to write what is not written yet, unless a write is still under way or was refused lately; then a later round does.
     fn keep(&mut self, inventory: &Arc<Inventory>, ctx: &mut Context<DirectorPoller>) {
-        if self.is_writing || self.last.as_ref() == Some(inventory) {
+        if self.is_writing || self.last.as_ref() == Some(inventory) || Instant::now() < self.not_before {
             return;
         }
-        (self.is_writing, self.last) = (true, Some(Arc::clone(inventory)));
+        self.is_writing = true;
         let (file, inventory) = (self.file.clone(), Arc::clone(inventory));
-        #[expect(clippy::disallowed_methods, reason = "the poller waits for its end, and falls when it panicked")]
-        let writing = task::spawn_blocking(move || {
-            if let Err(error) = state_file::replace(&file, &inventory.seal()) {
-                warn!(
-                    error = Report::new(&error).to_string(),
-                    "a restart without the director will begin with older facts"
-                );
-            }
-        });
-        ctx.spawn(fut::wrap_future::<_, DirectorPoller>(writing).map(|ended, poller, _| {
-            poller.kept.is_writing = false;
-            // Without a panic it was cancelled by the runtime, which is going away.
-            if let Err(error) = ended
-                && let Ok(panic) = error.try_into_panic()
-            {
-                resume_unwind(panic);
-            }
+        let writing = async move {
+            let sealed = Arc::clone(&inventory);
+            let ended = state_file::replace_by(&file, move || sealed.seal()).await;
+            (inventory, ended.map_err(|error| Report::new(&error).to_string()))
+        };
+        ctx.spawn(fut::wrap_future::<_, DirectorPoller>(writing).map(|(inventory, ended), poller, _| {
+            poller.kept.ended(inventory, ended);
         }));
+    }
+
+    fn ended(&mut self, inventory: Arc<Inventory>, ended: Result<(), String>) {
+        self.is_writing = false;
+        let before = self.unkept.load().as_ref().clone();
+        let lack = match ended {
+            Ok(()) => {
+                self.last = Some(inventory);
+                self.pause.succeeded();
+                None
+            }
+            Err(reason) => {
+                self.not_before = Instant::now() + self.pause.failed();
+                let remedy = format!(
+                    "Make {} writable for the pilot, with room on the disk; until then a restart without the director begins with older facts.",
+                    self.file.display()
+                );
+                let since = before.as_ref().map_or_else(|| clock::now().0, |lack| lack.since);
+                Some(Lack { what: "facts", since, reason, remedy })
+            }
+        };
+        if lack != before {
+            match &lack {
+                Some(lack) => warn!(reason = lack.reason, "what the director said is not on disk"),
+                None => info!("what the director said is on disk again"),
+            }
+            self.unkept.store(Arc::new(lack));
+        }
     }
 }
 

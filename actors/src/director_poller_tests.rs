@@ -42,6 +42,7 @@ impl World {
                 *refusals = refusals.saturating_sub(1);
                 Box::pin(async move { if refused { Err("the pool is away".to_owned()) } else { Ok(()) } })
             }),
+            unkept: Arc::default(),
             report: Arc::new(ArcSwap::from_pointee(PollReport {
                 known: None,
                 complete: false,

@@ -1,11 +1,12 @@
 //! Work on a disk that may hang.
 //!
-//! A disk that hangs holds whoever asks it for ever, and nothing makes the kernel let go. So the work runs on a thread of its own, and who
-//! asked waits for a limited time. Work on one path is done one after the other: what is written late is written before anything
-//! newer is begun, and a disk that hangs holds one thread for each path.
+//! A disk that hangs holds whoever asks it for ever, and nothing makes the kernel let go. So the work runs on a thread of its own, for
+//! which nobody waits at the end of the process, and who asked waits as long as it likes. Work on one path is done one after the other:
+//! what is written late is written before anything newer is begun, and a disk that hangs holds one thread for each path.
 
 use std::{
     collections::BTreeSet,
+    future::Future,
     io,
     path::{Path, PathBuf},
     sync::{Condvar, Mutex, PoisonError, mpsc},
@@ -13,37 +14,100 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::{Notify, oneshot};
+use tracing::error;
+
 /// Beyond what a loaded disk takes to flush, and short of what makes an actor look stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Paths that are worked on.
 static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-static FREE: Condvar = Condvar::new();
+/// That one is no longer, for threads and for tasks.
+static FREE: (Condvar, Notify) = (Condvar::new(), Notify::const_new());
 
 /// That a path is worked on.
 struct Turn(PathBuf);
 
 impl Turn {
-    fn take(path: &Path, patience: Duration) -> Option<Self> {
+    fn take_now(path: &Path) -> Option<Self> {
+        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(path.to_owned()).then(|| Self(path.to_owned()))
+    }
+
+    async fn take(path: &Path) -> Self {
+        loop {
+            let free = FREE.1.notified();
+            if let Some(turn) = Self::take_now(path) {
+                return turn;
+            }
+            free.await;
+        }
+    }
+
+    fn take_in_time(path: &Path, patience: Duration) -> Option<Self> {
         let under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut under_way, waited) = FREE
+        let (mut under_way, _) = FREE
+            .0
             .wait_timeout_while(under_way, patience, |under_way| under_way.contains(path))
             .unwrap_or_else(PoisonError::into_inner);
-        (!waited.timed_out() || !under_way.contains(path)).then(|| {
-            under_way.insert(path.to_owned());
-            Self(path.to_owned())
-        })
+        under_way.insert(path.to_owned()).then(|| Self(path.to_owned()))
+    }
+
+    /// Does the work, and then tells what came of it; a panic drops `tell`.
+    fn spend<T>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+        tell: impl FnOnce(T) + Send + 'static,
+    ) -> io::Result<()> {
+        let work = move || {
+            let done = work();
+            drop(self);
+            tell(done);
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "only it waits for a disk for ever; who asked is told of its panic as an error, and the log is when that comes late"
+        )]
+        thread::Builder::new().name("disk".to_owned()).spawn(work).map(drop)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if thread::panicking() {
+            error!(path = %self.0.display(), "the work on the disk panicked");
+        }
         UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-        FREE.notify_all();
+        FREE.0.notify_all();
+        FREE.1.notify_waiters();
     }
 }
 
-/// Does the work on `path`, and waits for it for a limited time.
+/// Does the work on `path` once it is its turn, and waits for it. Who stops waiting withdraws work that is not begun, and leaves what is to
+/// itself.
+///
+/// # Errors
+/// When it panicked, or there is no thread for it.
+pub(crate) async fn work<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    outcome(Turn::take(path).await, work).await
+}
+
+/// As [`work`]; `None` while earlier work on the path has not ended.
+pub(crate) fn work_unless_busy<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<impl Future<Output = io::Result<T>>> {
+    Some(outcome(Turn::take_now(path)?, work))
+}
+
+async fn outcome<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (tell, told) = oneshot::channel();
+    // Who asked may have stopped waiting.
+    turn.spend(work, |done| drop(tell.send(done)))?;
+    told.await.map_err(|_| panicked())
+}
+
+/// Does the work on `path`, and waits for it for a limited time, with the thread that asks.
 ///
 /// # Errors
 /// `TimedOut` when it is not done in time, and may be done yet, or when what was begun before it is not done: then it is never begun.
@@ -56,27 +120,23 @@ pub(crate) fn in_time<T: Send + 'static>(
         let text = format!("the disk has not answered for {} s", patience.as_secs());
         io::Error::new(io::ErrorKind::TimedOut, text)
     };
-    let turn = Turn::take(path, patience).ok_or_else(hung)?;
-    let (answer, answered) = mpsc::channel();
-    let work = move || {
-        let done = work();
-        drop(turn);
-        // Who asked may have stopped waiting.
-        let _ = answer.send(done);
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "only it waits for a disk for ever; who asked is told of its panic as an error"
-    )]
-    thread::Builder::new().name("disk".to_owned()).spawn(work)?;
-    answered.recv_timeout(patience).map_err(|error| match error {
+    let turn = Turn::take_in_time(path, patience).ok_or_else(hung)?;
+    let (tell, told) = mpsc::channel();
+    turn.spend(work, move |done| drop(tell.send(done)))?;
+    told.recv_timeout(patience).map_err(|error| match error {
         mpsc::RecvTimeoutError::Timeout => hung(),
-        mpsc::RecvTimeoutError::Disconnected => io::Error::other("the work on the disk panicked"),
+        mpsc::RecvTimeoutError::Disconnected => panicked(),
     })
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("the work on the disk panicked")
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
@@ -99,5 +159,31 @@ mod tests {
         drop(release);
         in_time(path, PATIENCE, move || newer.send(3)).unwrap().unwrap();
         assert_eq!(begun.try_recv(), Ok(3));
+    }
+
+    #[tokio::test]
+    async fn a_task_waits_as_long_as_it_likes_and_what_it_stops_waiting_for_is_not_begun() {
+        let path = Path::new("/state of a test");
+        let (release, held) = mpsc::channel::<()>();
+        assert!(timeout(SHORT, work(path, move || held.recv())).await.is_err());
+        let (newer, begun) = mpsc::channel();
+        let second = newer.clone();
+        assert!(timeout(SHORT, work(path, move || second.send(2))).await.is_err());
+        assert!(work_unless_busy(path, || 1).is_none());
+        let mut third = Box::pin(work(path, move || newer.send(3)));
+        assert!(timeout(SHORT, &mut third).await.is_err(), "the disk hangs");
+        drop(release);
+        third.await.unwrap().unwrap();
+        assert_eq!((begun.try_recv(), work_unless_busy(path, || 4).unwrap().await.unwrap()), (Ok(3), 4));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_to_who_asked_and_leaves_the_path_free() {
+        let path = Path::new("/facts of a test");
+        let text = "the work on the disk panicked";
+        let fails = || assert!(path.is_relative(), "deliberate");
+        assert_eq!(in_time(path, PATIENCE, fails).unwrap_err().to_string(), text);
+        assert_eq!(work(path, fails).await.unwrap_err().to_string(), text);
+        assert_eq!(work(path, || 1).await.unwrap(), 1);
     }
 }

@@ -69,6 +69,8 @@ struct State {
     pool: Arc<ArcSwap<PoolReport>>,
     /// Why the state directory may be another pilot's as well.
     unclaimed: Option<Lack>,
+    /// Why what the director said is not on disk.
+    unkept: Arc<ArcSwap<Option<Lack>>>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     proxies: Proxies,
     security: Option<Security>,
@@ -163,6 +165,7 @@ impl Pilot {
             tell: director_poller::to_registry(registry),
             report: Arc::clone(&state.poll),
             file: settings.state_dir.join("inventory"),
+            unkept: Arc::clone(&state.unkept),
         };
         tree.child("director_poller", move |link| DirectorPoller::new(polling.clone(), link)).add();
 
@@ -208,6 +211,7 @@ impl State {
             poll: Arc::new(ArcSwap::from_pointee(report)),
             pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(&lease_rules(settings)))),
             unclaimed: None,
+            unkept: Arc::default(),
             problems: Arc::default(),
             proxies: Proxies::default(),
             security: tls.map(|tls| Security::new(tls, Refusals::default())),
@@ -217,10 +221,15 @@ impl State {
 
     fn report(&self, actors: &TreeStatus) -> PilotStatus {
         let snapshot = self.snapshot.borrow().clone();
-        let (poll, pool) = (self.poll.load(), self.pool.load());
+        let (poll, pool, unkept) = (self.poll.load(), self.pool.load(), self.unkept.load());
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
-            lacking: [&self.unclaimed, &pool.lack].into_iter().flatten().chain(&poll.lacking).cloned().collect(),
+            lacking: [&self.unclaimed, &pool.lack, &unkept]
+                .into_iter()
+                .flatten()
+                .chain(&poll.lacking)
+                .cloned()
+                .collect(),
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
             director: poll.director.clone(),

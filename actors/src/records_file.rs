@@ -10,11 +10,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::MetadataExt,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,8 +18,10 @@ use arc_swap::ArcSwap;
 use boshy_mesh::{Deployment, Instance, Inventory, Label, Recorded};
 use boshy_records::{Record, Records};
 use err_report::Report;
-use tokio::{task, time::timeout};
-use tracing::{error, info, warn};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::disk;
 
 /// What a look at the file may take before the mesh goes on with what is known. A hung disk costs this and no more.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,7 +32,6 @@ const MAX_BYTES: u64 = 128 << 20;
 pub(crate) struct RecordsFile {
     path: PathBuf,
     known: ArcSwap<Known>,
-    busy: AtomicBool,
 }
 
 #[derive(Default)]
@@ -65,18 +62,14 @@ enum LookError {
 
 impl RecordsFile {
     pub(crate) fn new(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self { path, known: ArcSwap::default(), busy: AtomicBool::new(false) })
+        Arc::new(Self { path, known: ArcSwap::default() })
     }
 
     /// The lines of the file as it is now, or, when it cannot be read in time, as it was.
     pub(crate) async fn rows(self: &Arc<Self>) -> Arc<Rows> {
-        if !self.busy.swap(true, Ordering::AcqRel) {
-            let this = Arc::clone(self);
-            #[expect(clippy::disallowed_methods, reason = "a disk that hangs keeps it; `Done` tells of its panic")]
-            let look = task::spawn_blocking(move || {
-                let _done = Done(&this.busy);
-                this.look();
-            });
+        let this = Arc::clone(self);
+        if let Some(look) = disk::work_unless_busy(&self.path, move || this.look()) {
+            // One that takes longer is the next one's to see; its panic is told in the log.
             let _ = timeout(PATIENCE, look).await;
         }
         Arc::clone(&self.known.load().records)
@@ -122,18 +115,6 @@ impl RecordsFile {
         let mut text = Vec::new();
         fs::File::open(&self.path)?.take(MAX_BYTES).read_to_end(&mut text)?;
         Ok(Records::read(&text)?)
-    }
-}
-
-/// Says that a look has ended, and tells when that was by a panic: nobody may be waiting any more.
-struct Done<'b>(&'b AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            error!("the look at records.json panicked; addresses stay as they were read before");
-        }
-        self.0.store(false, Ordering::Release);
     }
 }
 

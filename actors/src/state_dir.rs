@@ -42,7 +42,10 @@ impl StateDir {
             Err(TryLockError::Error(error)) => Err(error),
         });
         match locked {
-            Ok(Some(file)) => Ok(Self { _lock: Some(file), unclaimed: None }),
+            Ok(Some(file)) => {
+                state_file::sweep(directory);
+                Ok(Self { _lock: Some(file), unclaimed: None })
+            }
             Ok(None) => Err(StartError::StateDirInUse { directory: directory.to_owned(), lock: path }),
             Err(error) if is_of_the_disk(&error) => Ok(Self { _lock: None, unclaimed: Some(unclaimed(&path, &error)) }),
             Err(source) => Err(StartError::StateDir { directory: directory.to_owned(), source }),

@@ -5,7 +5,7 @@
 //! checksum, belong to who writes it.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, DirEntry, File, Metadata, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -13,11 +13,15 @@ use std::{
 };
 
 use nix::libc;
+use tracing::{info, warn};
 
 use crate::disk;
 
 /// A write that takes longer is worth a line in the log: what waits for it, waits as long.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// How a file begins that is not written to the end yet.
+const PART: &str = ".state-";
 
 /// No state file of ours comes near, and what is larger must not fill the memory.
 const MAX_SIZE: u64 = 256 << 20;
@@ -46,20 +50,48 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError>
     disk::in_time(path, disk::PATIENCE, move || write(&file, &content)).map_err(failed("write", path))?
 }
 
+/// As [`replace`], however long that takes, with the content made where it is written.
+///
+/// # Errors
+/// When the directory or the file cannot be written; the old content is then still there.
+pub(crate) async fn replace_by<C: AsRef<[u8]>>(
+    path: &Path,
+    content: impl FnOnce() -> C + Send + 'static,
+) -> Result<(), StateFileError> {
+    let file = path.to_owned();
+    disk::work(path, move || write(&file, content().as_ref())).await.map_err(failed("write", path))?
+}
+
+/// Removes what an earlier process had not written to the end. To be done before this one writes in the directory.
+pub(crate) fn sweep(directory: &Path) {
+    let swept = directory.to_owned();
+    let sweep = move || {
+        let entries = fs::read_dir(&swept).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+        let is_part = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(PART);
+        for part in entries.into_iter().flatten().filter(is_part) {
+            match fs::remove_file(part.path()) {
+                Ok(()) => info!(path = %part.path().display(), "removed what was not written to the end"),
+                Err(error) => warn!(path = %part.path().display(), %error, "what was not written to the end stays"),
+            }
+        }
+    };
+    if let Err(error) = disk::in_time(directory, disk::PATIENCE, sweep) {
+        warn!(path = %directory.display(), %error, "what was not written to the end stays");
+    }
+}
+
 fn write(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
     let begun = Instant::now();
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     fs::create_dir_all(directory).map_err(failed("create directory", directory))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".state-")
-        .tempfile_in(directory)
-        .map_err(failed("create a file in", directory))?;
+    let mut file =
+        tempfile::Builder::new().prefix(PART).tempfile_in(directory).map_err(failed("create a file in", directory))?;
     file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed("write", path))?;
     file.persist(path).map_err(|error| failed("replace", path)(error.error))?;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("flush directory", directory))?;
     let seconds = begun.elapsed().as_secs_f64();
     if seconds > SLOW.as_secs_f64() {
-        tracing::warn!(path = %path.display(), seconds, "the disk is slow");
+        warn!(path = %path.display(), seconds, "the disk is slow");
     }
     Ok(())
 }
@@ -174,6 +206,23 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_kill_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in [".state-Ab3", ".state-", "leases", "lock", ".bosh"] {
+            fs::write(at(name), "x").unwrap();
+        }
+        // Nobody makes one; it is told and stays.
+        fs::create_dir(at(".state-directory")).unwrap();
+        sweep(dir.path());
+        sweep(&at("nowhere"));
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names, [".bosh", ".state-directory", "leases", "lock"]);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::{
     future::pending,
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -20,13 +19,10 @@ use boshy_xds::{
 };
 use bytes::Bytes;
 use err_report::Report;
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
-use tracing::{info, warn};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
 
-use crate::state_file;
+use crate::state_file::{self, StateFileError};
 
 /// What waits for the disk waits no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -68,7 +64,7 @@ pub(crate) async fn keep(keeping: Keeping, heart: Heart) {
 impl Keeping {
     /// Writes one state, however long that takes, and tells how it went, after [`PATIENCE`] at the latest.
     async fn write(&self, state: Arc<Stored>) {
-        let mut written = begin(self.file.clone(), Arc::clone(&state));
+        let mut written = Box::pin(self.replace(Arc::clone(&state)));
         let ended = match timeout(PATIENCE, &mut written).await {
             Ok(ended) => ended,
             Err(_) => {
@@ -78,13 +74,19 @@ impl Keeping {
             }
         };
         match ended {
-            Ok(Ok(())) => {
+            Ok(()) => {
                 self.unkept.store(Arc::new(None));
                 self.outlets.kept.send_replace(Kept::State(state));
             }
-            Ok(Err(reason)) => self.is_broken(reason),
-            Err(_) => self.is_broken(format!("the write of {} ended without a word", self.file.display())),
+            Err(error) => self.is_broken(Report::new(&error).to_string()),
         }
+    }
+
+    async fn replace(&self, state: Arc<Stored>) -> Result<(), StateFileError> {
+        let begun = Instant::now();
+        let ended = state_file::replace_by(&self.file, move || state.encode()).await;
+        debug!(took = ?begun.elapsed(), "wrote the state");
+        ended
     }
 
     fn is_kept(&self, state: &Arc<Stored>) -> bool {
@@ -102,38 +104,17 @@ impl Keeping {
         if self.is_kept(&state) {
             return;
         }
-        match timeout(PATIENCE, begin(self.file.clone(), state)).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => warn!(file = %self.file.display(), "the write of what changed last ended without a word"),
+        match timeout(PATIENCE, self.replace(state)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = Report::new(&error).to_string(), "what changed last is not kept"),
             Err(_) => warn!(file = %self.file.display(), "the disk is too slow to keep what changed last"),
         }
     }
 }
 
-/// Writes on a thread of its own, which a disk that hangs keeps, and nobody waits for.
-fn begin(file: PathBuf, state: Arc<Stored>) -> oneshot::Receiver<Result<(), String>> {
-    let (tell, told) = oneshot::channel();
-    let write = move || {
-        let begun = Instant::now();
-        let content = state.encode();
-        let ended = state_file::replace(&file, &content).map_err(|error| Report::new(&error).to_string());
-        tracing::debug!(octets = content.len(), took = ?begun.elapsed(), "wrote the state");
-        // Nobody listens when the life that began it is over.
-        let _ = tell.send(ended);
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "only it waits for a disk for ever; its panic drops `tell`, and whoever waits tells that"
-    )]
-    let begun = thread::Builder::new().name("state_keeper".to_owned()).spawn(write);
-    if let Err(error) = begun {
-        warn!(%error, "begin a thread that writes the state");
-    }
-    told
-}
-
 /// What an earlier process kept. A file that cannot be used is as good as none: the pilot tells everything again.
 pub(crate) fn restore(file: &Path) -> Option<Arc<Stored>> {
+    state_file::sweep(file.parent().unwrap_or(file));
     let content = match state_file::read(file) {
         Ok(content) => Bytes::from(content?),
         Err(error) => {

@@ -16,6 +16,7 @@ use crate::{
     Http, Operated, Papers, Pilot, Process, Reply,
     dns::{self, Answer, Rcode},
     meanwhile, until,
+    volume::Volume,
 };
 
 /// Address of the VM in the mesh.
@@ -74,6 +75,13 @@ impl AgentPlan {
     fn shows_papers(&mut self, papers: &Papers) {
         self.settings.pilot_tls = Some(papers.client());
         self._papers = Some(papers.clone());
+    }
+
+    /// Keeping its state on this volume.
+    #[must_use]
+    pub fn on(mut self, volume: &Volume) -> Self {
+        self.settings.state_dir = volume.state_dir();
+        self
     }
 
     /// With a file where its directory should be.

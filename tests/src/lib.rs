@@ -24,6 +24,7 @@ mod manifest;
 pub mod peer;
 mod pilot;
 mod process;
+pub mod volume;
 mod wait;
 
 pub use self::{

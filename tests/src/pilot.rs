@@ -15,7 +15,7 @@ use boshy_supervision::ExitReason;
 use boshy_tls::ServerFiles;
 use tempfile::TempDir;
 
-use crate::{Operated, Papers, Process, until_some};
+use crate::{Operated, Papers, Process, until_some, volume::Volume};
 
 /// A pilot that does not run: its settings and its disk. A clone is the same machine.
 #[derive(Clone)]
@@ -62,6 +62,13 @@ impl PilotPlan {
             test_hooks: true,
         };
         Self { settings, _papers: None, _disk: disk }
+    }
+
+    /// Keeping its state on this volume.
+    #[must_use]
+    pub fn on(mut self, volume: &Volume) -> Self {
+        self.settings.state_dir = volume.state_dir();
+        self
     }
 
     /// With virtual IPs out of this range.

@@ -4,6 +4,7 @@ mod addresses;
 mod configs;
 mod deployments;
 mod director_trouble;
+mod full_disks;
 mod manifests;
 mod panics;
 mod pilots;

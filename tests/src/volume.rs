@@ -1,0 +1,150 @@
+//! A file system of a test's own, which takes nothing more when the test wants that.
+
+use std::{
+    any::type_name_of_val,
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    unistd::geteuid,
+};
+use tempfile::TempDir;
+
+/// Set in the process that has mounts of its own.
+const ALONE: &str = "BOSHY_TEST_MOUNTS";
+
+/// Runs a scenario in a process that has mounts of its own, started by the program `unshare`; it works for root and for an ordinary user. The
+/// scenario is found again by the path of its test function.
+///
+/// # Panics
+/// When the scenario does, or the program is missing.
+#[expect(clippy::print_stdout, reason = "what a scenario prints is shown by who started it")]
+pub fn with_own_mounts(scenario: impl FnOnce()) {
+    if env::var_os(ALONE).is_some() {
+        return scenario();
+    }
+    let path = type_name_of_val(&scenario).split_once("::").expect("a closure is in a crate").1;
+    let test = path.trim_end_matches("::{{closure}}").to_owned();
+    let mut command = Command::new("unshare");
+    if !geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "--"]).arg(env::current_exe().unwrap()).args(["--exact", &test, "--nocapture"]);
+    let output = command.env(ALONE, "1").output();
+    let output = output.expect("the program `unshare` (package util-linux) is needed for tests with mounts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains("1 passed"), "with mounts of its own:\n{stdout}\n{stderr}");
+    print!("{stdout}");
+}
+
+/// How a disk comes to take nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No block is left.
+    Full,
+    /// No inode is left.
+    NoInode,
+    /// The kernel has made it read-only, as it does after an error of the disk.
+    ReadOnly,
+}
+
+impl Refusal {
+    /// Every way.
+    pub const ALL: [Self; 3] = [Self::Full, Self::NoInode, Self::ReadOnly];
+
+    /// The system's words for it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Full | Self::NoInode => "No space left on device",
+            Self::ReadOnly => "Read-only file system",
+        }
+    }
+}
+
+/// A mounted file system of a megabyte and 64 inodes.
+pub struct Volume(TempDir);
+
+impl Volume {
+    /// An empty one. Only for [`with_own_mounts`].
+    ///
+    /// # Panics
+    /// When it cannot be mounted.
+    pub fn new() -> Self {
+        assert!(env::var_os(ALONE).is_some(), "this would be a mount for all processes");
+        let folder = TempDir::new().unwrap();
+        let size = Some("size=1m,nr_inodes=64");
+        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), size).unwrap();
+        Self(folder)
+    }
+
+    /// Where a state directory can be.
+    pub fn state_dir(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    /// Takes nothing from now on.
+    ///
+    /// # Panics
+    /// When it still does.
+    pub fn refuses(&self, how: Refusal) {
+        let path = self.0.path();
+        match how {
+            Refusal::Full => assert_is_full(fs::write(path.join("filling"), vec![0; 2 << 20])),
+            Refusal::NoInode => {
+                fs::create_dir(path.join("fillings")).unwrap();
+                let filled = (0..64).try_for_each(|number| fs::write(path.join(format!("fillings/{number}")), ""));
+                assert_is_full(filled);
+            }
+            // Files that are open for writing keep a file system writable; so it is covered by itself, read-only.
+            Refusal::ReadOnly => {
+                let none = None::<&str>;
+                let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+                mount(Some(path), path, none, MsFlags::MS_BIND, none).unwrap();
+                mount(none, path, none, read_only, none).unwrap();
+            }
+        }
+    }
+
+    /// Takes everything again.
+    ///
+    /// # Panics
+    /// When it was not refused in this way.
+    pub fn takes_again(&self, how: Refusal) {
+        let path = self.0.path();
+        match how {
+            Refusal::Full => fs::remove_file(path.join("filling")).unwrap(),
+            Refusal::NoInode => fs::remove_dir_all(path.join("fillings")).unwrap(),
+            Refusal::ReadOnly => umount2(path, MntFlags::empty()).unwrap(),
+        }
+    }
+
+    /// What lies beside the files that are meant to be there.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn litter(&self, meant: &[&str]) -> Vec<String> {
+        let names = fs::read_dir(self.state_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| !meant.contains(&name.as_str())).collect()
+    }
+}
+
+impl Default for Volume {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // It ends with the process at the latest.
+        let _ = umount2(AsRef::<Path>::as_ref(&self.0), MntFlags::MNT_DETACH);
+    }
+}
+
+fn assert_is_full(written: io::Result<()>) {
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
+}
