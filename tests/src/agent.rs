@@ -48,6 +48,11 @@ impl AgentPlan {
         Self::asking(&pilots.map(|pilot| format!("http://{}", pilot.xds_address())), vip_range)
     }
 
+    /// An agent of a pilot in another process.
+    pub fn of_address(pilot: SocketAddr) -> Self {
+        Self::asking(&[format!("http://{pilot}")], VipRange::default())
+    }
+
     /// An agent of a pilot that need not be there.
     ///
     /// # Panics

@@ -28,6 +28,7 @@ pub struct PilotPlan {
 /// A running pilot.
 pub struct Pilot {
     plan: PilotPlan,
+    http: SocketAddr,
     https: Option<SocketAddr>,
     xds: SocketAddr,
     process: Process,
@@ -157,7 +158,7 @@ impl PilotPlan {
         let (http, xds) = (pilot.http_address().unwrap(), pilot.xds_address().unwrap());
         let https = pilot.https_address();
         let role = move |stopped| pilot.run_until(async { drop(stopped.await) });
-        Pilot { plan: self, https, xds, process: Process::start("pilot", http, role) }
+        Pilot { plan: self, http, https, xds, process: Process::start("pilot", http, role) }
     }
 }
 
@@ -171,6 +172,11 @@ impl Pilot {
     /// Where agents find it.
     pub fn xds_address(&self) -> SocketAddr {
         self.xds
+    }
+
+    /// Where it serves its API.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
     }
 
     /// Where it serves its API over HTTPS.

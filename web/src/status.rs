@@ -20,7 +20,7 @@ use crate::Page;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
     /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
-    /// socket that is taken; of the pilot `director`, `leases`, `facts` or `state_dir`.
+    /// socket that is taken; of the pilot `director`, `configs`, `leases`, `facts` or `state_dir`.
     pub what: &'static str,
     /// Since when.
     pub since: u64,

@@ -5,7 +5,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use boshy_dns::{PATIENCE, Rcode, ServeError, Sockets, Stats, Zone, Zones, serve};
@@ -316,7 +316,7 @@ async fn what_is_waited_for_in_vain_is_servfail_before_a_forwarder_gives_up() {
     let world = not_known_yet();
     let _server = world.start();
     let client = world.client().await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let reply = client.ask(&question(1, HTTPBIN, RecordType::A)).await;
     assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
     assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
@@ -331,7 +331,7 @@ async fn there_is_room_for_so_many_that_wait_and_the_next_is_answered_at_once() 
     let world = not_known_yet();
     let _server = world.start();
     let client = world.client().await;
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for id in 0..MORE {
         client.send(&question(id as u16, HTTPBIN, RecordType::A).to_vec().unwrap()).await;
         world.counted(id + 1).await;
@@ -362,4 +362,76 @@ async fn ipv6_clients_are_served_too() {
     let socket = UdpSocket::bind("[::1]:0").await.unwrap();
     socket.connect(sockets.address()).await.unwrap();
     assert_eq!(address_in(&Client(socket).ask(&question(5, HTTPBIN, RecordType::A)).await), Some(BLUE));
+}
+
+/// A question with its length before it (RFC 1035 section 4.2.2).
+fn framed(query: &Message) -> Vec<u8> {
+    let query = query.to_vec().unwrap();
+    [&u16::try_from(query.len()).unwrap().to_be_bytes()[..], &query].concat()
+}
+
+/// Asks over a connection and reads the answer.
+async fn ask_over(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(&framed(&question(7, HTTPBIN, RecordType::A))).await?;
+    let length = stream.read_u16().await?;
+    stream.read_exact(&mut vec![0; usize::from(length)]).await.map(drop)
+}
+
+/// Does something again and again for some time, and tells the longest that it took.
+async fn slowest(time: Duration, mut act: impl AsyncFnMut()) -> Duration {
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < time {
+        let at = Instant::now();
+        act().await;
+        slowest = slowest.max(at.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    slowest
+}
+
+/// A server whose TCP clients each ask a question that is right every three seconds, as long as they may, and newcomers come.
+async fn is_there_for_newcomers(clients: usize) {
+    let world = World::new();
+    let running = world.start();
+    let address = world.sockets.address();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..clients {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask_over(&mut stream).await.unwrap();
+        asking.spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                if ask_over(&mut stream).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    // Two questions of each.
+    let time = Duration::from_secs(7);
+    let over_tcp = slowest(time, async || {
+        let served = async { ask_over(&mut TcpStream::connect(address).await.unwrap()).await.unwrap() };
+        timeout(DEADLINE, served).await.expect("a newcomer is served");
+    });
+    let client = world.client().await;
+    let over_udp = slowest(time, async || {
+        let answer = client.ask(&question(9, HTTPBIN, RecordType::A)).await;
+        assert_eq!(address_in(&answer), Some(BLUE));
+    });
+    let (over_tcp, over_udp) = tokio::join!(over_tcp, over_udp);
+    assert!(over_tcp < Duration::from_secs(1), "{clients} clients: a newcomer waited {over_tcp:?}");
+    assert!(over_udp < Duration::from_secs(1), "{clients} clients: an answer over UDP took {over_udp:?}");
+    asking.abort_all();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_clients_that_ask_every_three_seconds_hold_up_neither_newcomers_nor_udp() {
+    tokio::join!(
+        is_there_for_newcomers(64),
+        is_there_for_newcomers(70),
+        is_there_for_newcomers(128),
+        is_there_for_newcomers(300)
+    );
 }

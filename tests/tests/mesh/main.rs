@@ -5,6 +5,7 @@ mod configs;
 mod deployments;
 mod director_trouble;
 mod full_disks;
+mod hoarders;
 mod manifests;
 mod panics;
 mod pilots;
