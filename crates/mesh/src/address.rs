@@ -1,4 +1,4 @@
-//! Addresses as a director writes them, and which of them cannot be an instance's.
+//! Addresses as a director writes them, and which of them cannot belong to an instance.
 
 use std::{
     fmt,
@@ -7,17 +7,17 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-/// One address, or a block of addresses that is led to a VM (`10.20.0.16/28`).
+/// A single address, or a block of addresses that is routed to a VM (`10.20.0.16/28`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The address, or the first one of the block.
     pub ip: IpAddr,
-    /// Length of the block's prefix; `None` for a single address, also when it is written with `/32` or `/128`.
+    /// Length of the block's prefix. `None` for a single address, also when it is written with `/32` or `/128`.
     pub prefix: Option<u8>,
 }
 
 impl Address {
-    /// Reads it; `None` when it is neither an address nor a block.
+    /// Parses an address or a block; `None` when the text is neither.
     pub fn parse(text: &str) -> Option<Self> {
         let (ip, prefix) = match text.split_once('/') {
             Some((ip, prefix)) => (ip, Some(prefix)),
@@ -36,7 +36,7 @@ impl Address {
         Some(Self { ip, prefix: prefix.filter(|prefix| *prefix < width) })
     }
 
-    /// Whether it is a block.
+    /// Whether this is a block.
     pub fn is_block(self) -> bool {
         self.prefix.is_some()
     }
@@ -68,10 +68,11 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// The metadata service of AWS over IPv6. Those of all clouds over IPv4 are link-local.
+/// The metadata service of AWS over IPv6. The metadata services of all clouds over IPv4 are link-local.
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
-/// Why no VM can be reached at an address, whatever a director says; `None` when one can.
+/// The reason why no VM can be reached at an address, whatever the director says. `None` when a VM can be reached
+/// there.
 pub(crate) fn impossible(ip: IpAddr) -> Option<&'static str> {
     match ip.to_canonical() {
         IpAddr::V4(ip) => impossible_v4(ip),
@@ -95,7 +96,7 @@ fn impossible_v4(ip: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-/// Whether an address is one of those that are used inside of networks only.
+/// Whether an address is private, that is, used only inside networks.
 pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         // RFC 1918, and RFC 6598 for carriers.

@@ -1,7 +1,7 @@
-//! Deployments: as their manifest is written, and, once checked, as facts.
+//! Deployments: as written in the manifest, and, once checked, as facts.
 //!
-//! A manifest is checked as a whole. One wrong entry refuses the deployment's manifest, so that its last good facts stay:
-//! half of a manifest is a state nobody asked for.
+//! A manifest is checked as a whole. One wrong entry rejects the deployment's whole manifest, and its last good facts
+//! stay in force: half of a manifest is a state that no operator asked for.
 
 use std::collections::BTreeSet;
 
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CloudNetwork, GroupNetwork, Instance, Place, Port, PortName, Problem, Protocol};
 
-/// A scalar as a manifest holds it, before anything is known about what it should be.
+/// A scalar as a manifest holds it, before its type is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Written {
-    /// The key is not there, or null.
+    /// The key is missing or null.
     #[default]
     Absent,
     /// Text.
     Text(String),
     /// A whole number.
     Integer(i64),
-    /// Something else, by its YAML kind ("a list", "a map", "a boolean", "a float").
+    /// Another kind of value, named by its YAML kind ("a list", "a map", "a boolean", "a float").
     Other(&'static str),
 }
 
-/// One entry under `expose_ports` whose shape is a map.
+/// An entry under `expose_ports` that is a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrittenPort {
     /// `name`.
@@ -32,7 +32,7 @@ pub struct WrittenPort {
     pub number: Written,
     /// `protocol`.
     pub protocol: Written,
-    /// Keys that mean nothing here.
+    /// Unknown keys.
     pub unknown: Vec<String>,
 }
 
@@ -41,19 +41,19 @@ pub struct WrittenPort {
 pub enum WrittenPortEntry {
     /// A map.
     Port(WrittenPort),
-    /// Anything else, by its YAML kind.
+    /// Any other value, by its YAML kind.
     Other(&'static str),
 }
 
 /// The value of `expose_ports`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum WrittenPorts {
-    /// The key is not there, or null.
+    /// The key is missing or null.
     #[default]
     Absent,
     /// A list.
     List(Vec<WrittenPortEntry>),
-    /// Anything else, by its YAML kind.
+    /// Any other value, by its YAML kind.
     Other(&'static str),
 }
 
@@ -64,9 +64,9 @@ pub struct WrittenJob {
     pub name: String,
     /// `expose_ports`.
     pub expose_ports: WrittenPorts,
-    /// The addon that brings it, for a job that the group does not name itself.
+    /// The addon that adds this job, when the group itself does not name the job.
     pub addon: Option<String>,
-    /// The runtime config that has the addon.
+    /// The runtime config that contains the addon.
     pub runtime_config: Option<String>,
 }
 
@@ -88,11 +88,11 @@ pub struct WrittenGroup {
 /// The part of a manifest that the mesh reads, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WrittenDeployment {
-    /// Name under which the director lists it.
+    /// Name under which the director lists the deployment.
     pub name: String,
     /// Its instance groups, in order.
     pub groups: Vec<WrittenGroup>,
-    /// What has no effect where it stands. It costs nothing else.
+    /// Entries that have no effect where they stand. The rest of the manifest is not affected.
     pub problems: Vec<Problem>,
 }
 
@@ -100,10 +100,10 @@ pub struct WrittenDeployment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifecycle {
-    /// Runs all the time.
+    /// Runs permanently.
     #[default]
     Service,
-    /// Runs when asked; never an endpoint.
+    /// Runs on demand; never an endpoint.
     Errand,
 }
 
@@ -112,9 +112,9 @@ pub enum Lifecycle {
 pub struct Job {
     /// Job name as written.
     pub name: String,
-    /// What it exposes, in the order written.
+    /// Exposed ports, in the order written.
     pub ports: Vec<Port>,
-    /// The runtime config that brings it, for a job that is not in the manifest.
+    /// The runtime config that adds this job, when the job is not in the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_config: Option<String>,
 }
@@ -131,40 +131,40 @@ pub struct InstanceGroup {
     /// Its networks, in the order written.
     #[serde(default)]
     pub networks: Vec<GroupNetwork>,
-    /// Groups whose instances become this one's.
+    /// Groups whose instances move to this group.
     #[serde(default)]
     pub migrated_from: Vec<String>,
 }
 
-/// A deployment, checked: facts to reason about.
+/// A deployment after its check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Deployment {
-    /// Name under which the director lists it.
+    /// Name under which the director lists the deployment.
     pub name: String,
     /// Instance groups of the last good manifest.
     pub groups: Vec<InstanceGroup>,
     /// Instances of the last good read, sorted by group and index.
     pub instances: Vec<Instance>,
-    /// What of the last good readings is of no use, and where it stands.
+    /// Parts of the last good readings that cannot be used, each with its place.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
 
-/// All that is known of a director, in its order (by name).
+/// All that is known of a director, in the director's order (by name).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
     /// The deployments.
     pub deployments: Vec<Deployment>,
-    /// Networks of the cloud configs; empty when they are not known.
+    /// Networks of the cloud configs; empty when unknown.
     #[serde(default)]
     pub networks: Vec<CloudNetwork>,
-    /// What of the configs is of no use, and where it stands.
+    /// Parts of the configs that cannot be used, each with its place.
     #[serde(default)]
     pub problems: Vec<Problem>,
 }
 
 impl WrittenDeployment {
-    /// Checks the manifest: what it exposes, or every problem in it.
+    /// Checks the manifest. Returns what it exposes, or every problem in it.
     ///
     /// # Errors
     /// All problems, each with its place.
@@ -192,7 +192,7 @@ impl WrittenDeployment {
                 migrated_from: group.migrated_from.clone(),
             })
             .collect();
-        // A job of an addon stands in one place and goes to many groups.
+        // A job of an addon is written once and applied to many groups: report each of its problems once.
         let mut told = BTreeSet::new();
         problems.retain(|problem| told.insert(problem.clone()));
         if problems.is_empty() { Ok(groups) } else { Err(problems) }
@@ -200,7 +200,7 @@ impl WrittenDeployment {
 }
 
 impl WrittenPorts {
-    /// Every problem in them, where `job` is the place of the job that has them.
+    /// All problems in these ports. `job` is the place of the job that exposes them.
     pub fn problems(&self, job: &Place) -> Vec<Problem> {
         let mut problems = Vec::new();
         check_ports(job, self, &mut problems);
@@ -233,7 +233,7 @@ fn check_ports(job: &Place, written: &WrittenPorts, problems: &mut Vec<Problem>)
     ports
 }
 
-/// Checks one entry under `expose_ports` and knows where it stands.
+/// Checks one entry under `expose_ports`, and keeps the entry's place for the problems it reports.
 struct EntryCheck<'a> {
     job: &'a Place,
     index: usize,

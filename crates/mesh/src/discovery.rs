@@ -1,7 +1,8 @@
-//! Inventory to services.
+//! Computes services from an inventory.
 //!
-//! A service exists because a manifest exposes a port, not because an instance runs: a group scaled to none, or stopped, keeps
-//! its service and so its virtual IP. Endpoints are the instances that expect a VM and have an address that is theirs (`residents`).
+//! A service exists because a manifest exposes a port, not because an instance runs. A group that is stopped or scaled
+//! to zero keeps its service and therefore its virtual IP. Endpoints are the instances that expect a VM and own their
+//! address (see `residents`).
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -12,7 +13,7 @@ use crate::{
     VipRange, residents::Residents,
 };
 
-/// Where a service comes from, as written in the manifest. It tells services apart that have one name in the mesh.
+/// Where a service comes from, as written in the manifest. It distinguishes services that share one name in the mesh.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// Deployment.
@@ -37,22 +38,22 @@ pub struct Endpoint {
 pub struct Service {
     /// Its name.
     pub host: Hostname,
-    /// Where it is declared.
+    /// Where the service is declared.
     pub origin: Origin,
-    /// What it exposes, in the order written; never empty.
+    /// Exposed ports, in the order written; never empty.
     pub ports: Vec<Port>,
-    /// Its instances, in order of their index.
+    /// Instances, in order of their index.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// What an inventory exposes, and what stands in the way of more.
+/// The services of an inventory, and the problems found on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Discovery {
-    /// The services that want each name, in the inventory's order. Which of several has it, the leases say.
+    /// The services that claim each name, in the inventory's order. The leases say which of several owns the name.
     pub services: BTreeMap<Hostname, Vec<Service>>,
-    /// What a job of a migrated group was called before.
+    /// Earlier origins of the jobs of a migrated group.
     formerly: BTreeMap<Origin, Vec<Origin>>,
-    /// Names that are no DNS names, addresses inside the virtual-IP range.
+    /// Names that are not valid DNS names, and addresses inside the virtual-IP range.
     pub problems: Vec<Problem>,
 }
 
@@ -94,7 +95,7 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery 
 }
 
 impl Discovery {
-    /// Who wants which name.
+    /// The claims to each name.
     pub fn claims(&self) -> Claims {
         let claim = |service: &Service| Claim {
             owner: service.origin.clone(),
@@ -104,7 +105,8 @@ impl Discovery {
         self.services.iter().map(|(host, services)| (host.clone(), claims(services))).collect()
     }
 
-    /// Services whose name belongs to another one: to the holder of its lease, or, while there is none, to the first.
+    /// Services whose name is owned by another service: by the holder of its lease, or, without a lease, by the first
+    /// claimant.
     pub fn collisions(&self, leases: &Leases) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (host, services) in self.services.iter().filter(|(_, services)| services.len() > 1) {
@@ -118,7 +120,7 @@ impl Discovery {
 }
 
 impl Origin {
-    /// Where it is written.
+    /// The place in the manifest.
     pub fn place(&self) -> Place {
         Place::deployment(&self.deployment).group(&self.group).job(&self.job)
     }

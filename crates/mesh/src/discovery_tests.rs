@@ -35,7 +35,7 @@ fn of(deployments: Vec<Deployment>) -> Discovery {
     discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default())
 }
 
-/// The only service.
+/// The only service; fails when there are more.
 fn only(found: &Discovery) -> &Service {
     let all: Vec<_> = found.services.values().flatten().collect();
     assert_eq!(all.len(), 1, "{all:?}");

@@ -1,4 +1,4 @@
-//! Instances, and the address that each is reached at.
+//! Instances, and the address at which each is reached.
 
 use std::{cmp::Reverse, net::IpAddr};
 
@@ -11,12 +11,12 @@ use crate::{
     label::canonical,
 };
 
-/// An address with its network, as `records.json` of the pilot's VM has it.
+/// An address with its network, as listed in `records.json` of the pilot's VM.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Recorded {
-    /// Network, in the canonical form of DNS names.
+    /// Network, in the canonical form used in DNS names.
     pub network: String,
-    /// The instance's address there.
+    /// The instance's address in that network.
     pub address: Address,
 }
 
@@ -25,7 +25,7 @@ pub struct Recorded {
 pub struct Instance {
     /// Instance group name as the director has it now (`job` on the wire).
     pub group: String,
-    /// Index in the group; `None` when the director gave none that can be read.
+    /// Index in the group; `None` when the director gave none that can be parsed.
     pub index: Option<u32>,
     /// Instance uuid.
     pub id: String,
@@ -35,30 +35,30 @@ pub struct Instance {
     pub ips: Vec<Address>,
     /// False for detached instances and for errands without a VM.
     pub expects_vm: bool,
-    /// The agent of its VM. Another agent is another VM.
+    /// Agent id of the instance's VM. A different agent id means a different VM.
     #[serde(default)]
     pub agent_id: Option<String>,
-    /// When the director made its VM, in seconds since the Unix epoch.
+    /// When the director created the VM, in seconds since the Unix epoch.
     #[serde(default)]
     pub vm_created_at: Option<u64>,
-    /// When it was first seen with this VM and these addresses, in seconds since the Unix epoch.
+    /// When the instance was first seen with this VM and these addresses, in seconds since the Unix epoch.
     #[serde(default)]
     pub since: u64,
-    /// The group in which it was when the manifest last had its group. A deploy renames instances (`migrated_from`) when it begins,
-    /// and the director shows the new manifest when it ends.
+    /// The instance's group at the time when the manifest last contained that group. A deploy renames instances
+    /// (`migrated_from`) when it begins, but the director shows the new manifest only when the deploy ends.
     #[serde(default)]
     pub formerly: Option<String>,
-    /// What `records.json` says about this VM.
+    /// The entries of `records.json` for this VM.
     #[serde(default)]
     pub recorded: Vec<Recorded>,
 }
 
-/// A network of an instance group, as its manifest says.
+/// A network of an instance group, as written in the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupNetwork {
     /// Name as written.
     pub name: String,
-    /// What it is the default for: `gateway`, `dns`, `addressable`.
+    /// What this network is the default for: `gateway`, `dns`, `addressable`.
     pub default: Vec<String>,
     /// `static_ips`, first and last address of each range.
     pub static_ips: Vec<(IpAddr, IpAddr)>,
@@ -69,13 +69,13 @@ pub struct GroupNetwork {
 pub struct CloudNetwork {
     /// Name as written.
     pub name: String,
-    /// Whether its addresses are given to VMs from outside (`type: vip`).
+    /// Whether its addresses are assigned to VMs from outside (`type: vip`).
     pub is_vip: bool,
     /// Ranges of its subnets.
     pub ranges: Vec<IpNet>,
 }
 
-/// How good an address is to reach an instance at; less is better.
+/// How suitable an address is to reach an instance at; less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Addressable,
@@ -92,21 +92,22 @@ impl Instance {
         self.index.map_or_else(|| format!("{}/{}", self.group, self.id), |index| format!("{}/{index}", self.group))
     }
 
-    /// All its addresses that are no blocks.
+    /// All its addresses that are not blocks.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let recorded = self.recorded.iter().map(|recorded| recorded.address);
         let all = self.ips.iter().copied().chain(recorded.filter(|address| !self.ips.contains(address)));
         all.filter(|address| !address.is_block()).map(|address| address.ip)
     }
 
-    /// The address that it is reached at.
+    /// The address at which the instance is reached.
     ///
-    /// That of the network which the manifest makes the default: for `addressable`, else for `gateway`, else for `dns`. To which network
-    /// an address belongs is known from `records.json`, else from the manifest's `static_ips`, else from the cloud config's ranges. Of
-    /// addresses of unknown networks a private one is taken before a public one, because the public one may be an elastic
-    /// address. A single address goes before a block, IPv4 before IPv6, and then the director's order counts.
+    /// The address in the network that the manifest makes the default: for `addressable`, else for `gateway`, else for
+    /// `dns`. The network of an address is looked up in `records.json`, else in the manifest's `static_ips`, else in
+    /// the cloud config's ranges. Among addresses of unknown networks, a private address precedes a public one, because
+    /// the public one may be an elastic address. A single address precedes a block, IPv4 precedes IPv6, and then the
+    /// director's order decides.
     ///
-    /// What no VM can be reached at is passed over.
+    /// Addresses at which no VM can be reached are skipped.
     pub(crate) fn address(&self, group: &InstanceGroup, cloud: &[CloudNetwork]) -> Option<IpAddr> {
         let recorded = self.recorded.iter().map(|recorded| recorded.address);
         let all = self.ips.iter().copied().chain(recorded).filter(|address| impossible(address.ip).is_none());
@@ -119,7 +120,7 @@ impl Instance {
         all.min_by_key(|address| rank(*address)).map(|address| address.ip)
     }
 
-    /// The group's network that an address belongs to.
+    /// The group's network to which an address belongs.
     fn network_of<'g>(
         &self,
         address: Address,

@@ -1,16 +1,17 @@
 //! Names as DNS sees them.
 //!
-//! BOSH canonicalises a name before it becomes a DNS label: lower case, `_` to `-`, every other character dropped (dots
-//! vanish too). The same rule is applied here, so that a mesh name and a BOSH DNS name of the same group look alike.
+//! BOSH canonicalises a name before it becomes a DNS label: it lowers the case, replaces `_` by `-`, and drops every
+//! other character, dots included. The same rule is applied here, so that a mesh name and a BOSH DNS name of the same
+//! group look alike.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Longest label, RFC 1035 section 2.3.4.
+/// Longest label (RFC 1035 section 2.3.4).
 const MAX_LABEL: usize = 63;
-/// Longest name in text form without the final dot: 255 octets on the wire (RFC 1035 section 2.3.4) less the length octet of the
-/// first label and the root label.
+/// Longest name in text form without the final dot: 255 octets on the wire (RFC 1035 section 2.3.4) less the length
+/// octet of the first label and the root label.
 const MAX_NAME: usize = 253;
 
 /// Why a name cannot become part of a mesh name.
@@ -24,14 +25,14 @@ pub enum LabelError {
         /// After canonicalisation.
         canonical: String,
     },
-    /// RFC 1035 limits.
+    /// The name exceeds a limit of RFC 1035.
     #[error("{written:?} is too long: {length} octets, at most {limit}")]
     TooLong {
         /// As written.
         written: String,
-        /// Octets it has.
+        /// Its length in octets.
         length: usize,
-        /// Octets allowed.
+        /// The limit in octets.
         limit: usize,
     },
 }
@@ -44,7 +45,7 @@ impl Label {
     /// Canonicalises a BOSH name.
     ///
     /// # Errors
-    /// When nothing that DNS accepts is left, or more than 63 octets are.
+    /// When no valid DNS label is left, or the label is longer than 63 octets.
     pub fn canonical(written: &str) -> Result<Self, LabelError> {
         let canonical = canonical(written);
         if canonical.is_empty() || canonical.starts_with('-') || canonical.ends_with('-') {
@@ -57,7 +58,7 @@ impl Label {
     }
 }
 
-/// A name as BOSH writes it in DNS names, also when it is no label.
+/// A name in the form that BOSH uses in DNS names. The result need not be a valid label.
 pub(crate) fn canonical(written: &str) -> String {
     written
         .chars()
@@ -81,7 +82,7 @@ impl Tld {
     /// Takes a zone as written, with or without a final dot.
     ///
     /// # Errors
-    /// When a label is not canonical already: a zone is chosen by an operator, so it is refused and not bent.
+    /// When a label is not canonical already: an operator chooses the zone, so it is rejected rather than changed.
     pub fn new(written: &str) -> Result<Self, LabelError> {
         let text = written.strip_suffix('.').unwrap_or(written);
         for part in text.split('.') {
@@ -93,7 +94,7 @@ impl Tld {
         Ok(Self(text.into()))
     }
 
-    /// Without a final dot.
+    /// The zone, without a final dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -133,14 +134,14 @@ impl Hostname {
     /// The name of a job's service.
     ///
     /// # Errors
-    /// When a part is no label, or the whole exceeds what DNS carries.
+    /// When a part is not a label, or the name is longer than DNS allows.
     pub fn of_service(job: &str, group: &str, deployment: &str, tld: &Tld) -> Result<Self, LabelError> {
         let name =
             format!("{}.{}.{}.{tld}", Label::canonical(job)?, Label::canonical(group)?, Label::canonical(deployment)?);
         Self::checked(name)
     }
 
-    /// A name that was canonical when it was written down, for reading it back from disk or from the pilot.
+    /// Parses a name that is canonical already, such as one read from disk or received from the pilot.
     ///
     /// # Errors
     /// When it is not canonical or too long.
@@ -156,7 +157,7 @@ impl Hostname {
         Ok(Self(name.into()))
     }
 
-    /// Without a final dot.
+    /// The name, without a final dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }

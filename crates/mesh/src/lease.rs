@@ -1,13 +1,14 @@
 //! Virtual-IP leases: the table.
 //!
-//! A virtual IP must never lead to another service. Clients cache answers and hold connections, so:
+//! A virtual IP must never lead to another service, because clients cache answers and hold connections. Therefore:
 //!
-//! * a lease belongs to a host name and to the job that has it, and is moved by nothing that happens to other services;
-//! * of two jobs with the same host name, the one that has it keeps it. The other is another service: it gets the name when that is
-//!   free, and never the address with it;
-//! * a released address rests before another service may have it; its own service gets it back at any time;
-//! * the first choice of address is derived from the name, so that even a lost table comes out nearly the same. *Nearly*:
-//!   two names whose first choice is the same are served in order of arrival, and that order is what a table remembers.
+//! * A lease belongs to a host name and to the job that owns that name. Changes to other services never move it.
+//! * Of two jobs with the same host name, the current owner keeps it. The other job is another service: it gets the
+//!   name once the name is free, but never the address that went with it.
+//! * A released address is quarantined before another service may get it. Its own service gets it back at any time.
+//! * The first choice of address is derived from the name, so that even a lost table comes out nearly the same.
+//!   *Nearly*: two names with the same first choice are served in order of arrival, and only the table remembers that
+//!   order.
 //!
 //! Leases outside the configured range are dropped: an operator who changes the range renumbers on purpose.
 
@@ -15,38 +16,40 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use crate::{ANSWER_TTL, Hostname, Moment, Origin};
 
-/// Before this has passed, no address is given to another service, whatever the need: every answer that names it has expired ten
-/// times.
+/// No address is given to another service before this time has passed, whatever the demand: by then every answer that
+/// contains the address has expired ten times.
 pub const EARLIEST_REUSE: Duration = Duration::from_secs(10 * ANSWER_TTL as u64);
 
-/// What a lease is.
+/// State of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseState {
     /// The service exists.
     Held,
-    /// The service is gone since then; the address rests.
+    /// The service has been gone since this moment; the address is in quarantine.
     Released(Moment),
 }
 
-/// To whom an address belongs.
+/// The owner of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The name that is answered with it.
+    /// The name that resolves to the address.
     pub host: Hostname,
-    /// The job whose name that is; `None` in a table from before owners were written down, until the name is seen again.
+    /// The job that owns the name. `None` in a table written before owners were recorded, until the name is claimed
+    /// again.
     pub owner: Option<Origin>,
-    /// Held or resting.
+    /// Held or in quarantine.
     pub state: LeaseState,
 }
 
-/// All leases, by address. A host name is held once at most, and may rest at other addresses, one for each earlier owner.
+/// All leases, by address. A host name is held at most once. It may have further addresses in quarantine, one for each
+/// earlier owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases {
     by_vip: BTreeMap<Ipv4Addr, Lease>,
     held: BTreeMap<Hostname, Ipv4Addr>,
 }
 
-/// Why written leases are no table.
+/// Why written leases are not a valid table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseConflict {
     /// Two names share an address.
@@ -56,10 +59,10 @@ pub enum LeaseConflict {
 }
 
 impl Leases {
-    /// Takes leases that were written down.
+    /// Restores a table from leases that were written to disk.
     ///
     /// # Errors
-    /// When two share an address, or a name is held twice, as in no table of ours.
+    /// When two leases share an address, or a name is held twice. Neither occurs in a table written by boshy.
     pub fn restore(written: impl IntoIterator<Item = (Ipv4Addr, Lease)>) -> Result<Self, LeaseConflict> {
         let mut leases = Self::default();
         for (vip, lease) in written {
@@ -76,32 +79,32 @@ impl Leases {
         Ok(leases)
     }
 
-    /// Address of a name that is held.
+    /// Address of a held name.
     pub fn vip(&self, host: &Hostname) -> Option<Ipv4Addr> {
         self.held.get(host).copied()
     }
 
-    /// The lease of a name that is held.
+    /// Lease of a held name.
     pub fn holder(&self, host: &Hostname) -> Option<&Lease> {
         self.get(self.vip(host)?)
     }
 
-    /// The lease of an address, held or resting.
+    /// The lease of an address, held or in quarantine.
     pub fn get(&self, vip: Ipv4Addr) -> Option<&Lease> {
         self.by_vip.get(&vip)
     }
 
-    /// All leases in order of addresses.
+    /// All leases, ordered by address.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (Ipv4Addr, &Lease)> {
         self.by_vip.iter().map(|(vip, lease)| (*vip, lease))
     }
 
-    /// How many names are held.
+    /// Number of held names.
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Addresses that rest, with the moment they were released.
+    /// Addresses in quarantine, with the moment of their release.
     pub fn resting(&self) -> impl Iterator<Item = (Ipv4Addr, Moment)> {
         self.iter().filter_map(|(vip, lease)| match lease.state {
             LeaseState::Held => None,
@@ -116,17 +119,19 @@ impl Leases {
         self.by_vip.insert(vip, lease);
     }
 
-    /// Takes a resting address out.
+    /// Removes an address that is in quarantine.
     pub(crate) fn forget(&mut self, vip: Ipv4Addr) -> Option<Lease> {
         self.by_vip.remove(&vip)
     }
 
-    /// The part of this table that also stands in one that was written down before: what may be told while this one cannot be
-    /// written. What rests here and is held there is left out as well: it may be told to be gone, and nobody gets it.
+    /// The part of this table that is also in `written`, the table last written to disk. Only this part may be
+    /// published while the new table cannot be written. A lease that is released here and held there is left out as
+    /// well: publishing its removal is safe, because no service gets the address.
     pub(crate) fn as_written_in(&self, written: &Self) -> Self {
         let mut known = Self::default();
         for (vip, lease) in self.iter() {
-            // Whoever the owner was: a held address gets another one by adoption or migration only, and so for the same service.
+            // The owner is not compared: a held address changes its owner only by adoption or migration, which keep the
+            // service.
             let same = |old: &&Lease| old.host == lease.host && old.state == LeaseState::Held;
             if lease.state != LeaseState::Held || written.get(vip).filter(same).is_some() {
                 known.insert(vip, lease.clone());

@@ -10,9 +10,9 @@
 //!                                            └──> MeshSnapshot <───┘
 //! ```
 //!
-//! Every rule about what is valid lives here, so that it can be tested as a function of values. Who reads manifests
-//! (`boshy-director`), who writes leases to disk (`boshy-actors`) and who renders for Envoy (`boshy-xds`) depend on this
-//! crate; it depends on none of them.
+//! Every rule about what is valid lives here, so that it can be tested as a function of values. The readers of
+//! manifests (`boshy-director`), the writer of leases (`boshy-actors`) and the renderer for Envoy (`boshy-xds`) depend
+//! on this crate. It depends on none of them.
 
 mod address;
 mod deployment;

@@ -1,4 +1,4 @@
-//! What the agent's DNS answers from.
+//! The name table from which the agent's DNS server answers.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::Hostname;
 
-/// Seconds that the address of a name may be kept by a resolver. A freed address rests for a multiple of it
-/// ([`EARLIEST_REUSE`](crate::EARLIEST_REUSE)).
+/// Seconds for which a resolver may cache the address of a name. The quarantine of a released address is a multiple of
+/// it ([`EARLIEST_REUSE`](crate::EARLIEST_REUSE)).
 pub const ANSWER_TTL: u32 = 30;
 
 /// Names of the mesh with their virtual IPs.
@@ -31,12 +31,12 @@ impl NameTable {
         self.0.iter().map(|(host, vip)| (host, *vip))
     }
 
-    /// How many names there are.
+    /// Number of names.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

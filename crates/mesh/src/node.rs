@@ -1,20 +1,20 @@
-//! Who asks for configuration: `TYPE~IP~ID~DOMAIN`, in v1 paths and as the v3 node id.
+//! Identity of a proxy that asks for configuration: `TYPE~IP~ID~DOMAIN`, in v1 paths and as the v3 node id.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-/// Why a node id is refused. The texts are those of the v1 API, byte for byte (the missing parenthesis included).
+/// Why a node id is refused. The texts equal those of the v1 API byte for byte, including the missing parenthesis.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NodeIdError {
-    /// Not four parts.
+    /// The id does not have four parts.
     #[error("missing parts in the service node {0:?}")]
     MissingParts(String),
-    /// First part unknown.
+    /// The first part is not a known type.
     #[error("invalid node type (valid types: ingress, sidecar, router in the service node {0:?}")]
     InvalidType(String),
-    /// Second part is no address, for a sidecar.
+    /// The second part of a sidecar's id is not an address.
     #[error("invalid IP address {ip:?} in the service node {node:?}")]
     InvalidIp {
-        /// What stands for the address.
+        /// The second part as given.
         ip: String,
         /// The whole id.
         node: String,
@@ -24,15 +24,15 @@ pub enum NodeIdError {
 /// Kind of proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeKind {
-    /// Beside workloads on a VM; has an address.
+    /// Runs beside workloads on a VM and has an address.
     Sidecar,
-    /// At the edge.
+    /// Runs at the edge of the mesh.
     Ingress,
-    /// Standing alone.
+    /// Runs on its own.
     Router,
 }
 
-/// Identity of a proxy. Two proxies are the same when their whole ids are.
+/// Identity of a proxy. Two proxies are the same when their whole ids are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeId {
     text: String,
@@ -56,7 +56,7 @@ impl NodeId {
         self.kind
     }
 
-    /// Address of the VM; always there for a sidecar.
+    /// Address of the VM; always present for a sidecar.
     pub fn ip(&self) -> Option<IpAddr> {
         self.ip
     }

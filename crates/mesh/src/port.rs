@@ -1,4 +1,4 @@
-//! What a job exposes.
+//! Ports that a job exposes.
 
 use std::fmt;
 
@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::Hostname;
 
-/// Name of a port: a DNS label, so that it never holds `|`, `,` or `~`, which structure service keys and node ids.
+/// Name of a port. It is a DNS label, so that it never contains `|`, `,` or `~`, the separators of service keys and
+/// node ids.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PortName(String);
 
 impl PortName {
-    /// A name as written under `expose_ports`.
+    /// Checks a name as written under `expose_ports`.
     ///
     /// # Errors
-    /// The rule it breaks, as a sentence part.
+    /// The rule that the name breaks, as part of a sentence.
     pub fn new(written: &str) -> Result<Self, &'static str> {
         let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         let edge = |c: char| c.is_ascii_alphanumeric();
@@ -28,7 +29,7 @@ impl PortName {
         Ok(Self(written.to_owned()))
     }
 
-    /// As written.
+    /// The name as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -53,11 +54,11 @@ impl From<PortName> for String {
     }
 }
 
-/// What is spoken on a port. Decides how the proxy treats it.
+/// Protocol of a port. It decides how the proxy treats the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// Bytes.
+    /// Plain TCP.
     #[default]
     Tcp,
 }
@@ -69,14 +70,14 @@ impl Protocol {
     }
 }
 
-/// One exposed port. The number is both the service's and every endpoint's.
+/// One exposed port. The number applies to the service and to each of its endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// Unique in the job.
     pub name: PortName,
     /// 1 to 65535, unique in the job.
     pub number: u16,
-    /// What is spoken.
+    /// Protocol spoken on the port.
     pub protocol: Protocol,
 }
 
@@ -90,7 +91,7 @@ impl ServiceKey {
         Self(format!("{host}|{port}"))
     }
 
-    /// As text.
+    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

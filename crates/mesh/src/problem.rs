@@ -1,16 +1,17 @@
-//! What is wrong, and where an operator finds it.
+//! Problems, and where an operator finds them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A place in a manifest or a config, as precise as is known. Shown as `deployment "d", instance group "g", job "j", expose_ports[0].name`.
+/// A place in a manifest or a config, as precise as known. It is shown as `deployment "d", instance group "g", job "j",
+/// expose_ports[0].name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// Deployment name as the director gives it; empty in a config.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub deployment: String,
-    /// The config that it is in.
+    /// The config that contains the place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<ConfigName>,
     /// Instance group name as written.
@@ -27,7 +28,7 @@ pub struct Place {
     pub key: Option<String>,
 }
 
-/// Names a config of a director.
+/// Name of a director's config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConfigName {
     /// `runtime` or `cloud`.
@@ -48,28 +49,28 @@ impl Place {
         Self { config: Some(ConfigName { kind: kind.into(), name: name.into() }), ..Self::default() }
     }
 
-    /// This place with an instance group.
+    /// This place, narrowed to an instance group.
     #[must_use]
     pub fn group(mut self, name: impl Into<String>) -> Self {
         self.group = Some(name.into());
         self
     }
 
-    /// This place with an addon.
+    /// This place, narrowed to an addon.
     #[must_use]
     pub fn addon(mut self, name: impl Into<String>) -> Self {
         self.addon = Some(name.into());
         self
     }
 
-    /// This place with a job.
+    /// This place, narrowed to a job.
     #[must_use]
     pub fn job(mut self, name: impl Into<String>) -> Self {
         self.job = Some(name.into());
         self
     }
 
-    /// This place with a key.
+    /// This place, narrowed to a key.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
@@ -99,13 +100,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something an operator should mend. It costs only what stands at its place.
+/// Something that an operator should correct. Only the entry at its place is affected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
 #[error("{place}: {reason}")]
 pub struct Problem {
-    /// Where.
+    /// Place of the problem.
     pub place: Place,
-    /// What, and what is expected instead.
+    /// What is wrong, and what is expected instead.
     pub reason: String,
 }
 

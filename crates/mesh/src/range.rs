@@ -5,25 +5,25 @@ use std::{fmt, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-/// bosh-dns listens here on every VM.
+/// The address at which bosh-dns listens on every VM.
 const BOSH_DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
-/// Every IaaS answers metadata here.
+/// The address of every IaaS's metadata service.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// Why a range cannot hold virtual IPs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    /// Not `A.B.C.D/N`.
+    /// The text is not `A.B.C.D/N`.
     #[error("{0:?} is no IPv4 range such as 169.254.255.0/24")]
     Syntax(String),
-    /// Overlaps addresses with a meaning of their own.
+    /// The range overlaps addresses that have a meaning of their own.
     #[error("{range} overlaps {taken} ({what}); choose another range")]
     Overlap {
         /// The range asked for.
         range: Ipv4Net,
-        /// What it overlaps.
+        /// The network it overlaps.
         taken: Ipv4Net,
-        /// Whose that is.
+        /// What that network is reserved for.
         what: &'static str,
     },
 }
@@ -37,7 +37,7 @@ impl VipRange {
     /// Parses a range.
     ///
     /// # Errors
-    /// When it is no IPv4 range, or overlaps loopback, multicast, "this network" or the limited broadcast block.
+    /// When it is not an IPv4 range, or overlaps loopback, multicast, "this network" or the limited broadcast block.
     pub fn parse(written: &str) -> Result<Self, RangeError> {
         let range: Ipv4Net = written.parse().map_err(|_| RangeError::Syntax(written.to_owned()))?;
         let range = range.trunc();
@@ -66,15 +66,15 @@ impl VipRange {
         self.0.contains(&ip)
     }
 
-    /// Whether an address may be given to a service: in the range, and neither its network or broadcast address nor one that
-    /// BOSH or an IaaS uses.
+    /// Whether an address may be given to a service: it is in the range, it is neither the network nor the broadcast
+    /// address, and neither BOSH nor an IaaS uses it.
     pub fn is_usable(self, ip: Ipv4Addr) -> bool {
         let has_edges = self.0.prefix_len() < 31;
         let edge = has_edges && (ip == self.0.network() || ip == self.0.broadcast());
         self.0.contains(&ip) && !edge && ip != BOSH_DNS && ip != METADATA
     }
 
-    /// All usable addresses, beginning at the one that belongs to `start` and going round once.
+    /// All usable addresses, starting at the one that belongs to `start` and going round once.
     pub fn usable_from(self, start: u64) -> impl Iterator<Item = Ipv4Addr> {
         let size = 1u64 << (32 - self.0.prefix_len());
         let first = u64::from(u32::from(self.0.network()));
@@ -85,7 +85,7 @@ impl VipRange {
         })
     }
 
-    /// How many services the range can hold.
+    /// Number of services that the range can hold.
     pub fn capacity(self) -> u64 {
         let size = 1u64 << (32 - self.0.prefix_len());
         let edges = if self.0.prefix_len() < 31 { 2 } else { 0 };

@@ -1,4 +1,4 @@
-//! Who gets which address: from one table of leases to the next.
+//! Assigns addresses to names: computes the next table of leases from the current one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,47 +10,47 @@ use sha2::{Digest, Sha256};
 
 use crate::{Hostname, Lease, LeaseState, Leases, Moment, Origin, VipRange, VipShare};
 
-/// Who wants which name, those with the better right first; never an empty list. A lease that exists is a better right than any.
+/// The claims to each name, in descending order of right; no list is empty. An existing lease outranks every claim.
 pub type Claims = BTreeMap<Hostname, Vec<Claim>>;
 
-/// A job that wants a name.
+/// A job that claims a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The job.
     pub owner: Origin,
-    /// What it was called before, as its group says (`migrated_from`). It is the same service on the same VMs, and takes over what it
-    /// had by those names.
+    /// Earlier origins of the job, from its group's `migrated_from`. The job is the same service on the same VMs, so it
+    /// takes over the names and addresses of these origins.
     pub formerly: Vec<Origin>,
 }
 
-/// What an operator has chosen.
+/// Rules that an operator has configured.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseRules {
-    /// Where addresses come from.
+    /// The range of addresses.
     pub range: VipRange,
-    /// How long a freed address rests when there are others to give.
+    /// How long a released address stays in quarantine while other addresses are free.
     pub quarantine: Duration,
-    /// How much of the range one deployment may take.
+    /// The part of the range that one deployment may take.
     pub share: VipShare,
 }
 
 /// Why a name has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// None is free.
+    /// No address is free.
     Exhausted,
-    /// The deployment has as many as one deployment may have, which is so many.
+    /// The deployment has reached its limit, given here.
     Share(u64),
-    /// It has one that is not written down yet, because the table cannot be written.
+    /// An address is chosen but not written to disk, because the table cannot be written.
     Unwritten,
 }
 
 /// A name without an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Who would have it.
+    /// The job that claims the name.
     pub owner: Origin,
-    /// Why not.
+    /// Reason of the refusal.
     pub shortage: Shortage,
 }
 
@@ -59,16 +59,16 @@ pub struct Refusal {
 pub struct Reconciled {
     /// The new table, to be persisted before it is published.
     pub leases: Leases,
-    /// Names that got no address.
+    /// Names without an address.
     pub refused: BTreeMap<Hostname, Refusal>,
 }
 
 impl Leases {
-    /// The table for exactly the names that are claimed: who has a name keeps it with its address, new names get an address,
-    /// vanished ones begin to rest, and those that rested for the quarantine are forgotten.
+    /// The table for exactly the claimed names. An owner keeps its name and address, a new name gets an address, the
+    /// address of a vanished name enters quarantine, and an address whose quarantine is over is forgotten.
     ///
-    /// `reusable` are resting addresses that may be given away before their quarantine is over when nothing else is left; the one
-    /// that has rested longest goes first.
+    /// `reusable` are addresses in quarantine that may be given away early when no other address is left, starting with
+    /// the one released first.
     #[must_use]
     pub fn reconcile(
         &self,
@@ -93,7 +93,7 @@ impl Leases {
         Reconciled { leases: pool.leases, refused }
     }
 
-    /// What stays of this table before anything new is given.
+    /// The leases of this table that stay, before any new address is assigned.
     fn kept(&self, claims: &Claims, rules: &LeaseRules, now: Moment) -> Self {
         let inside = || self.iter().filter(|(vip, _)| rules.range.is_usable(*vip));
         let mut holders: BTreeMap<&Hostname, (Right, Ipv4Addr)> = BTreeMap::new();
@@ -120,7 +120,7 @@ impl Leases {
     }
 }
 
-/// How good the right of a lease to its name is. Who has the name is before all others, then who had it last.
+/// A lease's right to its name. The current holder comes first, then the most recent holder.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Right {
     Had(Moment),
@@ -128,7 +128,7 @@ enum Right {
 }
 
 impl Right {
-    /// `None` when nobody may have the lease who wants the name.
+    /// `None` when no claimant of the name is entitled to the lease.
     fn of(lease: &Lease, claims: &Claims) -> Option<Self> {
         claimant(lease, claims.get(&lease.host)?)?;
         Some(match lease.state {
@@ -138,28 +138,29 @@ impl Right {
     }
 }
 
-/// Of those who want the name of a lease, the one whose lease it is: its owner, or who says to have been its owner. A lease of an
-/// unknown owner is for the first.
+/// The claimant that is entitled to a lease: its owner, or the job whose earlier origin is the owner. A lease of
+/// unknown owner goes to the first claimant.
 fn claimant<'a>(lease: &Lease, claimants: &'a [Claim]) -> Option<&'a Origin> {
     let Some(owner) = &lease.owner else { return claimants.first().map(|claim| &claim.owner) };
     let same = claimants.iter().find(|claim| claim.owner == *owner);
     same.or_else(|| claimants.iter().find(|claim| claim.formerly.contains(owner))).map(|claim| &claim.owner)
 }
 
-/// How many addresses a deployment has. Those that rest count as well, so that who changes all its names takes nobody else's.
+/// Number of addresses that a deployment has. Those in quarantine count, so that a deployment that renames all its jobs
+/// does not take the addresses of others.
 #[derive(Clone, Copy, Default)]
 struct Share {
     held: u64,
     resting: u64,
 }
 
-/// The table in the making.
+/// The new table while it is being built.
 struct Pool<'a> {
     leases: Leases,
     rules: &'a LeaseRules,
-    /// What each deployment has.
+    /// Addresses of each deployment.
     shares: BTreeMap<String, Share>,
-    /// Resting addresses that may be given, by deployment; the one that has rested longest first.
+    /// Addresses in quarantine that may be given away, by deployment, in order of release.
     reusable: BTreeMap<Option<String>, BTreeSet<(Moment, Ipv4Addr)>>,
 }
 
@@ -191,7 +192,7 @@ impl<'a> Pool<'a> {
         let limit = self.rules.share.limit(capacity, others);
         if held + resting >= limit {
             let shortage = if limit + others < capacity { Shortage::Share(limit) } else { Shortage::Exhausted };
-            // What it takes here it gives up there.
+            // The deployment gives up one of its own released addresses for the new one, so its total stays the same.
             return self.reuse(Some(&owner.deployment)).ok_or(shortage);
         }
         self.free(host).or_else(|| self.reuse(None)).ok_or(Shortage::Exhausted)
@@ -204,7 +205,7 @@ impl<'a> Pool<'a> {
         self.rules.range.usable_from(first_choice(host)).find(|vip| self.leases.get(*vip).is_none())
     }
 
-    /// The address that has rested longest, of one deployment or of all.
+    /// The address that has been in quarantine longest, of one deployment or of all.
     fn reuse(&mut self, deployment: Option<&str>) -> Option<Ipv4Addr> {
         let of = |former: &Option<String>| deployment.is_none_or(|wanted| former.as_deref() == Some(wanted));
         let queues = self.reusable.iter_mut().filter(|(former, _)| of(former)).map(|(_, queue)| queue);
@@ -225,8 +226,8 @@ impl<'a> Pool<'a> {
 }
 
 impl Reconciled {
-    /// What may be told while the new table cannot be written: the part that stands in the `written` one too. The rest has no
-    /// address yet.
+    /// What may be published while the new table cannot be written: the part that is also in the `written` table. The
+    /// other names have no address yet.
     #[must_use]
     pub fn as_written_in(&self, written: &Leases) -> Self {
         let leases = self.leases.as_written_in(written);
@@ -242,7 +243,8 @@ impl Reconciled {
     }
 }
 
-/// Where the search for an address begins: the first eight octets of the name's SHA-256, the same on every machine and release.
+/// Where the search for an address begins: the first eight octets of the name's SHA-256. It is the same on every
+/// machine and in every release.
 fn first_choice(host: &Hostname) -> u64 {
     let digest = Sha256::digest(host.as_str());
     digest.iter().take(8).fold(0, |number, octet| number << 8 | u64::from(*octet))

@@ -9,7 +9,7 @@ fn origin(deployment: &str, number: u32) -> Origin {
     Origin { deployment: deployment.into(), group: format!("group-{number}"), job: "job".into() }
 }
 
-/// The name of a job. `d` and `D` are two deployments with the same one.
+/// The name of a job. A job of deployment `d` and one of `D` have the same name.
 fn name(origin: &Origin) -> Hostname {
     Hostname::of_service(&origin.job, &origin.group, &origin.deployment, &Tld::default()).unwrap()
 }
@@ -36,7 +36,7 @@ fn rules(range: &str) -> LeaseRules {
     LeaseRules { range, quarantine: HOUR, share: VipShare::percent(100).unwrap() }
 }
 
-/// Fourteen addresses.
+/// A range of fourteen addresses.
 fn small() -> LeaseRules {
     rules("10.255.0.0/28")
 }
@@ -45,7 +45,7 @@ fn at(seconds: i64) -> Moment {
     Moment(seconds * 1000)
 }
 
-/// The next table, when nothing may be reused early.
+/// The next table when no address may be reused early.
 fn next(leases: &Leases, claims: &Claims, now: Moment) -> Reconciled {
     leases.reconcile(claims, &small(), now, &BTreeSet::new())
 }
@@ -105,7 +105,7 @@ fn who_has_a_name_keeps_it_and_its_heir_gets_another_address() {
     let (had, newcomer) = (origin("d", 1), origin("D", 1));
     let first = next(&Leases::default(), &claims_of([had.clone()]), at(0)).leases;
     let vip = first.vip(&host(1)).unwrap();
-    // In the director's order the newcomer is the first.
+    // The newcomer comes first in the director's order.
     let both = next(&first, &claims_of([newcomer.clone(), had.clone()]), at(1)).leases;
     assert_eq!(both, first);
     let inherited = next(&both, &claims_of([newcomer.clone()]), at(2)).leases;
@@ -166,7 +166,7 @@ fn a_full_pool_gives_the_address_that_rested_longest_of_those_that_may_be_reused
     }
     let wanted = claims((0..15).filter(|number| ![3, 5, 8].contains(number)));
     assert_eq!(refused(&next(&leases, &wanted, at(40))), hosts([14]));
-    // The first to be released is still known to a proxy.
+    // A proxy still knows the address that was released first.
     let reusable = BTreeSet::from([vip(3), vip(8)]);
     let early = leases.reconcile(&wanted, &small(), at(40), &reusable).leases;
     assert_eq!(early.vip(&host(14)), Some(vip(3)));
@@ -243,16 +243,16 @@ fn while_a_table_cannot_be_written_only_what_was_written_before_is_told() {
     assert_eq!(told.refused[&host(3)], Refusal { owner: origin("d", 3), shortage: Shortage::Unwritten });
 }
 
-/// Jobs by number, of `D` or of `d`.
+/// Exposed jobs by number; the flag says whether they are in `D` or in `d`.
 type Exposed = BTreeSet<(bool, u32)>;
 
-/// A life of a director: who exposes what, how long before, and whether the list is the other way round.
+/// A sequence of inventories: the exposed jobs, the time that has passed, and whether the order is reversed.
 fn steps() -> impl Strategy<Value = Vec<(Exposed, i64, bool)>> {
     let exposed = prop::collection::btree_set((any::<bool>(), 0u32..30), 0..24);
     prop::collection::vec((exposed, 0i64..5000, any::<bool>()), 1..30)
 }
 
-/// The jobs of two deployments with the same name in the mesh, in an order that does not follow who was first.
+/// The jobs of two deployments with the same names in the mesh. Their order is independent of which came first.
 fn exposed(by: &Exposed, other_order: bool) -> Claims {
     let all = by.iter().map(|(upper, number)| origin(if *upper { "D" } else { "d" }, *number));
     let all: Vec<_> = if other_order { all.rev().collect() } else { all.collect() };
@@ -260,9 +260,9 @@ fn exposed(by: &Exposed, other_order: bool) -> Claims {
 }
 
 proptest! {
-    /// Whatever comes and goes, in whatever order the director lists it: an address never moves while its service exists, two
-    /// services never share one, nobody gets one that another service had within the rest, unless it was reusable, and who has a name
-    /// keeps it.
+    /// For any sequence of changes and any order of the director's list: an address never moves while its service
+    /// exists, two services never share one, no service gets an address that another had during the quarantine unless
+    /// it was reusable, and an owner keeps its name.
     #[test]
     fn no_operation_on_one_service_changes_the_address_of_another(steps in steps(), reuse in any::<bool>()) {
         let mut leases = Leases::default();
@@ -292,7 +292,8 @@ proptest! {
                 }
             }
             prop_assert!(reconciled.refused.is_empty() || reconciled.leases.iter().len() as u64 == small().range.capacity());
-            // Who is missed now had it until now; who holds it now has it until the next step at least.
+            // A holder missing from the new table held the address until now; a holder in it keeps the address at least
+            // until the next step.
             for (vip, lease) in leases.iter().filter(|(_, lease)| lease.state == LeaseState::Held) {
                 last.insert(vip, (lease.owner.clone().unwrap(), now));
             }
@@ -303,14 +304,14 @@ proptest! {
         }
     }
 
-    /// The order in which the director lists claimants decides nothing once a name is held.
+    /// The director's order of claimants does not matter once a name is held.
     #[test]
     fn the_order_of_claimants_does_not_matter_to_who_has_a_name(by in prop::collection::btree_set((any::<bool>(), 0u32..30), 0..24)) {
         let first = next(&Leases::default(), &exposed(&by, false), at(0)).leases;
         prop_assert_eq!(&next(&first, &exposed(&by, true), at(1)).leases, &first);
     }
 
-    /// Whatever a few deployments take, at once or bit by bit, a newcomer gets an address.
+    /// Whatever addresses a few deployments take, at once or one by one, a new deployment gets one.
     #[test]
     fn whatever_deployments_take_a_newcomer_finds_an_address(
         wanted in prop::collection::vec((0u32..4, 1u32..60), 1..8), percent in 1u64..=50,
@@ -327,8 +328,8 @@ proptest! {
         prop_assert!(leases.reconcile(&all, &rules, at(1), &BTreeSet::new()).leases.vip(&host).is_some());
     }
 
-    /// Whatever the order in which names come, the same addresses are given, and each name has the first that was free from its first
-    /// choice on.
+    /// In whatever order names arrive, the same set of addresses is assigned, and each name gets the first one that was
+    /// free from its first choice on.
     #[test]
     fn names_arriving_in_any_order_get_their_first_choice_unless_it_is_taken(
         order in prop::sample::subsequence((0u32..300).collect::<Vec<_>>(), 0..40).prop_shuffle(),

@@ -1,9 +1,10 @@
-//! Which instance is reached at which address. Pure.
+//! Decides which instance owns which address. Pure.
 //!
-//! An address leads to one VM. A director gives it to one instance at a time, but what is known of a deployment that cannot be read is
-//! old, and its addresses may be another's by now. So each address belongs to the newest claim: of the VM that was made last, by
-//! the director's own clock; when that does not tell, of the instance that was seen last with its VM and addresses. All instances
-//! claim, also those that expose nothing.
+//! An address leads to one VM. A director gives it to one instance at a time, but the facts of a deployment that cannot
+//! be read are old, and its addresses may have a new owner by now. So each address belongs to the newest claim: the one
+//! of the VM created last by the director's own clock. When the clock does not decide, the instance that was first seen
+//! most recently with its VM and addresses owns it. All instances claim their addresses, also those that expose no
+//! port.
 
 use std::{cmp::Ordering, collections::HashMap, net::IpAddr};
 
@@ -11,14 +12,14 @@ use crate::{
     Deployment, Endpoint, Instance, InstanceGroup, Inventory, Lifecycle, Place, Problem, VipRange, address::impossible,
 };
 
-/// Who claims an address.
+/// An instance's claim to an address.
 #[derive(Clone, Copy)]
 struct Claim<'i> {
     deployment: &'i str,
     instance: &'i Instance,
 }
 
-/// Endpoints of every group that exposes something, and what keeps others from being one.
+/// Endpoints of every group that exposes a port, and the problems that exclude other instances.
 pub(crate) struct Residents<'i> {
     endpoints: HashMap<(&'i str, &'i str), Vec<Endpoint>>,
     pub(crate) problems: Vec<Problem>,
@@ -87,7 +88,7 @@ impl Claim<'_> {
         self.deployment == other.deployment && self.instance.id == other.instance.id
     }
 
-    /// Never equal for two instances, so that two pilots with the same facts come to the same.
+    /// Orders two claims. Never equal for two instances, so that two pilots with the same facts reach the same result.
     fn newer(self, other: Self) -> Ordering {
         let made = match (self.instance.vm_created_at, other.instance.vm_created_at) {
             (Some(one), Some(other)) => one.cmp(&other),
@@ -99,10 +100,11 @@ impl Claim<'_> {
 }
 
 impl Deployment {
-    /// The group of the manifest that an instance belongs to. Compilation VMs belong to none.
+    /// The manifest's group to which an instance belongs. Compilation VMs belong to none.
     ///
-    /// An instance is its id: one whose group the manifest does not have (yet, or any more) stays in the group in which it was last
-    /// found, or goes to the one that says it was migrated.
+    /// An instance is identified by its id. When the manifest does not contain the instance's group (not yet, or no
+    /// longer), the instance stays in the group in which it was last found, or goes to the group that lists its group
+    /// under `migrated_from`.
     pub fn group_of(&self, instance: &Instance) -> Option<&InstanceGroup> {
         let named = |name: &str| self.groups.iter().find(|group| group.name == name);
         let migrated = || self.groups.iter().find(|group| group.migrated_from.contains(&instance.group));

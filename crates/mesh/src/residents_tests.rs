@@ -25,7 +25,7 @@ fn deployment(name: &str, groups: Vec<InstanceGroup>, instances: Vec<Instance>) 
     Deployment { name: name.into(), groups, instances, ..Deployment::default() }
 }
 
-/// The addresses of each service, and what is told.
+/// The addresses of each service, and the reported problems.
 fn of(deployments: Vec<Deployment>, wanted: &[(&str, &str)]) -> (Vec<Vec<String>>, Vec<String>) {
     let inventory = Inventory { deployments, ..Inventory::default() };
     let residents = Residents::of(&inventory, VipRange::default());

@@ -1,22 +1,23 @@
-//! How much of the virtual IPs one deployment may take, so that others find some after it.
+//! Limits how many virtual IPs one deployment may take, so that some are left for others.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What every deployment may have whatever the others have: one part of so many of the range.
+/// Every deployment may have one part in this many of the range, whatever the others have.
 const FLOOR: u64 = 16;
 
-/// A percentage that is none.
+/// A number that is not a percentage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a percentage from 1 to 100, is {0}")]
 pub struct ShareError(u64);
 
-/// The share of a deployment: so many percent of what the other deployments leave.
+/// The share of a deployment, in percent of what the other deployments leave.
 ///
-/// It is a share of the rest and not of the whole, so that there is always a rest: with one half, a first deployment that takes all
-/// it may gets 127 addresses of 254, a second 64, a third 32. Two that ask at the same time get a third each. A sixteenth of the
-/// range is given to everybody, so that an ordinary deployment does not notice the rule in a range that is nearly full.
+/// It is a share of the rest, not of the whole, so that there is always a rest. With one half, a first deployment that
+/// takes its maximum gets 127 addresses of 254, a second 64, a third 32. Two that ask at the same time get a third
+/// each. Every deployment may have a sixteenth of the range, so that an ordinary deployment does not notice the rule in
+/// a range that is nearly full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct VipShare(u8);
@@ -33,7 +34,8 @@ impl VipShare {
         }
     }
 
-    /// How many addresses one deployment may have, in a range that holds `capacity` of which the others have `others`.
+    /// The number of addresses that one deployment may have in a range of `capacity`, of which the others have
+    /// `others`.
     pub fn limit(self, capacity: u64, others: u64) -> u64 {
         let left = capacity.saturating_sub(others);
         (left * u64::from(self.0)).div_ceil(100).max(capacity / FLOOR).max(1)

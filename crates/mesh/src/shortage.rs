@@ -1,10 +1,10 @@
-//! Names without an address, as an operator is told of them.
+//! Reports names without an address to the operator.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use crate::{Hostname, LeaseRules, Place, Problem, Reconciled, Shortage};
 
-/// How many names a sentence holds.
+/// Number of names shown in one sentence.
 const SHOWN: usize = 3;
 
 impl Reconciled {
@@ -18,7 +18,7 @@ impl Reconciled {
                 Shortage::Unwritten => 2,
             };
             let group = groups.entry((refusal.owner.deployment.as_str(), kind));
-            // The last limit counts: those before took their part of it.
+            // The last limit is the one to report: earlier assignments have lowered it.
             let (shortage, hosts) = group.or_insert((refusal.shortage, Vec::new()));
             *shortage = refusal.shortage;
             hosts.push(host);

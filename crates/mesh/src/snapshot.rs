@@ -1,4 +1,4 @@
-//! The mesh at one moment: what every reader reads.
+//! The state of the mesh at one moment, which all readers share.
 
 use std::{
     collections::BTreeMap,
@@ -17,36 +17,38 @@ pub struct MeshService {
     /// The service.
     #[serde(flatten)]
     pub service: Service,
-    /// Its address in the mesh.
+    /// Its virtual IP.
     pub vip: Ipv4Addr,
 }
 
-/// Availability zone of a VM; `None` when the director names none.
+/// Availability zone of a VM; `None` when the director gives none.
 pub type Zone = Option<String>;
 
-/// What a snapshot says, without its generation.
+/// Content of a snapshot, without its generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SnapshotContent {
-    /// Services with an address, sorted by name. Shared with the snapshot before where unchanged.
+    /// Services with an address, sorted by name. Unchanged services are shared with the previous snapshot.
     pub services: Vec<Arc<MeshService>>,
-    /// Zone of every VM of the director, exposing or not, by each of its addresses.
+    /// Availability zone of every VM of the director, by each of its addresses, whether it exposes a port or not.
     pub zones: BTreeMap<IpAddr, Zone>,
 }
 
 /// An immutable state of the mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MeshSnapshot {
-    /// Grows with every change while the process lives; says nothing across restarts or between pilots.
+    /// Increases with every change during the life of the process. It cannot be compared across restarts or between
+    /// pilots.
     pub generation: u64,
     /// Equal for equal content, on every pilot: the first 16 hexadecimal digits of a SHA-256.
     pub hash: String,
-    /// What it says.
+    /// Its content.
     #[serde(flatten)]
     pub content: SnapshotContent,
 }
 
 impl SnapshotContent {
-    /// Services that hold a lease, and the zones of all VMs. Unchanged services are shared with `previous`.
+    /// Assembles the services that hold a lease and the zones of all VMs. Unchanged services are shared with
+    /// `previous`.
     pub fn assemble(inventory: &Inventory, found: &Discovery, leases: &Leases, previous: &Self) -> Self {
         let services = found
             .services
@@ -70,12 +72,12 @@ impl SnapshotContent {
         self.services.get(index)
     }
 
-    /// Services with an endpoint on this address: what a sidecar there receives traffic for.
+    /// Services with an endpoint on this address: those for which a sidecar there receives traffic.
     pub fn services_on(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<MeshService>> {
         self.services.iter().filter(move |service| service.service.endpoints.iter().any(|endpoint| endpoint.ip == ip))
     }
 
-    /// Names and addresses.
+    /// The name table.
     pub fn names(&self) -> NameTable {
         self.services.iter().map(|service| (service.service.host.clone(), service.vip)).collect()
     }
@@ -112,7 +114,7 @@ impl MeshService {
 }
 
 impl MeshSnapshot {
-    /// The snapshot after this one, or `None` when nothing changed.
+    /// The next snapshot, or `None` when the content is unchanged.
     #[must_use]
     pub fn next(&self, content: SnapshotContent) -> Option<Self> {
         if self.generation > 0 && content == self.content {

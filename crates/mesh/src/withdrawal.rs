@@ -1,7 +1,8 @@
-//! Which resting addresses nobody can be led by any more.
+//! Decides which quarantined addresses no client can be led by any more.
 //!
-//! An address that no snapshot holds is still known to a proxy that has not accepted such a snapshot, and to who resolved its name.
-//! The first is known of every connected proxy; for the second there is the TTL.
+//! An address that no snapshot contains is still known to a proxy that has not accepted such a snapshot, and to a
+//! client that has cached the name's answer. For proxies, each connected proxy's accepted generation is known. For
+//! clients, the TTL bounds the time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,20 +11,21 @@ use std::{
 
 use crate::{EARLIEST_REUSE, Leases, MeshSnapshot, Moment};
 
-/// The first snapshot seen without an address, and when that was.
+/// The first snapshot without an address, and when it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Withdrawal {
     generation: u64,
     at: Moment,
 }
 
-/// Resting addresses that have left the snapshot. It is not written down: after a restart each is watched anew, so that an agent
-/// that has lost its pilot has time to come back.
+/// Quarantined addresses that have left the snapshot. This is not persisted: after a restart each address is observed
+/// anew, which gives an agent that lost its pilot time to reconnect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Withdrawals(BTreeMap<Ipv4Addr, Withdrawal>);
 
 impl Withdrawals {
-    /// Notes which resting addresses the published snapshot does not hold. A snapshot of generation 0 says nothing.
+    /// Records which quarantined addresses are absent from the published snapshot. A snapshot of generation 0 has no
+    /// content and is ignored.
     pub fn observe(&mut self, leases: &Leases, published: &MeshSnapshot, now: Moment) {
         let resting: BTreeSet<_> = leases.resting().map(|(vip, _)| vip).collect();
         self.0.retain(|vip, _| resting.contains(vip));
@@ -36,8 +38,8 @@ impl Withdrawals {
         }
     }
 
-    /// Addresses that may be given to another service when nothing else is left. `accepted` is the oldest generation that a connected
-    /// proxy has accepted completely, `None` when none is connected.
+    /// Addresses that may be given to another service when no other address is left. `accepted` is the oldest
+    /// generation that every connected proxy has accepted completely; `None` when no proxy is connected.
     pub fn reusable(&self, accepted: Option<u64>, now: Moment) -> BTreeSet<Ipv4Addr> {
         let reusable = |withdrawal: &Withdrawal| {
             now.since(withdrawal.at) >= EARLIEST_REUSE
