@@ -1,20 +1,21 @@
-//! Who gives way. No effects, no clock.
+//! Which connection is closed for a newcomer. No effects, no clock.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// How many connections there may be.
+/// Connection limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one address.
+    /// Connections from one address.
     pub of_one_address: usize,
-    /// In all.
+    /// Connections in total.
     pub in_all: usize,
 }
 
 impl Limits {
-    /// These, but in all no more than half of the descriptors that this process may have: the other half is for its work.
+    /// These limits, with the total capped at half of this process's file descriptors. The other half is left for its
+    /// work.
     #[must_use]
     pub fn within_descriptors(self) -> Self {
         let half = getrlimit(Resource::RLIMIT_NOFILE)
@@ -23,28 +24,29 @@ impl Limits {
     }
 }
 
-/// A connection as the choice sees it.
+/// An open connection, as input of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) id: u64,
     pub(crate) address: IpAddr,
-    /// When something went over it last, on any scale.
+    /// When data last passed over it, on any monotonic scale.
     pub(crate) last: u64,
-    /// It is in use although nothing may go over it for long; it gives way to nobody.
+    /// It is in use although no data may pass over it for a long time. A busy connection is never closed for a
+    /// newcomer.
     pub(crate) busy: bool,
 }
 
-/// What a newcomer meets.
+/// Outcome of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     Room,
-    /// This one gives way.
+    /// There is room once the connection with this id is closed.
     GivesWay(u64),
-    /// All that could give way are in use.
+    /// All connections that could be closed are busy.
     Full,
 }
 
-/// Chooses for a newcomer from `address`.
+/// Decides whether to admit a newcomer from `address`, and at which connection's cost.
 pub(crate) fn choose(open: &[Seen], address: IpAddr, limits: Limits) -> Choice {
     let own = open.iter().filter(|seen| seen.address == address).count();
     if own >= limits.of_one_address {
@@ -57,7 +59,7 @@ pub(crate) fn choose(open: &[Seen], address: IpAddr, limits: Limits) -> Choice {
     for seen in open {
         *of_each.entry(seen.address).or_default() += 1;
     }
-    // Who has as few as anybody loses none to one who would then have more.
+    // An address with as few connections as the newcomer's loses none: the newcomer's address would then have more.
     let most = of_each.values().copied().max().unwrap_or(0);
     let heaviest = open.iter().filter(|seen| of_each[&seen.address] == most && most > own);
     match gives_way(heaviest) {
@@ -121,7 +123,8 @@ mod tests {
     }
 
     proptest! {
-        /// Limits hold whatever comes, and whoever has a connection already costs nobody the only one.
+        /// The limits hold for any sequence of newcomers, and an address that has a connection already never costs
+        /// another its only one.
         #[test]
         fn limits_hold_and_only_who_has_none_takes_the_only_connection_of_another(
             comers in prop::collection::vec((0u8..4, any::<bool>()), 1..60),

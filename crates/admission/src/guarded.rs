@@ -1,6 +1,6 @@
-//! Sockets that can be cut from outside, and that are cut when they are not used.
+//! Sockets that can be cut from outside, and that are cut when they are unused.
 //!
-//! Ending a request takes a peer that reads. For one that does not there is only its connection, which is made to fail.
+//! A request can be ended properly only when the peer reads. Otherwise the connection itself has to fail.
 
 use std::{
     future::Future,
@@ -18,16 +18,16 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::Place;
 
-/// How long a connection may hold its place without using it; `None` where somebody else sees to it.
+/// How long a connection may stay open unused; `None` where another layer enforces a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Patience {
-    /// While it is not [busy](Place::busy), from its beginning on and again after each use.
+    /// Limit while the connection is not [busy](Place::busy), counted from its beginning and again after each use.
     pub unused: Option<Duration>,
-    /// While it takes nothing of what is to be written.
+    /// Limit while the peer accepts none of the data to be written.
     pub unread: Option<Duration>,
 }
 
-/// A socket that fails once it is cut, or not used for too long.
+/// A socket that fails once it is cut, or has been unused for too long.
 #[derive(Debug)]
 pub struct Guarded<IO> {
     io: IO,
@@ -39,19 +39,20 @@ pub struct Guarded<IO> {
 }
 
 impl<IO> Guarded<IO> {
-    /// The socket of a connection that has this place.
+    /// Wraps the socket of the connection that holds this place.
     #[must_use]
     pub fn new(io: IO, place: Place, patience: Patience) -> Self {
         let cut = Box::pin(place.cut().clone().cancelled_owned());
         Self { io, place, patience, cut, unused: None, unread: None }
     }
 
-    /// Its place.
+    /// The connection's place.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Wakes the task when the socket is cut, or its time is up, while it waits for it.
+    /// Fails when the socket is cut or its time is up. Otherwise it registers the waiting task to be woken when either
+    /// happens.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.cut.as_mut().poll(context).is_ready() {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -66,7 +67,7 @@ impl<IO> Guarded<IO> {
         Ok(())
     }
 
-    /// Notes what came of a write.
+    /// Records the outcome of a write.
     fn wrote<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.unread = None;
@@ -80,7 +81,7 @@ impl<IO> Guarded<IO> {
     }
 }
 
-/// Whether the time is up that runs from the first call.
+/// Whether the time is up, counted from the first call.
 fn over(deadline: &mut Option<Pin<Box<Sleep>>>, patience: Duration, context: &mut Context<'_>) -> bool {
     deadline.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(context).is_ready()
 }
@@ -124,7 +125,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(context)?;
         let flushed = Pin::new(&mut self.io).poll_flush(context);
-        // Nothing to flush is no sign that somebody reads.
+        // A flush that had nothing to send does not show that the peer reads.
         if flushed.is_ready() { flushed } else { self.wrote(context, flushed) }
     }
 

@@ -1,15 +1,16 @@
-//! Connections of a server: how many there may be, of one address and in all, and how long one may go unused.
+//! Admission of a server's connections: limits on their number, for each address and in total, and on the time one may
+//! be unused.
 //!
 //! ```text
 //!   accept ──> Admission::admit(address) ──> Place ──> Guarded<socket> ──> server
 //!                 │ one too many: the one that has been silent longest gives way
 //! ```
+//! At the limit, a newcomer is admitted at the cost of the connection that has been idle longest. Otherwise a client
+//! that holds the last place without using it would keep all others out, and a server that does not answer is taken for
+//! dead. When the newcomer's address is at its own limit, one of its connections is closed. Otherwise one of the
+//! address with the most connections is closed: an address that opens many connections pays for them itself.
 //!
-//! A newcomer is admitted, and somebody who does nothing gives way to it. Else whoever holds the last place without using it keeps
-//! everybody out, and a server that cannot be asked is taken for dead. What gives way is of the newcomer's own address when that
-//! has its share already, and of the address with the most otherwise: many connections cost who makes them.
-//!
-//! Nothing here is on the way of data but a note of the time.
+//! The data path only records the time of each use.
 
 mod choice;
 mod guarded;

@@ -1,4 +1,4 @@
-//! Places, and who has them.
+//! Places, and the connections that hold them.
 
 use std::{
     collections::BTreeMap,
@@ -21,14 +21,14 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// The connections of one server. Clones are one.
+/// The connections of one server. Clones share the same state.
 #[derive(Clone, Debug)]
 pub struct Admission(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     limits: Limits,
-    /// Locked once for each connection that comes or goes.
+    /// Locked once when a connection opens and once when it closes.
     open: Mutex<Open>,
 }
 
@@ -40,7 +40,7 @@ struct Open {
     refused: u64,
 }
 
-/// How one connection is used.
+/// Use of one connection.
 #[derive(Debug)]
 pub(crate) struct Use {
     last: AtomicU64,
@@ -58,24 +58,24 @@ impl Use {
     }
 }
 
-/// Milliseconds since the first look, by the monotonic clock.
+/// Milliseconds since the first call, by the monotonic clock.
 fn now() -> u64 {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
     u64::try_from(BEGINNING.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Admission {
-    /// Nobody is connected yet.
+    /// An admission without connections.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self(Arc::new(Inner { limits, open: Mutex::default() }))
     }
 
-    /// A place for a connection from this address; `None` for one that has none, such as a Unix socket's. Another may be cut for it.
-    /// The connection is also cut with `parent`.
+    /// Gives a place to a connection from this address; `None` for a connection without an address, such as a Unix
+    /// socket's. Another connection may be cut for it. Cancelling `parent` also cuts the connection.
     ///
     /// # Errors
-    /// When nobody can give way.
+    /// When all connections that could be closed are busy.
     pub fn admit(&self, address: Option<IpAddr>, parent: &CancellationToken) -> Result<Place, Full> {
         let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.to_canonical());
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,13 +107,13 @@ impl Admission {
         Ok(Place(Arc::new(Taken { id, admission: self.clone(), usage })))
     }
 
-    /// How many connections there are.
+    /// Number of open connections.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner).places.len()
     }
 
-    /// How many connections gave way to others, and how many were refused, so far.
+    /// Number of connections closed for newcomers, and number of newcomers refused, so far.
     #[must_use]
     pub fn turned_away(&self) -> (u64, u64) {
         let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,7 +121,7 @@ impl Admission {
     }
 }
 
-/// The place of one connection. Clones are one; it is free again when the last is dropped.
+/// The place of one connection. Clones share it; it is released when the last is dropped.
 #[derive(Clone, Debug)]
 pub struct Place(Arc<Taken>);
 
@@ -133,13 +133,13 @@ struct Taken {
 }
 
 impl Place {
-    /// Cuts the connection when it is cancelled, and is cancelled when the connection has to give way.
+    /// Cancelling this token cuts the connection. It is also cancelled when the connection is closed for a newcomer.
     #[must_use]
     pub fn cut(&self) -> &CancellationToken {
         &self.0.usage.cut
     }
 
-    /// The connection is in use, whatever goes over it, until this is dropped.
+    /// Marks the connection as busy, regardless of traffic, until the returned value is dropped.
     #[must_use]
     pub fn busy(&self) -> Busy {
         self.0.usage.busy.fetch_add(1, Ordering::AcqRel);
@@ -157,7 +157,7 @@ impl Drop for Taken {
     }
 }
 
-/// That a connection is in use.
+/// Marks a connection as busy while it lives.
 #[derive(Debug)]
 pub struct Busy(Arc<Use>);
 
