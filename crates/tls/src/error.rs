@@ -1,4 +1,4 @@
-//! Why files cannot be used.
+//! Errors of certificate and key files.
 
 use std::{io, path::PathBuf};
 
@@ -10,7 +10,7 @@ use rustls_pki_types::pem;
 pub struct FileError {
     /// Setting that names the file: `certificate_file`, `private_key_file`, `ca_file` or `client_ca_file`.
     pub key: &'static str,
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
     /// What is wrong with it.
     #[source]
@@ -18,11 +18,12 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// Whether the same file may be read well a moment later: the process or the disk was at fault, not the file.
+    /// Whether reading the same file may succeed a moment later, because the process or the disk was at fault and not
+    /// the file.
     pub(crate) fn is_passing(&self) -> bool {
         use io::ErrorKind as Kind;
         let Reason::Unreadable(error) = &self.reason else { return false };
-        // These last until somebody changes the file or a directory above it, and that is seen.
+        // These last until the file or a directory above it changes, and such a change is noticed.
         !matches!(
             error.kind(),
             Kind::NotFound | Kind::PermissionDenied | Kind::IsADirectory | Kind::NotADirectory | Kind::InvalidInput
@@ -30,48 +31,48 @@ impl FileError {
     }
 }
 
-/// What is wrong with a file. No text has anything of a key in it.
+/// What is wrong with a file. No text contains any part of a key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It is not there, or may not be read.
+    /// It is missing, or reading is not permitted.
     #[error("cannot be read")]
     Unreadable(#[source] io::Error),
-    /// It is no PEM text.
+    /// It is not PEM text.
     #[error("is not valid PEM")]
     Pem(#[source] BadPem),
-    /// It has no certificate in it.
+    /// It contains no certificate.
     #[error("holds no PEM certificate")]
     NoCertificate,
-    /// It has no private key in it.
+    /// It contains no private key.
     #[error("holds no PEM private key (PKCS#8, PKCS#1 or SEC1)")]
     NoKey,
-    /// What is in it cannot be used.
+    /// Its content cannot be used.
     #[error("cannot be used")]
     Unusable(#[source] rustls::Error),
-    /// The key is another certificate's.
+    /// The key belongs to another certificate.
     #[error("does not belong to the certificate in {}", .0.display())]
     KeyOfAnother(PathBuf),
-    /// A certificate in it can vouch for nobody.
+    /// A certificate in it cannot act as a certificate authority.
     #[error("cannot be used to verify certificates")]
     NoAuthority(#[source] rustls::client::VerifierBuilderError),
 }
 
-/// How a text fails to be PEM. Its reader's own error repeats the line at fault, which holds the key when a file has lost its line
-/// breaks.
+/// What is wrong with a PEM text. The parser's own error repeats the faulty line, which contains the key when a file
+/// has lost its line breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadPem {
     /// A `BEGIN` line that does not end in dashes.
     #[error("a BEGIN line is not whole; are the line breaks lost?")]
     Begin,
-    /// Nothing ends what began.
+    /// A `BEGIN` line without its `END` line.
     #[error("a BEGIN line has no END line; are the line breaks lost?")]
     End,
-    /// What is between the two lines is no base64.
+    /// The text between the two lines is not base64.
     #[error("a section is not valid base64")]
     Base64,
-    /// Anything else.
+    /// Any other error.
     #[error("a section cannot be read")]
     Other,
 }

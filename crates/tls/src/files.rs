@@ -1,4 +1,4 @@
-//! Which files there are. All are PEM.
+//! Paths of certificate and key files. All files are PEM.
 
 use std::path::PathBuf;
 
@@ -7,40 +7,41 @@ use crate::{ClientTls, FileError, ServerTls};
 /// The files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFiles {
-    /// Its certificate, followed by those between it and the CA.
+    /// The server's certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// The key to it.
+    /// The certificate's private key.
     pub private_key: PathBuf,
-    /// Who vouches for clients. With it, a client without a certificate is refused; without it, none is asked for.
+    /// CA that verifies clients. When set, a client without a certificate is refused. When not set, no client
+    /// certificate is requested.
     pub client_ca: Option<PathBuf>,
 }
 
 /// The files of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFiles {
-    /// Who vouches for servers.
+    /// CA that verifies servers.
     pub ca: PathBuf,
-    /// Its certificate, followed by those between it and the CA.
+    /// The client's certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// The key to it.
+    /// The certificate's private key.
     pub private_key: PathBuf,
 }
 
 impl ServerFiles {
-    /// Tries whether they can be used.
+    /// Checks that the files can be used.
     ///
     /// # Errors
-    /// The first file that cannot.
+    /// The first file that cannot be used.
     pub fn check(&self) -> Result<(), FileError> {
         ServerTls::open(self.clone(), &[]).map(drop)
     }
 }
 
 impl ClientFiles {
-    /// Tries whether they can be used.
+    /// Checks that the files can be used.
     ///
     /// # Errors
-    /// The first file that cannot.
+    /// The first file that cannot be used.
     pub fn check(&self) -> Result<(), FileError> {
         ClientTls::open(self.clone(), &[]).map(drop)
     }

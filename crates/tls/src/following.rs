@@ -1,4 +1,4 @@
-//! Configurations that follow their files.
+//! TLS configurations that follow their files.
 
 use std::{
     fmt, fs,
@@ -12,37 +12,37 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::{ClientFiles, FileError, ServerFiles, read};
 
-/// A server's, for new connections.
+/// A server's TLS configuration, for new connections.
 pub type ServerTls = Following<ServerConfig>;
-/// A client's, for new connections.
+/// A client's TLS configuration, for new connections.
 pub type ClientTls = Following<ClientConfig>;
 
 type Read<C> = Box<dyn Fn() -> Result<C, FileError> + Send + Sync>;
 
-/// A configuration that follows its files. Clones are one.
+/// A configuration that follows its files. Clones share the same state.
 pub struct Following<C>(Arc<Inner<C>>);
 
 struct Inner<C> {
     files: Vec<PathBuf>,
     read: Read<C>,
-    /// Locked for as long as some files are looked at, once for a connection.
+    /// Locked once for each connection, for as long as it takes to stat the files.
     last: Mutex<Last<C>>,
 }
 
 struct Last<C> {
-    /// How the files were when they were read, whether or not they could be used. `None` after a failure that says nothing of
-    /// the files: they are read again for the next connection.
+    /// State of the files when they were last read, whether or not they were usable. `None` after a failure that says
+    /// nothing about the files: the next connection reads them again.
     seen: Option<Vec<Stamp>>,
-    /// What was told last of a failure, so that it is told once.
+    /// The failure that was logged last, so that it is logged once.
     told: Option<String>,
     config: Arc<C>,
 }
 
-/// What changes when a file does: device, inode, size, and the time of change to the nanosecond. `None` without a file.
+/// Changes whenever the file changes: device, inode, size, and change time in nanoseconds. `None` for a missing file.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Following<ServerConfig> {
-    /// Reads the files for the first time. `protocols` are those of ALPN (RFC 7301), in order of preference.
+    /// Reads the files for the first time. `protocols` are the ALPN protocols (RFC 7301), in order of preference.
     ///
     /// # Errors
     /// The first file that cannot be used.
@@ -54,7 +54,7 @@ impl Following<ServerConfig> {
 }
 
 impl Following<ClientConfig> {
-    /// Reads the files for the first time. `protocols` are those of ALPN (RFC 7301), in order of preference.
+    /// Reads the files for the first time. `protocols` are the ALPN protocols (RFC 7301), in order of preference.
     ///
     /// # Errors
     /// The first file that cannot be used.
@@ -71,12 +71,12 @@ impl<C> Following<C> {
         Ok(Self(Arc::new(Inner { files, read, last: Mutex::new(Last { seen: Some(seen), told: None, config }) })))
     }
 
-    /// What a new connection shall have.
+    /// The configuration for a new connection.
     pub fn current(&self) -> Arc<C> {
         let inner = &self.0;
-        // Whoever panicked left a whole value.
+        // The value is usable after a panic: each update is a single assignment that leaves it consistent.
         let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken before the files are read, so that a change in between is seen next time.
+        // Taken before the files are read, so that a change in between is noticed the next time.
         let seen = stamps(&inner.files);
         if last.seen.as_ref() != Some(&seen) {
             let certificate = inner.files.first().map(|file| file.display().to_string());

@@ -5,13 +5,15 @@
 //!     └──── Following::current, for every new connection ────> Arc<configuration>
 //! ```
 //!
-//! A certificate is replaced while processes run. So a configuration belongs to a connection and not to a process: whoever makes
-//! one asks for the current configuration, which is read anew when a file has changed. Files that are half replaced, or broken,
-//! are told once and change nothing; what was read before stays in use.
+//! Certificates are replaced while processes run. So a configuration belongs to a connection and not to a process: the
+//! code that opens or accepts a connection asks for the current configuration, which is read again when a file has
+//! changed. Files that are half replaced or broken are logged once and change nothing: the last good configuration
+//! stays in use.
 //!
-//! Sessions are never resumed: each connection is verified with the files of its time. Connections are few and long.
+//! Sessions are never resumed: each connection is verified with the files that are current when it is made. Connections
+//! are few and long-lived.
 //!
-//! Not promised: that open connections end when their certificate does.
+//! Not promised: that an open connection ends when its certificate expires or is replaced.
 
 mod error;
 mod files;

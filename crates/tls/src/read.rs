@@ -1,4 +1,4 @@
-//! Files to configurations: rustls with ring, TLS 1.2 and 1.3.
+//! Reads files into configurations: rustls with ring, TLS 1.2 and 1.3.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -49,7 +49,7 @@ pub(crate) fn client(files: &ClientFiles, protocols: &[&[u8]]) -> Result<ClientC
     Ok(config)
 }
 
-/// Named, because the choice that rustls makes by itself panics once a second provider is linked.
+/// The provider is named explicitly: rustls panics on its default choice once a second provider is linked.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
@@ -89,7 +89,7 @@ fn content(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(file).map_err(|error| unusable(key, file, Reason::Unreadable(error)))
 }
 
-/// Which of the two files is at fault when they do not make a pair.
+/// Decides which of the two files is at fault when they do not form a pair.
 fn pair(error: rustls::Error, certificate: &Path, key: &Path) -> FileError {
     match error {
         rustls::Error::InconsistentKeys(_) => unusable(PRIVATE_KEY, key, Reason::KeyOfAnother(certificate.to_owned())),

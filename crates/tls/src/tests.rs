@@ -1,4 +1,4 @@
-//! Files as an operator, or half of a rotation, leaves them.
+//! Certificate files as an operator leaves them, or as they are half-way through a rotation.
 
 use std::{error::Error, fs, path::PathBuf, sync::Arc};
 
@@ -24,7 +24,7 @@ impl Disk {
         self.path(name)
     }
 
-    /// Writes a certificate of this name by a new authority.
+    /// Writes a certificate with this name, issued by a new CA.
     fn issue(&self, name: &str) {
         let (ca, certificate, key) = issued(name);
         self.write("ca", &ca);
@@ -53,7 +53,7 @@ fn issued(name: &str) -> (String, String, String) {
     (ca.pem(), certificate.pem(), key.serialize_pem())
 }
 
-/// Key of the setting, and the words.
+/// Key of the setting, and the error's text.
 fn told(error: &FileError) -> (&'static str, String) {
     (error.key, error.source().unwrap().to_string())
 }

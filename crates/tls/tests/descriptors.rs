@@ -1,4 +1,5 @@
-//! Certificates of a process that has no descriptor left for a moment. Alone in its program: descriptors are a process's.
+//! Certificate reads in a process that temporarily has no free descriptor. The test has its own program, because the
+//! descriptor limit applies to a whole process.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
