@@ -1,4 +1,4 @@
-//! One value of a row, of whatever kind.
+//! One value of a row, of any type.
 
 use std::{borrow::Cow, fmt};
 
@@ -18,7 +18,7 @@ pub(crate) enum Cell<'a> {
 }
 
 impl Cell<'_> {
-    /// Text, or a number as text: BOSH writes numbers of things as text, except the index.
+    /// Text, or a number as text. BOSH writes the numbers of things as text, except the index.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.clone().into_owned()),

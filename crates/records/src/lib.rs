@@ -1,11 +1,12 @@
-//! `/var/vcap/instance/dns/records.json`: the instances of all deployments of a director, as every VM is told for bosh-dns.
+//! `/var/vcap/instance/dns/records.json`: the instances of all deployments of a director, as the director tells every
+//! VM's bosh-dns.
 //!
-//! The director publishes the file within seconds of a change and the agent replaces it by rename. It may be missing (before the first
-//! publication, or without local DNS), old, or partial, so that it says which address an instance has and never which instances
-//! there are: an instance that was stopped hard keeps its last address in it.
+//! The director publishes the file within seconds of a change, and the BOSH agent replaces it by rename. It may be
+//! missing (before the first publication, or without local DNS), old or partial. So it is used to learn an instance's
+//! address, but not to learn which instances exist: an instance that was stopped hard keeps its last address in it.
 //!
-//! Columns are found by `record_keys`, as bosh-dns finds them, and unknown ones are passed over. One row that cannot be read costs that
-//! row and is named.
+//! Columns are found by `record_keys`, as bosh-dns finds them, and unknown columns are ignored. A row that cannot be
+//! parsed is skipped and named.
 
 mod cell;
 mod rows;
@@ -21,46 +22,47 @@ use self::{
     rows::{Columns, Infos},
 };
 
-/// Where the agent of a VM keeps the file.
+/// Path at which the BOSH agent of a VM keeps the file.
 pub const PATH: &str = "/var/vcap/instance/dns/records.json";
-/// Rows that are named when they cannot be read; there may be thousands of the same kind.
+/// Number of unparsable rows that are named; there may be thousands of the same kind.
 const MAX_NAMED: usize = 10;
 
-/// An instance on one of its networks. Names are in the canonical form of DNS (lower case, `_` as `-`, other characters dropped).
+/// An instance on one of its networks. Names are in the canonical form of DNS (lower case, `_` as `-`, other characters
+/// dropped).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Uuid of the instance.
+    /// UUID of the instance.
     pub id: String,
-    /// Number of the instance, in DNS queries.
+    /// Number of the instance in DNS queries.
     pub num_id: String,
     /// Instance group.
     pub instance_group: String,
-    /// Numbers of the group and of its links, in DNS queries.
+    /// Numbers of the group and of its links in DNS queries.
     pub group_ids: Vec<String>,
     /// Availability zone.
     pub az: Option<String>,
-    /// Number of the zone, in DNS queries.
+    /// Number of the availability zone in DNS queries.
     pub az_id: Option<String>,
     /// Network.
     pub network: String,
-    /// Number of the network, in DNS queries.
+    /// Number of the network in DNS queries.
     pub network_id: String,
     /// Deployment.
     pub deployment: String,
     /// The instance's address on that network.
     pub address: Address,
-    /// Domain of its DNS names, without a dot at the end.
+    /// Domain of its DNS names, without a final dot.
     pub domain: String,
-    /// Agent of the VM. Another one means another VM, whatever the address.
+    /// Agent id of the VM. A different agent id means a different VM, even at the same address.
     pub agent_id: Option<String>,
     /// Index in the group.
     pub index: Option<u32>,
 }
 
-/// What another name stands for.
+/// What an alias stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct AliasTarget {
-    /// A number of [`Record::group_ids`].
+    /// One of the numbers in [`Record::group_ids`].
     pub group_id: String,
     /// Domain of the names.
     pub root_domain: String,
@@ -69,28 +71,28 @@ pub struct AliasTarget {
     pub health_filter: Option<String>,
 }
 
-/// The file.
+/// Content of `records.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
-    /// Rises with every publication; 0 when the file has none.
+    /// Increases with every publication; 0 when the file has no version.
     pub version: u64,
     /// The rows, in the file's order.
     pub rows: Vec<Record>,
-    /// Names of links.
+    /// Aliases of links.
     pub aliases: BTreeMap<String, Vec<AliasTarget>>,
-    /// What could not be read: `record_infos[3].ip: ...`.
+    /// Rows that could not be parsed, such as `record_infos[3].ip: ...`.
     pub unreadable: Vec<String>,
-    /// How many rows could not be read.
+    /// Number of rows that could not be parsed.
     pub unreadable_rows: usize,
 }
 
-/// Why a file is no use.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// It is no JSON, cut off, or no object.
+    /// The file is not JSON, is truncated, or is not an object.
     #[error("records.json is no JSON object")]
     Json(#[from] serde_json::Error),
-    /// A key without which nothing can be read.
+    /// A required key is missing.
     #[error("records.json has no list under {0:?}")]
     Missing(&'static str),
 }
@@ -106,20 +108,21 @@ struct Head<'a> {
 }
 
 impl Records {
-    /// Reads the file.
+    /// Parses the file.
     ///
     /// # Errors
-    /// When nothing of it can be read.
+    /// When no row can be parsed because the file as a whole is invalid.
     pub fn read(text: &[u8]) -> Result<Self, RecordsError> {
         Self::read_where(text, |_| true)
     }
 
-    /// Reads the file and keeps the rows that are wanted. An agent wants one of ten thousand.
+    /// Parses the file and keeps only the wanted rows. An agent wants one of ten thousand.
     ///
     /// # Errors
-    /// When nothing of it can be read.
+    /// As for [`Self::read`].
     pub fn read_where(text: &[u8], keep: impl FnMut(&Record) -> bool) -> Result<Self, RecordsError> {
-        // Twice over the text: the columns are named somewhere in it, and rows are not kept until they are known.
+        // The text is parsed twice: the columns may be named anywhere in it, and rows are not kept until the columns
+        // are known.
         let head: Head<'_> = serde_json::from_slice(text)?;
         let Cell::List(keys) = &head.record_keys else { return Err(RecordsError::Missing("record_keys")) };
         let mut infos = Infos::new(Columns::new(keys), keep, MAX_NAMED);

@@ -1,4 +1,5 @@
-//! `record_infos`: row after row, each kept or dropped before the next is read, so that the file's size is not held twice.
+//! Parses `record_infos` row by row. Each row is kept or dropped before the next one is read, so that the rows are not
+//! held in memory a second time.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use serde::{
 
 use crate::{Address, Record, cell::Cell};
 
-/// Positions by name.
+/// Column positions by name.
 pub(crate) struct Columns(Vec<Option<String>>);
 
 impl Columns {
@@ -21,7 +22,8 @@ impl Columns {
         row.get(self.0.iter().position(|known| known.as_deref() == Some(key))?)
     }
 
-    /// The record, or the column that cannot be read. What only names a thing may be missing; an id and an address may not.
+    /// The record, or the column that cannot be parsed. Columns that only name a thing may be missing; the id and the
+    /// address may not.
     fn record(&self, row: &[Cell<'_>]) -> Result<Record, String> {
         let text = |key: &str| self.cell(row, key).and_then(Cell::text);
         let named = |key: &str| text(key).unwrap_or_default();
@@ -50,7 +52,7 @@ impl Columns {
     }
 }
 
-/// Collects the rows that are wanted.
+/// Collects the wanted rows.
 pub(crate) struct Infos<K> {
     columns: Columns,
     keep: K,
@@ -65,7 +67,7 @@ impl<K: FnMut(&Record) -> bool> Infos<K> {
         Self { columns, keep, max_named, rows: Vec::new(), unreadable: Vec::new(), unreadable_rows: 0 }
     }
 
-    /// Whether there was a list of rows.
+    /// Parses the file. Returns whether it contains a list of rows.
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<bool, serde_json::Error> {
         let mut json = serde_json::Deserializer::from_slice(text);
         let found = json.deserialize_map(FileVisitor(self))?;
