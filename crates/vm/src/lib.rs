@@ -1,10 +1,11 @@
-//! Which address this VM has in the mesh.
+//! Determines this VM's address in the mesh.
 //!
-//! A director fills in a job's templates before a VM on a `dynamic` network exists, and an instance may have IPv6 addresses alone. So what
-//! the settings say is one source of several, and the VM itself has the last word: an address that no interface bears leads nowhere.
+//! A director renders a job's templates before a VM on a `dynamic` network exists, and an instance may have only IPv6
+//! addresses. So the address in the settings is one source of several, and the VM's interfaces decide: an address that
+//! no interface has leads nowhere.
 //!
-//! [`choose`] is the rule and [`Sources`] reads what it is about. The agent asks again and again, because an address may come later or
-//! change (DHCP); Envoy's bootstrap asks once.
+//! [`choose`] is the rule, and [`Sources`] collects its input. The agent asks repeatedly, because an address may appear
+//! later or change (DHCP). Envoy's bootstrap asks once.
 
 mod sources;
 
@@ -14,35 +15,35 @@ use boshy_mesh::VipRange;
 
 pub use self::sources::{Sources, Wanted};
 
-/// What is known of a VM's addresses at one moment.
+/// What is known about a VM's addresses at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// What the settings say, which is `spec.ip` of the job.
+    /// The address in the settings, which is `spec.ip` of the job.
     pub given: Option<IpAddr>,
-    /// What `records.json` says of the instance, in the file's order.
+    /// The instance's addresses in `records.json`, in the file's order.
     pub recorded: Vec<IpAddr>,
     /// Addresses of the interfaces, in the kernel's order.
     pub on_interfaces: Vec<IpAddr>,
-    /// The address that connections to the outside leave from; `None` without a default route.
+    /// The source address of connections to the outside; `None` without a default route.
     pub towards_outside: Option<Ipv4Addr>,
 }
 
 /// Why a VM has no address in the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAddress {
-    /// The mesh's virtual IPs are IPv4 alone.
+    /// The VM has only IPv6 addresses, but virtual IPs are IPv4.
     #[error("this VM has no IPv4 address, only {0}")]
     OnlyIpv6(Ipv6Addr),
-    /// Not yet, as while DHCP has not answered.
+    /// No interface has an address yet, for example before DHCP has answered.
     #[error("no interface of this VM has an address yet")]
     NotYet,
-    /// What is sent to the own address would be sent to a service.
+    /// Connections to the VM's own address would be redirected to a service.
     #[error("this VM's address {0} lies in the range of virtual IPs, {1}")]
     InRange(Ipv4Addr, VipRange),
 }
 
 impl NoAddress {
-    /// What an operator can do about it, as a sentence.
+    /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::OnlyIpv6(_) => {
@@ -57,18 +58,23 @@ impl NoAddress {
     }
 }
 
-/// The rule. In order: what the settings say and an interface bears; what the director has published of this instance and an interface
-/// bears; what the settings say, which may be on its way; where connections to the outside leave from; the first of the interfaces.
+/// Chooses the address. In this order:
+///
+/// 1. the address in the settings, if an interface has it;
+/// 2. an address in `records.json` that an interface has;
+/// 3. the address in the settings, which an interface may still get;
+/// 4. the source address of connections to the outside;
+/// 5. the first address of the interfaces.
 ///
 /// # Errors
-/// When there is none that the mesh can use.
+/// When the mesh can use none of them.
 pub fn choose(facts: &Facts, range: VipRange) -> Result<Ipv4Addr, NoAddress> {
     let borne: Vec<Ipv4Addr> = facts.on_interfaces.iter().filter_map(usable).collect();
     let is_borne = |ip: &Ipv4Addr| borne.contains(ip);
     let given = facts.given.iter().filter_map(usable);
     let recorded: Vec<Ipv4Addr> = facts.recorded.iter().filter_map(usable).filter(is_borne).collect();
     let outside = facts.towards_outside.filter(is_borne);
-    // An instance on several networks has several rows, which do not say which one is the default.
+    // An instance on several networks has several rows, and no row says which network is the default.
     let recorded = recorded.iter().find(|ip| Some(**ip) == outside).or(recorded.first()).copied();
     let found = given.clone().find(is_borne).or(recorded).or_else(|| given.clone().next());
     let address = found.or(outside).or_else(|| borne.first().copied()).ok_or_else(|| none_of(facts))?;
@@ -84,7 +90,8 @@ fn none_of(facts: &Facts) -> NoAddress {
     all.filter_map(global).next().map_or(NoAddress::NotYet, NoAddress::OnlyIpv6)
 }
 
-/// Addresses that others can reach a VM by. 169.254.0.2 is on every VM with bosh-dns; a director writes 127.0.0.1 where it does not know.
+/// Addresses at which other VMs can reach a VM. 169.254.0.2 exists on every VM with bosh-dns, and a director writes
+/// 127.0.0.1 when it does not know the address.
 fn usable(ip: &IpAddr) -> Option<Ipv4Addr> {
     match ip {
         IpAddr::V4(ip)

@@ -1,4 +1,4 @@
-//! Where the facts come from.
+//! Sources of a VM's addresses.
 
 use std::{
     fs,
@@ -13,18 +13,18 @@ use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags, sys::socket::SockaddrSt
 
 use crate::{Facts, NoAddress, choose};
 
-/// What the settings say of this VM.
+/// What the settings say about this VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its address, where whoever wrote the settings knew it.
+    /// The VM's address, when it was known at the time of rendering.
     pub given: Option<IpAddr>,
     /// The instance's uuid.
     pub id: String,
-    /// `records.json`; it may be missing.
+    /// Path of `records.json`; the file may be missing.
     pub records: PathBuf,
 }
 
-/// Reads what there is to know. The records are read again when the file is another one.
+/// Collects the facts about a VM's addresses. The records are read again when the file has changed.
 #[derive(Debug)]
 pub struct Sources {
     wanted: Wanted,
@@ -33,15 +33,16 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Nothing is read yet.
+    /// Sources that have not been read yet.
     pub fn new(wanted: Wanted) -> Self {
         Self { wanted, seen: None, recorded: Vec::new() }
     }
 
-    /// The VM's address now. Cheap enough for each second: some system calls, and the file only when it is another one.
+    /// The VM's current address. Cheap enough to call every second: it makes a few system calls, and reads the file
+    /// only when it has changed.
     ///
     /// # Errors
-    /// When there is none that the mesh can use.
+    /// When the mesh can use no address of this VM.
     pub fn address(&mut self, range: VipRange) -> Result<Ipv4Addr, NoAddress> {
         choose(&self.facts(), range)
     }
@@ -56,7 +57,7 @@ impl Sources {
         }
     }
 
-    /// A file that cannot be read, or not yet, takes away nothing that was read before.
+    /// Reads the records. While the file is missing or cannot be parsed, the addresses read before stay.
     fn read_records(&mut self) {
         let path: &Path = &self.wanted.records;
         let Ok(now) = fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))) else { return };
@@ -70,7 +71,7 @@ impl Sources {
             return;
         };
         self.seen = Some(now);
-        // A block is led to the VM and is none of its interfaces' addresses.
+        // A block is routed to the VM, and no interface has its address.
         let single = records.rows.iter().filter(|row| row.address.prefix.is_none());
         self.recorded = single.map(|row| row.address.ip).collect();
     }
@@ -86,9 +87,10 @@ fn on_interfaces() -> Vec<IpAddr> {
     all.filter(|one| one.flags.contains(InterfaceFlags::IFF_UP)).filter_map(|one| ip(one.address?)).collect()
 }
 
-/// Connecting a datagram socket asks the kernel for a route and sends nothing.
+/// The source address of connections to the outside. Connecting a datagram socket makes the kernel choose a route and
+/// sends nothing.
 fn towards_outside() -> Option<Ipv4Addr> {
-    /// Of a block for documentation (RFC 5737), so that only a default route leads there.
+    /// An address of a documentation block (RFC 5737), which only a default route covers.
     const OUTSIDE: (Ipv4Addr, u16) = (Ipv4Addr::new(203, 0, 113, 1), 9);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect(OUTSIDE).ok()?;

@@ -29,19 +29,20 @@ fn with_local(more: &[&'static str]) -> Vec<&'static str> {
 fn each_source_counts_in_its_order_and_only_what_an_interface_bears() {
     let on = with_local(&["172.17.0.1", "10.0.1.5", "10.9.0.5", "3.120.7.9"]);
     let cases = [
-        // Given by the director, and right.
+        // The director's address is right.
         ("10.0.1.5", &["10.9.0.5"][..], "172.17.0.1", "10.0.1.5"),
-        // On a dynamic network the director knows none, or that of an earlier VM, or the 127.0.0.1 of its templates.
+        // On a dynamic network the director knows no address, or that of an earlier VM, or the 127.0.0.1 of its
+        // templates.
         ("", &["10.9.0.5"], "172.17.0.1", "10.9.0.5"),
         ("10.0.1.77", &["10.9.0.5"], "", "10.9.0.5"),
         ("127.0.0.1", &["10.9.0.5"], "", "10.9.0.5"),
-        // Two networks: the one that leads outside.
+        // Two networks: the one that leads outside wins.
         ("", &["10.9.0.5", "10.0.1.5"], "10.0.1.5", "10.0.1.5"),
         ("", &["10.9.0.5", "10.0.1.5"], "", "10.9.0.5"),
-        // A vip network, whose address is on no interface, or IPv6 beside.
+        // A vip network, whose address is on no interface, or an additional IPv6 address.
         ("", &["34.1.2.3", "10.0.1.5"], "", "10.0.1.5"),
         ("fd00::5", &["fd00::5", "10.0.1.5"], "", "10.0.1.5"),
-        // Nothing published: where the default route leaves from, then the first.
+        // Nothing published: the source address of the default route, then the first address.
         ("", &[], "10.0.1.5", "10.0.1.5"),
         ("", &["10.0.1.99"], "10.9.0.5", "10.9.0.5"),
         ("", &[], "", "172.17.0.1"),
