@@ -1,11 +1,13 @@
-//! The plain question, answered without an allocation, a lock or a copy that is not needed.
+//! Answers plain questions without an allocation, a lock or an unnecessary copy.
 //!
-//! Plain is what resolvers send all day: one standard query of class IN for data, its name written in full, with or without an
-//! EDNS(0) record that carries no options, and nothing else in the message. Whatever differs is [`Plain::NotPlain`] and goes to
-//! hickory, which knows the rest of DNS; so this module never has to say what is wrong with a message.
+//! Plain questions are nearly all that resolvers send: one standard query of class IN for data, with its name written
+//! in full, with or without an EDNS(0) record that carries no options, and nothing else in the message. Every other
+//! message is [`Plain::NotPlain`] and goes to hickory, which implements the rest of DNS. So this module never has to
+//! say what is wrong with a message.
 //!
-//! The answer repeats the question as it came, so the case that was asked is kept, and every name in the answer points into
-//! the question. That bounds its size below what every client takes ([`LARGEST`]): a plain answer is never truncated.
+//! The answer repeats the question as received, which preserves the case of its name, and every name in the answer is a
+//! pointer into the question. That bounds the size below what every client accepts ([`LARGEST`]), so a plain answer is
+//! never truncated.
 
 use crate::{
     Rcode, Zone,
@@ -16,36 +18,36 @@ use crate::{
 /// Octets of the largest plain answer: header, question, one SOA record, OPT.
 pub(crate) const LARGEST: usize = HEADER + NAME_MAX + 4 + SOA_RECORD + OPT;
 
-// RFC 1035 section 4.2.1 and RFC 6891 section 6.2.3: every client takes 512 octets.
+// RFC 1035 section 4.2.1 and RFC 6891 section 6.2.3: every client accepts 512 octets.
 const _: () = assert!(LARGEST <= 512);
 
-/// What became of a packet.
+/// Outcome for one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plain {
-    /// Answered: so many octets of the buffer.
+    /// An answer of this length was written to the buffer.
     Answered {
         /// Octets written.
         length: usize,
-        /// The response code in them.
+        /// Its response code.
         rcode: Rcode,
     },
-    /// Something else than a plain question.
+    /// The packet is not a plain question.
     NotPlain,
-    /// Nothing to answer: a response (answering it could make two servers talk for ever), or fewer octets than a header (there
-    /// is no id to answer to).
+    /// No answer is sent: the packet is a response (answering it could make two servers talk forever), or it is shorter
+    /// than a header (there is no id to answer to).
     Drop,
 }
 
 /// The parts of a plain question.
 struct Question<'p> {
-    /// Header and question as they came.
+    /// Header and question as received.
     message: &'p [u8],
     name: LowerName,
     kind: u16,
     edns: Option<Edns>,
 }
 
-/// What is taken over from the asker's OPT record. Its size does not matter, as every answer fits.
+/// What is copied from the client's OPT record. Its size does not matter, because every answer fits.
 #[derive(Clone, Copy)]
 struct Edns {
     dnssec_ok: bool,
@@ -104,14 +106,14 @@ impl<'p> Question<'p> {
     }
 }
 
-/// A message being written.
+/// A message under construction.
 struct Reply<'o> {
     out: &'o mut [u8; PAYLOAD],
     length: usize,
 }
 
 impl Reply<'_> {
-    /// Appends a record and says how many that were, for the header.
+    /// Appends a record. Returns the number of records appended, for the header's count.
     fn push(&mut self, record: &[u8]) -> u8 {
         self.out[self.length..self.length + record.len()].copy_from_slice(record);
         self.length += record.len();
@@ -120,8 +122,8 @@ impl Reply<'_> {
 }
 
 impl Edns {
-    /// Reads an OPT record that fills the rest of the message (RFC 6891 section 6.1.2). Options and later versions are not
-    /// plain.
+    /// Parses an OPT record that fills the rest of the message (RFC 6891 section 6.1.2). A record with options or of a
+    /// later version is not plain.
     fn read(record: &[u8]) -> Option<Self> {
         match record {
             // root, type 41, size, extended response code, version 0, DO and reserved bits, no options
@@ -130,7 +132,8 @@ impl Edns {
         }
     }
 
-    /// Our own OPT record: our size, version 0, and the DO bit as asked (RFC 3225 section 3).
+    /// The OPT record of the answer: this server's size, version 0, and the DO bit as in the question (RFC 3225 section
+    /// 3).
     fn reply(self) -> [u8; OPT] {
         let [high, low] = (PAYLOAD as u16).to_be_bytes();
         [0, 0, kind::OPT as u8, high, low, 0, 0, u8::from(self.dnssec_ok) << 7, 0, 0, 0]
@@ -144,7 +147,8 @@ pub(crate) struct LowerName {
 }
 
 impl LowerName {
-    /// Reads a name that is written in full at the start of `body`. A pointer is none; neither is anything too long.
+    /// Parses a name that is written in full at the start of `body`. `None` for a compression pointer and for a name
+    /// that is too long.
     pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let mut length = 0;
         loop {
@@ -162,7 +166,7 @@ impl LowerName {
         }
         let mut octets = [0; NAME_MAX];
         octets[..length].copy_from_slice(body.get(..length)?);
-        // The lengths between the labels are below 64 and so no letters.
+        // The length octets between the labels are below 64, so lower-casing does not change them.
         octets[..length].make_ascii_lowercase();
         Some(Self { octets, length })
     }

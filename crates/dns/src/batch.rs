@@ -1,8 +1,8 @@
-//! Many datagrams per system call.
+//! Receives and sends many datagrams per system call.
 //!
-//! Answering a question costs a twentieth of receiving and sending it, so what is worth saving is system calls: one
-//! `recvmmsg` and one `sendmmsg` per [`BATCH`] datagrams. The kernel is handed pointers only for the length of a call, made
-//! from the buffers in that call.
+//! Answering a question costs a twentieth of receiving and sending it, so system calls are what is worth saving: one
+//! `recvmmsg` and one `sendmmsg` per [`BATCH`] datagrams. Pointers are passed to the kernel only for the duration of a
+//! call, and are made from the buffers within that call.
 #![expect(
     unsafe_code,
     reason = "recvmmsg and sendmmsg take arrays of pointers, for which the standard library has no form"
@@ -19,7 +19,8 @@ use crate::{respond::Datagram, wire::PAYLOAD};
 
 /// Datagrams per system call.
 pub(crate) const BATCH: usize = 32;
-/// Octets of a request that are kept: more than we announce, as a client may not have listened.
+/// Octets of a request that are kept. It is more than this server announces, because a client may ignore the announced
+/// size.
 const REQUEST: usize = 2048;
 
 /// Buffers for one round of receiving, answering and sending.
@@ -43,15 +44,16 @@ struct Slot {
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        // SAFETY: a slot is made of integers, arrays of integers and a `bool`, for all of which zero octets are a value.
+        // SAFETY: a slot consists of integers, arrays of integers and a `bool`. All-zero octets are a valid value of
+        // each.
         let slots = unsafe { Box::new_zeroed().assume_init() };
         Self { slots, received: 0, pending: Vec::with_capacity(BATCH), sent: 0 }
     }
 
-    /// Receives what is there, at most [`BATCH`] datagrams, in place of what was in the batch.
+    /// Receives the pending datagrams, at most [`BATCH`], and replaces the batch's content with them.
     ///
     /// # Errors
-    /// Those of `recvmmsg`; [`io::ErrorKind::WouldBlock`] when nothing is there.
+    /// Those of `recvmmsg`; [`io::ErrorKind::WouldBlock`] when no datagram is pending.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         (self.received, self.sent) = (0, 0);
         self.pending.clear();
@@ -65,8 +67,8 @@ impl Batch {
             header.msg_hdr.msg_iovlen = 1;
         }
         let received = retry_interrupted(|| {
-            // SAFETY: each of the `BATCH` headers points to one `iovec` and one address buffer with their true lengths; all of
-            // them outlive the call and nothing else refers to them during it.
+            // SAFETY: each of the `BATCH` headers points to one `iovec` and one address buffer with their true lengths;
+            // all of them outlive the call, and nothing else refers to them during it.
             unsafe {
                 libc::recvmmsg(
                     socket.as_raw_fd(),
@@ -86,7 +88,8 @@ impl Batch {
         Ok(received)
     }
 
-    /// Has every received datagram answered: `respond` is told who sent it, writes into the buffer and says how many octets, or nothing.
+    /// Answers every received datagram. `respond` gets the datagram and its sender, writes the answer to the buffer and
+    /// returns the answer's length, or `None` for no answer.
     pub(crate) fn answer(
         &mut self,
         mut respond: impl FnMut(Datagram<'_>, Option<SocketAddr>, &mut [u8; PAYLOAD]) -> Option<usize>,
@@ -101,10 +104,10 @@ impl Batch {
         self.received = 0;
     }
 
-    /// Sends the answers and says how many the kernel refused; one that is refused does not hold up the others.
+    /// Sends the answers and returns how many the kernel refused. A refused answer does not hold up the others.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when the kernel has no room: what is left is sent by the next call.
+    /// [`io::ErrorKind::WouldBlock`] when the kernel's buffer is full: the next call sends the rest.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<u64> {
         let mut refused = 0;
         while self.sent < self.pending.len() {
@@ -120,7 +123,8 @@ impl Batch {
         Ok(refused)
     }
 
-    /// One `sendmmsg`. An error is that of the first answer; the kernel keeps one of a later answer for the next call.
+    /// One `sendmmsg`. An error concerns the first answer; the kernel reports an error of a later answer in the next
+    /// call.
     fn send_some(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let pending = &self.pending[self.sent..];
         let mut parts = [EMPTY_PART; BATCH];
@@ -134,8 +138,8 @@ impl Batch {
             header.msg_hdr.msg_iovlen = 1;
         }
         retry_interrupted(|| {
-            // SAFETY: each of the first `pending.len()` headers points to one `iovec` over written octets of its slot and to the
-            // address that the kernel wrote there, with the length it gave; all of them outlive the call.
+            // SAFETY: each of the first `pending.len()` headers points to one `iovec` over written octets of its slot,
+            // and to the address that the kernel wrote there, with the length it gave; all of them outlive the call.
             unsafe {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
@@ -148,11 +152,11 @@ impl Batch {
     }
 }
 
-/// Who sent a datagram. Only what is kept for later needs it in this form.
+/// Sender of a datagram. Only questions that are kept for later need it in this form.
 fn sender(peer: &libc::sockaddr_storage) -> Option<SocketAddr> {
     let peer = &raw const *peer;
-    // SAFETY: the storage is large enough for every kind of address and aligned for it, and the kernel wrote one of the kind that
-    // `ss_family` names.
+    // SAFETY: the storage is large enough and aligned for every kind of address, and the kernel wrote an address of the
+    // kind that `ss_family` names.
     unsafe {
         match i32::from((*peer).ss_family) {
             libc::AF_INET => {
@@ -178,7 +182,7 @@ const EMPTY_HEADER: libc::mmsghdr = {
     unsafe { mem::zeroed() }
 };
 
-/// Repeats a call that a signal interrupted, and turns its result into that of Rust.
+/// Repeats a call that a signal interrupted, and converts its result to Rust's.
 fn retry_interrupted(mut call: impl FnMut() -> libc::c_int) -> io::Result<usize> {
     loop {
         if let Ok(count) = usize::try_from(call()) {

@@ -1,11 +1,11 @@
-//! Whatever is not plain, read and written by hickory and decided by the same zone.
+//! Answers every message that is not plain: hickory parses and writes it, and the same zone decides the answer.
 //!
-//! Hickory's own server is not run, only its request and response types: its UDP path spawns a task and crosses a channel per
-//! question, and its TCP listener accepts without bound and spins when descriptors run out. Answering needs nothing but the
-//! zone, so here it is a function of the packet; there is no task in flight that would need a limit.
+//! Only hickory's request and response types are used, not its server. The server's UDP path spawns a task and crosses
+//! a channel per question, and its TCP listener accepts without a limit and spins when descriptors run out. An answer
+//! needs only the zone, so it is computed here as a function of the packet, and no task in flight needs a limit.
 //!
-//! What is wrong with a message is said with as little of the message as possible: one that cannot be trusted is answered with
-//! a bare header, which repeats the id, the operation and RD.
+//! An error is reported with as little of the message as possible: a message that cannot be trusted is answered with a
+//! bare header, which repeats the id, the operation and RD.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -34,15 +34,15 @@ use crate::{
     zone::{SOA_MAILBOX, SOA_TIMERS, Verdict},
 };
 
-/// Octets that every client takes in a datagram (RFC 1035 section 4.2.1).
+/// Octets that every client accepts in a datagram (RFC 1035 section 4.2.1).
 const SMALLEST_LIMIT: usize = 512;
 
-/// Who carries the answer, which bounds its size.
+/// Transport of the answer, which bounds its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// One datagram.
     Udp,
-    /// A stream; see RFC 1035 section 4.2.2 for the length before each message, which is not part of the answer.
+    /// A stream. The length before each message (RFC 1035 section 4.2.2) is not part of the answer.
     Tcp,
 }
 
@@ -57,12 +57,13 @@ impl Transport {
     }
 }
 
-/// Answers any message, or nothing when it is a response or has no whole header.
+/// Answers any message. `None` when it is a response or shorter than a header.
 pub fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u8>, Rcode)> {
     if packet.len() < HEADER || packet[2] & QR != 0 {
         return None;
     }
-    // The reader is not ours: a packet that finds a panic in it costs its sender an answer and nobody else anything.
+    // The parser is third-party code: a packet that makes it panic costs its sender the answer and affects no other
+    // client.
     let reply = catch_unwind(AssertUnwindSafe(|| {
         check(packet)?;
         if let Some(refusal) = signed::refusal(packet) {
@@ -73,13 +74,13 @@ pub fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u
     Some(reply.unwrap_or(Err(Rcode::ServFail)).unwrap_or_else(|rcode| (bare(packet, rcode), rcode)))
 }
 
-/// The answer to a datagram of which only the beginning fitted the buffer, or nothing as above.
+/// The answer to a datagram of which only the beginning fitted into the buffer. `None` as in [`answer`].
 pub(crate) fn cut_short(packet: &[u8]) -> Option<(Vec<u8>, Rcode)> {
     let answerable = packet.len() >= HEADER && packet[2] & QR == 0;
     answerable.then(|| (bare(packet, Rcode::FormErr), Rcode::FormErr))
 }
 
-/// A header and nothing else.
+/// A reply that consists of a header only.
 fn bare(packet: &[u8], rcode: Rcode) -> Vec<u8> {
     let mut reply = vec![0; HEADER];
     reply[..2].copy_from_slice(&packet[..2]);
@@ -88,7 +89,8 @@ fn bare(packet: &[u8], rcode: Rcode) -> Vec<u8> {
     reply
 }
 
-/// The refusal of a signed message. One whose names and data do not fit the datagram goes without the record that repeats them.
+/// The refusal of a signed message. When its names and data do not fit into the datagram, the record that repeats them
+/// is left out.
 fn refused(packet: &[u8], refusal: &Refusal, transport: Transport) -> Vec<u8> {
     let mut reply = bare(packet, Rcode::NotAuth);
     let limit = if transport == Transport::Tcp { usize::from(u16::MAX) } else { SMALLEST_LIMIT };
@@ -99,23 +101,24 @@ fn refused(packet: &[u8], refusal: &Refusal, transport: Transport) -> Vec<u8> {
     reply
 }
 
-/// Whether it is a query with exactly one question (RFC 9619 section 4).
+/// Checks that the message is a query with exactly one question (RFC 9619 section 4).
 fn check(packet: &[u8]) -> Result<(), Rcode> {
     if packet[2] & OPCODE != 0 {
         return Err(Rcode::NotImp);
     }
-    // Before the reader reserves room for as many questions as the header claims.
+    // Checked before the parser reserves memory for as many questions as the header claims.
     if u16_at(packet, 4) != Some(1) {
         return Err(Rcode::FormErr);
     }
-    // Before the only question there is no name that a pointer could mean (RFC 1035 section 4.1.4). The reader follows one into the
-    // header all the same, and the answer, which repeats the question, has another header.
+    // The first question cannot contain a compression pointer, because no name precedes it (RFC 1035 section 4.1.4).
+    // The parser nevertheless follows a pointer into the header, and the answer, which repeats the question, has
+    // another header.
     LowerName::read(&packet[HEADER..]).ok_or(Rcode::FormErr)?;
     Ok(())
 }
 
 fn read(packet: &[u8]) -> Result<Request, Rcode> {
-    // It wants to know who asks and how, for its own log; no answer depends on it.
+    // The parser wants the sender and the protocol for its own log; no answer depends on them.
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     Request::from_bytes(packet.to_vec(), nobody, Protocol::Udp).map_err(|_| Rcode::FormErr)
 }
@@ -182,7 +185,8 @@ fn decide(zone: &Zone, question: &LowerQuery) -> (Rcode, Records) {
     }
 }
 
-/// The SOA record. The zone's name is spelt as it was asked, as on the plain way, where it points into the question.
+/// The SOA record. The zone's name is spelt as in the question. The plain path does the same with a pointer into the
+/// question.
 fn soa(zone: &Zone, asked: &Name) -> Record {
     let apex = asked.trim_to(zone.apex_labels());
     let mailbox = Name::from_ascii(SOA_MAILBOX).unwrap_or_default();

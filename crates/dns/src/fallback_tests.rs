@@ -111,7 +111,7 @@ fn another_class_is_refused() {
 
 #[test]
 fn rfc1035_4_1_4_a_pointer_into_the_header_is_a_format_error() {
-    // Read as a name, the flags, RD alone, and the count of questions are one label and the root.
+    // Parsed as a name, the flags (only RD set) and the count of questions are one label and the root.
     let packet = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\xc0\x02\0\x01\0\x01";
     for transport in [Transport::Udp, Transport::Tcp] {
         assert_bare(&answered(packet, transport), ResponseCode::FormErr);

@@ -1,8 +1,8 @@
-//! The HTTP handler protocol of bosh-dns: what the agent answers to `GET /?name=<name>&type=<number>`.
+//! The HTTP handler protocol of bosh-dns: the agent's answer to `GET /?name=<name>&type=<number>`.
 //!
-//! bosh-dns reads `TC` and `Answer` and nothing else, turns every answer into an A record, and takes any status other than 200
-//! for a failure. So it cannot be told that a name does not exist: the empty answer says that there is no address, and
-//! `Status` says why to everyone else who looks.
+//! bosh-dns reads only `TC` and `Answer`, turns every answer into an A record, and treats any status other than 200 as
+//! a failure. So it cannot be told that a name does not exist: an empty answer says that there is no address. `Status`
+//! gives the reason to other readers.
 
 use serde::Serialize;
 
@@ -12,25 +12,25 @@ use crate::{
     zone::Verdict,
 };
 
-/// The two parameters of the request, as they are after percent-decoding.
+/// The two parameters of the request, after percent-decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HandlerQuery<'q> {
     /// `name`, with or without a final dot.
     pub name: Option<&'q str>,
-    /// `type`, a number; an A record when absent.
+    /// `type`, a number. When absent, an A record is meant.
     pub kind: Option<&'q str>,
 }
 
-/// What goes back.
+/// The HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerAnswer {
-    /// The HTTP status: 200, 400 when a parameter cannot be read, 503 before the first name table.
+    /// HTTP status: 200, 400 when a parameter cannot be parsed, 503 before the first name table.
     pub status: u16,
-    /// JSON, whatever the status.
+    /// JSON, for every status.
     pub body: String,
 }
 
-/// The body. It is the JSON form of DNS that public resolvers use, of which bosh-dns took a part.
+/// The body. It is the JSON form of DNS used by public resolvers, of which bosh-dns implements a part.
 #[derive(Serialize)]
 #[expect(non_snake_case, reason = "the names are those of the protocol")]
 struct Body<'q> {
@@ -68,7 +68,7 @@ pub fn answer(zone: &Zone, query: HandlerQuery<'_>) -> HandlerAnswer {
     };
     let question = |name| Some(Question { name, r#type: kind });
     let Some(name) = query.name else {
-        // A type without data needs no name to be answered.
+        // For a type without data the answer is the same without a name.
         let (status, rcode) = if kind == kind::A { (400, Rcode::ServFail) } else { (200, Rcode::NoError) };
         return render(status, rcode, question(""), None);
     };
@@ -78,7 +78,7 @@ pub fn answer(zone: &Zone, query: HandlerQuery<'_>) -> HandlerAnswer {
 }
 
 fn decide(zone: &Zone, name: &str, kind: u16) -> (u16, Rcode, Option<String>) {
-    // An A record is all that can be transported, so every other type, ANY too, has no data.
+    // The protocol can carry only A records, so every other type, including ANY, has no data.
     if kind != kind::A {
         return (200, Rcode::NoError, None);
     }

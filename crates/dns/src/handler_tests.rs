@@ -90,7 +90,8 @@ fn before_the_first_name_table_the_handler_fails_instead_of_denying() {
     assert_eq!(answer(&Zone::not_known_yet(&Tld::default()), query).status, 503);
 }
 
-/// Any characters, those that JSON escapes too; and what is or nearly is a service of the zone, in any case.
+/// Names of any characters, including those that JSON escapes, and names that are or nearly are a service of the zone,
+/// in any case.
 fn any_name() -> impl Strategy<Value = String> {
     let written = "(x\\.|\\.)?[hH](ttpbin|TTPBIN)\\.(banana|BaNaNa)\\.sample\\.[bB]oshy(\\.|\\.\\.|\\.x)?";
     prop_oneof![prop::collection::vec(any::<char>(), 0..12).prop_map(String::from_iter), written]

@@ -1,4 +1,4 @@
-//! Sockets that pass from a process to those that it starts.
+//! Hands sockets over from a process to its child processes.
 #![expect(unsafe_code, reason = "a descriptor that another process has left open is known by its number alone")]
 
 use std::{
@@ -16,7 +16,7 @@ use crate::Sockets;
 const VARIABLE: &str = "BOSHY_DNS_SOCKETS";
 
 impl Sockets {
-    /// Lets a program that is to be started have these sockets. Questions wait in them while it starts.
+    /// Makes a program that is about to be started inherit these sockets. Questions wait in them while it starts.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -28,12 +28,13 @@ impl Sockets {
         Ok(())
     }
 
-    /// Those that were lent to this process; `None` when there are none. To be called once.
+    /// The inherited sockets; `None` when there are none. Call it only once.
     pub fn lent() -> Option<Self> {
         let numbers = env::var(VARIABLE).ok()?;
         let (udp, tcp) = numbers.split_once(',')?;
         let (udp, tcp) = (udp.parse().ok()?, tcp.parse().ok()?);
-        // SAFETY: whoever started this program says by the variable that it left these two open for it, and nothing else uses them.
+        // SAFETY: the parent process sets the variable only when it has left these two descriptors open for this
+        // process, and nothing else here uses them.
         let (udp, tcp) = unsafe { (UdpSocket::from_raw_fd(udp), TcpListener::from_raw_fd(tcp)) };
         SockRef::from(&udp).set_cloexec(true).ok()?;
         SockRef::from(&tcp).set_cloexec(true).ok()?;

@@ -5,24 +5,24 @@
 pub enum Rcode {
     /// The name exists; the answer may still be empty (no data of that type).
     NoError,
-    /// The question could not be read.
+    /// The question could not be parsed.
     FormErr,
     /// The zone is not known yet, or the answer could not be made.
     ServFail,
     /// The name does not exist in the zone.
     NxDomain,
-    /// An operation or a kind of question that this server does not have.
+    /// The operation or kind of question is not implemented.
     NotImp,
     /// A question about another zone or class, or a zone transfer.
     Refused,
-    /// A signature, of which no key is known (RFC 8945 section 5.2.1).
+    /// The message is signed with a key that is not known (RFC 8945 section 5.2.1).
     NotAuth,
     /// An EDNS version other than 0.
     BadVers,
 }
 
 impl Rcode {
-    /// All codes, in the order in which counters keep them.
+    /// All codes, in the order of the counters.
     pub const ALL: [Self; 8] = [
         Self::NoError,
         Self::FormErr,
@@ -34,7 +34,7 @@ impl Rcode {
         Self::BadVers,
     ];
 
-    /// The number that goes over the wire; above 15 its upper bits travel in the OPT record.
+    /// The code on the wire. Of a code above 15, the upper bits travel in the OPT record.
     pub const fn code(self) -> u16 {
         match self {
             Self::NoError => 0,
@@ -48,7 +48,7 @@ impl Rcode {
         }
     }
 
-    /// The mnemonic of the IANA registry, as metrics show it.
+    /// The mnemonic of the IANA registry, as shown in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",
@@ -62,7 +62,7 @@ impl Rcode {
         }
     }
 
-    /// Place in [`Rcode::ALL`].
+    /// Position in [`Rcode::ALL`].
     pub(crate) const fn index(self) -> usize {
         self as usize
     }

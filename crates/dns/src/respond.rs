@@ -1,4 +1,4 @@
-//! The answer to one datagram, whichever way it takes.
+//! The answer to one datagram, by the plain path or the fallback.
 
 use crate::{
     Plain, Rcode, Zone,
@@ -7,27 +7,27 @@ use crate::{
     wire::PAYLOAD,
 };
 
-/// An answer that lies in the buffer that was given.
+/// An answer written to the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response {
     /// Octets written.
     pub length: usize,
-    /// The response code in them.
+    /// Its response code.
     pub rcode: Rcode,
-    /// Whether it took the plain way.
+    /// Whether the plain path made it.
     pub plain: bool,
 }
 
-/// A datagram as it was received.
+/// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'p> {
     /// The octets received.
     pub octets: &'p [u8],
-    /// Whether more was sent than the buffer took.
+    /// Whether the datagram was larger than the buffer.
     pub cut_short: bool,
 }
 
-/// Answers a datagram into `out`. Every datagram that is no response and has a whole header gets an answer.
+/// Answers a datagram into `out`. Every datagram that is not a response and has a whole header gets an answer.
 pub fn respond(zone: &Zone, datagram: Datagram<'_>, out: &mut [u8; PAYLOAD]) -> Option<Response> {
     let (reply, rcode) = if datagram.cut_short {
         fallback::cut_short(datagram.octets)?

@@ -1,4 +1,4 @@
-//! The two ways against each other, against a model, and against anything at all.
+//! Compares the two paths with each other and with a model, and feeds them arbitrary input.
 
 use std::net::Ipv4Addr;
 
@@ -102,14 +102,14 @@ impl Asked {
         packet
     }
 
-    /// What the generator knows about the question, without asking the code.
+    /// Whether the question is plain, by the generator's own knowledge and not by the code under test.
     fn is_plain(&self) -> bool {
         self.class == 1
             && (self.kind == 255 || self.kind < 128 && self.kind != 41 || self.kind > 255)
             && self.opt.as_ref().is_none_or(|opt| opt.version == 0 && opt.options.is_empty())
     }
 
-    /// Response code and address as a table and a few lines give them.
+    /// Response code and address by an independent model: a table and a few lines.
     fn expected(&self) -> (Rcode, Option<Ipv4Addr>) {
         let lower: Labels = self.name.iter().map(|label| label.to_ascii_lowercase()).collect();
         if lower.last().is_none_or(|label| label != b"boshy") {
@@ -140,7 +140,7 @@ fn any_question() -> impl Strategy<Value = Asked> {
     let kind =
         prop_oneof![4 => Just(1), 4 => select(vec![2, 5, 6, 12, 15, 16, 28, 33, 64, 65, 255]), 1 => any::<u16>()];
     let class = prop_oneof![9 => Just(1), 1 => any::<u16>()];
-    // Query, any operation bit cleared; all other flags as they come.
+    // A query with all operation bits cleared; the other flags are arbitrary.
     let flags = any::<u16>().prop_map(|flags| flags & 0x07ff);
     (any::<u16>(), flags, any_name(), kind, class, proptest::option::of(opt))
         .prop_map(|(id, flags, name, kind, class, opt)| Asked { id, flags, name, kind, class, opt })
@@ -150,12 +150,13 @@ fn whole(packet: &[u8]) -> Datagram<'_> {
     Datagram { octets: packet, cut_short: false }
 }
 
-/// The message with its names as they are spelt: hickory's own comparison ignores case.
+/// The message with its names as spelt: hickory's own comparison ignores case.
 fn spelt(reply: &[u8]) -> String {
     format!("{:#?}", Message::from_vec(reply).unwrap())
 }
 
-/// Plain and without EDNS. What the zone says of itself (NS, SOA, all of its apex) is no matter of the table.
+/// Plain questions without EDNS whose answer depends on the table only. Questions about the zone itself (NS, SOA, all
+/// types of its apex) are excluded.
 fn any_question_of_the_table() -> impl Strategy<Value = Asked> {
     let of_the_table = |asked: &Asked| {
         asked.is_plain() && !matches!(asked.kind, 2 | 6) && (asked.kind != 255 || asked.name.len() != 1)
@@ -235,7 +236,7 @@ proptest! {
 
 fn assert_answered(mut octets: Vec<u8>, cut_short: bool, as_query: bool) -> Result<(), TestCaseError> {
     if as_query && octets.len() > 5 {
-        // Most random octets are refused for their operation or count; these get further.
+        // Most random octets are refused for their operation or count; these pass that check.
         octets[2] &= 0x07;
         octets[4..6].copy_from_slice(&[0, 1]);
     }

@@ -1,8 +1,9 @@
-//! Sockets, and what runs on them.
+//! Sockets, and the server loops that run on them.
 //!
-//! The sockets are bound apart from the server and outlive it: the owner keeps [`Sockets`] and lends them to each
-//! [`serve`] in turn. While no server runs, questions wait in the kernel's queue, and the next one answers them. What a server
-//! had already taken from the queue when it was stopped or panicked is lost: at most one batch, and what waited for the zone.
+//! The sockets are bound independently of the server and outlive it: the owner keeps [`Sockets`] and lends them to each
+//! [`serve`] in turn. While no server runs, questions wait in the kernel's queue, and the next server answers them.
+//! Questions that a server had taken from the queue when it stopped or panicked are lost: at most one batch, and those
+//! that waited for the zone.
 
 use std::{
     io,
@@ -15,11 +16,11 @@ use tokio::task::JoinSet;
 
 use crate::{Stats, Zones, tcp, udp};
 
-/// Room for datagrams that arrive while the loop is busy, in octets; the kernel's own limit may be lower.
+/// Receive buffer for datagrams that arrive while the loop is busy, in octets; the kernel's own limit may be lower.
 const QUEUE: usize = 1 << 20;
 /// Connections that wait to be accepted; the kernel's own limit may be lower.
 const BACKLOG: i32 = 1024;
-/// How many ports are tried when the kernel chooses one, as one that is free for TCP need not be for UDP.
+/// Number of ports tried when the kernel chooses one: a port that is free for TCP need not be free for UDP.
 const PORT_TRIES: usize = 16;
 
 /// An address on which the server cannot listen.
@@ -28,14 +29,14 @@ const PORT_TRIES: usize = 16;
 pub struct BindError {
     /// "UDP" or "TCP".
     pub transport: &'static str,
-    /// The address that was asked for.
+    /// The requested address.
     pub address: SocketAddr,
-    /// Why not.
+    /// Cause.
     #[source]
     pub source: io::Error,
 }
 
-/// Why a server ended by itself.
+/// Why a server ended on its own.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A socket could not be duplicated for the server.
@@ -46,7 +47,7 @@ pub enum ServeError {
     Socket {
         /// "UDP" or "TCP".
         transport: &'static str,
-        /// Why.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -66,7 +67,8 @@ struct Bound {
 impl Sockets {
     /// Binds TCP and UDP to the same address and port; port 0 lets the kernel choose.
     ///
-    /// Give the address that clients ask: bound to the unspecified one, an answer may leave from another address of the machine.
+    /// Pass the address that clients use. On a socket bound to the unspecified address, an answer may leave from
+    /// another address of the machine.
     ///
     /// # Errors
     /// When the address is in use or may not be used.
@@ -81,10 +83,10 @@ impl Sockets {
         }
     }
 
-    /// Those that another process has bound and handed over.
+    /// Takes sockets that another process has bound and handed over.
     ///
     /// # Errors
-    /// When they are no sockets.
+    /// When they are not sockets.
     pub fn handed_over(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
@@ -96,7 +98,7 @@ impl Sockets {
         (&self.0.udp, &self.0.tcp)
     }
 
-    /// The address with the port that was chosen.
+    /// The bound address, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
@@ -114,7 +116,7 @@ impl Bound {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Connections of an earlier process that linger do not keep this one from starting.
+    // Lingering connections of an earlier process do not prevent this one from binding.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -131,13 +133,13 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Answers questions until `shutdown` is ready, which is no error. Dropping the future stops the server as well.
+/// Answers questions until `shutdown` is ready, which is not an error. Dropping the future also stops the server.
 ///
-/// It runs on the runtime it is called on, one task per socket: on a runtime of one thread (an actix arbiter) all share that
-/// thread.
+/// It runs on the caller's runtime, with one task per socket: on a runtime of one thread (an actix arbiter) all tasks
+/// share that thread.
 ///
 /// # Errors
-/// When a socket cannot be used any more. The sockets stay bound and may be served again.
+/// When a socket has become unusable. The sockets stay bound and may be served again.
 ///
 /// # Panics
 /// When a loop panicked, with its panic, so that a supervisor sees it.
@@ -162,7 +164,7 @@ pub async fn serve(
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Cancelled by the runtime, which is going away.
+                // The runtime is shutting down and has cancelled the task.
                 Err(_) => Ok(()),
             },
         },

@@ -1,7 +1,8 @@
-//! Messages with a signature, TSIG (RFC 8945) or SIG(0) (RFC 2931).
+//! Refuses signed messages: TSIG (RFC 8945) and SIG(0) (RFC 2931).
 //!
-//! This server has no keys. Who signs asks for an answer that is signed, so that one as to anybody else would be taken for that of an
-//! impostor: RFC 8945 section 5.2 wants to be told that the key is not known. Nothing here is verified or signed.
+//! This server has no keys. A client that signs its question expects a signed answer and would take an unsigned one for
+//! a forgery. RFC 8945 section 5.2 requires an answer that says that the key is not known. Nothing here is verified or
+//! signed.
 
 use crate::{
     Rcode,
@@ -13,7 +14,7 @@ const BADKEY: u16 = 17;
 /// Octets of a TSIG record's data between the algorithm's name and the MAC: time, fudge, size of the MAC.
 const BEFORE_MAC: usize = 10;
 
-/// What follows the header of the refusal.
+/// The part of the refusal after the header.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// Records of the additional section.
@@ -22,7 +23,7 @@ pub(crate) struct Refusal {
     pub(crate) records: Vec<u8>,
 }
 
-/// A record as it lies in a message.
+/// A record as found in a message.
 struct Record<'p> {
     owner: usize,
     kind: u16,
@@ -32,8 +33,8 @@ struct Record<'p> {
     data_at: usize,
 }
 
-/// The refusal of a message that bears a signature, or FORMERR when the signature is none; nothing when there is no signature, or when
-/// the message cannot be read so far. The message has one question.
+/// The refusal of a signed message, or FORMERR when the signature is malformed. `None` when there is no signature, or
+/// when the message cannot be parsed up to it. The message has one question.
 pub(crate) fn refusal(packet: &[u8]) -> Option<Result<Refusal, Rcode>> {
     let count = |at| u16_at(packet, at).map_or(0, usize::from);
     let (before, all) = (count(6) + count(8), count(6) + count(8) + count(10));
@@ -42,14 +43,14 @@ pub(crate) fn refusal(packet: &[u8]) -> Option<Result<Refusal, Rcode>> {
     for place in 0..all {
         let (record, next) = Record::read(packet, at)?;
         let Some(record) = record else {
-            // The data end behind the message.
+            // The record's data exceeds the message.
             return (u16_at(packet, name_end(packet, at)?)? == kind::TSIG).then_some(Err(Rcode::FormErr));
         };
         match record.kind {
-            // RFC 8945 section 5.1: the last of the additional section, and so the only one.
+            // RFC 8945 section 5.1: TSIG is the last record of the additional section, and so the only one.
             kind::TSIG if place < before || place + 1 < all => return Some(Err(Rcode::FormErr)),
             kind::TSIG => return Some(key_not_known(packet, &record, edns).ok_or(Rcode::FormErr)),
-            // RFC 2931 section 3: it covers no type.
+            // RFC 2931 section 3: a SIG(0) record covers no type.
             kind::SIG if place >= before && record.data.starts_with(&[0, 0]) => return Some(Err(Rcode::FormErr)),
             kind::OPT if place >= before => edns = Some(record.ttl & 0x8000 != 0),
             _ => {}
@@ -59,7 +60,7 @@ pub(crate) fn refusal(packet: &[u8]) -> Option<Result<Refusal, Rcode>> {
     None
 }
 
-/// RFC 8945 section 5.2.1: the request's own record back, with the error and without a MAC. `edns` is its DO bit.
+/// RFC 8945 section 5.2.1: the request's own record, with the error and without a MAC. `edns` is the request's DO bit.
 fn key_not_known(packet: &[u8], record: &Record<'_>, edns: Option<bool>) -> Option<Refusal> {
     if (record.class, record.ttl) != (CLASS_ANY, 0) {
         return None;
@@ -100,7 +101,8 @@ fn key_not_known(packet: &[u8], record: &Record<'_>, edns: Option<bool>) -> Opti
 }
 
 impl<'p> Record<'p> {
-    /// The record at a place and where the next one begins; no record when its data end behind the message.
+    /// Parses the record at a position and returns where the next one begins. The record is `None` when its data
+    /// exceeds the message.
     fn read(packet: &'p [u8], owner: usize) -> Option<(Option<Self>, usize)> {
         let at = name_end(packet, owner)?;
         let fixed = packet.get(at..at + 10)?;
@@ -119,7 +121,7 @@ impl<'p> Record<'p> {
     }
 }
 
-/// Where a name ends that begins at a place, as it lies there.
+/// End of the name that begins at a position, without following pointers.
 fn name_end(packet: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match usize::from(*packet.get(at)?) {
@@ -131,7 +133,7 @@ fn name_end(packet: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// A name in full and in lower case. A pointer leads back (RFC 1035 section 4.1.4), so that there is an end.
+/// A name in full and in lower case. A pointer must lead backwards (RFC 1035 section 4.1.4), so the loop ends.
 fn lower_name(packet: &[u8], mut at: usize) -> Option<Vec<u8>> {
     let mut name = Vec::new();
     let mut begin = at;

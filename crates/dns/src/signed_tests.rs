@@ -40,7 +40,8 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// Both transports give the same, of which this is the form: rcode, additional records, and what follows the header.
+/// Checks that both transports give the same answer, and returns it: rcode, additional records, and what follows the
+/// header.
 fn gets(packet: &[u8]) -> (Rcode, u8, String) {
     let [udp, tcp] = [Transport::Udp, Transport::Tcp].map(|transport| answer(&zone(), packet, transport).unwrap());
     assert_eq!(udp, tcp);
@@ -50,7 +51,7 @@ fn gets(packet: &[u8]) -> (Rcode, u8, String) {
     (rcode, reply[11], hex(&reply[HEADER..]))
 }
 
-/// Recorded from NSD 4.6.1 without a key.
+/// Recorded from NSD 4.6.1, which had no key.
 const NSD: &str = "056d796b65790000fa00ff00000000001d0b686d61632d7368613235360000006b0b3177012c0000123400110000";
 
 #[test]

@@ -1,10 +1,10 @@
-//! What the server counted.
+//! Counters of the server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Rcode;
 
-/// Counters of one server, for its whole life. They only grow; a reader may see them at slightly different moments.
+/// Counters of one server, for its whole life. They only increase. A reader may see them at slightly different moments.
 #[derive(Debug, Default)]
 pub struct Stats {
     queries: AtomicU64,
@@ -23,9 +23,9 @@ pub struct StatsSnapshot {
     pub queries: u64,
     /// Answers made, by response code in the order of [`Rcode::ALL`].
     pub answers: [u64; Rcode::ALL.len()],
-    /// Answers that did not take the plain way.
+    /// Answers that the fallback made.
     pub fallback: u64,
-    /// Messages that get no answer: responses, and those without a whole header.
+    /// Messages without an answer: responses, and messages shorter than a header.
     pub dropped: u64,
     /// Datagrams larger than the buffer, answered FORMERR.
     pub cut_short: u64,
@@ -36,7 +36,7 @@ pub struct StatsSnapshot {
 }
 
 impl StatsSnapshot {
-    /// Answers with a response code.
+    /// Number of answers with a response code.
     pub fn answered(&self, rcode: Rcode) -> u64 {
         self.answers[rcode.index()]
     }
@@ -62,7 +62,8 @@ impl Stats {
         }
     }
 
-    /// Adds what was counted since the last time. A batch is counted apart and added once, so that threads rarely meet here.
+    /// Adds what was counted since the last call. A batch is counted separately and added once, so that threads rarely
+    /// contend here.
     pub(crate) fn add(&self, more: &StatsSnapshot) {
         let add = |counter: &AtomicU64, more: u64| {
             if more > 0 {

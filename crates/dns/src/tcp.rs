@@ -1,9 +1,10 @@
 //! DNS over TCP: a bounded number of connections, each answered in order.
 //!
-//! Whoever comes is served. Unbound and NSD shorten the patience with everybody when many are connected, and turn newcomers away
-//! when all places are taken; both cost who did nothing. Here the connection that was last of use the longest ago makes room, which is
-//! one that is silent, asks half a question, or does not read: whoever asks and reads is of use again with each answer. All come from this
-//! machine, so that there is no address to bound a share by.
+//! Every newcomer is served. Unbound and NSD shorten all clients' timeouts when many are connected, and refuse
+//! newcomers when all slots are taken; both penalise well-behaved clients. Here the connection whose last use is the
+//! oldest is closed for a newcomer. That is one that is silent, sends half a question, or does not read: a client that
+//! asks and reads renews its use with each answer. All clients are on this machine, so there is no client address by
+//! which to limit a share.
 
 use std::{
     collections::HashMap,
@@ -27,23 +28,23 @@ use crate::{
     fallback::{self, Transport},
 };
 
-/// Connections at a time.
+/// Maximum number of connections.
 pub(crate) const CONNECTIONS: usize = 128;
-/// How long a connection may take for a question, or for taking its answer, while there is room. RFC 7766 section 6.2.3 wants it in the
-/// order of a few seconds.
+/// Time that a connection may take to send a question or to take its answer, while there is room. RFC 7766 section
+/// 6.2.3 asks for the order of a few seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Pause after an accept that failed, as happens when descriptors run out: the listener stays ready and would spin.
+/// Pause after a failed accept, for example when descriptors run out: the listener stays ready and the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Octets that are kept for the next question of a connection.
+/// Octets of buffer that are kept for the next question of a connection.
 const USUAL: usize = 512;
 
-/// Accepts and answers for ever.
+/// Accepts and answers connections forever.
 ///
 /// # Errors
 /// When the listener cannot be used.
 ///
 /// # Panics
-/// When a connection did, with its panic.
+/// When a connection's task panicked, with its panic.
 pub(crate) async fn run(listener: net::TcpListener, zones: Zones, stats: Arc<Stats>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut open = Open::default();
@@ -65,7 +66,7 @@ pub(crate) async fn run(listener: net::TcpListener, zones: Zones, stats: Arc<Sta
     }
 }
 
-/// The connections there are.
+/// The open connections.
 #[derive(Default)]
 struct Open {
     tasks: JoinSet<()>,
@@ -74,7 +75,7 @@ struct Open {
 }
 
 struct Connection {
-    /// The turn at which it came, or was last answered.
+    /// The turn at which it was accepted or last answered.
     useful: Arc<AtomicU64>,
     ends: AbortHandle,
 }
@@ -99,7 +100,7 @@ impl Open {
         self.connections.insert(ends.id(), Connection { useful, ends });
     }
 
-    /// Ends the connection that was last of use the longest ago.
+    /// Ends the connection whose last use is the oldest.
     fn end_one(&mut self) {
         let oldest = self.connections.iter().min_by_key(|(_, connection)| connection.useful.load(Ordering::Relaxed));
         if let Some(connection) = oldest.map(|(id, _)| *id).and_then(|id| self.connections.remove(&id)) {
@@ -120,7 +121,7 @@ impl Open {
     }
 }
 
-/// Answers one question after the other until the client closes, is too slow, or sends what is not answered.
+/// Answers one question after the other until the client closes, is too slow, or sends a message that gets no answer.
 async fn converse(mut stream: TcpStream, zones: &Zones, stats: &Stats, of_use: impl Fn()) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut message = Vec::new();
@@ -142,14 +143,14 @@ async fn converse(mut stream: TcpStream, zones: &Zones, stats: &Stats, of_use: i
         of_use();
         message.truncate(USUAL);
         message.shrink_to(USUAL);
-        // One question of each connection in turn, however many it has sent.
+        // Connections take turns, one question each, however many questions a client has sent.
         yield_now().await;
     }
     Ok(())
 }
 
-/// Reads one message with its length before it (RFC 1035 section 4.2.2), or tells that the client has closed. Room is taken for what
-/// arrives, not for what is announced.
+/// Reads one message with its length before it (RFC 1035 section 4.2.2). Returns false when the client has closed.
+/// Memory is allocated for the octets that arrive, not for the announced length.
 async fn receive(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bool> {
     let length = match stream.read_u16().await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
@@ -160,7 +161,7 @@ async fn receive(stream: &mut TcpStream, message: &mut Vec<u8>) -> io::Result<bo
     if read < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(true) }
 }
 
-/// Length and message in one piece, so that they leave in one segment (RFC 7766 section 8).
+/// Length and message in one buffer, so that they leave in one segment (RFC 7766 section 8).
 fn framed(reply: &[u8]) -> Vec<u8> {
     let length = reply.len() as u16;
     [&length.to_be_bytes()[..], reply].concat()

@@ -24,17 +24,17 @@ async fn answer_length(stream: &mut TcpStream) -> u16 {
     length
 }
 
-/// What somebody does with a connection who keeps others out.
+/// What a client does with a connection to keep other clients out.
 #[derive(Clone, Copy, Debug)]
 enum Hostile {
-    /// Asks a question that is right, and one more whenever it is answered and asked to.
+    /// Asks valid questions: a first one, and another one each time it is told to after an answer.
     Asking,
     Silent,
-    /// Begins a question and does not end it.
+    /// Sends a part of a question and stops.
     Half,
-    /// Announces the longest message and sends some of it.
+    /// Announces the longest message and sends part of it.
     Long,
-    /// Asks and asks, and reads nothing.
+    /// Keeps asking and never reads.
     Deaf,
 }
 

@@ -12,10 +12,11 @@ use crate::{
     wire::PAYLOAD,
 };
 
-/// Answers for ever.
+/// Answers datagrams forever.
 ///
 /// # Errors
-/// When the socket cannot be used or receiving fails; one answer that cannot be sent is counted and no error.
+/// When the socket cannot be used or receiving fails. A single answer that cannot be sent is counted and is not an
+/// error.
 pub(crate) async fn run(socket: net::UdpSocket, zones: Zones, stats: Arc<Stats>) -> io::Result<()> {
     let socket = UdpSocket::from_std(socket)?;
     let (mut batch, mut waiting) = (Batch::new(), Waiting::default());
@@ -35,19 +36,19 @@ pub(crate) async fn run(socket: net::UdpSocket, zones: Zones, stats: Arc<Stats>)
             counted.unsent = send(&socket, &mut batch).await?;
             stats.add(&counted);
         }
-        // A socket that stays readable takes nothing from tokio's budget, so a flood would keep the thread for itself.
+        // A socket that stays readable does not use up tokio's budget, so a flood would occupy the thread.
         if received == BATCH {
             yield_now().await;
         }
     }
 }
 
-/// How many datagrams there were.
+/// Receives a batch. Returns the number of datagrams.
 fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
     let mut received = 0;
     let round = socket.try_io(Interest::READABLE, || {
         received = batch.receive(socket.as_fd())?;
-        // A batch that is not full has emptied the socket: saying so here saves the call that would find out.
+        // A batch that is not full has emptied the socket. Reporting this here saves another call.
         if received < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
     match round {
@@ -77,7 +78,7 @@ fn answer(batch: &mut Batch, zones: &Zones, waiting: &mut Waiting) -> StatsSnaps
     counted
 }
 
-/// Answers those that wait and are known now, or due.
+/// Answers the waiting questions whose answer is known now, or whose time is up.
 fn settle(socket: &UdpSocket, waiting: &mut Waiting, zones: &Zones) -> StatsSnapshot {
     let (zone, now) = (zones.load(), Instant::now());
     let mut counted = StatsSnapshot::default();
@@ -95,7 +96,7 @@ fn settle(socket: &UdpSocket, waiting: &mut Waiting, zones: &Zones) -> StatsSnap
     counted
 }
 
-/// Sends all answers, waiting for room when the kernel has none, and says how many it refused.
+/// Sends all answers, and waits for room when the kernel's buffer is full. Returns how many the kernel refused.
 async fn send(socket: &UdpSocket, batch: &mut Batch) -> io::Result<u64> {
     loop {
         match socket.try_io(Interest::WRITABLE, || batch.send(socket.as_fd())) {

@@ -1,6 +1,7 @@
 //! Datagrams that wait for the zone to be known.
 //!
-//! They are few and small, or are answered at once: the room is bounded, whoever asks.
+//! Their number and size are bounded; a datagram that exceeds the bounds is answered at once. So no client can exhaust
+//! memory.
 
 use std::{collections::VecDeque, future::pending, net::SocketAddr};
 
@@ -11,12 +12,12 @@ use tokio::{
 
 use crate::{respond::Datagram, zones::PATIENCE};
 
-/// Questions that wait at a time, for each socket.
+/// Maximum number of waiting questions for each socket.
 pub(crate) const ROOM: usize = 1024;
-/// Octets of one; a question with a name of any length and EDNS has fewer.
+/// Maximum size of a waiting question in octets. A question with a name of any length and EDNS is smaller.
 const LARGEST: usize = 512;
 
-/// One of them.
+/// A waiting question.
 pub(crate) struct Question {
     pub(crate) from: SocketAddr,
     pub(crate) octets: Box<[u8]>,
@@ -24,13 +25,13 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Whether it is to be answered with whatever there is.
+    /// Whether its time is up, so that it is answered with what is known.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.deadline <= now
     }
 }
 
-/// All of them, in the order in which they came and so in that of their deadlines.
+/// All waiting questions, in order of arrival, which is also the order of their deadlines.
 #[derive(Default)]
 pub(crate) struct Waiting(VecDeque<Question>);
 
@@ -39,7 +40,7 @@ impl Waiting {
         self.0.is_empty()
     }
 
-    /// Keeps a question for later; false when there is no room.
+    /// Keeps a question for later. Returns false when it does not fit.
     pub(crate) fn keep(&mut self, from: SocketAddr, datagram: Datagram<'_>) -> bool {
         let fits = self.0.len() < ROOM && datagram.octets.len() <= LARGEST && !datagram.cut_short;
         if fits {
@@ -49,7 +50,7 @@ impl Waiting {
         fits
     }
 
-    /// Returns when the zone has changed or the first question is due; never, while there is none.
+    /// Returns when the zone has changed or the first question is due. Never returns while no question waits.
     pub(crate) async fn woken(&self, changes: &mut watch::Receiver<()>) {
         let Some(first) = self.0.front() else { return pending().await };
         tokio::select! {
@@ -58,7 +59,7 @@ impl Waiting {
         }
     }
 
-    /// Lets those go that `answered` takes.
+    /// Removes the questions for which `answered` returns true.
     pub(crate) fn settle(&mut self, mut answered: impl FnMut(&Question) -> bool) {
         self.0.retain(|question| !answered(question));
     }

@@ -8,7 +8,8 @@ pub(crate) const NAME_MAX: usize = 255;
 pub(crate) const LABEL_MAX: usize = 63;
 /// Octets of an OPT record without options (RFC 6891 section 6.1.2).
 pub(crate) const OPT: usize = 11;
-/// The largest UDP message that is announced, taken and sent: fits every path without fragments (DNS flag day 2020).
+/// The largest UDP message that this server announces, accepts and sends: it fits every path without fragmentation (DNS
+/// flag day 2020).
 pub const PAYLOAD: usize = 1232;
 
 /// First flag octet: this is a response.
@@ -23,10 +24,10 @@ pub(crate) const RD: u8 = 0x01;
 /// Class "Internet".
 pub(crate) const CLASS_IN: u16 = 1;
 
-/// "Any class", that of records which are no data (RFC 1035 section 3.2.5).
+/// Class "any", used by records that are not data (RFC 1035 section 3.2.5).
 pub(crate) const CLASS_ANY: u16 = 255;
 
-/// Record types that are looked at; every other one has no data in the zone.
+/// Record types with a meaning here. Every other type has no data in the zone.
 pub(crate) mod kind {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
@@ -38,18 +39,19 @@ pub(crate) mod kind {
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;
 
-    /// Whether a type asks for an operation and not for data (RFC 6895 section 3.1); ANY is answered as data (RFC 8482).
+    /// Whether a type asks for an operation and not for data (RFC 6895 section 3.1). ANY is answered as data (RFC
+    /// 8482).
     pub(crate) const fn is_meta(kind: u16) -> bool {
         kind == OPT || (kind >= 128 && kind < ANY)
     }
 }
 
-/// Two octets at `at`, or nothing behind the end.
+/// Two octets at `at`; `None` beyond the end.
 pub(crate) fn u16_at(packet: &[u8], at: usize) -> Option<u16> {
     packet.get(at..at + 2).map(|octets| u16::from_be_bytes([octets[0], octets[1]]))
 }
 
-/// The lower-cased wire form of a name written with dots, or nothing when it is no name that DNS carries.
+/// The lower-cased wire form of a name written with dots; `None` when it is not a valid DNS name.
 pub(crate) fn lower_name(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_suffix('.').unwrap_or(text);
     let mut wire = Vec::with_capacity(text.len() + 2);
@@ -64,7 +66,7 @@ pub(crate) fn lower_name(text: &str) -> Option<Vec<u8>> {
     (wire.len() <= NAME_MAX).then_some(wire)
 }
 
-/// The name without its first label, or nothing for the root.
+/// The name without its first label; `None` for the root.
 pub(crate) fn parent(wire: &[u8]) -> Option<&[u8]> {
     match wire.first() {
         None | Some(0) => None,

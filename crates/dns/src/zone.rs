@@ -1,9 +1,9 @@
-//! The mesh's own zone, ready to be answered from.
+//! The mesh's own zone, in a form prepared for answering.
 //!
-//! A zone is made once per name table and never changed, so that readers share it through an atomic pointer. What an answer
-//! needs is laid out in wire form here, not when a question arrives. The zone has one address per name, no delegation, no
-//! wildcard and no alias; what it decides is a function of name and type ([`Zone::decide`]), and both ways of answering (the
-//! plain one and hickory's) obey it.
+//! A zone is built once per name table and never changed, so that readers share it through an atomic pointer. The parts
+//! of an answer are encoded in wire form here, not when a question arrives. The zone has one address per name, no
+//! delegation, no wildcard and no alias. Its decision is a function of name and type ([`Zone::decide`]), which both
+//! paths (plain and hickory's) use.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -11,12 +11,13 @@ use boshy_mesh::{ANSWER_TTL, Hostname, NameTable, Tld};
 
 use crate::wire::{self, CLASS_IN, HEADER, kind};
 
-/// Seconds that the absence of a name or of a type may be kept: a name that appears is found soon. It is the MINIMUM of the
-/// SOA record and the record's own TTL, as RFC 2308 section 3 takes the smaller of the two.
+/// Seconds for which the absence of a name or of a type may be cached; it is short, so that a new name is found soon.
+/// It is the MINIMUM of the SOA record and the record's own TTL, as RFC 2308 section 3 takes the smaller of the two.
 pub const NEGATIVE_TTL: u32 = 1;
-/// REFRESH, RETRY and EXPIRE of the SOA record, in seconds. Nobody transfers this zone; the values are those of RFC 6303.
+/// REFRESH, RETRY and EXPIRE of the SOA record, in seconds. The zone is never transferred; the values are those of RFC
+/// 6303.
 pub(crate) const SOA_TIMERS: [u32; 3] = [3600, 1200, 604_800];
-/// The mailbox of the SOA record: there is none (RFC 6303 section 3).
+/// The mailbox of the SOA record: the zone has none (RFC 6303 section 3).
 pub(crate) const SOA_MAILBOX: &str = "nobody.invalid.";
 const MAILBOX: &[u8; 16] = b"\x06nobody\x07invalid\0";
 
@@ -47,7 +48,7 @@ impl AddressRecord {
     }
 }
 
-/// What exists under a name.
+/// What exists at a name.
 #[derive(Clone, Copy, Debug)]
 enum Node {
     /// The zone itself.
@@ -56,11 +57,11 @@ enum Node {
     Inner,
     /// A service.
     Address(AddressRecord),
-    /// A service that is announced and cannot be reached yet.
+    /// A service that is announced but not reachable yet.
     Awaited,
 }
 
-/// What a question gets.
+/// The decision on a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict<'z> {
     /// The address of a service.
@@ -73,13 +74,13 @@ pub(crate) enum Verdict<'z> {
     NoData,
     /// The name does not exist: NXDOMAIN with the SOA record in the authority section (RFC 2308 section 2.1).
     NoName,
-    /// Another zone.
+    /// The name belongs to another zone.
     Outside,
-    /// In the zone, and not known yet, alone or with the whole zone.
+    /// The name is in the zone, but it, or the whole zone, is not known yet.
     NotKnown,
 }
 
-/// Everything that the DNS answers from, immutable.
+/// The data from which the DNS server answers. Immutable.
 #[derive(Clone, Debug)]
 pub struct Zone {
     apex: Box<[u8]>,
@@ -92,10 +93,11 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// The zone of a name table. `serial` becomes the serial of the SOA record and should grow with each table.
+    /// Builds the zone of a name table. `serial` becomes the serial of the SOA record and should increase with each
+    /// table.
     ///
-    /// A name that is not below `tld` is left out, because the zone has no authority over it; [`Zone::len`] tells how many were
-    /// taken.
+    /// A name that is not below `tld` is left out, because the zone has no authority over it. [`Zone::len`] returns how
+    /// many names were taken.
     pub fn build(names: &NameTable, tld: &Tld, serial: u32) -> Self {
         let mut zone = Self::empty(tld, serial, true);
         for (host, address) in names.iter() {
@@ -107,8 +109,8 @@ impl Zone {
         zone
     }
 
-    /// The same zone, with names that are announced and cannot be answered yet: that such a name does not exist would be wrong, and might be
-    /// kept.
+    /// Adds names that are announced but cannot be answered yet. An answer that such a name does not exist would be
+    /// wrong and might be cached.
     #[must_use]
     pub fn awaiting(mut self, names: &NameTable) -> Self {
         for (host, _) in names.iter() {
@@ -121,20 +123,20 @@ impl Zone {
         self
     }
 
-    /// The zone before the first name table has been read. Nothing known is not the same as no names: questions about the zone
-    /// get SERVFAIL, which a resolver does not keep as the absence of a name.
+    /// The zone before the first name table has been read. Unknown is not the same as empty: questions about the zone
+    /// get SERVFAIL, which a resolver does not cache as the absence of a name.
     pub fn not_known_yet(tld: &Tld) -> Self {
         Self::empty(tld, 0, false)
     }
 
     fn empty(tld: &Tld, serial: u32, known: bool) -> Self {
-        // A zone name longer than DNS carries gives a name that no question can have, so that nothing is in the zone.
+        // A zone name longer than DNS allows becomes a name that no question can have, so nothing is in the zone.
         let apex: Box<[u8]> = wire::lower_name(tld.as_str()).unwrap_or_default().into();
         let nodes = HashMap::from([(apex.clone(), Node::Apex)]);
         Self { apex, serial, known, names: 0, nodes, soa: soa_record(serial), ns: ns_record() }
     }
 
-    /// A name below the zone's own, on the wire.
+    /// The wire form of a name, when it is below the zone's own name.
     fn own_name(&self, host: &Hostname) -> Option<Vec<u8>> {
         wire::lower_name(host.as_str()).filter(|name| self.holds(name) && **name != *self.apex)
     }
@@ -148,7 +150,7 @@ impl Zone {
         }
     }
 
-    /// How many names have an address.
+    /// Number of names with an address.
     pub fn len(&self) -> usize {
         self.names
     }
@@ -163,7 +165,7 @@ impl Zone {
         self.serial
     }
 
-    /// What a question of class IN gets. `name` is in lower-cased wire form.
+    /// Decides a question of class IN. `name` is in lower-cased wire form.
     pub(crate) fn decide(&self, name: &[u8], kind: u16) -> Verdict<'_> {
         if !self.known {
             return if self.holds(name) { Verdict::NotKnown } else { Verdict::Outside };
@@ -179,7 +181,8 @@ impl Zone {
         }
     }
 
-    /// Whether a name is the zone or below it. It walks label by label: a label may contain the octets of the zone's name.
+    /// Whether a name is the zone's own or below it. The check goes label by label, because a label may contain the
+    /// octets of the zone's name.
     fn holds(&self, name: &[u8]) -> bool {
         let mut rest = name;
         while rest.len() > self.apex.len() {
@@ -216,7 +219,7 @@ impl Zone {
     }
 }
 
-/// A name that is written elsewhere in the message (RFC 1035 section 4.1.4).
+/// A compression pointer to a name elsewhere in the message (RFC 1035 section 4.1.4).
 fn pointer(offset: usize) -> [u8; 2] {
     (0xc000 | offset as u16).to_be_bytes()
 }
@@ -232,8 +235,8 @@ fn record_head(kind: u16, ttl: u32, data: usize) -> [u8; RECORD_HEAD] {
     head
 }
 
-/// The zone is served on the machine itself and delegated by nobody, so its primary server is the zone's own name
-/// (RFC 6303 section 3).
+/// The SOA record. The zone is served on the machine itself and is not delegated, so its primary server is the zone's
+/// own name (RFC 6303 section 3).
 fn soa_record(serial: u32) -> [u8; SOA_RECORD] {
     let mut record = [0; SOA_RECORD];
     record[..RECORD_HEAD].copy_from_slice(&record_head(kind::SOA, NEGATIVE_TTL, SOA_RECORD - RECORD_HEAD));
@@ -248,7 +251,7 @@ fn soa_record(serial: u32) -> [u8; SOA_RECORD] {
     record
 }
 
-/// Like the primary server, the only name server is the zone's own name.
+/// The NS record. Its only name server is the zone's own name, like the primary server in the SOA record.
 fn ns_record() -> [u8; RECORD_HEAD + 2] {
     let mut record = [0; RECORD_HEAD + 2];
     record[..RECORD_HEAD].copy_from_slice(&record_head(kind::NS, ANSWER_TTL, 2));

@@ -1,4 +1,4 @@
-//! Where the zone is read from, and the patience with which what is not known yet is waited for.
+//! The current zone, and the time for which a question waits until its answer is known.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,12 +10,12 @@ use tokio::{
 
 use crate::Zone;
 
-/// How long a question about what is not known yet waits for its answer. Who forwards it gives up after a time of its own and then
-/// says that the name does not exist (bosh-dns: `recursor_timeout`, 2 s), which a program may keep; the rest of that time is for the way
-/// there and back on a busy VM.
+/// How long a question waits for an answer that is not known yet. A forwarder gives up after its own timeout and then
+/// reports that the name does not exist, which a program may cache (bosh-dns: `recursor_timeout`, 2 s). The rest of
+/// that time is for the way there and back on a busy VM.
 pub const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The zone of a server, swapped whole by whoever learns of a new name table. Clones share it. Reading takes no lock.
+/// The zone of a server, replaced as a whole when a new name table arrives. Clones share it. Reading takes no lock.
 #[derive(Clone, Debug)]
 pub struct Zones(Arc<Shared>);
 
@@ -26,28 +26,28 @@ struct Shared {
 }
 
 impl Zones {
-    /// Beginning with this one.
+    /// Starts with this zone.
     pub fn new(zone: Zone) -> Self {
         Self(Arc::new(Shared { current: ArcSwap::from_pointee(zone), changes: watch::Sender::new(()) }))
     }
 
-    /// The zone now.
+    /// The current zone.
     pub fn load(&self) -> Guard<Arc<Zone>> {
         self.0.current.load()
     }
 
-    /// Puts another in its place, and wakes who waits for it.
+    /// Replaces the zone and wakes the tasks that wait for a change.
     pub fn store(&self, zone: Zone) {
         self.0.current.store(Arc::new(zone));
         self.0.changes.send_replace(());
     }
 
-    /// Marks every store from now on.
+    /// Reports every store from now on.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.0.changes.subscribe()
     }
 
-    /// Asks the zone until it knows, or for [`PATIENCE`], and returns the last answer.
+    /// Asks the zone until `knows` accepts its answer, or for [`PATIENCE`], and returns the last answer.
     pub async fn patiently<T>(&self, mut ask: impl FnMut(&Zone) -> T, knows: impl Fn(&T) -> bool) -> T {
         let mut changes = self.changes();
         let deadline = Instant::now() + PATIENCE;

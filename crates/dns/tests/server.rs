@@ -1,4 +1,4 @@
-//! The server on loopback sockets, asked by a client that knows nothing of it.
+//! Tests the server on loopback sockets with an independent client.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers are no tests to the lint")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
@@ -25,7 +25,7 @@ use tokio::{
 const HTTPBIN: &str = "httpbin.banana.sample.boshy.";
 const BLUE: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 2);
 const GREEN: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 3);
-/// Far more than anything here takes; reached only by a lost answer.
+/// Far longer than any step takes; reached only when an answer is lost.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn zone(address: Ipv4Addr, serial: u32) -> Zone {
@@ -47,7 +47,7 @@ fn address_in(reply: &Message) -> Option<Ipv4Addr> {
     })
 }
 
-/// Sockets with a zone, and a server on them whenever one is started.
+/// Sockets with a zone; a server runs on them once one is started.
 struct World {
     sockets: Sockets,
     zones: Zones,
@@ -76,7 +76,7 @@ impl World {
         Running { stop, server: tokio::spawn(server) }
     }
 
-    /// Waits until so many queries have been counted, which a server does behind the answer.
+    /// Waits until this many queries have been counted. A server counts after it has answered.
     async fn counted(&self, queries: u64) {
         let enough = async {
             while self.stats.snapshot().queries < queries {
@@ -255,7 +255,7 @@ async fn a_zone_is_swapped_under_load_without_a_wrong_or_a_lost_answer() {
             tokio::spawn(async move {
                 let client = Client::new(address).await;
                 let mut rounds = 0;
-                // Until after the last swap, and then once more.
+                // Continue until the last swap, and then once more.
                 loop {
                     let last = zones.load().serial() == SWAPS;
                     for id in 0..WINDOW {
@@ -303,7 +303,7 @@ async fn what_is_not_known_yet_is_waited_for_and_holds_up_nothing_else() {
     tcp_send(&mut stream, &query).await;
     let outside = other.ask(&question(2, "example.org.", RecordType::A)).await;
     assert_eq!(outside.metadata.response_code, ResponseCode::Refused);
-    // The question over UDP and this one are counted when they arrive.
+    // The question over UDP and this one are counted on arrival.
     world.counted(2).await;
     world.zones.store(zone(GREEN, 1));
     assert_eq!(address_in(&client.receive().await), Some(GREEN));
@@ -377,7 +377,7 @@ async fn ask_over(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read_exact(&mut vec![0; usize::from(length)]).await.map(drop)
 }
 
-/// Does something again and again for some time, and tells the longest that it took.
+/// Repeats an action for some time and returns the longest duration of one.
 async fn slowest(time: Duration, mut act: impl AsyncFnMut()) -> Duration {
     let begun = Instant::now();
     let mut slowest = Duration::ZERO;
@@ -390,7 +390,7 @@ async fn slowest(time: Duration, mut act: impl AsyncFnMut()) -> Duration {
     slowest
 }
 
-/// A server whose TCP clients each ask a question that is right every three seconds, as long as they may, and newcomers come.
+/// Checks that newcomers are served while TCP clients keep asking one valid question every three seconds.
 async fn is_there_for_newcomers(clients: usize) {
     let world = World::new();
     let running = world.start();
@@ -408,7 +408,7 @@ async fn is_there_for_newcomers(clients: usize) {
             }
         });
     }
-    // Two questions of each.
+    // Long enough for two questions from each client.
     let time = Duration::from_secs(7);
     let over_tcp = slowest(time, async || {
         let served = async { ask_over(&mut TcpStream::connect(address).await.unwrap()).await.unwrap() };

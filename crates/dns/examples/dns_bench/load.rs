@@ -1,4 +1,4 @@
-//! A closed loop of questions: each socket keeps a window of them unanswered.
+//! A closed loop of questions: each socket keeps a window of unanswered questions.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -16,25 +16,25 @@ use nix::{
 use crate::servers::{NAMES, address_of, name_of};
 
 const SOCKETS: usize = 8;
-/// Questions of one socket that may be unanswered.
+/// Unanswered questions that one socket may have.
 const WINDOW: usize = 32;
-/// A question that has no answer by then is lost, and its place is used again.
+/// A question without an answer after this time counts as lost, and its slot is used again.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The last bucket of the histogram holds everything slower.
 const SLOWEST_US: usize = 200_000;
 
-/// What a load saw.
+/// Result of a load.
 pub(crate) struct Measured {
     pub(crate) answers: u64,
     pub(crate) lost: u64,
     pub(crate) wrong: u64,
     pub(crate) elapsed: Duration,
-    /// Answers by microseconds.
+    /// Number of answers by latency in microseconds.
     latencies: Vec<u64>,
 }
 
 impl Measured {
-    /// Microseconds within which this part of the answers came.
+    /// Latency in microseconds within which this part of the answers arrived.
     pub(crate) fn percentile(&self, part: f64) -> usize {
         let wanted = (self.answers as f64 * part).ceil() as u64;
         let mut seen = 0;
@@ -48,7 +48,7 @@ impl Measured {
     }
 }
 
-/// Asks for as long as told.
+/// Asks questions for the given time.
 pub(crate) fn run(server: SocketAddr, length: Duration) -> io::Result<Measured> {
     let mut askers = (0..SOCKETS).map(|number| Asker::new(server, number)).collect::<io::Result<Vec<_>>>()?;
     let mut measured =
@@ -78,7 +78,7 @@ fn wait(askers: &[Asker]) -> io::Result<()> {
 struct Asker {
     socket: UdpSocket,
     headers: MultiHeaders<()>,
-    /// The question of each id, ready to be sent.
+    /// The question of each id, ready to send.
     questions: [Vec<u8>; WINDOW],
     /// The number of the name that each id asks for.
     names: [usize; WINDOW],
@@ -108,7 +108,7 @@ impl Asker {
             return Ok(());
         }
         for &id in &self.free {
-            // A stride without a common factor walks over all names in no order that a cache would like.
+            // A stride without a common factor visits all names in an order that defeats caches.
             self.next = (self.next + 617) % NAMES;
             self.names[id] = self.next;
             write_number(&mut self.questions[id], self.next);
@@ -128,7 +128,7 @@ impl Asker {
         Ok(())
     }
 
-    /// Takes the answers that are there, and tells whether there were any.
+    /// Takes the answers that have arrived. Returns whether there were any.
     fn hear(&mut self, measured: &mut Measured) -> io::Result<bool> {
         let mut buffers = [[0; 512]; WINDOW];
         let mut parts: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
@@ -152,7 +152,7 @@ impl Asker {
         Ok(true)
     }
 
-    /// Frees the places of lost questions.
+    /// Frees the slots of lost questions.
     fn give_up(&mut self) -> u64 {
         let lost = |asked: &Option<Instant>| asked.is_some_and(|asked| asked.elapsed() > PATIENCE);
         let before = self.free.len();
@@ -180,8 +180,8 @@ pub(crate) fn question(id: u16, number: usize) -> Vec<u8> {
     packet
 }
 
-/// Changes the number in the first label, whose four last octets it is: building the packet anew would cost the load more than
-/// sending it.
+/// Replaces the number in the first label, which is its last four octets. Building the packet anew would cost the load
+/// more than sending it.
 fn write_number(packet: &mut [u8], mut number: usize) {
     let end = HEADER + 1 + usize::from(packet[HEADER]);
     for digit in packet[end - 4..end].iter_mut().rev() {

@@ -4,12 +4,14 @@
 //! cargo run --release -p boshy-dns --example dns_bench [seconds per round]
 //! ```
 //!
-//! Every server is a child process on CPU 0 with the same 1,000 names; the load comes from CPU 1. Rounds are interleaved, so
-//! that a disturbance hits all alike, and the median round counts. `UNBOUND` and `NSD` name the programs, by default those of
-//! the Debian packages; one that is not there is left out, and the ratio to it is null.
+//! Every server is a child process on CPU 0 with the same 1,000 names; the load comes from CPU 1. Rounds are
+//! interleaved, so that a disturbance affects all servers alike, and the median round counts. `UNBOUND` and `NSD` name
+//! the programs, by default those of the Debian packages. A program that is not installed is left out, and the ratio to
+//! it is null.
 //!
-//! On a machine that does other work at the time, what a server may use of its core differs from round to round, and with it
-//! `qps` and its ratios. The `cpu_ratio`s compare answers per second of CPU time and are disturbed much less.
+//! On a machine that does other work at the time, the share of the core that a server gets differs from round to round,
+//! and with it `qps` and its ratios. The `cpu_ratio`s compare answers per second of CPU time and are disturbed much
+//! less.
 #![expect(clippy::print_stdout, reason = "the figures are what is asked for")]
 
 mod load;
@@ -109,7 +111,7 @@ fn round(server: &Running, length: Duration) -> Result<Round, Box<dyn Error>> {
     Ok(Round { measured, cpu: server.cpu()? - before })
 }
 
-/// Keeps this process, and those it starts from now on, on one CPU.
+/// Pins this process, and those it starts from now on, to one CPU.
 fn pin(cpu: usize) -> nix::Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;

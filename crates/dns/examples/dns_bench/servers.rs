@@ -22,26 +22,26 @@ use tempfile::TempDir;
 
 use crate::load::question;
 
-/// How many names each server has.
+/// Number of names that each server has.
 pub(crate) const NAMES: usize = 1000;
-/// The argument that makes this program the server.
+/// The argument that makes this program act as the server.
 pub(crate) const SERVE: &str = "serve";
-/// The kernel's unit of CPU time in /proc is a hundredth of a second on every Linux that shows it to programs.
+/// The unit of CPU time in /proc, a hundredth of a second on every Linux that shows it to programs.
 const TICK: Duration = Duration::from_millis(10);
-/// A server that does not answer by then has not started.
+/// A server that has not answered by then has failed to start.
 const START: Duration = Duration::from_secs(10);
 
-/// The name with a number; its first label ends with the number in four digits.
+/// The name for a number. Its first label ends with the number in four digits.
 pub(crate) fn name_of(number: usize) -> String {
     format!("httpbin-{number:04}.banana.sample-deployment.boshy")
 }
 
-/// The address of a name.
+/// The address for a number.
 pub(crate) fn address_of(number: usize) -> Ipv4Addr {
     Ipv4Addr::from(0x0a40_0000 + number as u32)
 }
 
-/// Which server.
+/// Kind of server.
 pub(crate) enum Kind {
     Boshy,
     Unbound(PathBuf),
@@ -49,7 +49,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Ours, and those of the others that this machine has.
+    /// boshy, and those of the other servers that are installed.
     pub(crate) fn available() -> Vec<Self> {
         let program = |variable, usual: &str| {
             let path = std::env::var_os(variable).map_or_else(|| usual.into(), PathBuf::from);
@@ -68,7 +68,7 @@ impl Kind {
         }
     }
 
-    /// The command, in the foreground, and the port when it is not the server that chooses.
+    /// The command, which runs in the foreground, and the port when the server does not choose one itself.
     fn command(&self, dir: &Path) -> io::Result<(Command, Option<u16>)> {
         let (program, config, port) = match self {
             Self::Boshy => {
@@ -123,7 +123,7 @@ fn nsd_zone() -> String {
     format!("boshy. 1 IN SOA boshy. nobody.invalid. 1 3600 1200 604800 1\nboshy. 30 IN NS boshy.\n{names}")
 }
 
-/// A server that answers; it ends with this value.
+/// A running server that answers. Dropping this value ends it.
 pub(crate) struct Running {
     child: Child,
     address: SocketAddr,
@@ -134,7 +134,7 @@ impl Running {
     pub(crate) fn start(kind: &Kind) -> Result<Self, Box<dyn Error>> {
         let dir = TempDir::new()?;
         let (mut command, port) = kind.command(dir.path())?;
-        // A group of its own, as NSD is several processes.
+        // A process group of its own, because NSD consists of several processes.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
         let address = match port {
@@ -169,13 +169,14 @@ impl Running {
         self.address
     }
 
-    /// CPU time that the server's processes have used so far.
+    /// CPU time used so far by the server's processes.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let mut ticks = 0;
         for entry in fs::read_dir("/proc")? {
-            // A process that ended in between, or a file that is no process, has no such file.
+            // A process that has ended in the meantime, or an entry that is not a process, has no such file.
             let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else { continue };
-            // Behind the name, which may hold anything: state, parent, group, and at 11 and 12 user and system time.
+            // After the name, which may contain any character: state, parent, group, and at 11 and 12 user and system
+            // time.
             let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
             let fields: Vec<&str> = rest.split(' ').collect();
             if fields[2] == self.child.id().to_string() {
@@ -189,14 +190,14 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let group = Pid::from_raw(self.child.id() as i32);
-        // Whatever fails here, the processes were there to be ended and are not any more.
+        // Errors are ignored: the processes are either ended here or gone already.
         let _ = killpg(group, Signal::SIGTERM);
         let _ = self.child.wait();
         let _ = killpg(group, Signal::SIGKILL);
     }
 }
 
-/// Is the server: one thread, until it is ended.
+/// Runs the server on one thread until the process is ended.
 pub(crate) fn serve_here() -> Result<(), Box<dyn Error>> {
     let tld = Tld::default();
     let names = (0..NAMES).map(|n| Ok((Hostname::parse(&name_of(n))?, address_of(n))));
