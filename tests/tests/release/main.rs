@@ -14,6 +14,7 @@ mod httpbin;
 mod job;
 mod manifests;
 mod pilot;
+mod ports;
 mod secrets;
 mod shapes;
 mod yaml;
