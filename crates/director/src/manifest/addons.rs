@@ -28,7 +28,11 @@ pub(super) struct AddonJob {
     pub(super) ports: WrittenPorts,
 }
 
+/// The job that makes a VM part of the mesh.
+const AGENT: &str = "virtual-ip-agent";
+
 /// Of a group, what addons ask about.
+#[derive(Clone)]
 struct Traits {
     azs: Vec<String>,
     networks: Vec<String>,
@@ -83,7 +87,9 @@ impl Reader<'_> {
     ) -> Result<(), YamlError> {
         let own = self.written_addons(manifest);
         let exposes_more = surroundings.runtime_configs.iter().any(|config| config.exposes());
-        if own.is_empty() && !exposes_more {
+        let addons_to_come: Vec<&Addon> = surroundings.latest.iter().flat_map(|config| &config.addons).collect();
+        let meshes = addons_to_come.iter().any(|addon| addon.brings(AGENT));
+        if own.is_empty() && !exposes_more && !meshes {
             return Ok(());
         }
         let os = systems(manifest);
@@ -93,12 +99,19 @@ impl Reader<'_> {
         for addon in &own {
             self.problems.extend(adding.add(addon, Level::Manifest));
         }
+        self.problems.extend(adding.left_out(&addons_to_come));
         for config in surroundings.runtime_configs.iter().filter(|_| exposes_more) {
             for addon in &config.addons {
                 adding.add(addon, Level::Runtime(&config.name));
             }
         }
         Ok(())
+    }
+}
+
+impl Addon {
+    fn brings(&self, job: &str) -> bool {
+        self.jobs.iter().any(|known| known.name == job)
     }
 }
 
@@ -114,12 +127,17 @@ impl Adding<'_> {
     /// Adds one addon's jobs, and says which `expose_ports` have no effect in this manifest.
     fn add(&mut self, addon: &Addon, level: Level<'_>) -> Vec<Problem> {
         // Which groups an addon is for is decided before its first job is added.
-        let fits: Vec<usize> = (0..self.groups.len()).filter(|position| self.fits(addon, level, *position)).collect();
+        let fits = |(group, traits): (&WrittenGroup, &Traits)| match level {
+            Level::Runtime(_) => self.fits(&addon.include, &addon.exclude, group, traits),
+            // A manifest's addons are for its own deployment: a director does not look at teams in them.
+            Level::Manifest => self.fits(&without_teams(&addon.include), &without_teams(&addon.exclude), group, traits),
+        };
+        let fits: Vec<bool> = self.groups.iter().zip(&self.traits).map(fits).collect();
         let mut problems = Vec::new();
         for job in &addon.jobs {
             let mut serves = false;
-            for position in &fits {
-                let (group, traits) = (&mut self.groups[*position], &mut self.traits[*position]);
+            let groups = self.groups.iter_mut().zip(&mut self.traits).zip(&fits);
+            for ((group, traits), _) in groups.filter(|(_, fits)| **fits) {
                 serves |= !group.errand;
                 traits.jobs.push((job.name.clone(), job.release.clone()));
                 let runtime_config = match level {
@@ -140,8 +158,7 @@ impl Adding<'_> {
         problems
     }
 
-    fn fits(&self, addon: &Addon, level: Level<'_>, position: usize) -> bool {
-        let (group, traits) = (&self.groups[position], &self.traits[position]);
+    fn fits(&self, include: &Filter, exclude: &Filter, group: &WrittenGroup, traits: &Traits) -> bool {
         let candidate = Candidate {
             deployment: self.name,
             teams: self.teams,
@@ -152,12 +169,34 @@ impl Adding<'_> {
             azs: &traits.azs,
             jobs: &traits.jobs,
         };
-        let Addon { include, exclude, .. } = addon;
-        match level {
-            Level::Runtime(_) => applies(include, exclude, candidate),
-            // A manifest's addons are for its own deployment: a director does not look at teams in them.
-            Level::Manifest => applies(&without_teams(include), &without_teams(exclude), candidate),
-        }
+        applies(include, exclude, candidate)
+    }
+
+    /// Groups that the next deploy leaves out of the mesh for no other reason than that no addon names their line of stemcells. What
+    /// else leaves a group out was written for it, and Windows is left out on purpose.
+    fn left_out(&self, addons: &[&Addon]) -> Vec<Problem> {
+        let left_out = |(group, traits): (&WrittenGroup, &Traits)| {
+            let mut traits = traits.clone();
+            let mut by_stemcell = false;
+            for addon in addons {
+                if self.fits(&addon.include, &addon.exclude, group, &traits) {
+                    traits.jobs.extend(addon.jobs.iter().map(|job| (job.name.clone(), job.release.clone())));
+                } else if addon.brings(AGENT) {
+                    let any_line = Filter { stemcell: Vec::new(), ..addon.include.clone() };
+                    by_stemcell |= self.fits(&any_line, &addon.exclude, group, &traits);
+                }
+            }
+            let is_in = traits.jobs.iter().any(|(name, _)| name == AGENT);
+            let os = traits.os;
+            (!is_in && by_stemcell && !os.is_empty() && !os.starts_with("windows")).then(|| {
+                let reason = format!(
+                    "gets no mesh: it brings no bpm, and no addon with {AGENT} includes its stemcell's line {os:?}; \
+                     operations/runtime-stemcell.yml adds one to the runtime config"
+                );
+                Problem::new(Place::deployment(self.name).group(&group.name), reason)
+            })
+        };
+        self.groups.iter().zip(&self.traits).filter_map(left_out).collect()
     }
 }
 

@@ -25,7 +25,7 @@ fn config(name: &str, text: &str) -> Arc<RuntimeConfig> {
 /// The groups to which runtime configs bring a job with ports.
 fn groups_with_ports(teams: &[&str], configs: &[Arc<RuntimeConfig>]) -> Vec<String> {
     let teams: Vec<String> = teams.iter().map(|team| (*team).to_owned()).collect();
-    let surroundings = Surroundings { teams: &teams, runtime_configs: configs };
+    let surroundings = Surroundings { teams: &teams, runtime_configs: configs, latest: &[] };
     let written = read_within("shop", MANIFEST, &Limits::default(), surroundings).unwrap();
     assert!(written.problems.is_empty(), "{:?}", written.problems);
     let groups = written.check().unwrap();
@@ -138,4 +138,40 @@ networks:
     assert_eq!(shown, expected);
     assert!(cloud_networks("networks: [", &Limits::default()).is_err());
     assert!(cloud_networks("", &Limits::default()).unwrap().is_empty());
+}
+
+/// What is told of a group on this line of stemcells with these jobs, with a runtime config to come.
+fn told(os: &str, jobs: &str, config: &str) -> Vec<String> {
+    let text = format!(
+        "
+stemcells: [{{alias: s, os: {os}, version: '1'}}]
+instance_groups: [{{name: web, stemcell: s, jobs: {jobs}}}]
+"
+    );
+    let latest = [Arc::new(RuntimeConfig::read("default", config, &Limits::default()))];
+    let surroundings = Surroundings { latest: &latest, ..Surroundings::default() };
+    let written = read_within("shop", &text, &Limits::default(), surroundings).unwrap();
+    assert_eq!(written.groups[0].jobs.len(), 1, "what is to come is not there yet");
+    written.problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_group_that_only_its_line_of_stemcells_leaves_out_of_the_mesh_is_named() {
+    let shipped = include_str!("../../../../manifests/runtime-config.yml");
+    let (bare, with_bpm) = ("[{name: app, release: r}]", "[{name: bpm, release: bpm}]");
+    let problems = told("ubuntu-of-tomorrow", bare, shipped);
+    assert!(problems.len() == 1 && problems[0].starts_with(r#"deployment "shop", instance group "web": gets no mesh"#));
+    assert!(problems[0].contains(r#""ubuntu-of-tomorrow""#), "{problems:?}");
+    for os in ["ubuntu-jammy", "ubuntu-noble", "windows2019", "windows-of-tomorrow"] {
+        assert_eq!(told(os, bare, shipped), [""; 0], "{os}");
+    }
+    assert_eq!(told("ubuntu-of-tomorrow", with_bpm, shipped), [""; 0]);
+    assert_eq!(told("ubuntu-of-tomorrow", "[{name: bosh-pilot, release: istio}]", "addons: []"), [""; 0]);
+    // Left out on purpose.
+    let without = shipped.replace(
+        "  exclude:\n    jobs:\n    - name: bpm",
+        "  exclude:\n    instance_groups: [web]\n    x:\n    - name: bpm",
+    );
+    assert_ne!(without, shipped);
+    assert_eq!(told("ubuntu-of-tomorrow", bare, &without), [""; 0]);
 }

@@ -27,6 +27,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) teams: &'a [String],
     /// The runtime configs that it was deployed with, in the director's order.
     pub(crate) runtime_configs: &'a [Arc<RuntimeConfig>],
+    /// Those that its next deploy will have.
+    pub(crate) latest: &'a [Arc<RuntimeConfig>],
 }
 
 /// Reads the manifest of the deployment that the director lists as `name`.

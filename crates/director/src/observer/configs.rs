@@ -128,6 +128,11 @@ impl Configs {
         &self.networks
     }
 
+    /// The latest runtime configs, in the order of their versions.
+    pub(super) fn latest(&self) -> Vec<Arc<RuntimeConfig>> {
+        self.latest.iter().filter_map(|id| self.versions.get(id)).cloned().collect()
+    }
+
     /// What is wrong in the latest versions.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let latest = self.latest.iter().filter_map(|id| self.versions.get(id));

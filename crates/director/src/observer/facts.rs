@@ -16,7 +16,8 @@ use err_report::Report;
 use super::{
     DeploymentStatus, Moment,
     agenda::Outcome,
-    known::{Denial, Known, Reading, Taken},
+    configs::Configs,
+    known::{Denial, Known, Reading, Taken, Terms},
 };
 use crate::{manifest::RuntimeConfig, wire::DeploymentRow, yaml::Limits};
 
@@ -31,6 +32,7 @@ pub(super) struct Facts {
     is_newer: bool,
     networks: Vec<CloudNetwork>,
     config_problems: Vec<Problem>,
+    latest_configs: Vec<Arc<RuntimeConfig>>,
     inventory: Arc<Inventory>,
 }
 
@@ -57,6 +59,7 @@ impl Facts {
             is_newer: false,
             networks: Vec::new(),
             config_problems: Vec::new(),
+            latest_configs: Vec::new(),
             inventory: Arc::default(),
         }
     }
@@ -70,9 +73,11 @@ impl Facts {
     }
 
     /// Takes what configs say of all deployments.
-    pub(super) fn take_configs(&mut self, networks: &[CloudNetwork], problems: Vec<Problem>) {
+    pub(super) fn take_configs(&mut self, configs: &Configs) {
+        let (networks, problems) = (configs.networks(), configs.problems());
         self.is_newer |= self.networks != networks || self.config_problems != problems;
         (self.networks, self.config_problems) = (networks.to_vec(), problems);
+        self.latest_configs = configs.latest();
     }
 
     /// Takes the runtime configs that a deployment was deployed with, for its next reading.
@@ -138,7 +143,8 @@ impl Facts {
             return self.deny(name, error, now.elapsed);
         }
         known.denied = known.denied.filter(|denial| matches!(denial, Denial::List(_)));
-        Some(known.take(name, reading, now, &self.limits, self.confirm_after))
+        let terms = Terms { limits: &self.limits, confirm_after: self.confirm_after, latest: &self.latest_configs };
+        Some(known.take(name, reading, now, &terms))
     }
 
     /// A deployment that is not listed any more is gone. One that is listed has no facts any more once that was said twice.

@@ -35,6 +35,17 @@ pub struct Reading {
     pub configs: Option<Result<AppliedConfigs, ClientError>>,
 }
 
+/// What a reading is taken by.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    /// What a manifest may cost.
+    pub(super) limits: &'a Limits,
+    /// How long after the first a second answer is believed.
+    pub(super) confirm_after: Duration,
+    /// The latest runtime configs.
+    pub(super) latest: &'a [Arc<RuntimeConfig>],
+}
+
 /// What a reading brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -100,23 +111,16 @@ impl Known {
         }
     }
 
-    pub(super) fn take(
-        &mut self,
-        name: &str,
-        reading: Reading,
-        now: Moment,
-        limits: &Limits,
-        confirm_after: Duration,
-    ) -> Taken {
+    pub(super) fn take(&mut self, name: &str, reading: Reading, now: Moment, terms: &Terms<'_>) -> Taken {
         let before = self.content();
         let (mut wanting, mut errors, mut doubts) = (false, Vec::new(), Vec::new());
         let text = reading.manifest.map_err(|error| Report::new(error).to_string());
-        match text.and_then(|text| groups(name, text, limits, self.surroundings())) {
+        match text.and_then(|text| groups(name, text, terms.limits, self.surroundings(terms.latest))) {
             Ok(read) => {
                 wanting |= read.is_none();
                 let (groups, problems) = read.unwrap_or_default();
                 let groups = self.with_jobs_of_unread_configs(groups);
-                doubts.extend(self.take_groups((groups, problems), now.elapsed, confirm_after));
+                doubts.extend(self.take_groups((groups, problems), now.elapsed, terms.confirm_after));
             }
             Err(error) => errors.push(error),
         }
@@ -125,7 +129,7 @@ impl Known {
                 let mut read = ReadInstances::of(&Place::deployment(name), rows);
                 wanting |= !read.unread.is_empty();
                 self.instance_problems = std::mem::take(&mut read.problems);
-                doubts.extend(self.take_instances(read, now, confirm_after));
+                doubts.extend(self.take_instances(read, now, terms.confirm_after));
             }
             Err(error) => errors.push(error),
         }
@@ -143,8 +147,12 @@ impl Known {
         Taken { outcome, changed: before != self.content(), denied: false }
     }
 
-    fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings { teams: &self.teams, runtime_configs: self.runtime_configs.as_deref().unwrap_or_default() }
+    fn surroundings<'a>(&'a self, latest: &'a [Arc<RuntimeConfig>]) -> Surroundings<'a> {
+        Surroundings {
+            teams: &self.teams,
+            runtime_configs: self.runtime_configs.as_deref().unwrap_or_default(),
+            latest,
+        }
     }
 
     /// As long as the runtime configs could not be read, what they brought in an earlier life stays.

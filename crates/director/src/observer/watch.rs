@@ -279,7 +279,7 @@ impl Observer {
         if self.configs.take(reading) {
             self.agenda.want_all(now);
         }
-        self.facts.take_configs(self.configs.networks(), self.configs.problems());
+        self.facts.take_configs(&self.configs);
         let told = self.tells(Witness::Events);
         let period = if told { self.settings.full_pass } else { self.settings.full_pass_without_news };
         match self.configs.error {
