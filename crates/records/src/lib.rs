@@ -111,7 +111,7 @@ impl Records {
     /// Parses the file.
     ///
     /// # Errors
-    /// When no row can be parsed because the file as a whole is invalid.
+    /// When the file as a whole cannot be parsed.
     pub fn read(text: &[u8]) -> Result<Self, RecordsError> {
         Self::read_where(text, |_| true)
     }
