@@ -1,4 +1,4 @@
-//! The agent's port for operators and monit, on loopback only.
+//! The agent's HTTP port for operators and monit. It listens on loopback only.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ GET /status   what the agent knows, as JSON
 GET /metrics  OpenMetrics
 ";
 
-/// What the agent's port reads.
+/// State that the agent's port reads.
 #[derive(Clone)]
 pub struct AgentView {
-    /// Makes a report.
+    /// Creates the report.
     pub status: Reporter<AgentStatus>,
-    /// Tells whether the process is alive.
+    /// Checks whether the process is alive.
     pub health: Health,
 }
 
-/// Mounts everything that the agent's port serves.
+/// Mounts all endpoints of the agent's port.
 pub fn configure(config: &mut ServiceConfig, view: &AgentView) {
     let (report, health) = (Arc::clone(&view.status), Arc::clone(&view.health));
     operations::configure(config, Operations { health, report, counted: Arc::new(|_| ()), index: INDEX });

@@ -1,4 +1,4 @@
-//! Where an error gets its status and its text, for every endpoint.
+//! Maps every error of every endpoint to a status and a text.
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -8,59 +8,59 @@ use boshy_mesh::NodeIdError;
 
 use crate::v1::{Api, documents};
 
-/// Why a request got no answer. The texts of the v1 API carry their reason within, because its clients show nothing else.
+/// Why a request is refused. The texts of the v1 API include their reason, because its clients show nothing else.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    /// Unknown path or wrong number of segments.
+    /// Unknown path, or wrong number of segments.
     #[error("404: Page Not Found")]
     PageNotFound,
-    /// Known path, other method.
+    /// Known path with an unsupported method.
     #[error("405: Method Not Allowed")]
     MethodNotAllowed,
-    /// `Accept` names nothing that is served.
+    /// `Accept` lists no type that is served.
     #[error("406: Not Acceptable")]
     NotAcceptable,
-    /// A `%` without two hexadecimal digits.
+    /// A `%` that is not followed by two hexadecimal digits.
     #[error("400 Bad Request")]
     MalformedPath,
-    /// The node id is none.
+    /// The node id is not valid.
     #[error("{api} unexpected service-node:  {reason}")]
     Node {
-        /// What was asked for.
+        /// The method that was called.
         api: Api,
         /// What is wrong with the id.
         reason: NodeIdError,
     },
-    /// There is no document.
+    /// The document cannot be made.
     #[error("{api} {reason}")]
     Discovery {
-        /// What was asked for.
+        /// The method that was called.
         api: Api,
-        /// Why not.
+        /// Reason.
         reason: documents::Error,
     },
-    /// No snapshot has been made yet. Old Envoys keep what they have on a 503 and ask again.
+    /// No snapshot has been made yet. On a 503, old Envoys keep their configuration and ask again.
     #[error("{api} the director has not been read yet")]
     NoSnapshot {
-        /// What was asked for.
+        /// The method that was called.
         api: Api,
     },
-    /// The role cannot serve yet, or not any more.
+    /// The role is not ready yet, or no longer ready.
     #[error("not ready: {reason}")]
     NotReady {
         /// What is missing.
         reason: String,
     },
-    /// A part of the process shows no life.
+    /// A part of the process has shown no life for its bound.
     #[error("stuck: {reason}")]
     Stuck {
-        /// Which.
+        /// Name of that part.
         reason: String,
     },
-    /// A test asked for an actor that does not exist.
+    /// A test named an actor that does not exist.
     #[error("no actor {name:?}")]
     UnknownActor {
-        /// As asked.
+        /// The requested name.
         name: String,
     },
 }

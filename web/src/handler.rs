@@ -1,4 +1,5 @@
-//! What bosh-dns asks a handler of source type `http`, once over TCP for each question: any path and any method, `?name=<name>&type=<number>`.
+//! The handler that bosh-dns calls for a handler of source type `http`, once per question and over TCP: any path and
+//! any method, with `?name=<name>&type=<number>`.
 
 use std::sync::{
     Arc,
@@ -15,7 +16,7 @@ use boshy_dns::{
     handler::{HandlerQuery, answer},
 };
 
-/// What the handler reads. A clone shares the count.
+/// State that the handler reads. Clones share the count.
 #[derive(Clone)]
 pub struct HandlerView {
     zones: Zones,
@@ -23,12 +24,12 @@ pub struct HandlerView {
 }
 
 impl HandlerView {
-    /// Answers from the zone that the DNS server answers from.
+    /// Answers from the same zone as the DNS server.
     pub fn new(zones: Zones) -> Self {
         Self { zones, requests: Arc::default() }
     }
 
-    /// How many requests there were.
+    /// Number of requests.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -41,7 +42,7 @@ pub fn configure(config: &mut ServiceConfig, view: &HandlerView) {
 
 async fn handle(view: Data<HandlerView>, request: HttpRequest) -> HttpResponse {
     view.requests.fetch_add(1, Ordering::Relaxed);
-    // Pairs, because a parameter that is given twice or that nobody knows is no reason to refuse an answer.
+    // Parsed as pairs, so that a repeated or unknown parameter does not make the request fail.
     let pairs = Query::<Vec<(String, String)>>::from_query(request.query_string());
     let pairs = pairs.as_ref().map_or(&[][..], |pairs| pairs.as_slice());
     let first = |wanted| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());

@@ -10,9 +10,10 @@
 //!      (actors start the servers; nothing here knows an actor)
 //! ```
 //!
-//! A request reads an immutable snapshot and never waits for an actor. HTTP/1.1 only, in clear as the v1 API always was, and beside it
-//! over TLS where an operator wants that. Nothing can be changed here and nobody is asked who he is: who may reach the pilot's
-//! port is for the network to decide, and everything served is public within the mesh.
+//! A request reads an immutable snapshot and never waits for an actor. HTTP/1.1 only: in plain text, as the v1 API
+//! always was, and in addition over TLS where an operator configures it. All endpoints are read-only and
+//! unauthenticated. The network decides which clients can reach the pilot's port, and everything served is public
+//! within the mesh.
 
 pub mod agent;
 mod error;

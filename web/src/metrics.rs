@@ -1,7 +1,7 @@
-//! Metrics in the OpenMetrics text format, made anew for every scrape from what a role reports.
+//! Metrics in the OpenMetrics text format. Every scrape renders a role's report anew.
 //!
-//! There is no second copy of the state to keep in step: gauges are read from the report, and only what nobody else counts is a
-//! counter of its own.
+//! There is no second copy of the state to keep consistent: gauges are read from the report, and only a value that is
+//! counted nowhere else is a counter here.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-/// Content type of the format.
+/// Content type of the OpenMetrics format.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// One scrape. Names are given without the prefix `boshy_` and, for counters, without the suffix `_total`.
@@ -54,7 +54,7 @@ impl Page {
         self.0.register(name, help, metric);
     }
 
-    /// Children of a supervision tree.
+    /// Metrics of the children of a supervision tree.
     pub(crate) fn tree(&mut self, tree: &TreeStatus) {
         let labels = |child: &str| vec![("tree", tree.name.clone()), ("child", child.to_owned())];
         let restarts = tree.children.iter().map(|child| (labels(&child.name), child.restarts));
@@ -66,7 +66,7 @@ impl Page {
         self.gauges("actor_stuck", "1 while the actor shows no life", stuck);
     }
 
-    /// The text.
+    /// Renders the page as text.
     pub(crate) fn render(&self) -> String {
         let mut page = String::new();
         text::encode(&mut page, &self.0).expect("a string takes every write");

@@ -1,4 +1,5 @@
-//! What operators and monit ask of either role: `/`, `/healthz`, `/readyz`, `/metrics`, `/status`, by `GET` and `HEAD`.
+//! Endpoints for operators and monit, the same in both roles: `/`, `/healthz`, `/readyz`, `/metrics`, `/status`, by
+//! `GET` and `HEAD`.
 
 use std::sync::Arc;
 
@@ -14,31 +15,32 @@ use crate::{
     metrics::{CONTENT_TYPE, Page},
 };
 
-/// What a role says of itself at one moment. Shown whole at `/status`.
+/// State of a role at one moment. `/status` shows it whole.
 pub trait Report: Serialize + 'static {
-    /// Whether the role can do its work.
+    /// Whether the role is ready.
     ///
     /// # Errors
-    /// What is missing, for people.
+    /// What is missing, in a form for people.
     fn readiness(&self) -> Result<(), String>;
 
-    /// Adds its figures to a scrape.
+    /// Adds its values to a scrape.
     fn measure(&self, page: &mut Page);
 }
 
-/// Makes a report. Called on a worker of the server for every request, so it must not wait.
+/// Creates a report. It is called on a worker of the server for every request, so it must not block.
 pub type Reporter<R> = Arc<dyn Fn() -> R + Send + Sync>;
 
-/// Whether the process is alive as a whole; what is wrong, for people. Called for every `/healthz`, so it must not wait.
+/// Checks whether the process as a whole is alive; the error says what is wrong, in a form for people. It is called for
+/// every `/healthz`, so it must not block.
 pub type Health = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// What the endpoints need.
+/// What the endpoints read.
 pub(crate) struct Operations<R> {
-    /// Tells whether the process is alive.
+    /// Checks whether the process is alive.
     pub(crate) health: Health,
-    /// Makes the report.
+    /// Creates the report.
     pub(crate) report: Reporter<R>,
-    /// Adds what the server itself counts.
+    /// Adds the metrics that the server itself counts.
     pub(crate) counted: Arc<dyn Fn(&mut Page) + Send + Sync>,
     /// Text of `/`.
     pub(crate) index: &'static str,
@@ -55,7 +57,7 @@ pub(crate) fn configure<R: Report>(config: &mut ServiceConfig, operations: Opera
         .service(readable("/status").route(web::get().to(status::<R>)).route(web::head().to(status::<R>)));
 }
 
-/// A path whose other methods are refused in the words that every path uses.
+/// A resource for `GET` and `HEAD`. Other methods are refused with the same text on every path.
 pub(crate) fn readable(path: &str) -> Resource {
     web::resource(path).default_service(web::to(async || Err::<HttpResponse, _>(RequestError::MethodNotAllowed)))
 }
@@ -64,8 +66,8 @@ async fn index<R: Report>(operations: Data<Operations<R>>) -> HttpResponse {
     plain(operations.index)
 }
 
-/// Whether a restart of the process would mend anything: it does when an actor is stuck. Whether the role can do its work is
-/// [`readyz`]'s to say, because a restart would not bring a director back.
+/// Whether the process is alive. It fails when a restart of the process would help, that is, when an actor is stuck.
+/// Readiness is reported by [`readyz`], because a restart would not bring a director back.
 async fn healthz<R: Report>(operations: Data<Operations<R>>) -> Result<HttpResponse, RequestError> {
     (operations.health)().map_err(|reason| RequestError::Stuck { reason })?;
     Ok(plain("ok\n"))

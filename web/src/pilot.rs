@@ -1,4 +1,4 @@
-//! The pilot's port: v1 discovery, and what operators ask.
+//! The pilot's HTTP port: v1 discovery and the endpoints for operators.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ GET /cache_stats                                    use of the v1 response cache
 POST /cache_stats_delete                            zero these counts
 ";
 
-/// What the pilot's port reads. A clone shares the cache and the counters, so that all workers have one.
+/// State that the pilot's port reads. Clones share the cache and the counters, so that all workers use the same ones.
 #[derive(Clone)]
 pub struct PilotView {
     discovery: Arc<Discovery>,
@@ -41,13 +41,13 @@ pub struct PilotView {
 }
 
 impl PilotView {
-    /// A view of the mesh, whose generation is 0 until the director has been read, and of the pilot itself.
+    /// A view of the mesh and of the pilot itself. The snapshot's generation is 0 until the director has been read.
     pub fn new(snapshot: watch::Receiver<Arc<MeshSnapshot>>, status: Reporter<PilotStatus>, health: Health) -> Self {
         Self { discovery: Arc::new(Discovery::new(snapshot)), status, health }
     }
 }
 
-/// Mounts everything that the pilot's port serves.
+/// Mounts all endpoints of the pilot's port.
 pub fn configure(config: &mut ServiceConfig, view: &PilotView) {
     let discovery = Arc::clone(&view.discovery);
     let counted = Arc::new(move |page: &mut Page| discovery.measure(page));

@@ -1,7 +1,7 @@
-//! A running HTTP server with its limits, in clear, over TLS, or on a Unix socket.
+//! A running HTTP server with connection limits: in plain text, over TLS, or on a Unix socket.
 //!
-//! Whoever opens one connection too many loses the one that was silent longest, and costs others none: `/healthz` is answered
-//! whatever a client holds open.
+//! A client that exceeds the limit loses its own connection that has been idle longest, and affects no other client. So
+//! `/healthz` is answered however many connections a client holds open.
 
 use std::{
     future::ready,
@@ -30,36 +30,37 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-/// From the beginning of a connection, or of a request, to the last octet of the request's head.
+/// From the beginning of a connection, or of a request, to the last byte of the request's head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a client to take the end of a connection.
+/// Time for a client to close its side of a connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longer than the longest period of polling clients (60 s), so that they keep their connection.
+/// Longer than the longest period of polling clients (60 s), so that their connections stay open.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// For requests that are being answered when the server stops.
+/// Time to finish the requests in progress when the server stops.
 const SHUTDOWN_SECONDS: u64 = 3;
-/// For a TLS handshake.
+/// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Open connections. Polling clients have one each, for one VM's address; behind a proxy there are many of one address.
+/// Limits on open connections. Each polling client has one, from its VM's address; behind a proxy, many come from one
+/// address.
 const LIMITS: Limits = Limits { of_one_address: 256, in_all: 4096 };
-/// Who takes nothing of an answer is cut. What else holds a place is timed by the HTTP server.
+/// A client that reads nothing of its answer is cut. The HTTP server's own timeouts cover the other cases.
 const PATIENCE: Patience = Patience { unused: None, unread: Some(Duration::from_secs(20)) };
-/// HTTP/1.1 and nothing else, in ALPN (RFC 7301).
+/// ALPN protocols (RFC 7301): HTTP/1.1 only.
 pub const ALPN: &[&[u8]] = &[b"http/1.1"];
-/// No endpoint takes a body.
+/// Largest request body in bytes. No endpoint reads a body.
 const MAX_BODY: usize = 4096;
 
-/// Why a server did not start.
+/// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve HTTP on {address}")]
 pub struct StartError {
-    /// Where it should have listened.
+    /// Address to listen on.
     pub address: String,
     #[source]
     source: io::Error,
 }
 
-/// A running server. Dropping it ends it at once, so that a crashed owner leaves no listening socket behind.
+/// A running server. Dropping it stops it at once, so that a crashed owner leaves no listening socket behind.
 #[derive(Debug)]
 pub struct Server {
     address: Option<SocketAddr>,
@@ -67,14 +68,14 @@ pub struct Server {
     task: JoinHandle<io::Result<()>>,
 }
 
-/// Where is served.
+/// Sockets to serve on.
 #[derive(Debug)]
 pub enum Listener {
-    /// In clear.
+    /// Plain text over TCP.
     Tcp(TcpListener),
-    /// Over TLS. The certificate of a connection is the current one.
+    /// TLS over TCP. Each connection uses the certificate that is current when it is accepted.
     Tls(TcpListener, ServerTls),
-    /// On this machine.
+    /// A Unix socket.
     Unix(UnixListener),
 }
 
@@ -96,7 +97,7 @@ impl Listener {
         name.unwrap_or_else(|_| "a listener without an address".to_owned())
     }
 
-    /// Makes it fit for an event loop.
+    /// Prepares the socket for an event loop.
     fn prepare(&self) -> io::Result<()> {
         match self {
             Self::Tcp(listener) | Self::Tls(listener, _) => listener.set_nonblocking(true),
@@ -105,8 +106,8 @@ impl Listener {
     }
 }
 
-/// Serves HTTP/1.1 with so many worker threads. `configure` runs once on each. To be called within an actix system or a tokio runtime;
-/// signals are left to the process.
+/// Serves HTTP/1.1 with `workers` worker threads. `configure` runs once on each. Call it within an actix system or a
+/// tokio runtime. Signals are left to the process.
 ///
 /// # Errors
 /// When the listener cannot be used or a worker cannot be started.
@@ -121,7 +122,7 @@ where
     listener.prepare().map_err(refused)?;
     let builder = actix_server::Server::build()
         .workers(workers)
-        // Not to be met: those that are being cut are on top of those that are admitted.
+        // Never reached: connections that are being cut count in addition to the admitted ones.
         .max_concurrent_connections(2 * limits.in_all)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .disable_signals();
@@ -155,7 +156,7 @@ where
     Ok(Server { address, handle, task })
 }
 
-/// What is mounted by `configure`, on any kind of socket.
+/// The HTTP service that `configure` mounts, on any kind of socket.
 fn http<IO, F>(
     configure: F,
 ) -> impl ServiceFactory<(IO, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
@@ -184,7 +185,7 @@ fn admit(socket: TcpStream, admission: &Admission) -> Result<Admitted<TcpStream>
     Ok((Guarded::new(socket, place, PATIENCE), peer))
 }
 
-/// The socket below is guarded: a handshake that gives way fails.
+/// Runs the TLS handshake on the guarded socket. It fails when the connection is cut for a newcomer.
 async fn shake(
     (socket, peer): Admitted<TcpStream>,
     tls: &ServerTls,
@@ -195,12 +196,12 @@ async fn shake(
 }
 
 impl Server {
-    /// Where it listens; `None` on a Unix socket.
+    /// The listening address; `None` on a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Waits until the server has ended, which it does not do by itself.
+    /// Waits until the server has ended, which does not happen without a failure.
     ///
     /// # Errors
     /// What ended it.
@@ -208,7 +209,7 @@ impl Server {
         (&mut self.task).await.map_err(io::Error::other)?
     }
 
-    /// Takes no further connections, finishes what is being answered, and ends.
+    /// Stops accepting connections, finishes the requests in progress, and ends.
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
@@ -216,7 +217,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The order is given by the call; what it returns only waits. After `stop` nobody is left to take it.
+        // The call itself triggers the stop; the future it returns only waits. After `stop` the server has ended
+        // already.
         drop(self.handle.stop(false));
     }
 }

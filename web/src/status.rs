@@ -1,6 +1,7 @@
-//! What either role shows of itself at `/status`. Field names are an interface: people and scripts read them.
+//! What each role shows of itself at `/status`. Field names are an interface that people and scripts read.
 //!
-//! Times are seconds since the Unix epoch. A field without a value is `null` and not left out, so that its name can be found.
+//! Times are seconds since the Unix epoch. A field without a value is `null` rather than left out, so that readers can
+//! see its name.
 
 mod agent;
 mod pilot;
@@ -16,17 +17,18 @@ use serde::Serialize;
 
 use crate::Page;
 
-/// Something that a role needs and does not have now. It takes it up by itself when it is there.
+/// A resource that a role needs and does not have now. The role picks it up automatically once it is available.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// Of the agent `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `rules`, `route` or `disk`, and `dns`, `http`, `ads` or `handler` for a
-    /// socket that is taken; of the pilot `director`, `configs`, `leases`, `facts` or `state_dir`.
+    /// Of the agent: `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `rules`, `route` or
+    /// `disk`, and `dns`, `http`, `ads` or `handler` for a socket that is taken. Of the pilot: `director`, `configs`,
+    /// `leases`, `facts` or `state_dir`.
     pub what: &'static str,
-    /// Since when.
+    /// When it was first missing.
     pub since: u64,
-    /// Why it is not there.
+    /// Why it is missing.
     pub reason: String,
-    /// What an operator can do, as a sentence.
+    /// What an operator can do, in full sentences.
     pub remedy: String,
 }
 
@@ -37,7 +39,7 @@ impl Lack {
     }
 }
 
-/// Whether a role can do its work.
+/// Readiness of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     ready: bool,
@@ -45,12 +47,12 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// It can.
+    /// The role is ready.
     pub fn ready() -> Self {
         Self { ready: true, ready_reason: None }
     }
 
-    /// It cannot, for this reason.
+    /// The role is not ready, for this reason.
     pub fn waiting(reason: impl Into<String>) -> Self {
         Self { ready: false, ready_reason: Some(reason.into()) }
     }

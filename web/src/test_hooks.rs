@@ -1,4 +1,5 @@
-//! Faults on request, for tests of the supervision. Mounted only where the settings ask for it: whoever reaches it can crash actors.
+//! Injects faults on request, for tests of the supervision. Mounted only when the settings ask for it: any client that
+//! reaches it can crash actors.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +11,16 @@ use serde::Deserialize;
 
 use crate::{error::RequestError, operations::readable};
 
-/// What an actor can be made to do.
+/// A fault to inject into an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// To panic.
+    /// Panics.
     Panic,
-    /// To block its thread for so long.
+    /// Blocks its thread for this time.
     Stick(Duration),
 }
 
-/// Does this to the named actor; whether there is such an actor.
+/// Injects the fault into the named actor. Returns whether there is such an actor.
 pub type Switch = Arc<dyn Fn(&str, Fault) -> bool + Send + Sync>;
 
 #[derive(Deserialize)]

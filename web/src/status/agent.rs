@@ -1,4 +1,4 @@
-//! The agent of itself.
+//! Status of the agent.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,25 @@ use serde::Serialize;
 use super::{Lack, Readiness};
 use crate::{Page, Report};
 
-/// The agent at one moment.
+/// Status of the agent at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentStatus {
-    /// `ready` and `ready_reason`: whether names answer and their traffic can flow.
+    /// `ready` and `ready_reason`: whether names are answered and their traffic can flow.
     #[serde(flatten)]
     pub readiness: Readiness,
-    /// What it has to do without, by name.
+    /// Resources that are missing, by name.
     pub lacking: Vec<Lack>,
     /// Node id, `sidecar~IP~ID~DOMAIN`.
     pub node: String,
-    /// Where configuration comes from.
+    /// Source of the configuration.
     pub pilot: PilotLink,
-    /// What DNS knows.
+    /// Names known to the DNS server.
     pub names: NamesStatus,
-    /// The proxy on this VM.
+    /// Envoy on this VM.
     pub envoy: EnvoyStatus,
     /// The redirect of virtual IPs.
     pub rules: RulesStatus,
-    /// What DNS was asked.
+    /// Counters of the DNS server.
     pub dns: DnsStatus,
     /// The supervised actors.
     pub actors: TreeStatus,
@@ -40,9 +40,9 @@ pub struct AgentStatus {
 pub struct PilotLink {
     /// The pilot in use, or the one tried last.
     pub address: Option<String>,
-    /// Since when the stream is open; `null` while it is not.
+    /// When the stream was opened; `null` while it is not open.
     pub connected_since: Option<u64>,
-    /// Why the last attempt failed; `null` when it did not. What was received before stays in use.
+    /// Why the last attempt failed; `null` after a success. The configuration received before stays in use.
     pub error: Option<String>,
     /// What an operator can do about it.
     pub remedy: Option<String>,
@@ -53,45 +53,45 @@ pub struct PilotLink {
 pub struct NamesStatus {
     /// Names that are answered, with their addresses.
     pub answered: NameTable,
-    /// Names that the pilot has announced and that wait for Envoy to accept what is behind them, or for connections to their
-    /// addresses to be led to it.
+    /// Names that the pilot has announced and that are not answered yet: Envoy has not accepted their resources, or the
+    /// redirect rules for their addresses are not in place.
     pub pending: Vec<Hostname>,
 }
 
-/// The proxy on this VM.
+/// Envoy on this VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EnvoyStatus {
-    /// Whether it holds the local stream open.
+    /// Whether Envoy has an open stream to the agent.
     pub connected: bool,
-    /// Whether its admin interface says that it is live; `null` when that does not answer.
+    /// Whether Envoy's admin interface reports it as live; `null` when the interface does not answer.
     pub live: Option<bool>,
-    /// Version accepted last, by type.
+    /// Last accepted version, by resource type.
     pub accepted: BTreeMap<ResourceType, String>,
-    /// What Envoy refuses, the first few of it, with its words. Each is tried again.
+    /// The first few resources that Envoy rejects, with Envoy's error text. Each is sent again.
     pub refused: Vec<Refusal>,
-    /// How many resources it refuses.
+    /// Number of resources that Envoy rejects.
     pub refusing: usize,
-    /// What it has, by its own account.
+    /// Result of reading back Envoy's configuration.
     pub inspection: InspectionStatus,
 }
 
-/// How what Envoy says that it has compares with what it was served and acknowledged.
+/// Compares the configuration that Envoy reports with the one that it was sent and has acknowledged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InspectionStatus {
-    /// When it was looked at last; `null` before.
+    /// Time of the last inspection; `null` before the first.
     pub last: Option<u64>,
-    /// What differed in the last two looks, the first few of it. Envoy is told of it again.
+    /// The first few resources that differed in the last two inspections. They are sent to Envoy again.
     pub differences: Vec<Difference>,
-    /// How much differed.
+    /// Number of resources that differed.
     pub differing: usize,
-    /// How often Envoy was told again of a resource.
+    /// How often a resource was sent again.
     pub repairs: u64,
-    /// Why it could not be looked at; `null` when it could.
+    /// Why the inspection failed; `null` after a success.
     pub error: Option<String>,
 }
 
 impl EnvoyStatus {
-    /// One refusal as a sentence.
+    /// Describes one refusal in a sentence.
     pub fn refusal(&self, refusal: &Refusal) -> String {
         let Refusal { kind, name, reason, .. } = refusal;
         let more = self.refusing.saturating_sub(1);
@@ -103,13 +103,13 @@ impl EnvoyStatus {
 /// The redirect rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RulesStatus {
-    /// Whether they were found as wanted when last looked at.
+    /// Whether the rules were as wanted at the last check.
     pub in_place: bool,
-    /// Pairs of virtual IP and port that are led to the proxy.
+    /// Pairs of virtual IP and port that are redirected to Envoy.
     pub pairs: usize,
-    /// How often somebody else's change was undone.
+    /// How often a foreign change was undone.
     pub drift_repairs: u64,
-    /// Why they could not be written; `null` when they could.
+    /// Why the rules could not be written; `null` after a success.
     pub error: Option<String>,
     /// What an operator can do about it.
     pub remedy: Option<String>,
@@ -120,37 +120,37 @@ pub struct RulesStatus {
 /// The route of the virtual-IP range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RouteStatus {
-    /// Whether it was found as wanted when last looked at.
+    /// Whether the route was as wanted at the last check.
     pub in_place: bool,
-    /// Why it could not be written; `null` when it could.
+    /// Why the route could not be written; `null` after a success.
     pub error: Option<String>,
     /// What an operator can do about it.
     pub remedy: Option<String>,
 }
 
-/// Questions and answers since the process began.
+/// Counters of DNS messages since the process began.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DnsStatus {
     /// Messages received, over UDP and TCP.
     pub queries: u64,
     /// Answers by response code.
     pub answers: BTreeMap<&'static str, u64>,
-    /// Answers that took the slower way: unusual questions, and TCP.
+    /// Answers that the slower path made: unusual questions, and TCP.
     pub fallback: u64,
-    /// Messages that got no answer, because they were none to answer.
+    /// Messages that get no answer, such as responses.
     pub dropped: u64,
-    /// Datagrams that were too large to be read whole.
+    /// Datagrams that were larger than the buffer.
     pub cut_short: u64,
     /// Answers that the kernel refused to send.
     pub unsent: u64,
     /// TCP connections accepted.
     pub tcp_connections: u64,
-    /// Requests that bosh-dns made over HTTP.
+    /// Requests from bosh-dns over HTTP.
     pub handler_requests: u64,
 }
 
 impl DnsStatus {
-    /// The counters of the DNS server and of the handler for bosh-dns.
+    /// Combines the counters of the DNS server and of the bosh-dns handler.
     pub fn new(server: &StatsSnapshot, handler_requests: u64) -> Self {
         Self {
             queries: server.queries,

@@ -1,4 +1,4 @@
-//! The pilot of itself.
+//! Status of the pilot.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -11,119 +11,120 @@ use serde::Serialize;
 use super::{Lack, Readiness};
 use crate::{Page, Report};
 
-/// The pilot at one moment.
+/// Status of the pilot at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PilotStatus {
     /// `ready` and `ready_reason`: whether the mesh is known.
     #[serde(flatten)]
     pub readiness: Readiness,
-    /// What it has to do without, by name.
+    /// Resources that are missing, by name.
     pub lacking: Vec<Lack>,
-    /// What is being served.
+    /// The snapshot that is served.
     pub snapshot: SnapshotStatus,
-    /// How far it has come.
+    /// How far the proxies have accepted it.
     pub convergence: ConvergenceStatus,
-    /// Where facts come from.
+    /// Source of the facts.
     pub director: DirectorStatus,
     /// Each deployment of the director.
     pub deployments: Vec<DeploymentStatus>,
-    /// What an operator should mend.
+    /// Problems that an operator should correct.
     pub problems: Vec<Problem>,
-    /// Virtual IPs.
+    /// Use of the virtual-IP range.
     pub pool: PoolStatus,
-    /// What is exposed, sorted by name.
+    /// Services, sorted by name.
     pub services: Vec<ServiceStatus>,
     /// The supervised actors.
     pub actors: TreeStatus,
-    /// The port that proxies connect to.
+    /// The xDS port.
     pub xds: XdsStatus,
-    /// Proxies that are connected.
+    /// Connected proxies.
     pub proxies: Vec<ProxyStatus>,
 }
 
-/// The port that proxies connect to.
+/// The xDS port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct XdsStatus {
-    /// Whether proxies have to show a certificate there.
+    /// Whether proxies must present a certificate.
     pub tls: bool,
-    /// Connections refused since the process began, by reason; each is in the log with its address.
+    /// Refused connections since the process began, by reason. The log names the address of each.
     pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// The snapshot that is being served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SnapshotStatus {
-    /// 0 until the director has been read.
+    /// Generation; 0 until the director has been read.
     pub generation: u64,
-    /// Equal on pilots that serve the same.
+    /// Content hash; equal on pilots that serve the same content.
     pub hash: String,
-    /// How many services it holds.
+    /// Number of services.
     pub services: u64,
-    /// How many endpoints they have together.
+    /// Number of endpoints of all services.
     pub endpoints: u64,
 }
 
-/// How the newest generation is accepted by the proxies.
+/// How far the proxies have accepted the newest generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConvergenceStatus {
-    /// Which one; 0 until there is one.
+    /// The generation; 0 until there is one.
     pub generation: u64,
-    /// Connected proxies that have not accepted all of it.
+    /// Connected proxies that have not accepted it completely.
     pub behind: u64,
-    /// How many were connected when it was published and have accepted all of it; `null` until the last of them has, and when
-    /// nobody was there.
+    /// Proxies that were connected when it was published and have accepted it completely. `null` until the last of them
+    /// has, and when no proxy was connected.
     pub proxies: Option<u64>,
-    /// From its publication until the last of them had; `null` as above.
+    /// Time from its publication until the last of them accepted it; `null` as above.
     pub milliseconds: Option<u64>,
 }
 
 /// The director.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DirectorStatus {
-    /// Where it is.
+    /// Its URL.
     pub url: String,
-    /// When it was last read.
+    /// When it was last read successfully.
     pub last_success: Option<u64>,
-    /// Why the last attempt failed; `null` when it did not.
+    /// Why the last attempt failed; `null` after a success.
     pub error: Option<String>,
 }
 
 /// One deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeploymentStatus {
-    /// Its name.
+    /// Name of the deployment.
     pub name: String,
-    /// When the facts that are in use were read.
+    /// When the facts in use were read.
     pub last_good: Option<u64>,
-    /// Why newer facts could not be read; the last good ones stay in use.
+    /// Why newer facts could not be read. The last good ones stay in use.
     pub error: Option<String>,
 }
 
-/// The virtual IPs.
+/// Use of the virtual-IP range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
-    /// Where they come from.
+    /// The range.
     pub range: VipRange,
-    /// How many there can be.
+    /// Number of usable addresses.
     pub capacity: u64,
-    /// How many services have one.
+    /// Number of services with an address.
     pub held: u64,
-    /// How many were released and rest before reuse.
+    /// Number of released addresses in quarantine.
     pub resting: u64,
-    /// Services that got none, because none was free or their deployment has its share; `problems` says which.
+    /// Services without an address, because none is free or their deployment has reached its share. `problems` names
+    /// the reason.
     pub refused: Vec<Hostname>,
-    /// Services whose address is not told yet, because the table of leases cannot be written.
+    /// Services whose address is not published yet, because the table of leases cannot be written.
     pub unwritten: Vec<Hostname>,
 }
 
 /// One service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
-    /// Its name.
+    /// Name of the service.
     pub host: Hostname,
-    /// Its address in the mesh.
+    /// Its virtual IP.
     pub vip: Ipv4Addr,
-    /// What it exposes.
+    /// Exposed ports.
     pub ports: Vec<Port>,
     /// Its instances.
     pub endpoints: Vec<Endpoint>,
@@ -191,7 +192,7 @@ impl PilotStatus {
         page.gauges("service_endpoints", "Instances of a service", endpoints);
     }
 
-    /// By flavour and by type, not by proxy: a line for each VM would outgrow everything else on the page.
+    /// Counted by flavour and type, not by proxy: one line per VM would outgrow the rest of the page.
     fn measure_proxies(&self, page: &mut Page) {
         let mut connected = BTreeMap::new();
         let mut rejecting = BTreeMap::new();
@@ -251,7 +252,7 @@ impl PoolStatus {
     }
 }
 
-/// The word that a unit variant has in JSON.
+/// The JSON string of a unit variant.
 fn word(variant: &impl Serialize) -> String {
     let quoted = serde_json::to_string(variant).expect("a unit variant is a string");
     quoted.trim_matches('"').to_owned()

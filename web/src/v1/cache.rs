@@ -1,15 +1,4 @@
-//! Rendered responses, each kept with the snapshot it was rendered from.
-//!
-//! ```text
-//!   ResponseCache ── current ──> Generation { snapshot, responses }     one object per snapshot
-//!        └── statistics, which outlive generations
-//! ```
-//!
-//! A request takes the current [`Generation`] once, renders from its snapshot and stores into its responses. So a response cannot
-//! mix two snapshots, cannot be stored against a newer one, and is gone when the snapshot is: there is nothing to flush.
-//!
-//! Bounded, because anybody may ask for any node id: bodies of one generation take at most [`MAX_BYTES`], the least recently used
-//! go first; statistics are kept of the [`MAX_URLS`] URLs used last; a URL over [`MAX_URL`] octets is served without the cache.
+//! Caches rendered responses, each together with the snapshot it was rendered from.
 
 use std::{
     collections::BTreeMap,
@@ -25,11 +14,12 @@ use tokio::sync::watch;
 
 use super::documents::Document;
 
-/// Octets of all bodies and URLs of one generation: some twenty sidecars' listeners in a mesh of five thousand services.
+/// Octets of all bodies and URLs of one generation: about twenty sidecars' listeners in a mesh of five thousand
+/// services.
 const MAX_BYTES: usize = 64 << 20;
-/// URLs that statistics are kept of.
+/// Number of URLs with statistics.
 const MAX_URLS: usize = 4096;
-/// Octets of a URL that is cached.
+/// Length in octets of the longest URL that is cached.
 const MAX_URL: usize = 2048;
 
 /// Responses by URL.
@@ -41,7 +31,7 @@ pub(super) struct ResponseCache {
     pub(super) misses: Counter,
 }
 
-/// One snapshot and what was rendered from it.
+/// A snapshot and the responses rendered from it.
 pub(super) struct Generation {
     pub(super) snapshot: Arc<MeshSnapshot>,
     responses: Mutex<Responses>,
@@ -52,7 +42,7 @@ struct Responses {
     bytes: usize,
 }
 
-/// How often a URL was stored and served again.
+/// Cache misses and hits of one URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Counts {
     pub(super) hit: u64,
@@ -81,7 +71,8 @@ impl ResponseCache {
         current.clone()
     }
 
-    /// The body for a URL: one stored in this generation, else a new one. Only one that holds a resource is stored.
+    /// The body for a URL: the one stored in this generation, else a new one. Only a body with at least one resource is
+    /// stored.
     pub(super) fn respond(
         &self,
         generation: &Generation,
@@ -132,7 +123,7 @@ impl Responses {
         self.by_url.get(url).cloned()
     }
 
-    /// Whether it was stored.
+    /// Stores a body. Returns whether it was stored.
     fn store(&mut self, url: &str, body: &Bytes) -> bool {
         let weight = url.len() + body.len();
         if url.len() > MAX_URL || weight > MAX_BYTES {
@@ -150,7 +141,7 @@ impl Responses {
     }
 }
 
-/// What a panic left behind is whole: every change under these locks is a single insertion or a counter.
+/// The value is consistent after a panic: every change under these locks is a single insertion or a counter.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! The v1 discovery API over HTTP: request to question (`route`), question to body (`documents`), bodies kept (`cache`).
+//! The v1 discovery API over HTTP: `route` turns a request into a question, `documents` turns a question into a body,
+//! and `cache` keeps bodies.
 
 mod cache;
 pub mod documents;
@@ -29,7 +30,7 @@ use self::{
 };
 use crate::{error::RequestError, metrics::Page};
 
-/// The methods of the API.
+/// Methods of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     AllEndpoints,
@@ -40,7 +41,7 @@ pub(crate) enum Api {
     AvailabilityZone,
 }
 
-/// Shows the word that error texts begin with.
+/// Shows the word with which error texts begin.
 impl fmt::Display for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -53,7 +54,7 @@ impl fmt::Display for Api {
     }
 }
 
-/// Serves the API from the snapshots of a channel. Shared by all workers of a server.
+/// Serves the API from the snapshots of a channel. All workers of a server share it.
 pub(crate) struct Discovery {
     cache: ResponseCache,
     requests: Family<RequestLabels, Counter>,
@@ -75,7 +76,7 @@ impl Discovery {
         Self { cache: ResponseCache::new(snapshots), requests: Family::default() }
     }
 
-    /// Answers any request that no other endpoint takes.
+    /// Answers every request that no other endpoint handles.
     pub(crate) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let accept = request.headers().get(ACCEPT).map(|value| value.to_str().unwrap_or("?"));
         let (method, response) = match route(request.method(), request.uri(), accept) {
@@ -88,7 +89,7 @@ impl Discovery {
         response
     }
 
-    /// Adds what was counted.
+    /// Adds its counters to a scrape.
     pub(crate) fn measure(&self, page: &mut Page) {
         page.register("v1_requests", "Requests to the v1 discovery API", self.requests.clone());
         page.register("v1_cache_hits", "Responses served from the cache", self.cache.hits.clone());
@@ -140,7 +141,7 @@ impl Discovery {
         Ok(text(self.cache.respond(&generation, url, render)))
     }
 
-    /// The current generation, once there is a snapshot: none yet is not the same as an empty mesh.
+    /// The current generation. An error while there is no snapshot, because unknown is not the same as an empty mesh.
     fn known(&self, api: Api) -> Result<Arc<cache::Generation>, RequestError> {
         let generation = self.cache.current();
         if generation.snapshot.generation == 0 {
@@ -150,11 +151,11 @@ impl Discovery {
     }
 }
 
-/// What requests are counted under that ask for none of the API's methods.
+/// Metric label for requests that match none of the API's methods.
 const OTHER: &str = "Other";
 
 impl Question {
-    /// The name that metrics of this API always used.
+    /// Name of the method in the metrics of this API.
     fn name(&self) -> &'static str {
         match self {
             Self::Registration => "ListAllEndpoints",
@@ -176,7 +177,7 @@ fn found(api: Api, document: Result<documents::Document, documents::Error>) -> R
     document.map(|document| text(document.body)).map_err(|reason| RequestError::Discovery { api, reason })
 }
 
-/// All but two bodies of this API are declared as text, JSON or not.
+/// All but two bodies of this API are declared as text, whether they are JSON or not.
 fn text(body: Bytes) -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::plaintext()).body(body)
 }

@@ -1,11 +1,11 @@
-//! Request to question, without I/O. The server's own router is not used, because it splits a path before it is unescaped and
-//! the v1 API after.
+//! Maps a request to a question, without I/O. The server's own router is not used: it splits a path before unescaping
+//! it, and the v1 API after.
 
 use super::url::{clean, decode, encode, reserialised, with_query};
 use crate::error::RequestError;
 use actix_web::http::{Method, Uri};
 
-/// What a request asks for. Node ids are as asked, not checked.
+/// What a request asks for. Node ids are as received, not checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Question {
     Registration,
@@ -18,19 +18,19 @@ pub(super) enum Question {
     ResetCacheStatistics,
 }
 
-/// What becomes of a request that is no error.
+/// Outcome for a valid request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Routed {
-    /// A question, and the URL that it is cached under.
+    /// A question, and the URL under which its answer is cached.
     Ask { question: Question, url: String },
-    /// The clean form of an unclean path.
+    /// A redirect to the clean form of an unclean path.
     Moved { location: String },
 }
 
 /// Decides what a request asks for.
 ///
 /// # Errors
-/// What the framework of the v1 API answered: 400, 404, 405 and 406, in this order.
+/// As in the framework of the v1 API: 400, 404, 405 and 406, checked in this order.
 pub(super) fn route(method: &Method, uri: &Uri, accept: Option<&str>) -> Result<Routed, RequestError> {
     let path = decode(uri.path()).ok_or(RequestError::MalformedPath)?;
     let cleaned = clean(&path);
@@ -47,14 +47,14 @@ pub(super) fn route(method: &Method, uri: &Uri, accept: Option<&str>) -> Result<
     Ok(Routed::Ask { question, url: reserialised(uri.path(), &path, uri.query()) })
 }
 
-/// Qualities are ignored and `application/*` does not match, as ever.
+/// Quality values are ignored and `application/*` does not match, as in the original API.
 fn accepts_json(accept: &str) -> bool {
     let mut kinds = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim_matches(' '));
     accept.is_empty() || kinds.any(|kind| kind == "*/*" || kind == "application/json")
 }
 
 impl Question {
-    /// A slash at the end means nothing, and a service cluster (`_`) may be anything.
+    /// Ignores a trailing slash; the service cluster (`_`) may be any text.
     fn of_path(path: &str) -> Option<Self> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         Some(match segments[..] {

@@ -1,10 +1,10 @@
-//! Paths as the 2018 server saw them: Go's `net/url` and `net/http`.
+//! Path handling of the 2018 server, which used Go's `net/url` and `net/http`.
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What Go escapes when it writes a path: everything but letters, digits and these.
+/// Characters that Go escapes when it writes a path: all but letters, digits and these.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -20,10 +20,10 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'@');
 
-/// What Go lets stand in a path that came in escaped, though it would have escaped it by itself.
+/// Characters that Go leaves unescaped in a received path, although it would escape them itself.
 const TOLERATED: &[u8] = b"!'()*[]%";
 
-/// A path without its escapes, or `None` when a `%` stands without two hexadecimal digits.
+/// Removes the escapes from a path. `None` when a `%` is not followed by two hexadecimal digits.
 pub(super) fn decode(path: &str) -> Option<Cow<'_, str>> {
     let malformed = path
         .split('%')
@@ -32,13 +32,13 @@ pub(super) fn decode(path: &str) -> Option<Cow<'_, str>> {
     (!malformed).then(|| percent_decode_str(path).decode_utf8_lossy())
 }
 
-/// A decoded path as it is written into a URL.
+/// Escapes a decoded path for a URL.
 pub(super) fn encode(path: &str) -> String {
     utf8_percent_encode(path, ESCAPED).to_string()
 }
 
-/// A request's path and query as Go writes them back: as they came when all is escaped that must be, escaped anew otherwise.
-/// This is what the cache statistics call a URL.
+/// A request's path and query as Go writes them back: unchanged when everything is escaped that must be, otherwise
+/// escaped anew. The cache statistics use this form as the URL.
 pub(super) fn reserialised(path: &str, decoded: &str, query: Option<&str>) -> String {
     let kept = path.bytes().all(|octet| TOLERATED.contains(&octet) || encode_is_identity(octet));
     let path = if kept { path.to_owned() } else { encode(decoded) };
@@ -57,7 +57,7 @@ fn encode_is_identity(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&octet)
 }
 
-/// The path without `//`, `.` and `..`; a slash at the end stays.
+/// Removes `//`, `.` and `..` from a path; a trailing slash stays.
 pub(super) fn clean(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {

@@ -1,4 +1,4 @@
-//! Snapshot and node to clusters (CDS).
+//! Computes the clusters (CDS) of a node from a snapshot.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use super::{
 
 const CONNECT_TIMEOUT_MS: u32 = 1000;
 
-/// Clusters of a node, one per name, sorted by name. An ingress has none, because nothing declares ingress rules.
+/// Clusters of a node, one per name, sorted by name. An ingress has none, because no manifest declares ingress rules.
 pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Cluster> {
     let mut by_name = BTreeMap::new();
     let mut add = |cluster: Cluster| {
@@ -31,7 +31,7 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Cluster> {
     by_name.into_values().collect()
 }
 
-/// The workload beside the sidecar is reached over loopback.
+/// Inbound clusters reach the workload beside the sidecar over loopback.
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster> {
     let ports = snapshot.content.services_on(ip).flat_map(|service| &service.service.ports);
     ports.map(|port| Cluster {
@@ -44,7 +44,7 @@ fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster>
     })
 }
 
-/// Endpoints are asked for by the service key (SDS), so a change of endpoints changes no cluster.
+/// Envoy asks for endpoints by service key (SDS), so a change of endpoints changes no cluster.
 fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Cluster> {
     snapshot.content.services.iter().flat_map(|service| {
         service.service.ports.iter().map(move |port| {

@@ -1,4 +1,4 @@
-//! Snapshot to endpoints: of one service key (SDS), and of all (registration).
+//! Computes endpoints from a snapshot: those of one service key (SDS), and those of all (registration).
 
 use boshy_mesh::{Endpoint, MeshSnapshot, Port};
 
@@ -7,13 +7,13 @@ use super::{
     wire::{Host, Registration, Tags},
 };
 
-/// Endpoints behind `HOST|PORTNAME[,PORTNAME..][|LABELS]`, instance by instance. A host, port or label that is unknown has none.
+/// Endpoints of `HOST|PORTNAME[,PORTNAME..][|LABELS]`, instance by instance. An unknown host, port or label has none.
 pub(super) fn of_key(snapshot: &MeshSnapshot, key: &str) -> Vec<Host> {
     let mut parts = key.split('|');
     let host = parts.next().unwrap_or_default();
-    // Without a port part the key means the port named "", which no service of the mesh has.
+    // A key without a port part means the port named "", which no service of the mesh has.
     let names: Vec<&str> = parts.next().unwrap_or_default().split(',').collect();
-    // Instances of the mesh carry no labels, so every label that is asked for is missing.
+    // Instances of the mesh carry no labels, so no instance matches a requested label.
     let asks_for_labels = parts.next().is_some_and(|labels| !labels.is_empty());
     let Some(service) = snapshot.content.service(host).filter(|_| !asks_for_labels) else {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! JSON as Go's `json.MarshalIndent(value, " ", " ")` writes it.
+//! Renders JSON as Go's `json.MarshalIndent(value, " ", " ")` does.
 //!
-//! Clients of the v1 API compare bodies byte by byte, so the details count: one space per level, one further space before
-//! every line but the first, `{}` and `[]` on one line, no newline at the end, and `&`, `<`, `>` escaped.
+//! Clients of the v1 API compare bodies byte by byte, so details matter: one space per level, one additional space
+//! before every line but the first, `{}` and `[]` on one line, no newline at the end, and `&`, `<`, `>` escaped.
 
 use std::io::{self, Write};
 
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Any characters, and often those that are escaped.
+    /// Arbitrary characters, with a bias towards those that are escaped.
     fn any_text() -> impl Strategy<Value = String> {
         let escaped = "&<>\"\\/\n\r\t\u{8}\u{c}\0\u{1}\u{1f}\u{7f}\u{2028}\u{2029}".chars().collect::<Vec<_>>();
         let character = prop_oneof![any::<char>(), proptest::sample::select(escaped)];

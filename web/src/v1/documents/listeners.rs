@@ -1,4 +1,4 @@
-//! Snapshot and node to listeners (LDS).
+//! Computes the listeners (LDS) of a node from a snapshot.
 
 use std::{
     collections::BTreeMap,
@@ -15,17 +15,17 @@ use super::{
     },
 };
 
-/// Where captured connections arrive; they are handed on by the address they were meant for.
+/// Port at which captured connections arrive. They are passed on by their original destination address.
 const CAPTURE_PORT: u16 = 15001;
-/// Where an ingress takes HTTP.
+/// Port at which an ingress accepts HTTP.
 const INGRESS_PORT: u16 = 80;
-/// How often an Envoy of the v1 API asks for routes again.
+/// Period at which an Envoy of the v1 API polls for routes.
 const RDS_REFRESH_MS: u32 = 1000;
 
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// Listeners of a node, one per address, sorted by address. Of two on one address the first counts: inbound before outbound
-/// before the capture listener, and among services the first by name.
+/// Listeners of a node, one per address, sorted by address. Of two on one address the first is used: inbound precedes
+/// outbound, outbound precedes the capture listener, and among services the first by name wins.
 pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Listener> {
     let mut by_address = BTreeMap::new();
     let mut add = |listener: Listener| {
@@ -58,7 +58,8 @@ fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
     })
 }
 
-/// A router sees no virtual address: it takes every address on a port number, for the first service by name that has it.
+/// Listeners of a router. It has no virtual addresses: it accepts every address on a port number, for the first service
+/// by name that exposes this port.
 fn standing_alone(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
     snapshot.content.services.iter().flat_map(|service| {
         service.service.ports.iter().map(move |port| {

@@ -1,14 +1,14 @@
-//! The v1 discovery API of 2018: what Envoys before version 2 of the protocol poll for.
+//! The v1 discovery API of 2018, which Envoys before version 2 of the protocol poll.
 //!
 //! ```text
 //!   MeshSnapshot + NodeId --of_node--> wire types --render--> Document (bytes, number of resources)
 //! ```
 //!
-//! Kept so that clients of that time work unchanged: field order, omitted fields, indentation and sorting are exact, because the
-//! same mesh must give the same bytes. Names are those of the v3 resources, but for cluster names over 189 octets. HTTP (paths,
-//! statuses, the cache) is not here.
+//! It is kept so that clients of that time work unchanged. Field order, omitted fields, indentation and sorting are
+//! exact, because the same mesh must give the same bytes. Names are those of the v3 resources, except for cluster names
+//! over 189 octets. HTTP (paths, statuses, the cache) is handled elsewhere.
 //!
-//! Not promised: anything that API could say and this mesh has no source for, which is HTTP routes, policies, TLS and labels.
+//! Not promised: HTTP routes, policies, TLS and labels, for which this mesh has no source.
 
 mod clusters;
 mod endpoints;
@@ -33,19 +33,19 @@ const HTTP_PROXY: &str = "http_proxy";
 pub struct Document {
     /// The text, UTF-8.
     pub body: Bytes,
-    /// How many listeners, clusters, hosts or virtual hosts it holds. Only a response that holds some may be cached.
+    /// Number of listeners, clusters, hosts or virtual hosts in it. Only a response with at least one may be cached.
     pub resources: usize,
 }
 
 /// Why the API has no document. The texts are those of the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A route configuration is named by a port number or `http_proxy`.
+    /// The name of a route configuration is neither a port number nor `http_proxy`.
     #[error("strconv.Atoi: parsing {name:?}: {reason}")]
     RouteName {
-        /// As asked.
+        /// The requested name.
         name: String,
-        /// What is wrong with it as a number.
+        /// Why it is not a number.
         reason: &'static str,
     },
     /// No VM of the director has the node's address.
@@ -65,14 +65,14 @@ pub fn clusters(snapshot: &MeshSnapshot, node: &NodeId) -> Document {
     Document::new(clusters.len(), &wire::Clusters { clusters })
 }
 
-/// RDS: the routes named, which are none in every snapshot and for every node, because no port of the mesh speaks HTTP to its
-/// proxy.
+/// RDS: the named routes. They are empty in every snapshot and for every node, because no port of the mesh speaks HTTP
+/// to its proxy.
 ///
 /// # Errors
 /// [`Error::RouteName`] for a name that is neither a number nor `http_proxy`.
 pub fn routes(name: &str) -> Result<Document, Error> {
     if name != HTTP_PROXY {
-        // Rust and Go agree on what a number is: an optional sign, decimal digits, 64 bits.
+        // Rust and Go agree on the syntax of a number: an optional sign, decimal digits, 64 bits.
         name.parse::<i64>().map_err(|error| Error::RouteName {
             name: name.to_owned(),
             reason: match error.kind() {
@@ -84,7 +84,7 @@ pub fn routes(name: &str) -> Result<Document, Error> {
     Ok(Document::new(0, &wire::Routes { virtual_hosts: [] }))
 }
 
-/// SDS: endpoints of a service key. An unknown key has none, which is no error.
+/// SDS: endpoints of a service key. An unknown key has none, which is not an error.
 pub fn service(snapshot: &MeshSnapshot, key: &str) -> Document {
     let hosts = endpoints::of_key(snapshot, key);
     Document::new(hosts.len(), &wire::Hosts { hosts })
@@ -106,7 +106,7 @@ pub fn availability_zone(snapshot: &MeshSnapshot, node: &NodeId) -> Result<Docum
     Ok(Document { resources: usize::from(!text.is_empty()), body: text.into() })
 }
 
-/// Any value in the JSON style of this API, for what a server says of itself.
+/// Renders any value in the JSON style of this API, for what a server reports about itself.
 pub fn render(value: &impl Serialize) -> Bytes {
     json::render(value).into()
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use boshy_mesh::{MeshService, Port, ServiceKey};
 use sha1::{Digest, Sha1};
 
-/// Longest cluster name that the v1 API emits; a longer one ends in the SHA-1 of the whole.
+/// Longest cluster name that the v1 API emits. A longer one ends in the SHA-1 of the whole name.
 const MAX_CLUSTER_NAME: usize = 189;
-/// SHA-1 in hexadecimal digits.
+/// Length of a SHA-1 in hexadecimal digits.
 const DIGEST_LENGTH: usize = 40;
 
 pub(super) fn service_key(service: &MeshService, port: &Port) -> ServiceKey {
@@ -38,7 +38,7 @@ pub(super) fn listener_name(protocol: &str, ip: IpAddr, port: u16) -> String {
     format!("{protocol}_{ip}_{port}")
 }
 
-/// The address as a range of one.
+/// A single address as a CIDR block.
 pub(super) fn single(ip: IpAddr) -> String {
     format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 })
 }
@@ -51,7 +51,7 @@ mod tests {
 
     fn key_of_length(length: usize) -> ServiceKey {
         let port = PortName::new("p").unwrap();
-        // Dots, the zone, `|` and the port name take the rest.
+        // The dots, the zone, `|` and the port name take the rest of the length.
         let letters = length - "..".len() - ".boshy|p".len();
         let job = "a".repeat(letters.min(63));
         let group = "b".repeat((letters - job.len()).min(63));
@@ -71,7 +71,7 @@ mod tests {
         let name = outbound_cluster(&key);
         assert_eq!(name.len(), 189);
         assert_eq!(name[..149], format!("out.{key}")[..149]);
-        // printf %s "out.$key" | sha1sum
+        // Computed by: printf %s "out.$key" | sha1sum
         assert_eq!(&name[149..], "b9230b1f6e71ae7ba079c75a2eac219931ed7d89");
     }
 

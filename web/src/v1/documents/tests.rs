@@ -1,4 +1,4 @@
-//! Bodies byte by byte, for the deployment that the API's users know from its README.
+//! Compares bodies byte by byte, for the deployment in the README of the API.
 
 use std::{net::Ipv4Addr, sync::Arc};
 

@@ -1,11 +1,11 @@
-//! The 2018 v1 discovery API as it is on the wire.
+//! The wire format of the 2018 v1 discovery API.
 //!
-//! Fields stand in the order they are emitted. Fields that this mesh never fills (`ssl_context`, `features`, circuit breakers,
-//! fault filters) are left out, which is what their emptiness looked like.
+//! Fields are in the order of the output. Fields that this mesh never fills (`ssl_context`, `features`, circuit
+//! breakers, fault filters) are left out, as the API leaves out empty ones.
 
 use serde::Serialize;
 
-/// LDS.
+/// Response of LDS.
 #[derive(Debug, Serialize)]
 pub(super) struct Listeners {
     pub(super) listeners: Vec<Listener>,
@@ -87,7 +87,7 @@ pub(super) struct HttpFilter {
     pub(super) config: Empty,
 }
 
-/// `{}`.
+/// An empty object, `{}`.
 #[derive(Debug, Serialize)]
 pub(super) struct Empty {}
 
@@ -96,7 +96,7 @@ pub(super) struct AccessLog {
     pub(super) path: &'static str,
 }
 
-/// CDS.
+/// Response of CDS.
 #[derive(Debug, Serialize)]
 pub(super) struct Clusters {
     pub(super) clusters: Vec<Cluster>,
@@ -120,13 +120,13 @@ pub(super) struct ClusterHost {
     pub(super) url: String,
 }
 
-/// RDS.
+/// Response of RDS.
 #[derive(Debug, Serialize)]
 pub(super) struct Routes {
     pub(super) virtual_hosts: [Empty; 0],
 }
 
-/// SDS.
+/// Response of SDS.
 #[derive(Debug, Serialize)]
 pub(super) struct Hosts {
     pub(super) hosts: Vec<Host>,
