@@ -13,74 +13,75 @@ use url::Url;
 
 use crate::load::{self, SettingsError};
 
-/// Settings of the agent, checked.
+/// Settings of the agent, after their check.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
-    /// Who this VM is.
+    /// Identity of this VM.
     pub node: NodeSettings,
-    /// Pilots, in order of preference: `https://HOST:PORT`, or `http://` for one without TLS. A host may be a name.
+    /// Pilots in order of preference: `https://HOST:PORT`, or `http://` for a pilot without TLS. A host may be a name.
     pub pilots: Vec<Url>,
-    /// For pilots by `https`; there whenever one is named.
+    /// Certificate files for `https` pilots; present whenever such a pilot is listed.
     pub pilot_tls: Option<ClientFiles>,
     /// Zone of the mesh.
     pub tld: Tld,
     /// Range of virtual IPs.
     pub vip_range: VipRange,
-    /// Directory of the last accepted configuration; survives restarts.
+    /// Directory of the last accepted configuration, which survives restarts.
     pub state_dir: PathBuf,
     /// Address of the DNS server, UDP and TCP.
     pub dns: SocketAddr,
-    /// Address of the handler for bosh-dns of source type `http`; `None` for no handler.
+    /// Address of the bosh-dns handler of source type `http`; `None` for no handler.
     pub handler: Option<SocketAddr>,
-    /// Address of status and metrics.
+    /// Address of the status and metrics endpoints.
     pub http: SocketAddr,
-    /// Unix socket of the same, for who watches over the process: no other process can hold it, and no client of the port can fill it.
+    /// Unix socket with the same endpoints, for the process monitor. Another process cannot occupy it, and clients of
+    /// the port cannot exhaust it.
     pub health_socket: Option<PathBuf>,
-    /// Unix socket where the local Envoy asks.
+    /// Unix socket at which the local Envoy connects to the agent.
     pub ads_socket: PathBuf,
     /// Admin address of the local Envoy.
     pub envoy_admin: SocketAddr,
-    /// Where Envoy accepts captured connections.
+    /// Address at which Envoy accepts redirected connections.
     pub capture: SocketAddr,
-    /// Time after which a connection of the local Envoy ends whose peer has vanished; `None` leaves it to the kernel.
+    /// Time after which the local Envoy's connection to a vanished peer ends; `None` leaves it to the kernel.
     pub peer_timeout: Option<Duration>,
-    /// Whether names wait for the local Envoy.
+    /// Whether names are answered only once the local Envoy has accepted their resources.
     pub proxy: ProxyMode,
-    /// How redirect rules are written.
+    /// How the redirect rules are written.
     pub netfilter: NetfilterBackend,
-    /// How long the agent goes on serving after SIGTERM while programs are connected to virtual IPs.
+    /// How long the agent keeps serving after SIGTERM while programs have connections to virtual IPs.
     pub stop_timeout: Duration,
     /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
 }
 
-/// Who this VM is, as far as whoever wrote the settings knew. The VM itself has the last word about its address.
+/// Identity of this VM, as known when the settings were rendered. The VM's interfaces decide about its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeSettings {
-    /// Its address, as the director gives it; it may know none.
+    /// Its address as given by the director, which may not know any.
     pub ip: Option<IpAddr>,
-    /// Its instance's uuid.
+    /// UUID of its instance.
     pub id: String,
-    /// The third part of its node id.
+    /// Third part of its node id.
     pub domain: String,
-    /// `records.json`, which says the addresses of the instance.
+    /// Path of `records.json`, which lists the instance's addresses.
     pub records: PathBuf,
 }
 
-/// What the local Envoy is started with: the part of the agent's settings that concerns both.
+/// Settings with which the local Envoy is started: the part of the agent's settings that concerns both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvoySettings {
-    /// Who this VM is.
+    /// Identity of this VM.
     pub node: NodeSettings,
-    /// Range of virtual IPs, where the VM's own address cannot be.
+    /// Range of virtual IPs, which cannot contain the VM's own address.
     pub vip_range: VipRange,
     /// Unix socket of the agent.
     pub ads_socket: PathBuf,
-    /// Where Envoy listens for its operator.
+    /// Address of Envoy's admin interface.
     pub admin: SocketAddr,
-    /// Time after which a connection ends whose peer has vanished; `None` leaves it to the kernel.
+    /// Time after which a connection to a vanished peer ends; `None` leaves it to the kernel.
     pub peer_timeout: Option<Duration>,
-    /// Unix socket where Envoy answers monit.
+    /// Unix socket at which Envoy answers monit's checks.
     pub health_socket: Option<PathBuf>,
 }
 
@@ -88,25 +89,25 @@ pub struct EnvoySettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProxyMode {
-    /// A name is answered once the local Envoy has accepted what stands behind it.
+    /// A name is answered once the local Envoy has accepted its resources.
     #[default]
     Required,
     /// Names are answered as soon as they are known.
     Absent,
 }
 
-/// Who redirects connections to virtual IPs.
+/// Which program redirects connections to virtual IPs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetfilterBackend {
-    /// The agent, by an nftables table of its own, spoken to by netlink.
+    /// The agent, through an nftables table of its own, written by netlink.
     #[default]
     Netlink,
-    /// Somebody else: no rules are written.
+    /// Another program: the agent writes no rules.
     None,
 }
 
-/// Seconds. bpm kills what has not ended 20 s after SIGTERM.
+/// In seconds. bpm kills a process that has not ended 20 s after SIGTERM.
 const LONGEST_STOP: u64 = 15;
 
 #[derive(Deserialize)]
@@ -288,8 +289,8 @@ impl AgentSettings {
 }
 
 impl EnvoySettings {
-    /// Reads the settings of an agent for what its Envoy needs. Where Envoy is started the rest may be missing, and files that it
-    /// names need not be there.
+    /// Reads the part of the agent's settings that Envoy needs. Where Envoy is started, the rest may be missing, and
+    /// the files it names need not exist.
     ///
     /// # Errors
     /// The file, the key and the reason.
@@ -303,7 +304,7 @@ impl EnvoySettings {
 }
 
 impl RawEnvoy {
-    /// What the kernel can count, in whole seconds; zero is none.
+    /// The timeout in whole seconds, the kernel's unit; zero means none.
     fn peer_timeout(&self, file: &Path) -> Result<Option<Duration>, SettingsError> {
         let timeout = self.peer_timeout;
         if timeout.is_zero() {
@@ -329,7 +330,7 @@ impl RawNode {
 }
 
 impl NodeSettings {
-    /// The node id of this VM at an address; without one, `0.0.0.0` stands in its place.
+    /// The node id of this VM at an address, or at `0.0.0.0` when it has none.
     pub fn id_at(&self, ip: Option<Ipv4Addr>) -> NodeId {
         NodeId::sidecar(IpAddr::V4(ip.unwrap_or(Ipv4Addr::UNSPECIFIED)), &self.id, &self.domain)
     }

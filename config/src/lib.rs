@@ -1,9 +1,9 @@
-//! Settings of both roles, in two stages: raw as written, checked as meant.
+//! Settings of both roles, in two stages: raw as written, then checked.
 //!
-//! A file that is wrong stops the process before it does anything (exit code 64, `EX_USAGE`), with the file, the key and the
-//! reason in one line. An unknown key is an error: a misspelt setting that is silently ignored is found in production.
-//! Every key can be overridden by an environment variable, `BOSHY__` and the path in upper case with `__` between its parts
-//! (`BOSHY__DIRECTOR__CLIENT_SECRET`), so that a secret need not stand in a file.
+//! A faulty file stops the process before it does anything (exit code 64, `EX_USAGE`), with the file, the key and the
+//! reason in one line. An unknown key is an error, because a misspelt setting that is silently ignored is found in
+//! production. Every key can be overridden by an environment variable: `BOSHY__` and the path in upper case with `__`
+//! between its parts (`BOSHY__DIRECTOR__CLIENT_SECRET`). So a secret need not be in a file.
 
 mod agent;
 mod load;

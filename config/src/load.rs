@@ -1,4 +1,4 @@
-//! File and environment to a raw value, with the place of every error.
+//! Reads a file and the environment into a raw value, with the place of every error.
 
 use std::{
     fmt::Display,
@@ -15,46 +15,47 @@ pub enum SettingsError {
     /// A file could not be read.
     #[error("{}: cannot be read", file.display())]
     Unreadable {
-        /// Which.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// The file is no YAML.
+    /// The file is not YAML.
     #[error("{}: is not valid YAML", file.display())]
     Syntax {
-        /// Which.
+        /// Path of the file.
         file: PathBuf,
-        /// Where and why.
+        /// Position and cause.
         #[source]
         source: Box<config::ConfigError>,
     },
     /// A key is missing, unknown, or of the wrong type.
     #[error("{}: {key}: {reason}", file.display())]
     Key {
-        /// In which file.
+        /// Path of the file.
         file: PathBuf,
         /// Path of the key, such as `director.auth`.
         key: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A certificate, or the key to it, cannot be used.
+    /// A certificate or its key cannot be used.
     #[error("{}: {key}", file.display())]
     Tls {
-        /// In which file of settings.
+        /// Path of the settings file.
         file: PathBuf,
         /// Path of the key, such as `xds.tls.private_key_file`.
         key: String,
-        /// Which file, and why.
+        /// The certificate file, and the cause.
         #[source]
         source: Box<boshy_tls::FileError>,
     },
 }
 
 impl SettingsError {
-    /// A certificate file that cannot be used. `section` is the setting that the keys of the files are in.
+    /// The error of a certificate file that cannot be used. `section` is the setting that contains the keys of the
+    /// files.
     pub(crate) fn tls(file: &Path, section: &str, error: boshy_tls::FileError) -> Self {
         Self::Tls { file: file.to_owned(), key: format!("{section}.{}", error.key), source: Box::new(error) }
     }

@@ -15,28 +15,30 @@ use url::Url;
 
 use crate::load::{self, SettingsError};
 
-/// Settings of the pilot, checked.
+/// Settings of the pilot, after their check.
 #[derive(Clone, Debug)]
 pub struct PilotSettings {
-    /// The director that is read.
+    /// The director to read.
     pub director: DirectorSettings,
     /// Zone of the mesh.
     pub tld: Tld,
     /// Range of virtual IPs.
     pub vip_range: VipRange,
-    /// How long the address of a vanished service rests before another may have it.
+    /// How long the address of a vanished service stays in quarantine before another service may get it.
     pub vip_quarantine: Duration,
-    /// How much of what the others leave one deployment may have.
+    /// The part of what other deployments leave that one deployment may take.
     pub vip_share: VipShare,
-    /// Directory of the lease file; survives restarts.
+    /// Directory of the lease file, which survives restarts.
     pub state_dir: PathBuf,
-    /// `records.json` of the pilot's VM, which says the network of every instance's address. It need not be there.
+    /// Path of `records.json` on the pilot's VM, which names the network of every instance's address. The file may be
+    /// missing.
     pub records: PathBuf,
     /// Address of the HTTP server.
     pub http: SocketAddr,
-    /// The same over TLS, where that is wanted.
+    /// Additional HTTPS server, when configured.
     pub https: Option<HttpsSettings>,
-    /// Unix socket of the same, for who watches over the process: no other process can hold it, and no client of the port can fill it.
+    /// Unix socket with the same endpoints, for the process monitor. Another process cannot occupy it, and clients of
+    /// the port cannot exhaust it.
     pub health_socket: Option<PathBuf>,
     /// Address of the xDS server.
     pub xds: SocketAddr,
@@ -49,9 +51,9 @@ pub struct PilotSettings {
 /// HTTP over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpsSettings {
-    /// Where.
+    /// Address to listen on.
     pub listen: SocketAddr,
-    /// With which certificate. Clients need none.
+    /// Certificate to use. Clients need none.
     pub files: ServerFiles,
 }
 
@@ -60,15 +62,16 @@ pub struct HttpsSettings {
 pub struct DirectorSettings {
     /// Its address, `https://HOST:25555`.
     pub url: Url,
-    /// Certificates to trust, PEM.
+    /// Trusted CA certificates, PEM.
     pub ca_cert: Option<String>,
-    /// A UAA client or a local user of the director, as `BOSH_CLIENT` for the CLI. The director tells which of the two it wants.
+    /// A UAA client or a local user of the director, like `BOSH_CLIENT` for the CLI. The director says which of the two
+    /// it expects.
     pub client: String,
     /// Its secret or password.
     pub client_secret: SecretString,
     /// Pause between two rounds of polling.
     pub poll_interval: Duration,
-    /// Pause between two full reads, which find what no event told.
+    /// Pause between two full reads, which find changes that no event reported.
     pub full_read_interval: Duration,
     /// Longest time for one request.
     pub timeout: Duration,

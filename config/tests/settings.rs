@@ -1,4 +1,4 @@
-//! Settings as operators write them.
+//! Tests settings files as operators write them.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::{fs, path::PathBuf};
@@ -27,7 +27,7 @@ fn agent(text: &str) -> Result<AgentSettings, SettingsError> {
     AgentSettings::load(&path)
 }
 
-/// The example with its commented defaults switched on.
+/// The example with its commented defaults enabled.
 fn uncommented(text: &str) -> String {
     text.lines()
         .map(|line| match line.trim_start().strip_prefix("# ") {
@@ -75,7 +75,8 @@ fn a_wrong_type_names_its_key() {
     assert!(error.contains("director.poll_interval"), "{error}");
 }
 
-/// The VM of one deployment may lie in the range that another has chosen; the agent says so and stays up.
+/// One deployment's VM may lie in the range that another deployment has chosen. The agent reports this and keeps
+/// running.
 #[test]
 fn a_range_over_this_vm_is_for_the_agent_to_tell() {
     let text = format!("{}\nvip_range: 10.244.0.0/24\n", example("agent.example.yml"));
@@ -124,7 +125,7 @@ fn secrets_are_not_shown() {
     assert!(!format!("{settings:?}").contains("set-me"));
 }
 
-/// The example with what it shows of TLS switched on, and files of one certificate where it names some.
+/// The example with its TLS settings enabled, and certificate files at the paths it names.
 fn over_tls(role: &str) -> (tempfile::TempDir, String) {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["pilot.boshy.internal".to_owned()]).unwrap();
