@@ -41,10 +41,11 @@ enum Protocol {
     Sotw,
 }
 
-/// An Envoy that cannot bind a socket ends, and carries nothing; without this one it is only not asked whether it is well.
+/// Whether Envoy will be able to bind the health socket. Envoy exits when it cannot bind a socket, and then carries no
+/// traffic; without this socket only its health check is missing.
 #[expect(clippy::print_stderr, reason = "the edge, and standard output is the bootstrap's")]
 fn can_be_bound(path: &Path) -> bool {
-    // What an earlier Envoy left, which the next one would replace as well.
+    // An earlier Envoy's socket, which the next Envoy would replace as well.
     let _ = fs::remove_file(path);
     let bound = UnixListener::bind(path).and_then(|_| fs::remove_file(path));
     if let Err(error) = &bound {
@@ -60,11 +61,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Protocol::Delta => Flavour::Delta,
         Protocol::Sotw => Flavour::Sotw,
     };
-    // Envoy inherits the limit of who starts it, as this does.
+    // Envoy inherits the limit from the process that starts it, as this command does.
     let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE).context("look how many files may be open")?;
     let NodeSettings { ip, id, records, .. } = settings.node.clone();
-    // An Envoy needs no address of its own: it is configured by the agent, which takes whoever can open its socket. The one that the
-    // agent finds is shown where it is known.
+    // Envoy needs no address of its own: the agent configures any process that can open its socket. The node id shows
+    // the VM's address where it is known.
     let address = Sources::new(Wanted { given: ip, id, records }).address(settings.vip_range).ok();
     let bootstrap = Bootstrap {
         node: settings.node.id_at(address),
@@ -77,7 +78,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         health_socket: settings.health_socket.filter(|path| can_be_bound(path)),
     };
     let mut json = bootstrap.to_json();
-    // An Envoy that cannot bind its admin port ends, and with it every connection through it; without one it only shows less.
+    // Envoy exits when it cannot bind its admin port, and every connection through it ends. Without the admin interface
+    // it only shows less.
     if TcpListener::bind(bootstrap.admin).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse) {
         eprintln!(
             "{} is taken: Envoy starts without its admin endpoint, which the next start tries again",
@@ -86,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         json.as_object_mut().map(|fields| fields.remove("admin"));
     }
     match writeln!(io::stdout(), "{json:#}") {
-        // A reader who has seen enough is no error.
+        // A reader that closes the pipe early is not an error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("write the bootstrap")?,
         _ => {}
     }

@@ -1,11 +1,11 @@
-//! The one place that turns an outcome into an exit code, and an error into text.
+//! Turns an outcome into an exit code, and an error into text. No other module does either.
 
 use std::process::ExitCode;
 
 use boshy_actors::StartError;
 use boshy_config::SettingsError;
 
-/// `EX_USAGE`: the command line or the settings are wrong, and trying again does not help.
+/// `EX_USAGE`: the command line or the settings are wrong, so a retry does not help.
 pub(crate) const USAGE: u8 = 64;
 
 /// Prints an error as a chain, once, and chooses the exit code.

@@ -1,11 +1,12 @@
-//! Logs go to standard error, one line an event; whoever runs the process keeps them.
+//! Logs go to standard error, one line per event. The parent process decides where they are kept.
 
 use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-/// Libraries that tell at `info` what is of no use to an operator, or at `warn` what any client can provoke, are turned down.
+/// Some libraries log at `info` what is useless to an operator, or at `warn` what any client can provoke. They are
+/// limited to a higher level.
 const DEFAULT_FILTER: &str = "info,actix_server=warn,hickory_proto=error";
 
 /// How to log.
@@ -26,10 +27,10 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Begins logging. To be called once.
+    /// Starts logging. Call it only once.
     ///
     /// # Errors
-    /// When the filter is none.
+    /// When the filter is not valid.
     pub(crate) fn init(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log)?;
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

@@ -66,7 +66,7 @@ impl Cli {
     fn parse_args() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
             let failed = error.use_stderr();
-            // Nothing is left to tell when even this cannot be printed.
+            // If even this cannot be printed, no other output is left for the error.
             let _ = error.print();
             std::process::exit(if failed { i32::from(exit::USAGE) } else { 0 })
         })

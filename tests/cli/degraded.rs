@@ -1,6 +1,7 @@
-//! An agent with little: as an ordinary user with one capability, without rights, without tools, without a name to ask for.
+//! Runs an agent in restricted environments: as an ordinary user with one capability, without capabilities, without
+//! tools, without a pilot whose name resolves.
 //!
-//! Each scenario runs in a network and a mount namespace of its own, in this same test started once more.
+//! Each scenario runs in its own network and mount namespace, in a second process of this same test.
 
 use std::{
     env, fs,
@@ -14,14 +15,14 @@ use serde_json::Value;
 
 const INSIDE: &str = "BOSHY_CLI_TEST_INSIDE";
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What bpm gives to a process: this user, these capabilities and no way to more.
+/// The rights that bpm gives to a process: this user, these capabilities, and no way to gain more.
 pub(crate) const VCAP: [&str; 3] =
     ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"];
 const POWERLESS: [&str; 3] = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"];
-/// Left out where there is one user only, because an ordinary user runs the tests.
+/// Left out where only one user exists, because the tests run as an ordinary user there.
 const USER: [&str; 3] = ["--reuid=1000", "--regid=1000", "--clear-groups"];
 
-/// Runs a scenario on a VM of its own: a device with the VM's address, and `/proc/sys` as bpm has it, not to be written.
+/// Runs a scenario on a simulated VM: a device with the VM's address, and a read-only `/proc/sys` as under bpm.
 pub(crate) fn alone(test: &str, scenario: impl FnOnce()) {
     if env::var_os(INSIDE).is_some() {
         sh(
@@ -57,7 +58,7 @@ pub(crate) fn sh(line: &str) -> String {
     text
 }
 
-/// A running agent, whose directories are its user's.
+/// A running agent, whose directories belong to its user.
 pub(crate) struct Agent {
     child: Child,
     home: tempfile::TempDir,
@@ -68,7 +69,7 @@ impl Agent {
         Self::start_as("{ip: 10.244.0.130}", through, pilot, more)
     }
 
-    /// With this as `node`.
+    /// Starts an agent with this `node` setting.
     pub(crate) fn start_as(node: &str, through: &[&str], pilot: &str, more: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let at = home.path().display();
@@ -76,7 +77,7 @@ impl Agent {
             if more.contains("ads_socket:") { String::new() } else { format!("ads_socket: {at}/ads.sock\n") };
         let settings = format!("node: {node}\npilots: ['{pilot}']\nstate_dir: {at}/state\n{ads_socket}{more}");
         fs::write(home.path().join("settings.yml"), settings).unwrap();
-        // Where cargo keeps the program an ordinary user may not look.
+        // An ordinary user may not have access to the directory in which cargo keeps the program.
         fs::copy(env!("CARGO_BIN_EXE_boshy"), home.path().join("boshy")).unwrap();
         let mut words = vec!["setpriv", "--no-new-privs"];
         if several_users() {
@@ -131,7 +132,7 @@ impl Agent {
         self.shows(&format!("{what} is there"), |status| status["lacking"].is_array() && lack(status, what).is_none());
     }
 
-    /// How long it takes to end by SIGTERM, in order.
+    /// Sends SIGTERM, expects an orderly end, and returns the time it took.
     pub(crate) fn stops(mut self) -> Duration {
         let begun = Instant::now();
         sh(&format!("kill -TERM {}", self.child.id()));
@@ -233,7 +234,7 @@ fn a_pilot_is_found_once_its_name_resolves() {
     alone("degraded::a_pilot_is_found_once_its_name_resolves", || {
         let hosts = tempfile::NamedTempFile::new().unwrap();
         sh(&format!("chmod 644 {0} && mount --bind {0} /etc/hosts", hosts.path().display()));
-        // Nobody answers questions here, and a question takes no longer than a second.
+        // No server answers DNS questions here, and a question times out after a second.
         let resolver = tempfile::NamedTempFile::new().unwrap();
         fs::write(resolver.path(), "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
         sh(&format!("chmod 644 {0} && mount --bind {0} /etc/resolv.conf", resolver.path().display()));

@@ -1,4 +1,4 @@
-//! The binary from outside: what it prints and how it exits.
+//! Tests the binary from outside: output and exit codes.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
@@ -18,18 +18,18 @@ use serde_json::{Value, json};
 const USAGE: i32 = 64;
 
 fn boshy<const N: usize>(arguments: [&str; N]) -> Output {
-    // Only what is on the command line decides.
+    // An empty environment, so that only the command line decides.
     Command::new(env!("CARGO_BIN_EXE_boshy")).args(arguments).env_clear().output().unwrap()
 }
 
-/// What was printed by a command that succeeded.
+/// Standard output of a command that must succeed.
 fn printed<const N: usize>(arguments: [&str; N]) -> String {
     let output = boshy(arguments);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{arguments:?}");
     text(&output.stdout)
 }
 
-/// What was said by a command that was refused, with nothing on standard output.
+/// Standard error of a command that must be refused, with nothing on standard output.
 fn refused<const N: usize>(arguments: [&str; N]) -> String {
     let output = boshy(arguments);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(USAGE), String::new()), "{arguments:?}");
@@ -52,7 +52,7 @@ fn settings_with(role: &str, line: &str) -> (tempfile::TempDir, String) {
     (folder, file.display().to_string())
 }
 
-/// Settings of an agent that needs no rights and disturbs nobody.
+/// Settings of an agent that needs no privileges and affects no other process.
 fn harmless_agent(http: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let (file, at) = (folder.path().join("settings.yml"), folder.path().display());

@@ -1,5 +1,5 @@
-//! An agent on a VM that is somebody else's: other jobs hold its ports, and the network is not the usual one. It lives, says what it
-//! lacks, and takes it up when it is there.
+//! Runs an agent on a VM whose ports are held by other jobs, or whose network is unusual. The agent runs, reports what
+//! is missing, and picks it up once it is available.
 
 use std::{
     net::{Ipv4Addr, TcpListener, UdpSocket},
@@ -24,7 +24,7 @@ fn dns_answers() -> Option<u8> {
     (length > 12).then(|| answer[3] & 15)
 }
 
-/// Asks about another zone, which is answered at once, whatever is known.
+/// Asks about another zone. Such a question is answered at once, whether the zone is known or not.
 fn is_answered() -> bool {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -33,7 +33,7 @@ fn is_answered() -> bool {
     sent.is_ok() && socket.recv(&mut [0; 512]).is_ok()
 }
 
-/// The process that a keeper has started.
+/// The pid of the process that a keeper has started.
 fn kept(keeper: u32) -> String {
     sh(&format!("until grep -q . /proc/{keeper}/task/{keeper}/children; do sleep 0.01; done; cat /proc/{keeper}/task/{keeper}/children"))
         .trim()
@@ -66,7 +66,7 @@ fn every_socket_may_be_taken_and_costs_its_own_function_until_it_is_free() {
             assert!(dns_answers().is_some());
             agent.stops();
         }
-        // UDP alone is enough to stand in the way.
+        // A UDP socket alone is enough to block the port.
         let holder = UdpSocket::bind((Ipv4Addr::LOCALHOST, 15053)).unwrap();
         let agent = Agent::start(&VCAP, NOBODY, "");
         agent.lacks("dns", "Address already in use", "See who holds 127.0.0.1:15053");
