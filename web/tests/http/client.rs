@@ -7,7 +7,7 @@ use actix_web::{
     test,
 };
 
-/// What a client sees.
+/// The visible parts of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) status: u16,
@@ -33,8 +33,8 @@ impl Seen {
     }
 }
 
-/// A function from requests to what is seen, for an application made by `configure`. A macro, because the application's type cannot
-/// be named.
+/// Makes a function from a request to the visible response, for an application built by `configure`. It is a macro,
+/// because the application's type cannot be named.
 macro_rules! client {
     ($configure:expr) => {{
         let app = actix_web::test::init_service(actix_web::App::new().configure($configure)).await;

@@ -1,4 +1,4 @@
-//! The endpoints as clients see them: in process for what is said, over sockets for how.
+//! Tests the endpoints as clients see them: their content in process, their transport over sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, and its helpers are no tests to the lint")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]

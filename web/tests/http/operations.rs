@@ -1,4 +1,4 @@
-//! What operators and monit ask.
+//! Tests the endpoints for operators and monit.
 
 use std::{
     sync::{
@@ -196,7 +196,7 @@ async fn agent_status_has_the_fields_that_people_read() {
     assert_eq!(status["dns"]["answers"]["NXDOMAIN"], json!(2));
 }
 
-/// Sample lines by name and labels; the format's own rules are checked on the way.
+/// Sample lines by name and labels. It also checks the rules of the format.
 fn scraped(seen: &Seen) -> std::collections::BTreeMap<String, f64> {
     assert_eq!(seen.status, 200);
     assert_eq!(seen.kind.as_deref(), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));

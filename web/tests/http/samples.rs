@@ -36,7 +36,7 @@ pub(crate) fn orchard() -> Arc<MeshSnapshot> {
     snapshot(1, vec![service("apricot", 1, &["10.0.0.1", "10.0.0.2"])])
 }
 
-/// A pilot that serves a snapshot, and the hand that changes it.
+/// A pilot that serves a snapshot, and the sender that replaces it.
 pub(crate) fn pilot(first: Arc<MeshSnapshot>) -> (watch::Sender<Arc<MeshSnapshot>>, PilotView) {
     let (sender, receiver) = watch::channel(first);
     let seen = receiver.clone();

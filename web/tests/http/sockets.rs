@@ -1,4 +1,4 @@
-//! Octets on the wire, which in-process tests do not show.
+//! Tests the bytes on the wire, which in-process tests do not show.
 
 use std::{
     io::{Read, Write},
@@ -13,7 +13,7 @@ use boshy_web::{
 
 use crate::samples::{self, orchard};
 
-/// Long enough that only a server that hangs meets it.
+/// Long enough that only a server that hangs reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn serve() -> Server {
@@ -130,7 +130,7 @@ async fn half_a_request_is_not_waited_for_for_ever() {
     server.stop().await;
 }
 
-// These two have a loopback address each, so that no other test is given the port that they free.
+// These two use a loopback address each, so that no other test gets the port that they free.
 
 #[actix_web::test]
 async fn a_stopped_server_has_freed_its_address() {
@@ -157,7 +157,7 @@ async fn a_dropped_server_frees_its_address() {
     assert!(rebound.await.is_ok());
 }
 
-/// What a server does with somebody who takes one place after the other, and gives none back.
+/// Opens connections one after the other and keeps them all open.
 fn hoard(address: SocketAddr, connections: usize) -> Vec<TcpStream> {
     let hold = |_| {
         let mut stream = connect(address);
@@ -176,7 +176,7 @@ async fn connections_that_a_client_keeps_alive_keep_nobody_out_nor_its_own_next_
     let at = server.address().unwrap();
     let held = actix_web::rt::task::spawn_blocking(move || {
         let mut held = hoard(at, 600);
-        // The one that was silent longest gave way; the newest has not.
+        // The connection that was idle longest has been closed; the newest has not.
         let mut rest = Vec::new();
         held[0].read_to_end(&mut rest).unwrap();
         held[599].set_nonblocking(true).unwrap();
@@ -207,7 +207,7 @@ async fn a_connection_without_a_request_and_a_head_that_drips_are_not_waited_for
         stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let begin = std::time::Instant::now();
         loop {
-            // An end of either kind: a write that fails, or octets and then the end.
+            // Either kind of end: a write that fails, or data followed by the end of the stream.
             if stream.write_all(b"X: y\r\n").is_err() || stream.read(&mut [0; 1024]).is_ok() {
                 break begin.elapsed();
             }
@@ -229,7 +229,7 @@ async fn a_unix_socket_serves_the_same() {
     let server = server::start(Listener::Unix(listener), 1, move |config| pilot::configure(config, &view)).unwrap();
     let answer = actix_web::rt::task::spawn_blocking(move || {
         let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
-        // As monit does: without a host, by the version that closes by itself.
+        // Like monit: without a host, in the version that closes the connection after each response.
         stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

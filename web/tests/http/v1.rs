@@ -149,7 +149,7 @@ async fn accept_is_read_as_the_api_read_it() {
             assert_eq!(seen, Seen::text(406, "406: Not Acceptable"));
         }
     }
-    // A path or a method that is wrong is told first.
+    // A wrong path or method is reported first.
     let unacceptable = |request: TestRequest| request.insert_header((ACCEPT, "text/plain"));
     assert_eq!(ask(unacceptable(get("/nothing"))).await.status, 404);
     assert_eq!(ask(unacceptable(TestRequest::put().uri("/v1/registration"))).await.status, 405);
