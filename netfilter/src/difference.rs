@@ -1,42 +1,42 @@
-//! What was read back, and what is wrong with it.
+//! The rules as read back, and their deviations from the desired ones.
 //!
-//! What is read comes in the same normal form as what is desired ([`Rule`]); what cannot be recognised stays text and is
-//! therefore never equal to a desired rule. Order matters inside a chain and nowhere else.
+//! Rules are read back into the same normal form as the desired ones ([`Rule`]). A rule that cannot be recognised stays
+//! text, and so never equals a desired rule. The order matters inside a chain and nowhere else.
 
 use std::{fmt, net::SocketAddrV4};
 
 use crate::ruleset::{Base, Chain, PAIRS, Pairs, Rule};
 
-/// The own table as it was read back.
+/// boshy's own table, as read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Somebody switched the table off.
+    /// Whether the table is disabled (dormant).
     pub dormant: bool,
     /// In any order.
     pub chains: Vec<ObservedChain>,
-    /// Sets by name, and whether each is of the kind that pairs are kept in. In any order.
+    /// Sets by name, and whether each has the type of the set of pairs. In any order.
     pub sets: Vec<(String, bool)>,
     /// The elements of the set of pairs.
     pub pairs: Pairs,
 }
 
-/// A chain as it was read back.
+/// A chain, as read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedChain {
-    /// Its name.
+    /// Name of the chain.
     pub name: String,
-    /// How it is hooked into the kernel, where it is.
+    /// Its hook, for a base chain.
     pub base: Option<Base>,
-    /// In the order in which they are tried.
+    /// Rules in the order of evaluation.
     pub rules: Vec<ObservedRule>,
 }
 
-/// A rule as it was read back.
+/// A rule, as read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedRule {
-    /// One that the model can express.
+    /// A rule that the model can express.
     Known(Rule),
-    /// Any other, as the backend describes it.
+    /// Any other rule, as the backend describes it.
     Foreign(String),
 }
 
@@ -49,79 +49,79 @@ impl fmt::Display for ObservedRule {
     }
 }
 
-/// One thing that is not as desired.
+/// One deviation from the desired state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Deviation {
-    /// Nothing of ours is there.
+    /// The table is missing.
     #[error("all rules are missing")]
     AllMissing,
-    /// The table does nothing.
+    /// The table is disabled.
     #[error("the table is switched off (dormant)")]
     Dormant,
-    /// A chain is not there.
+    /// A chain is missing.
     #[error("chain {0} is missing")]
     ChainMissing(String),
-    /// A chain in our table that we did not write.
+    /// The table contains a chain that boshy did not write.
     #[error("chain {0} is not ours")]
     ChainExtra(String),
-    /// A chain is hooked in otherwise.
+    /// A chain has another hook.
     #[error("chain {chain} is {}, not {}", shown(.found.as_ref()), shown(.wanted.as_ref()))]
     ChainOther {
-        /// The chain.
+        /// Name of the chain.
         chain: String,
-        /// As desired.
+        /// Desired hook.
         wanted: Option<Base>,
-        /// As it is.
+        /// Actual hook.
         found: Option<Base>,
     },
-    /// A rule is not there.
+    /// A rule is missing.
     #[error("chain {chain} lacks `{rule}`")]
     RuleMissing {
-        /// The chain.
+        /// Name of the chain.
         chain: String,
-        /// As desired.
+        /// Desired rule.
         rule: Rule,
     },
-    /// A rule in our chain that we did not write, or that is there twice.
+    /// A chain contains a rule that boshy did not write, or a duplicate.
     #[error("chain {chain} has `{rule}`, which is not ours")]
     RuleExtra {
-        /// The chain.
+        /// Name of the chain.
         chain: String,
-        /// As it is.
+        /// Actual rule.
         rule: ObservedRule,
     },
-    /// All rules are there, in another order.
+    /// All rules are present, in another order.
     #[error("the rules of chain {0} are in another order")]
     Reordered(String),
-    /// The set of pairs is not there, or is of another kind.
+    /// The set of pairs is missing, or has another type.
     #[error("the set {PAIRS} is missing")]
     SetMissing,
-    /// A set in our table that we did not write.
+    /// The table contains a set that boshy did not write.
     #[error("set {0} is not ours")]
     SetExtra(String),
-    /// Pairs are not in their set.
+    /// The set lacks pairs.
     #[error("the set {PAIRS} lacks {count} pairs, {first} among them")]
     PairsMissing {
-        /// How many.
+        /// Number of missing pairs.
         count: usize,
-        /// The lowest of them.
+        /// The lowest missing pair.
         first: SocketAddrV4,
     },
-    /// Pairs are in the set that we did not write.
+    /// The set contains pairs that boshy did not write.
     #[error("the set {PAIRS} has {count} pairs that are not ours, {first} among them")]
     PairsExtra {
-        /// How many.
+        /// Number of these pairs.
         count: usize,
         /// The lowest of them.
         first: SocketAddrV4,
     },
 }
 
-/// The rules are not as desired.
+/// The rules deviate from the desired ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// What is wrong; never empty.
+    /// The deviations; never empty.
     pub deviations: Vec<Deviation>,
 }
 
@@ -138,7 +138,7 @@ fn shown(base: Option<&Base>) -> String {
     base.map_or_else(|| "not hooked in".to_owned(), |base| format!("`{base}`"))
 }
 
-/// What is wrong, in the order of the desired chains; empty when all is as desired.
+/// All deviations, in the order of the desired chains; empty when the state is as desired.
 pub fn difference(desired: &[Chain], pairs: &Pairs, observed: Option<&Observed>) -> Vec<Deviation> {
     let Some(observed) = observed else { return vec![Deviation::AllMissing] };
     let mut wrong = Vec::new();

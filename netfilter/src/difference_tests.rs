@@ -125,7 +125,7 @@ fn a_rule_that_is_there_twice_is_extra_once() {
     );
 }
 
-/// What somebody may do to the rules of a chain.
+/// A change that another process may make to the rules of a chain.
 #[derive(Clone, Debug)]
 enum Edit {
     Swap(prop::sample::Index, prop::sample::Index),
@@ -159,7 +159,7 @@ fn change(rules: &mut Vec<ObservedRule>, edit: Edit) {
 }
 
 proptest! {
-    /// Few edits, some of which undo each other, and in either chain.
+    /// Few edits in either chain, some of which undo each other.
     #[test]
     fn only_the_same_rules_in_the_same_order_are_no_difference(
         edits in prop::collection::vec((0usize..2, edit()), 0..4),

@@ -1,19 +1,19 @@
-//! What can go wrong when rules or the route are written, read or removed.
+//! Errors of writing, reading or removing the rules or the route.
 
 use std::{fmt, io};
 
 use crate::difference::Drift;
 
-/// What was being done.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Beginning to speak to the kernel.
+    /// Opening a socket to the kernel.
     Open,
     /// Writing the desired state.
     Apply,
-    /// Reading the present state.
+    /// Reading the actual state.
     Read,
-    /// Removing what is ours.
+    /// Removing what boshy wrote.
     Remove,
 }
 
@@ -32,45 +32,45 @@ impl fmt::Display for Operation {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} the redirect rules")]
 pub struct Error {
-    /// What was being done.
+    /// The operation that failed.
     pub operation: Operation,
-    /// Why not.
+    /// Cause.
     #[source]
     pub cause: Cause,
 }
 
-/// Why the kernel did not do what was asked.
+/// Why the kernel did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
     /// The process lacks the capability in the network namespace's user namespace.
     #[error("this needs CAP_NET_ADMIN")]
     NeedsNetAdmin(#[source] io::Error),
-    /// The table belongs to another open socket; it can be changed once the process that holds it has ended.
+    /// The table is owned by another open socket. It can be changed once the process that owns it has ended.
     #[error("the table belongs to another running process (netlink port {port}, usually its process id)")]
     OwnedByAnother {
-        /// The netlink port of the owner.
+        /// Netlink port of the owner.
         port: u32,
     },
-    /// The kernel refused one step of the transaction, and with it the whole: the old rules are still in place.
+    /// The kernel refused one step of the transaction, and therefore all of it: the old rules are still in place.
     #[error("the kernel refused {step}")]
     Refused {
-        /// Which part.
+        /// The refused step.
         step: String,
-        /// The kernel's reason.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// Others change rules faster than they can be read.
+    /// Other processes change rules faster than they can be read.
     #[error("the rules changed each time while they were read")]
     Unsettled,
-    /// The rules were accepted, and are others when read back.
+    /// The kernel accepted the rules, but they differ when read back.
     #[error("read back, the rules are not as written: {0}")]
     NotAsWritten(Drift),
 }
 
 impl Error {
-    /// What an operator can do about it, as a sentence.
+    /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> String {
         match &self.cause {
             Cause::NeedsNetAdmin(_) => NEEDS_NET_ADMIN.to_owned(),

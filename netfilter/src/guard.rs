@@ -1,10 +1,10 @@
-//! Keeping rules and pairs in place: changing what is to change, noticing what somebody else changed, and putting it back.
+//! Keeps rules and pairs in place: it applies changes, detects foreign changes, and undoes them.
 //!
-//! Call [`Guard::keep`] whenever other pairs are wanted, and every 250 to 500 ms besides: rules that something else removed are back
-//! within a second. While nothing changes on the VM a call is one question of some microseconds; what is wanted is written
-//! as a difference, so a call costs what changes and not what there is.
+//! Call [`Guard::keep`] whenever the wanted pairs change, and every 250 to 500 ms in any case: rules that another
+//! process removed are then back within a second. While nothing changes on the VM, a call is one request of some
+//! microseconds. Changes are written as a difference, so a call costs what changes and not what exists.
 //!
-//! Dropping a guard leaves the rules: an agent that ends unasked must not take working connections with it.
+//! Dropping a guard leaves the rules in place: an agent that crashes must not break working connections.
 
 use std::sync::Arc;
 
@@ -15,41 +15,41 @@ use crate::{
     ruleset::{Chain, Pairs, Ruleset},
 };
 
-/// How often a change that was overtaken by one of somebody else is tried again.
+/// How often a change is retried when another process changed the tables first.
 const TRIES: usize = 20;
 
-/// What a guard found.
+/// State that a guard found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// All was as it was left.
+    /// Everything was as the guard left it.
     Untouched,
-    /// Nothing had been written by this guard.
+    /// This guard had written nothing before.
     Beginning,
-    /// Something else had changed it. It is put back.
+    /// Another process had changed the rules. They have been restored.
     Drifted(Drift),
 }
 
-/// Rules, and what keeps them in place.
+/// A rule set, and the means to keep it in place.
 #[derive(Debug)]
 pub struct Guard {
     kernel: Netlink,
     chains: Vec<Chain>,
-    /// What this guard wrote last; `None` before it wrote anything.
+    /// Pairs that this guard wrote last; `None` before it wrote any.
     written: Option<Arc<Pairs>>,
     /// The generation at which everything was last found as written.
     sound_at: Option<u32>,
 }
 
 impl Guard {
-    /// Nothing is written yet.
+    /// A guard that has written nothing yet.
     ///
     /// # Errors
-    /// When the kernel has no nf_tables, or the process may not ask.
+    /// When the kernel has no nf_tables, or the process lacks the permission.
     pub fn open(ruleset: &Ruleset, ownership: Ownership) -> Result<Self, Error> {
         Ok(Self { kernel: Netlink::open(ownership)?, chains: ruleset.chains(), written: None, sound_at: None })
     }
 
-    /// The pairs that an own table holds which is there, whoever wrote it.
+    /// The pairs in boshy's existing table, which an earlier process may have written.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -57,20 +57,21 @@ impl Guard {
         Ok(self.kernel.observe()?.unwrap_or_default().pairs)
     }
 
-    /// What is in place as far as this guard knows: what it wrote, unless it had to give up since. `None` before it wrote anything.
+    /// What is in place as far as this guard knows: the pairs it wrote, unless it has had to give up since. `None`
+    /// before it wrote any.
     pub fn written(&self) -> Option<&Arc<Pairs>> {
         self.written.as_ref()
     }
 
-    /// Brings it about that the rules are in place with exactly these pairs, and answers what was found before. Also takes over a table
-    /// that an earlier life left, without a moment between the old and the new.
+    /// Puts the rules in place with exactly these pairs, and returns what was found before. It also takes over a table
+    /// that an earlier process left, with no gap between the old rules and the new.
     ///
     /// # Errors
-    /// When rules cannot be read or are refused. After an error about a difference what was written is still in place; after one
-    /// about the whole, nothing is known to be.
+    /// When rules cannot be read or are refused. If writing a difference failed, the pairs written before are still in
+    /// place. If writing the whole table failed, nothing is known to be in place.
     pub fn keep(&mut self, wanted: &Arc<Pairs>) -> Result<Found, Error> {
         for _ in 0..TRIES {
-            // Read before the rules: a change after it is then found by the next call.
+            // Read before the rules, so that the next call notices a later change.
             let generation = self.kernel.generation()?;
             let Some(written) = self.written.clone() else {
                 self.replace(wanted)?;
@@ -97,7 +98,7 @@ impl Guard {
         Err(Error { operation: Operation::Apply, cause: Cause::Unsettled })
     }
 
-    /// Removes the rules; succeeds when there are none.
+    /// Removes the rules. Succeeds when there are none.
     ///
     /// # Errors
     /// When they cannot be removed.
@@ -106,7 +107,7 @@ impl Guard {
         self.kernel.remove()
     }
 
-    /// Writes everything, and reads it back.
+    /// Writes the whole table and reads it back.
     fn replace(&mut self, wanted: &Arc<Pairs>) -> Result<(), Error> {
         self.sound_at = None;
         self.kernel.replace(&self.chains, wanted)?;
@@ -121,7 +122,7 @@ impl Guard {
     }
 }
 
-/// The generation after one transaction. The kernel passes over zero.
+/// The generation after one transaction. The kernel skips zero.
 fn after(generation: u32) -> u32 {
     generation.checked_add(1).unwrap_or(1)
 }

@@ -1,11 +1,13 @@
-//! Rules written by netlink: an own table, in one transaction of a fraction of a millisecond.
+//! Writes rules by netlink: a table of boshy's own, in one transaction of a fraction of a millisecond.
 //!
-//! Where the kernel can (Linux 6.9), the table is *owned*: until this value is dropped or its process ends, every other process gets
-//! EPERM for any change of the table, and `nft flush ruleset` passes over it. The table is also *persistent*: it stays, with all
-//! its rules, when its owner is gone. It is then nobody's, may be removed by anyone, and is taken over by the next
-//! [`Netlink`] that applies rules. So two agents cannot fight, and an agent that died leaves nothing that cannot be removed.
+//! Where the kernel supports it (Linux 6.9), the table is *owned*: until this value is dropped or its process ends,
+//! every other process gets EPERM for any change of the table, and `nft flush ruleset` skips it. The table is also
+//! *persistent*: it stays, with all its rules, when its owner is gone. It then has no owner, any process may remove it,
+//! and the next [`Netlink`] that applies rules takes it over. So two agents cannot conflict, and an agent that crashed
+//! leaves nothing that cannot be removed.
 //!
-//! Not promised: protection where the kernel is older. There the table is an ordinary one, and [`Guard`](crate::Guard) puts it back.
+//! Not promised: protection on an older kernel. There the table is an ordinary one, and [`Guard`](crate::Guard)
+//! restores it.
 
 use std::{io, net::SocketAddrV4};
 
@@ -21,22 +23,22 @@ use crate::{
     ruleset::{Chain, PAIRS, Pairs},
 };
 
-/// How often a reading that was overtaken by a change is begun again.
+/// How often a read is repeated when a change interrupted it.
 const READINGS: usize = 20;
 
-/// Room for a transaction, in bytes: 200,000 pairs. The kernel takes no longer one.
+/// Largest transaction in bytes: 200,000 pairs. The kernel accepts no longer one.
 const LONGEST_BATCH: usize = 4 << 20;
 
-/// Whether the table is made so that no other process can change it.
+/// Whether other processes are kept from changing the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Owned where the kernel can, else shared.
+    /// Owned where the kernel supports it, else shared.
     WherePossible,
     /// An ordinary table.
     Shared,
 }
 
-/// nf_tables, spoken to directly. Dropping it gives up the ownership and leaves the rules.
+/// A direct connection to nf_tables. Dropping it gives up the ownership and leaves the rules.
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
@@ -44,10 +46,10 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens a socket and asks the kernel whether it has nf_tables.
+    /// Opens a socket and checks that the kernel has nf_tables.
     ///
     /// # Errors
-    /// When it has not, or the process may not ask.
+    /// When the kernel has no nf_tables, or the process lacks the permission.
     pub fn open(ownership: Ownership) -> Result<Self, Error> {
         let error = |cause| Error { operation: Operation::Open, cause };
         let socket = Socket::open(SockProtocol::NetlinkNetFilter, 0)
@@ -59,10 +61,10 @@ impl Netlink {
         Ok(netlink)
     }
 
-    /// Replaces the own table in one transaction.
+    /// Replaces boshy's table in one transaction.
     ///
     /// # Errors
-    /// When it is refused; the old one is then still in place.
+    /// When the kernel refuses it; the old table is then still in place.
     pub fn replace(&mut self, chains: &[Chain], pairs: &Pairs) -> Result<(), Error> {
         let flags = match self.ownership {
             Ownership::WherePossible => OWNED_AND_PERSISTENT,
@@ -79,11 +81,11 @@ impl Netlink {
         }
     }
 
-    /// Takes pairs out of the set and adds others, in one transaction, provided that nothing about any table has changed since
-    /// `generation`; whether that was so.
+    /// Removes pairs from the set and adds others, in one transaction, provided that no table has changed since
+    /// `generation`. Returns whether that was so.
     ///
     /// # Errors
-    /// When it is refused; the set is then as it was.
+    /// When the kernel refuses it; the set is then unchanged.
     pub fn change<'a>(
         &mut self,
         removed: impl Iterator<Item = &'a SocketAddrV4>,
@@ -100,17 +102,17 @@ impl Netlink {
         }
     }
 
-    /// Reads the own table; `None` when there is none.
+    /// Reads boshy's table; `None` when there is none.
     ///
     /// # Errors
-    /// When it cannot be read, or changes each time meanwhile.
+    /// When it cannot be read, or changes during every read.
     pub fn observe(&mut self) -> Result<Option<Observed>, Error> {
         let error = |cause| Error { operation: Operation::Read, cause };
         for _ in 0..READINGS {
             let before = self.generation()?;
             match self.observe_once() {
                 Ok(observed) if self.generation()? == before => return Ok(observed),
-                // The table, or a part of it, may vanish between two questions.
+                // The table, or a part of it, may be removed between two requests.
                 Ok(_) | Err(Refusal { errno: Errno::EINTR | Errno::ENOENT, .. }) => {}
                 Err(refusal) => return Err(self.error(Operation::Read, &refusal, "the question for the rules")),
             }
@@ -118,7 +120,7 @@ impl Netlink {
         Err(error(Cause::Unsettled))
     }
 
-    /// Removes the own table in one transaction; succeeds when there is none.
+    /// Removes boshy's table in one transaction. Succeeds when there is none.
     ///
     /// # Errors
     /// When it cannot be removed.
@@ -128,7 +130,7 @@ impl Netlink {
             .map_err(|refusal| self.error(Operation::Remove, &refusal, batch.step_of(refusal.sequence)))
     }
 
-    /// A number that the kernel counts up with every change of any table of the network namespace.
+    /// A number that the kernel increases with every change of any table in the network namespace.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -136,7 +138,7 @@ impl Netlink {
         self.read_generation().map_err(|cause| Error { operation: Operation::Read, cause })
     }
 
-    /// The netlink port of the process that holds the table, when that is not this one.
+    /// Netlink port of the process that owns the table, when that is not this one.
     fn other_owner(&mut self) -> Option<u32> {
         let mut found = None;
         self.ask(Question::Table, |said| {
@@ -169,7 +171,7 @@ impl Netlink {
         })
     }
 
-    /// One reading; refused with EINTR when something changed meanwhile.
+    /// Reads the table once. Fails with EINTR when something changed in the meantime.
     fn observe_once(&mut self) -> Result<Option<Observed>, Refusal> {
         let mut observed = Observed::default();
         let asked = self.ask(Question::Table, |said| {
@@ -226,7 +228,7 @@ impl Netlink {
     }
 }
 
-/// A kernel that does not know a table flag says so in one of two ways (before and after Linux 5.12).
+/// Whether the error says that the kernel does not know a table flag. The error differs before and after Linux 5.12.
 fn is_unknown_flag(errno: Errno) -> bool {
     matches!(errno, Errno::EINVAL | Errno::EOPNOTSUPP)
 }

@@ -1,5 +1,5 @@
-//! The redirect rules of a VM: TCP connections that the VM opens to a virtual IP and port that exist reach the local Envoy, and all
-//! others to the range are refused.
+//! The redirect rules of a VM. TCP connections that the VM opens to an existing pair of virtual IP and port are
+//! redirected to the local Envoy. All other connections to the range are refused.
 //!
 //! ```text
 //!   Ruleset + Pairs --chains, lower--> netlink messages --Netlink--> kernel
@@ -7,16 +7,17 @@
 //!                           └--> difference <-- Observed <-- lift <----┘
 //! ```
 //!
-//! Everything left of the kernel is pure. [`Netlink`] is the only effect; [`Guard`] calls it and notices drift; [`VipRoute`] is
-//! the route that makes virtual IPs reachable in the first place.
+//! Everything left of the kernel is pure. [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift.
+//! [`VipRoute`] is the route that makes virtual IPs reachable in the first place.
 //!
-//! [`DeadPeers`] ends what the rules led to Envoy, and Envoy to an instance that has vanished.
+//! [`DeadPeers`] ends connections to vanished instances, both the redirected connection to Envoy and Envoy's connection
+//! to the instance.
 //!
-//! What is written is one nftables table `inet boshy` and one route with a protocol number of its own. Nothing is flushed, and no
-//! table, chain, rule, route or connection of others is touched.
+//! boshy writes one nftables table, `inet boshy`, and one route with a protocol number of its own. It flushes nothing,
+//! and changes no table, chain, rule, route or connection of another program.
 //!
-//! Everything works on the network namespace of the calling thread and needs CAP_NET_ADMIN there. Calls block, briefly, and
-//! belong where an actor may block.
+//! Everything applies to the network namespace of the calling thread and needs CAP_NET_ADMIN there. Calls block briefly
+//! and belong on a thread where an actor may block.
 
 #![forbid(unsafe_code)]
 

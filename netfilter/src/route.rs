@@ -1,12 +1,12 @@
-//! An own route for the range of virtual IPs: `ip route add RANGE dev lo src VM_ADDRESS proto 176`.
+//! boshy's own route for the range of virtual IPs: `ip route add RANGE dev lo src VM_ADDRESS proto 176`.
 //!
-//! The kernel looks for a route before the rules see a connection. Without one, a VM that has no default route answers "network is
-//! unreachable"; with only the default route, the connection keeps the small segments of that route's device although it never
-//! leaves the VM. The route goes through loopback and names the VM's own address as source, so Envoy sees the peer it would
-//! see anyway.
+//! The kernel looks up a route before the rules see a connection. Without this route, a VM without a default route
+//! reports "network is unreachable". With only the default route, the connection keeps the small segments of that
+//! route's device although it never leaves the VM. The route goes through loopback and has the VM's own address as its
+//! source, so Envoy sees the same peer address as without it.
 //!
-//! The protocol number marks what is ours. Only routes that bear it are ever changed or removed, and all of them are
-//! ours: a range that was configured earlier leaves no route behind.
+//! The protocol number marks boshy's routes. Only routes with that number are changed or removed, and all of them are
+//! boshy's. So a range that was configured earlier leaves no route behind.
 
 use std::{io, net::Ipv4Addr};
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// How often a reading that was overtaken by a change is begun again.
+/// How often a read is repeated when a change interrupted it.
 const READINGS: usize = 20;
 
 /// The route could not be written, read or removed.
@@ -31,37 +31,37 @@ pub enum RouteError {
     /// The process lacks the capability in the network namespace's user namespace.
     #[error("cannot {operation} the route for virtual IPs: this needs CAP_NET_ADMIN")]
     NeedsNetAdmin {
-        /// What was being done.
+        /// The operation that failed.
         operation: Operation,
-        /// What the kernel said.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else's route is in the place of ours; it is left alone.
+    /// Another program's route is at the same place. It is left alone.
     #[error("cannot apply the route for virtual IPs: {0} already has a route of another origin")]
     Taken(Ipv4Net),
-    /// The source address is not one of this VM's.
+    /// The source address does not belong to this VM.
     #[error("cannot apply the route for virtual IPs: {0} is no address of this VM")]
     ForeignSource(Ipv4Addr),
-    /// The kernel refused.
+    /// The kernel refused the operation.
     #[error("cannot {operation} the route for virtual IPs")]
     Refused {
-        /// What was being done.
+        /// The operation that failed.
         operation: Operation,
-        /// The kernel's reason.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
-    /// Changes of routes cannot be followed.
+    /// Changes of routes cannot be observed.
     #[error("cannot follow the changes of routes")]
     Unwatched(#[source] io::Error),
-    /// The route was accepted, and is another when read back.
+    /// The kernel accepted the route, but it differs when read back.
     #[error("read back, the route for virtual IPs is not as written: {0:?}")]
     NotAsWritten(Vec<(Ipv4Net, Option<Ipv4Addr>)>),
 }
 
 impl RouteError {
-    /// What an operator can do about it, as a sentence.
+    /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> String {
         match self {
             Self::NeedsNetAdmin { .. } => NEEDS_NET_ADMIN.to_owned(),
@@ -79,7 +79,7 @@ impl RouteError {
     }
 }
 
-/// The route that is desired.
+/// The desired route.
 #[derive(Debug)]
 pub struct VipRoute {
     socket: Socket,
@@ -87,10 +87,10 @@ pub struct VipRoute {
 }
 
 impl VipRoute {
-    /// Nothing is written yet. `source` is the VM's own address, as BOSH gives it.
+    /// A route that is not written yet. `source` is the VM's own address, as BOSH gives it.
     ///
     /// # Errors
-    /// When the kernel cannot be spoken to.
+    /// When no netlink socket can be opened.
     pub fn new(range: Ipv4Net, source: Ipv4Addr) -> Result<Self, RouteError> {
         let refused = |errno: Errno| refusal(Operation::Open, errno);
         let socket = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(refused)?;
@@ -98,11 +98,11 @@ impl VipRoute {
         Ok(Self { socket, desired: Entry::ours(range.trunc(), loopback, Some(source)) })
     }
 
-    /// Brings it about that this route, and no other of ours, is there; answers whether anything had to be changed. Cheap when not, so
-    /// it may be called each second.
+    /// Ensures that this route, and no other route of boshy, exists. Returns whether it had to change anything. A call
+    /// without a change is cheap, so it may be made every second.
     ///
     /// # Errors
-    /// When the place is taken by a route of others, or the kernel refuses.
+    /// When another program's route is at the same place, or the kernel refuses.
     pub fn ensure(&mut self) -> Result<bool, RouteError> {
         let all = self.read(Operation::Apply)?;
         if all.iter().filter(|entry| entry.is_ours()).eq([&self.desired]) {
@@ -123,7 +123,7 @@ impl VipRoute {
         if ours == [self.desired.clone()] { Ok(true) } else { Err(not_as_written(&ours)) }
     }
 
-    /// Removes all routes of ours; succeeds when there are none.
+    /// Removes all routes of boshy. Succeeds when there are none.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -135,12 +135,12 @@ impl VipRoute {
         if left.is_empty() { Ok(()) } else { Err(not_as_written(&left)) }
     }
 
-    /// Writes the desired entry; one of ours in its place is replaced, so there is no moment without a route.
+    /// Writes the desired entry. It replaces an earlier one of boshy at the same place, with no gap in between.
     fn insert(&mut self) -> Result<(), RouteError> {
         let sequence = self.socket.next_sequence();
         let message = insert(&self.desired, sequence);
         match self.socket.request(message.bytes(), sequence, |_| {}) {
-            // This is how the kernel says that the preferred source is not local.
+            // The kernel reports a preferred source that is not local in this way.
             Err(Refusal { errno: Errno::EINVAL, .. }) if self.desired.source.is_some() => {
                 Err(RouteError::ForeignSource(self.desired.source.unwrap_or(Ipv4Addr::UNSPECIFIED)))
             }
@@ -151,7 +151,7 @@ impl VipRoute {
     fn delete(&mut self, old: &Entry, operation: Operation) -> Result<(), RouteError> {
         let sequence = self.socket.next_sequence();
         match self.socket.request(delete(old, sequence).bytes(), sequence, |_| {}) {
-            // It went away meanwhile.
+            // It has been removed in the meantime.
             Ok(()) | Err(Refusal { errno: Errno::ESRCH, .. }) => Ok(()),
             Err(refused) => Err(refusal(operation, refused.errno)),
         }

@@ -1,10 +1,11 @@
-//! What is desired: one range, one port, and the pairs of virtual IP and port that exist; and the chains that follow from it.
+//! The desired rules: one range, one capture port, the existing pairs of virtual IP and port, and the chains that
+//! follow from them.
 //!
-//! Two chains, not one: a connection that does not go to a virtual IP meets a single rule. Which pairs exist is a set beside the
-//! rules, because pairs change all the time and rules never do.
+//! There are two chains rather than one, so that a connection that does not go to a virtual IP meets a single rule. The
+//! pairs are in a set beside the rules, because pairs change often and rules never do.
 //!
-//! Only what this VM sends is described. Nothing here sees a packet that arrives from the network, so no port of the VM, the
-//! platform's among them, can be taken by it.
+//! The rules cover only connections that this VM opens. They see no packet that arrives from the network, so they can
+//! take over no port of the VM, including those of the platform.
 
 use std::{
     borrow::Cow,
@@ -15,27 +16,27 @@ use std::{
 
 use ipnet::Ipv4Net;
 
-/// Pairs of virtual IP and port that exist. Every port may be one of a pair: towards a virtual IP none is special.
+/// Existing pairs of virtual IP and port. Any port may be in a pair: no port of a virtual IP is special.
 pub type Pairs = BTreeSet<SocketAddrV4>;
 
 /// The name of the set of pairs in the own table.
 pub(crate) const PAIRS: &str = "pairs";
 
-/// A port that nothing can listen on. The kernel answers a datagram to it as it answers any closed port.
+/// A port on which no process can listen. The kernel answers a datagram to it as for any closed port.
 const CLOSED: u16 = 0;
 
-/// Why a rule set is refused before anything is written.
+/// Why a rule set is rejected before anything is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulesetError {
-    /// Port 0 cannot be listened on, nor connected to.
+    /// Port 0 can be neither listened on nor connected to.
     #[error("the capture port is 0; a port is 1 to 65535")]
     ZeroPort,
-    /// Redirecting loopback would cut the VM off from its own services, Envoy among them.
+    /// Redirecting loopback would cut the VM off from its own services, including Envoy.
     #[error("the range {0} overlaps loopback 127.0.0.0/8, which must not be redirected")]
     Loopback(Ipv4Net),
 }
 
-/// The redirect that is desired on a VM, without the pairs.
+/// The desired redirect of a VM, without the pairs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
     range: Ipv4Net,
@@ -43,8 +44,9 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// TCP connections that this VM opens to a pair in `range` go to 127.0.0.1:`capture_port`. Every other connection to the range is
-    /// refused with a TCP reset, and a UDP datagram with an ICMP "port unreachable", as a host refuses what is sent to a closed port.
+    /// TCP connections that this VM opens to a pair in `range` go to 127.0.0.1:`capture_port`. Every other TCP
+    /// connection to the range is refused with a TCP reset, and a UDP datagram with an ICMP "port unreachable", as a
+    /// host does for a closed port.
     ///
     /// # Errors
     /// When the port is 0, or the range overlaps loopback.
@@ -60,21 +62,21 @@ impl Ruleset {
         Ok(Self { range, capture_port })
     }
 
-    /// The virtual IPs.
+    /// The range of virtual IPs.
     pub fn range(&self) -> Ipv4Net {
         self.range
     }
 
-    /// The port of 127.0.0.1 that captured connections reach.
+    /// The port of 127.0.0.1 to which connections are redirected.
     pub fn capture_port(&self) -> u16 {
         self.capture_port
     }
 
-    /// The chains of the own table, `inet boshy`. A NAT chain in an inet table needs Linux 5.2.
+    /// The chains of boshy's table, `inet boshy`. A NAT chain in an inet table needs Linux 5.2.
     ///
-    /// Priority -105 comes before iptables' -100. The first chain that translates a connection wins, and between equal
-    /// priorities the order of registration would decide. The refusal is in a NAT chain too, because only the first packet of a
-    /// connection meets one: a filter chain would cost something for every packet of the VM.
+    /// Priority -105 precedes iptables' -100. The first chain that translates a connection wins, and between equal
+    /// priorities the order of registration would decide. The refusal is in a NAT chain, too, because only the first
+    /// packet of a connection traverses it: a filter chain would cost time for every packet of the VM.
     pub fn chains(&self) -> Vec<Chain> {
         let (kind, hook, policy) = (Cow::Borrowed("nat"), Cow::Borrowed("output"), Cow::Borrowed("accept"));
         let base = Base { kind, hook, priority: -105, policy };
@@ -91,27 +93,27 @@ impl Ruleset {
     }
 }
 
-/// A chain that is desired.
+/// A desired chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Its name.
+    /// Name of the chain.
     pub name: &'static str,
-    /// How it is hooked into the kernel; `None` for a chain that is jumped to.
+    /// Its hook; `None` for a chain that is the target of a jump.
     pub base: Option<Base>,
-    /// In the order in which they are tried.
+    /// Rules in the order of evaluation.
     pub rules: Vec<Rule>,
 }
 
-/// How a chain is hooked into the kernel. Displays as nft writes it.
+/// Hook of a base chain. Displays as nft writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     /// `nat`, `filter` or `route`.
     pub kind: Cow<'static, str>,
-    /// Such as `output`.
+    /// Hook name, such as `output`.
     pub hook: Cow<'static, str>,
-    /// Lower comes first.
+    /// Priority; a lower one comes first.
     pub priority: i32,
-    /// What becomes of a packet that no rule decided about.
+    /// Verdict for a packet that no rule decided.
     pub policy: Cow<'static, str>,
 }
 
@@ -121,12 +123,12 @@ impl fmt::Display for Base {
     }
 }
 
-/// What a packet must have, and what then becomes of it. Displays as nft writes it.
+/// Conditions on a packet, and the verdict. Displays as nft writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// All of them must hold.
+    /// All conditions must hold.
     pub matches: Vec<Match>,
-    /// What then happens.
+    /// Verdict when they hold.
     pub verdict: Verdict,
 }
 
@@ -148,13 +150,13 @@ impl fmt::Display for Rule {
 /// A condition on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// IPv4, to an address of this network.
+    /// IPv4 with a destination in this network.
     Destination(Ipv4Net),
     /// TCP.
     Tcp,
     /// UDP.
     Udp,
-    /// TCP over IPv4, to an address and port that are an element of the set of pairs.
+    /// TCP over IPv4 with a destination address and port in the set of pairs.
     Pair,
 }
 
@@ -169,14 +171,14 @@ impl fmt::Display for Match {
     }
 }
 
-/// What becomes of a packet.
+/// Verdict on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Goes on in another chain, and comes back.
+    /// Continues in another chain and then returns.
     Jump(Cow<'static, str>),
-    /// Goes to this port of 127.0.0.1.
+    /// Redirected to this port of 127.0.0.1.
     Redirect(u16),
-    /// Is answered with a TCP reset, and goes nowhere.
+    /// Answered with a TCP reset and dropped.
     Reset,
 }
 

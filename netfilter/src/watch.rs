@@ -1,7 +1,8 @@
-//! Notice that something about nf_tables or routes changed, by whomever.
+//! Notifies of changes of nf_tables or routes by any process.
 //!
-//! Asked now and then, or a file descriptor for an event loop: when it is readable, call [`Watch::changed`], and then look. It says
-//! only that something changed, never what: notices can be lost when many come at once, and who looks reads the truth.
+//! Poll it from time to time, or add its file descriptor to an event loop: when it is readable, call [`Watch::changed`]
+//! and then read the state. A notification only says that something changed, not what: notifications can be lost when
+//! many arrive at once, so the caller has to read the current state.
 
 use std::{
     io,
@@ -14,16 +15,16 @@ use crate::netlink::socket::Socket;
 
 /// The multicast group of nf_tables, as a bit: group 7 of `nfnetlink.h`.
 const NFTABLES: u32 = 1 << 6;
-/// The groups of links, IPv4 addresses and IPv4 routes: 1, 5 and 7 of `rtnetlink.h`. Routes that go with a link or an address
-/// are not told of themselves.
+/// The groups of links, IPv4 addresses and IPv4 routes: 1, 5 and 7 of `rtnetlink.h`. The kernel does not notify of a
+/// route that is removed together with its link or address.
 const ROUTES: u32 = 1 << 0 | 1 << 4 | 1 << 6;
 
-/// A subscription to the kernel's notices.
+/// A subscription to the kernel's notifications.
 #[derive(Debug)]
 pub struct Watch(Socket);
 
 impl Watch {
-    /// Of nf_tables, in the network namespace of the calling thread.
+    /// Subscribes to nf_tables, in the network namespace of the calling thread.
     ///
     /// # Errors
     /// When the kernel has no nf_tables or the process lacks CAP_NET_ADMIN.
@@ -31,15 +32,15 @@ impl Watch {
         Ok(Self(Socket::open(SockProtocol::NetlinkNetFilter, NFTABLES)?))
     }
 
-    /// Of whatever routes depend on, in the network namespace of the calling thread.
+    /// Subscribes to everything that routes depend on, in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// When no socket can be had.
+    /// When no socket can be opened.
     pub fn routes() -> io::Result<Self> {
         Ok(Self(Socket::open(SockProtocol::NetlinkRoute, ROUTES)?))
     }
 
-    /// Takes all notices that are there, without waiting; whether there was one.
+    /// Takes all pending notifications without waiting. Returns whether there was one.
     ///
     /// # Errors
     /// When the socket cannot be read.

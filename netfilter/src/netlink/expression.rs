@@ -1,7 +1,8 @@
-//! Rules as nf_tables expressions, both ways.
+//! Converts rules to nf_tables expressions and back.
 //!
-//! A rule is lowered to the same expressions that `nft` makes of its text, so rules written by either are recognised when they
-//! are read back: an address prefix of whole bytes is a shorter load, any other is a load, a mask and a comparison.
+//! A rule is lowered to the same expressions that `nft` makes of its text, so rules written by either are recognised
+//! when they are read back. An address prefix of whole bytes is a shorter load; any other prefix is a load, a mask and
+//! a comparison.
 
 use std::net::Ipv4Addr;
 
@@ -13,13 +14,13 @@ use crate::{
     ruleset::{Match, PAIRS, Rule, Verdict},
 };
 
-// From the kernel's nf_tables.h, nf_nat.h and in.h.
+// Constants of the kernel's nf_tables.h, nf_nat.h and in.h.
 const LIST_ELEMENT: u16 = 1;
 const NAME: u16 = 1;
 const DATA: u16 = 2;
 const VERDICT_REGISTER: u32 = 0;
 const REGISTER: u32 = 1;
-/// The second four bytes behind an address in [`REGISTER`]: a pair is eight bytes from there.
+/// The second four bytes after an address in [`REGISTER`]. A pair takes eight bytes from there.
 const REGISTER_BEHIND_ADDRESS: u32 = 9;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
@@ -35,7 +36,7 @@ const UDP: &[u8] = &[17];
 const DESTINATION_ADDRESS: u32 = 16;
 const DESTINATION_PORT: u32 = 2;
 
-/// The expressions that a rule of ours is made of. All work on register 1, and a port behind an address in the next.
+/// The expressions of which boshy's rules consist. All use register 1; a port after an address is in the next register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {
     /// Load a property of the packet.
@@ -44,19 +45,19 @@ pub(crate) enum Expression {
     Payload { base: u32, offset: u32, length: u32, register: u32 },
     /// Keep only these bits.
     Mask(Vec<u8>),
-    /// Go on only when the register is this.
+    /// Continue only when the register has this value.
     Equal(Vec<u8>),
     /// Load a constant.
     Load(Vec<u8>),
-    /// End with a verdict: its code, and where it jumps.
+    /// End with a verdict: its code, and the target of a jump.
     Verdict(i32, Option<String>),
-    /// Go on only when what is in the register, as long as the set's key, is in this set.
+    /// Continue only when the register's content, with the length of the set's key, is in this set.
     Lookup(String),
     /// End with a redirect to the port in the register.
     Redirect,
-    /// End with a refusal of this type, one that knows no code.
+    /// End with a refusal of this type, which has no code.
     Reject(u32),
-    /// None of these: its name.
+    /// Any other expression, by its name.
     Other(String),
 }
 
@@ -120,7 +121,7 @@ impl Expression {
         }
     }
 
-    /// Reads one element of a rule's list.
+    /// Parses one element of a rule's list.
     pub(crate) fn read(element: Attributes<'_>) -> Self {
         let name = element.text(NAME).unwrap_or_default();
         Self::known(&name, element.inside(DATA)).unwrap_or(Self::Other(name))
@@ -137,7 +138,7 @@ impl Expression {
                 offset: data.number(3)?,
                 length: data.number(4)?,
             }),
-            // Flags are there when the rule is about what is not in the set.
+            // The flags attribute is present when the rule matches what is not in the set.
             "lookup" if numbers(&[(2, REGISTER)]) && data.number(5).unwrap_or(0) == 0 => {
                 Some(Self::Lookup(data.text(1)?))
             }
@@ -152,7 +153,7 @@ impl Expression {
                 let verdict = data.inside(2).inside(2);
                 Some(Self::Verdict(verdict.number(1)?.cast_signed(), verdict.text(2)))
             }
-            // The kernel answers the first port of the range as the last one too.
+            // The kernel also reports the first port of the range as its last.
             "redir" if numbers(&[(1, REGISTER), (3, PORT_SPECIFIED)]) && data.number(2).unwrap_or(1) == 1 => {
                 Some(Self::Redirect)
             }
@@ -173,7 +174,7 @@ const PORT_BEHIND_ADDRESS: Expression = Expression::Payload {
     register: REGISTER_BEHIND_ADDRESS,
 };
 
-/// A rule as expressions.
+/// Converts a rule to expressions.
 pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
     use Expression::{Equal, Load, Lookup, Mask, Meta, Redirect, Reject};
     let mut all = Vec::new();
@@ -211,7 +212,7 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
     all
 }
 
-/// The rule that expressions mean, where it is one that the model has.
+/// Converts expressions to a rule of the model, where there is one.
 pub(crate) fn lift(expressions: &[Expression]) -> ObservedRule {
     match recognise(expressions) {
         Some(rule) => ObservedRule::Known(rule),

@@ -35,7 +35,7 @@ proptest! {
         prop_assert_eq!(lift(&read), ObservedRule::Known(rule));
     }
 
-    /// Drift is seen by it: what is not written as the rule is does not pass for it.
+    /// Drift detection depends on this: expressions that differ from a rule's must not be taken for the rule.
     #[test]
     fn no_other_expressions_are_taken_for_a_rule(
         rule in any_rule(), at in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), edit in 0..3,

@@ -1,5 +1,5 @@
-//! Speaking netlink: messages as bytes (pure), the socket (the effect), and the dialects of nf_tables, of routes and of
-//! sockets (pure).
+//! Netlink: messages as bytes (pure), the socket (the effect), and the message formats of nf_tables, routes and sockets
+//! (pure).
 
 pub(crate) mod diag;
 pub(crate) mod expression;

@@ -1,8 +1,8 @@
-//! The table `inet boshy` as nf_tables messages, both ways.
+//! Writes and parses the nf_tables messages of the table `inet boshy`.
 //!
-//! A batch is one transaction: the kernel takes all of it or nothing, and packets meet the old rules and pairs or the new ones.
-//! One kind replaces the table: add it (so that the next step succeeds), delete it, add it with everything in it. The other
-//! kind changes some pairs, and costs what these few elements cost.
+//! A batch is one transaction: the kernel applies all of it or nothing, and a packet meets either the old rules and
+//! pairs or the new ones. One kind of batch replaces the table: add it (so that the next step succeeds), delete it, add
+//! it with its content. The other kind changes some pairs and costs only these elements.
 
 use std::{
     borrow::Cow,
@@ -18,7 +18,7 @@ use crate::{
     ruleset::{Base, Chain, PAIRS, Pairs, Rule},
 };
 
-// From the kernel's nfnetlink.h, nf_tables.h and netfilter.h.
+// Constants of the kernel's nfnetlink.h, nf_tables.h and netfilter.h.
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
@@ -45,19 +45,21 @@ const POLICIES: [&str; 2] = ["drop", "accept"];
 /// Length of `struct nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
 
-/// The type of the set's key as `nft` knows it, `ipv4_addr . inet_service`; the kernel keeps it as a number without a meaning.
+/// The type of the set's key as `nft` knows it, `ipv4_addr . inet_service`. The kernel stores the number without
+/// interpreting it.
 const ADDRESS_AND_PORT: u32 = 7 << 6 | 13;
-/// An address and a port, each filled up to four bytes.
+/// An address and a port, each padded to four bytes.
 const PAIR_LENGTH: u32 = 8;
-/// Elements in one message: an attribute holds less than 64 KiB, and an element takes 20 bytes.
+/// Elements per message: an attribute holds less than 64 KiB, and an element takes 20 bytes.
 const ELEMENTS: usize = 2000;
 
-/// The table does nothing.
+/// Table flag: the table is disabled.
 const DORMANT: u32 = 0x1;
-/// Only the socket that made the table may change it (Linux 5.12), and it stays when that socket closes (Linux 6.9).
+/// Table flags: only the socket that made the table may change it (Linux 5.12), and the table stays when that socket
+/// closes (Linux 6.9).
 pub(crate) const OWNED_AND_PERSISTENT: u32 = 0x2 | 0x4;
 
-/// A transaction, and what each of its messages does.
+/// A transaction, and the meaning of each of its messages.
 pub(crate) struct Batch {
     writer: Writer,
     first: u32,
@@ -92,8 +94,8 @@ impl Batch {
         batch.committed()
     }
 
-    /// A batch that takes some pairs out and adds others. The kernel refuses it with `ERESTART`, as a whole, when anything about any
-    /// table has changed since `generation`. `None` when there is nothing to do.
+    /// A batch that removes some pairs and adds others. The kernel refuses it as a whole, with `ERESTART`, when any
+    /// table has changed since `generation`. `None` when there is nothing to change.
     pub(crate) fn change<'a>(
         removed: impl Iterator<Item = &'a SocketAddrV4>,
         added: impl Iterator<Item = &'a SocketAddrV4>,
@@ -106,12 +108,13 @@ impl Batch {
         (batch.steps.len() > 1).then(|| batch.committed())
     }
 
-    /// A batch that removes the table, whether or not it is there.
+    /// A batch that removes the table, whether it exists or not.
     pub(crate) fn remove(first: u32) -> Self {
         Self::deleting(first).committed()
     }
 
-    /// Adding without flags changes nothing in a table that is there, whatever its flags, and lets the deletion succeed.
+    /// Adding a table without flags changes nothing in an existing table, whatever its flags, and lets the deletion
+    /// succeed.
     fn deleting(first: u32) -> Self {
         let mut batch = Self::begun(first, None);
         batch.step(NEW_TABLE, CREATE, "the table".to_owned(), |writer| writer.text(1, NAME));
@@ -129,7 +132,7 @@ impl Batch {
         batch
     }
 
-    /// Errors are always answered; one acknowledgement, of the last step, says that there was none.
+    /// Errors are always reported. A single acknowledgement, of the last step, reports that there was none.
     fn committed(mut self) -> Self {
         self.writer.acknowledge(self.last_step);
         self.bound(BATCH_END, "the commit", |_| {});
@@ -145,7 +148,7 @@ impl Batch {
         self.next_sequence().wrapping_sub(2)
     }
 
-    /// What the message with a sequence number does.
+    /// Describes the message with a sequence number.
     pub(crate) fn step_of(&self, sequence: u32) -> &str {
         let place = usize::try_from(sequence.wrapping_sub(self.first)).unwrap_or(usize::MAX);
         self.steps.get(place).map_or("the transaction", String::as_str)
@@ -237,14 +240,14 @@ fn name_of(names: &[&'static str], number: u32) -> Cow<'static, str> {
     name.map_or_else(|| Cow::Owned(number.to_string()), |name| Cow::Borrowed(*name))
 }
 
-/// A question about the own table.
+/// A query about boshy's table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Question {
-    /// The number that grows with every change of any table.
+    /// The number that increases with every change of any table.
     Generation,
     /// Flags and owner.
     Table,
-    /// All chains; the kernel does not narrow this to one table.
+    /// All chains. The kernel cannot restrict this to one table.
     Chains,
     /// All rules of the table.
     Rules,
@@ -278,25 +281,25 @@ impl Question {
     }
 }
 
-/// What the kernel said about the own table.
+/// The kernel's answer to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Generation(u32),
     Table {
         dormant: bool,
-        /// The netlink port of the socket that alone may change the table.
+        /// Netlink port of the socket that owns the table.
         owner: Option<u32>,
     },
     Chain(ObservedChain),
     /// A rule, and its chain.
     Rule(String, ObservedRule),
-    /// A set, and whether it is of the kind that pairs are kept in.
+    /// A set, and whether it has the type of the set of pairs.
     Set(String, bool),
     /// Elements of the set of pairs.
     Pairs(Vec<SocketAddrV4>),
 }
 
-/// Reads an answer; `None` for messages that are about something else.
+/// Parses an answer; `None` for messages about something else.
 pub(crate) fn answer(message: &Message<'_>) -> Option<Answer> {
     let [subsystem, kind] = message.kind.to_be_bytes();
     if u16::from(subsystem) != SUBSYSTEM {

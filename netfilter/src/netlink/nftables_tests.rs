@@ -13,7 +13,7 @@ fn pairs(ports: std::ops::Range<u16>) -> Pairs {
     ports.map(|port| SocketAddrV4::new(Ipv4Addr::new(169, 254, 240, 1), port)).collect()
 }
 
-/// What a batch writes, as it would be read back.
+/// Content of a batch, as it would be read back.
 fn read(batch: &Batch) -> Observed {
     let mut observed = Observed::default();
     for said in messages(batch.bytes()).filter_map(|message| answer(&message)) {

@@ -1,4 +1,4 @@
-//! IPv4 routes as rtnetlink messages, both ways: RFC 3549 section 3.1.1 and the kernel's `rtnetlink.h`.
+//! Writes and parses rtnetlink messages of IPv4 routes: RFC 3549 section 3.1.1 and the kernel's `rtnetlink.h`.
 
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,7 @@ const METRIC: u16 = 6;
 const PREFERRED_SOURCE: u16 = 7;
 const TABLE: u16 = 15;
 
-/// The protocol number of our routes, 0xB0 for boshy. Numbers from 192 on have been given out, those below are for anyone
+/// The protocol number of boshy's routes, 0xB0. Numbers from 192 on are assigned; lower ones are free for use
 /// (`/etc/iproute2/rt_protos`).
 const OURS: u8 = 0xB0;
 
@@ -39,18 +39,18 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A route of ours.
+    /// A route of boshy.
     pub(crate) fn ours(network: Ipv4Net, device: u32, source: Option<Ipv4Addr>) -> Self {
         let (protocol, scope, kind) = (OURS, SCOPE_LINK, UNICAST);
         Self { network, source, device: Some(device), protocol, scope, kind, service: 0, metric: 0 }
     }
 
-    /// Whether it bears our protocol number.
+    /// Whether it has boshy's protocol number.
     pub(crate) fn is_ours(&self) -> bool {
         self.protocol == OURS
     }
 
-    /// Whether the kernel would replace the one by the other.
+    /// Whether the kernel would replace one by the other.
     pub(crate) fn is_at(&self, other: &Self) -> bool {
         (self.network, self.service, self.metric) == (other.network, other.service, other.metric)
     }
@@ -72,7 +72,7 @@ impl Entry {
     }
 }
 
-/// Adds a route, or replaces the one in its place.
+/// Adds a route, or replaces the one at the same place.
 pub(crate) fn insert(entry: &Entry, sequence: u32) -> Writer {
     let mut writer = Writer::default();
     writer.message(NEW_ROUTE, ACK | CREATE | REPLACE, sequence, |writer| entry.write(writer));
@@ -96,11 +96,11 @@ pub(crate) fn entries_question(sequence: u32) -> Writer {
     writer
 }
 
-/// Reads a route; `None` for anything that is not an IPv4 route of the main table.
+/// Parses a route; `None` for anything but an IPv4 route of the main table.
 pub(crate) fn entry(message: &Message<'_>) -> Option<Entry> {
     let [IPV4, bits, _, service, table, protocol, scope, kind, ..] = *message.body else { return None };
     let attributes = message.attributes(ROUTE_HEADER);
-    // Unlike nf_tables, rtnetlink has numbers in the machine's own order.
+    // Unlike nf_tables, rtnetlink uses the machine's byte order for numbers.
     let number = |kind| attributes.get(kind).and_then(|value| value.try_into().ok()).map(u32::from_ne_bytes);
     let address = |kind| Some(Ipv4Addr::from(<[u8; 4]>::try_from(attributes.get(kind)?).ok()?));
     if message.kind != NEW_ROUTE || number(TABLE).unwrap_or(table.into()) != MAIN_TABLE {

@@ -1,7 +1,7 @@
-//! A netlink socket: one request at a time, answers matched by sequence number.
+//! A netlink socket: one request at a time, with answers matched by sequence number.
 //!
-//! The kernel answers while it is being asked, so a request is as long as its work; the receive timeout is for a kernel that
-//! never answers. Messages of other processes and late answers to an earlier request are passed over.
+//! The kernel answers within the request call, so a request takes as long as its work. The receive timeout covers a
+//! kernel that never answers. Messages from other processes and late answers to an earlier request are ignored.
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -22,11 +22,11 @@ use nix::{
 
 use super::wire::{DONE, ERROR, INTERRUPTED, Message, messages};
 
-/// The kernel builds no datagram longer than this (`NLMSG_GOODSIZE` and the largest dump buffer are 32 KiB).
+/// The kernel sends no longer datagram (`NLMSG_GOODSIZE` and the largest dump buffer are 32 KiB).
 const LONGEST: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the kernel refused: the message, by its sequence number, and why.
+/// A refusal by the kernel: the sequence number of the message, and the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) sequence: u32,
@@ -53,10 +53,10 @@ impl Socket {
         Ok(Self { fd, port, sequence: 1, buffer: vec![0; LONGEST] })
     }
 
-    /// Lets a request be as long as this. Who has no right to that on the whole machine gets what anybody may have.
+    /// Allows requests of this length. Without the privilege for that, the socket gets at most the system-wide limit.
     pub(crate) fn make_room(&self, bytes: usize) {
         if setsockopt(&self.fd, SndBufForce, &bytes).is_err() {
-            // The kernel cuts it to what is allowed, which is no error.
+            // The kernel reduces it to the permitted value, which is not an error.
             let _ = setsockopt(&self.fd, SndBuf, &bytes);
         }
     }
@@ -71,8 +71,8 @@ impl Socket {
         self.sequence
     }
 
-    /// Sends one or more messages, numbered from [`Socket::next_sequence`] to `last` or beyond, and hands over what is answered until
-    /// `last` is acknowledged, a dump ends, or a message is refused.
+    /// Sends one or more messages, numbered from [`Socket::next_sequence`] to `last` or beyond. Passes the answers to
+    /// `each` until `last` is acknowledged, a dump ends, or a message is refused.
     pub(crate) fn request(
         &mut self,
         bytes: &[u8],
@@ -80,17 +80,19 @@ impl Socket {
         mut each: impl FnMut(&Message<'_>),
     ) -> Result<(), Refusal> {
         let first = self.sequence;
-        // A commit follows the last step; its number must not be used again either.
+        // A commit follows the last step. Its number must not be reused either.
         self.sequence = last.wrapping_add(2);
         let refused = |errno| Refusal { sequence: first, errno };
         let mut interrupted = false;
-        // A refused batch leaves an error for each of its messages; unread, they could fill the queue and keep the next answer out.
+        // A refused batch leaves an error for each of its messages. Unread, they could fill the queue and displace the
+        // next answer.
         while matches!(self.take_waiting(), Ok(true) | Err(Errno::ENOBUFS | Errno::EINTR)) {}
         send(self.fd.as_raw_fd(), bytes, MsgFlags::empty()).map_err(refused)?;
         loop {
             let (length, sender) = match recvfrom::<NetlinkAddr>(self.fd.as_raw_fd(), &mut self.buffer) {
                 Ok(received) => received,
-                // There was an error for each of many messages, and no room for the last ones. The first, which counts, is there.
+                // Many messages had an error each, and the queue had no room for the last ones. The first error, the
+                // one that matters, is queued.
                 Err(Errno::ENOBUFS | Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => return Err(refused(Errno::ETIMEDOUT)),
                 Err(errno) => return Err(refused(errno)),
@@ -102,7 +104,7 @@ impl Socket {
                 if message.sequence.wrapping_sub(first) > last.wrapping_sub(first).wrapping_add(1) {
                     continue;
                 }
-                // Read on to the end all the same: a dump that is left half read keeps the socket busy.
+                // Read to the end nevertheless: a dump that is left half read keeps the socket busy.
                 interrupted |= message.flags & INTERRUPTED != 0;
                 match message.kind {
                     ERROR | DONE if message.errno() != 0 => {

@@ -1,49 +1,49 @@
-//! Netlink messages as bytes, both ways: RFC 3549 section 2.2, and attributes as in the kernel's `netlink.h`.
+//! Writes and parses netlink messages: RFC 3549 section 2.2, and attributes as in the kernel's `netlink.h`.
 //!
-//! The reading side never panics and never reads past a length: what is cut off ends the iteration.
+//! The parser never panics and never reads past a length. A truncated message ends the iteration.
 
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// Length of `struct nlattr`.
 const ATTRIBUTE: usize = 4;
-/// Marks an attribute that holds attributes.
+/// Flag of an attribute that contains attributes.
 const NESTED: u16 = 1 << 15;
 /// The kind of an attribute without its flags.
 const KIND: u16 = 0x3fff;
 
-/// The kernel is asked.
+/// Flag: the message is a request.
 pub(crate) const REQUEST: u16 = 1;
-/// Success is answered too.
+/// Flag: report success, too.
 pub(crate) const ACK: u16 = 4;
-/// All objects are asked for.
+/// Flag: return all objects.
 pub(crate) const DUMP: u16 = 0x300;
-/// The object is made when it is absent.
+/// Flag: create the object when it does not exist.
 pub(crate) const CREATE: u16 = 0x400;
-/// The object goes behind the others.
+/// Flag: append the object to the others.
 pub(crate) const APPEND: u16 = 0x800;
-/// The object takes the place of one that is there.
+/// Flag: replace an existing object.
 pub(crate) const REPLACE: u16 = 0x100;
 
-/// An error, or with error 0 an acknowledgement.
+/// An error, or an acknowledgement when the error is 0.
 pub(crate) const ERROR: u16 = 2;
 /// The end of a dump.
 pub(crate) const DONE: u16 = 3;
 /// Objects changed while they were dumped.
 pub(crate) const INTERRUPTED: u16 = 0x10;
 
-/// Writes messages one behind the other.
+/// Writes messages one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// What was written.
+    /// The bytes written.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// A message; `body` writes what follows the header. Answers where it begins.
+    /// Writes a message, whose content after the header `body` writes. Returns where the message begins.
     pub(crate) fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) -> usize {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
@@ -57,24 +57,24 @@ impl Writer {
         start
     }
 
-    /// Has the message that begins at `start` acknowledged.
+    /// Requests an acknowledgement of the message that begins at `start`.
     pub(crate) fn acknowledge(&mut self, start: usize) {
         for (byte, flag) in self.bytes[start + 6..start + 8].iter_mut().zip(ACK.to_ne_bytes()) {
             *byte |= flag;
         }
     }
 
-    /// A fixed structure.
+    /// Writes a fixed structure.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// An attribute, padded.
+    /// Writes an attribute with its padding.
     pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.framed(kind, |writer| writer.raw(value));
     }
 
-    /// A text, with the NUL that the kernel wants.
+    /// Writes a text with the NUL that the kernel expects.
     pub(crate) fn text(&mut self, kind: u16, value: &str) {
         self.framed(kind, |writer| {
             writer.raw(value.as_bytes());
@@ -82,12 +82,12 @@ impl Writer {
         });
     }
 
-    /// A number in network order, as nf_tables has them.
+    /// Writes a number in network byte order, as nf_tables expects.
     pub(crate) fn number(&mut self, kind: u16, value: u32) {
         self.attribute(kind, &value.to_be_bytes());
     }
 
-    /// An attribute that holds attributes.
+    /// Writes an attribute that contains attributes.
     pub(crate) fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
         self.framed(kind | NESTED, body);
     }
@@ -103,18 +103,18 @@ impl Writer {
     }
 }
 
-/// A message that was read.
+/// A parsed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Message<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
-    /// What follows the header.
+    /// Content after the header.
     pub(crate) body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// The attributes behind a fixed structure of `skip` bytes.
+    /// The attributes after a fixed structure of `skip` bytes.
     pub(crate) fn attributes(&self, skip: usize) -> Attributes<'a> {
         Attributes(self.body.get(skip..).unwrap_or_default())
     }
@@ -142,7 +142,7 @@ pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// Attributes that were read: kind and value.
+/// Parsed attributes: kind and value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
 
@@ -152,12 +152,12 @@ impl<'a> Attributes<'a> {
         self.find(|(each, _)| *each == kind).map(|(_, value)| value)
     }
 
-    /// The attributes inside an attribute; none when it is absent.
+    /// The attributes inside an attribute; empty when it is absent.
     pub(crate) fn inside(self, kind: u16) -> Self {
         Self(self.get(kind).unwrap_or_default())
     }
 
-    /// A number in network order.
+    /// A number in network byte order.
     pub(crate) fn number(self, kind: u16) -> Option<u32> {
         number_at(self.get(kind)?, 0).map(u32::from_be_bytes)
     }
@@ -192,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// Every part is read in every way, and there are no more parts than bytes.
+    /// Parses every part in every way, and checks that there are no more parts than bytes.
     fn assert_bounded(bytes: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(messages(bytes).take(bytes.len() + 1).count() <= bytes.len());
         for message in messages(bytes) {
@@ -230,7 +230,7 @@ mod tests {
             assert_bounded(&bytes)?;
         }
 
-        /// Few random bytes are a length that leads on; what was well-formed gets further.
+        /// Random bytes rarely contain a plausible length. A well-formed message with some changes is parsed further.
         #[test]
         fn spoilt_messages_are_read_without_a_panic_and_come_to_an_end(
             written in vec(vec((0u16..6, vec(any::<u8>(), 0..9)), 0..4), 0..3),
@@ -244,7 +244,7 @@ mod tests {
                     writer.nested(1, |writer| attributes.iter().for_each(|(kind, value)| writer.attribute(*kind, value)));
                 });
             }
-            // What comes last need not be padded.
+            // The last attribute need not be padded.
             writer.message(8, DUMP, 1, |writer| {
                 writer.raw(&(ATTRIBUTE as u16 + last.len() as u16).to_ne_bytes());
                 writer.raw(&[1, 0]);
