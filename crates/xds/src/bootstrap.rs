@@ -1,7 +1,7 @@
-//! Envoy's bootstrap: where it gets everything else from.
+//! Envoy's bootstrap configuration, which tells it where to get everything else.
 //!
-//! Statistics are the larger part of what a service costs Envoy, so only those are kept that tell whether the mesh works, and they are
-//! made on first use. At 5,000 services this saves half of the memory.
+//! Statistics are the larger part of what a service costs Envoy. So only those are kept that show whether the mesh
+//! works, and they are created on first use. At 5,000 services this saves half of the memory.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -13,7 +13,7 @@ use crate::{
     peers::{KEEPALIVE_ON, SocketOption},
 };
 
-/// Endings of the cluster statistics that are kept.
+/// Suffixes of the cluster statistics that are kept.
 const KEPT_OF_CLUSTERS: [&str; 8] = [
     ".membership_healthy",
     ".membership_total",
@@ -24,54 +24,56 @@ const KEPT_OF_CLUSTERS: [&str; 8] = [
     ".upstream_cx_overflow",
     ".upstream_cx_total",
 ];
-/// Beginnings of the other statistics that are kept.
+/// Prefixes of the other statistics that are kept.
 const KEPT: [&str; 7] =
     ["cluster.ads.", "cluster_manager.", "control_plane.", "listener_manager.", "overload.", "server.", "tcp."];
-/// Files that Envoy opens besides those of connections: its workers', its listeners', the admin endpoint's.
+/// Files that Envoy opens in addition to connections: those of its workers, its listeners and its admin interface.
 const OTHER_FILES: u64 = 1024;
-/// Each connection of a program is one of Envoy's as well.
+/// Files per connection: each program's connection has one to an instance as its counterpart.
 const FILES_OF_A_CONNECTION: u64 = 2;
-/// Guards of Envoy's runtime that are switched off, and the first version that knows them; an older one complains of a guard that it does
-/// not know. By default a reset on one side is a reset on the other at once, and takes with it what Envoy has read before it and
-/// not written yet: the answer of a server that closes without having read the whole request, or the last words of a client.
-/// Without them Envoy writes what it has, and then ends in order.
+/// Runtime guards of Envoy that are switched off, each with the first version that has it; an older version complains
+/// of an unknown guard. By default, a reset on one side immediately causes a reset on the other, which discards data
+/// that Envoy has read and not yet written: the answer of a server that closes without reading the whole request, or
+/// the last bytes of a client. With the guards off, Envoy writes its data and then closes in order.
 const GUARDS_OFF: [(EnvoyVersion, &str); 2] = [
     (EnvoyVersion(1, 38), "envoy.reloadable_features.propagate_upstream_rst_through_tunneled_tcp_proxy"),
     (EnvoyVersion(1, 40), "envoy.reloadable_features.propagate_downstream_rst_to_upstream"),
 ];
-/// Name of the cluster behind which the ADS server is.
+/// Name of the cluster of the ADS server.
 const ADS: &str = "ads";
-/// Name of the listener that answers whether it is well.
+/// Name of the listener for health checks.
 const HEALTH: &str = "health";
 
-/// What one Envoy starts with.
+/// Settings for one Envoy's bootstrap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// Who it says it is.
+    /// Envoy's node id.
     pub node: NodeId,
     /// Unix socket of the ADS server.
     pub ads_socket: PathBuf,
-    /// Where it listens for its operator; it has no authentication, so a loopback address.
+    /// Address of the admin interface. It has no authentication, so it must be on loopback.
     pub admin: SocketAddr,
-    /// Delta unless there is a reason: a change costs the state of the world its whole size.
+    /// Delta unless there is a reason against it: in the state of the world, a change costs the size of the whole
+    /// state.
     pub flavour: Flavour,
-    /// Who it is. Where that is not known, the newest that boshy knows.
+    /// Envoy's version; `None` means the newest that boshy knows.
     pub version: Option<EnvoyVersion>,
-    /// When a connection to an instance ends that has vanished; `None` leaves it to the kernel.
+    /// Time after which a connection to a vanished instance ends; `None` leaves it to the kernel.
     pub peer_timeout: Option<PeerTimeout>,
-    /// Files that the process may have open (RLIMIT_NOFILE). Envoy refuses connections before it runs out of them, and shows how
-    /// near that is.
+    /// Limit on the open files of the process (RLIMIT_NOFILE). Envoy refuses connections before it reaches the limit,
+    /// and reports how close it is.
     pub open_files: u64,
-    /// Unix socket where its workers answer monit, apart from the operator's port, which another process may hold.
+    /// Unix socket at which Envoy's workers answer monit's checks. It is separate from the admin port, which another
+    /// process may hold.
     pub health_socket: Option<PathBuf>,
 }
 
-/// Envoy's version, without the last part.
+/// Envoy's version, without the patch number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EnvoyVersion(u32, u32);
 
 impl EnvoyVersion {
-    /// From what `envoy --version` prints: `envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`.
+    /// Parses the output of `envoy --version`: `envoy  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`.
     pub fn parse(text: &str) -> Option<Self> {
         text.split(['/', ' ', '\n']).find_map(|part| {
             let mut numbers = part.split(['.', '-']).map(str::parse);
@@ -86,7 +88,7 @@ impl EnvoyVersion {
 }
 
 impl Bootstrap {
-    /// The document, which Envoy takes as it takes YAML.
+    /// The configuration as JSON, which Envoy accepts like YAML.
     pub fn to_json(&self) -> Value {
         let api_type = match self.flavour {
             Flavour::Delta => "DELTA_GRPC",
@@ -135,7 +137,8 @@ impl Bootstrap {
         (self.open_files.saturating_sub(OTHER_FILES) / FILES_OF_A_CONNECTION).max(1)
     }
 
-    /// `GET /healthz`, answered by whichever worker takes it: one that carries connections is well, whatever the main thread does.
+    /// `GET /healthz`, answered by any worker: an Envoy whose worker handles connections is healthy, whatever its main
+    /// thread does.
     fn health_listener(&self) -> Vec<Value> {
         let Some(path) = &self.health_socket else { return Vec::new() };
         let answer = json!({ "match": { "path": "/healthz" }, "direct_response": {
@@ -151,7 +154,7 @@ impl Bootstrap {
                     "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
                     "stat_prefix": HEALTH,
                     "codec_type": "HTTP1",
-                    // As monit asks.
+                    // As monit requests it.
                     "http_protocol_options": { "accept_http_10": true, "default_host_for_http_10": HEALTH },
                     "route_config": { "virtual_hosts": [{ "name": HEALTH, "domains": ["*"], "routes": [answer] }] },
                     "http_filters": [{
@@ -166,7 +169,7 @@ impl Bootstrap {
     fn ads_cluster(&self) -> Value {
         json!({
             "name": ADS,
-            // In the place of those of the others, which a Unix socket does not have.
+            // Replaces the options of the other clusters, which do not apply to a Unix socket.
             "upstream_bind_config": { "socket_options": [socket_option(KEEPALIVE_ON)] },
             "type": "STATIC",
             "connect_timeout": "1s",

@@ -1,7 +1,7 @@
-//! Snapshot to resources.
+//! Converts a snapshot to resources.
 //!
-//! What every proxy shares is encoded once per change of the service it belongs to and passed on by reference; only what is
-//! specific to a node, its inbound part, is made per node.
+//! Resources that all proxies share are encoded once per change of their service and passed on by reference. Only a
+//! node's own resources, its inbound part, are made per node.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use boshy_mesh::{Hostname, MeshService, MeshSnapshot, NodeId, ServiceKey};
 
 use crate::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
 
-/// Where Envoy takes what netfilter redirects.
+/// Address at which Envoy accepts redirected connections.
 pub const CAPTURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15001);
 
 /// The resources of one snapshot, for all proxies.
@@ -24,13 +24,13 @@ pub struct SharedResources {
     set: ResourceSet,
 }
 
-/// The resources of one service.
+/// The encoded resources of one service.
 #[derive(Debug)]
 struct Encoded(Vec<(ResourceType, Arc<Resource>)>);
 
 impl SharedResources {
-    /// Renders a snapshot. Services that `previous` has unchanged are not encoded again. A snapshot of generation 0, which is
-    /// before the first look at the director, gives resources that are not known.
+    /// Renders a snapshot. Services that are unchanged since `previous` are not encoded again. A snapshot of generation
+    /// 0, from before the first read of the director, gives resources that are not known.
     pub fn build(snapshot: &MeshSnapshot, previous: Option<&Self>, capture: SocketAddr) -> Self {
         if snapshot.generation == 0 {
             return Self::default();
@@ -50,7 +50,7 @@ impl SharedResources {
         Self { inbound: inbound(snapshot), services, set: previous.map_or(set.clone(), |old| set.sharing(&old.set)) }
     }
 
-    /// What one proxy may ask for. A node whose address hosts no service has no inbound part.
+    /// The resources for one proxy. A node whose address hosts no service has no inbound part.
     pub fn for_node(&self, node: &NodeId) -> ResourceSet {
         let Some((ip, ports)) = node.ip().and_then(|ip| self.inbound.get_key_value(&ip)) else {
             return self.set.clone();
@@ -93,7 +93,7 @@ fn collect(resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>) -> Re
     })
 }
 
-/// What the mesh has without any service.
+/// Resources that exist without any service.
 fn fixed(capture: SocketAddr) -> [(ResourceType, Arc<Resource>); 2] {
     [
         (ResourceType::Cluster, Arc::new(envoy::nowhere_cluster())),
@@ -105,7 +105,7 @@ fn map(resources: impl Iterator<Item = Arc<Resource>>) -> ResourceMap {
     resources.map(|resource| (resource.name.clone(), resource)).collect()
 }
 
-/// Exposed ports by the addresses they are exposed on.
+/// Exposed ports, by the address on which they are exposed.
 fn inbound(snapshot: &MeshSnapshot) -> BTreeMap<IpAddr, BTreeSet<u16>> {
     let mut inbound: BTreeMap<IpAddr, BTreeSet<u16>> = BTreeMap::new();
     for service in &snapshot.content.services {

@@ -122,7 +122,7 @@ fn no_connection_is_one_too_many_or_too_old() {
         let proxy = TcpProxy::decode(&*any.value).unwrap();
         let none = proxy.idle_timeout.unwrap();
         assert_eq!((none.seconds, none.nanos), (0, 0), "{name}");
-        // SO_KEEPALIVE on what accepts.
+        // SO_KEEPALIVE on the accepting listener.
         assert_eq!(
             listener.socket_options.iter().any(|option| (option.level, option.name) == (1, 9)),
             name == "virtual"

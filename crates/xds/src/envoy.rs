@@ -1,4 +1,4 @@
-//! Envoy's v3 messages, as far as the mesh uses them, under the names of the v1 API.
+//! Envoy's v3 messages as used by the mesh, under the names of the v1 API.
 
 use std::{
     collections::BTreeMap,
@@ -38,34 +38,38 @@ use prost::Message;
 
 use crate::{PeerTimeout, Resource};
 
-/// Name of the listener that captures what netfilter redirects.
+/// Name of the capture listener, which accepts redirected connections.
 pub const CAPTURE: &str = "virtual";
-/// Between a version and the address that was put into what it is of. No pilot's version has it.
+/// Separates a version from the address that was inserted into the resource. No pilot's version contains it.
 const AT: char = '@';
-/// Name of the cluster without endpoints: whoever is sent there is disconnected.
+/// Name of the cluster without endpoints: a connection to it is closed.
 const NOWHERE: &str = "nowhere";
-/// How many endpoints one connection may try, so that an instance that is gone but still listed costs no request. Connections
-/// share one round of the endpoints, so that one alone may meet the same dead endpoint again until that is left out. With the
-/// time of an attempt this is how long an endpoint may take that is alone and whose backlog is full: five seconds.
+/// Maximum number of endpoints that one connection tries, so that a stopped instance that is still listed costs no
+/// request. Connections share one round-robin position, so a single one may meet the same dead endpoint again until
+/// that is ejected. Together with the time of an attempt, this is how long a single endpoint with a full backlog may
+/// take: five seconds.
 const CONNECT_ATTEMPTS: u32 = 16;
-/// Pause before the second attempt, up to this; longer before each further one. It is for the endpoint that failed to be left out:
-/// all attempts in the same millisecond may go to one.
+/// Maximum pause before the second attempt; the pause grows with each further one. It gives the failed endpoint time to
+/// be ejected: attempts within the same millisecond may all go to one endpoint.
 const CONNECT_AGAIN: Duration = Duration { seconds: 0, nanos: 10_000_000 };
-/// The longest pause, so that who asks for a service that is down altogether is told within a fraction of a second.
+/// Longest pause. It is short, so that a client of a service that is completely down gets an error within a fraction of
+/// a second.
 const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
-/// For one attempt. A connection that meets three endpoints in a row that swallow packets still has its answer within a second. A
-/// first packet that is lost is sent again by the next attempt, sooner than the kernel would.
+/// Timeout of one attempt. A connection that meets three endpoints in a row that swallow packets still succeeds within
+/// a second. When the first packet is lost, the next attempt sends it sooner than the kernel would.
 const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 300_000_000 };
-/// Connections that Envoy accepts before it looks at others again. By default it goes on while there are any: a program that opens
-/// thousands keeps it from seeing for longer than [`CONNECT_TIMEOUT`] that the connections to the instance are there.
+/// Connections that Envoy accepts before it handles others. By default it accepts as long as there are any: a program
+/// that opens thousands keeps it from noticing established connections to instances for longer than
+/// [`CONNECT_TIMEOUT`].
 const ACCEPTED_AT_ONCE: u32 = 16;
-/// There is no idle connection that is too old: who holds one directly may hold it for days.
+/// No idle timeout: a program may keep a direct connection idle for days.
 const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
-/// How long an endpoint is left out after it could not be connected to, for the first time; each time after it, so much longer.
+/// Duration of the first ejection of an endpoint that could not be connected to. Each further ejection lasts longer by
+/// this time.
 const FIRST_EJECTION: Duration = Duration { seconds: 1, nanos: 0 };
-/// The longest that an endpoint is left out, and so the longest that one that is back waits for connections.
+/// Longest ejection, and so the longest time that a recovered endpoint waits for connections.
 const LONGEST_EJECTION: Duration = Duration { seconds: 3, nanos: 0 };
-/// How often Envoy looks which endpoints may come back.
+/// How often Envoy checks which ejections are over.
 const EJECTION_SWEEP: Duration = Duration { seconds: 0, nanos: 500_000_000 };
 
 /// `out.KEY`: the instances of a service, by EDS.
@@ -87,12 +91,13 @@ pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
     Resource::new(name, cluster.encode_to_vec())
 }
 
-/// An endpoint that cannot be connected to is left out for a while: a director lists an instance also while it is stopped, restarts
-/// or has gone down. What answers badly stays: only who speaks the protocol can tell.
+/// Endpoint ejection: an endpoint that cannot be connected to is excluded for a while, because a director lists an
+/// instance also while it is stopped, restarts or has crashed. An endpoint that answers with errors stays, because only
+/// a client that speaks the protocol can recognise errors.
 fn unreachable_endpoints() -> OutlierDetection {
     let number = |value| Some(UInt32Value { value });
     OutlierDetection {
-        // For TCP these are failures to connect.
+        // For TCP, these are failures to connect.
         consecutive_5xx: number(1),
         enforcing_success_rate: number(0),
         interval: Some(EJECTION_SWEEP),
@@ -103,16 +108,17 @@ fn unreachable_endpoints() -> OutlierDetection {
     }
 }
 
-/// No number of connections is too large for the mesh: by default Envoy ends the 1,025th to a service, and those that wait to be
-/// connected beside 1,024 others. What bounds them is the number of files that Envoy may open.
+/// No limit on connections. By default, Envoy closes the 1,025th connection to a service, and those that wait for a
+/// connection beyond 1,024 others. The limit is the number of files that Envoy may open.
 fn unbroken() -> CircuitBreakers {
     let most = Some(UInt32Value { value: u32::MAX });
     let thresholds = Thresholds { max_connections: most, max_pending_requests: most, ..Thresholds::default() };
     CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
 }
 
-/// Who is left out gets no connection from that moment on, unless all are: then all are tried, because one may be back. By default
-/// Envoy keeps such a change from its workers for up to a second after the one before, and tries all once half of them are left out.
+/// An ejected endpoint gets no connections from that moment on, unless all are ejected: then all are tried, because one
+/// may have recovered. By default, Envoy delays such a change to its workers for up to a second after the previous one,
+/// and tries all endpoints once half of them are ejected.
 fn heeding_ejections() -> CommonLbConfig {
     CommonLbConfig {
         update_merge_window: Some(Duration::default()),
@@ -121,8 +127,8 @@ fn heeding_ejections() -> CommonLbConfig {
     }
 }
 
-/// `KEY`: where the instances are, one locality per availability zone, all of one priority. Without zone-aware routing, which
-/// takes a local cluster in the bootstrap, Envoy goes round all of them.
+/// `KEY`: the endpoints, one locality per availability zone, all with the same priority. Without zone-aware routing,
+/// which requires a local cluster in the bootstrap, Envoy balances over all of them.
 pub(crate) fn endpoints(key: &ServiceKey, service: &MeshService, port: &Port) -> Resource {
     let mut zones: BTreeMap<&Option<String>, Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in &service.service.endpoints {
@@ -141,12 +147,12 @@ pub(crate) fn endpoints(key: &ServiceKey, service: &MeshService, port: &Port) ->
     Resource::new(key.as_str(), assignment.encode_to_vec())
 }
 
-/// `tcp_VIP_PORT`: not bound; Envoy hands it what the capture listener accepted for that address.
+/// `tcp_VIP_PORT`: not bound. Envoy passes it the connections to this address that the capture listener accepted.
 pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
     unbound_listener(IpAddr::V4(vip), port, &outbound_name(key))
 }
 
-/// `in.PORT`: the workload beside the proxy.
+/// `in.PORT`: the workload on the proxy's VM.
 pub(crate) fn inbound_cluster(port: u16) -> Resource {
     let name = inbound_name(port);
     let cluster = static_cluster(&name, vec![lb_endpoint(Ipv4Addr::LOCALHOST.into(), port)]);
@@ -158,21 +164,22 @@ pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
     unbound_listener(ip, port, &inbound_name(port))
 }
 
-/// `virtual`: takes what netfilter redirects and hands it to the listener of the original address. What no listener knows is
-/// disconnected; sending it on to where it was going would bring it back here.
+/// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
+/// for which there is no listener is closed; forwarding it to its destination would bring it back here.
 pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
     let listener = Listener {
         use_original_dst: Some(BoolValue { value: true }),
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
-        // What it accepts has them from it; the other listeners are not bound and accept nothing.
+        // Accepted connections inherit the options. The other listeners are not bound and accept nothing.
         socket_options: PeerTimeout::DEFAULT.keepalive().into_iter().map(socket_option).collect(),
         ..listener(CAPTURE, capture, NOWHERE)
     };
     Resource::new(CAPTURE, listener.encode_to_vec())
 }
 
-/// The listener that takes what netfilter redirects, as this VM wants it: a pilot serves all alike, and where redirected connections
-/// arrive is a setting of the VM. Its version tells the address too. What is no listener stays as it is.
+/// Adapts the capture listener to this VM: a pilot serves the same one to all, and the address at which redirected
+/// connections arrive is a setting of the VM. The version then includes the address. A body that is not a listener
+/// stays unchanged.
 pub(crate) fn captured_at(resource: &Resource, capture: SocketAddr) -> Resource {
     let as_served = resource.version.split_once(AT).map_or(&*resource.version, |(version, _)| version);
     let Ok(message) = Listener::decode(resource.body.clone()) else { return resource.clone() };
@@ -184,12 +191,12 @@ pub(crate) fn captured_at(resource: &Resource, capture: SocketAddr) -> Resource 
     Resource { name: resource.name.clone(), version: format!("{as_served}{AT}{capture}").into(), body }
 }
 
-/// The version under which a pilot served what may have been changed by [`captured_at`].
+/// The pilot's version of a resource that [`captured_at`] may have changed.
 pub(crate) fn version_as_served(version: &Arc<str>) -> Arc<str> {
     version.split_once(AT).map_or_else(|| Arc::clone(version), |(version, _)| version.into())
 }
 
-/// The cluster without endpoints that `virtual` falls back to.
+/// The cluster without endpoints to which `virtual` falls back.
 pub(crate) fn nowhere_cluster() -> Resource {
     Resource::new(NOWHERE, static_cluster(NOWHERE, Vec::new()).encode_to_vec())
 }

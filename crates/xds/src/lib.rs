@@ -6,7 +6,7 @@
 //!                                                                  Verdicts, Proxies <─────────┘
 //! ```
 //!
-//! Nothing outside of this crate knows gRPC, protobuf or Envoy's messages.
+//! No other crate depends on gRPC, protobuf or Envoy's messages.
 
 mod bootstrap;
 mod build;
@@ -32,7 +32,7 @@ pub use bootstrap::{Bootstrap, EnvoyVersion};
 pub use build::{CAPTURE, SharedResources};
 pub use envoy::CAPTURE as CAPTURE_LISTENER;
 pub use peers::PeerTimeout;
-/// HTTP/2, the only protocol of gRPC, in ALPN (RFC 7301).
+/// HTTP/2 in ALPN (RFC 7301), the only protocol of gRPC.
 pub const ALPN: &[&[u8]] = &[b"h2"];
 
 pub use pairs::outbound_pairs;
@@ -40,6 +40,6 @@ pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResour
 pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Sets, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;
-/// The failure of a gRPC transport as a whole.
+/// Failure of a gRPC transport as a whole.
 pub use tonic::transport::Error as TransportError;
 pub use verdicts::{Verdict, Verdicts};

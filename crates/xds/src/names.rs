@@ -1,7 +1,7 @@
 //! The name table on the wire: Istio's NDS message, one resource per host name.
 //!
-//! Istio sends one message for all names. Here each name is a resource of its own, so that a change costs one name; the message is
-//! the same, with one entry.
+//! Istio sends one message for all names. Here each name is a resource of its own, so that a change costs one name. The
+//! message is the same, with one entry.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
@@ -29,16 +29,16 @@ struct NameInfo {
     namespace: String,
 }
 
-/// Why a name resource is refused.
+/// Why a name resource is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    /// Not the message.
+    /// The body is not a name table.
     #[error("read a name table")]
     Message(#[source] prost::DecodeError),
-    /// One entry is wanted.
+    /// The table does not have exactly one entry.
     #[error("a name table with {0} names, want one")]
     Entries(usize),
-    /// A host that is no canonical name.
+    /// The host is not a canonical name.
     #[error("read the host name {host:?}")]
     Host {
         /// As received.
@@ -47,23 +47,23 @@ pub enum NameError {
         #[source]
         source: LabelError,
     },
-    /// One IPv4 address is wanted.
+    /// The entry does not have exactly one IPv4 address.
     #[error("the addresses {ips:?} of {host}, want one IPv4 address")]
     Addresses {
-        /// Whose.
+        /// Host name of the entry.
         host: Hostname,
         /// As received.
         ips: Vec<String>,
     },
 }
 
-/// A name with its virtual IP.
+/// Encodes a name with its virtual IP.
 pub fn encode(host: &Hostname, vip: Ipv4Addr) -> Bytes {
     let info = NameInfo { ips: vec![vip.to_string()], registry: "Bosh".to_owned(), ..NameInfo::default() };
     NameTable { table: HashMap::from([(host.to_string(), info)]) }.encode_to_vec().into()
 }
 
-/// The name and the virtual IP in a resource.
+/// Decodes the name and the virtual IP of a resource.
 ///
 /// # Errors
 /// When it is not exactly one canonical name with one IPv4 address.

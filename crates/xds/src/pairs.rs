@@ -1,4 +1,4 @@
-//! Which virtual IPs and ports a local Envoy is given listeners for.
+//! Pairs of virtual IP and port for which the local Envoy gets listeners.
 
 use std::{collections::BTreeSet, net::SocketAddrV4};
 
@@ -6,14 +6,14 @@ use boshy_mesh::VipRange;
 
 use crate::{ResourceSet, ResourceType};
 
-/// The pairs of virtual IP and port that outbound listeners stand for; `None` while it is not known which listeners there are.
+/// The pairs of virtual IP and port of the outbound listeners; `None` while the listeners are not known.
 pub fn outbound_pairs(served: &ResourceSet, range: VipRange) -> Option<BTreeSet<SocketAddrV4>> {
     let listeners = served.of(ResourceType::Listener);
     let pairs = listeners.iter().filter_map(|listener| pair(&listener.name));
     listeners.is_known().then(|| pairs.filter(|pair| range.contains(*pair.ip())).collect())
 }
 
-/// Of the listener `tcp_IP_PORT`. Those of the VM's own ports bear its own address.
+/// The pair of the listener `tcp_IP_PORT`. The listeners of the VM's own ports have the VM's address.
 fn pair(name: &str) -> Option<SocketAddrV4> {
     let (ip, port) = name.strip_prefix("tcp_")?.split_once('_')?;
     Some(SocketAddrV4::new(ip.parse().ok()?, port.parse().ok()?))

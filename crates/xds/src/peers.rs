@@ -1,10 +1,10 @@
-//! When a peer that says nothing any more is taken for gone.
+//! When a silent peer is considered gone.
 
 use std::time::Duration;
 
-/// How often a silent peer is asked before it is taken for gone.
+/// Number of unanswered keepalive probes after which a peer is considered gone.
 const PROBES: u32 = 3;
-/// Of the whole time, in fifths: silence before the first question, and between two questions.
+/// Idle time before the first probe, and interval of probes, in fifths of the whole time.
 const IDLE: u32 = 2;
 const INTERVAL: u32 = 1;
 
@@ -16,17 +16,19 @@ const TCP_KEEPIDLE: i64 = 4;
 const TCP_KEEPINTVL: i64 = 5;
 const TCP_KEEPCNT: i64 = 6;
 
-/// What tells Envoy's connections to instances from those of other programs: `IP_FREEBIND` on, `IP_MULTICAST_ALL` and `IP_MULTICAST_LOOP` off.
-/// On a TCP socket that connects they mean nothing, they need no privilege, and the kernel shows them to the agent, which ends the marked
-/// connections whose peer has vanished (`boshy_netfilter::DeadPeers`).
+/// Marks Envoy's connections to instances, to distinguish them from those of other programs: `IP_FREEBIND` on,
+/// `IP_MULTICAST_ALL` and `IP_MULTICAST_LOOP` off. On a connecting TCP socket these options have no effect and need no
+/// privilege. The kernel shows them to the agent, which ends the marked connections whose peer has vanished
+/// (`boshy_netfilter::DeadPeers`).
 const MARK: [SocketOption; 3] = [(IP, 15, 1), (IP, 49, 0), (IP, 34, 0)];
 const IP: i64 = 0;
 
-/// When the connection to a peer that has vanished ends. Without it a peer that went without a word, with its machine or its network,
-/// is never noticed on a connection that is idle, and after a quarter of an hour on one that is not.
+/// When a connection to a vanished peer ends. Without this, a peer that vanishes with its machine or its network is
+/// never noticed on an idle connection, and after a quarter of an hour on a busy one.
 ///
-/// Keepalive is for connections without octets on their way. There is no option for the others: TCP_USER_TIMEOUT also ends a
-/// connection whose peer acknowledges and takes nothing, because its program does not read.
+/// Keepalive covers connections without unacknowledged data. There is no suitable option for the others:
+/// TCP_USER_TIMEOUT also ends a connection whose peer acknowledges but accepts no data, because its program does not
+/// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerTimeout {
     /// Seconds, at least five.
@@ -37,16 +39,16 @@ pub struct PeerTimeout {
 pub(crate) type SocketOption = (i64, i64, i64);
 
 impl PeerTimeout {
-    /// What connections have unless somebody decides otherwise.
+    /// The default for connections.
     pub const DEFAULT: Self = Self { seconds: 50 };
 
-    /// A time of at least five seconds, because the kernel counts in whole ones.
+    /// Takes a time of at least five seconds, because the kernel counts in whole seconds.
     pub fn new(time: Duration) -> Option<Self> {
         let seconds = u32::try_from(time.as_secs()).ok()?;
         (5..=86_400).contains(&seconds).then_some(Self { seconds })
     }
 
-    /// The options of a socket.
+    /// Socket options of a connection.
     pub(crate) fn keepalive(self) -> [SocketOption; 4] {
         let fifths = |count: u32| i64::from(self.seconds * count / 5);
         [
@@ -57,7 +59,7 @@ impl PeerTimeout {
         ]
     }
 
-    /// The options of a socket towards an instance.
+    /// Socket options of a connection to an instance.
     pub(crate) fn towards_instances(self) -> impl Iterator<Item = SocketOption> {
         self.keepalive().into_iter().chain(MARK)
     }

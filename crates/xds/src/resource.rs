@@ -1,7 +1,7 @@
-//! Resources as they are held and passed on: encoded once, shared by reference.
+//! Resources as they are held and passed on: encoded once and shared by reference.
 //!
-//! A resource's version is the hash of its encoding, so that equal content has equal versions on every pilot and across
-//! restarts, and a proxy that reconnects to another pilot is sent nothing it has.
+//! A resource's version is the hash of its encoding. So equal content has equal versions on every pilot and across
+//! restarts, and a proxy that reconnects to another pilot is sent nothing that it has.
 
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What is served, in the order it is pushed: a name leaves before its listener, a cluster comes before its listener.
+/// Resource types in push order: a name is removed before its listener, and a cluster is added before its listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceType {
@@ -40,7 +40,7 @@ impl ResourceType {
         }
     }
 
-    /// One of the type, in a sentence.
+    /// The type's noun for use in a sentence.
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Names => "name",
@@ -51,12 +51,12 @@ impl ResourceType {
         }
     }
 
-    /// The type of a URL, or `None` for one that is not served.
+    /// The type of a URL; `None` for one that is not served.
     pub fn from_url(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.url() == url)
     }
 
-    /// Place in push order.
+    /// Position in push order.
     pub(crate) const fn index(self) -> usize {
         self as usize
     }
@@ -69,12 +69,12 @@ pub struct Resource {
     pub name: Arc<str>,
     /// Hash of the encoding.
     pub version: Arc<str>,
-    /// The message, as it stands in `google.protobuf.Any.value`.
+    /// The message, as in `google.protobuf.Any.value`.
     pub body: Bytes,
 }
 
 impl Resource {
-    /// Names and versions an encoded message.
+    /// Creates a resource from a name and an encoded message.
     pub fn new(name: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let version = version_of([&*body]);
@@ -85,10 +85,10 @@ impl Resource {
 /// Resources of one type by name.
 pub type ResourceMap = BTreeMap<Arc<str>, Arc<Resource>>;
 
-/// Resources of one type: those that every proxy shares, and those of one node. A name in both is the node's.
+/// Resources of one type: those that all proxies share, and those of one node. A name in both layers is the node's.
 ///
-/// The default value is not known, which differs from empty: what is empty is served as such and takes everything away from a
-/// proxy, what is not known is not served at all.
+/// The default value is *not known*, which differs from empty: an empty type is served and removes everything from a
+/// proxy, a type that is not known is not served at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypedResources {
     shared: Arc<ResourceMap>,
@@ -98,25 +98,25 @@ pub struct TypedResources {
 }
 
 impl TypedResources {
-    /// Puts a node's own resources over the shared ones.
+    /// Combines shared resources with a node's own.
     pub fn new(shared: Arc<ResourceMap>, own: Arc<ResourceMap>) -> Self {
         let shared_version = version_of_map(&shared);
         let version = version_of_layers(&shared_version, &own);
         Self { shared, own, shared_version, version }
     }
 
-    /// These shared resources under a node's own. Costs as much as the own ones do, however many are shared.
+    /// The same shared resources with a node's own. Costs only as much as the own ones, however many are shared.
     #[must_use]
     pub fn with_own(&self, own: Arc<ResourceMap>) -> Self {
         Self { version: version_of_layers(&self.shared_version, &own), own, ..self.clone() }
     }
 
-    /// Whether anything is known of the type; see above.
+    /// Whether the type is known; see above.
     pub fn is_known(&self) -> bool {
         !self.version.is_empty()
     }
 
-    /// Version of the whole: equal for equal resources.
+    /// Version of all resources: equal for equal resources.
     pub fn version(&self) -> &Arc<str> {
         &self.version
     }
@@ -132,7 +132,8 @@ impl TypedResources {
         self.own.values().chain(shared)
     }
 
-    /// Names whose resources may differ from an older state, each layer in order; walks both once and compares pointers.
+    /// Names whose resources may differ from an older state, ordered within each layer. Walks both states once and
+    /// compares pointers.
     pub(crate) fn changed_since<'a>(&'a self, old: &'a Self) -> Vec<&'a Arc<str>> {
         let mut changed = Vec::new();
         for (new, old) in [(&self.own, &old.own), (&self.shared, &old.shared)] {
@@ -143,18 +144,18 @@ impl TypedResources {
         changed
     }
 
-    /// How many there are.
+    /// Number of resources.
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// Whether there are none.
+    /// Whether there are no resources.
     pub fn is_empty(&self) -> bool {
         self.shared.is_empty() && self.own.is_empty()
     }
 }
 
-/// Everything one proxy may ask for, immutable.
+/// All resources for one proxy. Immutable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceSet {
     generation: u64,
@@ -167,18 +168,18 @@ impl ResourceSet {
         &self.types[kind.index()]
     }
 
-    /// Generation of the snapshot it was made of; 0 when it was made of none.
+    /// Generation of its snapshot; 0 without one.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// This set as that of a generation.
+    /// Sets the generation.
     #[must_use]
     pub(crate) fn of_generation(self, generation: u64) -> Self {
         Self { generation, ..self }
     }
 
-    /// This set, holding on to the types of `previous` that are equal, so that the same is not kept twice.
+    /// Shares the types that are equal in `previous`, so that they are not held twice.
     #[must_use]
     pub(crate) fn sharing(mut self, previous: &Self) -> Self {
         for (new, old) in self.types.iter_mut().zip(&previous.types) {
@@ -189,7 +190,7 @@ impl ResourceSet {
         self
     }
 
-    /// This set with the resources of one type replaced.
+    /// Replaces the resources of one type.
     #[must_use]
     pub fn with(mut self, kind: ResourceType, resources: TypedResources) -> Self {
         self.types[kind.index()] = resources;
@@ -217,8 +218,8 @@ fn changed_in_layer<'a>(new: &'a ResourceMap, old: &'a ResourceMap, changed: &mu
     }
 }
 
-/// Version of resources under their names: what has the same content under another name is something else. The octet between
-/// the parts occurs in no text.
+/// Version of named resources: the same content under another name gives another version. The octet between the parts
+/// occurs in no text.
 pub(crate) fn version_of_map(map: &ResourceMap) -> Arc<str> {
     const END: &[u8] = &[0xff];
     version_of(map.iter().flat_map(|(name, resource)| [name.as_bytes(), END, resource.version.as_bytes(), END]))

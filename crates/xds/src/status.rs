@@ -1,4 +1,4 @@
-//! What is known of connected proxies, for operators.
+//! Status of connected proxies, for operators.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,15 +13,15 @@ pub struct ProxyStatus {
     pub node: String,
     /// `delta` or `sotw`.
     pub flavour: Flavour,
-    /// Whose certificate it showed; `null` when it came without TLS.
+    /// Identity from its certificate; `null` without TLS.
     pub tls: Option<PeerStatus>,
     /// Seconds since the Unix epoch.
     pub connected_since: u64,
-    /// What it has of each type it asked for.
+    /// State of each type that it asked for.
     pub types: BTreeMap<ResourceType, TypeStatus>,
 }
 
-/// A proxy that came by TLS.
+/// A proxy that connected over TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PeerStatus {
     /// Subject of its certificate, such as `CN=boshy-agent`.
@@ -45,16 +45,16 @@ pub struct TypeStatus {
     pub sent: Option<String>,
     /// Version of the last acknowledged response.
     pub accepted: Option<String>,
-    /// The last refusal, kept until a later version is accepted.
+    /// The last rejection, kept until a later version is accepted.
     pub rejected: Option<Rejection>,
 }
 
-/// A response that a proxy refused (NACK).
+/// A response that a proxy rejected (NACK).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rejection {
-    /// Version refused.
+    /// The rejected version.
     pub version: String,
-    /// The proxy's words.
+    /// The proxy's error text.
     pub reason: String,
     /// Seconds since the Unix epoch.
     pub at: u64,

@@ -1,7 +1,7 @@
-//! What a pilot tells its agents of the mesh as a whole, before anything else.
+//! Settings of the mesh that a pilot sends its agents before anything else.
 //!
-//! In the headers of a stream's response: it is fixed while the pilot runs, concerns no single resource, and a peer that does not
-//! know it reads past it.
+//! They are in the headers of a stream's response: they are fixed while the pilot runs and concern no single resource,
+//! and a peer that does not know them ignores them.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 const TLD: &str = "boshy-tld";
 const VIP_RANGE: &str = "boshy-vip-range";
 
-/// Settings that pilot and agents must have alike.
+/// Settings that must be equal at pilot and agents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MeshTold {
     /// Zone of the mesh.
@@ -22,13 +22,13 @@ pub struct MeshTold {
 }
 
 impl MeshTold {
-    /// Reads the headers; `None` where they do not say it.
+    /// Parses the headers; `None` when they are missing.
     pub(crate) fn read(headers: &MetadataMap) -> Option<Self> {
         let text = |key| headers.get(key).and_then(|value| value.to_str().ok());
         Some(Self { tld: Tld::new(text(TLD)?).ok()?, vip_range: VipRange::parse(text(VIP_RANGE)?).ok()? })
     }
 
-    /// Writes them.
+    /// Writes the headers.
     pub(crate) fn write(&self, headers: &mut MetadataMap) {
         let values: [(&'static str, &dyn fmt::Display); 2] = [(TLD, &self.tld), (VIP_RANGE, &self.vip_range)];
         for (key, value) in values {
@@ -38,7 +38,7 @@ impl MeshTold {
         }
     }
 
-    /// What differs here, as a sentence; `None` when nothing does.
+    /// Describes the differences from the local settings in a sentence; `None` when there are none.
     pub fn difference(&self, tld: &Tld, vip_range: VipRange) -> Option<String> {
         let differs = |key, own: &dyn fmt::Display, other: &dyn fmt::Display| {
             format!("`{key}` is {own} here and {other} at the pilot")

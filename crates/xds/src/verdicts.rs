@@ -1,8 +1,9 @@
-//! What the connected proxies say of each resource, for whoever must know before he goes on.
+//! The verdicts of the connected proxies on each resource.
 //!
-//! The agent answers a name only once the local Envoy can carry its traffic; this is where it learns that. A verdict lives
-//! as long as the stream it came by: without a proxy there are no verdicts, and what to do then is the reader's decision.
-//! Recording costs memory for every resource of every stream, so the pilot, which has no use for it, does not record.
+//! The agent answers a name only once the local Envoy can carry its traffic, which it learns here. A verdict lasts as
+//! long as the stream on which it arrived: without a proxy there are no verdicts, and the reader decides what to do
+//! then. Recording takes memory for every resource of every stream, so the pilot, which does not need it, does not
+//! record.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,14 +14,14 @@ use tokio::sync::watch;
 
 use crate::ResourceType;
 
-/// What is known of one version of one resource.
+/// Verdict on one version of one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Not sent, not answered, not subscribed to, or replaced by another version.
     Pending,
     /// Every open stream that subscribes to the type has acknowledged this version.
     Accepted,
-    /// A proxy refused this version, in its own words.
+    /// A proxy rejected this version, with this error text.
     Rejected(String),
 }
 
@@ -62,19 +63,19 @@ impl Verdicts {
         self.streams().open.len()
     }
 
-    /// How many streams have opened and ended so far, together.
+    /// Number of streams that have opened, plus the number that have ended.
     pub fn opened_and_ended(&self) -> u64 {
         let streams = self.streams();
         streams.next + streams.ended
     }
 
-    /// Whether any open stream has asked for resources of the type.
+    /// Whether any open stream has asked for the type.
     pub fn subscribed(&self, kind: ResourceType) -> bool {
         self.streams().open.values().any(|answers| answers.contains_key(&kind))
     }
 
-    /// What the proxies say of one version. With several of them, one refusal is a refusal and acceptance takes all that
-    /// subscribe to the type.
+    /// The verdict on one version. With several proxies, one rejection suffices to reject, and acceptance requires all
+    /// that subscribe to the type.
     pub fn of(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
         let streams = self.streams();
         let mut verdict = Verdict::Pending;
@@ -94,8 +95,8 @@ impl Verdicts {
         verdict
     }
 
-    /// The version in use: the one that all streams subscribing to the type acknowledged last. A refused newer version does
-    /// not change it.
+    /// The version in use: the one that all streams subscribed to the type acknowledged last. The rejection of a newer
+    /// version does not change it.
     pub fn accepted_version(&self, kind: ResourceType, name: &str) -> Option<Arc<str>> {
         let streams = self.streams();
         let mut versions = streams.of(kind).map(|answers| answers.get(name)?.accepted.clone());
@@ -103,12 +104,12 @@ impl Verdicts {
         versions.all(|version| version.as_deref() == Some(&first)).then_some(first)
     }
 
-    /// A counter that grows with every change: a stream that opens, closes or subscribes, and every answer.
+    /// A counter that increases with every change: when a stream opens, closes or subscribes, and with every answer.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Verdicts of a proxy that has accepted one resource, for tests of who reads them; they last as long as the second value.
+    /// For tests of readers: verdicts of a proxy that has accepted one resource. They last as long as the second value.
     pub fn saying_accepted(kind: ResourceType, resource: &crate::Resource) -> (Self, impl Send + use<>) {
         let verdicts = Self::default();
         let stream = verdicts.open();
@@ -116,7 +117,7 @@ impl Verdicts {
         (verdicts, stream)
     }
 
-    /// A stream that opened. Its answers go when the value is dropped.
+    /// Registers a stream. Its answers are removed when the value is dropped.
     pub(crate) fn open(&self) -> StreamVerdicts {
         let mut streams = self.streams();
         let id = streams.next;
@@ -142,7 +143,7 @@ impl Streams {
     }
 }
 
-/// The writing end of one stream.
+/// Records the answers of one stream.
 #[derive(Debug)]
 pub(crate) struct StreamVerdicts {
     verdicts: Verdicts,
@@ -157,7 +158,7 @@ impl StreamVerdicts {
         });
     }
 
-    /// The proxy acknowledged versions, or, where there is none, that the resource is gone.
+    /// The proxy acknowledged these versions, or, where there is none, the removal of the resource.
     pub(crate) fn accepted(&self, kind: ResourceType, items: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
         self.record(|answers| {
             let answers = answers.entry(kind).or_default();
@@ -174,7 +175,7 @@ impl StreamVerdicts {
         });
     }
 
-    /// The proxy refused versions and goes on with what it had.
+    /// The proxy rejected these versions and keeps those it had.
     pub(crate) fn rejected(
         &self,
         kind: ResourceType,

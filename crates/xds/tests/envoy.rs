@@ -1,6 +1,7 @@
-//! Resources, sessions and the bootstrap against a real Envoy, named by BOSHY_ENVOY.
+//! Tests resources, sessions and the bootstrap with a real Envoy, named by BOSHY_ENVOY.
 //!
-//! No redirection is set up, so nothing flows to a virtual IP; that Envoy takes everything, and what it makes of it, is what is tested.
+//! No redirection is set up, so no traffic reaches a virtual IP. The test checks that Envoy accepts everything, and
+//! what it makes of it.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
@@ -35,10 +36,10 @@ use tokio::{
     time::timeout,
 };
 
-/// Below the 15 s after which Envoy gives up waiting for what it needs: who waits for that has deadlocked.
+/// Below the 15 s after which Envoy stops waiting for what it needs: waiting that long means a deadlock.
 const DEADLINE: Duration = Duration::from_secs(12);
 
-/// An Envoy with a server of its own.
+/// An Envoy with its own server.
 struct Mesh {
     snapshots: watch::Sender<Arc<MeshSnapshot>>,
     set: watch::Receiver<Arc<ResourceSet>>,
@@ -85,7 +86,7 @@ impl Mesh {
         Self { snapshots, set, generation: 1, verdicts, proxies, admin, capture, server, _envoy, folder }
     }
 
-    /// Puts another server in the place of this one, with the same resources and no memory.
+    /// Replaces the server by another with the same resources and no state.
     async fn replace_server(&mut self) {
         self.server.abort();
         self.eventually("Envoy is disconnected", |verdicts| verdicts.connected() == 0).await;
@@ -98,7 +99,7 @@ impl Mesh {
         self.snapshots.send_replace(Arc::new(snapshot(self.generation, services)));
     }
 
-    /// Waits until Envoy has accepted everything in the current set, which must be of this many listeners.
+    /// Waits until Envoy has accepted the whole current set, which must have this many listeners.
     async fn accepted(&mut self, listeners: usize) {
         timeout(DEADLINE, self.set.wait_for(|set| set.of(Listeners).len() == listeners)).await.unwrap().unwrap();
         let set = self.set.borrow().clone();
@@ -175,7 +176,7 @@ fn program() -> std::ffi::OsString {
     std::env::var_os("BOSHY_ENVOY").expect("set BOSHY_ENVOY to the path of an Envoy binary")
 }
 
-/// As the job's script finds it out.
+/// Envoy's version, determined like in the job's script.
 fn version() -> Option<EnvoyVersion> {
     let output = std::process::Command::new(program()).arg("--version").output().unwrap();
     let version = EnvoyVersion::parse(&String::from_utf8(output.stdout).unwrap());
@@ -187,7 +188,7 @@ async fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
 }
 
-/// What a node gets of each snapshot, altered.
+/// The altered set of a node for each snapshot.
 fn rendered(
     mut snapshots: watch::Receiver<Arc<MeshSnapshot>>,
     node: NodeId,

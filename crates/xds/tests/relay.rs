@@ -1,5 +1,5 @@
-//! Pilot, agent and proxy in one process: two real servers with the relay between them, and a client that behaves as Envoy
-//! does.
+//! Pilot, agent and proxy in one process: two real servers with the relay between them, and a client that behaves like
+//! Envoy.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
@@ -42,7 +42,7 @@ async fn until<T: Clone>(values: &mut watch::Receiver<T>, condition: impl Fn(&T)
     within(values.wait_for(condition)).await.expect("the sender lives").clone()
 }
 
-/// A service of one port: what a pilot serves for it.
+/// The resources that a pilot serves for a service of one port.
 #[derive(Clone, Copy)]
 struct Service {
     number: u16,
@@ -75,7 +75,7 @@ impl Service {
         let listener =
             Listener { name: self.listener_name(), stat_prefix: self.listener.to_string(), ..Listener::default() };
         let endpoints = ClusterLoadAssignment { cluster_name: key.clone(), ..ClusterLoadAssignment::default() };
-        // A field that Envoy does not know makes another version of what is otherwise the same.
+        // A field unknown to Envoy gives otherwise equal content another version.
         let edition = [0xf8, 0x7f, u8::try_from(self.endpoints).unwrap()];
         let endpoints = [endpoints.encode_to_vec(), edition.to_vec()].concat();
         let name = names::encode(&Hostname::parse(&host).unwrap(), self.vip());
@@ -99,7 +99,7 @@ fn set(services: &[Service]) -> Arc<ResourceSet> {
     Arc::new(set)
 }
 
-/// A pilot that serves what it is told. It dies with the value.
+/// A pilot that serves a given set. Dropping it stops it.
 struct Pilot {
     address: String,
     set: watch::Sender<Arc<ResourceSet>>,
@@ -119,7 +119,7 @@ impl Pilot {
         Self { address, set, proxies, _task: task }
     }
 
-    /// What the agent refused of the listeners.
+    /// Waits for the agent's rejection of a listener.
     async fn rejection(&self) -> Rejection {
         let rejected = || self.proxies.list().pop()?.types.get(&ResourceType::Listener)?.rejected.clone();
         within(async {
@@ -138,7 +138,7 @@ impl Pilot {
     }
 }
 
-/// The agent of one VM with its local server. Both die with the value.
+/// The agent of one VM with its local server. Dropping it stops both.
 struct Agent {
     socket: tempfile::TempDir,
     outlets: Outlets,

@@ -1,13 +1,13 @@
-//! What waits until it is on disk: names that begin to be answered, and answers to the pilot.
+//! Holds back until the state is on disk: names that become answered, and answers to the pilot.
 //!
 //! ```text
 //!   relay ──> state, names, answers ──> Commit ──(the state is on disk)──> names to DNS, answers to the pilot
 //!                    └──> whoever writes, always the newest ── told ──^
 //! ```
 //!
-//! While one state is being written others gather, and the next write takes the newest: what waits for any of them goes with it. A name
-//! that ceases to be answered waits for nothing. Where nothing can be written, nothing waits: a broken disk costs the promise about
-//! restarts and not the mesh (docs/adr).
+//! While one state is being written, newer ones gather, and the next write takes the newest: everything that waits for
+//! any of them is released with it. The removal of a name never waits. When nothing can be written, nothing waits: a
+//! broken disk costs the guarantee across restarts, but not the mesh (docs/adr).
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,22 +16,22 @@ use boshy_mesh::NameTable;
 use super::Request;
 use crate::relay::Stored;
 
-/// What is on disk.
+/// State of the disk.
 #[derive(Clone, Debug, Default)]
 pub enum Kept {
-    /// Nobody writes. Nothing waits.
+    /// No state is ever written. Nothing waits.
     #[default]
     Nowhere,
-    /// This state, by identity.
+    /// This state is on disk, compared by identity.
     State(Arc<Stored>),
-    /// Nothing newer can be written, or nothing could in time. Nothing waits.
+    /// A newer state cannot be written, or not in time. Nothing waits.
     Broken,
 }
 
-/// What need not wait any longer.
+/// Held-back items that are released.
 #[derive(Debug, Default)]
 pub(super) struct Released {
-    /// Names to be answered, where they changed.
+    /// The names to be answered, when they changed.
     pub(super) names: Option<Arc<NameTable>>,
     /// Answers to the pilot.
     pub(super) answers: Vec<Request>,
@@ -44,19 +44,19 @@ struct Entry {
     answers: Vec<Request>,
 }
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Commit {
-    /// Newest last. Never empty; the first is on disk, unless none is.
+    /// Newest last. Never empty; the first is on disk if `kept` is set.
     entries: VecDeque<Entry>,
-    /// Whether the first one is on disk.
+    /// Whether the first entry is on disk.
     kept: bool,
-    /// Names that are answered.
+    /// Names that are answered now.
     published: Arc<NameTable>,
 }
 
 impl Commit {
-    /// Begins with a state that may be on disk, and the names that are answered already.
+    /// Starts with a state that may be on disk, and the names that are answered already.
     pub(super) fn new(state: Arc<Stored>, published: Arc<NameTable>) -> Self {
         let entry = Entry { state, names: Arc::clone(&published), answers: Vec::new() };
         Self { entries: VecDeque::from([entry]), kept: false, published }
@@ -67,12 +67,13 @@ impl Commit {
         &self.newest().state
     }
 
-    /// Answers that wait.
+    /// Number of answers held back.
     pub(super) fn waiting(&self) -> usize {
         self.entries.iter().map(|entry| entry.answers.len()).sum()
     }
 
-    /// Takes a state, equal to the one before or not, with the names that it has answered, and answers that are true once it is kept.
+    /// Adds a state, which may equal the previous one, with the names answered in it, and the answers to send once it
+    /// is on disk.
     pub(super) fn change(
         &mut self,
         state: Stored,
@@ -92,7 +93,7 @@ impl Commit {
         self.release(kept)
     }
 
-    /// Takes what is on disk now.
+    /// Releases what the disk's new state allows.
     pub(super) fn release(&mut self, kept: &Kept) -> Released {
         let written = match kept {
             Kept::Nowhere | Kept::Broken => Some(self.entries.len() - 1),
@@ -109,12 +110,12 @@ impl Commit {
         Released { names: self.publish(), answers }
     }
 
-    /// The stream is down: what was to be answered on it is lost.
+    /// The stream has ended: the answers for it are dropped.
     pub(super) fn forget_answers(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.answers.clear());
     }
 
-    /// Names that are wanted now, of those that were wanted by what is on disk or are answered already.
+    /// The newest names, restricted to those that the state on disk contains or that are answered already.
     fn publish(&mut self) -> Option<Arc<NameTable>> {
         let (first, newest) = (&self.entries[0], self.newest());
         let names = if self.kept && Arc::ptr_eq(&first.names, &newest.names) {

@@ -1,4 +1,4 @@
-//! What waits for the disk, and what does not.
+//! What waits for the disk and what does not.
 
 use boshy_mesh::Hostname;
 

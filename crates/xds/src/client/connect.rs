@@ -1,7 +1,7 @@
-//! A connection to a pilot: its name, its addresses in turn, TLS.
+//! Connects to a pilot: resolves its name, tries its addresses in turn, and runs the TLS handshake.
 //!
-//! A name is looked up for each attempt by the system's resolver, because a pilot may be deployed, moved or removed while agents run.
-//! Whatever goes wrong is said with what an operator can do about it.
+//! The system's resolver looks the name up for each attempt, because a pilot may be deployed, moved or removed while
+//! agents run. Every error comes with a remedy for the operator.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,53 +16,53 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::transport::Uri;
 
-/// Why there is no connection.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address of the pilot names no host, or one that no certificate can bear.
+    /// The pilot's address has no host, or one that cannot be in a certificate.
     #[error("{0} is no address of a pilot")]
     Address(Uri),
-    /// The name has no address now.
+    /// The name does not resolve at present.
     #[error("the name {host} does not resolve")]
     Name {
-        /// The name.
+        /// The host name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         #[source]
         source: io::Error,
     },
-    /// Nobody accepts a connection.
+    /// No address accepts a connection.
     #[error("{address} does not accept a connection")]
     Unreachable {
         /// The address tried last.
         address: SocketAddr,
-        /// Why not.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// The two do not agree on TLS.
+    /// The TLS handshake failed.
     #[error("no TLS with {address}")]
     Tls {
         /// The address tried last.
         address: SocketAddr,
-        /// Why not.
+        /// Cause.
         #[source]
         source: rustls::Error,
     },
-    /// The connection broke before the pilot said anything.
+    /// The connection broke before the pilot sent anything.
     #[error("{address} broke the connection off")]
     Broken {
         /// The address tried last.
         address: SocketAddr,
-        /// How.
+        /// Cause.
         #[source]
         source: io::Error,
     },
 }
 
 impl ConnectError {
-    /// What an operator can do about it, as a sentence.
+    /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> String {
         match self {
             Self::Address(_) => "Write the pilot in `pilots` as https://HOST:PORT.".to_owned(),
@@ -98,7 +98,7 @@ fn of_tls(error: &rustls::Error) -> &'static str {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "Name the pilot in `pilots` as its certificate does, or add that name to the certificate's alternative names."
             }
-            // A CA that was made anew has the old one's name and another key.
+            // A CA that was created anew has the old one's name and another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "Give this agent the CA that issued the pilot's certificate (`pilot_tls.ca_file`)."
             }
@@ -126,12 +126,12 @@ fn of_tls(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// Either kind of connection.
+/// A plain or a TLS connection.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Connects to a pilot. Each step takes `patience` at the most: the name, and each address with its handshake.
+/// Connects to a pilot. Each step takes at most `patience`: the name lookup, and each address with its handshake.
 pub(super) async fn connect(
     pilot: &Uri,
     tls: Option<&ClientTls>,
@@ -171,8 +171,9 @@ async fn connect_to(
     let Some((config, name)) = identity else { return Ok(Box::new(socket)) };
     let secured = async {
         let mut stream = BufReader::new(TlsConnector::from(config).connect(name, socket).await?);
-        // By TLS 1.3 a client is done before its certificate was looked at. A server that liked it begins HTTP/2, whose server speaks
-        // first (RFC 9113 section 3.4); so a refusal is seen here, as what it is.
+        // In TLS 1.3, a client finishes its handshake before the server has checked its certificate. A server that
+        // accepts the certificate begins HTTP/2, in which the server speaks first (RFC 9113 section 3.4). So waiting
+        // for its first bytes reports a rejected certificate as such.
         match stream.fill_buf().await? {
             [] => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(stream),

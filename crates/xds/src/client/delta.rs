@@ -1,4 +1,4 @@
-//! The state of a delta ADS client: what it holds of each type.
+//! State of a delta ADS client: the resources that it holds of each type.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -7,36 +7,36 @@ use boshy_mesh::Hostname;
 use super::{Malformed, Request, Response};
 use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names};
 
-/// The first field of every Envoy resource that is served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
+/// The first field of every Envoy resource served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
 #[derive(Clone, PartialEq, prost::Message)]
 struct Named {
     #[prost(string, tag = "1")]
     name: String,
 }
 
-/// What a response changed.
+/// Changes made by a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// The type.
     pub kind: ResourceType,
     /// Nonce to answer with.
     pub nonce: String,
-    /// The server's version of the whole, for people.
+    /// The server's version of the whole type, for display.
     pub version: String,
     /// Every resource of the response, changed or not.
     pub resources: Vec<Arc<Resource>>,
-    /// What was held in their places, in the same order.
+    /// The resources that these replaced, in the same order.
     pub before: Vec<Option<Arc<Resource>>>,
-    /// For [`ResourceType::Names`], what `resources` mean, in the same order.
+    /// For [`ResourceType::Names`], the content of `resources`, in the same order.
     pub names: Vec<(Hostname, Ipv4Addr)>,
-    /// Names that are no more, held before or not.
+    /// Names that are removed, whether they were held or not.
     pub removed: Vec<Arc<str>>,
 }
 
-/// All resources received and not removed since, by type. Cloning shares them.
+/// All resources received and not removed since, by type. Clones share them.
 ///
-/// A type is known once all of it was received, or when it was known at the start: before that, what is not held may well
-/// exist. It stays known when streams end.
+/// A type is known once all of it was received, or if it was known at the start. Before that, a resource that is not
+/// held may still exist. A type stays known when streams end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeltaClient {
     held: [Arc<ResourceMap>; ResourceType::ALL.len()],
@@ -44,13 +44,13 @@ pub struct DeltaClient {
 }
 
 impl DeltaClient {
-    /// A client that knows types already.
+    /// A client that already knows some types.
     pub fn knowing(held: impl Fn(ResourceType) -> Option<Arc<ResourceMap>>) -> Self {
         let held = ResourceType::ALL.map(held);
         Self { known: held.each_ref().map(Option::is_some), held: held.map(Option::unwrap_or_default) }
     }
 
-    /// Whether what is not held of a type does not exist.
+    /// Whether a resource of the type that is not held is known not to exist.
     pub fn is_known(&self, kind: ResourceType) -> bool {
         self.known[kind.index()]
     }
@@ -68,13 +68,14 @@ impl DeltaClient {
         }
     }
 
-    /// Makes all resources of a type known.
+    /// Sets all resources of a type and makes it known.
     pub(crate) fn know(&mut self, kind: ResourceType, resources: Arc<ResourceMap>) {
         self.held[kind.index()] = resources;
         self.known[kind.index()] = true;
     }
 
-    /// The first messages of a stream, one for each type in push order. A resource that is `in_doubt` is asked for again.
+    /// The first messages of a stream, one for each type in push order. Resources that are `in_doubt` are requested
+    /// again.
     pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<Request> {
         let version = |kind, resource: &Resource| {
             if in_doubt(kind, &resource.name) { Arc::from("") } else { version_as_served(&resource.version) }
@@ -89,10 +90,10 @@ impl DeltaClient {
             .collect()
     }
 
-    /// Takes a response as a whole.
+    /// Applies a response as a whole.
     ///
     /// # Errors
-    /// When a body is no message of its type or carries another name than its resource; nothing is taken then.
+    /// When a body is not a message of its type, or contains another name than its resource. Nothing is applied then.
     pub fn on_response(&mut self, response: Response) -> Result<Update, Malformed> {
         let Response { kind, nonce, version, resources, removed, complete } = response;
         let refuse = |reason| Malformed { type_url: kind.url().to_owned(), nonce: nonce.clone(), reason };

@@ -1,4 +1,4 @@
-//! Why there is no stream to a pilot, and what can be done about it.
+//! Errors of streams to a pilot, and their remedies.
 
 use tonic::{
     Status,
@@ -7,55 +7,55 @@ use tonic::{
 
 use super::connect::ConnectError;
 
-/// Why a stream ended, or never began.
+/// Why a stream ended or could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The pilot is not reachable.
     #[error("connecting to the pilot {pilot}")]
     Connect {
-        /// Where.
+        /// The pilot.
         pilot: Uri,
-        /// Why not.
+        /// Cause.
         #[source]
         source: ConnectError,
     },
-    /// The pilot is reachable, and does not speak HTTP/2.
+    /// The pilot is reachable but does not speak HTTP/2.
     #[error("beginning HTTP/2 with the pilot {pilot}")]
     Begin {
-        /// Where.
+        /// The pilot.
         pilot: Uri,
-        /// Why not.
+        /// Cause.
         #[source]
         source: transport::Error,
     },
     /// The pilot does not open a stream.
     #[error("opening a stream to the pilot {pilot}")]
     Open {
-        /// Where.
+        /// The pilot.
         pilot: Uri,
-        /// Its answer.
+        /// The pilot's status.
         #[source]
         source: Box<Status>,
     },
-    /// The stream broke.
+    /// The stream failed.
     #[error("receiving from the pilot {pilot}")]
     Receive {
-        /// Where.
+        /// The pilot.
         pilot: Uri,
-        /// The pilot's or the transport's word.
+        /// Status from the pilot or the transport.
         #[source]
         source: Box<Status>,
     },
     /// The pilot ended the stream.
     #[error("the pilot {pilot} ended the stream")]
     Closed {
-        /// Where.
+        /// The pilot.
         pilot: Uri,
     },
 }
 
 impl ExchangeError {
-    /// What an operator can do about it, as a sentence.
+    /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> String {
         match self {
             Self::Connect { source, .. } => source.remedy(),

@@ -1,4 +1,4 @@
-//! The relay of a VM with its surroundings: what is served, what DNS answers, what is kept, what the pilot hears.
+//! Connects a VM's relay with its environment: the local ADS server, DNS, the disk and the pilot.
 //!
 //! ```text
 //!   PilotStream ── StreamEvent ──> Exchange ──> Outlets: served, names, stored, status
@@ -7,7 +7,7 @@
 //!   the clock ──── time() ───────────>'
 //! ```
 //!
-//! No I/O and no task: who owns it (an actor) hands it one input at a time.
+//! It has no I/O and no task. Its owner (an actor) passes it one input at a time.
 
 use std::{
     sync::Arc,
@@ -30,27 +30,27 @@ use crate::{
     relay::{News, Refusal, Relay, Step},
 };
 
-/// Refusals that are shown with their words; of all of them the number is.
+/// Number of rejections shown with their texts. For all of them, only the number is shown.
 const REFUSALS_SHOWN: usize = 20;
 
-/// Envoy acknowledges thousands of resources in hundreds of messages, and each look at them goes through all that are not
-/// accepted. A rest of this many times the last look lets words gather, so that looking never takes more than a fifth of
-/// the time; after a single change it is microseconds.
+/// Envoy acknowledges thousands of resources in hundreds of messages, and each evaluation goes through all resources
+/// that are not accepted. A pause of this many times the last evaluation lets answers gather, so that evaluations never
+/// take more than a fifth of the time. After a single change the pause is microseconds.
 const REST: u32 = 4;
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Debug)]
 pub struct Exchange {
     relay: Relay,
     commit: Commit,
     verdicts: Verdicts,
     outlets: Outlets,
-    /// To the pilot, while a stream to one is open or being opened.
+    /// Sender to the pilot, while a stream is open or being opened.
     upstream: Option<mpsc::Sender<Request>>,
 }
 
 impl Exchange {
-    /// Publishes what the relay begins with.
+    /// Publishes the relay's initial state.
     pub fn new(relay: Relay, verdicts: Verdicts, outlets: Outlets) -> Self {
         let published = Arc::clone(&outlets.names.borrow());
         let commit = Commit::new(Arc::clone(&outlets.stored.borrow()), published);
@@ -65,12 +65,12 @@ impl Exchange {
         exchange
     }
 
-    /// When [`Exchange::time`] is wanted at the latest.
+    /// When [`Exchange::time`] has to be called at the latest.
     pub fn deadline(&self) -> Option<std::time::Instant> {
         self.relay.deadline()
     }
 
-    /// A stream to a pilot says something.
+    /// Handles an event of a stream to a pilot.
     pub fn heard(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Opening { upstream } => {
@@ -96,20 +96,20 @@ impl Exchange {
         }
     }
 
-    /// Envoy said something, came or went. How long to let words gather before the next look.
+    /// Envoy answered, connected or disconnected. Returns how long to let answers gather before the next evaluation.
     pub fn verdicts(&mut self) -> Duration {
         let started = Instant::now();
         self.time();
         started.elapsed() * REST
     }
 
-    /// Time passed.
+    /// Handles the passing of time.
     pub fn time(&mut self) {
         let step = self.relay.reconsider(Instant::now().into_std(), &self.verdicts);
         self.perform(step);
     }
 
-    /// [`Outlets::kept`] changed.
+    /// Handles a change of [`Outlets::kept`].
     pub fn kept(&mut self) {
         let released = self.commit.release(&self.outlets.kept.borrow().clone());
         self.release(released);
@@ -139,7 +139,7 @@ impl Exchange {
             let event = if change.answered { "name leads to its service" } else { "name leads nowhere any more" };
             info!(name = %change.host, vip = %change.vip, "{event}");
         }
-        // Names that are taken back leave before their listeners do; those that come wait for the disk.
+        // Names are removed before their listeners; names that are added wait for the disk.
         self.settle(!names.is_empty(), upstream);
         if served {
             self.publish_resources();
@@ -148,10 +148,10 @@ impl Exchange {
         self.show_progress();
     }
 
-    /// Hands what is to be kept to the disk, and what waits for it to [`Commit`].
+    /// Passes the new state to the disk, and what depends on it to [`Commit`].
     fn settle(&mut self, names: bool, upstream: Vec<Request>) {
         let names = names.then(|| self.relay.answered());
-        // A question says nothing that could be lost.
+        // A request that is not an answer does not depend on the disk.
         let (answers, questions) = upstream.into_iter().partition(Request::is_answer);
         self.send(questions);
         let kept = self.outlets.kept.borrow().clone();
@@ -174,11 +174,12 @@ impl Exchange {
         self.show_unanswered();
     }
 
-    /// Without a pilot, messages for it are lost; the next stream begins with what is held instead.
+    /// Sends messages to the pilot. Without a pilot they are dropped; the next stream starts from the held resources
+    /// instead.
     fn send(&self, requests: Vec<Request>) {
         let Some(upstream) = &self.upstream else { return };
         for request in requests {
-            // There is room, because nothing is read before there is. A stream that is down loses messages.
+            // There is room, because the stream reads only while there is. A stream that has ended drops messages.
             if let Err(mpsc::error::TrySendError::Full(_)) = upstream.try_send(request) {
                 warn!("a message to the pilot was lost, because too many are on their way");
             }

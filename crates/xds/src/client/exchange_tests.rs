@@ -1,4 +1,4 @@
-//! The exchange against pilots that say what a test has them say, over loopback.
+//! Tests the exchange over loopback with pilots whose messages the test decides.
 
 use std::{
     future::{self, Future},
@@ -72,7 +72,7 @@ impl Talk {
         self.responses.send(Ok(response)).await.unwrap();
     }
 
-    /// The subscriptions a stream begins with.
+    /// Receives the subscriptions with which a stream begins.
     async fn subscriptions(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut subscriptions = Vec::new();
         for _ in ResourceType::ALL {
@@ -81,7 +81,7 @@ impl Talk {
         subscriptions
     }
 
-    /// Says that there is nothing more than what was sent of each type, and takes the acknowledgements.
+    /// Reports that each type is complete, and receives the acknowledgements.
     async fn complete(&mut self) {
         for kind in ResourceType::ALL {
             self.send(kind, "end", &[], &["\u{10ffff}"]).await;
@@ -121,7 +121,7 @@ impl AggregatedDiscoveryService for Script {
     }
 }
 
-/// A pilot on a port of its own. It dies with the value.
+/// A pilot on its own port. Dropping it stops it.
 struct Pilot {
     address: SocketAddr,
     talks: mpsc::Receiver<Talk>,
@@ -147,7 +147,7 @@ impl Pilot {
     }
 }
 
-/// The agent's side, with a proxy whose words the test speaks.
+/// The agent's side, with a proxy whose answers the test decides.
 struct Agent {
     outlets: Outlets,
     verdicts: Verdicts,
@@ -229,7 +229,7 @@ fn tcp(edition: u32) -> Resource {
     listener("tcp_169.254.255.1_80", edition)
 }
 
-/// Has `a.boshy` answered.
+/// Brings pilot and agent to the state in which `a.boshy` is answered.
 async fn synchronise(pilot: &mut Pilot, agent: &Agent) -> (Talk, StreamVerdicts) {
     let mut talk = pilot.talk().await;
     talk.subscriptions().await;
@@ -344,7 +344,7 @@ async fn an_agent_without_any_pilot_works_from_what_was_stored_and_follows_its_p
     agent.answers("a.boshy", None).await;
 }
 
-/// Carries bytes to a pilot until it is told to hold them back, sockets open.
+/// Forwards bytes to a pilot until it is told to hold them back; the sockets stay open.
 async fn frozen_way(to: SocketAddr, freeze: Arc<Notify>, tasks: &mut JoinSet<()>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

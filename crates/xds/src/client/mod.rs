@@ -1,16 +1,17 @@
-//! The delta ADS client that every VM's agent is towards its pilot.
+//! The delta ADS client with which each VM's agent connects to its pilot.
 //!
 //! ```text
 //!   pilot --DeltaDiscoveryResponse--> Response --> DeltaClient --Update--> relay
 //!   pilot <--DeltaDiscoveryRequest--- Request <---------------------------- relay
 //! ```
 //!
-//! [`DeltaClient`] and [`PilotPicker`] are values without I/O or clock; [`PilotStream`] moves messages between one gRPC stream and an
-//! [`Exchange`], which is the relay with its surroundings, and makes no choice of its own. What is held outlives every stream: a stream that ends, an error and a
-//! reconnect remove nothing, and a new stream says what is held, so that an unchanged VM is sent nothing.
+//! [`DeltaClient`] and [`PilotPicker`] are values without I/O or clock. [`PilotStream`] moves messages between one gRPC
+//! stream and an [`Exchange`], which connects the relay with its environment, and makes no decisions. Held resources
+//! outlive every stream: the end of a stream, an error and a reconnect remove nothing. A new stream reports the held
+//! resources, so that an unchanged VM is sent nothing.
 //!
-//! Not promised: an order between types beyond the one the pilot sends in; TTLs of resources (a resource stays until it
-//! is removed by name).
+//! Not promised: an order between types other than the pilot's; TTLs of resources (a resource stays until it is removed
+//! by name).
 
 mod commit;
 mod connect;

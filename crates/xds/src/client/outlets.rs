@@ -1,4 +1,4 @@
-//! What the exchange tells the rest of the agent.
+//! Channels from the exchange to the rest of the agent.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -13,46 +13,47 @@ use crate::{
     told::MeshTold,
 };
 
-/// How the exchange with the pilots goes, for operators. Times are seconds since the Unix epoch.
+/// Status of the exchange with the pilots, for operators. Times are seconds since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ExchangeStatus {
-    /// The pilot a stream is open to.
+    /// The pilot to which a stream is open.
     pub pilot: Option<String>,
-    /// Since when that is so, or is not.
+    /// When the stream was opened or ended.
     pub since: u64,
     /// Why the last stream ended, with all causes.
     pub last_error: Option<String>,
     /// What an operator can do about it.
     pub last_remedy: Option<String>,
-    /// The pilot's version of each type, of the last response.
+    /// The pilot's version of each type, from its last response.
     pub versions: BTreeMap<ResourceType, String>,
-    /// Types of which all was received, by this stream or an earlier one. Before names are among them, a name that is not
-    /// answered may well exist.
+    /// Types that were received completely, on this stream or an earlier one. Until names are among them, a name that
+    /// is not answered may still exist.
     pub known: Vec<ResourceType>,
-    /// Names answered and waiting.
+    /// Numbers of answered and waiting names.
     pub names: NameCounts,
-    /// What the local Envoy refuses, the first few of it; tried again with growing pauses.
+    /// The first few resources that the local Envoy rejects. They are tried again with growing pauses.
     pub refused: Vec<Refusal>,
-    /// How much it refuses.
+    /// Number of resources that it rejects.
     pub refusing: usize,
-    /// What the pilot said of its mesh last.
+    /// What the pilot last reported about its mesh.
     pub told: Option<MeshTold>,
 }
 
-/// What the exchange tells the rest of the agent. Whoever supervises it owns this, so that readers keep what they have
-/// while the exchange is restarted, and a fresh one begins with `stored`. Clones share the channels.
+/// Channels from the exchange to the rest of the agent. Their owner is the supervisor of the exchange, so that readers
+/// keep their values while the exchange is restarted, and a fresh exchange starts from `stored`. Clones share the
+/// channels.
 #[derive(Clone, Debug, Default)]
 pub struct Outlets {
-    /// What the local Envoy may ask for.
+    /// Resources that the local Envoy may ask for.
     pub served: watch::Sender<Arc<ResourceSet>>,
-    /// What DNS answers: names that lead to their service and would do so again after a power cut.
+    /// Names that DNS answers. They lead to their service, and would do so again after a power cut.
     pub names: watch::Sender<Arc<NameTable>>,
-    /// What is to be kept over a restart.
+    /// State to be kept across a restart.
     pub stored: watch::Sender<Arc<Stored>>,
-    /// What is kept, told by whoever writes it. Names and answers to the pilot wait for it.
+    /// The state on disk, as reported by its writer. Names and answers to the pilot wait for it.
     pub kept: watch::Sender<Kept>,
-    /// Responses of the pilot that have no answer yet.
+    /// Number of the pilot's responses that are not answered yet.
     pub unanswered: watch::Sender<usize>,
-    /// For operators.
+    /// Status for operators.
     pub status: watch::Sender<ExchangeStatus>,
 }

@@ -1,19 +1,19 @@
-//! Which pilot to try next, and when.
+//! Decides which pilot to try next, and when.
 //!
-//! The list is in order of preference. A pilot that fails is followed by the next one at once, give or take a jitter, so
-//! that losing one pilot costs no pause; only a whole round without success makes every further round wait longer. The
-//! jitter spreads the VMs of a deployment, which all lose a pilot in the same instant.
+//! The list is in order of preference. When a pilot fails, the next one is tried at once, apart from a jitter, so that
+//! losing one pilot costs no pause. Only after a whole round without success does each further round wait longer. The
+//! jitter spreads the VMs of a deployment, which all lose a pilot at the same moment.
 
 use std::time::Duration;
 
-/// How long to wait between attempts.
+/// Pauses between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// Longest pause before the next pilot of the same round, and base of the pause between rounds.
     pub base: Duration,
-    /// Longest pause at all.
+    /// Longest pause of all.
     pub cap: Duration,
-    /// A stream that lived this long was a success: the next attempt starts a fresh count.
+    /// A stream that lasted this long counts as a success: the next attempt starts a fresh count.
     pub settled: Duration,
 }
 
@@ -23,7 +23,7 @@ impl Default for Backoff {
     }
 }
 
-/// What to do next: wait, then try a pilot.
+/// The next attempt: a pause and a pilot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt<P> {
     /// Pause before it.
@@ -32,7 +32,7 @@ pub struct Attempt<P> {
     pub pilot: P,
 }
 
-/// The pilots of a VM and how trying them went.
+/// The pilots of a VM, and the outcome of earlier attempts.
 #[derive(Clone, Debug)]
 pub struct PilotPicker<P> {
     pilots: Vec<P>,
@@ -42,7 +42,7 @@ pub struct PilotPicker<P> {
 }
 
 impl<P: Clone> PilotPicker<P> {
-    /// Starts with the first pilot. `None` without any.
+    /// Starts with the first pilot. `None` for an empty list.
     pub fn new(pilots: Vec<P>, backoff: Backoff) -> Option<Self> {
         (!pilots.is_empty()).then_some(Self { pilots, backoff, current: 0, failures: 0 })
     }
@@ -52,15 +52,15 @@ impl<P: Clone> PilotPicker<P> {
         Attempt { pause: Duration::ZERO, pilot: self.pilots[self.current].clone() }
     }
 
-    /// The attempt after one that ended. `lived` is how long its stream was open (zero when it never was), `random` is
-    /// drawn evenly from 0 to 1.
+    /// The attempt after one that ended. `lived` is how long its stream was open (zero when it never was). `random` is
+    /// drawn uniformly from 0 to 1.
     pub fn after(&mut self, lived: Duration, random: f64) -> Attempt<P> {
         self.failures = if lived >= self.backoff.settled { 1 } else { self.failures.saturating_add(1) };
         self.current = (self.current + 1) % self.pilots.len();
         Attempt { pause: self.pause(random.clamp(0.0, 1.0)), pilot: self.pilots[self.current].clone() }
     }
 
-    /// Within a round from nothing to the base; between rounds from half to the whole of a pause that doubles.
+    /// Within a round: between zero and the base. Between rounds: between half and the whole of a pause that doubles.
     fn pause(&self, random: f64) -> Duration {
         let rounds = self.failures / self.pilots.len();
         if !self.failures.is_multiple_of(self.pilots.len()) {

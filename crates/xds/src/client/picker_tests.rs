@@ -48,7 +48,7 @@ proptest! {
     #[test]
     fn every_pilot_has_its_turn_and_pauses_grow_from_round_to_round_up_to_the_cap(
         pilots in 1_usize..5,
-        // Seldom a success, so that pauses come to the cap.
+        // Successes are rare, so that pauses reach the cap.
         lives in proptest::collection::vec((prop_oneof![30 => 0_u64..30, 1 => 30_u64..60], 0.0..=1.0_f64), 1..200),
     ) {
         let mut picker = PilotPicker::new((0..pilots).collect(), BACKOFF).unwrap();

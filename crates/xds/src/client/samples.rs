@@ -1,4 +1,4 @@
-//! Resources and responses for tests: small messages that carry a name, as every resource does, and something to vary.
+//! Resources and responses for tests: small messages with a name, as every resource has, and a field that varies.
 
 use std::net::Ipv4Addr;
 
@@ -19,7 +19,7 @@ pub(crate) fn name(host: &str, last: u8) -> Resource {
     Resource::new(host, names::encode(&Hostname::parse(host).unwrap(), vip(last)))
 }
 
-/// A resource of any type but names. Every `edition` has another version.
+/// A resource of any type but names. Every `edition` has a different version.
 pub(crate) fn listener(name: &str, edition: u32) -> Resource {
     let message = Listener { name: name.to_owned(), stat_prefix: edition.to_string(), ..Listener::default() };
     Resource::new(name, message.encode_to_vec())

@@ -1,15 +1,6 @@
-//! One stream to a pilot: connection, questions, responses.
+//! One stream to a pilot: connection, requests, responses.
 //!
-//! Who owns a [`PilotStream`] chooses pilots and pauses, and takes what it says:
-//!
-//! ```text
-//! let mut attempt = picker.first();
-//! loop {
-//!     sleep(attempt.pause).await;
-//!     let lived = stream.run(&attempt.pilot, &listener).await;
-//!     attempt = picker.after(lived, random());
-//! }
-//! ```
+//! The owner of a [`PilotStream`] chooses pilots and pauses, and handles its events:
 
 use std::{future::Future, io, time::Duration};
 
@@ -34,19 +25,20 @@ use tower::service_fn;
 use super::{Malformed, Request, Response, connect::connect, error::ExchangeError};
 use crate::told::MeshTold;
 
-/// Messages on their way to the pilot and responses that it has no answer to: beyond that nothing more is read from it.
+/// Limit on messages on their way to the pilot and on unanswered responses. At the limit, no more is read from the
+/// pilot.
 const IN_FLIGHT: usize = 1024;
 
 /// Limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeSettings {
-    /// Longest wait for the resolver, and for each address with its TLS handshake.
+    /// Maximum time for the resolver, and for each address with its TLS handshake.
     pub connect_timeout: Duration,
-    /// Pause between HTTP/2 pings.
+    /// Interval of HTTP/2 pings.
     pub keepalive_interval: Duration,
-    /// A pilot that does not answer a ping for this long is dead.
+    /// A pilot that does not answer a ping within this time is considered dead.
     pub keepalive_timeout: Duration,
-    /// Largest message taken, in octets.
+    /// Largest message accepted, in octets.
     pub largest_message: usize,
 }
 
@@ -61,24 +53,24 @@ impl Default for ExchangeSettings {
     }
 }
 
-/// What a stream says, in this order: opening, open, received as often as may be, ended.
+/// Events of a stream, in this order: opening, open, any number of received, ended.
 #[derive(Debug)]
 pub enum StreamEvent {
-    /// A stream is being opened: the questions that it begins with are wanted, and later ones.
+    /// A stream is being opened. The listener has to send the first requests now, and later ones as needed.
     Opening {
-        /// Takes them. The stream ends when it is dropped.
+        /// Takes the requests. The stream ends when it is dropped.
         upstream: mpsc::Sender<Request>,
     },
-    /// The pilot has accepted it.
+    /// The pilot has accepted the stream.
     Open {
-        /// Which pilot.
+        /// The pilot.
         pilot: Uri,
-        /// What it says of its mesh; an older pilot says nothing.
+        /// What the pilot reports about its mesh; `None` from an older pilot.
         told: Option<MeshTold>,
     },
-    /// A response came, or something that is none.
+    /// A response arrived, or a malformed one.
     Received(Result<Response, Malformed>),
-    /// It ended, or never was open.
+    /// The stream ended, or could not be opened.
     Ended {
         /// How long it was open; zero when it never was.
         lived: Duration,
@@ -87,27 +79,27 @@ pub enum StreamEvent {
     },
 }
 
-/// Whoever takes what a stream says.
+/// Handles the events of a stream.
 pub trait StreamListener {
-    /// Takes it, to the end of what follows from it; false when nobody is there to do that.
+    /// Handles an event and all its consequences. Returns false when the handler is gone.
     fn hear(&self, event: StreamEvent) -> impl Future<Output = bool>;
 }
 
 /// Opens streams to pilots, one at a time.
 #[derive(Clone, Debug)]
 pub struct PilotStream {
-    /// Who we are to the pilot.
+    /// The agent's identity.
     pub node: NodeId,
     /// Limits of a connection.
     pub settings: ExchangeSettings,
-    /// What is shown to pilots by `https`; without it, these are not reached.
+    /// TLS for `https` pilots; without it, such a pilot cannot be reached.
     pub tls: Option<ClientTls>,
-    /// How many responses have no answer yet ([`super::Outlets::unanswered`]).
+    /// Number of unanswered responses ([`super::Outlets::unanswered`]).
     pub unanswered: watch::Receiver<usize>,
 }
 
 impl PilotStream {
-    /// Opens a stream and stays on it until it ends. How long it was open; zero when it never was.
+    /// Opens a stream and serves it until it ends. Returns how long it was open; zero when it could not be opened.
     pub async fn run(&self, pilot: &Uri, listener: &impl StreamListener) -> Duration {
         let (lived, error) = match self.open(pilot, listener).await {
             Err(error) => (Duration::ZERO, error),
@@ -129,7 +121,7 @@ impl PilotStream {
         let channel = channel(pilot, self.tls.as_ref(), &self.settings).await?;
         let mut client =
             AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(self.settings.largest_message);
-        // The pilot may answer only once it has been asked, so the questions are queued before the stream opens.
+        // The pilot may answer only after the first request, so requests are queued before the stream opens.
         let (upstream, requests) = mpsc::channel(IN_FLIGHT);
         let room = upstream.downgrade();
         listener.hear(StreamEvent::Opening { upstream }).await;
@@ -163,8 +155,8 @@ impl PilotStream {
         }
     }
 
-    /// Waits for room for the answer to the next response and to those that still have none. Where there will be none, because the stream is
-    /// down, the next read tells that better.
+    /// Waits for room for the answer to the next response and for the outstanding answers. When the stream has ended
+    /// there will be no room; the next read reports that better.
     async fn room(&self, upstream: &mpsc::WeakSender<Request>) {
         let mut unanswered = self.unanswered.clone();
         let open = unanswered.wait_for(|unanswered| *unanswered < IN_FLIGHT).await.map_or(0, |unanswered| *unanswered);
@@ -174,12 +166,12 @@ impl PilotStream {
     }
 }
 
-/// A connection that speaks HTTP/2.
+/// An HTTP/2 connection.
 async fn channel(pilot: &Uri, tls: Option<&ClientTls>, settings: &ExchangeSettings) -> Result<Channel, ExchangeError> {
     let connection = connect(pilot, tls, settings.connect_timeout).await;
     let connection = connection.map_err(|source| ExchangeError::Connect { pilot: pilot.clone(), source })?;
     let mut connection = Some(TokioIo::new(connection));
-    // TLS is below and done. tonic would want its own for a URI by `https`, and makes no other use of the scheme.
+    // TLS is already done below. For an `https` URI tonic would add its own, and it uses the scheme for nothing else.
     let origin = pilot.authority().map_or_else(|| "pilot".to_owned(), ToString::to_string);
     let begin = |source| ExchangeError::Begin { pilot: pilot.clone(), source };
     let endpoint = Endpoint::from_shared(format!("http://{origin}")).map_err(begin)?;

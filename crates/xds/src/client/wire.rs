@@ -1,4 +1,4 @@
-//! The client's messages: as values, and as they stand on the wire.
+//! The client's messages: as values, and on the wire.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -14,50 +14,50 @@ use prost::Message;
 
 use crate::{Resource, ResourceType};
 
-/// gRPC code 3: what Envoy sends in a refusal.
+/// gRPC code 3, which Envoy sends in a rejection.
 const INVALID_ARGUMENT: i32 = 3;
-/// A refusal is read by people; a name of megabytes in it helps nobody.
+/// Length to which the reason of a rejection is cut. It is read by people.
 const LONGEST_REASON: usize = 1024;
 
-/// A name that no resource has and that sorts behind all of them. The protocol does not tell when all resources have been
-/// sent; but a server says of every name asked for that it does not exist, and the pilot sends names in order, so that it
-/// says so of this one at the end.
+/// A name that no resource has and that sorts after all others. The protocol does not report when all resources have
+/// been sent. But a server answers for every requested name that does not exist, and the pilot sends names in order, so
+/// its answer for this one comes last.
 const MARK: &str = "\u{10ffff}";
 
-/// What a client says. `type_url` is a text where the type may be one that is not known here.
+/// A message to the server. `type_url` is text where the type may be unknown here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Opens the subscription to all resources of a type.
+    /// Subscribes to all resources of a type.
     Subscribe {
         /// The type.
         kind: ResourceType,
-        /// Names held with their versions (`initial_resource_versions`). An empty version makes the server send the
-        /// resource, or its removal, whatever it has.
+        /// Held names with their versions (`initial_resource_versions`). An empty version makes the server send the
+        /// resource, or its removal, in any case.
         held: Vec<(Arc<str>, Arc<str>)>,
-        /// Whether to be told when all has been sent; see [`Response::complete`].
+        /// Whether to request a report that everything has been sent; see [`Response::complete`].
         mark: bool,
     },
-    /// Asks for resources once more, in whatever version they are held, so that they can be answered anew.
+    /// Requests resources again, whatever version is held, so that they can be answered anew.
     Again {
         /// Their type.
         kind: ResourceType,
         /// Their names.
         names: Vec<Arc<str>>,
     },
-    /// A response is in effect (ACK).
+    /// Acknowledges a response (ACK): it is in effect.
     Accept {
         /// Type of the response.
         type_url: String,
         /// Nonce of the response.
         nonce: String,
     },
-    /// A response is not in effect as a whole (NACK).
+    /// Rejects a response (NACK): it is not in effect as a whole.
     Refuse {
         /// Type of the response.
         type_url: String,
         /// Nonce of the response.
         nonce: String,
-        /// Why, for people.
+        /// Reason, for people.
         reason: String,
     },
 }
@@ -68,7 +68,7 @@ impl Request {
         matches!(self, Self::Accept { .. } | Self::Refuse { .. })
     }
 
-    /// The message. `node` is wanted in the first one of a stream only.
+    /// Encodes the message. `node` belongs in the first message of a stream only.
     pub fn into_wire(self, node: Option<&NodeId>) -> DeltaDiscoveryRequest {
         let node = node.map(|id| Node { id: id.as_str().to_owned(), ..Node::default() });
         match self {
@@ -99,32 +99,32 @@ impl Request {
     }
 }
 
-/// What a server says: resources set and removed, of one type. Every resource is named once.
+/// A response of the server: resources of one type that are set or removed. Every resource is named once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The type.
     pub kind: ResourceType,
-    /// To be repeated in the answer.
+    /// Repeated in the answer.
     pub nonce: String,
-    /// The server's version of the whole, for people (`system_version_info`).
+    /// The server's version of the whole type, for display (`system_version_info`).
     pub version: String,
     /// New and changed resources, with the server's versions.
     pub resources: Vec<Resource>,
-    /// Names that are no more.
+    /// Names of removed resources.
     pub removed: Vec<Arc<str>>,
     /// Whether all resources of the type have been sent.
     pub complete: bool,
 }
 
-/// A response that cannot be understood; nothing of it is taken.
+/// A response that cannot be parsed; none of it is applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Malformed {
-    /// Type of the response as it stands on the wire.
+    /// Type of the response as given on the wire.
     pub type_url: String,
     /// Nonce of the response.
     pub nonce: String,
-    /// What is wrong and with which resource.
+    /// What is wrong, and with which resource.
     pub reason: String,
 }
 
@@ -134,31 +134,31 @@ impl From<Malformed> for Request {
     }
 }
 
-/// Bytes that are no response.
+/// Bytes that are not a valid response.
 #[derive(Debug, thiserror::Error)]
 pub enum UndecodableResponse {
-    /// Not the protobuf message.
+    /// They are not a protobuf message of this type.
     #[error("decoding a DeltaDiscoveryResponse")]
     Protobuf(#[source] prost::DecodeError),
-    /// A message without sense.
+    /// The message is malformed.
     #[error("reading a DeltaDiscoveryResponse")]
     Content(#[source] Malformed),
 }
 
 impl Response {
-    /// Decodes a message as it stands on the wire.
+    /// Decodes a message from the wire.
     ///
     /// # Errors
-    /// When it is no such message, or one that [`Response::from_wire`] refuses.
+    /// When it is not such a message, or [`Response::from_wire`] rejects it.
     pub fn decode(octets: &[u8]) -> Result<Self, UndecodableResponse> {
         let message = DeltaDiscoveryResponse::decode(octets).map_err(UndecodableResponse::Protobuf)?;
         Self::from_wire(message).map_err(UndecodableResponse::Content)
     }
 
-    /// Reads a message. Bodies are moved, not copied.
+    /// Converts a message. Bodies are moved, not copied.
     ///
     /// # Errors
-    /// For an unknown type, a resource without name or body, one of another type, and a name that occurs twice.
+    /// For an unknown type, a resource without a name or body, a body of another type, and a name that occurs twice.
     pub fn from_wire(message: DeltaDiscoveryResponse) -> Result<Self, Malformed> {
         let DeltaDiscoveryResponse {
             type_url,

@@ -1,4 +1,4 @@
-//! What the pilot hears of its responses, and when.
+//! Which answer the pilot gets to its responses, and when.
 
 use super::{test_support::*, *};
 use crate::Resource;

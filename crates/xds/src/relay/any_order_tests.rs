@@ -1,4 +1,4 @@
-//! Invariants under any order of a pilot's changes, a proxy's words, outages and time.
+//! Invariants that hold for any order of changes at the pilot, answers of the proxy, outages and time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{test_support::*, *};
 use crate::{Resource, Verdict};
 
-/// What a pilot serves, as a test changes it at will: names without listeners, listeners without clusters, anything.
+/// What a pilot serves. A test changes it arbitrarily: names without listeners, listeners without clusters, anything.
 type World = [BTreeMap<String, Resource>; ResourceType::ALL.len()];
 
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ impl Play {
         }
     }
 
-    /// Names come back as they were stored; the pilot and the proxy are to be connected anew.
+    /// Restarts the agent. Names must come back as stored; the pilot and the proxy have to reconnect.
     fn restart(&mut self) {
         let stored = Stored::decode(&self.vm.relay.stored().encode()).unwrap();
         let before = self.vm.relay.answered();
@@ -148,7 +148,7 @@ impl Play {
         }
     }
 
-    /// Answers a subscription as a delta server does that has small messages.
+    /// Reconnects the pilot, which answers the subscriptions like a delta server with small messages.
     fn pilot_back(&mut self) {
         self.connected = true;
         self.asked.clear();
@@ -257,7 +257,7 @@ impl Play {
     }
 }
 
-/// Names lost without a word of the pilot or a loss of what is behind them.
+/// Whether names were lost although neither the pilot removed them nor their resources were lost.
 fn lost_without_reason(before: &NameTable, event: &Event, now: &NameTable) -> bool {
     let harmless = matches!(
         event,

@@ -1,7 +1,8 @@
-//! Resources that the local Envoy has not accepted, or not yet.
+//! Resources that the local Envoy has not accepted, or not accepted yet.
 //!
-//! Kept as the exceptions from what was received, so that in steady state there is nothing to keep and nothing to look
-//! through. What one Envoy accepted is judged again when another stream opens: it may be another Envoy, or its port may be taken now.
+//! Only the exceptions from the received resources are kept, so in steady state there is nothing to keep and nothing to
+//! search. When another stream opens, the resources that Envoy had accepted are judged again: it may be another Envoy,
+//! or its port may be taken now.
 
 use std::{
     collections::BTreeMap,
@@ -12,49 +13,49 @@ use std::{
 use super::{Judge, RelaySettings};
 use crate::{Resource, ResourceMap, ResourceType, Verdict, client::DeltaClient};
 
-/// Refusals of the same version that still lengthen the pause before the next attempt.
+/// Number of rejections of the same version that still double the pause before the next attempt.
 const DOUBLINGS: u32 = 16;
 
-/// A resource that Envoy refused.
+/// A resource that Envoy rejected.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Refusal {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: ResourceType,
-    /// Its name.
+    /// Name of the resource.
     pub name: Arc<str>,
-    /// The version refused.
+    /// The rejected version.
     pub version: Arc<str>,
-    /// Envoy's words.
+    /// Envoy's error text.
     pub reason: Arc<str>,
-    /// How often this version was refused by the Envoy that is connected.
+    /// How often the connected Envoy has rejected this version.
     pub attempts: u32,
 }
 
-/// How a resource that is not accepted stands.
+/// State of a resource that is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Sent to a proxy that has not answered.
+    /// Sent to a proxy that has not answered yet.
     Open,
-    /// Nobody was there to judge it, or nobody did in time: taken as good until somebody says otherwise.
+    /// No proxy was connected to judge it, or none answered in time. It is assumed to be good until a proxy rejects it.
     Passed,
-    /// Refused, with the proxy's words.
+    /// Rejected, with the proxy's error text.
     Refused(Arc<str>),
 }
 
 impl Standing {
-    /// Whether it may not be relied on.
+    /// Whether it cannot be relied on.
     pub(super) fn is_unsettled(&self) -> bool {
         !matches!(self, Self::Passed)
     }
 }
 
-/// What was said against a version. Kept while it is tried again.
+/// The rejection of a version. It is kept during the next attempt.
 #[derive(Clone, Debug)]
 struct Refused {
     reason: Arc<str>,
     attempts: u32,
-    /// While it is refused, when it is tried again; while it is tried, until when an answer is waited for.
+    /// In state `Refused`: when the next attempt starts. During an attempt: until when an answer is awaited.
     due: Instant,
 }
 
@@ -62,7 +63,7 @@ struct Refused {
 struct Doubt {
     version: Arc<str>,
     standing: Standing,
-    /// The last version that was accepted.
+    /// The last accepted version.
     good: Option<Arc<Resource>>,
     /// Whether an earlier stream accepted this version.
     proven: bool,
@@ -89,28 +90,29 @@ impl Doubt {
     }
 }
 
-/// What the judge's words changed.
+/// Changes that followed from the judge's verdicts.
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
-    /// What is refused now and was not before; or is refused again.
+    /// Resources that are newly rejected, or rejected again.
     pub(super) refusals: Vec<Refusal>,
-    /// What was refused and is accepted now.
+    /// Resources that were rejected and are accepted now.
     pub(super) mended: Vec<(ResourceType, Arc<str>)>,
 }
 
-/// By type and name. A resource that is not in here was accepted in the version received.
+/// By type and name. A resource without an entry was accepted in the version received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Doubts([BTreeMap<Arc<str>, Doubt>; ResourceType::ALL.len()]);
 
 impl Doubts {
-    /// Resources that nobody has judged.
+    /// Adds resources that no proxy has judged.
     pub(super) fn pass_all<'a>(&mut self, kind: ResourceType, resources: impl Iterator<Item = &'a Arc<Resource>>) {
         let passed = |resource: &Arc<Resource>| (Arc::clone(&resource.name), Doubt::passed(resource, false));
         self.0[kind.index()].extend(resources.map(passed));
     }
 
-    /// A stream of a proxy opened or ended: nothing is known of what the proxy has that is there now. What was refused is tried again
-    /// at once, and what was accepted is taken as good until it is refused. The types of which more is to be served.
+    /// A proxy's stream opened or ended, so it is unknown what the proxy has that is there now. Rejected resources are
+    /// tried again at once. Accepted ones are assumed to be good until they are rejected. Returns the types of which
+    /// more is to be served.
     pub(super) fn begin_anew(&mut self, client: &DeltaClient, patience: Duration, now: Instant) -> Vec<ResourceType> {
         let mut changed = Vec::new();
         for kind in super::JUDGED {
@@ -130,8 +132,8 @@ impl Doubts {
         changed
     }
 
-    /// Has what was refused and is due tried again, of each type one at a time: where a proxy refuses many for the sake of one, the others
-    /// are accepted. The types of which more is to be served.
+    /// Tries rejected resources again whose time has come, one of each type at a time: when a proxy rejects many
+    /// because of one, the others are accepted this way. Returns the types of which more is to be served.
     pub(super) fn try_again(&mut self, patience: Duration, now: Instant) -> Vec<ResourceType> {
         let mut changed = Vec::new();
         for kind in super::JUDGED {
@@ -152,7 +154,7 @@ impl Doubts {
         changed
     }
 
-    /// When [`Doubts::try_again`] is wanted next.
+    /// When [`Doubts::try_again`] has to be called next.
     pub(super) fn next_attempt(&self) -> Option<Instant> {
         let of_type = |doubts: &BTreeMap<Arc<str>, Doubt>| {
             let tried = doubts.values().filter(|doubt| doubt.is_tried_again()).filter_map(Doubt::due).min();
@@ -162,7 +164,7 @@ impl Doubts {
         self.0.iter().filter_map(of_type).min()
     }
 
-    /// A resource was received. The same version again changes nothing.
+    /// A resource was received. Receiving the same version again changes nothing.
     pub(super) fn replaced(&mut self, kind: ResourceType, before: Option<&Arc<Resource>>, resource: &Resource) {
         let doubts = &mut self.0[kind.index()];
         if before.is_some_and(|before| before.version == resource.version) {
@@ -188,29 +190,29 @@ impl Doubts {
         self.0[kind.index()].remove(name);
     }
 
-    /// Takes a resource as good for lack of an answer.
+    /// Assumes a resource to be good, because there is no answer.
     pub(super) fn pass(&mut self, kind: ResourceType, name: &str) {
         if let Some(doubt) = self.0[kind.index()].get_mut(name) {
             doubt.standing = Standing::Passed;
         }
     }
 
-    /// How a resource stands; `None` when it is accepted.
+    /// State of a resource; `None` when it is accepted.
     pub(super) fn standing(&self, kind: ResourceType, name: &str) -> Option<&Standing> {
         self.0[kind.index()].get(name).map(|doubt| &doubt.standing)
     }
 
-    /// How one version of it stands; `None` also when another one has taken its place.
+    /// State of one version of a resource; `None` also when another version has replaced it.
     pub(super) fn standing_of(&self, kind: ResourceType, name: &str, version: &str) -> Option<&Standing> {
         self.0[kind.index()].get(name).filter(|doubt| *doubt.version == *version).map(|doubt| &doubt.standing)
     }
 
-    /// Whether a resource was refused and has not been accepted since.
+    /// Whether a resource was rejected and has not been accepted since.
     pub(super) fn was_refused(&self, kind: ResourceType, name: &str) -> bool {
         self.0[kind.index()].get(name).is_some_and(|doubt| doubt.refused.is_some())
     }
 
-    /// What was refused last and has not been accepted since; also what is being tried again.
+    /// Resources that were rejected and have not been accepted since, including those that are being tried again.
     pub(super) fn refusals(&self) -> impl Iterator<Item = Refusal> {
         super::JUDGED.into_iter().flat_map(|kind| {
             self.0[kind.index()].iter().filter_map(move |(name, doubt)| {
@@ -219,7 +221,7 @@ impl Doubts {
         })
     }
 
-    /// What stands refused now.
+    /// Resources that are in state `Refused` now.
     pub(super) fn refused(&self) -> impl Iterator<Item = (ResourceType, &Arc<str>)> {
         super::JUDGED.into_iter().flat_map(|kind| {
             let refused = |(_, doubt): &(&Arc<str>, &Doubt)| matches!(doubt.standing, Standing::Refused(_));
@@ -227,8 +229,8 @@ impl Doubts {
         })
     }
 
-    /// Asks the judge about everything that is not settled, and about what stands in for what is refused. What is not served, because
-    /// its type is not known yet, is judged by nobody.
+    /// Asks the judge about all resources that are not settled, and about the good versions that stand in for rejected
+    /// ones. Resources that are not served, because their type is not known yet, are not judged.
     pub(super) fn judge(
         &mut self,
         client: &DeltaClient,
@@ -250,8 +252,8 @@ impl Doubts {
         judgement
     }
 
-    /// What was received, with what `set_aside` tells replaced by what was accepted before; without that, it is left out. Shared where
-    /// that changes nothing.
+    /// The received resources, where those selected by `set_aside` are replaced by their last accepted version, or left
+    /// out if there is none. Returns the same map when nothing changes.
     fn less(
         &self,
         kind: ResourceType,
@@ -269,13 +271,13 @@ impl Doubts {
         map
     }
 
-    /// What is to be served of what was received.
+    /// The received resources that are to be served.
     pub(super) fn less_refused(&self, kind: ResourceType, received: &Arc<ResourceMap>) -> Arc<ResourceMap> {
         self.less(kind, received, |doubt| matches!(doubt.standing, Standing::Refused(_)))
     }
 
-    /// What is to be kept of what was received. What was refused and has no predecessor is kept too: whoever comes next may take it, and the
-    /// pilot may be away then.
+    /// The received resources that are to be stored. A rejected resource without an accepted version is stored, too:
+    /// the next Envoy may accept it, and the pilot may be away then.
     pub(super) fn less_unsettled(&self, kind: ResourceType, received: &Arc<ResourceMap>) -> Arc<ResourceMap> {
         self.less(kind, received, |doubt| {
             doubt.standing.is_unsettled() && (doubt.refused.is_none() || doubt.good.is_some())
@@ -288,7 +290,8 @@ impl Doubt {
         self.refused.as_ref().map(|refused| refused.due)
     }
 
-    /// Takes the judge's word; `judge` is `None` while nobody judges. Whether doubt remains.
+    /// Applies the judge's verdict; `judge` is `None` while there is no proxy to judge. Returns whether the doubt
+    /// remains.
     fn judged(
         &mut self,
         kind: ResourceType,
@@ -318,7 +321,8 @@ impl Doubt {
             Verdict::Accepted => false,
             Verdict::Pending => true,
             Verdict::Rejected(reason) => {
-                // It may be the one accepted before, refused by another proxy when the pilot went back to it.
+                // The rejected version may be the good one itself, rejected by another proxy when the pilot went back
+                // to it.
                 self.good.take_if(|good| good.version == self.version);
                 self.refuse(&reason, settings, now);
                 judgement.refusals.extend(self.refused.as_ref().map(|refused| refused.told(kind, name, &self.version)));

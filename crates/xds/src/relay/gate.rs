@@ -1,4 +1,4 @@
-//! Which names are answered.
+//! Decides which names are answered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use boshy_mesh::{Hostname, NameTable};
 
 use super::NameCounts;
 
-/// A name that began or ceased to be answered.
+/// A name that is answered from now on, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameChange {
     /// The name.
@@ -25,7 +25,7 @@ pub struct NameChange {
 pub(super) struct Gate {
     pub(super) answered: BTreeMap<Hostname, Ipv4Addr>,
     pub(super) waiting: BTreeMap<Hostname, Ipv4Addr>,
-    /// Of those that wait, those that were answered with the same address before.
+    /// Waiting names that were answered with the same address before.
     suspended: BTreeSet<Hostname>,
 }
 
@@ -42,7 +42,7 @@ impl Gate {
         NameCounts { answered: self.answered.len(), waiting: self.waiting.len() }
     }
 
-    /// The pilot names a host. One that is answered with the same address stays so.
+    /// The pilot announces a name. A name that is already answered with the same address stays answered.
     pub(super) fn announce(&mut self, host: &Hostname, vip: Ipv4Addr, changes: &mut Vec<NameChange>) {
         if self.answered.get(host) != Some(&vip) && self.waiting.get(host) != Some(&vip) {
             self.take_back(host.as_str(), changes);
@@ -59,7 +59,7 @@ impl Gate {
         }
     }
 
-    /// Answered names that `unfit` tells wait again.
+    /// Moves answered names for which `unfit` holds back to waiting.
     pub(super) fn suspend(&mut self, unfit: impl Fn(&Hostname, Ipv4Addr) -> bool, changes: &mut Vec<NameChange>) {
         for (host, vip) in self.answered.extract_if(.., |host, vip| unfit(host, *vip)) {
             changes.push(NameChange { host: host.clone(), vip, answered: false });
@@ -68,7 +68,8 @@ impl Gate {
         }
     }
 
-    /// Waiting names that are `ready` are answered; it is told whether a name was answered before.
+    /// Moves waiting names that are `ready` to answered. The last argument of `ready` is whether the name was answered
+    /// before.
     pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, Ipv4Addr, bool) -> bool, changes: &mut Vec<NameChange>) {
         let Self { answered, waiting, suspended } = self;
         let fit: Vec<_> = waiting.extract_if(.., |host, vip| ready(host, *vip, suspended.contains(host))).collect();

@@ -1,4 +1,4 @@
-//! What the local Envoy says, as the relay asks for it.
+//! The local Envoy's verdicts, as the relay queries them.
 
 use std::{net::Ipv4Addr, ops::Bound, sync::Arc};
 
@@ -6,15 +6,15 @@ use boshy_mesh::Hostname;
 
 use crate::{Resource, ResourceType, Verdict, Verdicts, client::DeltaClient, envoy::CAPTURE};
 
-/// Whoever judges resources.
+/// A source of verdicts about resources.
 pub trait Judge {
-    /// Whether anybody judges resources of the type: a proxy is there and has asked for them.
+    /// Whether resources of the type are judged: a proxy is connected and has asked for them.
     fn judges(&self, kind: ResourceType) -> bool;
 
-    /// Changes whenever a stream of a proxy opens or ends: whoever judges then may be another.
+    /// Changes whenever a proxy's stream opens or ends, because another proxy may give the verdicts from then on.
     fn streams(&self) -> u64;
 
-    /// What is said of one version.
+    /// The verdict on one version.
     fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict;
 }
 
@@ -32,8 +32,8 @@ impl Judge for Verdicts {
     }
 }
 
-/// Whether there are a listener and a cluster for a name in what is `offered`, and of what leads there nothing that was received is
-/// left out: the listener that takes what is captured, and the endpoints of the clusters.
+/// Whether `offered` has a listener and a cluster for a name, and nothing on the way to it that was received is left
+/// out: the capture listener, and the endpoints of the clusters.
 pub(super) fn is_backed(offered: &DeltaClient, received: &DeltaClient, host: &Hostname, vip: Ipv4Addr) -> bool {
     let left_out = |kind, name: &str| received.held(kind).contains_key(name) && !offered.held(kind).contains_key(name);
     let led_to = |cluster: &Arc<Resource>| !left_out(ResourceType::Endpoints, endpoints(cluster));
@@ -42,8 +42,8 @@ pub(super) fn is_backed(offered: &DeltaClient, received: &DeltaClient, host: &Ho
         && clusters(offered, host).any(led_to)
 }
 
-/// Whether there are some and the judge has accepted all of them, in the versions that `client` has. Listeners are asked for
-/// first, because they come last. The one that takes what is captured leads to all.
+/// Whether there are listeners and clusters for a name, and the judge has accepted all of them in the versions of
+/// `client`. Listeners are checked first, because they are sent last. The capture listener is on the way to every name.
 pub(super) fn is_accepted(client: &DeltaClient, judge: &impl Judge, host: &Hostname, vip: Ipv4Addr) -> bool {
     let accepted =
         |resource: &Arc<Resource>, kind| judge.verdict(kind, &resource.name, &resource.version) == Verdict::Accepted;
@@ -52,7 +52,7 @@ pub(super) fn is_accepted(client: &DeltaClient, judge: &impl Judge, host: &Hostn
         && client.held(ResourceType::Listener).get(CAPTURE).is_none_or(|it| accepted(it, ResourceType::Listener))
 }
 
-/// Whether the endpoints of any of its clusters are `refused`, or tried again after that.
+/// Whether the endpoints of any of its clusters are `refused`, or are being tried again after a rejection.
 pub(super) fn has_refused_endpoints(client: &DeltaClient, host: &Hostname, refused: impl Fn(&str) -> bool) -> bool {
     clusters(client, host).any(|cluster| refused(endpoints(cluster)))
 }

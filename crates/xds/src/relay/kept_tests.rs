@@ -1,4 +1,4 @@
-//! What is served and stored: of a type all or nothing, before a restart and after it.
+//! What is served and stored: all or nothing of a type, before and after a restart.
 
 use super::{test_support::*, *};
 
@@ -65,7 +65,7 @@ fn an_unchanged_type_is_shared_between_what_is_received_served_and_stored() {
     assert!(Arc::ptr_eq(received, vm.relay.stored().resources(ResourceType::Listener)));
 }
 
-/// The listener that takes what is redirected, as the relay serves it: its port and its version.
+/// The capture listener as the relay serves it: its port and its version.
 fn captures_at(relay: &Relay) -> (u16, String) {
     use envoy_types::pb::envoy::config::{
         core::v3::{address, socket_address::PortSpecifier},

@@ -1,4 +1,5 @@
-//! The agent's relay: what the local Envoy is given, which names DNS answers, and when the pilot is answered.
+//! The agent's relay. It decides which resources the local Envoy gets, which names DNS answers, and when the pilot's
+//! responses are answered.
 //!
 //! ```text
 //!            pilot                       Relay                        this VM
@@ -9,21 +10,24 @@
 //!   Names    ----------> waiting  --(all accepted)---'--------> answered ---> DNS
 //! ```
 //!
-//! Rules, and why:
-//! * A name is answered once Envoy has accepted every listener of its address, every cluster of its host and the listener that takes
-//!   what is captured. It stays until the pilot takes it back, or an Envoy refuses what leads there: an Envoy that goes away takes no
-//!   name along.
-//! * An answered name always has a listener and a cluster in what is served (unless no proxy is required): if the pilot
-//!   removes the last one before the name, or Envoy refuses it and accepted none before, the name goes first and waits again.
-//! * A version that Envoy refused is replaced, in what is served and stored, by the last one it accepted. It is tried again, with
-//!   growing pauses, and at once when a stream of Envoy opens or ends: another Envoy is given everything anew.
-//! * A type is served once all of it was received: an Envoy that comes with what it had is not told that the rest is gone.
-//! * Only a removal by name removes. A stream that ends, an error and a reconnect change nothing here.
-//! * The pilot hears of a response what Envoy said of it; where nobody can judge, and when Envoy takes longer than
-//!   [`RelaySettings::patience`], it is acknowledged; what Envoy refuses later is asked for again, to be refused, and what it
-//!   accepts after all, to be acknowledged.
+//! Rules:
+//! * A name is answered once Envoy has accepted every listener of its address, every cluster of its host and the
+//!   capture listener. It stays answered until the pilot removes it or an Envoy rejects a resource on the way to it. An
+//!   Envoy that disconnects removes no name.
+//! * An answered name always has a listener and a cluster in the served set (unless no proxy is required). If the pilot
+//!   removes the last one before the name, or Envoy rejects it and has accepted no earlier version, the name is removed
+//!   first and waits again.
+//! * A version that Envoy rejected is replaced, in the served and the stored set, by the last version it accepted. It
+//!   is tried again with growing pauses, and at once when a stream of Envoy opens or ends: another Envoy is sent
+//!   everything anew.
+//! * A type is served once all of it was received, so that an Envoy that reconnects with its resources is not told that
+//!   the rest is gone.
+//! * Only a removal by name removes a resource. The end of a stream, an error and a reconnect change nothing here.
+//! * The pilot's response is answered with Envoy's verdict. It is acknowledged when there is no Envoy to judge it, or
+//!   when Envoy takes longer than [`RelaySettings::patience`]. A resource that Envoy rejects after that is requested
+//!   again so that it can be rejected, and one that it accepts after all, so that it can be acknowledged.
 //!
-//! A value without I/O and clock: time and verdicts are arguments.
+//! The relay has no I/O and no clock: time and verdicts are arguments.
 
 mod doubts;
 mod gate;
@@ -55,20 +59,20 @@ use crate::{
     envoy::{CAPTURE, captured_at},
 };
 
-/// Kinds that Envoy judges: all but names.
+/// Types that Envoy judges: all but names.
 const JUDGED: [ResourceType; 4] =
     [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
 
-/// What an operator chooses.
+/// Settings chosen by an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelaySettings {
-    /// How long the pilot waits for an answer of an Envoy that gives none.
+    /// How long the pilot waits for an answer while Envoy gives none.
     pub patience: Duration,
     /// Whether a name waits for Envoy. `false` on a VM without one.
     pub require_proxy: bool,
-    /// Where what is redirected arrives; `None` to leave that to the pilot.
+    /// Address at which redirected connections arrive; `None` to use the pilot's.
     pub capture: Option<SocketAddr>,
-    /// Pause before what Envoy refused is tried again; each refusal of the same version doubles it.
+    /// Pause before a rejected resource is tried again; each rejection of the same version doubles it.
     pub first_retry: Duration,
     /// The longest such pause.
     pub longest_retry: Duration,
@@ -86,31 +90,31 @@ impl Default for RelaySettings {
     }
 }
 
-/// What to do, in the order of the fields: names are taken back before their listeners are.
+/// Actions, to be carried out in the order of the fields: names are removed before their listeners.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
-    /// Names that began or ceased to be answered.
+    /// Names that are answered from now on, or no longer.
     pub names: Vec<NameChange>,
-    /// Whether what is served has changed.
+    /// Whether the served set has changed.
     pub served: bool,
     /// Messages for the pilot.
     pub upstream: Vec<Request>,
-    /// What people should hear of.
+    /// Events to be logged.
     pub news: Vec<News>,
 }
 
-/// Something out of the ordinary.
+/// An unusual event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
-    /// A response was refused before Envoy saw it.
+    /// A response was rejected before it reached Envoy.
     Malformed(Malformed),
-    /// Envoy refused a resource; told of the first attempt, and when its words change.
+    /// Envoy rejected a resource. Reported at the first attempt, and when the error text changes.
     Refused(Refusal),
-    /// Envoy accepted a resource that it had refused.
+    /// Envoy accepted a resource that it had rejected.
     Mended {
-        /// Its type.
+        /// Type of the resource.
         kind: ResourceType,
-        /// Its name.
+        /// Name of the resource.
         name: Arc<str>,
     },
     /// Envoy did not answer in time; the response was acknowledged.
@@ -122,7 +126,7 @@ pub enum News {
     },
 }
 
-/// How many names stand where.
+/// Numbers of names by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct NameCounts {
     /// Answered by DNS.
@@ -141,7 +145,7 @@ struct Awaiting {
     deadline: Instant,
 }
 
-/// See the module.
+/// See the module's documentation.
 #[derive(Debug)]
 pub struct Relay {
     settings: RelaySettings,
@@ -149,20 +153,20 @@ pub struct Relay {
     doubts: Doubts,
     gate: Gate,
     awaiting: Vec<Awaiting>,
-    /// What the pilot was told is refused, on this stream.
+    /// Rejections that the pilot was told of on this stream.
     told: BTreeSet<(ResourceType, Arc<str>)>,
-    /// What the pilot was asked for again, on this stream.
+    /// Resources that the pilot was asked to send again on this stream.
     asked: BTreeSet<(ResourceType, Arc<str>)>,
-    /// [`Judge::streams`] when it was looked at last.
+    /// The last seen value of [`Judge::streams`].
     streams: Option<u64>,
     versions: BTreeMap<ResourceType, String>,
-    /// What was received, less what is refused.
+    /// The received resources without the rejected ones.
     offered: DeltaClient,
     served: Arc<ResourceSet>,
 }
 
 impl Relay {
-    /// Starts with what was stored: its names are answered at once, because they were when it was stored.
+    /// Starts from the stored state. Its names are answered at once, as they were when it was stored.
     pub fn new(settings: RelaySettings, stored: Stored) -> Self {
         let (mut client, gate) = stored.into_parts();
         if let Some(capture) = settings.capture {
@@ -194,62 +198,62 @@ impl Relay {
         relay
     }
 
-    /// What the local Envoy may ask for.
+    /// Resources that the local Envoy may ask for.
     pub fn served(&self) -> &Arc<ResourceSet> {
         &self.served
     }
 
-    /// What DNS answers.
+    /// Names that DNS answers.
     pub fn answered(&self) -> NameTable {
         self.gate.table()
     }
 
-    /// What is worth keeping over a restart.
+    /// State to be kept across a restart.
     pub fn stored(&self) -> Stored {
         let good = |kind| self.doubts.less_unsettled(kind, self.client.held(kind));
         let known = |kind| self.client.is_known(kind).then(|| good(kind));
-        // Names answered without the resources that say so could not be read back.
+        // Answered names without their name resources could not be read back.
         let gate = if self.client.is_known(ResourceType::Names) { self.gate.clone() } else { Gate::default() };
         Stored::of(DeltaClient::knowing(known), gate)
     }
 
-    /// How many names are answered and how many wait.
+    /// Numbers of answered and waiting names.
     pub fn counts(&self) -> NameCounts {
         self.gate.counts()
     }
 
-    /// What Envoy refused last and has not accepted since.
+    /// Resources that Envoy has rejected and not accepted since.
     pub fn refusals(&self) -> impl Iterator<Item = Refusal> {
         self.doubts.refusals()
     }
 
-    /// The pilot's version of each type, of the last response.
+    /// The pilot's version of each type, from its last response.
     pub fn versions(&self) -> &BTreeMap<ResourceType, String> {
         &self.versions
     }
 
-    /// Types of which all is known.
+    /// Types that are known completely.
     pub fn known(&self) -> impl Iterator<Item = ResourceType> {
         ResourceType::ALL.into_iter().filter(|kind| self.client.is_known(*kind))
     }
 
-    /// What was received and not removed since.
+    /// Resources that were received and not removed since.
     pub fn received(&self, kind: ResourceType) -> &Arc<ResourceMap> {
         self.client.held(kind)
     }
 
-    /// Responses that the pilot has no answer to yet.
+    /// Number of the pilot's responses that are not answered yet.
     pub fn unanswered(&self) -> usize {
         self.awaiting.len()
     }
 
-    /// When [`Relay::reconsider`] is wanted at the latest.
+    /// When [`Relay::reconsider`] has to be called at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         self.awaiting.iter().map(|awaiting| awaiting.deadline).chain(self.doubts.next_attempt()).min()
     }
 
-    /// A stream to a pilot opened: the messages to begin with. What is open or refused here is asked for again, because an
-    /// earlier stream ended without the pilot knowing, or another pilot never knew.
+    /// A stream to a pilot opened: returns the first messages. Resources that are open or rejected here are requested
+    /// again, because an earlier stream may have ended before the pilot got the answer, and another pilot never got it.
     pub fn opened(&mut self) -> Vec<Request> {
         self.awaiting.clear();
         self.told.clear();
@@ -257,7 +261,7 @@ impl Relay {
         self.client.subscribe(|kind, name| self.doubts.standing(kind, name).is_some_and(Standing::is_unsettled))
     }
 
-    /// A response came.
+    /// Handles a response.
     pub fn receive(&mut self, mut response: Response, now: Instant, judge: &impl Judge) -> Step {
         let kind = response.kind;
         if let (ResourceType::Listener, Some(capture)) = (kind, self.settings.capture) {
@@ -287,7 +291,7 @@ impl Relay {
         step
     }
 
-    /// Envoy said something, came or went, or time passed.
+    /// Envoy answered, connected or disconnected, or time passed.
     pub fn reconsider(&mut self, now: Instant, judge: &impl Judge) -> Step {
         let mut step = Step::default();
         self.decide(Vec::new(), false, now, judge, &mut step);
@@ -317,7 +321,7 @@ impl Relay {
         }
     }
 
-    /// Everything that follows from resources `changed` (and maybe `lost`), verdicts and time.
+    /// Computes all consequences of `changed` resources (some of them maybe `lost`), verdicts and time.
     fn decide(
         &mut self,
         mut changed: Vec<ResourceType>,
@@ -354,7 +358,7 @@ impl Relay {
         gate.admit(ready, &mut step.names);
     }
 
-    /// Serves what was refused once more where that is due. The types of which more is served.
+    /// Serves rejected resources again that are due. Returns the types of which more is served.
     fn offer_again(&mut self, now: Instant, judge: &impl Judge) -> Vec<ResourceType> {
         let (streams, patience) = (judge.streams(), self.settings.patience);
         let before = self.streams.replace(streams);
@@ -365,8 +369,8 @@ impl Relay {
         }
     }
 
-    /// Has the pilot send again what was acknowledged before it was refused, and what was refused before it was accepted, so that it can
-    /// be told.
+    /// Requests resources again that were acknowledged before they were rejected, or rejected before they were
+    /// accepted, so that the pilot gets the right answer.
     fn correct(&mut self) -> impl Iterator<Item = Request> + use<> {
         let refused = self.doubts.refused().map(|(kind, name)| (kind, Arc::clone(name)));
         let wrong = refused.filter(|key| !self.told.contains(key));
@@ -396,7 +400,7 @@ impl Relay {
         self.awaiting.retain_mut(|awaiting| {
             let overdue = now >= awaiting.deadline;
             let Some(request) = awaiting.answer(doubts, overdue, &mut step.news) else { return true };
-            // What is refused together with others comes again alone.
+            // A resource that was rejected together with others is sent again alone.
             if let (Request::Refuse { .. }, [(name, _)]) = (&request, &awaiting.resources[..]) {
                 told.insert((awaiting.kind, Arc::clone(name)));
             }
@@ -417,7 +421,7 @@ impl Relay {
 }
 
 impl Awaiting {
-    /// What to tell the pilot, once it can be told.
+    /// The answer to the pilot, once there is one.
     fn answer(&self, doubts: &mut Doubts, overdue: bool, news: &mut Vec<News>) -> Option<Request> {
         let (type_url, nonce) = (self.kind.url().to_owned(), self.nonce.clone());
         let mut open = Vec::new();
@@ -444,7 +448,7 @@ impl Awaiting {
 }
 
 impl Step {
-    /// A response that the relay never saw, because it is none.
+    /// The answer to a response that never reached the relay, because it is malformed.
     pub fn refusing(malformed: Malformed) -> Self {
         Self { upstream: vec![malformed.clone().into()], news: vec![News::Malformed(malformed)], ..Self::default() }
     }

@@ -1,4 +1,4 @@
-//! What becomes of a version that Envoy refuses.
+//! How a version that Envoy rejects is handled.
 
 use super::{test_support::*, *};
 

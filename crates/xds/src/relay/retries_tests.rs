@@ -1,4 +1,4 @@
-//! When what Envoy refused is tried again, and what becomes of the names meanwhile.
+//! When rejected resources are tried again, and how names are answered in the meantime.
 
 use super::{test_support::*, *};
 use crate::Resource;
@@ -10,7 +10,7 @@ fn capture() -> Resource {
 }
 
 impl Vm {
-    /// A mesh of one service whose Envoy cannot listen where captured connections come.
+    /// A mesh of one service whose Envoy cannot bind the address of the capture listener.
     fn without_capture() -> Self {
         let mut vm = Vm::new(Proxy::connected());
         vm.receive_service();
@@ -27,7 +27,7 @@ impl Vm {
         self.forgets();
     }
 
-    /// What was refused is taken away from Envoy, which acknowledges that.
+    /// The rejected resource is removed from Envoy, which acknowledges the removal.
     fn forgets(&mut self) {
         self.proxy.rejected.clear();
     }
@@ -166,7 +166,7 @@ fn of_what_is_refused_for_the_sake_of_one_the_others_are_accepted() {
     }
     vm.reconsider();
     vm.forgets();
-    // A proxy that refuses whatever comes together with the third.
+    // A proxy that rejects every response that contains the third listener.
     for _ in 0..200 {
         vm.wait(PAUSE);
         let offered: Vec<_> = vm.relay.served().of(ResourceType::Listener).iter().cloned().collect();

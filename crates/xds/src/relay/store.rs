@@ -1,10 +1,10 @@
-//! What the agent keeps over a restart, as bytes.
+//! Encoding of the state that the agent keeps across a restart.
 //!
 //! ```text
 //!   magic (8) | format (4) | payload length (8) | SHA-256 of the payload (32) | payload: protobuf message `File`
 //! ```
-//! Numbers are big endian. A file is taken as a whole or not at all: half a configuration is worse than none. Who writes
-//! it (and how, so that a power cut leaves the old one or the new one) is not decided here.
+//! Numbers are big endian. A file is accepted as a whole or not at all, because half a configuration is worse than
+//! none. How the file is written, so that a power cut leaves either the old or the new one, is not decided here.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
@@ -20,7 +20,8 @@ const MAGIC: &[u8; 8] = b"BOSHYVM\n";
 const FORMAT: u32 = 1;
 const HEADER: usize = 8 + 4 + 8 + 32;
 
-/// Resources that Envoy accepted, or that nobody judged, and the names answered: what a VM needs to work without a pilot.
+/// Resources that Envoy accepted or that were not judged, and the answered names: all that a VM needs to work without a
+/// pilot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     resources: DeltaClient,
@@ -28,33 +29,33 @@ pub struct Stored {
     waiting: BTreeMap<Hostname, Ipv4Addr>,
 }
 
-/// Why bytes are no stored state.
+/// Why bytes are not a stored state.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Written by something else.
+    /// Another program's file.
     #[error("the file does not begin as a stored state does")]
     Foreign,
-    /// Written by a later version.
+    /// The file of a later version.
     #[error("the file has format {found}; this version reads format {FORMAT}")]
     Newer {
         /// Format of the file.
         found: u32,
     },
-    /// Shorter or longer than it says.
+    /// The length differs from the header.
     #[error("the file has {found} octets, and {expected} by its header")]
     Length {
-        /// Octets it should have.
+        /// Length by the header.
         expected: u64,
-        /// Octets there are.
+        /// Actual length.
         found: u64,
     },
     /// The checksum does not match.
     #[error("the file is corrupt: its checksum does not match")]
     Corrupt,
-    /// The payload is no message.
+    /// The payload is not the expected message.
     #[error("decoding the stored state")]
     Protobuf(#[source] prost::DecodeError),
-    /// The payload makes no sense.
+    /// The payload is inconsistent.
     #[error("the stored state is inconsistent: {0}")]
     Inconsistent(String),
 }
@@ -94,7 +95,7 @@ impl Stored {
         (self.resources, Gate::new(self.answered, self.waiting))
     }
 
-    /// The names answered.
+    /// The answered names.
     pub fn answered(&self) -> NameTable {
         self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
     }
@@ -104,12 +105,12 @@ impl Stored {
         self.waiting.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
     }
 
-    /// Resources of a type; of one that is not known, none.
+    /// Resources of a type; empty for a type that is not known.
     pub fn resources(&self, kind: ResourceType) -> &Arc<ResourceMap> {
         self.resources.held(kind)
     }
 
-    /// As bytes.
+    /// Encodes the state.
     pub fn encode(&self) -> Bytes {
         let known = ResourceType::ALL.into_iter().filter(|kind| self.resources.is_known(*kind));
         let file = File {
@@ -126,10 +127,10 @@ impl Stored {
         octets.freeze()
     }
 
-    /// Reads what [`Stored::encode`] wrote. Bodies share the bytes given.
+    /// Decodes the output of [`Stored::encode`]. Bodies share the given bytes.
     ///
     /// # Errors
-    /// For anything else; see [`StoreError`].
+    /// For any other input; see [`StoreError`].
     pub fn decode(octets: &Bytes) -> Result<Self, StoreError> {
         let file = File::decode(payload(octets)?).map_err(StoreError::Protobuf)?;
         let mut resources = DeltaClient::default();
@@ -175,7 +176,7 @@ fn response(FileType { url, resources }: FileType) -> Result<Response, StoreErro
     })
 }
 
-/// Checks the header and gives what follows.
+/// Checks the header and returns the payload.
 fn payload(octets: &Bytes) -> Result<Bytes, StoreError> {
     let length = |expected| StoreError::Length { expected, found: octets.len() as u64 };
     if !octets.starts_with(MAGIC) {

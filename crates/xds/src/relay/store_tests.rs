@@ -29,7 +29,7 @@ fn sample() -> Stored {
     stored(&[listener("tcp_169.254.255.1_80", 1)], &[("a.boshy", 1, true), ("b.boshy", 2, false)])
 }
 
-/// A file with a header as it should be.
+/// A file with a valid header.
 fn file(payload: &[u8], format: u32) -> Bytes {
     let mut octets = MAGIC.to_vec();
     octets.extend(format.to_be_bytes());
@@ -105,7 +105,7 @@ proptest! {
         let _ = Stored::decode(&octets);
     }
 
-    /// With a right checksum, so that what is read is the content.
+    /// The checksum is valid, so that the content is parsed.
     #[test]
     fn spoilt_content_is_refused_or_can_be_stored_again(
         spoilt in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),

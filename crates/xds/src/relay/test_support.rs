@@ -1,4 +1,4 @@
-//! A relay with its surroundings, in the hands of a test.
+//! A relay with its environment, controlled by a test.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,13 +12,13 @@ use crate::{Resource, Verdict, client::samples::response};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A proxy that says what the test has it say.
+/// A proxy whose answers the test decides.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxy {
     pub(crate) asks: BTreeSet<ResourceType>,
     pub(crate) accepted: HashMap<(ResourceType, Arc<str>), Arc<str>>,
     pub(crate) rejected: HashMap<(ResourceType, Arc<str>), Arc<str>>,
-    /// Another for each that connects, 0 without one.
+    /// Differs for each proxy that connects; 0 while none is connected.
     pub(crate) stream: u64,
 }
 
@@ -63,7 +63,7 @@ impl Proxy {
     }
 }
 
-/// A relay with its surroundings: one pilot, one proxy, a clock, and what was said.
+/// A relay with its environment: one pilot, one proxy, a clock, and a record of the messages.
 pub(crate) struct Vm {
     pub(crate) relay: Relay,
     pub(crate) proxy: Proxy,
@@ -129,7 +129,7 @@ impl Vm {
         self.reconsider();
     }
 
-    /// Answers sent to the pilot: nonces, and the reason of a refusal.
+    /// Answers sent to the pilot: nonces, and the reason of a rejection.
     pub(crate) fn answers(&mut self) -> Vec<(String, Option<String>)> {
         let answer = |request| match request {
             Request::Accept { nonce, .. } => Some((nonce, None)),
@@ -148,7 +148,7 @@ impl Vm {
         self.relay.served().of(kind).get(name).map(|resource| Resource::clone(resource))
     }
 
-    /// A mesh of one service, `a.boshy` at 169.254.255.1:80, in the order a pilot sends it.
+    /// Receives a mesh of one service, `a.boshy` at 169.254.255.1:80, in the order in which a pilot sends it.
     pub(crate) fn receive_service(&mut self) {
         self.receive(ResourceType::Names, &[name("a.boshy", 1)], &[]);
         self.receive(ResourceType::Cluster, &[cluster(1)], &[]);

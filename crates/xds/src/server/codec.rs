@@ -1,4 +1,4 @@
-//! Requests as generated messages, responses as bytes that are already there.
+//! Codec: requests as generated messages, responses as bytes that are already encoded.
 
 use std::marker::PhantomData;
 

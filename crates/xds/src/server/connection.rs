@@ -1,4 +1,4 @@
-//! Accepted sockets: each has a place among those of its address, and loses it when nothing is asked over it.
+//! Accepted sockets: each takes a place among those of its address, and loses it when no request is made over it.
 
 use std::{
     convert::Infallible,
@@ -19,33 +19,33 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-/// Pause after a failed accept. It fails for want of descriptors, and at once again.
+/// Pause after a failed accept. It fails when descriptors run out, and a retry would fail at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections of a server. An agent needs one; behind an address translator there are many of one address.
+/// Connection limits of a server. An agent needs one connection; behind a NAT, many come from one address.
 pub(super) const LIMITS: Limits = Limits { of_one_address: 256, in_all: 16_384 };
 
-/// The connection of a request; in the request's extensions.
+/// The connection of a request; stored in the request's extensions.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    /// Its place, by which it is cut and said to be in use.
+    /// Its place, by which it is cut and marked as busy.
     pub(super) place: Place,
-    /// Subject of the certificate that the client showed; `None` without TLS.
+    /// Subject of the client's certificate; `None` without TLS.
     pub(super) subject: Option<Arc<str>>,
 }
 
-/// Who lets connections in.
+/// Admits connections.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) admission: Admission,
-    /// Without a stream that has asked for anything.
+    /// How long a connection may stay without a stream that has requested anything.
     pub(super) unused: Duration,
-    /// Cuts all.
+    /// Cuts all connections.
     pub(super) cut: CancellationToken,
 }
 
 impl Gate {
-    /// A place for a client; `None` when nobody can give way to it.
+    /// A place for a client; `None` when no connection can be closed for it.
     pub(super) fn admit(&self, client: Option<IpAddr>) -> Option<Place> {
         let admitted = self.admission.admit(client, &self.cut);
         if admitted.is_err() {
@@ -67,7 +67,7 @@ pub(super) struct Accepted<IO> {
     connection: Connection,
 }
 
-/// Connections to a TCP socket. Each is served at once and not once a packet is full: pushes are small and wait for answers.
+/// Accepts connections from a TCP socket. TCP_NODELAY is set: pushes are small and wait for answers.
 pub(super) fn tcp(
     listener: TcpListener,
     gate: Gate,
@@ -85,7 +85,7 @@ pub(super) fn tcp(
     })
 }
 
-/// Connections to a Unix socket.
+/// Accepts connections from a Unix socket.
 pub(super) fn unix(
     listener: UnixListener,
     gate: Gate,

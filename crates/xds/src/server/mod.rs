@@ -1,4 +1,4 @@
-//! The ADS server: gRPC around sessions.
+//! The ADS server: gRPC for sessions.
 //!
 //! ```text
 //!   Source ── set ──> stream task ── responses ──> encoder ──> socket
@@ -6,8 +6,8 @@
 //!                      └──> Proxies (for operators), Verdicts (for the agent)
 //! ```
 //!
-//! A proxy costs its server a bounded amount: what is unanswered is bounded by its session, requests by their size, and whoever
-//! does not answer in time is disconnected, by force if it does not read either.
+//! A proxy costs the server a bounded amount of memory. Its session bounds what is unanswered, and requests are limited
+//! in size. A proxy that does not answer in time is disconnected, by force if it does not read either.
 
 mod codec;
 mod connection;
@@ -59,24 +59,25 @@ use crate::{
     session::{Channel, Delta, Sotw},
 };
 
-/// Largest request: a proxy that comes back lists all that it has, about 100 octets for each resource.
+/// Largest request: a reconnecting proxy lists all its resources, about 100 octets each.
 const MAX_REQUEST: usize = 16 << 20;
-/// Streams on one connection. A proxy uses one; a tool may look beside it.
+/// Maximum number of streams on a connection. A proxy uses one; a diagnostic tool may use another.
 const MAX_STREAMS: u32 = 8;
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
-/// How long a proxy may take.
+/// Timeouts for proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For the first request of a stream. A connection without a stream that has asked, be it that it says nothing, or no more than a
-    /// preface, or opens streams and asks for nothing, is cut after this and the farewell.
+    /// For the first request of a stream. A connection without such a request is cut after this time and the farewell,
+    /// whether the client sends nothing, only a preface, or opens streams without a request.
     pub first_request: Duration,
-    /// For the answer to a response. Envoy answers about clusters when they are warm, which by default it gives up after 15 s.
+    /// For the answer to a response. Envoy answers about clusters once they are warm, for which it waits 15 s by
+    /// default.
     pub answer: Duration,
     /// Between closing a stream, or the server, and cutting the connection.
     pub farewell: Duration,
-    /// Between HTTP/2 pings; the pong may take a third of it.
+    /// Interval of HTTP/2 pings; the pong may take a third of it.
     pub ping: Duration,
 }
 
@@ -91,7 +92,7 @@ impl Default for Patience {
     }
 }
 
-/// The aggregated discovery service, both flavours. Clones share everything.
+/// The aggregated discovery service in both flavours. Clones share all state.
 #[derive(Clone)]
 pub struct AdsService {
     source: Arc<dyn Source>,
@@ -101,16 +102,16 @@ pub struct AdsService {
     repairs: Repairs,
     patience: Patience,
     limits: Limits,
-    /// Takes the streams that begin; there while it is served.
+    /// Takes the streams that begin; set while the service runs.
     begun: Option<mpsc::UnboundedSender<StreamTask>>,
-    /// Ends streams.
+    /// Ends all streams.
     stop: CancellationToken,
-    /// Ends connections.
+    /// Cuts all connections.
     cut: CancellationToken,
 }
 
 impl AdsService {
-    /// Serves what the source has and enters whoever connects into `proxies`.
+    /// Serves the source's resources and registers connected proxies in `proxies`.
     pub fn new(source: impl Source, proxies: Proxies) -> Self {
         Self {
             source: Arc::new(source),
@@ -126,31 +127,31 @@ impl AdsService {
         }
     }
 
-    /// This service, recording a verdict for every resource.
+    /// Records a verdict for every resource.
     #[must_use]
     pub fn recording(self, verdicts: Verdicts) -> Self {
         Self { verdicts: Some(verdicts), ..self }
     }
 
-    /// This service, telling its proxies again what they are found to lack.
+    /// Sends resources again that proxies are found to lack.
     #[must_use]
     pub fn repairing(self, repairs: Repairs) -> Self {
         Self { repairs, ..self }
     }
 
-    /// This service, telling whoever opens a stream what mesh it is.
+    /// Reports the mesh's settings to each proxy that opens a stream.
     #[must_use]
     pub fn telling(self, told: MeshTold) -> Self {
         Self { told: Some(told), ..self }
     }
 
-    /// This service with another patience.
+    /// Sets other timeouts.
     #[must_use]
     pub fn patient(self, patience: Patience) -> Self {
         Self { patience, ..self }
     }
 
-    /// This service with other bounds on its connections.
+    /// Sets other connection limits.
     #[must_use]
     pub fn admitting(self, limits: Limits) -> Self {
         Self { limits, ..self }
@@ -158,15 +159,16 @@ impl AdsService {
 
     fn gate(&self) -> Gate {
         let admission = Admission::new(self.limits.within_descriptors());
-        // A stream that asks for nothing is told so before its connection is cut.
+        // A stream without a request is closed with a status before its connection is cut.
         let unused = self.patience.first_request + self.patience.farewell;
         Gate { admission, unused, cut: self.cut.clone() }
     }
 
-    /// Serves on a TCP socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
+    /// Serves on a TCP socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service cannot be used
+    /// again.
     ///
     /// # Errors
-    /// When the transport fails as a whole; what goes wrong with one connection ends that one.
+    /// When the transport fails as a whole. A failure of one connection ends only that one.
     pub async fn serve_tcp(
         self,
         listener: TcpListener,
@@ -176,10 +178,11 @@ impl AdsService {
         self.serve(connection::tcp(listener, gate), shutdown).await
     }
 
-    /// Serves on a TCP socket over TLS until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
+    /// Serves on a TCP socket over TLS until `shutdown`, then closes all streams with `UNAVAILABLE`. The service cannot
+    /// be used again.
     ///
     /// # Errors
-    /// When the transport fails as a whole; what goes wrong with one connection ends that one.
+    /// When the transport fails as a whole. A failure of one connection ends only that one.
     pub async fn serve_tls(
         self,
         listener: TcpListener,
@@ -190,10 +193,11 @@ impl AdsService {
         self.serve(secure::tls(listener, security, gate), shutdown).await
     }
 
-    /// Serves on a Unix socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service is then at its end.
+    /// Serves on a Unix socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service cannot be used
+    /// again.
     ///
     /// # Errors
-    /// When the transport fails as a whole; what goes wrong with one connection ends that one.
+    /// When the transport fails as a whole. A failure of one connection ends only that one.
     pub async fn serve_unix(
         self,
         listener: UnixListener,
@@ -211,7 +215,7 @@ impl AdsService {
         let Self { patience, stop, cut, source, .. } = self.clone();
         let (begun, begin) = mpsc::unbounded_channel();
         self.begun = Some(begun);
-        // Connections live in tasks of their own; nothing of this service outlives this future.
+        // Connections run in tasks of their own. The guards end them all with this future.
         let _end = (stop.clone().drop_guard(), cut.drop_guard());
         let served = Server::builder()
             .http2_keepalive_interval(Some(patience.ping))
@@ -244,8 +248,8 @@ impl AdsService {
 
 type StreamTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs streams beside each other, and none for longer than this is run. A panic in one is a bug; it costs that stream, whose proxy
-/// comes back, and not those of all others.
+/// Runs streams concurrently, and ends them all with this future. A panic in a stream is a bug. It ends that stream,
+/// whose proxy reconnects, but not the others.
 #[expect(clippy::disallowed_methods, reason = "they end with what runs this, and their panics are told")]
 async fn tend(mut begin: mpsc::UnboundedReceiver<StreamTask>) {
     let mut streams = JoinSet::new();

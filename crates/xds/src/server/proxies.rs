@@ -1,4 +1,4 @@
-//! Who is connected, for operators.
+//! The connected proxies, for operators.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Arc<watch::Sender<Register>>);
 
-/// Observers are told of what they wait for only: a generation accepted, and a proxy that left.
+/// Observers are notified only of what they wait for: an accepted generation, and a proxy that disconnected.
 #[derive(Debug, Default)]
 struct Register {
     next: u64,
@@ -26,7 +26,7 @@ struct Register {
 struct Line {
     status: ProxyStatus,
     generation: u64,
-    /// Whether it refuses a part of what it shall have.
+    /// Whether it rejects a part of its resources.
     refusing: bool,
 }
 
@@ -37,29 +37,31 @@ impl Line {
 }
 
 impl Proxies {
-    /// What is known of each, in the order of arrival.
+    /// Status of each proxy, in order of arrival.
     pub fn list(&self) -> Vec<ProxyStatus> {
         self.0.borrow().open.values().map(|line| line.status.clone()).collect()
     }
 
-    /// How many there are.
+    /// Number of connected proxies.
     pub fn count(&self) -> usize {
         self.0.borrow().open.len()
     }
 
-    /// How many have not accepted everything of a generation of the mesh, or refuse a part of it since.
+    /// Number of proxies that have not accepted a generation of the mesh completely, or have rejected a part of it
+    /// since.
     pub fn behind(&self, generation: u64) -> usize {
         self.0.borrow().open.values().filter(|line| !line.has(generation)).count()
     }
 
-    /// The oldest generation of the mesh that a connected proxy has accepted completely, 0 for one that has accepted none; `None` when
-    /// none is connected.
+    /// The oldest generation of the mesh that a connected proxy has accepted completely, 0 for one that has accepted
+    /// none. `None` when no proxy is connected.
     pub fn oldest(&self) -> Option<u64> {
         self.0.borrow().open.values().map(|line| line.generation).min()
     }
 
-    /// Waits until every proxy that is connected now has accepted everything of a generation of the mesh, or has left; how many
-    /// have accepted. A proxy with nothing to change has accepted when that is known; one that refuses a part does not accept.
+    /// Waits until every proxy that is connected now has accepted a generation of the mesh completely or has
+    /// disconnected. Returns how many have accepted it. A proxy for which nothing changed has accepted once that is
+    /// known. A proxy that rejects a part has not accepted.
     pub async fn accepted(&self, generation: u64) -> usize {
         let mut changes = self.0.subscribe();
         let newcomer = changes.borrow().next;
@@ -67,7 +69,7 @@ impl Proxies {
         changes.wait_for(accepted).await.map_or(0, |register| register.open.range(..newcomer).count())
     }
 
-    /// Enters a proxy until the entry is dropped.
+    /// Registers a proxy until the entry is dropped.
     pub(super) fn enter(&self, node: &NodeId, flavour: Flavour, subject: Option<Arc<str>>) -> Entry {
         let node = node.as_str().to_owned();
         let tls = subject.map(|subject| PeerStatus { subject });
@@ -83,7 +85,7 @@ impl Proxies {
     }
 }
 
-/// One proxy's line.
+/// The entry of one proxy.
 #[derive(Debug)]
 pub(super) struct Entry {
     proxies: Proxies,
@@ -93,12 +95,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// A response goes out.
+    /// Records a response that is sent.
     pub(super) fn sent(&self, kind: ResourceType, version: &str) {
         self.update(|proxy| proxy.types.entry(kind).or_default().sent = Some(version.to_owned()));
     }
 
-    /// The proxy made something known. A refusal stays while anything is withheld because of one.
+    /// Records what the proxy reported. A rejection stays as long as a resource is withheld because of one.
     pub(super) fn noted(&self, kind: ResourceType, news: &News, withheld: bool) {
         self.update(|proxy| {
             let status = proxy.types.entry(kind).or_default();
@@ -118,7 +120,8 @@ impl Entry {
         });
     }
 
-    /// Whether the proxy refuses a part of what it shall have, and the generation that it has accepted otherwise, if that is known.
+    /// Records whether the proxy rejects a part of its resources, and the generation that it has accepted otherwise, if
+    /// known.
     pub(super) fn stands(&mut self, refusing: bool, accepted: Option<u64>) {
         let generation = accepted.unwrap_or(self.generation);
         if (refusing, generation) == (self.refusing, self.generation) {

@@ -1,4 +1,4 @@
-//! What a proxy is to be told again, because it has not what it was told.
+//! Resources to be sent again, because a proxy does not have what it was sent.
 
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use crate::ResourceType;
 /// Names by type.
 pub(super) type Names = Arc<Vec<(ResourceType, Arc<str>)>>;
 
-/// Has all open streams of a server told again of resources, by whoever found that their proxy lacks them. Clones share it.
+/// Sends resources again on all open streams of a server, when the proxy is found to lack them. Clones share the
+/// channel.
 #[derive(Clone, Debug, Default)]
 pub struct Repairs(watch::Sender<Names>);
 
 impl Repairs {
-    /// Has what exists sent again, in whatever version the proxy is thought to have it, and what does not exist withdrawn.
+    /// Sends existing resources again, whatever version the proxy is assumed to have, and withdraws those that do not
+    /// exist.
     pub fn tell_again(&self, names: Vec<(ResourceType, Arc<str>)>) {
         self.0.send_replace(Arc::new(names));
     }

@@ -1,6 +1,7 @@
-//! Accepted sockets that have shown a certificate.
+//! Accepted sockets whose clients have presented a certificate.
 //!
-//! Handshakes run beside each other, each for a limited time and in a place of its address: who is slow gives way to who comes.
+//! Handshakes run concurrently. Each has a time limit and takes a place of its address, so a slow one is cut for a
+//! newcomer.
 
 use std::{
     collections::BTreeMap,
@@ -30,19 +31,19 @@ use super::connection::{Accepted, Gate, pause};
 /// Why a client was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// It showed no certificate.
+    /// It presented no certificate.
     NoCertificate,
-    /// Its certificate is of another authority, or not for clients, or damaged.
+    /// Its certificate was issued by another CA, is not a client certificate, or is damaged.
     Untrusted,
-    /// Its certificate is not valid any more, or not yet.
+    /// Its certificate has expired or is not valid yet.
     Expired,
     /// It did not trust the server's certificate.
     Distrustful,
-    /// It was not done in time.
+    /// The handshake took too long.
     Slow,
-    /// Others of its address came after it, or are in use, and there was no room for all.
+    /// The connection limit was reached: newer connections took its place, or the others are all busy.
     TooMany,
-    /// It does not speak TLS, or went away.
+    /// It does not speak TLS, or it disconnected.
     NoTls,
 }
 
@@ -57,7 +58,7 @@ impl Refusal {
         Self::NoTls,
     ];
 
-    /// Its word in metrics and in the log.
+    /// The reason's name in metrics and in the log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoCertificate => "no_certificate",
@@ -96,12 +97,12 @@ impl Refusal {
     }
 }
 
-/// How many clients were refused, by reason. Clones count together.
+/// Number of refused clients, by reason. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Refusals(Arc<[AtomicU64; Refusal::ALL.len()]>);
 
 impl Refusals {
-    /// The counts so far.
+    /// The counters now.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         let count = |(refusal, count): (&Refusal, &AtomicU64)| (refusal.as_str(), count.load(Ordering::Relaxed));
         Refusal::ALL.iter().zip(self.0.iter()).map(count).collect()
@@ -112,19 +113,19 @@ impl Refusals {
     }
 }
 
-/// The certificates of a server, and how it deals with clients that show none that it trusts.
+/// A server's certificates, and the handling of clients without a trusted one.
 #[derive(Clone, Debug)]
 pub struct Security {
-    /// Certificates of either side.
+    /// Certificates of the server, and the CA of its clients.
     pub tls: ServerTls,
-    /// Who was refused.
+    /// Counters of refused clients.
     pub refusals: Refusals,
-    /// For a whole handshake.
+    /// Time for a whole handshake.
     pub patience: Duration,
 }
 
 impl Security {
-    /// With ten seconds for a handshake.
+    /// Allows ten seconds for a handshake.
     pub fn new(tls: ServerTls, refusals: Refusals) -> Self {
         Self { tls, refusals, patience: Duration::from_secs(10) }
     }
@@ -145,7 +146,8 @@ struct Door {
     handshakes: JoinSet<Secured>,
 }
 
-/// Connections to a TCP socket whose clients have shown a certificate, in the order in which they are done.
+/// Accepts connections from a TCP socket whose clients have presented a certificate, in the order in which their
+/// handshakes finish.
 pub(super) fn tls(
     listener: TcpListener,
     security: Security,

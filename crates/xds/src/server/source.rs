@@ -1,4 +1,4 @@
-//! Where a server gets what it serves.
+//! Sources of the served resources.
 
 use std::{
     future::{Future, pending},
@@ -12,29 +12,30 @@ use tokio::sync::watch;
 
 use crate::{ResourceSet, SharedResources};
 
-/// What a proxy shall have, now and from now on.
+/// The resources of each proxy, now and in the future.
 pub trait Source: Send + Sync + 'static {
-    /// The set of one proxy. A set that is not known yet is the default one; the proxy then waits.
+    /// The sets of one proxy. A set that is not known yet is the default one; the proxy then waits.
     fn subscribe(&self, node: &NodeId) -> Sets;
 
-    /// What has to go on while it is served. It does not end; a panic in it is the server's.
+    /// Background work of the source, to run while it is served. It does not end; a panic in it is passed on to the
+    /// server.
     fn work(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(pending())
     }
 }
 
-/// The sets of one proxy, one after the other.
+/// The successive sets of one proxy.
 pub struct Sets(Kind);
 
 enum Kind {
-    /// One set for whoever asks.
+    /// The same set for every proxy.
     Whole(watch::Receiver<Arc<ResourceSet>>),
-    /// Completed for one node.
+    /// The shared set, completed for one node.
     Of { node: NodeId, shared: watch::Receiver<Arc<SharedResources>>, last: Arc<ResourceSet> },
 }
 
 impl Sets {
-    /// The set as it is now.
+    /// The current set.
     pub fn current(&mut self) -> Arc<ResourceSet> {
         match &mut self.0 {
             Kind::Whole(sets) => sets.borrow_and_update().clone(),
@@ -46,8 +47,8 @@ impl Sets {
         }
     }
 
-    /// Waits for another set, also one in which nothing changed for this node: its stream then knows that the proxy has this
-    /// generation. False when there will be none.
+    /// Waits for the next set. Returns also when nothing changed for this node, because its stream then learns that the
+    /// proxy has this generation. Returns false when no further set will come.
     pub async fn changed(&mut self) -> bool {
         match &mut self.0 {
             Kind::Whole(sets) => sets.changed().await.is_ok(),
@@ -56,14 +57,14 @@ impl Sets {
     }
 }
 
-/// One set for whoever asks: the agent's, whose proxy is the one beside it.
+/// The same set for every proxy. The agent uses it, whose only proxy is the local Envoy.
 impl Source for watch::Receiver<Arc<ResourceSet>> {
     fn subscribe(&self, _: &NodeId) -> Sets {
         Sets(Kind::Whole(self.clone()))
     }
 }
 
-/// The pilot's: snapshots, rendered once for all and completed for each node.
+/// The pilot's source: snapshots, rendered once for all proxies and completed for each node.
 #[derive(Clone, Debug)]
 pub struct MeshSource {
     snapshots: watch::Receiver<Arc<MeshSnapshot>>,
@@ -72,7 +73,7 @@ pub struct MeshSource {
 }
 
 impl MeshSource {
-    /// Renders the snapshot that there is, and others as they come while this is [worked](Source::work).
+    /// Renders the current snapshot. Later snapshots are rendered while [`work`](Source::work) runs.
     pub fn new(mut snapshots: watch::Receiver<Arc<MeshSnapshot>>, capture: SocketAddr) -> Self {
         let first = SharedResources::build(&snapshots.borrow_and_update(), None, capture);
         Self { snapshots, capture, rendered: Arc::new(watch::Sender::new(Arc::new(first))) }
@@ -93,7 +94,7 @@ impl Source for MeshSource {
                 let previous = rendered.borrow().clone();
                 rendered.send_replace(Arc::new(SharedResources::build(&snapshot, Some(&previous), capture)));
             }
-            // Fail static: the readers keep what they have, and their streams.
+            // Fail static: the readers keep their resources and their streams.
             pending::<()>().await;
         })
     }

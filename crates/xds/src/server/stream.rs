@@ -1,6 +1,6 @@
 //! One stream: a task between the transport and a session.
 //!
-//! The task does not wait for the transport, so that its deadlines hold for a proxy that does not read.
+//! The task does not wait for the transport, so its deadlines also hold for a proxy that does not read.
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
@@ -20,7 +20,8 @@ use crate::{
     verdicts::StreamVerdicts,
 };
 
-/// Responses between the task and the transport. A session has fewer outstanding; who acknowledges what he has not read has more.
+/// Responses queued between the task and the transport. A session has fewer outstanding. A proxy that acknowledges
+/// responses it has not read exceeds it.
 const QUEUE: usize = 64;
 
 type Outlet = mpsc::Sender<Result<Response, Status>>;
@@ -46,10 +47,10 @@ impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService
         let (outlet, responses) = mpsc::channel(QUEUE);
         let connection = request.extensions().get::<Connection>().cloned();
         let told = self.service.told.clone();
-        // Streams hold the service, and this would keep the channel of streams open.
+        // Streams hold the service, so this field would keep the channel of streams open.
         let service = AdsService { begun: None, ..self.service.clone() };
         let stream = run::<C>(service, request.into_inner(), outlet, connection);
-        // A service that is not served any more begins none: the outlet goes with the stream, and the call ends.
+        // A service that has stopped starts no stream: the outlet is dropped with the stream, and the call ends.
         let _ = self.service.begun.as_ref().map(|begun| begun.send(Box::pin(stream)));
         Box::pin(async move {
             let mut response = GrpcResponse::new(ReceiverStream::new(responses));
@@ -61,7 +62,7 @@ impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService
     }
 }
 
-/// Serves a stream to its end. A proxy that does not take notice of it is cut off.
+/// Serves a stream to its end. A proxy that ignores the end is cut off.
 async fn run<C: Channel>(
     service: AdsService,
     requests: Streaming<C::Request>,
@@ -108,7 +109,7 @@ async fn serve<C: Channel>(
                 Some(request) => stream.request(request)?,
                 None => return Ok(()),
             },
-            // A source that ended takes nothing away: the proxy keeps what it has.
+            // When the source has ended, the proxy keeps its resources.
             changed = sets.changed(), if more => match changed {
                 true => stream.resources(sets.current())?,
                 false => more = false,
@@ -126,7 +127,7 @@ async fn serve<C: Channel>(
     }
 }
 
-/// A session with those who want to know about it.
+/// A session with its observers.
 struct Stream<C> {
     node: NodeId,
     session: Session<C>,
@@ -134,7 +135,7 @@ struct Stream<C> {
     verdicts: Option<StreamVerdicts>,
     outlet: Outlet,
     patience: Duration,
-    /// When the next answer is due, if one is.
+    /// When the next answer is due, while one is outstanding.
     deadline: Instant,
 }
 
@@ -176,7 +177,8 @@ impl<C: Channel> Stream<C> {
         self.act(idle, actions)
     }
 
-    /// Does what follows. The time for an answer runs from the first response after none was outstanding, and from every answer.
+    /// Carries out actions. The time for an answer starts with the first response after none was outstanding, and again
+    /// with every answer.
     fn act(&mut self, was_idle: bool, actions: Vec<Action>) -> Result<(), Status> {
         if was_idle {
             self.deadline = Instant::now() + self.patience;

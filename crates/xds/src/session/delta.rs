@@ -1,7 +1,8 @@
-//! One type of resource on a delta stream.
+//! One resource type on a delta stream.
 //!
-//! What the proxy was told is kept as a state shared by all streams (`base`) and the differences since (`since`), which are
-//! gone once it was told everything: an idle stream costs the same however many resources there are.
+//! What the proxy was sent is kept as a state shared by all streams (`base`) and this stream's differences from it
+//! (`since`). The differences are dropped once the proxy was sent everything, so an idle stream costs the same however
+//! many resources there are.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -17,25 +18,26 @@ use super::{
 };
 use crate::{Flavour, ResourceType, TypedResources};
 
-/// Responses without an answer, at most.
+/// Maximum number of unanswered responses.
 const WINDOW: usize = 4;
-/// Octets in a response, unless one resource alone has more. The transport keeps a buffer as large as the largest message for
-/// each stream.
+/// Maximum size of a response in octets; a single larger resource is sent alone. The transport keeps a buffer for each
+/// stream that is as large as its largest message.
 const MAX_MESSAGE: usize = 32 << 10;
 
-/// What the proxy was last told of a name.
+/// What the proxy was last sent about a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
-    /// Nothing since it asked.
+    /// Nothing since it subscribed.
     Nothing,
-    /// Of what it may have and may have not: it refused that together with others, or dropped one of its two reasons to have it.
+    /// The proxy may or may not have it: it rejected the resource together with others, or dropped one of its two
+    /// subscriptions to it.
     Unsure,
-    /// That it does not exist; also what a proxy takes for granted that asked for all.
+    /// That the resource does not exist. This also holds for names that a wildcard subscriber was never sent.
     Absent,
     Version(Arc<str>),
 }
 
-/// A response that awaits its answer.
+/// An unanswered response.
 #[derive(Debug)]
 struct Sent {
     nonce: String,
@@ -43,7 +45,7 @@ struct Sent {
     items: Vec<Item>,
 }
 
-/// The delta flavour.
+/// The delta flavour of a channel.
 #[derive(Debug)]
 pub struct Delta {
     kind: ResourceType,
@@ -51,13 +53,13 @@ pub struct Delta {
     target: TypedResources,
     base: TypedResources,
     since: BTreeMap<Arc<str>, Told>,
-    /// To be told: what exists, and what does not although it was asked for.
+    /// Names to send: existing resources, and the answer that a requested one does not exist.
     additions: BTreeSet<Arc<str>>,
-    /// To be told: what no longer exists.
+    /// Names to send as removed.
     withdrawals: BTreeSet<Arc<str>>,
-    /// Items of a refused response, sent one by one to find the culprit.
+    /// Items of a rejected response, sent one by one to find the one at fault.
     suspects: BTreeSet<Arc<str>>,
-    /// Versions refused when sent alone.
+    /// Versions that were rejected when sent alone.
     refused: BTreeMap<Arc<str>, Arc<str>>,
     sent: VecDeque<Sent>,
     /// The proxy waits for a first response, even an empty one.
@@ -153,7 +155,7 @@ impl Channel for Delta {
 }
 
 impl Delta {
-    /// Takes over what a proxy that comes back says it has.
+    /// Takes over the resources that a reconnecting proxy reports.
     fn take_over(&mut self, had: HashMap<String, String>) -> Vec<Item> {
         let mut items = Vec::new();
         for (name, version) in had {
@@ -166,7 +168,7 @@ impl Delta {
         items
     }
 
-    /// Settles the response that a request answers. A nonce that is not outstanding is of no consequence.
+    /// Handles the answer to a response. A nonce that is not outstanding is ignored.
     fn answer(&mut self, request: &DeltaDiscoveryRequest, news: &mut Vec<News>) {
         let Some(index) = self.sent.iter().position(|sent| sent.nonce == request.response_nonce) else {
             return;
@@ -190,7 +192,7 @@ impl Delta {
         }
     }
 
-    /// Withholds an item that was refused alone, even if it was to be sent again.
+    /// Withholds an item that was rejected alone, even if it was about to be sent again.
     fn refuse(&mut self, (name, version): &Item) {
         self.suspects.remove(name);
         if let Some(version) = version {
@@ -201,8 +203,9 @@ impl Delta {
         }
     }
 
-    /// Has an item of a refused response sent alone, unless it is to be replaced anyway or is under way again in a response from
-    /// `later` on. Where one of those says something else of the name, that is what the proxy was last told.
+    /// Schedules an item of a rejected response to be sent alone, unless it will be replaced anyway or is already on
+    /// its way again in the response at `later` or a newer one. If such a response contains another state of the name,
+    /// that state is what the proxy was last sent.
     fn suspect(&mut self, (name, version): Item, later: usize) {
         let last_word = self.sent.iter().skip(later).flat_map(|sent| &sent.items).rfind(|item| item.0 == name);
         let under_way = last_word.is_some_and(|item| item.1 == version);
@@ -225,7 +228,8 @@ impl Delta {
             }
             let name = self.shared_name(name);
             self.subscription.add(name.clone())?;
-            // Whoever asks again for what he has, has lost it; who asks for what he refused, would take it now.
+            // A proxy that subscribes again to a resource it has, has lost it. One that subscribes to a resource it
+            // rejected, would accept it now.
             self.refused.remove(&name);
             self.since.insert(name.clone(), Told::Nothing);
             self.consider(name);
@@ -233,7 +237,7 @@ impl Delta {
         Ok(())
     }
 
-    /// Of what was not subscribed to by name, the proxy has nothing.
+    /// The proxy has no resource that it did not subscribe to by name.
     fn subscribe_to_all(&mut self) {
         if self.subscription.wildcard {
             return;
@@ -270,7 +274,7 @@ impl Delta {
         self.since.remove(name);
     }
 
-    /// Works out anew what is to be told.
+    /// Recomputes everything to be sent.
     fn plan(&mut self) {
         self.additions.clear();
         self.withdrawals.clear();
@@ -287,11 +291,11 @@ impl Delta {
         self.settle();
     }
 
-    /// Works out anew what is to be told of one name.
+    /// Recomputes what to send about one name.
     fn consider(&mut self, name: Arc<str>) {
         self.additions.remove(&name);
         self.withdrawals.remove(&name);
-        // What was refused counts as told, whatever came between.
+        // A rejected version counts as sent, whatever was sent in between.
         if self.is_refused(&name) {
             self.since.insert(name.clone(), Told::Version(self.refused[&name].clone()));
             return;
@@ -347,14 +351,14 @@ impl Delta {
         }
     }
 
-    /// Notes what the proxy is being told of a name.
+    /// Records what the proxy is being sent about a name.
     fn tell(&mut self, name: Arc<str>) -> Option<Arc<str>> {
         let version = self.target.get(&name).map(|resource| resource.version.clone());
         self.since.insert(name, version.clone().map_or(Told::Absent, Told::Version));
         version
     }
 
-    /// Once everything is told, the target is what the proxy was told.
+    /// Once everything is sent, the target becomes the base.
     fn settle(&mut self) {
         if self.target.is_known() && self.pending() == Turn::default() {
             self.base = self.target.clone();
@@ -367,7 +371,7 @@ impl Delta {
         refused.is_some() && refused == self.target.get(name).map(|resource| &resource.version)
     }
 
-    /// The name as the set has it, so that it is held once.
+    /// The name as held by the set, so that its text is stored once.
     fn shared_name(&self, name: &str) -> Arc<str> {
         self.target.get(name).map_or_else(|| name.into(), |resource| resource.name.clone())
     }

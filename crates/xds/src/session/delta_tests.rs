@@ -35,17 +35,17 @@ fn nack(response: &Response) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest { error_detail: Some(error), ..ack(response) }
 }
 
-/// Requests, and the responses to them.
+/// Sends a request and returns the responses to it.
 fn request(stream: &mut Stream, request: DeltaDiscoveryRequest) -> Vec<Response> {
     responses(stream.request(request).unwrap())
 }
 
-/// Names and removed names of responses.
+/// Names and removed names in responses.
 fn told(responses: &[Response]) -> Vec<(ResourceType, String)> {
     responses.iter().flat_map(described).collect()
 }
 
-/// Answers everything that comes, until nothing comes.
+/// Acknowledges every response until no more arrive.
 fn settle(stream: &mut Stream, mut open: Vec<Response>) -> Vec<Response> {
     let mut all = Vec::new();
     while let Some(response) = open.pop() {

@@ -5,17 +5,19 @@
 //!   a new set ─┘    └ one Channel per type, delta or state of the world
 //! ```
 //!
-//! What a proxy has changes in an order that never leaves a listener without its cluster, nor a name without its listener:
+//! The resources of a proxy change in an order that never leaves a listener without its cluster, nor a name without its
+//! listener:
 //!
-//! 1. names, clusters and endpoints, added, changed; names that are gone
+//! 1. names, clusters and endpoints that are added or changed; removed names
 //! 2. listeners and routes, once all of the above is answered
-//! 3. clusters that are gone, once listeners and routes are answered; then endpoints that are gone
+//! 3. removed clusters, once listeners and routes are answered; then removed endpoints
 //!
-//! Endpoints do not wait for the answer about their clusters: Envoy holds that answer back until the clusters are warm, which
-//! takes the endpoints. So an answer about clusters also says that they are ready to be used.
+//! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
+//! which requires the endpoints. So an answer about clusters also says that they are ready for use.
 //!
-//! Not promised: that a proxy sees every state in between, for what changes while answers are outstanding is sent as one; that clusters
-//! are taken away from a proxy that never asks for listeners; that a listener comes after its cluster when the proxy refuses the cluster.
+//! Not promised: that a proxy sees every intermediate state, because changes during an outstanding answer are sent as
+//! one; that clusters are removed from a proxy that never asks for listeners; that a listener follows its cluster when
+//! the proxy rejects the cluster.
 
 mod delta;
 mod request;
@@ -33,84 +35,84 @@ pub use self::{
 };
 use crate::{Flavour, ResourceSet, ResourceType, TypedResources};
 
-/// One type of resource on one stream, in one of the two flavours.
+/// One resource type on one stream, in one of the two flavours.
 pub trait Channel: Sized {
     /// The flavour.
     const FLAVOUR: Flavour;
-    /// Its request message.
+    /// The flavour's request message.
     type Request: DiscoveryRequestMessage;
 
-    /// Begins with the first request for the type.
+    /// Handles the first request for the type.
     fn open(
         kind: ResourceType,
         target: TypedResources,
         first: Self::Request,
         news: &mut Vec<News>,
     ) -> Result<Self, Close>;
-    /// Takes a later request.
+    /// Handles a later request.
     fn request(&mut self, request: Self::Request, news: &mut Vec<News>) -> Result<(), Close>;
-    /// Takes what the proxy shall have from now on.
+    /// Sets the resources that the proxy should have from now on.
     fn retarget(&mut self, target: TypedResources);
-    /// Tells of a name again: what was told of it has no effect.
+    /// Sends a name again, because what was sent about it has no effect at the proxy.
     fn tell_again(&mut self, name: &Arc<str>);
-    /// The next response, if one may and need be sent.
+    /// The next response, if one is needed and allowed.
     fn next(&mut self, may: Turn, nonce: u64) -> Option<Response>;
     /// What is still to be sent.
     fn pending(&self) -> Turn;
     /// Whether a response has not been answered.
     fn unanswered(&self) -> bool;
-    /// Whether anything is withheld because the proxy refused it.
+    /// Whether a resource is withheld because the proxy rejected it.
     fn withheld(&self) -> bool;
 }
 
-/// The two turns a type has in the order above.
+/// The two kinds of changes, whose turns differ in the order above.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// Resources that are new or changed, and the answer that one does not exist.
+    /// New or changed resources, and the answer that a resource does not exist.
     pub additions: bool,
-    /// Resources that are gone.
+    /// Removed resources.
     pub withdrawals: bool,
 }
 
-/// Name and version of a resource; no version when it is gone.
+/// Name and version of a resource; the version is `None` when it is removed.
 pub type Item = (Arc<str>, Option<Arc<str>>);
 
-/// What a proxy made known of one type.
+/// What a proxy has reported about one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// It asked for the type for the first time.
     Subscribed,
-    /// It has these, by acknowledgement of a response of this version or by its own account when it came.
+    /// It has these resources: it acknowledged a response of this version, or reported them when it connected.
     Accepted {
         /// Version of the response, if there was one.
         version: Option<Arc<str>>,
-        /// What it has.
+        /// The resources that it has.
         items: Vec<Item>,
     },
-    /// It refused these: they are not sent again before they change, or it asks for them.
+    /// It rejected these resources. They are not sent again until they change or the proxy asks for them.
     Refused {
         /// Version of the response.
         version: Arc<str>,
-        /// What was new to it therein.
+        /// Resources in the response that were new to the proxy.
         items: Vec<Item>,
-        /// Its words, shortened.
+        /// Its error text, shortened.
         reason: Arc<str>,
     },
 }
 
-/// What follows from an input.
+/// Consequence of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To be sent.
+    /// Send this response.
     Send(Response),
-    /// To be noted of a type.
+    /// Record this about a type.
     Note(ResourceType, News),
-    /// The first request for a type that is not served. It is ignored: closing would take the other types of the stream away from
-    /// a proxy that can do without this one, and it would come back with the same request.
+    /// First request for a type that is not served. It is ignored. Closing the stream would take the other types away
+    /// from a proxy that can do without this one, and the proxy would reconnect with the same request.
     Ignore(String),
 }
 
-/// One stream.
+/// State of one stream.
 #[derive(Debug)]
 pub struct Session<C> {
     set: Arc<ResourceSet>,
@@ -120,12 +122,12 @@ pub struct Session<C> {
 }
 
 impl<C: Channel> Session<C> {
-    /// A stream of a proxy that shall have this set.
+    /// A stream of a proxy that should have this set.
     pub fn new(set: Arc<ResourceSet>) -> Self {
         Self { set, channels: [const { None }; ResourceType::ALL.len()], nonce: 0, ignored: false }
     }
 
-    /// Takes a request, the first one included.
+    /// Handles a request, including the first one.
     ///
     /// # Errors
     /// When the stream must be closed.
@@ -146,7 +148,7 @@ impl<C: Channel> Session<C> {
         Ok(actions)
     }
 
-    /// Takes what the proxy shall have from now on. A type that is not known stays as it was.
+    /// Sets the resources that the proxy should have from now on. A type that is not known stays unchanged.
     pub fn resources(&mut self, set: Arc<ResourceSet>) -> Vec<Action> {
         for (kind, channel) in ResourceType::ALL.into_iter().zip(&mut self.channels) {
             if let Some(channel) = channel
@@ -161,7 +163,7 @@ impl<C: Channel> Session<C> {
         actions
     }
 
-    /// Tells the proxy again of names that it is found to lack, or to have though they are gone.
+    /// Sends names again that the proxy was found to lack, or to have although they are removed.
     pub fn tell_again(&mut self, names: &[(ResourceType, Arc<str>)]) -> Vec<Action> {
         for (kind, name) in names {
             if let Some(channel) = &mut self.channels[kind.index()] {
@@ -173,22 +175,23 @@ impl<C: Channel> Session<C> {
         actions
     }
 
-    /// Whether the proxy owes an answer.
+    /// Whether a response is unanswered.
     pub fn unanswered(&self) -> bool {
         self.channels.iter().flatten().any(Channel::unanswered)
     }
 
-    /// Whether resources of the type are withheld because the proxy refused them.
+    /// Whether resources of the type are withheld because the proxy rejected them.
     pub fn withheld(&self, kind: ResourceType) -> bool {
         self.channels[kind.index()].as_ref().is_some_and(Channel::withheld)
     }
 
-    /// Whether resources of any type are withheld because the proxy refused them.
+    /// Whether resources of any type are withheld because the proxy rejected them.
     pub fn refusing(&self) -> bool {
         self.channels.iter().flatten().any(Channel::withheld)
     }
 
-    /// The generation that the proxy has accepted completely, unless something is unanswered, yet to be sent or withheld.
+    /// The generation that the proxy has accepted completely. `None` while a response is unanswered, still to be sent,
+    /// or withheld.
     pub(crate) fn accepted(&self) -> Option<u64> {
         let all = |channel: &C| !channel.unanswered() && channel.pending() == Turn::default() && !channel.withheld();
         self.channels.iter().flatten().all(all).then(|| self.set.generation())
@@ -221,7 +224,7 @@ impl<C: Channel> Session<C> {
     fn turn(&self, kind: ResourceType) -> Turn {
         use ResourceType::{Cluster, Endpoints, Listener, Names, Route};
         let groundwork = || self.done(Names) && self.added(Cluster) && self.added(Endpoints);
-        // A proxy that comes back asks for clusters first; its listeners are not known before it asks for them too.
+        // A reconnecting proxy asks for clusters first. Its listeners are not known until it asks for them, too.
         let unused = || self.channels[Listener.index()].is_some() && self.done(Listener) && self.done(Route);
         match kind {
             Names => Turn { additions: true, withdrawals: true },

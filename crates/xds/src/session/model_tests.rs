@@ -1,7 +1,8 @@
-//! A model of Envoy against any sequence of changes.
+//! Tests a model of Envoy against arbitrary sequences of changes.
 //!
-//! The model applies what it can of a response and refuses the whole when anything in it is bad, as Envoy does with clusters and listeners;
-//! it subscribes to the endpoints of the clusters that it has, and holds the answer about clusters back until it has those.
+//! The model applies what it can of a response, and rejects the response when any resource in it is bad, as Envoy does
+//! with clusters and listeners. It subscribes to the endpoints of its clusters, and delays the answer about clusters
+//! until it has their endpoints.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,7 +15,7 @@ use proptest::prelude::*;
 use super::{test_support::*, *};
 use ResourceType::{Cluster, Endpoints, Listener, Names};
 
-/// The content that the model refuses.
+/// The content that the model rejects.
 const BAD: u8 = 3;
 const SERVICES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -52,9 +53,9 @@ fn resources(world: &World) -> ResourceSet {
     set(&entries)
 }
 
-/// How the model speaks a flavour.
+/// Messages of the model in one flavour.
 trait Speech: Channel {
-    /// An answer, with what is to be subscribed to by name and what no longer.
+    /// An answer that also subscribes to some names and unsubscribes from others.
     fn answer(
         response: &Response,
         bad: bool,
@@ -62,10 +63,10 @@ trait Speech: Channel {
         new: &[String],
         old: &[String],
     ) -> Self::Request;
-    /// A request for the type that answers nothing.
+    /// A request for the type that is not an answer.
     fn ask(kind: ResourceType, nonce: &str, wanted: &BTreeSet<String>, new: &[String], old: &[String])
     -> Self::Request;
-    /// Whether what a response leaves out is gone.
+    /// Whether a resource missing from a response is removed.
     const COMPLETE: bool;
 }
 
@@ -125,10 +126,10 @@ struct Proxy<C> {
     session: Session<C>,
     queue: VecDeque<Response>,
     has: BTreeMap<(ResourceType, String), u8>,
-    /// Versions refused for good, of a resource by delta, of a type by the state of the world; and the last response that was on its
-    /// way then.
+    /// Versions rejected for good, by resource for delta and by type for the state of the world, and the last response
+    /// that was on its way at that time.
     refused: BTreeMap<(ResourceType, String), (String, u64)>,
-    /// Clusters and listeners that were ever bad, so that the other side of the pair cannot be expected.
+    /// Clusters and listeners that were ever bad, so that their counterparts cannot be expected.
     spoilt: BTreeSet<(ResourceType, String)>,
     subscribed: BTreeSet<String>,
     nonce: String,
@@ -218,7 +219,7 @@ impl<C: Speech> Proxy<C> {
         self.has.remove(&(kind, name.to_owned()));
     }
 
-    /// What was refused does not come again before something else came instead.
+    /// A rejected version is not sent again before another one was sent.
     fn never_again(&mut self, response: &Response) {
         let versions: Vec<(String, String)> = if C::COMPLETE {
             vec![(String::new(), response.version.to_string())]
@@ -253,7 +254,7 @@ impl<C: Speech> Proxy<C> {
         }
         self.subscribed = wanted;
         if !new.is_empty() || !old.is_empty() {
-            // What the state of the world holds is another thing now.
+            // The content of the state of the world has changed.
             self.refused.remove(&(Endpoints, String::new()));
             self.send(C::ask(Endpoints, &self.nonce.clone(), &self.subscribed, &new, &old));
         }

@@ -1,4 +1,4 @@
-//! What both request messages have in common, and the reasons to close a stream.
+//! The common interface of both request messages, and the reasons to close a stream.
 
 use boshy_mesh::{NodeId, NodeIdError};
 use envoy_types::pb::{
@@ -10,31 +10,31 @@ use envoy_types::pb::{
 };
 use prost::Message;
 
-/// Longest text of a proxy that is kept.
+/// Length up to which a proxy's texts are kept.
 const MAX_TEXT: usize = 1024;
 
 /// Why a stream is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Close {
-    /// Nobody can be served who does not say who he is.
+    /// A proxy must identify itself to be served.
     #[error("the first request of a stream must name its node")]
     NoNode,
-    /// Not `TYPE~IP~ID~DOMAIN`.
+    /// The node id is not `TYPE~IP~ID~DOMAIN`.
     #[error("read the node id")]
     BadNode(#[source] NodeIdError),
-    /// Longer than what is shown to operators.
+    /// The node id is longer than what operators are shown.
     #[error("a node id of {0} octets, at most {MAX_TEXT}")]
     LongNode(usize),
-    /// What a stream may cost.
+    /// Limit on the cost of a stream.
     #[error("too many or too long resource names are subscribed to; at most {0} octets per type")]
     TooManyNames(usize),
 }
 
 /// A request of either flavour.
 pub trait DiscoveryRequestMessage: Message + Default + 'static {
-    /// Type asked for.
+    /// Requested type.
     fn type_url(&self) -> &str;
-    /// Who asks; on the first request of a stream.
+    /// Identity of the proxy; set in the first request of a stream.
     fn node(&self) -> Option<&Node>;
 }
 
@@ -58,10 +58,10 @@ impl DiscoveryRequestMessage for DiscoveryRequest {
     }
 }
 
-/// Who opened a stream, by its first request.
+/// The identity of the proxy, from the first request of its stream.
 ///
 /// # Errors
-/// Without a node id, or with one that is none or too long.
+/// When the node id is missing, malformed or too long.
 pub fn identify(first: &impl DiscoveryRequestMessage) -> Result<NodeId, Close> {
     let node = first.node().filter(|node| !node.id.is_empty()).ok_or(Close::NoNode)?;
     if node.id.len() > MAX_TEXT {
@@ -70,12 +70,12 @@ pub fn identify(first: &impl DiscoveryRequestMessage) -> Result<NodeId, Close> {
     node.id.parse().map_err(Close::BadNode)
 }
 
-/// The reason given for a refusal.
+/// The reason given for a rejection.
 pub(crate) fn reason(error: &rpc::Status) -> &str {
     bounded(&error.message)
 }
 
-/// The beginning of a text from outside.
+/// The text, cut to the maximum length.
 pub(crate) fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }

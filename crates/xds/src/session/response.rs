@@ -1,6 +1,6 @@
-//! Responses, encoded without an intermediate message.
+//! Encodes responses without an intermediate message.
 //!
-//! A resource's bytes are shared by all streams; the generated message would want a copy of its own for each of them. Field
+//! A resource's bytes are shared by all streams, whereas the generated message would need a copy for each stream. Field
 //! numbers are those of `envoy/service/discovery/v3/discovery.proto`.
 
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 
 use crate::{Flavour, Resource, ResourceType};
 
-/// What a stream sends.
+/// A response on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Decides the message: `DeltaDiscoveryResponse` or `DiscoveryResponse`.
+    /// Selects the message: `DeltaDiscoveryResponse` or `DiscoveryResponse`.
     pub flavour: Flavour,
     /// The type.
     pub kind: ResourceType,
     /// Version of the whole type.
     pub version: Arc<str>,
-    /// What its answer repeats.
+    /// Repeated in the proxy's answer.
     pub nonce: String,
-    /// New and changed resources; for the state of the world, all.
+    /// New and changed resources; for the state of the world, all resources.
     pub resources: Vec<Arc<Resource>>,
-    /// Names that are gone or do not exist. Always empty for the state of the world.
+    /// Names that are removed or do not exist. Always empty for the state of the world.
     pub removed: Vec<Arc<str>>,
 }
 
-/// Octets that a resource takes in a delta response, near enough to split by.
+/// Octets that a resource takes in a delta response, accurate enough to split by.
 pub(crate) fn weight(resource: &Resource) -> usize {
     const FRAMES: usize = 96;
     resource.body.len() + resource.name.len() + resource.version.len() + FRAMES
 }
 
 impl Response {
-    /// Appends the message.
+    /// Appends the encoded message.
     pub fn encode(&self, buffer: &mut impl BufMut) {
         put_text(1, &self.version, buffer);
         for resource in &self.resources {
@@ -50,7 +50,7 @@ impl Response {
         }
     }
 
-    /// Length of the message.
+    /// Length of the encoded message.
     pub fn encoded_len(&self) -> usize {
         let resource_len = |resource: &Arc<Resource>| match self.flavour {
             Flavour::Delta => field_len(2, delta_resource_len(self.kind, resource)),

@@ -1,8 +1,9 @@
-//! One type of resource on a state-of-the-world stream: every response holds all that the proxy wants, and at most one is
-//! without an answer.
+//! One resource type on a state-of-the-world stream. Every response holds everything that the proxy wants, and at most
+//! one response is unanswered.
 //!
-//! A proxy drops a cluster that a response leaves out, so a cluster that is gone is left in until no listener uses it. What a proxy
-//! refuses is the whole response, so one bad resource holds up the others until something changes; delta does not have this fault.
+//! A proxy drops a cluster that is missing from a response, so a removed cluster stays in the responses until no
+//! listener uses it. A proxy rejects a response as a whole, so one bad resource holds up the others until something
+//! changes. Delta does not have this fault.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -14,30 +15,30 @@ use super::{
 };
 use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, resource::version_of_map};
 
-/// What a response holds.
+/// Content of a response.
 #[derive(Clone, Debug, Default)]
 struct State {
     version: Arc<str>,
     resources: ResourceMap,
 }
 
-/// The state-of-the-world flavour.
+/// The state-of-the-world flavour of a channel.
 #[derive(Debug)]
 pub struct Sotw {
     kind: ResourceType,
     subscription: Subscription,
-    /// Whether the proxy ever named what it wants; from then on no names mean nothing.
+    /// Whether the proxy has ever named resources; from then on an empty list means none.
     named: bool,
     target: TypedResources,
     sent: State,
     nonce: String,
     unanswered: bool,
     accepted: State,
-    /// Version refused last.
+    /// The last rejected version.
     refused: Option<Arc<str>>,
-    /// Names refused since a response was accepted.
+    /// Names rejected since a response was accepted.
     culprits: BTreeSet<Arc<str>>,
-    /// The proxy waits for a response, whether or not something changed.
+    /// The proxy waits for a response, whether or not anything changed.
     awaited: bool,
     pending: Turn,
 }
@@ -151,8 +152,8 @@ impl Sotw {
         self.refused = None;
     }
 
-    /// What of the response is new to the proxy and named in its words is taken for refused, and all that is new where they name
-    /// nothing. Envoy names what it refuses, and takes the rest.
+    /// Resources that are new to the proxy and named in its error text count as rejected; when the text names none, all
+    /// new ones do. Envoy names the resources that it rejects, and accepts the others.
     fn refuse(&mut self, reason: &str, news: &mut Vec<News>) {
         let had = |resource: &&Arc<Resource>| {
             self.accepted.resources.get(&resource.name).is_some_and(|had| had.version == resource.version)
@@ -166,7 +167,7 @@ impl Sotw {
         self.refused = Some(self.sent.version.clone());
     }
 
-    /// Takes the names that a request repeats in full. New ones must be answered even if the proxy had them once.
+    /// Sets the names that a request repeats in full. New names must be answered even if the proxy had them before.
     fn subscribe(&mut self, names: &[String]) -> Result<(), Close> {
         self.named |= !names.is_empty();
         let wildcard = names.iter().any(|name| name == WILDCARD) || (!self.named && unnamed_is_wildcard(self.kind));
@@ -185,7 +186,7 @@ impl Sotw {
         Ok(())
     }
 
-    /// Drops what is no longer wanted from what was sent, so that this alone causes no response.
+    /// Removes what the proxy no longer wants from the sent state, so that this alone causes no response.
     fn narrow(&mut self) {
         if self.subscription.wildcard {
             return;
@@ -199,7 +200,7 @@ impl Sotw {
         }
     }
 
-    /// Works out anew whether to send.
+    /// Recomputes whether to send.
     fn plan(&mut self) {
         let wanted = self.state(false);
         let nothing_to_say = wanted.resources.is_empty() && !self.subscription.wildcard;
@@ -215,7 +216,8 @@ impl Sotw {
         self.pending = Turn { additions, withdrawals: self.subscription.wildcard && gone() };
     }
 
-    /// What the proxy shall have; with what is gone and not yet to be withdrawn, if so wanted.
+    /// The resources that the proxy should have. With `with_gone`, it includes removed ones that must not be withdrawn
+    /// yet.
     fn state(&self, with_gone: bool) -> State {
         let wanted = |resource: &&Arc<Resource>| self.subscription.covers(&resource.name);
         let mut resources: ResourceMap =
@@ -229,7 +231,7 @@ impl Sotw {
     }
 }
 
-/// Whether a text has this name in it, and not as a part of a longer one.
+/// Whether a text contains this name, and not as part of a longer one.
 fn names(text: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '|');
     let whole = |(at, _): (usize, &str)| {

@@ -1,4 +1,4 @@
-//! Which resources of a type a proxy wants.
+//! The resources of a type to which a proxy subscribes.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,12 +7,12 @@ use crate::ResourceType;
 
 /// The name that stands for all resources.
 pub(crate) const WILDCARD: &str = "*";
-/// What the names of one type may cost.
+/// Limit on the memory that the names of one type may take.
 const MAX_OCTETS: usize = 8 << 20;
-/// What a name costs beside its text.
+/// Cost of a name in addition to its text.
 const PER_NAME: usize = 64;
 
-/// Names subscribed to, and whether all others are too.
+/// Subscribed names, and whether all others are subscribed to as well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subscription {
     pub(crate) wildcard: bool,
@@ -29,7 +29,7 @@ impl Subscription {
         self.wildcard || self.names.contains(name)
     }
 
-    /// Adds a name; false when it was there.
+    /// Adds a name. Returns false when it was subscribed to already.
     pub(crate) fn add(&mut self, name: Arc<str>) -> Result<bool, Close> {
         let octets = name.len() + PER_NAME;
         if !self.names.insert(name) {
@@ -39,7 +39,7 @@ impl Subscription {
         if self.octets > MAX_OCTETS { Err(Close::TooManyNames(MAX_OCTETS)) } else { Ok(true) }
     }
 
-    /// Removes a name; false when it was not there.
+    /// Removes a name. Returns false when it was not subscribed to.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let removed = self.names.remove(name);
         if removed {
@@ -49,7 +49,7 @@ impl Subscription {
     }
 }
 
-/// Whether a first request without names asks for all: for what a proxy looks up by name it asks for none.
+/// Whether a first request without names asks for all resources. It does not for types that a proxy looks up by name.
 pub(crate) fn unnamed_is_wildcard(kind: ResourceType) -> bool {
     matches!(kind, ResourceType::Names | ResourceType::Cluster | ResourceType::Listener)
 }

@@ -1,4 +1,4 @@
-//! What the tests of both flavours share.
+//! Shared by the tests of both flavours.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,13 +22,13 @@ pub(crate) fn set(entries: &[(ResourceType, &str, u8)]) -> ResourceSet {
     })
 }
 
-/// The responses among actions.
+/// The responses in a list of actions.
 pub(crate) fn responses(actions: Vec<Action>) -> Vec<Response> {
     let response = |action| if let Action::Send(response) = action { Some(response) } else { None };
     actions.into_iter().filter_map(response).collect()
 }
 
-/// What a response says, removed names with a minus sign.
+/// Names in a response; removed names have a minus sign.
 pub(crate) fn described(response: &Response) -> Vec<(ResourceType, String)> {
     let sent = response.resources.iter().map(|resource| resource.name.to_string());
     let removed = response.removed.iter().map(|name| format!("-{name}"));

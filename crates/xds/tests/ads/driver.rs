@@ -1,4 +1,4 @@
-//! A server on a port of its own, and a proxy that says what the test has it say.
+//! A server on its own port, and a proxy whose messages the test decides.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,7 +71,7 @@ impl Server {
         Delta::open(self.client().await).await
     }
 
-    /// Waits until the only proxy is as wanted.
+    /// Waits until the only proxy has the wanted status.
     pub(crate) async fn proxy(&self, wanted: impl Fn(&ProxyStatus) -> bool) -> ProxyStatus {
         let found = async {
             loop {

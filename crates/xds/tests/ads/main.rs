@@ -1,4 +1,4 @@
-//! The ADS server over real sockets, with a client that is none of ours.
+//! Tests the ADS server over real sockets with an independent client.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]

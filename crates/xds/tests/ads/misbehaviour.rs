@@ -1,4 +1,4 @@
-//! Who misbehaves is turned away, alone.
+//! A misbehaving client is disconnected, and no other client is affected.
 
 use boshy_xds::ResourceType;
 use envoy_types::pb::envoy::{
@@ -47,7 +47,8 @@ async fn who_says_nothing_or_does_not_answer_is_turned_away() {
     server.deserted().await;
 }
 
-/// What a client says that then says nothing more: nothing, a half and a whole preface (RFC 9113, 3.4) with its SETTINGS frame.
+/// What a client sends before it falls silent: nothing, half a preface, or a whole one (RFC 9113, 3.4) with its
+/// SETTINGS frame.
 const PREFACES: [&[u8]; 3] = [b"", b"PRI * HTTP/2.0", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"];
 
 async fn silent(server: &Server, said: &[u8]) -> TcpStream {
@@ -56,7 +57,7 @@ async fn silent(server: &Server, said: &[u8]) -> TcpStream {
     socket
 }
 
-/// Reads until the server ends the connection, in whichever way.
+/// Reads until the server ends the connection in any way.
 async fn is_cut(mut socket: TcpStream) {
     let mut said = Vec::new();
     let ended = timeout(DEADLINE, socket.read_to_end(&mut said)).await;
@@ -87,7 +88,7 @@ async fn a_connection_whose_last_stream_ended_is_cut() {
     let server = Server::start(snapshot(1, &[]), SHORT).await;
     let (near, mut far) = tokio::io::duplex(1 << 16);
     let address = server.address.strip_prefix("http://").unwrap().to_owned();
-    // Between the two, to see which side ends the connection.
+    // A proxy between the two shows which side ends the connection.
     let between = tokio::spawn(async move {
         let mut socket = TcpStream::connect(address).await.unwrap();
         tokio::io::copy_bidirectional(&mut far, &mut socket).await
@@ -103,7 +104,7 @@ async fn a_connection_whose_last_stream_ended_is_cut() {
     proxy.next().await.unwrap();
     drop(proxy.requests);
     server.deserted().await;
-    // Its client keeps it, and asks for nothing more.
+    // The client keeps its end open and makes no further request.
     let ended = timeout(DEADLINE, between).await;
     assert!(ended.is_ok(), "the connection is still open after {DEADLINE:?}");
     drop(channel);
@@ -119,7 +120,7 @@ async fn silent_connections_keep_nobody_out_not_even_of_their_address() {
     let mut proxy = server.delta().await;
     proxy.ask(ResourceType::Names).await;
     proxy.next().await.unwrap();
-    // More of them cost each other, and not the one that is in use.
+    // Further silent connections displace each other, and not the one in use.
     for _ in 0..400 {
         sockets.push(silent(&server, b"").await);
     }
@@ -151,7 +152,7 @@ async fn the_connection_of_who_does_not_read_is_cut() {
     proxy.ask(ResourceType::Cluster).await;
     server.proxy(|_| true).await;
     server.deserted().await;
-    // Nothing was read, so what ends the stream can only be the end of the connection.
+    // Nothing was read, so only the end of the connection can have ended the stream.
     timeout(DEADLINE, proxy.requests.closed()).await.expect("the connection is cut");
     let end = loop {
         match proxy.next().await {
@@ -172,7 +173,7 @@ async fn garbage_ends_what_it_came_on_and_nothing_else() {
     let mut raw = TcpStream::connect(server.address.strip_prefix("http://").unwrap()).await.unwrap();
     raw.write_all(&[0xff; 4096]).await.unwrap();
     let mut rest = Vec::new();
-    // Whether the server says goodbye or resets is its transport's affair.
+    // The transport may either send GOAWAY or reset the connection.
     let ended = timeout(DEADLINE, raw.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection ends");
 
@@ -180,7 +181,8 @@ async fn garbage_ends_what_it_came_on_and_nothing_else() {
         tonic::client::Grpc::new(Endpoint::from_shared(server.address.clone()).unwrap().connect().await.unwrap());
     grpc.ready().await.unwrap();
     let path = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources".parse().unwrap();
-    // A node is a discovery request's first field and a string its own: read as a request it is malformed.
+    // A discovery request's first field is a node, and a node's first field is a string. So a node sent in place of a
+    // request is malformed.
     let garbage = Node { user_agent_name: "\u{1}".repeat(200), ..Node::default() };
     let codec = tonic_prost::ProstCodec::<Node, DeltaDiscoveryResponse>::default();
     let outgoing = tokio_stream::once(Node { id: "\u{ff}\u{ff}".into(), ..garbage });

@@ -1,4 +1,4 @@
-//! Proxies of either flavour are served, watched and kept up to date.
+//! Proxies of either flavour are served, tracked and kept up to date.
 
 use std::{path::Path, sync::Arc};
 

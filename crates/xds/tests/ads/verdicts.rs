@@ -1,4 +1,4 @@
-//! What a server knows of who has accepted what.
+//! Verdicts: which proxy has accepted which resource.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
-//! A delta ADS client that behaves as Envoy does: clusters first, then endpoints of the clusters it has by name, listeners
-//! once the first clusters are there; of a refused response it takes what is good; it answers about clusters when their
-//! endpoints are there.
+//! A delta ADS client that behaves like Envoy. It asks for clusters first, then for the endpoints of its clusters by
+//! name, and for listeners once the first clusters are there. Of a rejected response it applies the good resources. It
+//! answers about clusters once their endpoints are there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,7 +34,7 @@ use tower::service_fn;
 /// Versions by name of each type.
 pub(crate) type Holding = BTreeMap<ResourceType, BTreeMap<String, String>>;
 
-/// What is seen of a proxy from outside.
+/// The visible state of a proxy.
 #[derive(Clone, Default)]
 struct State {
     holding: Holding,
@@ -43,7 +43,7 @@ struct State {
     complaints: Vec<String>,
 }
 
-/// A running proxy. It dies with the value.
+/// A running proxy. Dropping it stops it.
 pub(crate) struct Envoy {
     state: watch::Receiver<State>,
     _task: JoinSet<()>,
@@ -53,7 +53,7 @@ struct Client {
     requests: mpsc::UnboundedSender<DeltaDiscoveryRequest>,
     names: watch::Receiver<Arc<NameTable>>,
     state: watch::Sender<State>,
-    /// `NAME=STAT_PREFIX` of listeners that are refused.
+    /// `NAME=STAT_PREFIX` of listeners to be rejected.
     refused: BTreeSet<String>,
     asked: BTreeSet<ResourceType>,
     /// Answers about clusters that wait for endpoints.
@@ -61,7 +61,7 @@ struct Client {
 }
 
 impl Envoy {
-    /// Connects to an agent. Whatever DNS still answers when its listener goes is complained about.
+    /// Connects to an agent. It complains about each name that DNS still answers when the name's listener is removed.
     pub(crate) fn start(
         socket: PathBuf,
         names: watch::Receiver<Arc<NameTable>>,
@@ -85,22 +85,22 @@ impl Envoy {
         super::until(&mut self.state, |state| state.holding == expected).await;
     }
 
-    /// What it has.
+    /// Its resources.
     pub(crate) fn holding(&self) -> Holding {
         self.state.borrow().holding.clone()
     }
 
-    /// Resources it was sent.
+    /// Number of resources that it was sent.
     pub(crate) fn received(&self) -> usize {
         self.state.borrow().received
     }
 
-    /// Names it was told are gone.
+    /// Number of names that it was told are removed.
     pub(crate) fn removed(&self) -> usize {
         self.state.borrow().removed
     }
 
-    /// Names that DNS answered when their listeners went.
+    /// Names that DNS still answered when their listeners were removed.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.state.borrow().complaints.clone()
     }
@@ -174,7 +174,7 @@ impl Client {
         self.subscribe(ResourceType::Listener);
     }
 
-    /// Takes what is good of a response and names what is not.
+    /// Applies the good resources of a response and names the bad ones.
     fn apply(&mut self, kind: ResourceType, response: &DeltaDiscoveryResponse) -> Option<String> {
         let mut bad = None;
         self.state.send_modify(|state| {
@@ -203,7 +203,7 @@ impl Client {
         bad
     }
 
-    /// Asks for the endpoints of new clusters and forgets those of clusters that are gone.
+    /// Asks for the endpoints of new clusters, and forgets those of removed clusters.
     fn follow_clusters(&mut self, response: &DeltaDiscoveryResponse, answer: DeltaDiscoveryRequest) {
         let key = |cluster: &str| cluster.strip_prefix("out.").map(str::to_owned);
         let known = self.state.borrow().holding.get(&ResourceType::Endpoints).cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An exchange in the hands of a test: one task that has it hear its streams, its proxy, its disk and the clock.
+//! An exchange controlled by a test: one task passes it the events of its streams, its proxy, its disk and the clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ impl StreamListener for Ear {
     }
 }
 
-/// Runs an exchange with these pilots, for ever.
+/// Runs an exchange with these pilots forever.
 pub(crate) async fn converse(
     exchange: Exchange,
     settings: ExchangeSettings,
@@ -47,7 +47,7 @@ pub(crate) async fn converse(
                 _ = words.changed() => drop(exchange.lock().await.verdicts()),
                 _ = kept.changed() => exchange.lock().await.kept(),
                 () = tokio::time::sleep_until(deadline.unwrap_or(soon).into()) => exchange.lock().await.time(),
-                // A response that came meanwhile may have set an earlier deadline.
+                // A response that arrived in the meantime may have set an earlier deadline.
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
             }
         }
