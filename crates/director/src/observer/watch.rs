@@ -23,6 +23,10 @@ use crate::{
 /// away, but a director that went down must not be asked a thousand times.
 const MAX_SILENT: u32 = 3;
 
+/// How long after the start deployments wait for configs to be known. Who does not answer for these does not hold up the rest; when
+/// it answers later, deployments are read again if they have to be.
+const WAITS_FOR_CONFIGS: Duration = Duration::from_secs(5);
+
 /// Deployments missing in a list up to which each is asked for by name. More are less likely deleted than the list is wrong, which a second
 /// list tells at less expense.
 const MAX_ASKED_BY_NAME: usize = 4;
@@ -117,7 +121,7 @@ impl Observer {
             self.configs.cadence.begin(now);
             due.push(Question::Configs);
         }
-        if self.may_read() {
+        if self.may_read(now) {
             let reading = |name| match self.configs.wanted() {
                 Some(known) => Question::DeploymentWithConfigs(name, known),
                 None => Question::Deployment(name),
@@ -151,13 +155,15 @@ impl Observer {
     pub fn next_at(&self, now: Moment) -> Duration {
         let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence, &self.configs.cadence];
         let cadences = cadences.into_iter().filter_map(Cadence::next_at);
-        let reading = self.may_read().then(|| self.agenda.next_at(now.elapsed, self.period_of_pass())).flatten();
+        let reading =
+            self.may_read(now.elapsed).then(|| self.agenda.next_at(now.elapsed, self.period_of_pass())).flatten();
         cadences.chain(reading).min().unwrap_or(now.elapsed + self.settings.list)
     }
 
     /// Deployments are read once it is known from where on their changes are told and what configs bring, and while anybody answers.
-    fn may_read(&self) -> bool {
-        self.events.was_tried && self.tasks.was_tried && self.configs.was_tried && self.silent < MAX_SILENT
+    fn may_read(&self, now: Duration) -> bool {
+        let configs = self.configs.was_tried || now >= WAITS_FOR_CONFIGS;
+        self.events.was_tried && self.tasks.was_tried && configs && self.silent < MAX_SILENT
     }
 
     fn period_of_pass(&self) -> Option<Duration> {

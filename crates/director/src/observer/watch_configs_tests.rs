@@ -94,6 +94,22 @@ fn who_may_not_read_configs_loses_nothing_else_and_keeps_what_they_brought() {
 }
 
 #[test]
+fn a_director_that_keeps_silent_about_configs_holds_up_nothing_else() {
+    fn never_configs(question: &Question) -> Duration {
+        if *question == Question::Configs { TIMEOUT * 2 } else { at_once(question) }
+    }
+    let mut sim = Sim::with(2, never_configs);
+    sim.director.configure("default", &exposing(9100), sim.now);
+    sim.director.deploy("d0000", 1, sim.now);
+    let took = sim.runs_until(seconds(60), |sim| sim.observer.known().complete).expect("it is complete");
+    assert!(took <= seconds(10), "{took:?}");
+    assert_eq!(ports(&mut sim, "d0000"), [1]);
+    sim.director.takes = at_once;
+    let later = sim.now + seconds(120);
+    sim.runs_until(later, |sim| ports(sim, "d0000") == [1, 9100]).expect("they are read when it answers");
+}
+
+#[test]
 fn configs_are_read_once_in_a_pass_and_after_an_event_and_deployments_are_not_asked_for_them_without_need() {
     let mut sim = Sim::settled(3, at_once);
     sim.director.configure("default", "addons: [{name: a, jobs: [{name: j, release: r}]}]", sim.now);
