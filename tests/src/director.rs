@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, net::TcpListener};
 
-use boshy_director::embedded::{
-    Authentication, EmbeddedDirector, EmbeddedSettings, Fault, Handle, LAB_CLOUD_CONFIG, World,
-};
+use boshy_lab_director::{Authentication, EmbeddedDirector, EmbeddedSettings, Fault, Handle, LAB_CLOUD_CONFIG, World};
 
 use crate::{Manifest, PilotPlan, until};
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use boshy_config::{DirectorSettings, HttpsSettings, PilotSettings};
-use boshy_director::embedded::Handle;
+use boshy_lab_director::Handle;
 use boshy_mesh::{Tld, VipRange, VipShare};
 use boshy_supervision::ExitReason;
 use boshy_tls::ServerFiles;

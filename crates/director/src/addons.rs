@@ -1,4 +1,4 @@
-//! Which addons go to which instance groups, for whoever reads a manifest: the mesh's client and the embedded director.
+//! Which instance groups an addon applies to, for both readers of manifests: the mesh's client and the lab's director.
 //!
 //! `Bosh::Director::Addon::Filter`: conditions are ANDed, the values of one are ORed; what is excluded is not included.
 
@@ -7,56 +7,74 @@ use serde::{Deserialize, Deserializer};
 /// Which instance groups an addon is for, or not for.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub(crate) struct Filter {
+pub struct Filter {
+    /// Deployments by name.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) deployments: Vec<String>,
+    pub deployments: Vec<String>,
+    /// Jobs that a group has by then, those of earlier addons included.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) jobs: Vec<FilterJob>,
+    pub jobs: Vec<FilterJob>,
+    /// Instance groups by name.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) instance_groups: Vec<String>,
+    pub instance_groups: Vec<String>,
+    /// Stemcells by operating system.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) stemcell: Vec<FilterStemcell>,
+    pub stemcell: Vec<FilterStemcell>,
+    /// Networks of a group, by name.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) networks: Vec<String>,
+    pub networks: Vec<String>,
+    /// Teams that own the deployment.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) teams: Vec<String>,
+    pub teams: Vec<String>,
+    /// Availability zones of a group.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) azs: Vec<String>,
+    pub azs: Vec<String>,
+    /// `service` or `errand`; empty for either.
     #[serde(deserialize_with = "or_default")]
-    pub(crate) lifecycle: String,
+    pub lifecycle: String,
 }
 
 /// A job that a group has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(crate) struct FilterJob {
-    pub(crate) name: String,
-    pub(crate) release: String,
+pub struct FilterJob {
+    /// Name of the job.
+    pub name: String,
+    /// Release that the job comes from.
+    pub release: String,
 }
 
 /// A stemcell that a group has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(crate) struct FilterStemcell {
-    pub(crate) os: String,
+pub struct FilterStemcell {
+    /// Operating system, such as `ubuntu-noble`.
+    pub os: String,
 }
 
 /// What an addon's conditions are about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate<'a> {
-    pub(crate) deployment: &'a str,
-    pub(crate) teams: &'a [String],
-    pub(crate) group: &'a str,
-    pub(crate) lifecycle: &'a str,
-    pub(crate) os: &'a str,
-    pub(crate) networks: &'a [String],
-    pub(crate) azs: &'a [String],
+pub struct Candidate<'a> {
+    /// Deployment that the group belongs to.
+    pub deployment: &'a str,
+    /// Teams that own the deployment.
+    pub teams: &'a [String],
+    /// Name of the instance group.
+    pub group: &'a str,
+    /// `service` or `errand`.
+    pub lifecycle: &'a str,
+    /// Operating system of the group's stemcell.
+    pub os: &'a str,
+    /// Networks of the group.
+    pub networks: &'a [String],
+    /// Availability zones of the group.
+    pub azs: &'a [String],
     /// Name and release of the jobs that the group has so far.
-    pub(crate) jobs: &'a [(String, String)],
+    pub jobs: &'a [(String, String)],
 }
 
 /// Whether an addon's jobs are to run in an instance group.
-pub(crate) fn applies(include: &Filter, exclude: &Filter, candidate: Candidate<'_>) -> bool {
+pub fn applies(include: &Filter, exclude: &Filter, candidate: Candidate<'_>) -> bool {
     fits(include, candidate).unwrap_or(true) && !fits(exclude, candidate).unwrap_or(false)
 }
 
@@ -86,6 +104,6 @@ fn condition<T>(values: &[T], holds: impl FnOnce(&[T]) -> bool) -> Option<bool> 
 }
 
 /// A key without a value is as good as none.
-pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(node: D) -> Result<T, D::Error> {
+pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(node: D) -> Result<T, D::Error> {
     Option::deserialize(node).map(Option::unwrap_or_default)
 }

@@ -2,7 +2,7 @@
 //! about jobs.
 #![no_main]
 
-use boshy_director::release::JobSpec;
+use boshy_lab_director::release::JobSpec;
 use boshy_fuzz::sound;
 use libfuzzer_sys::fuzz_target;
 

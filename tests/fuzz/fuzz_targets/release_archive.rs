@@ -10,7 +10,7 @@ use std::{
     sync::LazyLock,
 };
 
-use boshy_director::release::{
+use boshy_lab_director::release::{
     Job, ReleaseError,
     archive::{Limits, job, unpack},
 };

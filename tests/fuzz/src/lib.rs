@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use boshy_director::release::JobSpec;
+use boshy_lab_director::release::JobSpec;
 use boshy_mesh::{
     Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Port, PortName, Protocol, Service,
     SnapshotContent, Tld,

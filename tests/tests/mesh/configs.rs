@@ -1,6 +1,6 @@
 //! What runtime and cloud configs bring.
 
-use boshy_director::embedded::Fault;
+use boshy_lab_director::Fault;
 use boshy_tests::{Director, Manifest, Operated};
 use serde_json::{Value, json};
 

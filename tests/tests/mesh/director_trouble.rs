@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use boshy_director::embedded::{Account, Authentication, Fault};
+use boshy_lab_director::{Account, Authentication, Fault};
 use boshy_tests::{AgentPlan, Director, Manifest, Operated, Pilot, dns::Rcode};
 
 use crate::{BLOG, SHOP};

@@ -1,6 +1,6 @@
 //! An actor that panics comes back, and nobody else notices. Those of the agent that need an Envoy and rules panic in the lab.
 
-use boshy_director::embedded::Fault;
+use boshy_lab_director::Fault;
 use boshy_supervision::ExitReason;
 use boshy_tests::{Agent, AgentPlan, Director, Manifest, Operated, Pilot, dns::Answer, until, until_some};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::{fs, net::Ipv4Addr, path::Path};
 
-use boshy_director::embedded::Fault;
+use boshy_lab_director::Fault;
 use boshy_tests::{AgentPlan, Director, Manifest, Operated};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use boshy_director::embedded::{
+use boshy_lab_director::{
     Account, Authentication, EmbeddedDirector, EmbeddedSettings, Handle, Infrastructure, LAB_CLOUD_CONFIG, World,
     WorldView,
 };

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_director::embedded::{AgentError, AgentState, ApplySpec, Done, Infrastructure, VmSpec as Wanted};
+use boshy_lab_director::{AgentError, AgentState, ApplySpec, Done, Infrastructure, VmSpec as Wanted};
 use ipnet::Ipv4Net;
 use tokio::sync::broadcast;
 

@@ -6,11 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use boshy_director::{
-    embedded::{DeploymentView, WorldView},
-    manifest,
-    yaml::Limits,
-};
+use boshy_director::{manifest, yaml::Limits};
+use boshy_lab_director::{DeploymentView, WorldView};
 use boshy_mesh::{Deployment, Instance, Inventory, Service, Tld, VipRange, discover};
 use serde::Deserialize;
 
@@ -35,7 +32,7 @@ pub(super) fn expected(view: &WorldView) -> Vec<Service> {
 
 fn checked(view: &DeploymentView) -> Option<Deployment> {
     let written = manifest::read(&view.name, view.manifest.as_deref()?, &Limits::default()).ok()?;
-    let instance = |instance: &boshy_director::embedded::Instance| Instance {
+    let instance = |instance: &boshy_lab_director::Instance| Instance {
         group: instance.group.clone(),
         index: Some(instance.index),
         id: instance.id.clone(),

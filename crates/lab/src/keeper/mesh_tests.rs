@@ -1,4 +1,4 @@
-use boshy_director::embedded::{LAB_CLOUD_CONFIG, World};
+use boshy_lab_director::{LAB_CLOUD_CONFIG, World};
 use boshy_mesh::Timestamp;
 use serde_json::json;
 

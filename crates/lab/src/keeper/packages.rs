@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use boshy_director::embedded::PackageRef;
+use boshy_lab_director::PackageRef;
 use tokio::sync::Mutex;
 
 use super::machines::Machines;

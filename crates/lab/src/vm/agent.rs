@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_director::embedded::ApplySpec;
+use boshy_lab_director::ApplySpec;
 use tokio::sync::{Mutex, watch};
 
 use super::{
@@ -102,7 +102,7 @@ impl Agent {
         scripts::run_all(&self.children, &jobs, "post-stop").await
     }
 
-    fn state(&self) -> boshy_director::embedded::AgentState {
+    fn state(&self) -> boshy_lab_director::AgentState {
         agent_state(&self.supervisor.seen().borrow(), layout::is_stopped(), Instant::now())
     }
 

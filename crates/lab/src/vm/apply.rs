@@ -9,7 +9,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use boshy_director::embedded::{ApplySpec, PackageRef, RenderedFile, RenderedJob};
+use boshy_lab_director::{ApplySpec, PackageRef, RenderedFile, RenderedJob};
 
 use super::{processes, users::Vcap};
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
-use boshy_director::embedded::{ApplySpec, RenderedJob};
+use boshy_lab_director::{ApplySpec, RenderedJob};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use boshy_director::embedded::{AgentState, ApplySpec};
+use boshy_lab_director::{AgentState, ApplySpec};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Instant};
 
-use boshy_director::embedded::{AgentState, ProcessState};
+use boshy_lab_director::{AgentState, ProcessState};
 
 use super::{jobs::Snapshot, protocol::JobState};
 

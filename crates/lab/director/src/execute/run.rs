@@ -1,0 +1,140 @@
+//! A task under way: what it is for, and how it writes what it does.
+
+use std::{borrow::Cow, future::Future, sync::Arc};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+
+use super::Executor;
+use crate::{
+    AgentError, DirectorError, Infrastructure,
+    server::now,
+    world::{Job, Progress, Scribe, Step, World},
+};
+use boshy_director::wire::Event;
+
+/// Why a task ends before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    Cancelled,
+    Failed(DirectorError),
+}
+
+impl From<DirectorError> for Halt {
+    fn from(error: DirectorError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Halt {
+    /// An order to the CPI that came back with an error.
+    pub(super) fn cpi(method: &str, error: &AgentError) -> Self {
+        let text = format!("CPI error 'Bosh::Clouds::CloudError' with message '{error}' in '{method}' CPI method");
+        Self::Failed(DirectorError::new(500, 100, text))
+    }
+
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Cancelled => "Task cancelled".to_owned(),
+            Self::Failed(error) => error.description.clone(),
+        }
+    }
+}
+
+/// A task under way.
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) executor: Arc<Executor>,
+    scribe: Scribe,
+}
+
+impl Run {
+    pub(super) fn new(executor: Arc<Executor>, job: &Job) -> Self {
+        let (user, deployment) = (job.user.clone(), job.deployment.clone());
+        Self { executor, scribe: Scribe { task: job.task, user, deployment, now: now() } }
+    }
+
+    pub(super) fn deployment(&self) -> &str {
+        &self.scribe.deployment
+    }
+
+    pub(super) fn infrastructure(&self) -> &dyn Infrastructure {
+        &*self.executor.infrastructure
+    }
+
+    /// Looks at the world, or changes it, for a moment.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut World, &Scribe) -> R) -> R {
+        let scribe = Scribe { now: now(), ..self.scribe.clone() };
+        self.executor.shared.with(|director| act(&mut director.world, &scribe))
+    }
+
+    /// Ends a task that was cancelled.
+    pub(super) fn go_on(&self) -> Result<(), Halt> {
+        let cancelled = self.with(|world, scribe| world.journal.is_cancelling(scribe.task));
+        if cancelled { Err(Halt::Cancelled) } else { Ok(()) }
+    }
+
+    /// An order to an agent that came back with an error.
+    pub(super) fn agent_failed(&self, error: &AgentError) -> Halt {
+        let order = self.with(|world, _| world.ids().uuid());
+        let text = format!("Action Failed get_task: Task {order} result: {error}");
+        Halt::Failed(DirectorError::new(500, 450_001, text))
+    }
+
+    pub(super) fn progress(&self, step: &Step, progress: Progress) {
+        self.with(|world, scribe| world.journal.progress(scribe, step, progress));
+    }
+
+    /// A step with its lines in the event output, if the task is still to go on.
+    pub(super) async fn step<T>(&self, step: &Step, work: impl Future<Output = Result<T, Halt>>) -> Result<T, Halt> {
+        self.go_on()?;
+        self.progress(step, Progress::Started);
+        let result = work.await;
+        match &result {
+            Ok(_) => self.progress(step, Progress::Finished),
+            Err(halt) => self.progress(step, Progress::Failed(halt.text())),
+        }
+        result
+    }
+
+    /// Something that takes time, recorded as two events. `finished` may know more than `started`.
+    pub(super) async fn recorded<T>(
+        &self,
+        event: impl Fn(&Scribe) -> Event,
+        work: impl Future<Output = Result<T, Halt>>,
+    ) -> Result<T, Halt> {
+        let parent_id = Some(self.with(|world, scribe| world.journal.record(event(scribe))));
+        let result = work.await;
+        self.with(|world, scribe| {
+            let error = result.as_ref().err().map(Halt::text);
+            let context = serde_json::json!({});
+            world.journal.record(Event { parent_id, error, context, ..event(scribe) })
+        });
+        result
+    }
+}
+
+/// A step of a stage without tags.
+pub(super) fn step(stage: impl Into<Cow<'static, str>>, total: usize, index: usize, name: impl Into<String>) -> Step {
+    Step { stage: stage.into(), tags: Vec::new(), total, index: index + 1, name: name.into() }
+}
+
+/// At most `width` at a time. After a failure none is begun, and those under way end; the first failure counts.
+pub(super) async fn in_flight<F>(width: usize, work: impl IntoIterator<Item = F>) -> Result<(), Halt>
+where
+    F: Future<Output = Result<(), Halt>>,
+{
+    let (mut waiting, mut running, mut failed) = (work.into_iter(), FuturesUnordered::new(), None);
+    loop {
+        while failed.is_none() && running.len() < width.max(1) {
+            match waiting.next() {
+                Some(next) => running.push(next),
+                None => break,
+            }
+        }
+        match running.next().await {
+            None => return failed.map_or(Ok(()), Err),
+            Some(Ok(())) => {}
+            Some(Err(halt)) => failed = failed.or(Some(halt)),
+        }
+    }
+}

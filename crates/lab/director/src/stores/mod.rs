@@ -1,0 +1,38 @@
+//! What a director keeps besides deployments: releases, stemcells, and the values of variables.
+//!
+//! All of it lives as long as the director; only archives of packages are on disk.
+
+mod certificate;
+mod release_rows;
+mod releases;
+mod same_version;
+mod stemcells;
+mod variables;
+mod version;
+
+use std::path::PathBuf;
+
+pub(crate) use self::{
+    releases::{Admitted, ReleaseStore, Stored, Upload, read_upload},
+    stemcells::{Stemcell, StemcellStore},
+    variables::{VariableSpec, Variables},
+};
+
+/// All stores of a director.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    pub(crate) releases: ReleaseStore,
+    pub(crate) stemcells: StemcellStore,
+    pub(crate) variables: Variables,
+}
+
+impl Stores {
+    /// Empty stores. `folder` takes the archives of packages; `director` is the name in front of relative names of variables.
+    pub(crate) fn new(folder: PathBuf, director: &str) -> Self {
+        Self {
+            releases: ReleaseStore::new(folder),
+            stemcells: StemcellStore::default(),
+            variables: Variables::new(director),
+        }
+    }
+}

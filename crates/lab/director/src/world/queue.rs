@@ -1,0 +1,219 @@
+//! What is to be done by a worker: tasks that take time, in a director with VMs.
+
+use std::sync::Arc;
+
+use boshy_mesh::Timestamp;
+
+use super::{TaskId, World};
+use crate::{DirectorError, stores::Upload};
+
+/// A task for a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) task: TaskId,
+    pub(crate) user: String,
+    pub(crate) deployment: String,
+    pub(crate) work: Work,
+}
+
+/// What a task does.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    Deploy(Box<DeployOrder>),
+    Delete { force: bool },
+    Isolated(IsolatedOrder),
+    Agents { only_vms: bool },
+    Logs { group: String, instance: String },
+    Upload(UploadOrder),
+}
+
+/// Something to be taken into the stores.
+#[derive(Clone, Debug)]
+pub(crate) enum UploadOrder {
+    Release { tarball: Arc<Vec<u8>>, upload: Upload },
+    ReleaseAt(String),
+    Stemcell(Arc<Vec<u8>>),
+    StemcellAt(String),
+}
+
+/// A deploy, or a change of state that converges.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeployOrder {
+    pub(crate) text: String,
+    pub(crate) recreate: bool,
+    /// Makes VMs anew whose agents do not answer.
+    pub(crate) fix: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) skip_drain: SkipDrain,
+    pub(crate) canaries: Option<String>,
+    pub(crate) max_in_flight: Option<String>,
+    /// Versions of configs to use; the latest when not given.
+    pub(crate) configs: Option<ConfigIds>,
+    pub(crate) converge: Option<Converge>,
+}
+
+/// Ids of the configs that a deployment was made with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConfigIds {
+    pub(crate) cloud: Vec<String>,
+    pub(crate) runtime: Vec<String>,
+}
+
+/// A wanted state of some instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Converge {
+    pub(crate) target: Target,
+    /// None for all.
+    pub(crate) group: Option<String>,
+    /// Uuid or index; none for all of the group.
+    pub(crate) instance: Option<String>,
+}
+
+/// What `state=` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Started,
+    Stopped,
+    Detached,
+    Restart,
+    Recreate,
+}
+
+impl Target {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "started" => Self::Started,
+            "stopped" => Self::Stopped,
+            "detached" => Self::Detached,
+            "restart" => Self::Restart,
+            "recreate" => Self::Recreate,
+            _ => return None,
+        })
+    }
+}
+
+/// Whose drain scripts are not run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SkipDrain {
+    #[default]
+    None,
+    All,
+    Groups(Vec<String>),
+}
+
+impl SkipDrain {
+    /// `true`, `*` or names with commas between them.
+    pub(crate) fn parse(text: Option<&str>) -> Self {
+        match text {
+            None | Some("" | "false") => Self::None,
+            Some("true" | "*") => Self::All,
+            Some(groups) => Self::Groups(groups.split(',').map(|group| group.trim().to_owned()).collect()),
+        }
+    }
+
+    pub(crate) fn drains(&self, group: &str) -> bool {
+        match self {
+            Self::None => true,
+            Self::All => false,
+            Self::Groups(groups) => !groups.iter().any(|skipped| skipped == group),
+        }
+    }
+}
+
+/// An action on one instance, without regard to the manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct IsolatedOrder {
+    pub(crate) action: Action,
+    pub(crate) group: String,
+    /// Uuid or index.
+    pub(crate) instance: String,
+    pub(crate) hard: bool,
+    pub(crate) skip_drain: bool,
+}
+
+/// What is done with one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Start,
+    Stop,
+    Restart,
+    Recreate,
+}
+
+impl Action {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "start" => Self::Start,
+            "stop" => Self::Stop,
+            "restart" => Self::Restart,
+            "recreate" => Self::Recreate,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Recreate => "recreate",
+        }
+    }
+}
+
+impl Work {
+    /// What `GET /tasks` calls it.
+    fn description(&self, deployment: &str) -> String {
+        match self {
+            Self::Deploy(_) => "create deployment".to_owned(),
+            Self::Delete { .. } => format!("delete deployment {deployment}"),
+            Self::Isolated(order) => format!("{} instance", order.action.as_str()),
+            Self::Agents { .. } => "retrieve vm-stats".to_owned(),
+            Self::Logs { .. } => "fetch logs".to_owned(),
+            Self::Upload(UploadOrder::Release { .. } | UploadOrder::ReleaseAt(_)) => "create release".to_owned(),
+            Self::Upload(UploadOrder::Stemcell(_) | UploadOrder::StemcellAt(_)) => "create stemcell".to_owned(),
+        }
+    }
+
+    /// Whether only one task at a time may do it to a deployment.
+    pub(crate) fn locks(&self) -> bool {
+        matches!(self, Self::Deploy(_) | Self::Delete { .. } | Self::Isolated(_))
+    }
+}
+
+impl World {
+    /// A task that is done at once and has nothing to say but how it ended.
+    pub(crate) fn at_once(
+        &mut self,
+        description: &str,
+        user: &str,
+        outcome: Result<(), DirectorError>,
+        now: Timestamp,
+    ) -> TaskId {
+        let task = self.journal.queue_task(description, true, None, user);
+        self.journal.start_task(task, now);
+        match outcome {
+            Ok(()) => self.journal.end_task(task, "", now),
+            Err(error) => self.journal.fail_task(task, &error, now),
+        }
+        task
+    }
+
+    /// Queues a task for a worker. Without a deployment its name is empty.
+    pub(crate) fn enqueue(&mut self, deployment: &str, user: &str, work: Work) -> TaskId {
+        let listed = !matches!(work, Work::Agents { .. });
+        let task = self.journal.queue_task(
+            &work.description(deployment),
+            listed,
+            Some(deployment).filter(|name| !name.is_empty()),
+            user,
+        );
+        self.queue.push(Job { task, user: user.to_owned(), deployment: deployment.to_owned(), work });
+        task
+    }
+
+    /// Hands over what was queued since the last time.
+    pub(crate) fn take_queue(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.queue)
+    }
+}

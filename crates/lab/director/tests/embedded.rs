@@ -1,0 +1,111 @@
+//! The embedded director as the lab uses it.
+
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
+mod common;
+
+use std::time::Duration;
+
+use boshy_lab_director::{LAB_CLOUD_CONFIG, LoadError, World, load_manifests};
+use boshy_mesh::Timestamp;
+use common::{director, manifest, on_actix};
+
+#[test]
+fn who_follows_it_sees_every_change_of_instances() {
+    let director = director();
+    let mut view = director.subscribe();
+    assert!(view.borrow_and_update().deployments.is_empty());
+    director.deploy(&manifest("shop", 2, 80)).unwrap();
+    assert!(view.has_changed().unwrap());
+    let seen = view.borrow_and_update().clone();
+    let deployment = &seen.deployments[0];
+    assert_eq!((deployment.name.as_str(), deployment.instances.len()), ("shop", 2));
+    assert_eq!(deployment.manifest.as_deref(), Some(manifest("shop", 2, 80).as_str()));
+    assert_eq!(deployment.instances[0].ips()[0].to_string(), "10.244.0.126");
+
+    director.deploy(&manifest("shop", 2, 80)).unwrap();
+    assert!(!view.has_changed().unwrap(), "the same again is no change");
+    assert!(director.deploy("name: [").is_err());
+    assert!(!view.has_changed().unwrap());
+    director.delete("shop").unwrap();
+    assert!(view.borrow_and_update().deployments.is_empty());
+}
+
+#[test]
+fn a_change_by_request_is_seen_as_well() {
+    let director = director();
+    director.deploy(&manifest("shop", 1, 80)).unwrap();
+    let mut view = director.subscribe();
+    view.mark_unchanged();
+    on_actix(async {
+        let client = awc_client(&director);
+        let path = "deployments/shop/instance_groups/web/0/actions/stop?hard=true";
+        let answer =
+            client.post(format!("{}/{path}", director.url())).basic_auth("admin", "admin").send().await.unwrap();
+        assert_eq!(answer.status(), 302);
+        let location = answer.headers().get("location").unwrap().to_str().unwrap().to_owned();
+        assert_eq!(location, format!("{}/tasks/2", director.url()));
+        tokio::time::timeout(Duration::from_secs(5), view.changed()).await.unwrap().unwrap();
+        assert!(view.borrow().deployments[0].instances[0].vm.is_none());
+    });
+}
+
+#[test]
+fn only_http_1_1_is_offered() {
+    let director = director();
+    on_actix(async {
+        let offers = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = awc_client_offering(&director, offers);
+        let answer = client.get(format!("{}/info", director.url())).send().await.unwrap();
+        assert_eq!(answer.version(), awc::http::Version::HTTP_11);
+    });
+}
+
+#[test]
+fn every_manifest_of_a_folder_is_deployed_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        ("20-second.yml", manifest("second", 1, 80)),
+        ("10-first.yml", manifest("first", 1, 80)),
+        ("notes.txt", "no manifest".to_owned()),
+    ] {
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let load = |folder: &std::path::Path| {
+        let mut world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
+        load_manifests(&mut world, folder, Timestamp(0)).map(|()| world.view())
+    };
+    let view = load(folder.path()).unwrap();
+    let first_ips = view.deployments.iter().map(|deployment| deployment.instances[0].ips()[0].to_string());
+    assert_eq!(first_ips.collect::<Vec<_>>(), ["10.244.0.126", "10.244.0.127"]);
+
+    std::fs::write(folder.path().join("30-bad.yml"), "foo: 1").unwrap();
+    let error = load(folder.path()).unwrap_err();
+    assert!(matches!(&error, LoadError::Refused { path, .. } if path.ends_with("30-bad.yml")), "{error}");
+    assert!(matches!(load(&folder.path().join("none")), Err(LoadError::Read { .. })));
+}
+
+#[test]
+fn a_cloud_config_that_cannot_be_used_is_refused_at_once() {
+    assert!(World::new("networks: [", true, 1).is_err());
+    assert!(World::new("networks: [{name: n, subnets: [{range: nonsense}]}]", true, 1).is_err());
+}
+
+fn awc_client(director: &boshy_lab_director::Handle) -> awc::Client {
+    awc_client_offering(director, vec![b"http/1.1".to_vec()])
+}
+
+fn awc_client_offering(director: &boshy_lab_director::Handle, offers: Vec<Vec<u8>>) -> awc::Client {
+    use rustls_pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(director.ca_pem().as_bytes()).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = offers;
+    let connector = awc::Connector::new().rustls_0_23(std::sync::Arc::new(config));
+    awc::Client::builder().connector(connector).disable_redirects().finish()
+}
