@@ -1,4 +1,4 @@
-//! What a request looked like, in go-httpbin's shape.
+//! Describes a request in go-httpbin's format.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Names with all their values, as Go's `http.Header` and `url.Values` have them.
+/// Names with all their values, like Go's `http.Header` and `url.Values`.
 pub(super) type Values = BTreeMap<String, Vec<String>>;
 
 /// Answer to a request without a body.
@@ -33,11 +33,11 @@ pub(super) struct SeenWithBody {
     pub(super) body: Body,
 }
 
-/// A body: as text or data URL, and taken apart where its type says how.
+/// A body: as text or data URL, and parsed when its type allows it.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Body {
     pub(super) data: String,
-    /// Always empty: multipart is not taken apart.
+    /// Always empty: multipart bodies are not parsed.
     pub(super) files: Values,
     pub(super) form: Values,
     pub(super) json: Value,
@@ -62,7 +62,7 @@ pub(super) fn origin(request: &HttpRequest) -> String {
     request.connection_info().realip_remote_addr().unwrap_or_default().to_owned()
 }
 
-/// Header names are shown as Go writes them, `Content-Type`, whatever their case on the wire.
+/// Headers, with their names as Go writes them (`Content-Type`), whatever their case on the wire.
 pub(super) fn headers(headers: &HeaderMap) -> Values {
     let mut values = Values::new();
     for (name, value) in headers {
@@ -82,7 +82,7 @@ fn canonical(name: &str) -> String {
     name.chars().map(letter).collect()
 }
 
-/// `application/x-www-form-urlencoded`, which is also what a query is.
+/// Parses `application/x-www-form-urlencoded`, which is also the format of a query.
 fn pairs(text: &str) -> Values {
     let mut values = Values::new();
     let parsed: Vec<(String, String)> =
@@ -94,10 +94,10 @@ fn pairs(text: &str) -> Values {
 }
 
 impl Body {
-    /// Takes a body apart.
+    /// Parses a body.
     ///
     /// # Errors
-    /// Why a body that claims to be JSON is none.
+    /// Why a body that is declared as JSON is not JSON.
     pub(super) fn new(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, String> {
         let mut body = Self::default();
         if bytes.is_empty() {

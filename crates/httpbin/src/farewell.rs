@@ -1,9 +1,10 @@
-//! The end of a server behind a proxy: nobody else is let in, who is in may ask and is answered.
+//! Shuts down a server behind a proxy: it admits no new connections, and answers requests on open ones.
 //!
-//! The framework's own graceful stop closes connections that have not asked yet, and behind a proxy these are requests on their way.
+//! The framework's own graceful stop closes connections without a request, but behind a proxy their requests are on
+//! their way.
 //!
-//! Not promised: an answer to who has connected so late that nobody has taken his connection from the kernel; it is reset. No
-//! server can help that.
+//! Not promised: an answer on a connection that the kernel has accepted and the server has not yet. It is reset, which
+//! no server can prevent.
 
 use std::{io, net::TcpListener, os::fd::AsRawFd, time::Duration};
 
@@ -11,10 +12,10 @@ use actix_web::dev::ServerHandle;
 use nix::sys::socket::{Shutdown, shutdown};
 use tokio::time::sleep;
 
-/// From a connection to its first request; a proxy connects when it has one.
+/// Time from a connection to its first request; a proxy connects only when it has one.
 const ASKING: Duration = Duration::from_millis(500);
 
-/// Ends a server. From now on the kernel refuses connections, so that a proxy can go to another instance at once.
+/// Shuts down a server. From now on the kernel refuses connections, so that a proxy can use another instance at once.
 pub(super) async fn bid(listener: &TcpListener, server: &ServerHandle) -> io::Result<()> {
     shutdown(listener.as_raw_fd(), Shutdown::Read)?;
     sleep(ASKING).await;

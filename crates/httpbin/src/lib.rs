@@ -1,8 +1,9 @@
-//! `boshy httpbin`: the job `example-httpbin`, a small server that tells what it was asked and which instance it is.
+//! `boshy httpbin`: the job `example-httpbin`, a small server that reports the request it received and the instance it
+//! is.
 //!
-//! Answers have the shape of go-httpbin's (query parameters and headers are lists, a body that is no text comes as a data
-//! URL), with one field more, `instance`, and a header `X-Instance`. Multipart bodies are not taken apart. What a request
-//! can cost is bounded: 1 MiB of body, 100 KiB of bytes, ten seconds of delay.
+//! Answers have the format of go-httpbin (query parameters and headers are lists, a body that is not text becomes a
+//! data URL), with an additional field `instance` and a header `X-Instance`. Multipart bodies are not parsed. The cost
+//! of a request is bounded: 1 MiB of body, 100 KiB of bytes, ten seconds of delay.
 
 mod answer;
 mod farewell;
@@ -20,9 +21,9 @@ use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// BOSH's files about the instance.
+/// Directory of BOSH's files about the instance.
 const INSTANCE: &str = "/var/vcap/instance";
-/// How long requests may go on after SIGTERM; the longest takes ten seconds.
+/// Time in seconds to finish requests after SIGTERM; the longest takes ten seconds.
 const DRAIN_SECONDS: u64 = 11;
 
 /// Answer HTTP requests with what was asked, and by whom it was answered
@@ -57,7 +58,7 @@ pub struct HttpbinError {
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When it cannot listen on the address.
 pub fn run(command: &HttpbinCommand) -> Result<(), HttpbinError> {
     let instance = match &command.instance {
         Some(instance) => instance.clone(),
@@ -117,7 +118,7 @@ fn application(
         .configure(routes::mount)
 }
 
-/// BOSH keeps no file with the index, so the uuid stands for it.
+/// The instance's name. BOSH keeps no file with the index, so the name contains the UUID instead.
 fn instance_name(directory: &Path) -> Result<String, HttpbinError> {
     let read = |name: &str| -> io::Result<String> { Ok(fs::read_to_string(directory.join(name))?.trim().to_owned()) };
     match (read("name"), read("id")) {

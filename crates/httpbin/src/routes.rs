@@ -1,4 +1,4 @@
-//! The paths.
+//! The paths that the server handles.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use serde_json::json;
 
 use super::answer::{Body, Seen, SeenWithBody, headers, origin};
 
-/// Bytes of a request's body that are taken.
+/// Largest request body in bytes.
 pub(super) const LARGEST_BODY: usize = 1 << 20;
-/// Bytes that `/bytes` gives at most.
+/// Largest answer of `/bytes` in bytes.
 const MOST_BYTES: usize = 100 * 1024;
-/// Seconds that `/delay` waits at most.
+/// Longest delay of `/delay` in seconds.
 const LONGEST_DELAY: f64 = 10.0;
 
-/// Who answers.
+/// Name of the answering instance.
 pub(super) struct Instance(pub(super) String);
 
 pub(super) fn mount(config: &mut ServiceConfig) {
@@ -68,7 +68,7 @@ async fn ip(instance: Data<Instance>, request: HttpRequest) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "instance": instance.0, "origin": origin(&request) }))
 }
 
-/// Codes below 200 are announcements and not answers, so they are refused.
+/// Codes below 200 are informational and cannot be a final answer, so they are refused.
 async fn status(code: Path<String>) -> HttpResponse {
     match code.parse().ok().filter(|code| (200..600).contains(code)).map(StatusCode::from_u16) {
         Some(Ok(code)) if code.is_redirection() && code != StatusCode::NOT_MODIFIED => {
@@ -106,7 +106,7 @@ async fn bytes(count: Path<String>, request: HttpRequest) -> HttpResponse {
     HttpResponse::Ok().content_type("application/octet-stream").body(bytes)
 }
 
-/// go-httpbin's shape of an error.
+/// An error in go-httpbin's format.
 fn error(status: StatusCode, detail: &str) -> HttpResponse {
     HttpResponse::build(status).json(json!({
         "status_code": status.as_u16(),

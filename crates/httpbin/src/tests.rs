@@ -16,7 +16,7 @@ use super::*;
 
 const INSTANCE: &str = "banana/1";
 
-/// Status, `X-Instance`, body.
+/// Sends a request and returns status, `X-Instance` and body.
 async fn ask(request: TestRequest) -> (StatusCode, String, Vec<u8>) {
     let service = init_service(application(INSTANCE.to_owned())).await;
     let response = call_service(&service, request.to_request()).await;
@@ -141,7 +141,7 @@ fn who_connected_before_the_end_is_answered_and_who_comes_later_is_refused() {
         actix_rt::System::new().block_on(serve(&listener, INSTANCE.to_owned(), shutdown)).unwrap();
     });
     let mut early = TcpStream::connect(address).unwrap();
-    // Connections are taken in order, so that the early one is in once a later one is answered.
+    // Connections are accepted in order, so the early one is accepted once a later one is answered.
     assert_eq!(asked(&mut TcpStream::connect(address).unwrap()), "HTTP/1.1 200 OK");
     stop.send(()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
