@@ -1,4 +1,4 @@
-//! How the lab's director is reached from the host.
+//! Access to the lab's director from the host.
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt};
 
@@ -10,14 +10,14 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// Address, trust and credentials.
+/// Address, CA and credentials of the director.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     /// `https://127.0.0.1:PORT`.
     pub(crate) url: String,
-    /// The CA that vouches for it, as PEM text.
+    /// The CA of its certificate, as PEM text.
     pub(crate) ca_pem: String,
-    /// User, or client of the UAA.
+    /// User, or UAA client.
     pub(crate) client: String,
     /// Its password or secret.
     pub(crate) secret: SecretString,
@@ -32,7 +32,7 @@ struct Written {
 }
 
 impl Access {
-    /// Leaves it for the commands, readable by the lab's owner alone.
+    /// Writes the access data for the commands, readable only by the lab's owner.
     pub(crate) fn write(&self, state: &StateDir) -> Result<(), LabError> {
         let path = state.access();
         let doing = || format!("writing {}", path.display());
@@ -43,7 +43,7 @@ impl Access {
         file.and_then(|mut file| file.write_all(&text)).doing(doing)
     }
 
-    /// As the keeper left it.
+    /// Reads the access data that the keeper wrote.
     pub(crate) fn read(state: &StateDir) -> Result<Self, LabError> {
         let path = state.access();
         let doing = || format!("reading {}", path.display());
@@ -52,7 +52,7 @@ impl Access {
         Ok(Self { url, ca_pem, client, secret: secret.into() })
     }
 
-    /// As a shell takes it by `eval`: what the BOSH CLI reads from its environment.
+    /// Shell code for `eval` that sets the environment variables of the BOSH CLI.
     pub(crate) fn exports(&self) -> String {
         let variables = [
             ("BOSH_ENVIRONMENT", self.url.as_str()),
@@ -64,7 +64,7 @@ impl Access {
     }
 }
 
-/// One word of a POSIX shell.
+/// Quotes a text as one word of a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

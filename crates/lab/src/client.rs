@@ -1,4 +1,4 @@
-//! The commands' end of the control socket.
+//! The commands' side of the control socket.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -20,7 +20,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects, or answers `None` when no lab runs in this directory.
+    /// Connects. `None` when no lab runs in this directory.
     pub(crate) fn find(state: &StateDir) -> Result<Option<Self>, LabError> {
         match UnixStream::connect(state.socket()) {
             Ok(stream) => Ok(Some(Self { stream })),
@@ -31,21 +31,21 @@ impl Client {
         }
     }
 
-    /// Connects.
+    /// Connects, or fails when no lab runs in this directory.
     pub(crate) fn connect(state: &StateDir) -> Result<Self, LabError> {
         Self::find(state)?.ok_or_else(|| {
             LabError::Refused(format!("no lab is running in {}; start one with `boshy lab up`", state.path().display()))
         })
     }
 
-    /// The keeper's process id, as this process sees it: the kernel translates, so it is never out of date.
+    /// The keeper's process id in this process's PID namespace. The kernel translates it, so it is never out of date.
     pub(crate) fn keeper_pid(&self) -> Result<i32, LabError> {
         let peer =
             getsockopt(&self.stream, sockopt::PeerCredentials).doing(|| "asking who the keeper is".to_owned())?;
         Ok(peer.pid())
     }
 
-    /// Asks, shows what comes on the way, and gives the last answer.
+    /// Sends a request, shows its progress, and returns the final answer.
     pub(crate) fn ask(mut self, request: &Request, mut show: impl FnMut(Progress)) -> Result<Answer, LabError> {
         let doing = || "talking to the lab's keeper".to_owned();
         self.stream.write_all(&line(request).doing(doing)?).doing(doing)?;
@@ -68,19 +68,19 @@ impl Client {
         Ok(Held(self.stream))
     }
 
-    /// Asks where no progress is of interest.
+    /// Sends a request and ignores its progress.
     pub(crate) fn ask_quietly(self, request: &Request) -> Result<Answer, LabError> {
         self.ask(request, |_| {})
     }
 }
 
-/// A connection that the lab lives as long as.
+/// A connection whose end takes the lab down.
 pub(crate) struct Held(UnixStream);
 
 impl Held {
     /// Returns when the keeper has ended.
     pub(crate) fn until_keeper_ends(mut self) {
-        // Nothing is ever said here, so both an end and an error are the keeper's end.
+        // The keeper sends nothing here, so an end of file and an error both mean that it has ended.
         let _ = self.0.read(&mut [0]);
     }
 }

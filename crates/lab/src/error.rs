@@ -1,4 +1,4 @@
-//! What can go wrong, each naming the operation.
+//! Errors of the lab; each names the operation.
 
 use std::io;
 
@@ -7,36 +7,36 @@ use err_report::Report;
 /// An error of the lab.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// The command line asks for something that cannot be meant; exit status 64.
+    /// The command line is not valid; exit status 64.
     #[error("{0}")]
     Usage(String),
-    /// The lab, as it is now, cannot do what was asked.
+    /// The lab's present state does not allow the request.
     #[error("{0}")]
     Refused(String),
     /// The operating system refused an operation.
     #[error("{operation}")]
     Io {
-        /// What was tried.
+        /// The operation.
         operation: String,
-        /// The system's answer.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The director refused something.
+    /// The director refused a request.
     #[error("{operation}")]
     Director {
-        /// What was tried.
+        /// The operation.
         operation: String,
-        /// Its answer.
+        /// The director's answer.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A manifest could not be read.
     #[error("{operation}")]
     Manifest {
-        /// What was tried.
+        /// The operation.
         operation: String,
-        /// Where it went wrong.
+        /// Position and cause.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -59,9 +59,9 @@ impl LabError {
     }
 }
 
-/// Names the operation that an error belongs to.
+/// Adds the name of the operation to an error.
 pub(crate) trait Doing<T> {
-    /// Names the operation; the text is only built on failure.
+    /// Adds the operation's name. The text is built only on failure.
     fn doing(self, operation: impl FnOnce() -> String) -> Result<T, LabError>;
 }
 

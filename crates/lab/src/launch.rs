@@ -1,15 +1,4 @@
-//! From the user's shell to the keeper: three processes, one hand-over each.
-//!
-//! ```text
-//! boshy lab up ──> boshy lab launcher ──> boshy lab keeper
-//! (the client)     own session, own       process 1 of the PID namespace,
-//!                  namespaces; leaves     switch and director of the lab
-//! ```
-//!
-//! The launcher exists because only a new process can be process 1 of a PID namespace, and because a user namespace can be
-//! entered by a process with one thread only. The keeper inherits as its stdin a listener in the host's network, through
-//! which the director is reached from there; as its stderr the log, which is the lock; and tells by its stdout that it
-//! listens. Whatever ends it, the kernel kills everything below it and frees the lock.
+//! Starts the keeper from the user's shell in three processes.
 
 use std::{
     fs,
@@ -33,7 +22,7 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// What the keeper says once it listens.
+/// What the keeper prints once it listens.
 pub(crate) const LISTENING: &str = "listening";
 
 /// Starts a keeper that outlives this process, and waits until it listens.
@@ -68,7 +57,7 @@ pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &Ke
     Err(LabError::Refused(format!("the lab's keeper did not start; it said:\n{}", log.trim_end())))
 }
 
-/// On the port of directors when it is free.
+/// Listens on the usual port of directors when it is free, otherwise on another one.
 fn host_listener() -> Result<TcpListener, LabError> {
     let usual = TcpListener::bind((Ipv4Addr::LOCALHOST, DIRECTOR.port()));
     usual
@@ -79,10 +68,10 @@ fn host_listener() -> Result<TcpListener, LabError> {
         .doing(|| "listening on 127.0.0.1 for the director".to_owned())
 }
 
-/// Makes the namespaces and starts the keeper in them; its listener, log and stdout are this process's.
+/// Creates the namespaces and starts the keeper in them. The keeper inherits this process's listener, log and stdout.
 pub(crate) fn launch(settings: &LabSettings, state: &StateDir) -> Result<(), LabError> {
     setsid().doing(|| "leaving the terminal's session".to_owned())?;
-    // The client's are blocked, and every job would inherit that.
+    // The client has blocked signals, and every job would inherit that.
     SigSet::all().thread_unblock().doing(|| "unblocking signals".to_owned())?;
     let lab = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;
     match unshare(lab) {
@@ -97,8 +86,8 @@ pub(crate) fn launch(settings: &LabSettings, state: &StateDir) -> Result<(), Lab
     Ok(())
 }
 
-/// In a user namespace of its own, an ordinary user is root over the namespaces made with it. One user and one group are
-/// mapped, which needs no help from a setuid program.
+/// In a user namespace of its own, an ordinary user is root over the namespaces created with it. One user and one group
+/// are mapped, which requires no setuid program.
 fn unshare_as_user(lab: CloneFlags) -> Result<(), LabError> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER | lab).doing(|| {

@@ -7,12 +7,13 @@
 //!                   └─ ...
 //! ```
 //!
-//! A VM is a PID, network, mount and host-name namespace whose process 1 keeps the VM's jobs alive, as monit does. All of
-//! it hangs below the keeper: when the keeper goes, however it goes, the kernel ends every process, and with the last
-//! process every namespace, interface and mount. Nothing else of the host is touched, and only the state directory stays.
+//! A VM consists of a PID, network, mount and host-name namespace. Its process 1 keeps the VM's jobs alive, as monit
+//! does. All VMs are below the keeper. When the keeper ends, for any reason, the kernel ends every process, and with
+//! the last process every namespace, interface and mount. Nothing else on the host is changed, and only the state
+//! directory remains.
 //!
-//! Not promised: isolation. The VMs share the kernel, the user and the host's programs; this is a place to try things,
-//! not to confine them.
+//! Not promised: isolation. The VMs share the kernel, the user and the host's programs. The lab is for experiments, not
+//! for confinement.
 
 #![expect(
     clippy::disallowed_methods,
@@ -44,47 +45,48 @@ pub use cli::{JobArgs, LabCommand, ReleaseArgs, StateArg, Up};
 pub use error::LabError;
 pub use name::{InstanceName, InstanceRef};
 
-/// For `boshy lab --help`.
+/// Examples for `boshy lab --help`.
 pub const EXAMPLES: &str = "Examples:
   boshy lab up
   boshy lab status
   boshy lab exec apricot/3 -- curl -s http://example-httpbin.banana.sample-deployment.boshy:9002/get
   boshy lab down";
-/// The control plane.
+/// Manifest of the control plane.
 const MESH_MANIFEST: &str = include_str!("../../../manifests/bosh-istio-deployment.yml");
-/// What it takes on every other VM.
+/// Runtime config for all other VMs.
 const RUNTIME_CONFIG: &str = include_str!("../../../manifests/runtime-config.yml");
-/// What `boshy lab up` deploys when no manifest is given.
+/// Manifest that `boshy lab up` deploys by default.
 const SAMPLE_MANIFEST: &str = include_str!("../../../manifests/sample-bosh-manifest.yml");
 
-/// What the lab has to be given.
+/// Settings of the lab.
 #[derive(Clone, Debug)]
 pub struct LabSettings {
-    /// The running program, which is process 1 of everything here, and Boshy's in a development release unless another is named.
+    /// Path of the running program. It is process 1 of every namespace, and the boshy of a development release unless
+    /// another is named.
     pub boshy: PathBuf,
 }
 
-/// Carries out a command of `boshy lab`.
+/// Runs a command of `boshy lab`.
 ///
-/// The process must have one thread: entering namespaces asks for it.
+/// The process must have one thread, because entering namespaces requires it.
 ///
 /// # Errors
-/// What went wrong, to be shown with its causes; [`LabError::exit_status`] tells how to end.
+/// What failed, to be shown with its causes. [`LabError::exit_status`] is the exit status.
 pub fn run(command: &LabCommand, settings: LabSettings) -> Result<ExitCode, LabError> {
     allow_files();
     commands::run(command, settings)
 }
 
-/// What the kernel gives a VM's root by default (`fs.nr_open`).
+/// The kernel's default limit for root (`fs.nr_open`).
 const OPEN_FILES: u64 = 1_048_576;
 
-/// Lets the processes of the lab have as many files as their jobs ask for, where this user may: in the namespaces of a VM nobody may. For
-/// itself every process keeps the limit that it has.
+/// Raises the hard limit of open files for the lab's processes, as far as this user may: inside a VM's namespaces no
+/// process may raise it. The soft limit stays as it is.
 fn allow_files() {
     if let Ok((own, most)) = getrlimit(Resource::RLIMIT_NOFILE)
         && most < OPEN_FILES
     {
-        // Whoever may not has what the machine gives, and jobs that ask for more are told.
+        // Without the privilege the machine's limit remains, and jobs that ask for more get a note.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, own, OPEN_FILES);
     }
 }

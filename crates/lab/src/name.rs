@@ -1,4 +1,4 @@
-//! How VMs are named: `GROUP/INDEX`, or `DEPLOYMENT/GROUP/INDEX` where that is not enough.
+//! Names of VMs: `GROUP/INDEX`, or `DEPLOYMENT/GROUP/INDEX` where that is ambiguous.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
 
-/// A VM, named in full.
+/// Full name of a VM.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstanceName {
     /// Deployment.
@@ -18,7 +18,7 @@ pub struct InstanceName {
 }
 
 impl InstanceName {
-    /// `GROUP/INDEX`, as BOSH's own tool shows an instance.
+    /// `GROUP/INDEX`, as the BOSH CLI shows an instance.
     #[must_use]
     pub fn short(&self) -> String {
         format!("{}/{}", self.group, self.index)
@@ -31,7 +31,7 @@ impl fmt::Display for InstanceName {
     }
 }
 
-/// A VM, named as far as the user cared to.
+/// A possibly partial name of a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceRef {
     /// Deployment, when given.
@@ -69,10 +69,10 @@ impl fmt::Display for InstanceRef {
 }
 
 impl InstanceRef {
-    /// The one VM that is meant.
+    /// The VM with this name.
     ///
     /// # Errors
-    /// When no VM, or more than one, answers to the name.
+    /// When no VM, or more than one, matches the name.
     pub fn resolve<'a>(&self, known: impl IntoIterator<Item = &'a InstanceName>) -> Result<&'a InstanceName, LabError> {
         let known: Vec<&InstanceName> = known.into_iter().collect();
         let meant = |name: &&InstanceName| {
@@ -98,7 +98,7 @@ impl InstanceRef {
     }
 }
 
-/// Names of deployments, groups and VMs become names of directories.
+/// Checks a name that becomes part of a path: names of deployments, groups and VMs become names of directories.
 pub(crate) fn check_directory(name: &str) -> Result<(), String> {
     let safe = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     if safe && !name.is_empty() && !name.starts_with('.') {

@@ -1,7 +1,7 @@
-//! The four things that the lab asks of rtnetlink: a bridge, a pair of virtual Ethernet devices, an address, "up".
+//! The rtnetlink requests that the lab needs: a bridge, a pair of virtual Ethernet devices, an address, and "up".
 //!
-//! Spoken directly, so that the lab works where iproute2 is not installed. One message, one acknowledgement; every call
-//! acts on the network namespace of the calling thread.
+//! It speaks netlink directly, so that the lab works where iproute2 is not installed. Each request is one message with
+//! one acknowledgement. Every call acts on the network namespace of the calling thread.
 
 use std::{io, os::fd::AsRawFd};
 
@@ -18,10 +18,10 @@ const VETH_INFO_PEER: u16 = 1;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
 
-/// Makes a bridge, up, with an address.
+/// Creates a bridge that is up and has an address.
 ///
-/// Its hardware address is set, made of the IP address: without one a bridge takes the lowest of its ports', so that a VM that comes
-/// or goes may change it, and for seconds the others send to the old one.
+/// Its hardware address is set explicitly, derived from the IP address. Otherwise a bridge takes the lowest address of
+/// its ports, so that a VM that is added or removed may change it, and for seconds other VMs send to the old address.
 pub(crate) fn create_bridge(name: &str, address: Ipv4Net) -> Result<(), LabError> {
     const LOCALLY_ADMINISTERED: [u8; 2] = [0x02, 0x00];
     let mut link = new_link(0, libc::IFF_UP as u32);
@@ -32,7 +32,8 @@ pub(crate) fn create_bridge(name: &str, address: Ipv4Net) -> Result<(), LabError
     add_address(name, address)
 }
 
-/// Makes a virtual Ethernet pair: `name` here, up and a port of `bridge`; `peer` in the namespace of the process `pid`.
+/// Creates a virtual Ethernet pair: `name` here, up and a port of `bridge`, and `peer` in the network namespace of the
+/// process `pid`.
 pub(crate) fn create_pair(name: &str, bridge: &str, peer: &str, pid: u32) -> Result<(), LabError> {
     let master = index(bridge)?;
     let mut link = new_link(0, libc::IFF_UP as u32);
@@ -51,12 +52,12 @@ pub(crate) fn create_pair(name: &str, bridge: &str, peer: &str, pid: u32) -> Res
     link.send().doing(|| format!("making the pair {name} and {peer}"))
 }
 
-/// Turns an interface on.
+/// Sets an interface up.
 pub(crate) fn set_up(name: &str) -> Result<(), LabError> {
     new_link(index(name)?, libc::IFF_UP as u32).send().doing(|| format!("turning on {name}"))
 }
 
-/// Gives an interface an address, and with it the route to its network.
+/// Adds an address to an interface, and with it the route to its network.
 pub(crate) fn add_address(name: &str, address: Ipv4Net) -> Result<(), LabError> {
     let mut payload = vec![libc::AF_INET as u8, address.prefix_len(), 0, 0];
     payload.extend_from_slice(&index(name)?.to_ne_bytes());
@@ -76,7 +77,7 @@ fn new_link(index: u32, up: u32) -> Message {
     Message::new(libc::RTM_NEWLINK, create, &interface_info(index, up))
 }
 
-/// `struct ifinfomsg`: family, padding, type, index, flags, mask of the flags meant.
+/// `struct ifinfomsg`: family, padding, type, index, flags, mask of the flags to change.
 fn interface_info(index: u32, flags: u32) -> [u8; 16] {
     let mut info = [0; 16];
     info[4..8].copy_from_slice(&index.to_ne_bytes());
@@ -85,7 +86,7 @@ fn interface_info(index: u32, flags: u32) -> [u8; 16] {
     info
 }
 
-/// A netlink message being written.
+/// A netlink message under construction.
 struct Message {
     bytes: Vec<u8>,
 }
@@ -115,7 +116,7 @@ impl Message {
         self.attribute(kind, &value.to_ne_bytes());
     }
 
-    /// `struct rtattr`: length without padding, kind; then the value, padded to four bytes.
+    /// `struct rtattr`: length without padding and kind, then the value, padded to four bytes.
     fn nested(&mut self, kind: u16, write: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
@@ -137,7 +138,7 @@ impl Message {
     }
 }
 
-/// Reads `struct nlmsgerr`: zero for success, or a negative errno.
+/// Parses `struct nlmsgerr`: zero for success, or a negative errno.
 fn acknowledged(answer: &[u8]) -> io::Result<()> {
     let kind = answer.get(4..6).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]]));
     let code = answer.get(HEADER..HEADER + 4).map(|b| i32::from_ne_bytes([b[0], b[1], b[2], b[3]]));

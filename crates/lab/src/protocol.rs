@@ -1,5 +1,5 @@
-//! What the commands and the keeper say to each other: JSON, one value a line. A connection carries one request, and its
-//! answer is any number of [`Answer::Progress`] and then one of the others.
+//! Protocol between the commands and the keeper: JSON, one value per line. A connection carries one request. Its answer
+//! is any number of [`Answer::Progress`] and then one of the others.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,7 +10,7 @@ use crate::{
     vm::protocol::{JobAction, JobStatus},
 };
 
-/// Command to keeper.
+/// Request of a command to the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
@@ -20,39 +20,39 @@ pub(crate) enum Request {
     Hold,
     /// End a VM's processes and boot it again.
     Reboot { instance: InstanceRef },
-    /// A command for a process of a VM.
+    /// Send a command to a process of a VM.
     Job { instance: InstanceRef, job: String, action: JobAction },
-    /// Where a VM's first process is.
+    /// Find a VM's first process.
     Find { instance: InstanceRef },
-    /// Everything.
+    /// Report the whole status.
     Status,
-    /// End.
+    /// End the lab.
     Down,
 }
 
-/// Keeper to command.
+/// Answer of the keeper to a command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    /// How far it has come.
+    /// Progress so far.
     Progress(Progress),
-    /// It is done.
+    /// The request is done.
     Done,
-    /// It is done, and this is what the lab is now.
+    /// The request is done, and this is the lab's status.
     Status(LabStatus),
-    /// The VM asked for: its name, and the process id in the keeper's PID namespace.
+    /// The requested VM: its name, and the process id in the keeper's PID namespace.
     Found { name: InstanceName, pid: u32 },
-    /// It could not be done.
+    /// The request failed.
     Failed(String),
 }
 
-/// A step on the way.
+/// A step of progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Progress {
-    /// Something has happened.
+    /// An event.
     Said(String),
-    /// Of so many things waited for, so many are there; and the first that is missing.
+    /// Progress of waiting: how many of the awaited things are ready, and the first that is missing.
     Waiting { what: String, ready: usize, of: usize, missing: Option<String> },
 }
 
@@ -60,11 +60,11 @@ pub(crate) enum Progress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LabStatus {
     pub(crate) vms: Vec<VmStatus>,
-    /// As the pilot says; empty while it does not answer.
+    /// Services by the pilot's status; empty while it does not answer.
     pub(crate) services: Vec<ServiceStatus>,
-    /// What is wrong, if anything.
+    /// Problems of the lab.
     pub(crate) problems: Vec<String>,
-    /// What is not here as it would be on VMs of BOSH.
+    /// Differences from VMs of BOSH.
     pub(crate) notes: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct LabStatus {
 pub(crate) struct VmStatus {
     #[serde(flatten)]
     pub(crate) name: InstanceName,
-    /// The director's name for it, and that of its directory.
+    /// The director's id of the VM, also the name of its directory.
     pub(crate) cid: String,
     /// Whether its agent answers.
     pub(crate) alive: bool,
@@ -89,6 +89,6 @@ pub(crate) struct ServiceStatus {
     pub(crate) hostname: String,
     pub(crate) vip: IpAddr,
     pub(crate) ports: Vec<u16>,
-    /// How many instances it has.
+    /// Number of instances.
     pub(crate) instances: usize,
 }

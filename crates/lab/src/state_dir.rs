@@ -1,19 +1,19 @@
-//! Where a lab keeps what outlives a system call: the control socket, the keeper's log, and each VM's `/var/vcap`.
+//! A lab's directory: the control socket, the keeper's log, and each VM's `/var/vcap`.
 //!
 //! ```text
-//! STATE/mark               makes a directory ours, so that nothing else is ever cleared
-//! STATE/keeper.json        what the keeper was started with
+//! STATE/mark               marks the directory as the lab's, so that no other one is ever cleared
+//! STATE/keeper.json        settings of the keeper
 //! STATE/keeper.sock        control
 //! STATE/keeper.log         locked as long as a process of the lab lives
 //! STATE/director.json      how to reach the director, with its secret
-//! STATE/releases/          what the director keeps of releases
+//! STATE/releases/          the director's releases
 //! STATE/packages/          compiled, by fingerprint
 //! STATE/vms/CID/{root,vcap}
 //! STATE/disks/INSTANCE     /var/vcap/store of instances without a VM
 //! ```
 //!
-//! The log is the lock because it is the one file that is handed on to every process of a lab. The kernel frees it however
-//! they end, so a lock that can be taken means that the rest is left over.
+//! The log is the lock, because it is the one file that every process of a lab inherits. The kernel releases it however
+//! they end. So a lock that can be taken means that everything else in the directory is left over.
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -34,8 +34,8 @@ const MARK: &str = "mark";
 pub(crate) struct StateDir(PathBuf);
 
 impl StateDir {
-    /// The directory asked for, or the usual one: `/run/boshy-lab` for root, `$XDG_RUNTIME_DIR/boshy-lab` for others, and
-    /// where there is no such directory, one below `/tmp` that carries the user's number.
+    /// The given directory or the default: `/run/boshy-lab` for root, `$XDG_RUNTIME_DIR/boshy-lab` for other users, and
+    /// without that variable a directory below `/tmp` with the user's number in its name.
     pub(crate) fn new(asked: Option<&Path>) -> Result<Self, LabError> {
         let usual = || match std::env::var_os("XDG_RUNTIME_DIR") {
             _ if geteuid().is_root() => PathBuf::from("/run/boshy-lab"),
@@ -62,12 +62,12 @@ impl StateDir {
         self.0.join("keeper.json")
     }
 
-    /// How to reach the director.
+    /// File with the access data of the director.
     pub(crate) fn access(&self) -> PathBuf {
         self.0.join("director.json")
     }
 
-    /// What the director keeps.
+    /// The director's storage of releases.
     pub(crate) fn releases(&self) -> PathBuf {
         self.0.join("releases")
     }
@@ -77,23 +77,23 @@ impl StateDir {
         self.0.join("packages")
     }
 
-    /// Where the persistent disk of an instance is while it has no VM.
+    /// Persistent disk of an instance while it has no VM.
     pub(crate) fn disk(&self, instance: &str) -> PathBuf {
         self.0.join("disks").join(instance)
     }
 
-    /// The own directory of the VM with this cid.
+    /// Directory of the VM with this cid.
     pub(crate) fn vm(&self, cid: &str) -> PathBuf {
         self.0.join("vms").join(cid)
     }
 
-    /// What the VM sees as `/var/vcap`.
+    /// The VM's `/var/vcap`.
     pub(crate) fn vcap(&self, cid: &str) -> PathBuf {
         self.vm(cid).join("vcap")
     }
 
-    /// Takes the directory for a new lab, and clears what an earlier one left. Gives the log, which is the lock; `None` when
-    /// a lab runs here.
+    /// Claims the directory for a new lab and clears what an earlier one left. Returns the log, which is the lock;
+    /// `None` when a lab is running here.
     pub(crate) fn claim(&self) -> Result<Option<File>, LabError> {
         self.create()?;
         let path = self.keeper_log();
@@ -109,7 +109,7 @@ impl StateDir {
         Ok(Some(lock))
     }
 
-    /// Removes the directory of a lab that is gone. Answers whether there was one.
+    /// Removes the directory of a lab that has ended. Returns whether there was one.
     pub(crate) fn remove(&self) -> Result<bool, LabError> {
         if !self.0.join(MARK).exists() {
             return Ok(false);
@@ -161,7 +161,7 @@ impl StateDir {
     }
 }
 
-/// Empties a directory, making it when it is not there.
+/// Empties a directory, or creates it.
 pub(crate) fn fresh_directory(path: &Path) -> Result<(), LabError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -4,7 +4,7 @@ use tabled::{builder::Builder, settings::Style};
 
 use crate::protocol::{LabStatus, ServiceStatus, VmStatus};
 
-/// VMs, services, and what is wrong.
+/// Renders VMs, services and problems.
 pub(crate) fn render(status: &LabStatus) -> String {
     let mut parts = Vec::new();
     if status.vms.is_empty() {
@@ -25,7 +25,7 @@ pub(crate) fn render(status: &LabStatus) -> String {
     parts.join("\n\n")
 }
 
-/// Short, where that names one VM.
+/// The short name, where that is unambiguous.
 fn instance(vm: &VmStatus, all: &[VmStatus]) -> String {
     let short = vm.name.short();
     if all.iter().filter(|other| other.name.short() == short).count() > 1 { vm.name.to_string() } else { short }

@@ -1,9 +1,9 @@
-//! Labs without the mesh, from the outside: real namespaces, real processes, the command line.
+//! Tests labs without the mesh from the outside: real namespaces, real processes, the command line.
 //!
-//! A lab is made of processes of the program that starts it, which here is this test: called with a command of the lab it
-//! carries that out, and tests otherwise.
+//! The processes of a lab run the program that starts it, which here is this test. So called with a command of the lab,
+//! it runs that command, otherwise the tests.
 //!
-//! Needs a kernel that lets this user make namespaces; where it does not, these tests fail and say so.
+//! The tests need a kernel that lets this user create namespaces; on any other they fail with a message.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program, which clippy takes for a program only")]
 
@@ -94,7 +94,7 @@ fn vms_have_names_addresses_and_roots_of_their_own_and_reach_each_other() {
     assert_eq!(lab.sh("web/1", "cat /var/vcap/instance/{name,az,deployment}"), "webz2sample");
     assert_eq!(lab.sh("web/1", "hostname; cat /var/vcap/instance/id").lines().collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(lab.sh("web/0", "awk '$2 == \"00000000\"' /proc/net/route"), "", "there is a default route");
-    // The director's hardware address stays whichever VMs come and go.
+    // The director's hardware address stays the same when VMs are added or removed.
     let director = lab.sh("web/0", "exec 3<>/dev/tcp/10.244.0.2/25555; grep '^10.244.0.2 ' /proc/net/arp");
     assert!(director.contains(" 02:00:0a:f4:00:02 "), "{director}");
     let marker = lab.home.path().join("marker");
@@ -161,7 +161,7 @@ fn a_killed_job_comes_back_and_a_stopped_one_stays_down() {
 
 fn names_that_no_job_answers_for_are_refused() {
     let lab = Lab::up();
-    // A question for `a`, type A, class IN; in the answer the last four bits of the fourth byte are the code.
+    // A question for `a`, type A, class IN. In the answer, the last four bits of the fourth byte are the code.
     let script = r#"exec 3<>/dev/udp/169.254.0.2/53
         printf '\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01' >&3
         timeout 5 dd bs=512 count=1 <&3 2>/dev/null | od -An -tx1 -N4"#;
@@ -278,7 +278,8 @@ fn killing_the_keeper_leaves_no_process_and_no_namespace() {
     lab.succeeds(["up", "--empty"]);
 }
 
-/// A lab that says that it is up: from then on it lives as long as this command, which a keeper that answers need not do yet.
+/// Waits until a lab in the foreground reports that it is up. From then on it lives as long as this command, which is
+/// not yet so when the keeper answers.
 fn in_the_foreground(lab: &Lab) -> Child {
     let mut command = lab.command(["up", "--foreground", "--empty"]);
     let mut foreground = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -1,9 +1,10 @@
-//! A VM by itself, from the keeper's side of its socket: real namespaces, real processes, what the kernel says of them.
+//! Tests a single VM from the keeper's side of its socket: real namespaces, real processes, and the kernel's view of
+//! them.
 //!
-//! A VM is made of processes of the program that starts it, which here is this test: called with a command of the lab it
-//! carries that out, and tests otherwise.
+//! The processes of a VM run the program that starts it, which here is this test. So called with a command of the lab,
+//! it runs that command, otherwise the tests.
 //!
-//! Needs a kernel that lets this user make namespaces; where it does not, these tests fail and say so.
+//! The tests need a kernel that lets this user create namespaces; on any other they fail with a message.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program, which clippy takes for a program only")]
 #![expect(clippy::needless_pass_by_value, reason = "orders are written where they are given")]
@@ -68,7 +69,7 @@ tests! {
     a_package_is_compiled_without_network_into_its_folder
 }
 
-/// Who may not make namespaces as he is, becomes root of a user namespace with one user.
+/// Becomes root of a user namespace with one user, unless this process may create namespaces already.
 fn enter_user_namespace() {
     let (user, group) = (geteuid(), nix::unistd::getegid());
     if user.is_root() {
@@ -80,7 +81,7 @@ fn enter_user_namespace() {
     fs::write("/proc/self/gid_map", format!("0 {group} 1")).unwrap();
 }
 
-/// Whether there is a second user to be.
+/// Whether a second user is mapped.
 fn vcap_is_mapped() -> bool {
     fs::read_to_string("/proc/self/uid_map").unwrap().split_whitespace().nth(2).unwrap() != "1"
 }
@@ -121,7 +122,7 @@ impl Vm {
         vm
     }
 
-    /// What comes of an order.
+    /// Sends an order and returns its result.
     fn order(&mut self, what: Value) -> Result<Value, String> {
         self.next += 1;
         let mut order = json!({"id": self.next, "what": what}).to_string();
@@ -165,7 +166,7 @@ impl Drop for Vm {
     }
 }
 
-/// A job with one process of its own name, a shell script, and more files.
+/// A job with one process of the same name, which runs a shell script, and with additional files.
 fn job(name: &str, script: &str, more: Value, files: &[(&str, &str)]) -> Value {
     let mut process = json!({"name": name, "executable": "/bin/sh", "args": ["-c", script]});
     process.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -188,7 +189,7 @@ fn log(home: &TempDir, job: &str) -> String {
     read(home, &format!("sys/log/{job}/{job}.stdout.log"))
 }
 
-/// Waits for a line of a process that prints it once it is as it will be.
+/// Waits for the last line that a process prints when it is done.
 fn printed(home: &TempDir, job: &str, last: &str) -> String {
     let path: PathBuf = home.path().join(format!("vcap/sys/log/{job}/{job}.stdout.log"));
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -356,7 +357,7 @@ fn a_reboot_starts_only_what_monit_would() {
 fn bosh_dns_answers_from_the_records_it_is_given() {
     let home = tempfile::tempdir().unwrap();
     let mut vm = Vm::boot(home.path(), false);
-    // A question for `a.bosh`, type A, class IN; the last four bytes of the answer are the address.
+    // A question for `way.lab`, type A, class IN. The last four bytes of the answer are the address.
     let ask = r#"#!/bin/bash
         for try in {1..100}; do
             exec 3<>/dev/udp/169.254.0.2/53

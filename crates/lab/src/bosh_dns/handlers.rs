@@ -1,4 +1,4 @@
-//! Who answers for which domain.
+//! Handlers: which server answers for which domain.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -24,12 +24,12 @@ struct Source {
     url: String,
 }
 
-/// Where a domain's answers come from.
+/// Source of a domain's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Upstream {
     /// A DNS server.
     Dns(SocketAddr),
-    /// A web server that answers in JSON.
+    /// An HTTP server that answers in JSON.
     Http(Endpoint),
 }
 
@@ -38,7 +38,7 @@ pub(super) enum Upstream {
 pub(super) struct Handlers(Vec<(String, Upstream)>);
 
 impl Handlers {
-    /// Reads the files of all jobs.
+    /// Reads the handler files of all jobs.
     pub(super) fn load(jobs: &Path) -> Result<Self, LabError> {
         let doing = || format!("reading {}", jobs.display());
         let mut handlers = Self::default();
@@ -65,7 +65,7 @@ impl Handlers {
         Ok(())
     }
 
-    /// The source for a name (lower case, with a dot at the end): that of the longest domain it is in.
+    /// The source for a name (lower case, with a final dot): that of the longest domain that contains it.
     pub(super) fn find(&self, name: &str) -> Option<&Upstream> {
         let within = |domain: &str| {
             domain == "." || name.strip_suffix(domain).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))

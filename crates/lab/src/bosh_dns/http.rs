@@ -1,4 +1,5 @@
-//! A handler's source of type `http`: `GET URL/?name=NAME&type=TYPE`, answered in JSON, one connection for each question.
+//! A handler's source of type `http`: `GET URL/?name=NAME&type=TYPE`, answered in JSON, with one connection per
+//! question.
 
 use std::{io, net::Ipv4Addr};
 
@@ -8,10 +9,10 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What is read of an answer.
+/// Number of bytes read of an answer.
 const MOST: u64 = 1 << 20;
 
-/// Where to ask.
+/// URL of the source, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     host: String,
@@ -19,7 +20,7 @@ pub(super) struct Endpoint {
     path: String,
 }
 
-/// Of the answer, what bosh-dns uses.
+/// The part of the answer that bosh-dns uses.
 #[derive(Debug, Deserialize)]
 struct Answers {
     #[serde(rename = "Answer", default)]
@@ -34,7 +35,7 @@ struct Answer {
 }
 
 impl Endpoint {
-    /// Reads `http://HOST[:PORT][/PATH]`; TLS is not spoken here.
+    /// Parses `http://HOST[:PORT][/PATH]`. TLS is not supported.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let wrong = || format!("has the url {url:?}, which is not of the form http://HOST:PORT");
         let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
@@ -49,10 +50,10 @@ impl Endpoint {
         Ok(Self { host: host.to_owned(), port, path: path.trim_end_matches('/').to_owned() })
     }
 
-    /// Addresses, each with its time to live in seconds.
+    /// Asks for the addresses of a name, each with its time to live in seconds.
     ///
     /// # Errors
-    /// When there is no answer of status 200 in the form wanted.
+    /// When there is no answer of status 200 in the expected format.
     pub(super) async fn ask(&self, name: &str, kind: u16) -> io::Result<Vec<(Ipv4Addr, u32)>> {
         let Self { host, port, path } = self;
         let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
@@ -67,7 +68,7 @@ impl Endpoint {
     }
 }
 
-/// A name in a question may hold any byte.
+/// Escapes a name, which may contain any byte.
 fn escaped(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
@@ -79,7 +80,7 @@ fn parse(answer: &[u8]) -> Option<Vec<(Ipv4Addr, u32)>> {
     if head.strip_prefix("HTTP/1.")?.split(' ').nth(1)? != "200" {
         return None;
     }
-    // An object, where serde would take a list for a struct as well.
+    // Requires an object: serde would also accept a list for a struct.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).ok()?;
     let answers: Answers = serde_json::from_value(object.into()).ok()?;
     Some(answers.answers.into_iter().map(|answer| (answer.data, answer.ttl)).collect())

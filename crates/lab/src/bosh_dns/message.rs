@@ -1,37 +1,37 @@
-//! As much of a DNS message as a forwarder has to understand: who asks for what, and whether an answer is a success.
+//! The part of a DNS message that a forwarder has to understand: the question, and whether an answer is a success.
 
 use std::net::Ipv4Addr;
 
 const HEADER: usize = 12;
-/// RFC 1035, 3.2.2 and 3.2.3: an IPv4 address, and anything.
+/// RFC 1035, 3.2.2 and 3.2.3: the types of an IPv4 address and of any record.
 const A: u16 = 1;
 const ANY: u16 = 255;
-/// RFC 1035, 4.1.1: a failure of the server's own.
+/// RFC 1035, 4.1.1: failure of the server.
 pub(super) const SERVFAIL: u8 = 2;
-/// RFC 1035, 2.3.4: bytes of a name, with the lengths of its labels and the root's.
+/// RFC 1035, 2.3.4: longest name in bytes, including the lengths of its labels and of the root.
 const LONGEST_NAME: usize = 255;
 /// Bytes of a record of type A with a compressed name.
 const RECORD: usize = 16;
-/// RFC 1035, 4.1.1: malformed.
+/// RFC 1035, 4.1.1: the question is malformed.
 pub(super) const FORMERR: u8 = 1;
 /// The name does not exist.
 pub(super) const NXDOMAIN: u8 = 3;
-/// Not answered as a matter of policy.
+/// Refused by policy.
 pub(super) const REFUSED: u8 = 5;
 
-/// A question, as far as read.
+/// A parsed question.
 pub(super) struct Query<'a> {
     message: &'a [u8],
-    /// Lower case, with a dot at the end.
+    /// In lower case, with a final dot.
     name: String,
-    /// The type asked for.
+    /// The requested type.
     kind: u16,
-    /// Where its question section ends.
+    /// End of the question section.
     end: usize,
 }
 
 impl<'a> Query<'a> {
-    /// Reads a message. `None` when it is no query and deserves no answer; an error that can be replied to when its
+    /// Parses a message. `None` when it is not a query and gets no answer. An error, which can be answered, when its
     /// question is malformed.
     pub(super) fn parse(message: &'a [u8]) -> Option<Result<Self, Self>> {
         let is_query = message.len() >= HEADER && message[2] & 0x80 == 0;
@@ -59,8 +59,8 @@ impl<'a> Query<'a> {
         self.kind
     }
 
-    /// An authoritative answer with these addresses, each with its time to live, as many as `room` bytes hold; without any
-    /// when something else than an address of IPv4 is asked for.
+    /// An authoritative answer with these addresses, each with its time to live, as many as fit into `room` bytes.
+    /// Without addresses when the question is not for an IPv4 address.
     pub(super) fn addresses(&self, addresses: &[(Ipv4Addr, u32)], room: usize) -> Vec<u8> {
         let mut reply = self.reply(0);
         reply[2] |= 0x04;
@@ -73,7 +73,7 @@ impl<'a> Query<'a> {
         }
         reply[6..8].copy_from_slice(&(fitting as u16).to_be_bytes());
         for (address, ttl) in &addresses[..fitting] {
-            // The name by a pointer to the question, RFC 1035, 4.1.4; type A, class IN.
+            // The name as a pointer to the question (RFC 1035, 4.1.4), type A, class IN.
             reply.extend_from_slice(&[0xc0, HEADER as u8, 0, 1, 0, 1]);
             reply.extend_from_slice(&ttl.to_be_bytes());
             reply.extend_from_slice(&[0, 4]);
@@ -82,10 +82,10 @@ impl<'a> Query<'a> {
         reply
     }
 
-    /// An answer without records: the question again, and a code.
+    /// An answer without records: the question and a code.
     pub(super) fn reply(&self, code: u8) -> Vec<u8> {
         let mut reply = self.message[..self.end].to_vec();
-        // Opcode and RD as asked, QR set, nothing else claimed.
+        // Opcode and RD from the question, QR set, all other flags clear.
         reply[2] = (reply[2] & 0x79) | 0x80;
         reply[3] = 0x80 | code;
         reply[4..HEADER].fill(0);
@@ -94,12 +94,12 @@ impl<'a> Query<'a> {
     }
 }
 
-/// True when an answer is anything else than NOERROR.
+/// Whether an answer is anything but NOERROR.
 pub(super) fn fails(answer: &[u8]) -> bool {
     answer.len() < HEADER || answer[3] & 0x0f != 0
 }
 
-/// A name that is not compressed, as in any question, and where it ends.
+/// An uncompressed name, as in any question, and where it ends.
 fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     let mut name = String::new();
     let start = at;

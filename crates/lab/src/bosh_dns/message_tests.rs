@@ -14,7 +14,7 @@ fn question(labels: &[Vec<u8>], kind: u16) -> Vec<u8> {
     message
 }
 
-/// Labels of a name of that many octets, RFC 1035, 3.1.
+/// Labels of a name with this number of octets (RFC 1035, 3.1).
 fn of_length(octets: usize, filling: u8) -> Vec<Vec<u8>> {
     let labels = (octets - 1).div_ceil(64);
     let label = |at: usize| vec![filling; if at + 1 < labels { 63 } else { octets - 2 - at * 64 }];

@@ -1,13 +1,15 @@
-//! A stand-in for bosh-dns: answers the names of `records.json`, and hands other questions to the handlers that a VM's jobs
-//! have registered, with bosh-dns's manners.
+//! A stand-in for bosh-dns: it answers the names of `records.json`, and forwards other questions to the handlers that a
+//! VM's jobs have registered. It behaves like bosh-dns:
 //!
-//! Like bosh-dns it reads `/var/vcap/jobs/*/dns/handlers.json` once, when it starts, and looks every second whether
-//! `records.json` is another file; matches the longest domain; asks a handler of type `dns` over the protocol the question
-//! came by, for at most two seconds, passes a success on as it is, and turns every failure, be it NXDOMAIN, SERVFAIL or
-//! silence, into NXDOMAIN; asks a handler of type `http` by a connection of its own, and turns every failure into SERVFAIL.
-//! What is no name of BOSH and no handler claims is refused: there is nobody to recurse to.
+//! * It reads `/var/vcap/jobs/*/dns/handlers.json` once at its start, and checks every second whether `records.json`
+//!   has changed.
+//! * It selects the handler with the longest matching domain.
+//! * It asks a handler of type `dns` over the protocol of the question, for at most two seconds. It passes a success on
+//!   unchanged, and turns every failure (NXDOMAIN, SERVFAIL or no answer) into NXDOMAIN.
+//! * It asks a handler of type `http` over a new connection, and turns every failure into SERVFAIL.
+//! * It refuses a name that is neither BOSH's nor matched by a handler, because there is no recursor.
 //!
-//! Not played: the health of instances, the API on port 53080, caches, records of other types than A.
+//! Not implemented: the health of instances, the API on port 53080, caches, records of types other than A.
 
 mod handlers;
 mod http;
@@ -43,28 +45,28 @@ use crate::{
 
 const JOBS: &str = "/var/vcap/jobs";
 const RECORDS: &str = "/var/vcap/instance/dns/records.json";
-/// From one look at the records' file to the next.
+/// Interval at which the records' file is checked.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// The name that says whether bosh-dns answers.
+/// The name whose answer shows that bosh-dns works.
 const UPCHECK: &str = "upcheck.bosh-dns.";
-/// RFC 1035, 4.2.1: what an answer over UDP may always have.
+/// RFC 1035, 4.2.1: the size that an answer over UDP may always have.
 const UDP_ROOM: usize = 512;
 /// bosh-dns's `recursor_timeout`.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// From one question to the next on a connection.
+/// Longest idle time between two questions on a connection.
 const IDLE: Duration = Duration::from_secs(10);
-/// Questions asked at the same time; those beyond wait in the socket's buffer.
+/// Number of questions processed at the same time; others wait in the socket's buffer.
 const AT_ONCE: usize = 256;
-/// RFC 6891 lets a client offer up to this over UDP.
+/// RFC 6891: the largest size that a client may offer over UDP.
 const LARGEST: usize = 65_535;
 
-/// What is known to answer from.
+/// Sources of the answers.
 struct Names {
     handlers: Handlers,
     records: watch::Receiver<Arc<Records>>,
 }
 
-/// Serves until killed. Lets go of stdin when it listens, which tells whoever started it.
+/// Serves until killed. Closes stdin once it listens, to signal that to the parent process.
 pub(crate) fn run() -> Result<(), LabError> {
     let handlers = Handlers::load(Path::new(JOBS))?;
     for (domain, upstream) in handlers.iter() {
@@ -99,14 +101,14 @@ async fn follow(mut file: Follower, changed: watch::Sender<Arc<Records>>) {
     }
 }
 
-/// Knows which version of the records' file was read last.
+/// Tracks which version of the records' file was read last.
 #[derive(Default)]
 struct Follower {
     seen: Option<(u64, i64, i64)>,
 }
 
 impl Follower {
-    /// Reads the file when it is another one. One that is missing or broken changes nothing.
+    /// Reads the file when it has changed. A missing or broken file changes nothing.
     fn look(&mut self, changed: &watch::Sender<Arc<Records>>) {
         let Ok(file) = fs::metadata(RECORDS) else { return };
         let now = Some((file.ino(), file.mtime(), file.mtime_nsec()));
@@ -130,7 +132,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, names: Arc<Names>) -> io::Result<()> 
         let (question, socket, names) = (buffer[..length].to_vec(), Arc::clone(&socket), Arc::clone(&names));
         tokio::spawn(async move {
             if let Some(answer) = answer(&question, &names, UDP_ROOM, ask_udp).await {
-                // The client may be gone.
+                // The client may have gone away.
                 let _ = socket.send_to(&answer, client).await;
             }
             drop(permit);
@@ -145,7 +147,7 @@ async fn serve_tcp(listener: TcpListener, names: Arc<Names>) -> io::Result<()> {
         let (mut client, _) = listener.accept().await?;
         let names = Arc::clone(&names);
         tokio::spawn(async move {
-            // An end, an error and silence are all the end of this connection.
+            // End of file, an error and a timeout all end this connection.
             while let Ok(Ok(question)) = tokio::time::timeout(IDLE, read_framed(&mut client)).await {
                 let Some(answer) = answer(&question, &names, LARGEST, ask_tcp).await else { break };
                 if write_framed(&mut client, &answer).await.is_err() {
@@ -157,7 +159,7 @@ async fn serve_tcp(listener: TcpListener, names: Arc<Names>) -> io::Result<()> {
     }
 }
 
-/// The answer to a question; `None` for what is no question at all. One made here has room for `room` bytes.
+/// The answer to a question; `None` when the message is not a question. An answer made here has at most `room` bytes.
 async fn answer<Asked: Future<Output = io::Result<Vec<u8>>>>(
     question: &[u8],
     names: &Names,
@@ -216,7 +218,7 @@ async fn ask_tcp(upstream: SocketAddr, question: Vec<u8>) -> io::Result<Vec<u8>>
     read_framed(&mut stream).await
 }
 
-/// RFC 1035, 4.2.2: over TCP a message is preceded by its length.
+/// RFC 1035, 4.2.2: over TCP, a message is preceded by its length.
 async fn read_framed(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut message = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut message).await?;

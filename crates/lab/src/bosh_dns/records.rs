@@ -1,7 +1,7 @@
-//! `records.json`, and which addresses a name of BOSH stands for.
+//! `records.json`: resolves BOSH names to addresses.
 //!
-//! Not known here: health (every instance counts as healthy, so smart, healthy and all are the same and unhealthy is none), `*` in
-//! names, and placeholders of aliases.
+//! Not implemented: health (every instance counts as healthy, so smart, healthy and all mean the same and unhealthy
+//! selects none), `*` in names, and placeholders in aliases.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 use boshy_records::AliasTarget;
 use err_report::Report;
 
-/// An instance on a network.
+/// An instance on one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Record {
     id: String,
@@ -27,26 +27,26 @@ struct Record {
     domain: String,
 }
 
-/// What the director says of all instances.
+/// The director's records of all instances.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     records: Vec<Record>,
-    /// The names that each stands for, both lower case and with a dot at the end.
+    /// Target names of each alias, both in lower case and with a final dot.
     aliases: BTreeMap<String, Vec<String>>,
 }
 
-/// What there is for a name.
+/// Result of looking a name up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The name is of no domain of BOSH.
+    /// The name is in no domain of BOSH.
     NotOurs,
-    /// No instance has such a name.
+    /// No instance has this name.
     Nothing,
     Addresses(Vec<Ipv4Addr>),
 }
 
 impl Records {
-    /// Reads the file. A row that cannot be read is left out, and so is one whose address is IPv6 or a block.
+    /// Parses the file. A row that cannot be parsed is left out, and so is one whose address is IPv6 or a block.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let file = boshy_records::Records::read(text.as_bytes()).map_err(|error| Report::new(error).to_string())?;
         let target = |target: AliasTarget| {
@@ -66,7 +66,7 @@ impl Records {
         Ok(Self { records: file.rows.into_iter().filter_map(record).collect(), aliases })
     }
 
-    /// The addresses of a name (lower case, with a dot at the end), each once.
+    /// The addresses of a name (lower case, with a final dot), without duplicates.
     pub(super) fn find(&self, name: &str) -> Found {
         if let Some(targets) = self.aliases.get(name) {
             let mut all: Vec<_> = targets.iter().flat_map(|target| self.addresses(target)).collect();
@@ -117,7 +117,7 @@ fn record(row: boshy_records::Record) -> Option<Record> {
 }
 
 impl Record {
-    /// `WHICH.GROUP.NETWORK.DEPLOYMENT.DOMAIN` or `QUERY.q-gN.DOMAIN`.
+    /// Matches `WHICH.GROUP.NETWORK.DEPLOYMENT.DOMAIN` or `QUERY.q-gN.DOMAIN`.
     fn matches(&self, name: &str) -> bool {
         let Some(rest) = name.strip_suffix(&self.domain).and_then(|rest| rest.strip_suffix('.')) else { return false };
         match rest.split('.').collect::<Vec<_>>()[..] {
@@ -132,7 +132,7 @@ impl Record {
         }
     }
 
-    /// An instance's id or index, or a query.
+    /// Matches an instance's id or index, or a query.
     fn is(&self, which: &str) -> bool {
         match which.strip_prefix("q-") {
             Some(query) => self.answers(query),
@@ -140,7 +140,7 @@ impl Record {
         }
     }
 
-    /// Letters, each with a value: `s0a1m2`.
+    /// Matches a query of letters, each with a value: `s0a1m2`.
     fn answers(&self, query: &str) -> bool {
         let mut rest = query;
         while let Some(letter) = rest.chars().next() {

@@ -1,4 +1,5 @@
-//! What a person does with the BOSH CLI after `boshy lab up --empty`, done without it: the same requests to the same director.
+//! Does what an operator does with the BOSH CLI after `boshy lab up --empty`: it sends the same requests to the same
+//! director, without the CLI.
 
 use std::{
     env,
@@ -19,7 +20,7 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// What is to be brought up.
+/// What to bring up.
 pub(super) struct Wanted {
     release: Release,
     manifests: Vec<String>,
@@ -27,14 +28,14 @@ pub(super) struct Wanted {
 }
 
 enum Release {
-    /// Made by the BOSH CLI.
+    /// A release made by the BOSH CLI.
     Made(PathBuf),
-    /// To be made.
+    /// A development release, to be made here.
     Development(Programs),
 }
 
 impl Wanted {
-    /// Looks for everything before anything is done.
+    /// Checks all inputs before anything is done.
     pub(super) fn new(arguments: &Up, lab: &LabSettings) -> Result<Self, LabError> {
         let mut manifests = arguments.manifests.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
         if manifests.is_empty() {
@@ -50,7 +51,7 @@ impl Wanted {
         Ok(Self { release, manifests, test_hooks: arguments.test_hooks })
     }
 
-    /// Uploads the release, deploys the mesh, and on it the manifests.
+    /// Uploads the release, then deploys the mesh and the manifests.
     pub(super) fn bring_up(&self, state: &StateDir) -> Result<(), LabError> {
         let access = Access::read(state)?;
         let release = match &self.release {
@@ -75,8 +76,8 @@ impl Wanted {
         })
     }
 
-    /// `bosh deploy -v bosh_director_client_secret=... --var-file bosh_director_ca_cert=... bosh-istio-deployment.yml`, with a director that
-    /// is asked each second.
+    /// `bosh deploy -v bosh_director_client_secret=... --var-file bosh_director_ca_cert=... bosh-istio-deployment.yml`,
+    /// with a pilot that polls the director every second.
     fn mesh(&self, access: &Access, version: &str) -> Result<String, LabError> {
         let variables = [
             ("bosh_director_client_secret", access.secret.expose_secret().to_owned()),
@@ -95,12 +96,12 @@ impl Wanted {
     fn runtime_config(&self, version: &str) -> Result<String, LabError> {
         let variables = [("release_version", version.to_owned())];
         let config = Filled(&variables).fill(director::read(RUNTIME_CONFIG, "runtime-config.yml")?);
-        // With the default of two threads the Envoys of one machine would be many.
+        // With the default of two threads, the Envoys on one machine would have too many.
         let config = with_properties(config, "bosh-envoy", &[("concurrency", json!(1))]);
         Ok(self.hooked(config, "virtual-ip-agent"))
     }
 
-    /// JSON is YAML.
+    /// The manifest with test hooks, as JSON, which is also YAML.
     fn hooked(&self, manifest: Value, job: &str) -> String {
         let properties: &[_] = if self.test_hooks { &[("test_hooks", json!(true))] } else { &[] };
         format!("{:#}\n", with_properties(manifest, job, properties))
@@ -134,7 +135,7 @@ pub(super) fn release(arguments: &ReleaseArgs, lab: &LabSettings) -> Result<(), 
         Some(folder) => release::Source::folder(folder)?,
         None => release::Source::inside(),
     };
-    // A folder of jobs without Envoy needs none.
+    // A release from a folder without Envoy needs no Envoy.
     let envoy = if from.is_some() && asked.is_none() { None } else { Some(envoy(asked.as_deref())?) };
     release::write(file, version, &source, &Programs { boshy, envoy })
 }

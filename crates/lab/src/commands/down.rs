@@ -8,7 +8,7 @@ use std::{
 use super::show;
 use crate::{client::Client, error::LabError, protocol::Request, state_dir::StateDir};
 
-/// The kernel has to kill and reap every process of the lab.
+/// Time for the kernel to kill and reap every process of the lab.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ends the keeper, waits until the kernel has ended everything below it, and removes the state directory.
@@ -31,7 +31,7 @@ pub(super) fn run(state: &StateDir) -> Result<(), LabError> {
     Ok(())
 }
 
-/// The keeper is no child of ours: it can be watched but not waited for.
+/// The keeper is not a child of this process, so it can be polled but not waited for.
 fn wait_until_gone(pid: i32) -> Result<(), LabError> {
     let deadline = Instant::now() + PATIENCE;
     while alive(pid) {
@@ -43,7 +43,7 @@ fn wait_until_gone(pid: i32) -> Result<(), LabError> {
     Ok(())
 }
 
-/// A zombie has given back everything, and waits for a parent that may never look.
+/// A zombie counts as ended: it holds no resources, and its parent may never reap it.
 fn alive(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))

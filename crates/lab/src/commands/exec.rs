@@ -1,7 +1,7 @@
-//! `boshy lab exec`: a child of this process, with its terminal, in the namespaces of a VM.
+//! `boshy lab exec`: runs a child of this process in the namespaces of a VM, with this process's terminal.
 //!
-//! The command is a child of the caller and not of the keeper, so that the terminal, job control and open files are the
-//! caller's without anything in between.
+//! The command is a child of the caller and not of the keeper, so that it uses the caller's terminal, job control and
+//! open files directly.
 
 use std::{
     fs::{self, File},
@@ -25,7 +25,7 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// In the order in which they have to be entered: the first gives the right to the others, the last takes away `/proc`.
+/// In the order of entry: the first gives the right to enter the others, and the last one hides `/proc`.
 const NAMESPACES: [(&str, CloneFlags); 5] = [
     ("user", CloneFlags::CLONE_NEWUSER),
     ("pid", CloneFlags::CLONE_NEWPID),
@@ -34,7 +34,7 @@ const NAMESPACES: [(&str, CloneFlags); 5] = [
     ("mnt", CloneFlags::CLONE_NEWNS),
 ];
 
-/// Runs a command in a VM and gives its exit status.
+/// Runs a command in a VM and returns its exit status.
 pub(super) fn run(state: &StateDir, instance: &InstanceRef, command: &[String]) -> Result<ExitCode, LabError> {
     let (program, arguments) =
         command.split_first().ok_or_else(|| LabError::Usage("give a command to run after --".to_owned()))?;
@@ -44,7 +44,7 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, command: &[String]) 
     enter(keeper, pid)?;
     let mut child = Command::new(program);
     child.args(arguments).current_dir("/").env("HOME", "/root").env("PATH", path());
-    // The VM has no way out to the host's proxies, and no host's directory to be in.
+    // The VM cannot reach the host's proxies, and the host's directories do not exist in it.
     for (key, _) in std::env::vars_os() {
         let text = key.to_string_lossy().to_ascii_lowercase();
         if text.ends_with("_proxy") || ["pwd", "oldpwd", "tmpdir", "xdg_runtime_dir"].contains(&text.as_str()) {
@@ -64,7 +64,7 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, command: &[String]) 
 
 /// Enters the VM's namespaces: the mount namespace at once, the PID namespace for children.
 fn enter(keeper: i32, pid: u32) -> Result<(), LabError> {
-    // Through the keeper's root, because the VM's process id is one of the keeper's PID namespace.
+    // Through the keeper's root, because the VM's process id is valid in the keeper's PID namespace.
     let directory = PathBuf::from(format!("/proc/{keeper}/root/proc/{pid}/ns"));
     let mut entrances = Vec::new();
     for (name, kind) in NAMESPACES {
@@ -87,20 +87,22 @@ fn same(one: &Path, other: &Path) -> Result<bool, LabError> {
     Ok(inode(one)? == inode(other)?)
 }
 
-/// The caller's own, with the VM's packages before and the places of system programs after it.
+/// The caller's PATH, preceded by the VM's packages and followed by the directories of system programs.
 fn path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
     format!("/var/vcap/packages/boshy/bin:{own}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
-/// Waits for the child and hands on what ends it. The terminal itself sends its signals to both.
+/// Waits for the child and forwards the signals that should end it. The terminal sends its signals to both processes
+/// itself.
 fn wait(mut child: Child) -> Result<ExitStatus, LabError> {
     let doing = || "waiting for the command".to_owned();
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
         signals.add(signal);
     }
-    // Only now, because the child would inherit it. A child that has ended before is seen by the first look.
+    // Blocked only now, because the child would inherit it. The first check below notices a child that has already
+    // ended.
     signals.thread_block().doing(|| "blocking signals".to_owned())?;
     loop {
         if let Some(status) = child.try_wait().doing(doing)? {
@@ -108,7 +110,7 @@ fn wait(mut child: Child) -> Result<ExitStatus, LabError> {
         }
         let signal = signals.wait().doing(doing)?;
         if matches!(signal, Signal::SIGTERM | Signal::SIGHUP) {
-            // It may just have ended by itself.
+            // The child may just have ended on its own.
             let _ = kill(Pid::from_raw(child.id().cast_signed()), signal);
         }
     }

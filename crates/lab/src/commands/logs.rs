@@ -1,4 +1,4 @@
-//! `boshy lab logs`: read from the state directory, so that they can be read when the VM is gone.
+//! `boshy lab logs`: reads logs from the state directory, so that they are readable when the VM is gone.
 
 use std::{
     fs::{self, File},
@@ -15,10 +15,10 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// Between two looks at a growing log.
+/// Interval at which a growing log is read.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
-/// Shows the logs of a VM, each line with its job's name where there is more than one job.
+/// Shows the logs of a VM. Each line has its job's name when there is more than one job.
 pub(super) fn run(state: &StateDir, instance: &InstanceRef, job: Option<&str>, follow: bool) -> Result<(), LabError> {
     let status = current(state)?;
     let name = instance.resolve(status.vms.iter().map(|vm| &vm.name))?;
@@ -48,7 +48,7 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, job: Option<&str>, f
     }
 }
 
-/// Jobs that have logged something.
+/// Jobs that have written logs.
 fn folders(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
     let mut jobs: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
@@ -67,7 +67,7 @@ struct Log {
 }
 
 impl Log {
-    /// Shows the lines that have come since the last look; a line still being written only when it is the last look.
+    /// Shows the lines added since the last call. An incomplete line is shown only in the last call.
     fn show_new(&mut self, last_look: bool) -> Result<(), LabError> {
         let doing = || format!("reading {}", self.path.display());
         let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! The commands of `boshy lab`, one file each where they are more than a request.
+//! The commands of `boshy lab`. Those that are more than a request have their own file.
 
 mod bring_up;
 mod down;
@@ -23,7 +23,7 @@ use crate::{
     vm::{self, protocol::JobAction},
 };
 
-/// Carries out a command.
+/// Runs a command.
 pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, LabError> {
     match command {
         LabCommand::Up(arguments) => up::run(arguments, &lab)?,
@@ -80,7 +80,7 @@ fn env(state: &StateDir) -> Result<(), LabError> {
     show::line(&Access::read(state)?.exports())
 }
 
-/// A director that is gone leaves its file: so the keeper is asked.
+/// Checks that a lab is running by asking its keeper, because a director that has ended leaves its file behind.
 fn running(state: &StateDir) -> Result<(), LabError> {
     Client::connect(state).map(drop)
 }
@@ -96,7 +96,7 @@ fn job(arguments: &JobArgs, action: JobAction) -> Result<(), LabError> {
     Client::connect(&dir(state)?)?.ask_quietly(&request).map(drop)
 }
 
-/// The VM that is meant: its full name, and its first process as the keeper sees it.
+/// The full name of the VM, and the pid of its first process as the keeper sees it.
 fn find(client: Client, instance: &InstanceRef) -> Result<(InstanceName, u32), LabError> {
     match client.ask_quietly(&Request::Find { instance: instance.clone() })? {
         Answer::Found { name, pid } => Ok((name, pid)),

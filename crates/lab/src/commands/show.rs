@@ -12,7 +12,7 @@ use crate::{
     protocol::Progress,
 };
 
-/// A line of result. A reader who has seen enough (`| head`) is no error.
+/// Prints a line of the result. A reader that closes the pipe early (`| head`) is not an error.
 pub(super) fn line(text: &str) -> Result<(), LabError> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).doing(|| "writing the output".to_owned()),
@@ -54,7 +54,7 @@ impl ProgressView {
 }
 
 fn bar() -> ProgressBar {
-    // The template is a constant; a wrong one would show in the first run.
+    // The template is a constant, so a mistake in it would show in the first run.
     let style = ProgressStyle::with_template("{spinner} [{bar:30}] {pos}/{len} VMs ready  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(0).with_style(style);
@@ -62,8 +62,8 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// A remark on stderr.
+/// Prints a note on stderr.
 pub(super) fn note(text: &str) {
-    // Progress that nobody can read is no reason to stop.
+    // Progress that cannot be printed is no reason to stop.
     let _ = writeln!(io::stderr(), "{text}");
 }

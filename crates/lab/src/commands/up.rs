@@ -1,4 +1,4 @@
-//! `boshy lab up`, and the waiting that `deploy` and `delete` share with it.
+//! `boshy lab up`, and the waiting for readiness that other commands share with it.
 
 use std::{
     sync::{
@@ -21,11 +21,11 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// What comes from no release.
+/// Note on what does not come from a release.
 const PLAYED: &str = "bpm, bosh-dns and the config server are played by the lab; every other job and package comes from an uploaded release";
 
-/// Brings a lab up. Ctrl-C takes it down again. One that does not become ready is left for a look, unless it is in the
-/// foreground.
+/// Brings a lab up. Ctrl-C takes it down again. A lab that does not become ready is kept for inspection, unless it is
+/// in the foreground.
 pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError> {
     let state = super::dir(&arguments.state)?;
     let wanted = if arguments.empty { None } else { Some(Wanted::new(arguments, lab)?) };
@@ -61,7 +61,7 @@ fn empty(state: &StateDir) -> Result<(), LabError> {
     show::line("the director is up; `eval \"$(boshy lab env)\"` points the BOSH CLI at it")
 }
 
-/// Asks for something that takes its time, shows how it goes, and what the lab is in the end.
+/// Sends a long-running request, shows its progress, and finally the lab's status.
 pub(super) fn ask(state: &StateDir, request: &Request) -> Result<(), LabError> {
     let client = Client::connect(state)?;
     let view = ProgressView::new();
@@ -77,7 +77,7 @@ pub(super) fn ask(state: &StateDir, request: &Request) -> Result<(), LabError> {
     }
 }
 
-/// Blocks what a user ends a command with; in threads made from here on as well.
+/// Blocks the signals with which a user ends a command, also for threads created from here on.
 fn block_interrupts() -> Result<SigSet, LabError> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -87,11 +87,11 @@ fn block_interrupts() -> Result<SigSet, LabError> {
     Ok(signals)
 }
 
-/// Whether the user has asked for an end.
+/// Whether the user has interrupted the command.
 struct Interrupted(Arc<AtomicBool>);
 
 impl Interrupted {
-    /// Leaves the end of the process to who takes the lab down.
+    /// If interrupted, leaves it to the thread that takes the lab down to end the process.
     fn give_way(&self) {
         while self.0.load(Ordering::Acquire) {
             thread::park();

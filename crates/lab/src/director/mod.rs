@@ -1,6 +1,7 @@
-//! The lab's director, asked from the host as the BOSH CLI asks it.
+//! A client of the lab's director, which uses it from the host as the BOSH CLI does.
 //!
-//! Only what bringing up a lab takes: uploads, configs, deploys and deletes, each followed to the end of its task.
+//! It implements what bringing up a lab requires: uploads, configs, deploys and deletes, each followed to the end of
+//! its task.
 
 mod task;
 mod variables;
@@ -13,10 +14,10 @@ use serde_json::Value;
 pub(crate) use self::variables::{Filled, with_properties};
 use crate::{access::Access, error::LabError};
 
-/// Words about what happens.
+/// Prints progress.
 pub(crate) type Say<'a> = &'a mut dyn FnMut(&str);
 
-/// A director to give work to.
+/// A director that carries out requests.
 pub(crate) struct Director {
     client: DirectorClient,
 }
@@ -38,7 +39,7 @@ impl Director {
         self.follow(&format!("uploading {}", file.display()), task, say).await
     }
 
-    /// The newest version of a release that the director has.
+    /// The newest version of a release on the director.
     pub(crate) async fn newest(&self, release: &str) -> Result<String, LabError> {
         let found = self.client.releases().await?.into_iter().find(|known| known.name == release);
         let newest = found.and_then(|mut known| known.release_versions.pop());
@@ -74,7 +75,7 @@ impl From<ClientError> for LabError {
     }
 }
 
-/// A manifest as a value.
+/// Parses a manifest.
 pub(crate) fn read(manifest: &str, what: &str) -> Result<Value, LabError> {
     let limits = boshy_director::yaml::Limits::default();
     boshy_director::yaml::from_text(manifest, &limits)

@@ -1,4 +1,4 @@
-//! A task of the director, followed to its end.
+//! Follows a task of the director to its end.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use boshy_director::client::{DirectorClient, StepState, TaskId, TaskStatus, Task
 use super::Say;
 use crate::error::LabError;
 
-/// Between two looks.
+/// Interval at which the task is polled.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Says each step that has begun or failed.
+/// Reports each step that has begun or failed.
 pub(super) async fn follow(
     client: &DirectorClient,
     task: TaskId,
@@ -19,7 +19,7 @@ pub(super) async fn follow(
 ) -> Result<(), LabError> {
     let mut from = 0;
     loop {
-        // Asked for first, so that nothing of what it did is left unsaid at its end.
+        // Queried before the steps, so that at the end of the task no step is missed.
         let status = client.task(task).await?;
         let read = client.task_steps(task, from).await?;
         from = read.next;
@@ -34,7 +34,7 @@ pub(super) async fn follow(
     }
 }
 
-/// A step worth a line.
+/// The line for a step; `None` for a step that is not reported.
 fn words(step: &TaskStep) -> Option<String> {
     let TaskStep { stage, name, state } = step;
     match state {

@@ -1,12 +1,12 @@
-//! What `bosh deploy -v NAME=VALUE` and an ops file would do to a manifest.
+//! Changes to a manifest, like those of `bosh deploy -v NAME=VALUE` and of an ops file.
 
 use serde_json::{Map, Value};
 
-/// Values by the names of variables.
+/// Values of variables by name.
 pub(crate) struct Filled<'a>(pub(crate) &'a [(&'a str, String)]);
 
 impl Filled<'_> {
-    /// Fills in `((name))`; others stay for the director.
+    /// Replaces `((name))`; other variables are left to the director.
     pub(crate) fn fill(&self, value: Value) -> Value {
         match value {
             Value::String(text) => {
@@ -19,13 +19,13 @@ impl Filled<'_> {
     }
 }
 
-/// Sets properties, named by their path with dots, of every job of this name.
+/// Sets properties of every job with this name. A property is named by its path with dots.
 pub(crate) fn with_properties(mut manifest: Value, job: &str, properties: &[(&str, Value)]) -> Value {
     visit(&mut manifest, job, properties);
     manifest
 }
 
-/// Jobs are listed under `jobs` of instance groups and of addons alike.
+/// Both instance groups and addons list jobs under `jobs`.
 fn visit(value: &mut Value, job: &str, properties: &[(&str, Value)]) {
     let lists = ["instance_groups", "addons"].map(|list| value[list].as_array().cloned());
     for (list, entries) in ["instance_groups", "addons"].into_iter().zip(lists) {

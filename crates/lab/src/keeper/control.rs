@@ -1,4 +1,4 @@
-//! The control socket: one connection, one request, in the words of [`crate::protocol`].
+//! The control socket: one request per connection, in the protocol of [`crate::protocol`].
 
 use std::{io, sync::Arc};
 
@@ -24,10 +24,10 @@ use crate::{
     },
 };
 
-/// Of the length of a name or two.
+/// A request contains one or two names.
 const LARGEST_REQUEST: u64 = 64 << 10;
 
-/// Serves connections for ever.
+/// Accepts connections forever.
 pub(super) async fn accept(keeper: Arc<Keeper>, listener: UnixListener) {
     loop {
         match listener.accept().await {
@@ -92,7 +92,7 @@ async fn reboot(keeper: &Arc<Keeper>, instance: &InstanceRef) -> Result<Answer, 
     Ok(Answer::Done)
 }
 
-/// The VM that is meant, dead or alive.
+/// The requested VM, whether it is running or dead.
 fn find(keeper: &Keeper, instance: &InstanceRef) -> Result<Member, LabError> {
     let all = keeper.machines.fleet.all();
     let names: Vec<InstanceName> = all.iter().map(|member| member.facts.name.clone()).collect();
@@ -107,7 +107,7 @@ fn running(keeper: &Keeper, instance: &InstanceRef) -> Result<(InstanceName, Arc
     Ok((name, vm))
 }
 
-/// Carries out a command for a job, and waits until it shows.
+/// Sends a command to a job, and waits until its effect is visible.
 async fn command(
     keeper: &Arc<Keeper>,
     instance: &InstanceRef,
@@ -145,7 +145,7 @@ async fn command(
     }
 }
 
-/// Shows what happens while the work goes on. The work goes on as well when nobody looks any more.
+/// Reports progress while the work goes on. The work also goes on when the reader has gone away.
 async fn with_progress(
     keeper: &Arc<Keeper>,
     writer: &mut OwnedWriteHalf,
@@ -154,7 +154,7 @@ async fn with_progress(
     let mut heard = keeper.machines.progress.subscribe();
     let mut show = async |progress: Progress| {
         if let Ok(line) = line(&Answer::Progress(progress)) {
-            // A reader that is gone is noticed at the last answer.
+            // A missing reader is noticed with the final answer.
             let _ = writer.write_all(&line).await;
         }
     };

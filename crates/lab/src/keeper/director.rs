@@ -1,4 +1,4 @@
-//! The director of the lab: a bosh-lite that somebody has set up, with a cloud config and stemcells, and nothing deployed.
+//! The lab's director: like a new bosh-lite, with a cloud config and stemcells, and nothing deployed.
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
@@ -17,25 +17,26 @@ use crate::{
     state_dir::StateDir,
 };
 
-/// The account, as bosh-lite has it.
+/// Name of the account, as in bosh-lite.
 const CLIENT: &str = "admin";
-/// bosh-deployment's for `bosh_cli` are good for two minutes.
+/// In bosh-deployment, the tokens of `bosh_cli` are valid for two minutes.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(120);
 /// A release with debug programs is large.
 const LARGEST_BODY: usize = 2 << 30;
-/// Those that are supported; both are the host.
+/// The supported stemcells; both are the host.
 const STEMCELLS: [&str; 2] = ["ubuntu-jammy", "ubuntu-noble"];
-/// What `bosh ssh` is told.
+/// Text that `bosh ssh` shows.
 const SSH_HINT: &str =
     "VMs of the lab are namespaces without an SSH server. Use `boshy lab exec GROUP/INDEX -- COMMAND`.";
 
-/// A director that runs.
+/// A running director.
 pub(super) struct Director {
     handle: Handle,
 }
 
 impl Director {
-    /// Starts a director on the lab's network, which must be that of the calling thread. The host reaches it by `from_host`.
+    /// Starts a director on the lab's network, in whose namespace the calling thread must be. The host reaches it
+    /// through `from_host`.
     pub(super) fn start(
         settings: &KeeperSettings,
         state: &StateDir,
@@ -77,7 +78,7 @@ impl Director {
         Ok((Self { handle }, access))
     }
 
-    /// What is deployed, now and whenever it changes.
+    /// Deployments, now and whenever they change.
     pub(super) fn view(&self) -> watch::Receiver<Arc<WorldView>> {
         self.handle.subscribe()
     }

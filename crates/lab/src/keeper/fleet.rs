@@ -1,4 +1,4 @@
-//! The VMs there are, by their cid.
+//! The VMs by cid.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +9,17 @@ use std::{
 use super::vm::Vm;
 use crate::{name::InstanceName, vm::protocol::VmSpec};
 
-/// A VM, dead or alive.
+/// A VM, running or dead.
 #[derive(Clone)]
 pub(super) struct Member {
     pub(super) facts: Facts,
-    /// `None` when its first process has ended by itself: to the director an agent that does not answer.
+    /// `None` when its first process has ended unexpectedly. To the director this is an agent that does not answer.
     pub(super) vm: Option<Arc<Vm>>,
-    /// Jobs it was given.
+    /// Its applied jobs.
     pub(super) jobs: BTreeSet<String>,
 }
 
-/// What a VM is made from, now and after a reboot.
+/// Definition of a VM, valid also for a reboot.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) cid: String,
@@ -34,16 +34,16 @@ impl Facts {
     }
 }
 
-/// The VMs. One lock, held for a look or a change of the map and never across a wait.
+/// All VMs. The one lock is held for reading or changing the map, and never across a wait.
 #[derive(Default)]
 pub(super) struct Fleet {
     members: Mutex<BTreeMap<String, Member>>,
-    /// What the VMs said is not here as it would be on a VM of BOSH.
+    /// Differences from VMs of BOSH, as reported by the VMs.
     notes: Mutex<BTreeSet<String>>,
 }
 
 impl Fleet {
-    /// All of them, by name.
+    /// All VMs, ordered by name.
     pub(super) fn all(&self) -> Vec<Member> {
         let mut all: Vec<Member> = self.members().values().cloned().collect();
         all.sort_by(|one, other| one.facts.name.cmp(&other.facts.name));
@@ -58,19 +58,19 @@ impl Fleet {
     pub(super) fn joined(&self, facts: Facts, vm: Vm) {
         let mut members = self.members();
         let jobs = members.remove(&facts.cid).map(|member| member.jobs).unwrap_or_default();
-        // It may have ended before it got here; its `ended` has then found nothing to mark.
+        // The VM may have ended already, before `ended` could find it here.
         let vm = (!vm.has_ended()).then(|| Arc::new(vm));
         members.insert(facts.cid.clone(), Member { facts, vm, jobs });
     }
 
-    /// Its jobs have been put in place.
+    /// The VM's jobs have been applied.
     pub(super) fn given(&self, cid: &str, jobs: BTreeSet<String>) {
         if let Some(member) = self.members().get_mut(cid) {
             member.jobs = jobs;
         }
     }
 
-    /// The first process with this id has ended. Answers whether it was still that of the VM.
+    /// The first process with this pid has ended. Returns whether it was still that of the VM.
     pub(super) fn ended(&self, cid: &str, pid: u32) -> bool {
         let mut members = self.members();
         match members.get_mut(cid) {
@@ -82,17 +82,17 @@ impl Fleet {
         }
     }
 
-    /// Takes a VM out, whose end is then nobody's surprise; `None` when it is not there.
+    /// Removes a VM whose end is intended; `None` when it does not exist.
     pub(super) fn left(&self, cid: &str) -> Option<Member> {
         self.members().remove(cid)
     }
 
-    /// Takes a VM's first process out, whose end is then nobody's surprise.
+    /// Takes out a VM's first process, whose end is intended.
     pub(super) fn resting(&self, cid: &str) -> Option<Arc<Vm>> {
         self.members().get_mut(cid)?.vm.take()
     }
 
-    /// Said once, however many VMs say it.
+    /// Adds notes. A note is kept once, however many VMs report it.
     pub(super) fn note(&self, notes: impl IntoIterator<Item = String>) {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
     }

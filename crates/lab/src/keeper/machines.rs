@@ -1,4 +1,5 @@
-//! The lab as the infrastructure of its director: VMs made, obeyed for and ended as it asks. It decides nothing.
+//! The infrastructure of the lab's director: it creates, commands and ends VMs as the director asks. It makes no
+//! decisions.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +30,7 @@ use crate::{
     vm::protocol::{Answer, InstanceFacts, VmSpec, What},
 };
 
-/// The VMs and what they are made with.
+/// The VMs and the means to create them.
 pub(super) struct Machines {
     pub(super) boshy: PathBuf,
     pub(super) state: StateDir,
@@ -37,7 +38,7 @@ pub(super) struct Machines {
     pub(super) progress: broadcast::Sender<Progress>,
     runtime: tokio::runtime::Handle,
     ports: AtomicU32,
-    /// Held while a package is compiled: no package twice.
+    /// Held while a package is compiled, so that no package is compiled twice.
     compiling: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -54,14 +55,14 @@ impl Machines {
         }
     }
 
-    /// Tells whoever listens what has happened.
+    /// Reports an event to all listeners.
     pub(super) fn say(&self, text: String) {
         tracing::info!("{text}");
-        // An error only means that nobody listens.
+        // An error only means that there are no listeners.
         let _ = self.progress.send(Progress::Said(text));
     }
 
-    /// Ends a VM's processes at once and boots it again from what it has on disk.
+    /// Ends a VM's processes at once, and boots it again from what is on its disk.
     pub(super) async fn reboot(self: &Arc<Self>, cid: &str) -> Result<(), LabError> {
         let member = self.fleet.get(cid).ok_or_else(|| no_vm(cid))?;
         if let Some(vm) = self.fleet.resting(cid) {
@@ -95,7 +96,7 @@ impl Machines {
         for directory in [&directory, &directory.join("root"), &directory.join("vcap"), &self.state.packages()] {
             fs::create_dir_all(directory).doing(|| format!("making {}", directory.display()))?;
         }
-        // Every instance has a persistent disk, which outlives its VM.
+        // Every instance has a persistent disk that outlives its VM.
         move_if_there(&self.state.disk(&id), &directory.join("vcap/store"))?;
         let interfaces = networks
             .iter()
@@ -164,7 +165,7 @@ impl Machines {
         member.vm.ok_or_else(|| LabError::Refused(format!("the agent of VM {cid} does not answer")))
     }
 
-    /// Begins what goes on whether or not it is awaited.
+    /// Starts work that continues whether it is awaited or not.
     fn begin<T: Send + 'static>(&self, work: impl Future<Output = Result<T, LabError>> + Send + 'static) -> Done<T> {
         let begun = self.runtime.spawn(work);
         Box::pin(async move {
@@ -189,7 +190,7 @@ fn no_vm(cid: &str) -> LabError {
     LabError::Refused(format!("there is no VM {cid}"))
 }
 
-/// The logs, as the agent packs them.
+/// Packs logs as the BOSH agent does.
 fn pack(logs: &Path) -> Result<Vec<u8>, LabError> {
     let doing = || format!("packing {}", logs.display());
     let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
@@ -198,7 +199,7 @@ fn pack(logs: &Path) -> Result<Vec<u8>, LabError> {
     archive.into_inner().and_then(flate2::write::GzEncoder::finish).doing(doing)
 }
 
-/// The director's end of [`Machines`].
+/// The director's interface to [`Machines`].
 pub(super) struct Cpi(pub(super) Arc<Machines>);
 
 impl Cpi {

@@ -1,4 +1,4 @@
-//! What the mesh should know, by the mesh's own rules, and what it does know.
+//! What the mesh should know by its own rules, and what it knows.
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +14,16 @@ use serde::Deserialize;
 use super::machines::Machines;
 use crate::protocol::ServiceStatus;
 
-/// The job that is the control plane.
+/// Name of the pilot's job.
 pub(super) const PILOT_JOB: &str = "bosh-pilot";
-/// The pilot's port for HTTP.
+/// The pilot's HTTP port.
 pub(super) const PILOT_PORT: u16 = 8080;
-/// The job that every VM of the mesh has.
+/// Name of the agent's job, which every VM of the mesh has.
 pub(super) const AGENT_JOB: &str = "virtual-ip-agent";
 /// The agent's port for operators.
 pub(super) const AGENT_PORT: u16 = 15020;
 
-/// The services of what is deployed. A deployment that the mesh refuses has none.
+/// The services of the deployments. A deployment that the mesh rejects has none.
 pub(super) fn expected(view: &WorldView) -> Vec<Service> {
     let deployments = view.deployments.iter().filter_map(checked).collect();
     let found = discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default());
@@ -45,7 +45,7 @@ fn checked(view: &DeploymentView) -> Option<Deployment> {
     Some(Deployment { name: view.name.clone(), groups: written.check().ok()?, instances, ..Deployment::default() })
 }
 
-/// Of the pilot's `/status`, what is of interest here.
+/// The relevant part of the pilot's `/status`.
 #[derive(Deserialize)]
 struct PilotReport {
     services: Vec<PilotService>,
@@ -64,7 +64,7 @@ struct PilotPort {
     number: u16,
 }
 
-/// Of an agent's `/status`, what is of interest here.
+/// The relevant part of an agent's `/status`.
 #[derive(Deserialize)]
 struct AgentReport {
     names: AgentNames,
@@ -75,7 +75,7 @@ struct AgentNames {
     answered: BTreeMap<String, Ipv4Addr>,
 }
 
-/// What the pilot does not know yet, given its `/status`.
+/// What is missing in the pilot's `/status`.
 pub(super) fn pilot_lacks(report: &str, expected: &[Service]) -> Option<String> {
     let report: PilotReport = match serde_json::from_str(report) {
         Ok(report) => report,
@@ -93,7 +93,7 @@ pub(super) fn pilot_lacks(report: &str, expected: &[Service]) -> Option<String> 
     })
 }
 
-/// What an agent does not answer yet, given its `/status`.
+/// What is missing in an agent's `/status`.
 pub(super) fn agent_lacks(report: &str, expected: &[Service]) -> Option<String> {
     let report: AgentReport = match serde_json::from_str(report) {
         Ok(report) => report,
@@ -103,7 +103,7 @@ pub(super) fn agent_lacks(report: &str, expected: &[Service]) -> Option<String> 
     Some(format!("{} is not answered yet", missing.host))
 }
 
-/// The services as the pilot has them; none while it does not answer.
+/// The services by the pilot's status; empty while it does not answer.
 pub(super) async fn services(machines: &Arc<Machines>) -> Vec<ServiceStatus> {
     let pilots = machines.fleet.all().into_iter().filter(|member| member.jobs.contains(PILOT_JOB));
     for pilot in pilots.filter_map(|member| member.vm) {

@@ -1,12 +1,5 @@
-//! The keeper: process 1 of the lab's PID namespace, its switch, the home of its director, and the parent of its VMs.
-//!
-//! ```text
-//!   commands, BOSH CLI ──> director ──(create_vm, apply, start, ...)──> machines ──> VMs
-//!   commands ──> control socket ──(status, readiness, reboot, one process)──^
-//! ```
-//!
-//! The director decides, and the keeper obeys: it is the director's infrastructure. Its own network namespace holds the bridge,
-//! whose address is the director's; the director also listens on a socket inherited from the host's network.
+//! The keeper: process 1 of the lab's PID namespace. It holds the lab's bridge and its director, and is the parent of
+//! its VMs.
 
 mod control;
 mod director;
@@ -48,28 +41,29 @@ use crate::{
     vm::note_of_the_user,
 };
 
-/// The lab's network.
+/// Prefix length of the lab's network.
 const NETWORK_PREFIX: u8 = 16;
 /// The director's address, which is the bridge's.
 pub(crate) const DIRECTOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 244, 0, 2)), 25555);
 /// The bridge that joins the VMs.
 const BRIDGE: &str = "switch";
 
-/// What a keeper is started with.
+/// Settings of a keeper.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct KeeperSettings {
-    /// The director lets in clients of a UAA instead of users of its own.
+    /// Whether the director accepts clients of a UAA instead of its own users.
     pub(crate) uaa: bool,
 }
 
-/// What all parts of the keeper share.
+/// State shared by all parts of the keeper.
 struct Keeper {
     machines: Arc<Machines>,
     director: Director,
     down: Notify,
 }
 
-/// Runs the keeper until it is told to end. What ends with it needs no clearing up: the kernel does it.
+/// Runs the keeper until it is told to end. Nothing needs to be cleaned up, because the kernel ends everything below
+/// it.
 pub(crate) fn run(lab: LabSettings, state: &StateDir) -> Result<(), LabError> {
     let path = state.keeper_settings();
     let written = fs::read_to_string(&path).doing(|| format!("reading {}", path.display()))?;
@@ -99,7 +93,7 @@ async fn serve(keeper: Arc<Keeper>) -> Result<(), LabError> {
     let listening = "telling that the keeper listens";
     let mut terminate = signal(SignalKind::terminate()).doing(|| "handling SIGTERM".to_owned())?;
     writeln!(io::stdout(), "{LISTENING}").doing(|| listening.to_owned())?;
-    // Who started us waits for the end of the line; nobody reads on.
+    // The parent process waits for the end of the line and reads no further.
     let nowhere = fs::File::options().write(true).open("/dev/null").doing(|| "opening /dev/null".to_owned())?;
     nix::unistd::dup2_stdout(&nowhere).doing(|| "letting go of stdout".to_owned())?;
     tokio::select! {
@@ -111,7 +105,7 @@ async fn serve(keeper: Arc<Keeper>) -> Result<(), LabError> {
     Ok(())
 }
 
-/// The keeper sees its own processes under `/proc`, and the host does not see what it mounts.
+/// Mounts the keeper's own `/proc`. The host does not see its mounts.
 fn own_mounts() -> Result<(), LabError> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&str>)
         .doing(|| "making the lab's mounts its own".to_owned())?;

@@ -1,4 +1,4 @@
-//! Packages, compiled once for the whole lab.
+//! Compiles packages once for the whole lab.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
     vm::{Compilation, compile},
 };
 
-/// Compiles what is not compiled yet, in the order given, which has dependencies first.
+/// Compiles missing packages in the given order, in which dependencies come first.
 pub(super) async fn compile_all(
     machines: &Arc<Machines>,
     compiling: &Mutex<()>,

@@ -1,4 +1,4 @@
-//! Whether all is ready, and what is missing when it is not.
+//! Readiness of the lab, and what is missing.
 
 use std::{
     fs,
@@ -21,13 +21,13 @@ use crate::{
     vm::protocol::{JobState, JobStatus},
 };
 
-/// For all VMs, their jobs and the mesh.
+/// Time for all VMs, their jobs and the mesh to become ready.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// For a job to do as told: SIGTERM, 20 s, SIGKILL, and a little.
+/// Time for a job to carry out a command: SIGTERM, 20 s, SIGKILL, and a margin.
 pub(super) const JOB_PATIENCE: Duration = Duration::from_secs(25);
-/// Between two looks.
+/// Interval at which readiness is checked.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
-/// Lines shown of a log.
+/// Number of log lines shown.
 const TAIL: usize = 15;
 
 /// Something that is not ready.
@@ -35,21 +35,21 @@ const TAIL: usize = 15;
 struct Missing {
     vm: InstanceName,
     cid: String,
-    /// The job whose log explains it.
+    /// The job whose log explains the problem.
     job: Option<String>,
     what: String,
 }
 
-/// A question to a job, which is ready when `GET` is answered with 200 and the answer is as it should be.
+/// A check of a job: it is ready when `GET` is answered with 200 and the answer lacks nothing.
 struct Probe {
     job: &'static str,
     port: u16,
     path: &'static str,
-    /// What an answer lacks.
+    /// Returns what the answer lacks.
     lacks: fn(&str, &[Service]) -> Option<String>,
 }
 
-/// What the jobs' own post-start does not know: that the mesh is the same everywhere.
+/// Checks beyond the jobs' own post-start: that the mesh is the same everywhere.
 const PROBES: [Probe; 4] = [
     Probe { job: PILOT_JOB, port: PILOT_PORT, path: "/readyz", lacks: |_, _| None },
     Probe { job: PILOT_JOB, port: PILOT_PORT, path: "/status", lacks: mesh::pilot_lacks },
@@ -57,7 +57,7 @@ const PROBES: [Probe; 4] = [
     Probe { job: AGENT_JOB, port: AGENT_PORT, path: "/status", lacks: mesh::agent_lacks },
 ];
 
-/// Waits until the processes of every VM run, and its mesh knows every service.
+/// Waits until the processes of every VM run and its mesh knows every service.
 pub(super) async fn wait(keeper: &Arc<Keeper>) -> Result<(), LabError> {
     let deadline = Instant::now() + PATIENCE;
     let mut shown = None;
@@ -96,7 +96,7 @@ async fn look(member: &Member, expected: &[Service]) -> Option<Missing> {
         return missing(Some(&job.job), format!("process {} is {}{how}", job.name, job.state.as_str()));
     }
     for Probe { job, port, path, lacks } in PROBES {
-        // What an operator stopped is not waited for.
+        // A job that an operator has stopped is not awaited.
         if !jobs.iter().any(|status| status.job == job && status.state == JobState::Running) {
             continue;
         }

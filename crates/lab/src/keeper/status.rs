@@ -1,11 +1,11 @@
-//! What the lab is now.
+//! The lab's current status.
 
 use std::sync::Arc;
 
 use super::{Keeper, mesh};
 use crate::protocol::{LabStatus, VmStatus};
 
-/// Looks at everything.
+/// Collects the whole status.
 pub(super) async fn now(keeper: &Arc<Keeper>) -> LabStatus {
     let members = keeper.machines.fleet.all();
     let dead = members.iter().filter(|member| member.vm.is_none());
@@ -27,7 +27,7 @@ pub(super) async fn now(keeper: &Arc<Keeper>) -> LabStatus {
     LabStatus { vms: vms.collect(), services, problems, notes: keeper.machines.fleet.notes() }
 }
 
-/// The first line of an answer, for a message.
+/// The first line of an answer, for use in a message.
 pub(super) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(200).collect()
 }

@@ -34,14 +34,14 @@ use crate::{
     },
 };
 
-/// How long a VM may take to end its processes; one alone may take 20 s.
+/// Time for a VM to end its processes; a single one may take 20 s.
 const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(30);
 
 type Questions = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Answer, String>>>>>;
 
 /// A VM that has booted.
 pub(super) struct Vm {
-    /// Of its first process, in the keeper's PID namespace.
+    /// Pid of its first process in the keeper's PID namespace.
     pub(super) pid: u32,
     orders: mpsc::Sender<Order>,
     jobs: watch::Receiver<Vec<JobStatus>>,
@@ -50,8 +50,8 @@ pub(super) struct Vm {
 }
 
 impl Vm {
-    /// Boots a VM: its first process, its interfaces on `bridge` (called `port` and a number at that end), its root. `over`
-    /// is called when the VM has ended, for whatever reason.
+    /// Boots a VM: its first process, its interfaces on `bridge` (whose ends there are named `port` and a number), its
+    /// root. `over` is called when the VM has ended for any reason.
     pub(super) async fn boot(
         boshy: &Path,
         facts: &Facts,
@@ -71,9 +71,9 @@ impl Vm {
             if let Err(error) = converse(writer, reports, to_give, status, &answers).await {
                 tracing::warn!(%error, "lost a VM");
             }
-            // Whoever still waits for an answer learns that there will be none.
+            // Pending requests learn that there will be no answer.
             answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            // The end of process 1 is the end of every process of the VM.
+            // When process 1 ends, every process of the VM ends.
             let _ = child.start_kill();
             let _ = child.wait().await;
             over(pid);
@@ -87,12 +87,12 @@ impl Vm {
         Ok(vm)
     }
 
-    /// What its processes do now.
+    /// Current state of its processes.
     pub(super) fn jobs(&self) -> Vec<JobStatus> {
         self.jobs.borrow().clone()
     }
 
-    /// Follows what its processes do; closed when the VM has ended.
+    /// State of its processes as a channel, which closes when the VM has ended.
     pub(super) fn watch_jobs(&self) -> watch::Receiver<Vec<JobStatus>> {
         self.jobs.clone()
     }
@@ -101,7 +101,7 @@ impl Vm {
         self.jobs.has_changed().is_err()
     }
 
-    /// Gives an order and waits for what comes of it.
+    /// Sends an order and waits for its result.
     pub(super) async fn ask(&self, what: What) -> Result<Answer, String> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -112,7 +112,7 @@ impl Vm {
         answered.await.unwrap_or_else(|_| Err("the VM has ended".to_owned()))
     }
 
-    /// Gives an order that is answered by no more than that it is carried out, and what there is to say about it.
+    /// Sends an order whose result is only whether it was carried out, and notes about it.
     pub(super) async fn carries_out(&self, what: What) -> Result<Vec<String>, LabError> {
         match self.ask(what).await.map_err(LabError::Refused)? {
             Answer::Done { notes } => Ok(notes),
@@ -120,7 +120,7 @@ impl Vm {
         }
     }
 
-    /// `GET http://127.0.0.1:PORT/PATH`, asked inside the VM.
+    /// `GET http://127.0.0.1:PORT/PATH` inside the VM.
     pub(super) async fn get(&self, port: u16, path: &str) -> Result<(u16, String), String> {
         match self.ask(What::Get { port, path: path.to_owned() }).await? {
             Answer::Got { status, body } => Ok((status, body)),
@@ -128,11 +128,11 @@ impl Vm {
         }
     }
 
-    /// Ends its processes, and the VM.
+    /// Ends its processes and then the VM.
     pub(super) async fn shut_down(&self) {
         let mut jobs = self.jobs.clone();
         let ended = async {
-            // It ends with its last word, which may be lost.
+            // The VM ends after its last answer, which may be lost.
             let _ = self.ask(What::ShutDown).await;
             while jobs.changed().await.is_ok() {}
         };
@@ -152,7 +152,7 @@ fn spawn(boshy: &Path) -> Result<(Child, UnixStream), LabError> {
     let mut command = Command::new(boshy);
     command.args(["lab", "vm"]).stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).kill_on_drop(true);
     let runtime = tokio::runtime::Handle::current();
-    // The namespace of future children is set for one thread, and can be set once: so a thread lives for each VM's start.
+    // A thread can set the namespace of its future children, and only once. So each start uses a new thread.
     let starting = std::thread::spawn(move || {
         let _runtime = runtime.enter();
         unshare(CloneFlags::CLONE_NEWPID).map_err(io::Error::from)?;
@@ -185,7 +185,7 @@ async fn converse(
                     Report::Jobs(jobs) => drop(status.send_replace(jobs)),
                     Report::Done { id, result } => {
                         let asked = questions.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                        // Who asked may have stopped waiting.
+                        // The requester may have stopped waiting.
                         asked.map(|asked| asked.send(result));
                     }
                 }

@@ -12,7 +12,7 @@ use tar::{Builder, Header};
 
 use crate::error::{Doing, LabError};
 
-/// An archive being written. Times and owners are the same for every file.
+/// An archive under construction. Times and owners are the same for every file.
 pub(super) struct Archive {
     path: PathBuf,
     builder: Builder<GzEncoder<File>>,
@@ -53,7 +53,7 @@ impl Archive {
     }
 }
 
-/// As the manifest of a release has it.
+/// Digest in the format of a release's manifest.
 pub(super) fn digest(content: &mut impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 1 << 20];
@@ -65,7 +65,7 @@ pub(super) fn digest(content: &mut impl Read) -> io::Result<String> {
     }
 }
 
-/// Of a text, as long as fingerprints are.
+/// Digest of a text, with the length of a fingerprint.
 pub(super) fn short_digest(text: &[u8]) -> String {
     hex(&Sha256::digest(text)[..20])
 }

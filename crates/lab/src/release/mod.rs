@@ -1,10 +1,10 @@
-//! A development release: what the BOSH CLI would make of `bosh-release/`, made without it.
+//! A development release: like one that the BOSH CLI makes of `bosh-release/`, but made without it.
 //!
-//! Job templates and packaging scripts are compiled into this program; Boshy's program is this one, Envoy's is named. Archives
-//! are not compressed, since they only go to a director on the same machine.
+//! Job templates and packaging scripts are compiled into this program. The program for boshy is this one; Envoy's path
+//! is given. Archives are not compressed, since they only go to a director on the same machine.
 //!
-//! Not promised: the fingerprints that the CLI gives. Here they also say the version, so that another version is another release in
-//! every part, as one is in which everything has changed.
+//! Not promised: the CLI's fingerprints. Fingerprints here also depend on the version, so another version differs in
+//! every part, like a release in which everything has changed.
 
 mod archive;
 
@@ -32,16 +32,16 @@ pub(crate) const NAME: &str = "istio";
 /// The version that the shipped manifests ask for.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What is in no folder of sources.
+/// Programs, which are not in the source folders.
 pub(crate) struct Programs {
-    /// Boshy's.
+    /// Path of boshy.
     pub(crate) boshy: PathBuf,
-    /// Envoy's.
+    /// Path of Envoy.
     pub(crate) envoy: Option<PathBuf>,
 }
 
 impl Programs {
-    /// The program that belongs at a path of a package's sources.
+    /// The program for a path in a package's sources.
     fn at(&self, path: &str) -> Option<&Path> {
         match Path::new(path).file_name()?.to_str()? {
             "boshy" => Some(&self.boshy),
@@ -51,14 +51,14 @@ impl Programs {
     }
 }
 
-/// The files of a folder of a release, by their paths in it.
+/// The source files of a release, by path.
 pub(crate) struct Source {
     name: String,
     files: BTreeMap<String, Cow<'static, [u8]>>,
 }
 
 impl Source {
-    /// What is compiled in.
+    /// The sources compiled into this program.
     pub(crate) fn inside() -> Self {
         let mut files = BTreeMap::new();
         for (folder, dir) in [("jobs", &JOBS), ("packages", &PACKAGES)] {
@@ -79,12 +79,12 @@ impl Source {
         Ok(source)
     }
 
-    /// Names of the folders right below `jobs` or `packages`.
+    /// Names of the folders directly below `jobs` or `packages`.
     fn parts(&self, of: &str) -> BTreeSet<&str> {
         self.below(of).filter_map(|(path, _)| Some(path.split_once('/')?.0)).collect()
     }
 
-    /// Files below a folder, by their paths in that.
+    /// Files below a folder, by their relative paths.
     fn below(&self, folder: &str) -> impl Iterator<Item = (&str, &[u8])> {
         let prefix = format!("{folder}/");
         self.files.iter().filter_map(move |(path, content)| Some((path.strip_prefix(&prefix)?, content.as_ref())))
@@ -102,13 +102,13 @@ impl Source {
     }
 }
 
-/// Of `config/final.yml`.
+/// Content of `config/final.yml`.
 #[derive(Deserialize)]
 struct Final {
     name: String,
 }
 
-/// Of a job's `spec`, what the manifest of a release repeats.
+/// The part of a job's `spec` that a release's manifest repeats.
 #[derive(Deserialize)]
 struct JobSpec {
     name: String,
@@ -116,7 +116,7 @@ struct JobSpec {
     packages: Vec<String>,
 }
 
-/// A package's `spec`.
+/// Content of a package's `spec`.
 #[derive(Deserialize)]
 struct PackageSpec {
     name: String,
@@ -126,7 +126,7 @@ struct PackageSpec {
     files: Vec<String>,
 }
 
-/// Writes the release as a tar archive, as `bosh create-release --tarball` does.
+/// Writes the release as a tar archive, like `bosh create-release --tarball`.
 pub(crate) fn write(to: &Path, version: &str, source: &Source, programs: &Programs) -> Result<(), LabError> {
     let parts = to.with_extension("parts");
     for folder in ["jobs", "packages"] {
@@ -158,7 +158,8 @@ pub(crate) fn write(to: &Path, version: &str, source: &Source, programs: &Progra
     fs::remove_dir_all(&parts).doing(|| format!("removing {}", parts.display()))
 }
 
-/// Packages that jobs need, and what those need: a release may hold others, such as a way to build what is here built already.
+/// Packages that the jobs need, with their dependencies. A release may contain others, such as one that builds from
+/// source what is prebuilt here.
 fn needed(source: &Source, jobs: &[Value]) -> Result<BTreeSet<String>, LabError> {
     let of = |job: &Value| job["packages"].as_array().cloned().unwrap_or_default();
     let mut open: Vec<String> = jobs.iter().flat_map(of).filter_map(|name| name.as_str().map(str::to_owned)).collect();
@@ -237,7 +238,7 @@ fn collect(dir: &'static Dir<'static>, folder: &str, files: &mut BTreeMap<String
     }
 }
 
-/// A folder that is not there has no files.
+/// Reads all files below a folder. A missing folder has none.
 fn read_all(folder: &Path, name: &str, files: &mut BTreeMap<String, Cow<'static, [u8]>>) -> Result<(), LabError> {
     let doing = || format!("reading {}", folder.display());
     let entries = match fs::read_dir(folder) {

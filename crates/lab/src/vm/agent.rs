@@ -1,4 +1,4 @@
-//! What the agent does when told: apply, start and stop, one at a time.
+//! The BOSH agent's actions: apply, start and stop, one at a time.
 
 use std::{
     net::Ipv4Addr,
@@ -24,17 +24,17 @@ use super::{
 };
 use crate::error::LabError;
 
-/// How long a process has to run before it counts as running: one that cannot find its settings ends sooner.
+/// How long a process has to run before it counts as running. One that cannot find its settings ends sooner.
 const SETTLED: Duration = Duration::from_millis(300);
 
-/// The agent of a VM.
+/// The BOSH agent of a VM.
 pub(super) struct Agent {
     pub(super) children: Children,
     pub(super) supervisor: Supervisor,
     pub(super) vcap: Vcap,
     pub(super) hostname: String,
     pub(super) address: Option<Ipv4Addr>,
-    /// Held by the one action that may change jobs and processes.
+    /// Held by the single action that may change jobs and processes.
     pub(super) acting: Mutex<()>,
 }
 
@@ -60,7 +60,7 @@ impl Agent {
         }
     }
 
-    /// What monit does at the start of a VM, from what is on disk.
+    /// Starts what monit starts when a VM boots, from what is on disk.
     pub(super) async fn resume(&self) -> Result<(), String> {
         if layout::is_stopped() {
             return Ok(());
@@ -108,7 +108,7 @@ impl Agent {
 
     async fn all_down(&self) {
         let down = |snapshots: &Vec<Snapshot>| snapshots.iter().all(|one| one.status.state == JobState::Stopped);
-        // What is told before is done before the question is answered; an error is the end of the VM.
+        // The supervisor handles this message after the earlier ones. An error means that the VM is ending.
         let _ = self.supervisor.one(String::new(), super::protocol::JobAction::Kill).await;
         let _ = self.supervisor.seen().wait_for(down).await;
     }
@@ -122,7 +122,7 @@ impl Agent {
     }
 }
 
-/// Waits until all have run for a while.
+/// Waits until all processes have run for a while.
 async fn settle(seen: &mut watch::Receiver<Vec<Snapshot>>) {
     loop {
         let ready = {
@@ -155,7 +155,7 @@ fn missing(snapshots: &[Snapshot], patience: Duration) -> String {
     format!("not all processes run after {} s: {}", patience.as_secs(), unwell.join("; "))
 }
 
-/// The jobs that are there, by their folders.
+/// The applied jobs, by their folders.
 fn applied_jobs() -> Result<Vec<String>, String> {
     let jobs = Path::new(VCAP).join("jobs");
     let failed = |error| format!("reading {}: {error}", jobs.display());
@@ -167,7 +167,7 @@ fn applied_jobs() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Follows the processes into `health.json`.
+/// Writes the state of the processes to `health.json`.
 pub(super) fn write_health(snapshots: &[Snapshot]) {
     if let Err(error) = layout::write_health(super::state::job_state(snapshots, layout::is_stopped())) {
         tracing::warn!(error = error.chain(), "cannot tell the state of the VM");

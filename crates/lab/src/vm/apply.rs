@@ -1,7 +1,7 @@
-//! Puts rendered jobs and compiled packages in place, as the agent's `apply` does.
+//! Puts rendered jobs and compiled packages in place, as the BOSH agent's `apply` does.
 //!
-//! All that can be refused is refused before anything is changed; then the new folders are written beside the old ones
-//! and take their places.
+//! Everything that can be refused is refused before anything is changed. Then the new folders are written beside the
+//! old ones and replace them.
 
 use std::{
     fs::{self, DirBuilder},
@@ -17,7 +17,8 @@ use crate::{
     state_dir::fresh_directory,
 };
 
-/// Applies to the tree at `root`, which is `/var/vcap`. Gives sentences about what the jobs ask for and do not get.
+/// Applies jobs and packages to the tree at `root`, which is `/var/vcap`. Returns notes on what the jobs ask for and do
+/// not get.
 pub(super) fn apply(root: &Path, spec: &ApplySpec, vcap: Vcap) -> Result<Vec<String>, LabError> {
     let watched = processes::of_spec(spec).map_err(LabError::Refused)?;
     check(root, spec)?;
@@ -61,7 +62,7 @@ fn compiled(package: &PackageRef) -> PathBuf {
     Path::new("data/packages").join(&package.name).join(&package.fingerprint)
 }
 
-/// Writes a new directory and puts it in place of another.
+/// Writes a new directory and replaces another one by it.
 fn replace(at: &Path, write: impl FnOnce(&Path) -> Result<(), LabError>) -> Result<(), LabError> {
     let beside = |suffix: &str| PathBuf::from(format!("{}.{suffix}", at.display()));
     let (new, old) = (beside("new"), beside("old"));
@@ -98,7 +99,7 @@ fn write_job(jobs: &Path, job: &RenderedJob, vcap: Vcap) -> Result<(), LabError>
     Ok(())
 }
 
-/// Numbered, because the order of the jobs is kept nowhere else.
+/// The file names are numbered, because the order of the jobs is kept nowhere else.
 fn write_monit_files(monit: &Path, jobs: &[RenderedJob]) -> Result<(), LabError> {
     for (number, job) in jobs.iter().enumerate() {
         let path = monit.join(format!("{number:04}_{}.monitrc", job.name));

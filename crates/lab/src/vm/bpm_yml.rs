@@ -1,4 +1,5 @@
-//! `config/bpm.yml` of a job. Unknown keys are ignored, as bpm ignores them; a value of the wrong type is an error.
+//! Parses `config/bpm.yml` of a job. Unknown keys are ignored, as bpm ignores them; a value of the wrong type is an
+//! error.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,7 @@ pub(super) struct Process {
     pub(super) workdir: Option<PathBuf>,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) hooks: Hooks,
-    /// Without `CAP_`.
+    /// Names without `CAP_`.
     #[serde(default, deserialize_with = "nullable")]
     pub(super) capabilities: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
@@ -69,7 +70,7 @@ pub(super) struct Volume {
     pub(super) writable: bool,
     #[serde(default)]
     pub(super) allow_executions: bool,
-    /// The directory is taken as it is; otherwise it is made, closed to others and given to vcap.
+    /// The directory is used as it is. Otherwise it is created, closed to others and owned by vcap.
     #[serde(default)]
     pub(super) mount_only: bool,
 }
@@ -78,12 +79,12 @@ pub(super) struct Volume {
 pub(super) struct Unsafe {
     #[serde(default)]
     pub(super) privileged: bool,
-    /// Anywhere on the VM; the paths may hold `*`.
+    /// Paths anywhere on the VM; they may contain `*`.
     #[serde(default, deserialize_with = "nullable")]
     pub(super) unrestricted_volumes: Vec<Volume>,
 }
 
-/// What asks a process to end.
+/// The signal that asks a process to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ShutdownSignal {
     #[default]
@@ -93,7 +94,7 @@ pub(super) enum ShutdownSignal {
     Int,
 }
 
-/// Reads a job's file.
+/// Parses a job's file.
 pub(super) fn parse(job: &str, text: &str) -> Result<Vec<Process>, String> {
     let file: File = yaml::from_text(text, &YamlLimits::default()).map_err(|error| error.to_string())?;
     for process in &file.processes {
@@ -120,7 +121,7 @@ fn check(job: &str, process: &Process) -> Result<(), String> {
     }
     let own = ["data", "store"].map(|kind| Path::new("/var/vcap").join(kind).join(job));
     for Volume { path, .. } in &process.additional_volumes {
-        // Paths are equal when their components are; what is not written canonically shows in the text alone.
+        // Two paths are equal when their components are; a path that is not canonical differs only in its text.
         let canonical = path.is_absolute() && path.as_os_str() == path.components().collect::<PathBuf>().as_os_str();
         let plain = !path.components().any(|part| part == Component::ParentDir);
         if !canonical || !plain || !path.starts_with("/var/vcap") || path == Path::new("/var/vcap") {
@@ -144,7 +145,7 @@ fn is_size(text: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| number > 0.0) && units.contains(&unit.to_ascii_uppercase().as_str())
 }
 
-/// A key without a value is a key that is not there.
+/// A key without a value counts as missing.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -71,7 +71,7 @@ fn sizes_are_numbers_with_a_unit() {
     }
 }
 
-/// Lines of a process, right and wrong.
+/// Lines of a process, valid and invalid.
 const LINES: [&str; 20] = [
     "name: web",
     "name: a/b",

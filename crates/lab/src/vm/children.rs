@@ -1,7 +1,7 @@
-//! Every child of process 1, waited for in one place.
+//! Waits for all children of process 1 in one place.
 //!
-//! Process 1 inherits orphans, so it has to wait for any child; and whoever waits for any child takes the end of those that
-//! somebody waits for by number. So all ends are taken here and handed on.
+//! Process 1 inherits orphans, so it has to wait for any child. Waiting for any child also reaps children that other
+//! code waits for by pid. So all ends are collected here and passed on.
 
 use std::{
     collections::HashMap,
@@ -38,13 +38,13 @@ impl fmt::Display for End {
     }
 }
 
-/// The children that somebody waits for.
+/// The children whose end is awaited.
 #[derive(Clone, Default)]
 pub(super) struct Children(Arc<Mutex<HashMap<i32, oneshot::Sender<End>>>>);
 
 impl Children {
-    /// Takes ends as they come. To be there before the first child is; on a runtime of one thread, so that no end is taken
-    /// before its child is known.
+    /// Collects ends as they occur. Call it before the first child is started, on a runtime of one thread, so that no
+    /// end is collected before its child is registered.
     pub(super) fn watch(&self) -> io::Result<()> {
         let mut ends = signal(SignalKind::child())?;
         let children = self.clone();
@@ -56,7 +56,7 @@ impl Children {
         Ok(())
     }
 
-    /// Starts a child; its process id, and its end.
+    /// Starts a child. Returns its pid and its future end.
     pub(super) fn spawn(&self, command: &mut Command) -> io::Result<(i32, oneshot::Receiver<End>)> {
         let pid = i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
         let (ended, end) = oneshot::channel();
@@ -74,7 +74,7 @@ impl Children {
                 Ok(_) => continue,
             };
             if let Some(ended) = self.waited_for().remove(&pid.as_raw()) {
-                // Who waited may have given up.
+                // The receiver may have given up.
                 let _ = ended.send(end);
             }
         }

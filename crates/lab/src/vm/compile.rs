@@ -1,7 +1,7 @@
-//! Compiles a package as the agent of a compilation VM does: `bash -x packaging` as root, without network, in a root of its
-//! own that has what a VM has; then the result is put beside the others.
+//! Compiles a package as the agent of a compilation VM does: `bash -x packaging` as root, without network, in a root
+//! with the files of a VM. The result is then added to the compiled packages.
 //!
-//! Not promised: that what compiles here compiles on a stemcell. The programs are the host's.
+//! Not promised: that a package that compiles here compiles on a stemcell. The programs are the host's.
 
 use std::{
     collections::BTreeMap,
@@ -28,26 +28,26 @@ use crate::{
 pub(crate) struct Compilation {
     /// Name of the package.
     pub(crate) name: String,
-    /// Of its content.
+    /// Fingerprint of the package's content.
     pub(crate) fingerprint: String,
-    /// Shown to the script as the package's version.
+    /// Passed to the script as the package's version.
     pub(crate) version: String,
     /// Gzipped tar archive with the sources and the script `packaging`.
     pub(crate) archive: PathBuf,
-    /// Fingerprints of the packages that have to be there, compiled before, by name.
+    /// Fingerprints of the compiled packages that must exist, by name.
     pub(crate) dependencies: BTreeMap<String, String>,
 }
 
-/// Bytes of output that an error tells.
+/// Bytes of output included in an error.
 const TAIL: usize = 4096;
-/// Where the sources lie, as on a compilation VM.
+/// Directory of the sources, as on a compilation VM.
 const TARGET: &str = "/var/vcap/data/compile";
 
-/// Compiles a package into `STORE/NAME/FINGERPRINT`, unless it is there. Blocks; two compilations of one package may not run at the same
-/// time.
+/// Compiles a package into `STORE/NAME/FINGERPRINT`, unless it exists. Blocks. Two compilations of one package must not
+/// run at the same time.
 ///
 /// # Errors
-/// When the script fails, with the end of what it printed; when its namespaces cannot be made.
+/// When the script fails, with the end of its output; when its namespaces cannot be created.
 pub(crate) fn compile(boshy: &Path, store: &Path, compilation: &Compilation) -> Result<PathBuf, LabError> {
     let compiled = store.join(&compilation.name).join(&compilation.fingerprint);
     if compiled.exists() {
@@ -63,7 +63,7 @@ pub(crate) fn compile(boshy: &Path, store: &Path, compilation: &Compilation) -> 
     kept.and(cleared).map(|()| compiled)
 }
 
-/// Compiles below `work`, in a process of its own with all that comes of it.
+/// Compiles below `work`, in a process of its own that all its descendants end with.
 fn make(boshy: &Path, store: &Path, work: &Path, compilation: &Compilation) -> Result<(), LabError> {
     let vcap = work.join("vcap");
     let sources = work.join("vcap/data/compile").join(&compilation.name);
@@ -106,9 +106,9 @@ fn make(boshy: &Path, store: &Path, work: &Path, compilation: &Compilation) -> R
     )))
 }
 
-/// Starts process 1 of a new PID namespace, so that whatever the script leaves running ends with it.
+/// Starts process 1 of a new PID namespace, so that everything the script leaves running ends with it.
 fn first_process(mut command: Command) -> Result<Child, LabError> {
-    // The namespace of future children is set for one thread, and can be set once.
+    // A thread can set the namespace of its future children, and only once.
     let starting = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWPID).map_err(io::Error::from)?;
         command.spawn()
@@ -135,7 +135,7 @@ fn unpack(archive: &Path, into: &Path) -> Result<(), LabError> {
     Err(io::Error::other(reason)).doing(doing)
 }
 
-/// What the process that compiles is told.
+/// Input of the compiling process.
 #[derive(Serialize, Deserialize)]
 struct Order {
     root: PathBuf,
@@ -145,7 +145,7 @@ struct Order {
     version: String,
 }
 
-/// Is that process, the first of a PID namespace: moves into a root of its own and becomes the script.
+/// Runs as the compiling process, the first of a PID namespace: enters its own root and executes the script.
 pub(crate) fn run() -> Result<(), LabError> {
     let order: Order = serde_json::from_reader(io::stdin().lock()).doing(|| "reading what to compile".to_owned())?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC)

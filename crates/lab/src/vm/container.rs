@@ -1,10 +1,10 @@
-//! What bpm does with one process of a job: the hook, the directories, a mount namespace that shows little of the VM, the user
-//! and the capabilities; then it becomes the process.
+//! Runs one process of a job as bpm does: the hook, the directories, a mount namespace with a limited view of the VM,
+//! the user and the capabilities. Finally it executes the process.
 //!
-//! This is a process of its own from the start, with one thread, so that all of this is done by ordinary calls and ends
-//! in an ordinary `exec` with the process id that the VM knows.
+//! This code runs in a process of its own with a single thread. So it can use ordinary calls and end with an ordinary
+//! `exec`, which keeps the pid that the VM knows.
 //!
-//! Not done of what bpm does: a PID namespace (the processes of a container are ended by their process group), the
+//! Not implemented, unlike in bpm: a PID namespace (the processes of a container are ended by their process group), the
 //! seccomp filter, and limits of memory and of processes, which need control groups.
 
 use std::{
@@ -35,13 +35,13 @@ use super::{
 };
 use crate::error::{Doing, LabError};
 
-/// Reads which process from stdin, and becomes it. Nobody hears of success but by the end of the connection that stdin is,
-/// which the kernel closes with `exec`.
+/// Reads the process's definition from stdin and executes it. Success is reported only by the end of the connection on
+/// stdin, which the kernel closes at `exec`.
 pub(crate) fn run() -> Result<(), LabError> {
     let socket = io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the control socket".to_owned())?;
     let mut control = UnixStream::from(socket);
     let Err(error) = contain(&control);
-    // Who started this process may be gone; its log has the reason as well.
+    // The parent process may be gone; the log has the reason as well.
     let _ = control.write_all(error.chain().as_bytes());
     Err(error)
 }
@@ -71,7 +71,7 @@ fn contain(control: &UnixStream) -> Result<Infallible, LabError> {
     Err(failure).doing(|| format!("starting {}", process.executable))
 }
 
-/// bpm's, and over it the process's own.
+/// bpm's environment, overridden by the process's own.
 fn environment(job: &str, process: &Process) -> Vec<(OsString, OsString)> {
     let data = format!("/var/vcap/data/{job}");
     let path = format!("/var/vcap/jobs/{job}/bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin:.");
@@ -107,7 +107,7 @@ fn make_directories(job: &str, process: &Process, vcap: Vcap) -> Result<(), LabE
     Ok(())
 }
 
-/// The hook runs as root, on the VM, before every start.
+/// Runs the hook as root on the VM, before every start.
 fn hook(process: &Process, environment: &[(OsString, OsString)]) -> Result<(), LabError> {
     let hook: Option<&PathBuf> = process.hooks.pre_start.as_ref().filter(|hook| !hook.as_os_str().is_empty());
     let Some(hook) = hook else { return Ok(()) };
@@ -122,7 +122,7 @@ fn hook(process: &Process, environment: &[(OsString, OsString)]) -> Result<(), L
     Err(LabError::Refused(format!("the hook {} failed: {status}", hook.display())))
 }
 
-/// No more than this machine lets its root have.
+/// Limits open files, at most to what this machine allows its root.
 fn limit_open_files(process: &Process) -> Result<(), LabError> {
     let Some(asked) = process.limits.open_files else { return Ok(()) };
     let doing = || format!("limiting open files to {asked}");

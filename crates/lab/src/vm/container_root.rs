@@ -1,4 +1,4 @@
-//! What a process that bpm runs sees of its VM.
+//! The file system of a process run by bpm.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::error::{Doing, LabError};
 
-/// Where the root is put together; the VM has nothing there.
+/// Where the root is assembled; the VM has nothing there.
 const AT: &str = "/mnt";
 
-/// Where something comes from, and what may be done with it.
+/// Source of a mount, and its permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Shown {
     from: PathBuf,
@@ -26,7 +26,7 @@ struct Shown {
     executable: bool,
 }
 
-/// Moves into a root that shows what bpm shows. The caller has a mount namespace of its own.
+/// Enters a root with the mounts that bpm makes. The caller has its own mount namespace.
 pub(super) fn enter(job: &str, process: &Process) -> Result<(), LabError> {
     make_own()?;
     let root = Path::new(AT);
@@ -60,7 +60,7 @@ fn system_tree(from: &Path, to: &Path) -> Result<(), LabError> {
     read_only(to)
 }
 
-/// By path, so that what lies in another comes after it.
+/// Ordered by path, so that a path comes after the one that contains it.
 fn of_job(job: &str, process: &Process) -> BTreeMap<PathBuf, Shown> {
     let vcap = Path::new("/var/vcap");
     let temporary = vcap.join("data").join(job).join("tmp");
@@ -90,7 +90,7 @@ fn add_volumes(all: &mut BTreeMap<PathBuf, Shown>, volumes: &[Volume]) {
     }
 }
 
-/// Volumes with the names that a `*` in the last part of a path stands for.
+/// The volumes, with a `*` in the last part of a path expanded.
 fn expanded(volumes: &[Volume]) -> Result<Vec<Volume>, LabError> {
     let mut all = Vec::new();
     for volume in volumes {

@@ -1,18 +1,18 @@
-//! What a drain script says: a number of seconds. From zero on, the job may be stopped after that time; a negative number
-//! asks to be asked again after that time.
+//! Output of a drain script: a number of seconds. For zero and above, the job may be stopped after that time. A
+//! negative number means to run the script again after that time.
 
 use std::time::Duration;
 
-/// What to do next.
+/// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Wait, and the job is drained.
+    /// Wait; then the job is drained.
     Wait(Duration),
-    /// Wait, and ask again.
+    /// Wait; then run the script again.
     AskAgain(Duration),
 }
 
-/// Reads the script's stdout.
+/// Parses the script's stdout.
 pub(super) fn step(said: &str) -> Result<Step, String> {
     let seconds: i64 =
         said.trim().parse().map_err(|_| format!("it printed {:?} where a number of seconds belongs", excerpt(said)))?;

@@ -1,4 +1,4 @@
-//! The one HTTP request that the lab asks inside a VM: `GET`, to itself.
+//! The only HTTP request that the lab makes inside a VM: `GET` to the VM itself.
 
 use std::{io, net::Ipv4Addr, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio::{
     net::TcpStream,
 };
 
-/// For the whole exchange; everything asked is on the VM itself.
+/// Time for the whole exchange. The server is on the VM itself.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What is read of an answer.
+/// Number of bytes read of an answer.
 const MOST: u64 = 4 << 20;
 
-/// Status and body of `GET http://127.0.0.1:PORT/PATH`, or why there is none.
+/// Status and body of `GET http://127.0.0.1:PORT/PATH`, or the error.
 pub(super) async fn get(port: u16, path: &str) -> Result<(u16, String), String> {
     let answer = tokio::time::timeout(PATIENCE, exchange(port, path)).await;
     let bytes = match answer {
@@ -23,7 +23,7 @@ pub(super) async fn get(port: u16, path: &str) -> Result<(u16, String), String> 
     parse(&bytes).ok_or_else(|| format!("http://127.0.0.1:{port}{path}: the answer is no HTTP"))
 }
 
-/// HTTP/1.0, so that the answer ends with the connection and is never chunked.
+/// Uses HTTP/1.0, so that the answer ends with the connection and is never chunked.
 async fn exchange(port: u16, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n").as_bytes()).await?;

@@ -1,8 +1,9 @@
-//! Which process of a VM lives, dies and comes back: what monit and bpm do, as a function of values.
+//! State machine of a VM's processes: when each is started, stopped and restarted, as by monit and bpm.
 //!
-//! Each call takes the time and gives the actions to carry out. A process that is monitored and dies comes back after
-//! [`RESTART_PAUSE`], for ever; one that fails its health check often enough in a row is stopped so that it does; one that was stopped stays down until it is started. Stopping is the process's shutdown
-//! signal, SIGQUIT after [`STOP_PATIENCE`], SIGKILL after another [`QUIT_PATIENCE`].
+//! Each call takes the time and returns actions to carry out. A monitored process that dies is restarted after
+//! [`RESTART_PAUSE`], any number of times. One that fails its health check often enough in a row is stopped in order to
+//! be restarted. One that was stopped stays down until it is started. Stopping sends the process's shutdown signal,
+//! SIGQUIT after [`STOP_PATIENCE`], and SIGKILL after another [`QUIT_PATIENCE`].
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +11,17 @@ use nix::sys::signal::Signal;
 
 use super::protocol::{JobAction, JobState, JobStatus};
 
-/// From the death of a process to its next life.
+/// Time from the death of a process to its restart.
 pub(super) const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// From the shutdown signal to SIGQUIT.
+/// Time from the shutdown signal to SIGQUIT.
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// From SIGQUIT to SIGKILL.
+/// Time from SIGQUIT to SIGKILL.
 pub(super) const QUIT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is to be done.
+/// An action to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Start the process at this position, then say [`Jobs::spawned`] or [`Jobs::not_spawned`].
+    /// Start the process at this position, then call [`Jobs::spawned`] or [`Jobs::not_spawned`].
     Spawn(usize),
     /// Send a signal.
     Signal(i32, Signal),
@@ -35,25 +36,25 @@ enum Phase {
     Stopping { pid: i32, next: Signal, at: Instant },
 }
 
-/// A process as it is to be watched.
+/// Definition of a watched process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) name: String,
     pub(super) job: String,
-    /// What asks it to end.
+    /// Its shutdown signal.
     pub(super) shutdown: Signal,
-    /// It is restarted after so many health checks in a row that failed; none when it has no check.
+    /// Number of failed health checks in a row after which it is restarted; `None` without a check.
     pub(super) patience: Option<u32>,
 }
 
-/// A process as it is.
+/// Current state of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
     pub(super) status: JobStatus,
-    /// It is started and comes back.
+    /// It is started, and is restarted when it dies.
     pub(super) monitored: bool,
     pub(super) pid: Option<i32>,
-    /// When it began to run; none while it does not.
+    /// When it began to run; `None` while it does not run.
     pub(super) since: Option<Instant>,
 }
 
@@ -64,7 +65,7 @@ struct Slot {
     phase: Phase,
     restarts: u64,
     last_exit: Option<String>,
-    /// Health checks in a row that failed.
+    /// Number of failed health checks in a row.
     unwell: u32,
 }
 
@@ -75,18 +76,18 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// All of them down. Those before have to be down: [`Jobs::all_down`].
+    /// Processes that are all down. Those of the previous value must be down: [`Jobs::all_down`].
     pub(super) fn new(kept: impl IntoIterator<Item = Kept>) -> Self {
         let slot = |kept| Slot { kept, monitored: false, phase: Phase::Down, restarts: 0, last_exit: None, unwell: 0 };
         Self { slots: kept.into_iter().map(slot).collect() }
     }
 
-    /// Makes all that are down due now.
+    /// Makes all processes that are down due now.
     pub(super) fn start_all(&mut self, now: Instant) {
         self.slots.iter_mut().for_each(|slot| slot.start(now));
     }
 
-    /// None comes back any more.
+    /// Ends monitoring: no process is restarted any more.
     pub(super) fn unmonitor_all(&mut self) {
         for slot in &mut self.slots {
             slot.monitored = false;
@@ -96,12 +97,12 @@ impl Jobs {
         }
     }
 
-    /// Stops everything until it is started again.
+    /// Stops all processes until they are started again.
     pub(super) fn stop_all(&mut self, now: Instant) -> Vec<Action> {
         self.slots.iter_mut().filter_map(|slot| slot.stop(now)).collect()
     }
 
-    /// Carries out a command for one process; none when there is no such process.
+    /// Applies a command to one process; `None` when there is no such process.
     pub(super) fn command(&mut self, process: &str, action: JobAction, now: Instant) -> Option<Vec<Action>> {
         let slot = self.slots.iter_mut().find(|slot| slot.kept.name == process)?;
         let action = match action {
@@ -115,12 +116,12 @@ impl Jobs {
         Some(action.into_iter().collect())
     }
 
-    /// True when nothing runs and nothing will.
+    /// Whether no process runs or will be started.
     pub(super) fn all_down(&self) -> bool {
         self.slots.iter().all(|slot| slot.phase == Phase::Down)
     }
 
-    /// The process at this position is being made ready.
+    /// The process at this position is being prepared.
     pub(super) fn spawned(&mut self, position: usize, pid: i32) {
         self.slots[position].phase = Phase::Starting { pid };
     }
@@ -130,7 +131,7 @@ impl Jobs {
         self.slots[position].ended(reason, now);
     }
 
-    /// What was being made ready is its program now.
+    /// The process has executed its program.
     pub(super) fn ready(&mut self, pid: i32, now: Instant) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.phase == Phase::Starting { pid }) {
             slot.phase = Phase::Running { pid, since: now };
@@ -138,11 +139,11 @@ impl Jobs {
         }
     }
 
-    /// A process was asked whether it is well.
+    /// A health check has finished.
     pub(super) fn asked(&mut self, pid: i32, is_well: bool, now: Instant) -> Option<Action> {
         let slot = self.slots.iter_mut().find(|slot| slot.monitored && slot.runs(pid))?;
         slot.unwell = if is_well { 0 } else { slot.unwell + 1 };
-        // Still monitored, so it comes back.
+        // The process is still monitored, so it is restarted.
         (slot.unwell >= slot.kept.patience?).then(|| slot.end(pid, now))
     }
 
@@ -153,14 +154,14 @@ impl Jobs {
         }
     }
 
-    /// What has fallen due.
+    /// Actions that are due.
     pub(super) fn due(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         for (position, slot) in self.slots.iter_mut().enumerate() {
             match slot.phase {
                 Phase::Due { at } if at <= now => actions.push(Action::Spawn(position)),
                 Phase::Stopping { pid, next, at } if at <= now => {
-                    // SIGKILL is repeated only if the kernel is slow to reap.
+                    // SIGKILL is repeated only if the kernel is slow to reap the process.
                     slot.phase = Phase::Stopping { pid, next: Signal::SIGKILL, at: now + QUIT_PATIENCE };
                     actions.push(Action::Signal(pid, next));
                 }
@@ -170,7 +171,7 @@ impl Jobs {
         actions
     }
 
-    /// When [`Jobs::due`] has something next.
+    /// When [`Jobs::due`] will next return an action.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let due = |slot: &Slot| match slot.phase {
             Phase::Due { at } | Phase::Stopping { at, .. } => Some(at),
@@ -179,7 +180,7 @@ impl Jobs {
         self.slots.iter().filter_map(due).min()
     }
 
-    /// What every process does now.
+    /// Current state of every process.
     pub(super) fn snapshot(&self) -> Vec<Snapshot> {
         self.slots.iter().map(Slot::snapshot).collect()
     }

@@ -6,7 +6,7 @@ fn kept(name: &str) -> Kept {
     Kept { name: name.to_owned(), job: "web".to_owned(), shutdown: Signal::SIGTERM, patience: None }
 }
 
-/// One process on a clock of its own.
+/// One process with its own clock.
 struct Bench {
     jobs: Jobs,
     now: Instant,

@@ -1,4 +1,5 @@
-//! The part of `/var/vcap` that is there before any job: BOSH's layout, what the instance is, and the DNS records.
+//! The part of `/var/vcap` that exists before any job: BOSH's layout, the facts about the instance, and the DNS
+//! records.
 
 use std::{
     fs::{self, DirBuilder},
@@ -15,14 +16,14 @@ use crate::{
     state_dir::fresh_directory,
 };
 
-/// Where all of it is, seen from the VM.
+/// Path on the VM.
 pub(super) const VCAP: &str = "/var/vcap";
 const RECORDS: &str = "/var/vcap/instance/dns/records.json";
 const HEALTH: &str = "/var/vcap/instance/health.json";
-/// There while the jobs are stopped by order, over a reboot as well.
+/// Exists while the jobs are stopped on request, also across a reboot.
 const STOPPED: &str = "/var/vcap/monit/stopped";
 
-/// Makes what is missing, and empties what does not outlive a boot.
+/// Creates missing directories, and empties those that do not outlive a boot.
 pub(super) fn lay_out(facts: &InstanceFacts, vcap: Vcap) -> Result<(), LabError> {
     let root = Path::new(VCAP);
     for directory in ["jobs", "packages", "data", "store", "sys/log", "monit/job", "instance/dns"] {
@@ -41,12 +42,12 @@ pub(super) fn lay_out(facts: &InstanceFacts, vcap: Vcap) -> Result<(), LabError>
     Ok(())
 }
 
-/// Whether the jobs were stopped by order.
+/// Whether the jobs were stopped on request.
 pub(super) fn is_stopped() -> bool {
     Path::new(STOPPED).exists()
 }
 
-/// Notes that the jobs are, or are no longer, stopped by order.
+/// Records whether the jobs are stopped on request.
 pub(super) fn set_stopped(stopped: bool) -> Result<(), LabError> {
     let done = if stopped { fs::write(STOPPED, "") } else { fs::remove_file(STOPPED) };
     match done {
@@ -55,20 +56,20 @@ pub(super) fn set_stopped(stopped: bool) -> Result<(), LabError> {
     }
 }
 
-/// Rewrites `health.json` in place, as the agent does.
+/// Rewrites `health.json` in place, as the BOSH agent does.
 pub(super) fn write_health(state: &str) -> Result<(), LabError> {
     let health = serde_json::json!({ "state": state });
     fs::write(HEALTH, health.to_string()).doing(|| format!("writing {HEALTH}"))
 }
 
-/// What is read of `records.json` here.
+/// The part of `records.json` that is used here.
 #[derive(Deserialize)]
 struct Records {
     version: u64,
     records: Vec<(String, String)>,
 }
 
-/// Puts `records.json` in place of the one that is there, unless that is newer, and its names into `/etc/hosts`.
+/// Replaces `records.json` unless the existing one is newer, and writes its names to `/etc/hosts`.
 pub(super) fn put_records(text: &str, hostname: &str, address: Option<Ipv4Addr>, vcap: Vcap) -> Result<(), LabError> {
     let new: Records = serde_json::from_str(text).doing(|| "reading the new records.json".to_owned())?;
     let present = fs::read_to_string(RECORDS).ok().and_then(|text| serde_json::from_str::<Records>(&text).ok());

@@ -1,7 +1,7 @@
-//! The first process of a VM: makes the VM around itself, then keeps its jobs alive.
+//! The first process of a VM: it creates the VM around itself and then keeps its jobs alive.
 //!
-//! It is a process of its own, and not a thread of the keeper, because a mount namespace belongs to a process; and because
-//! as process 1 of a PID namespace it takes every process of the VM with it when it goes.
+//! It is a process and not a thread of the keeper, because a mount namespace belongs to a process, and because the end
+//! of process 1 of a PID namespace ends every process of the VM.
 //!
 //! ```text
 //! keeper                        VM
@@ -14,8 +14,8 @@
 //!   <────────────────── Done, Jobs
 //! ```
 //!
-//! It plays four parts of a VM of BOSH: the agent (`agent`, `apply`, `scripts`), monit (`monit`, `jobs`, `supervisor`), bpm
-//! (`bpm_yml`, `container`), and a compilation VM (`compile`).
+//! It implements four parts of a VM of BOSH: the agent (`agent`, `apply`, `scripts`), monit (`monit`, `jobs`,
+//! `supervisor`), bpm (`bpm_yml`, `container`), and a compilation VM (`compile`).
 
 mod agent;
 mod apply;
@@ -67,19 +67,19 @@ use crate::{
     netlink,
 };
 
-/// What is to be told of the user that jobs run as, if anything.
+/// A note on the user that jobs run as, if it is unusual.
 pub(crate) fn note_of_the_user() -> Result<Option<String>, LabError> {
     Ok(Vcap::here()?.note())
 }
 
-/// Where bosh-dns listens on every VM.
+/// Address at which bosh-dns listens on every VM.
 pub(crate) const BOSH_DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
 
-/// Runs a VM whose keeper is at the other end of stdin. Ends when told to shut down.
+/// Runs a VM whose keeper is at the other end of stdin. Returns when told to shut down.
 pub(crate) fn run() -> Result<(), LabError> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the control socket".to_owned())?;
     let mut control = UnixStream::from(socket);
-    // The keeper waits for an answer to each of its first two orders, so the buffer never holds a third.
+    // The keeper waits for the answer to each of its first two orders, so the buffer never contains a third.
     let mut orders = BufReader::new(control.try_clone().doing(|| "copying the control socket".to_owned())?);
     let Order { id, what: What::Build(spec) } = next(&mut orders)? else { return Err(out_of_turn()) };
     let built = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
@@ -112,7 +112,8 @@ fn boot(spec: &VmSpec) -> Result<Vcap, LabError> {
     Ok(vcap)
 }
 
-/// There is no default route: nothing leaves the lab, and virtual IPs are reached by the agent's own route alone.
+/// Configures the network without a default route: nothing leaves the lab, and virtual IPs are reachable only by the
+/// agent's own route.
 fn network(spec: &VmSpec) -> Result<(), LabError> {
     netlink::set_up("lo")?;
     netlink::add_address("lo", Ipv4Net::from(BOSH_DNS))?;

@@ -1,8 +1,8 @@
-//! The monit files of jobs that run by bpm.
+//! Parses the monit files of jobs that run under bpm.
 //!
-//! Of monit's language only what such a job needs is read: `check process NAME with pidfile PATH`, `start program`, `stop
-//! program`, both a call of bpm, `group`, and `if failed unixsocket PATH send TEXT expect TEXT timeout N seconds for N cycles then
-//! restart`. Anything else would have to be acted upon, and is refused by name.
+//! Only the part of monit's language that such a job needs is supported: `check process NAME with pidfile PATH`, `start
+//! program`, `stop program`, both a call of bpm, `group`, and `if failed unixsocket PATH send TEXT expect TEXT timeout
+//! N seconds for N cycles then restart`. Any other statement would have to be acted upon, so it is refused by name.
 
 use std::{iter::Peekable, path::PathBuf, time::Duration};
 
@@ -15,28 +15,28 @@ pub(super) struct Check {
     pub(super) name: String,
     /// The job that bpm starts.
     pub(super) job: String,
-    /// Which of the job's processes.
+    /// Name of the process within the job.
     pub(super) process: String,
-    /// By what it is known to work.
+    /// Its health check, if any.
     pub(super) health: Option<HealthCheck>,
 }
 
-/// A question that a process has to answer, once in a cycle of monit's.
+/// A request that a process has to answer, once per monit cycle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HealthCheck {
-    /// The Unix socket where it is asked.
+    /// Unix socket for the request.
     pub(super) socket: PathBuf,
-    /// What is sent.
+    /// Text to send.
     pub(super) send: String,
-    /// What an answer has in it. To monit a regular expression; here a text in which a dot is a dot.
+    /// Text that the answer must contain. Monit treats it as a regular expression; here a dot is a literal dot.
     pub(super) expect: String,
-    /// For the whole of it.
+    /// Time for the whole check.
     pub(super) timeout: Duration,
-    /// After so many failures in a row the process is restarted.
+    /// Number of failures in a row after which the process is restarted.
     pub(super) cycles: u32,
 }
 
-/// Reads a monit file; an empty one has no checks.
+/// Parses a monit file; an empty one has no checks.
 pub(super) fn parse(text: &str) -> Result<Vec<Check>, String> {
     let mut tokens = tokens(text)?.into_iter().peekable();
     let mut checks = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Check>, String> {
     Ok(checks)
 }
 
-/// A word, or what stood between quotes.
+/// A word or a quoted text.
 #[derive(Debug, PartialEq, Eq)]
 struct Token {
     line: usize,
@@ -70,7 +70,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 rest = &rest[end..];
                 word
             };
-            // Noise to monit as well.
+            // Monit ignores it as well.
             if quoted || word != "=" {
                 tokens.push(Token { line: number + 1, text: word.to_owned() });
             }
@@ -110,7 +110,7 @@ fn check(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<Check, St
     Ok(Check { name, job, process, health })
 }
 
-/// `program "BPM start JOB [-p PROCESS]" [with timeout N seconds]`, as job and process.
+/// Parses `program "BPM start JOB [-p PROCESS]" [with timeout N seconds]` to job and process.
 fn program(
     tokens: &mut Peekable<impl Iterator<Item = Token>>,
     verb: &str,
@@ -133,7 +133,7 @@ fn program(
     }
 }
 
-/// `failed unixsocket PATH send TEXT expect TEXT [with] timeout N seconds for N cycles then restart`.
+/// Parses `failed unixsocket PATH send TEXT expect TEXT [with] timeout N seconds for N cycles then restart`.
 fn health_check(tokens: &mut Peekable<impl Iterator<Item = Token>>) -> Result<HealthCheck, String> {
     expect(tokens, "failed")?;
     expect(tokens, "unixsocket")?;

@@ -66,7 +66,7 @@ fn what_is_not_understood_is_refused_by_its_line_and_word() {
     }
 }
 
-/// Words of the language, and some that are none, in any order.
+/// Words of the language and others, for any order.
 const WORDS: [&str; 18] = [
     "check",
     "process",

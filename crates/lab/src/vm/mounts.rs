@@ -1,7 +1,7 @@
-//! Mounting, with errors that name the place.
+//! Mount operations whose errors name the path.
 //!
-//! In a user namespace the kernel locks mounts together and refuses to drop their flags, so every bind is recursive and
-//! every remount repeats the flags that are there.
+//! In a user namespace the kernel locks mounts together and does not allow flags to be dropped. So every bind is
+//! recursive, and every remount repeats the existing flags.
 
 use std::{fs, io, os::unix::fs::symlink, path::Path};
 
@@ -13,13 +13,13 @@ use nix::{
 
 use crate::error::{Doing, LabError};
 
-/// Nothing that is mounted from here on reaches the namespace that this one was made from.
+/// Makes mounts private: later mounts do not propagate to the parent namespace.
 pub(super) fn make_own() -> Result<(), LabError> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .doing(|| "making the mounts of a namespace its own".to_owned())
 }
 
-/// The old root ends up on top of the new one, and is let go.
+/// Changes the root. The old root ends up on top of the new one and is detached.
 pub(super) fn pivot(root: &Path) -> Result<(), LabError> {
     let doing = || format!("moving into {}", root.display());
     chdir(root).doing(doing)?;
@@ -41,7 +41,7 @@ pub(super) fn read_only(at: &Path) -> Result<(), LabError> {
     restrict(at, MsFlags::MS_RDONLY)
 }
 
-/// Adds flags to those that a mount has.
+/// Adds flags to those of a mount.
 pub(super) fn restrict(at: &Path, added: MsFlags) -> Result<(), LabError> {
     let doing = || format!("restricting the mount {}", at.display());
     let present = statvfs(at).doing(doing)?.flags();

@@ -1,5 +1,5 @@
-//! What a process is left with before it starts: one user, no further groups, exactly the capabilities it declares, and no
-//! way to more.
+//! Drops privileges before a process starts: it keeps one user, no supplementary groups, exactly its declared
+//! capabilities, and no way to gain more.
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::{
@@ -10,17 +10,17 @@ use nix::{
 use super::users::Vcap;
 use crate::error::{Doing, LabError};
 
-/// What a process is to have.
+/// Privileges that a process keeps.
 pub(super) struct Privileges {
     vcap: Vcap,
     capabilities: CapsHashSet,
 }
 
 impl Privileges {
-    /// Names without `CAP_`, as in `bpm.yml`.
+    /// Takes names of capabilities without `CAP_`, as in `bpm.yml`.
     ///
     /// # Errors
-    /// When there is no such capability, or this lab does not have it to give.
+    /// When there is no such capability, or the lab itself does not have it.
     pub(super) fn new(vcap: Vcap, names: &[String]) -> Result<Self, LabError> {
         let held = caps::read(None, CapSet::Permitted).map_err(|error| failed("looking at", &error))?;
         let mut capabilities = CapsHashSet::new();
@@ -36,7 +36,7 @@ impl Privileges {
         Ok(Self { vcap, capabilities })
     }
 
-    /// Gives up all else, for good.
+    /// Drops all other privileges permanently.
     pub(super) fn keep_only(&self) -> Result<(), LabError> {
         let doing = |what: &'static str| move || format!("giving up privileges: {what}");
         for capability in caps::runtime::thread_all_supported() {
@@ -50,7 +50,7 @@ impl Privileges {
             set_keepcaps(true).doing(doing("keeping capabilities over the change of user"))?;
             setuid(Uid::from_raw(number)).doing(doing("user"))?;
         }
-        // Effective before permitted, of which it is a part; ambient last, which is a part of all others.
+        // Effective before permitted, because it is a subset of it; ambient last, because it is a subset of all others.
         for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted, CapSet::Ambient] {
             caps::set(None, set, &self.capabilities).map_err(|error| failed(&format!("{set:?}"), &error))?;
         }

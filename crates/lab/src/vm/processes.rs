@@ -1,4 +1,4 @@
-//! Which processes a VM has, by the files of its jobs: what monit learns from monit files and bpm from `bpm.yml`.
+//! The processes of a VM according to its jobs' files: monit files and `bpm.yml`.
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
@@ -11,30 +11,30 @@ use super::{
     monit,
 };
 
-/// The job that this program plays itself.
+/// The job that this program implements itself.
 pub(super) const BOSH_DNS_JOB: &str = "bosh-dns";
 
-/// A process to be watched.
+/// A process to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Watched {
     /// Monit's name for it.
     pub(super) name: String,
     pub(super) job: String,
-    /// By what monit knows that it works.
+    /// Its health check, if any.
     pub(super) health: Option<monit::HealthCheck>,
     pub(super) program: Program,
 }
 
-/// What there is to start.
+/// The program to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Program {
-    /// By bpm.
+    /// Run by bpm.
     Contained(Box<Contained>),
-    /// The part of bosh-dns, played by this program.
+    /// bosh-dns, implemented by this program.
     BoshDns,
 }
 
-/// A process of a job that runs by bpm.
+/// A process of a job that runs under bpm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contained {
     pub(super) job: String,
@@ -42,7 +42,7 @@ pub(super) struct Contained {
 }
 
 impl Watched {
-    /// What asks it to end.
+    /// Its shutdown signal.
     pub(super) fn shutdown_signal(&self) -> Signal {
         match &self.program {
             Program::Contained(contained) if contained.process.shutdown_signal == ShutdownSignal::Int => Signal::SIGINT,
@@ -51,7 +51,7 @@ impl Watched {
     }
 }
 
-/// The files of a job that decide.
+/// The files of a job that define its processes.
 struct JobFiles {
     name: String,
     monit: String,
@@ -68,7 +68,7 @@ pub(super) fn of_spec(spec: &ApplySpec) -> Result<Vec<Watched>, String> {
     all(spec.jobs.iter().map(files).collect())
 }
 
-/// The processes of the jobs that are there, given `/var/vcap`.
+/// The processes of the applied jobs, given `/var/vcap`.
 pub(super) fn on_disk(vcap: &Path) -> Result<Vec<Watched>, String> {
     let read = |error: io::Error| format!("reading the monit files: {error}");
     let mut jobs = Vec::new();
@@ -120,13 +120,13 @@ fn of_job(job: &JobFiles) -> Result<Vec<Watched>, String> {
     checks.into_iter().map(watched).collect()
 }
 
-/// What these processes ask for and do not get.
+/// Settings of these processes that are not enforced.
 pub(super) fn unenforced(watched: &[Watched]) -> Vec<String> {
     let mut notes = Vec::new();
     for process in watched {
         let Program::Contained(contained) = &process.program else { continue };
         let limits = &contained.process.limits;
-        // A limit of the kernel on processes counts those of the user on all VMs.
+        // The kernel's limit on processes would count those of the user on all VMs.
         let asked = [("memory", limits.memory.is_some()), ("processes", limits.processes.is_some())];
         let asked: Vec<_> = asked.iter().filter(|(_, asked)| *asked).map(|(name, _)| *name).collect();
         if !asked.is_empty() {

@@ -1,8 +1,9 @@
-//! What the keeper and the first process of a VM say to each other: JSON, one value a line.
+//! Protocol between the keeper and the first process of a VM: JSON, one value per line.
 //!
-//! Every order has a number, and every order is answered once by [`Report::Done`] with that number. `Build` and `Boot` come
-//! first, each after the answer to the one before; all others may be given at any time. `Apply`, `Start` and `Stop` are
-//! carried out one after the other, in the order in which they were given; `State`, `Get`, `Job` and `SyncDns` meanwhile.
+//! Every order has a number and is answered once by [`Report::Done`] with that number. `Build` and `Boot` come first,
+//! each after the answer to the previous order. All others may be sent at any time. `Apply`, `Start` and `Stop` are
+//! carried out one after the other, in the order received; `State`, `Get`, `Job` and `SyncDns` run concurrently with
+//! them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,38 +11,38 @@ use boshy_lab_director::{AgentState, ApplySpec};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-/// What a VM is made of.
+/// Definition of a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct VmSpec {
     pub(crate) hostname: String,
-    /// Interfaces that the keeper puts in between `Build` and `Boot`, each with its address.
+    /// Interfaces that the keeper adds between `Build` and `Boot`, each with its address.
     pub(crate) interfaces: Vec<(String, Ipv4Net)>,
-    /// Empty directory on the host, over which the VM's root is mounted.
+    /// Empty directory on the host, on which the VM's root is mounted.
     pub(crate) root: PathBuf,
-    /// Directory on the host that the VM sees as `/var/vcap`; what is in it is kept.
+    /// Directory on the host that becomes the VM's `/var/vcap`; its content is kept.
     pub(crate) vcap: PathBuf,
-    /// Directory on the host with compiled packages, `NAME/FINGERPRINT/...`, as `compile` leaves them; the VM sees it
-    /// read-only as `/var/vcap/data/packages`, what is added later included.
+    /// Directory on the host with compiled packages, `NAME/FINGERPRINT/...`, as `compile` leaves them. The VM sees it
+    /// read-only as `/var/vcap/data/packages`, including later additions.
     pub(crate) packages: PathBuf,
     pub(crate) instance: InstanceFacts,
 }
 
-/// What the files in `/var/vcap/instance` say.
+/// Content of the files in `/var/vcap/instance`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct InstanceFacts {
-    /// Instance uuid.
+    /// UUID of the instance.
     pub(crate) id: String,
     /// Instance group.
     pub(crate) name: String,
-    /// Empty when it is in none.
+    /// Availability zone; empty without one.
     pub(crate) az: String,
     pub(crate) deployment: String,
 }
 
-/// Keeper to VM.
+/// Message from the keeper to the VM.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
-    /// Chosen by the keeper; names the answer.
+    /// Chosen by the keeper; repeated in the answer.
     pub(crate) id: u64,
     pub(crate) what: What,
 }
@@ -50,26 +51,29 @@ pub(crate) struct Order {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum What {
-    /// The first order. When it is done, the namespaces are there and the interfaces can be put in.
+    /// The first order. When it is done, the namespaces exist and the interfaces can be added.
     Build(VmSpec),
-    /// The interfaces are there: give them their addresses, build the root and the layout of `/var/vcap`. After a reboot the
-    /// processes start that monit would start, from what is on disk: no pre-start, no post-start.
+    /// The interfaces exist: set their addresses, and build the root and the layout of `/var/vcap`. After a reboot, the
+    /// processes that monit would start are started from what is on disk, without pre-start and post-start.
     Boot { reboot: bool },
-    /// Put these jobs in place of those that are there, all or none. Their packages have to be compiled. Nothing runs or ends.
+    /// Replace the jobs by these, all or none. Their packages must be compiled already. No process is started or
+    /// stopped.
     Apply(ApplySpec),
-    /// Every job's pre-start; the processes; when all run, every job's post-start.
+    /// Run every job's pre-start, then start the processes, and when all run, every job's post-start.
     Start { patience: Duration },
-    /// No restarts any more; every job's pre-stop and, if wanted, drain; end of the processes; every job's post-stop.
+    /// End restarts, run every job's pre-stop and, if requested, drain, stop the processes, and run every job's
+    /// post-stop.
     Stop { drain: bool },
-    /// What the agent's `get_state` says.
+    /// Report the agent's `get_state`.
     State,
-    /// A new `records.json`.
+    /// Apply a new `records.json`.
     SyncDns(String),
-    /// A command for one process, by monit's name for it. Done when it is carried out, not when it has had its effect.
+    /// Send a command to one process, by monit's name for it. It is done when it is carried out, before its effect is
+    /// visible.
     Job { process: String, action: JobAction },
-    /// `GET http://127.0.0.1:PORT/PATH`, asked inside the VM.
+    /// `GET http://127.0.0.1:PORT/PATH` inside the VM.
     Get { port: u16, path: String },
-    /// End all processes, without drain, then the VM. The answer is the VM's last word.
+    /// End all processes without drain, then the VM. The answer is the VM's last message.
     ShutDown,
 }
 
@@ -81,58 +85,58 @@ pub(crate) enum JobAction {
     Start,
     /// `monit stop`.
     Stop,
-    /// SIGKILL; it comes back.
+    /// Send SIGKILL; the process is restarted.
     Kill,
 }
 
-/// VM to keeper.
+/// Message from the VM to the keeper.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// The order with this number is carried out, or why it could not be.
+    /// The order with this number is carried out, or the error.
     Done { id: u64, result: Result<Answer, String> },
-    /// What every process does now; sent at each change.
+    /// Current state of every process; sent at each change.
     Jobs(Vec<JobStatus>),
 }
 
-/// What comes of an order.
+/// Result of an order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answer {
-    /// Carried out; with sentences for people about what is not here as it would be on a VM of BOSH (`Boot` and `Apply`).
+    /// Carried out, with notes on differences from a VM of BOSH (from `Boot` and `Apply`).
     Done { notes: Vec<String> },
-    /// To `State`.
+    /// Answer to `State`.
     State(AgentState),
-    /// To `Get`.
+    /// Answer to `Get`.
     Got { status: u16, body: String },
 }
 
-/// What a process does now.
+/// Current state of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobStatus {
     /// Monit's name for the process.
     pub(crate) name: String,
-    /// The job it belongs to.
+    /// Its job.
     pub(crate) job: String,
     pub(crate) state: JobState,
     /// Restarts since the jobs were started.
     pub(crate) restarts: u64,
-    /// How its last life ended.
+    /// How its previous run ended.
     pub(crate) last_exit: Option<String>,
 }
 
-/// What a process does.
+/// State of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum JobState {
-    /// Its hook runs, or its container is being made.
+    /// Its hook runs, or its container is being created.
     Starting,
     Running,
-    /// Died; starts again in a second.
+    /// It died and is started again after a second.
     Restarting,
-    /// Told to stop, still there.
+    /// Told to stop, but still running.
     Stopping,
-    /// Stopped by command.
+    /// Stopped by a command.
     Stopped,
 }
 

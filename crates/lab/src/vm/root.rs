@@ -1,7 +1,7 @@
-//! The root file system of a VM: a tmpfs that shows the host's programs read-only and has everything that can be written
-//! of its own.
+//! The root file system of a VM: a tmpfs that contains the host's programs read-only, and the VM's own copy of
+//! everything writable.
 //!
-//! Works as root and in a user namespace.
+//! It works as root and in a user namespace.
 
 use std::{
     fs,
@@ -18,9 +18,9 @@ use super::{
 };
 use crate::error::{Doing, LabError};
 
-/// What a root is made of.
+/// Definition of a root.
 pub(super) struct Root {
-    /// Empty directory over which it is mounted.
+    /// Empty directory on which it is mounted.
     pub(super) at: PathBuf,
     /// Directory of the host that becomes `/var/vcap`.
     pub(super) vcap: PathBuf,
@@ -30,16 +30,16 @@ pub(super) struct Root {
     pub(super) address: Option<Ipv4Addr>,
 }
 
-/// What the VM sees of the host's programs and libraries, where the host has it.
+/// The host's programs and libraries that the VM sees, where they exist.
 pub(super) const HOST_TREES: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix", "opt"];
 /// Devices that are the same everywhere.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// Files of `/etc` that are the VM's own.
+/// Files of `/etc` that are specific to the VM.
 const OWN_ETC: [&str; 7] = ["resolv.conf", "nsswitch.conf", "hosts", "hostname", "mtab", "passwd", "group"];
-/// Where `/etc` of the host stands while the VM's is put together.
+/// Mount point of the host's `/etc` while the VM's is assembled.
 const HOST_ETC: &str = "tmp/etc";
 
-/// Builds the root and moves into it. The caller has a mount namespace of its own.
+/// Builds the root and enters it. The caller has its own mount namespace.
 pub(super) fn enter(spec: &Root) -> Result<(), LabError> {
     make_own()?;
     let root = &spec.at;
@@ -84,8 +84,8 @@ fn host_trees(root: &Path) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Each entry of the host's `/etc` is bound by itself, so that a few can be replaced. They are bound from a read-only view
-/// of it, whose flags they inherit.
+/// Binds each entry of the host's `/etc` separately, so that a few can be replaced. They are bound from a read-only
+/// view, whose flags they inherit.
 fn etc(root: &Path, spec: &Root) -> Result<(), LabError> {
     let host = root.join(HOST_ETC);
     bind(Path::new("/etc"), &host)?;
@@ -129,7 +129,7 @@ fn etc(root: &Path, spec: &Root) -> Result<(), LabError> {
     link("/proc/self/mounts", &root.join("etc/mtab"))
 }
 
-/// What `/etc/hosts` has before there are records.
+/// Content of `/etc/hosts` before there are records.
 pub(super) fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
     let own = address.map(|address| format!("{address} {hostname}\n")).unwrap_or_default();
     format!("127.0.0.1 localhost\n::1 localhost\n{own}")

@@ -1,4 +1,4 @@
-//! The life of a VM after it has booted: orders come in, each in a task of its own; answers and changes go out.
+//! Runs a booted VM: it receives orders, handles each in a task of its own, and sends answers and changes.
 
 use std::{io, os::unix::net::UnixStream as StdUnixStream, sync::Arc};
 
@@ -18,16 +18,16 @@ use super::{
 };
 use crate::error::{Doing, LabError};
 
-/// What a VM begins its life with.
+/// State of a VM that has just booted.
 pub(super) struct Booted {
     pub(super) spec: VmSpec,
     pub(super) vcap: Vcap,
-    /// The number of the order to boot, which is to be answered.
+    /// Number of the boot order, which has to be answered.
     pub(super) order: u64,
     pub(super) reboot: bool,
 }
 
-/// Carries out orders until it is told to shut down or the keeper is gone.
+/// Carries out orders until it is told to shut down or the keeper has ended.
 pub(super) fn keep_alive(control: StdUnixStream, booted: Booted) -> Result<(), LabError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -68,7 +68,7 @@ async fn live(control: StdUnixStream, booted: Booted) -> io::Result<()> {
                 let last = matches!(what, What::ShutDown);
                 tokio::spawn(async move {
                     let result = agent.carry_out(what).await;
-                    // Fails only when the VM is ending, and with it the question.
+                    // Fails only while the VM is ending, and the request with it.
                     let _ = reports.send((Report::Done { id, result }, last)).await;
                 });
             }

@@ -1,5 +1,5 @@
-//! The scripts of jobs that the agent runs: `pre-start`, `post-start`, `pre-stop`, `post-stop` and `drain`, each of all jobs
-//! at the same time, as root.
+//! Runs jobs' scripts as the BOSH agent does: `pre-start`, `post-start`, `pre-stop`, `post-stop` and `drain`, each for
+//! all jobs at the same time, as root.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -16,13 +16,13 @@ use super::{
 };
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-/// Bytes of a script's stderr that an error tells.
+/// Bytes of a script's stderr included in an error.
 const TAIL: u64 = 2048;
 
 /// Runs one script of every job that has it.
 ///
 /// # Errors
-/// Which failed and how, when all have ended.
+/// Which scripts failed and how, once all have ended.
 pub(super) async fn run_all(children: &Children, jobs: &[String], script: &'static str) -> Result<(), String> {
     let runs = having(jobs, script).into_iter().map(|job| async move {
         let result = run(children, &job, script).await;
@@ -31,10 +31,10 @@ pub(super) async fn run_all(children: &Children, jobs: &[String], script: &'stat
     sum_up(script, futures::future::join_all(runs).await)
 }
 
-/// Runs every job's `drain` until it says that it is drained.
+/// Runs every job's `drain` until it reports that the job is drained.
 ///
 /// # Errors
-/// As [`run_all`].
+/// As for [`run_all`].
 pub(super) async fn drain_all(children: &Children, jobs: &[String]) -> Result<(), String> {
     let runs = having(jobs, "drain").into_iter().map(|job| async move {
         let result = drain(children, &job).await;
@@ -51,7 +51,7 @@ fn path(job: &str, script: &str) -> PathBuf {
     Path::new("/var/vcap/jobs").join(job).join("bin").join(script)
 }
 
-/// In the agent's words, and then how each failed.
+/// The agent's summary, followed by the error of each failed script.
 fn sum_up(script: &str, results: Vec<(String, Result<(), String>)>) -> Result<(), String> {
     let of = results.len();
     let (succeeded, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(|(_, result)| result.is_ok());
@@ -133,7 +133,7 @@ fn log(job: &str, script: &str, stream: &str) -> io::Result<File> {
     OpenOptions::new().create(true).read(true).append(true).mode(0o640).open(path)
 }
 
-/// A file without a name, so that a script that prints much cannot block on a pipe.
+/// A file without a name, so that a script with much output cannot block on a pipe.
 fn tempfile() -> io::Result<File> {
     let path = format!("/tmp/.drain-{:016x}", rand::random::<u64>());
     let file = OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&path)?;

@@ -1,4 +1,4 @@
-//! What the agent's `get_state` says of the processes, in monit's words.
+//! The agent's `get_state` for the processes, in monit's terms.
 
 use std::{fs, time::Instant};
 
@@ -35,7 +35,7 @@ pub(super) fn job_state(snapshots: &[Snapshot], stopped: bool) -> &'static str {
     }
 }
 
-/// Monit does not look at what is not monitored.
+/// Monit does not check a process that is not monitored.
 fn process_state(snapshot: &Snapshot) -> &'static str {
     match snapshot.status.state {
         _ if !snapshot.monitored => "unknown",

@@ -1,4 +1,4 @@
-//! Carries out what [`Jobs`] decides: one task that owns the processes, and handles to it.
+//! Carries out the decisions of [`Jobs`]: one task that owns the processes, and handles to it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -37,25 +37,25 @@ use super::{
     users::Vcap,
 };
 
-/// This program, whatever root it is in.
+/// Path of this program in any root.
 const SELF: &str = "/proc/self/exe";
 
-/// Between two health checks, as with BOSH's monit: what a job's monit file bears, it bears here.
+/// Interval of health checks, as with BOSH's monit, so that the numbers in monit files have the same effect.
 const CYCLE: Duration = Duration::from_secs(10);
 
-/// What the supervisor is told.
+/// Messages to the supervisor.
 pub(super) enum Told {
-    /// To watch these from now on; refused while others run.
+    /// Watch these processes from now on; refused while others run.
     Watch(Vec<Watched>, oneshot::Sender<Result<(), String>>),
     StartAll,
     UnmonitorAll,
     StopAll,
-    /// A command for one process; answered with whether there is such a process.
+    /// A command for one process. The answer is whether there is such a process.
     One(String, JobAction, oneshot::Sender<bool>),
-    /// A process is its program now.
+    /// A process has executed its program.
     Ready(i32),
     Died(i32, String),
-    /// A process was asked whether it is well.
+    /// A health check has finished.
     Asked(i32, bool),
 }
 
@@ -75,7 +75,7 @@ impl Supervisor {
         Self { tell, seen }
     }
 
-    /// The task ends only with this process.
+    /// The task ends only with this process, so sending cannot fail before that.
     pub(super) fn tell(&self, told: Told) {
         let _ = self.tell.send(told);
     }
@@ -93,7 +93,7 @@ impl Supervisor {
         if answered.await.unwrap_or(false) { Ok(()) } else { Err(unknown) }
     }
 
-    /// What every process does, and how that changes.
+    /// State of every process as a channel.
     pub(super) fn seen(&self) -> watch::Receiver<Vec<Snapshot>> {
         self.seen.clone()
     }
@@ -141,7 +141,7 @@ impl Task {
             }
             Told::One(process, action, answer) => {
                 let actions = self.jobs.command(&process, action, now);
-                // Who asked may have stopped waiting.
+                // The requester may have stopped waiting.
                 let _ = answer.send(actions.is_some());
                 self.carry_out(actions.unwrap_or_default());
             }
@@ -162,7 +162,7 @@ impl Task {
         }
     }
 
-    /// Asks every process that runs and can be asked.
+    /// Checks every running process that has a health check.
     fn ask_all(&self) {
         for (watched, snapshot) in self.watched.iter().zip(self.jobs.snapshot()) {
             if let (Some(check), Some(pid), Some(_)) = (watched.health.clone(), snapshot.pid, snapshot.since) {
@@ -200,14 +200,14 @@ impl Task {
                     Ok(pid) => self.jobs.spawned(position, pid),
                     Err(error) => self.jobs.not_spawned(position, format!("cannot start: {error}"), Instant::now()),
                 },
-                // It may be gone already; its death is then on its way here.
+                // The process may be gone already; its death is then reported soon.
                 Action::Signal(pid, signal) => drop(kill(Pid::from_raw(pid), signal)),
             }
         }
     }
 
-    /// Starts a process as the leader of a group. This program starts in its place first; it says what went wrong or, by
-    /// becoming the process, nothing.
+    /// Starts a process as the leader of a group. First this program runs in its place; it reports an error, or nothing
+    /// when it executes the process.
     fn spawn(&self, watched: &Watched) -> io::Result<i32> {
         let (ours, theirs) = StdUnixStream::pair()?;
         let (job, name) = (&watched.job, log_name(watched));
@@ -273,13 +273,13 @@ impl Task {
 
     fn forget_pid(&self, pid: i32) {
         if let Some(path) = self.pid_file(pid) {
-            // There is none before the process was ready.
+            // There is no file until the process is ready.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// bpm's name for the process.
+/// bpm's name of the process.
 fn log_name(watched: &Watched) -> &str {
     match &watched.program {
         Program::Contained(contained) => &contained.process.name,

@@ -7,17 +7,17 @@ use crate::error::{Doing, LabError};
 /// Number of the user and of the group `vcap` on a stemcell.
 const VCAP: u32 = 1000;
 
-/// Who jobs are run as, and who their files belong to.
+/// The user that runs jobs and owns their files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Vcap {
     /// The user `vcap`.
     Own,
-    /// There is only one user in this user namespace, so the jobs run as that one.
+    /// The user namespace has only one user, so the jobs run as that one.
     Shared,
 }
 
 impl Vcap {
-    /// As the user namespace allows it.
+    /// Determines which of the two the user namespace allows.
     pub(super) fn here() -> Result<Self, LabError> {
         let maps = ["uid_map", "gid_map"].map(|map| {
             let path = format!("/proc/self/{map}");
@@ -27,29 +27,29 @@ impl Vcap {
         Ok(if maps_vcap(&users?) && maps_vcap(&groups?) { Self::Own } else { Self::Shared })
     }
 
-    /// Its number, where it is a user of its own.
+    /// Its number, if it is a separate user.
     pub(super) fn number(self) -> Option<u32> {
         (self == Self::Own).then_some(VCAP)
     }
 
-    /// Gives a file to the user.
+    /// Changes a file's owner to the user.
     pub(super) fn own(self, path: &Path) -> Result<(), LabError> {
         chown(path, self.number(), self.number()).doing(|| format!("giving {} to vcap", path.display()))
     }
 
-    /// Lets the group see a file of root's.
+    /// Makes a file of root's accessible to the group.
     pub(super) fn share(self, path: &Path) -> Result<(), LabError> {
         chown(path, None, self.number()).doing(|| format!("giving {} to the group vcap", path.display()))
     }
 
-    /// What is to be told of it.
+    /// The note for the operator, if any.
     pub(super) fn note(self) -> Option<String> {
         let note = "jobs run as the one user of this lab, not as vcap: an ordinary user may map no second one; their capabilities are limited all the same";
         (self == Self::Shared).then(|| note.to_owned())
     }
 }
 
-/// `user_namespaces(7)`: first number inside, first outside, how many.
+/// Whether a map of `user_namespaces(7)` (first number inside, first number outside, count) contains vcap.
 fn maps_vcap(map: &str) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
@@ -58,7 +58,7 @@ fn maps_vcap(map: &str) -> bool {
     })
 }
 
-/// The host's `/etc/passwd` with the user vcap in place of whoever had its name or number.
+/// The host's `/etc/passwd`, in which the user vcap replaces any user with its name or number.
 pub(super) fn passwd(host: &str) -> String {
     with_vcap(host, "vcap:x:1000:1000:BOSH System User:/home/vcap:/bin/bash")
 }

@@ -1,4 +1,4 @@
-//! A lab, driven by the command line as a person drives it, and what the kernel says of it.
+//! Controls a lab through the command line, and checks the kernel's state.
 
 use std::{
     ffi::OsStr,
@@ -35,7 +35,7 @@ instance_groups:
   - {name: bosh-dns, release: bosh-dns}
 ";
 
-/// A lab in a directory of its own, taken down with the test.
+/// A lab in its own directory, taken down at the end of the test.
 pub(crate) struct Lab {
     pub(crate) home: TempDir,
     program: PathBuf,
@@ -47,8 +47,8 @@ impl Lab {
         Self { home: tempfile::tempdir().unwrap(), program: std::env::current_exe().unwrap(), user: None }
     }
 
-    /// One that belongs to an ordinary user, who is this one, or nobody where this one is root. The program is copied to where
-    /// any user may read it.
+    /// A lab of an ordinary user: the current one, or the user nobody when the current one is root. The program is
+    /// copied to a place where any user can read it.
     pub(crate) fn of_an_ordinary_user() -> Self {
         let mut lab = Self::new();
         if geteuid().is_root() {
@@ -67,11 +67,11 @@ impl Lab {
         lab
     }
 
-    /// Uploads the release of these tests, made of this program, and deploys a manifest.
+    /// Uploads the tests' release, made by this program, and deploys a manifest.
     pub(crate) fn deploys(&self, manifest: &str) {
         let (release, manifest) = (self.home.path().join("small.tgz"), self.manifest(manifest));
         let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/release");
-        // As this user, who can read the sources.
+        // As the current user, who can read the sources.
         let made = Command::new(&self.program).args(["lab", "release", "--from", from]).arg(&release).status().unwrap();
         assert!(made.success());
         self.succeeds(["upload-release", release.to_str().unwrap()]);
@@ -118,7 +118,7 @@ impl Lab {
         self.succeeds(["exec", vm, "--", "bash", "-c", script])
     }
 
-    /// The body of an answer to `GET`, asked inside a VM.
+    /// The body of an answer to `GET`, requested inside a VM.
     pub(crate) fn get(&self, vm: &str, address: &str, port: u16) -> String {
         let script = format!(r#"exec 3<>/dev/tcp/{address}/{port}; printf 'GET /get HTTP/1.0\r\n\r\n' >&3; cat <&3"#);
         self.sh(vm, &script)
@@ -174,13 +174,13 @@ pub(crate) fn parent(process: i32) -> Option<i32> {
     status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
-/// A process and all below it.
+/// A process and all its descendants.
 pub(crate) fn family(root: i32) -> Vec<i32> {
     let descends = |process: i32| std::iter::successors(Some(process), |process| parent(*process)).any(|id| id == root);
     processes(|path| path.file_name().and_then(|name| name.to_str()?.parse().ok()).is_some_and(descends))
 }
 
-/// Whether a process is there and not merely waiting for its parent to look.
+/// Whether a process exists and is not a zombie.
 pub(crate) fn running(process: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
