@@ -40,9 +40,10 @@ async fn deployment(client: &DirectorClient, name: &str) -> Reading {
 
 async fn configs_of(client: &DirectorClient, name: &str, known: &BTreeSet<u64>) -> Result<AppliedConfigs, ClientError> {
     let configs = client.configs_of(name).await?.into_iter().map(|row| row.config);
-    let ids: Vec<u64> = configs.filter(|config| config.kind == "runtime").map(|config| config.id).collect();
+    let runtime = configs.filter(|config| config.kind == "runtime");
+    let versions: Vec<(u64, String)> = runtime.map(|config| (config.id, config.name)).collect();
     let mut unknown = Vec::new();
-    for id in ids.iter().filter(|id| !known.contains(id)) {
+    for (id, _) in versions.iter().filter(|(id, _)| !known.contains(id)) {
         match client.config(*id).await {
             Ok(config) => unknown.push(config),
             // One that was deleted is shown to nobody, also while deployments have it.
@@ -50,5 +51,5 @@ async fn configs_of(client: &DirectorClient, name: &str, known: &BTreeSet<u64>) 
             Err(error) => return Err(error),
         }
     }
-    Ok(AppliedConfigs { ids, unknown })
+    Ok(AppliedConfigs { versions, unknown })
 }

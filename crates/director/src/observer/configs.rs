@@ -31,9 +31,9 @@ pub struct ConfigsReading {
 /// The runtime configs that a deployment was deployed with.
 #[derive(Debug)]
 pub struct AppliedConfigs {
-    /// Their numbers.
-    pub ids: Vec<u64>,
-    /// Those that were not known.
+    /// Their numbers and names.
+    pub versions: Vec<(u64, String)>,
+    /// The contents of those that were not known, except of deleted ones, which the director does not show.
     pub unknown: Vec<Config>,
 }
 
@@ -114,14 +114,23 @@ impl Configs {
         Some(id)
     }
 
-    /// The runtime configs of a deployment, in the order of their versions.
-    pub(super) fn of_deployment(&mut self, applied: AppliedConfigs) -> Vec<Arc<RuntimeConfig>> {
-        let AppliedConfigs { mut ids, unknown } = applied;
+    /// The runtime configs of a deployment, in the order of their versions, and the names of those whose contents are not known.
+    pub(super) fn of_deployment(&mut self, applied: AppliedConfigs) -> (Vec<Arc<RuntimeConfig>>, BTreeSet<String>) {
+        let AppliedConfigs { mut versions, unknown } = applied;
         for config in &unknown {
             self.learn(config);
         }
-        ids.sort_unstable();
-        ids.iter().filter_map(|id| self.versions.get(id)).map(Arc::clone).collect()
+        versions.sort_unstable();
+        let (mut known, mut missing) = (Vec::new(), BTreeSet::new());
+        for (id, name) in versions {
+            match self.versions.get(&id) {
+                Some(version) => known.push(Arc::clone(version)),
+                None => {
+                    missing.insert(name);
+                }
+            }
+        }
+        (known, missing)
     }
 
     pub(super) fn networks(&self) -> &[CloudNetwork] {

@@ -80,10 +80,10 @@ impl Facts {
         self.latest_configs = configs.latest();
     }
 
-    /// Takes the runtime configs that a deployment was deployed with, for its next reading.
-    pub(super) fn apply(&mut self, name: &str, configs: Vec<Arc<RuntimeConfig>>) {
+    /// Takes the runtime configs that a deployment was deployed with, and the names of those that are not known, for its next reading.
+    pub(super) fn apply(&mut self, name: &str, configs: Vec<Arc<RuntimeConfig>>, missing: BTreeSet<String>) {
         if let Some(known) = self.deployments.get_mut(name) {
-            known.runtime_configs = Some(configs);
+            (known.runtime_configs, known.missing_configs) = (Some(configs), missing);
         }
     }
 

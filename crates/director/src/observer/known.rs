@@ -75,6 +75,8 @@ pub(super) struct Known {
     pub(super) teams: Vec<String>,
     /// The runtime configs that it was deployed with, once they had to be known and could be read.
     pub(super) runtime_configs: Option<Vec<Arc<RuntimeConfig>>>,
+    /// The names of those whose contents are not known.
+    pub(super) missing_configs: BTreeSet<String>,
     manifest_problems: Vec<Problem>,
     instance_problems: Vec<Problem>,
     pub(super) last_good: Option<Timestamp>,
@@ -155,11 +157,11 @@ impl Known {
         }
     }
 
-    /// As long as the runtime configs could not be read, what they brought in an earlier life stays.
+    /// What a runtime config brought stays when its content cannot be read, as in a later life of the pilot.
     fn with_jobs_of_unread_configs(&self, mut groups: Vec<InstanceGroup>) -> Vec<InstanceGroup> {
-        let before = self.groups.iter().flatten().filter(|_| self.runtime_configs.is_none());
-        for known in before {
-            let jobs = known.jobs.iter().filter(|job| job.runtime_config.is_some());
+        let is_unread = |name: &String| self.runtime_configs.is_none() || self.missing_configs.contains(name);
+        for known in self.groups.iter().flatten() {
+            let jobs = known.jobs.iter().filter(|job| job.runtime_config.as_ref().is_some_and(is_unread));
             if let Some(group) = groups.iter_mut().find(|group| group.name == known.name) {
                 group.jobs.extend(jobs.cloned());
             }

@@ -30,7 +30,7 @@ pub(super) struct Fake {
     pub(super) runtime: Vec<Config>,
     pub(super) cloud: String,
     pub(super) may_read_configs: bool,
-    pub(super) applied: BTreeMap<String, Vec<u64>>,
+    pub(super) applied: BTreeMap<String, Vec<(u64, String)>>,
     pub(super) takes: fn(&Question) -> Duration,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn name_of(question: &Question) -> &'static str {
 impl Fake {
     pub(super) fn deploy(&mut self, name: &str, port: u16, now: Duration) {
         self.ports.insert(name.to_owned(), port);
-        let applied = self.latest().iter().map(|config| config.id.parse().unwrap()).collect();
+        let applied = self.latest().iter().map(|config| (config.id.parse().unwrap(), config.name.clone())).collect();
         self.applied.insert(name.to_owned(), applied);
         let id = self.tasks.len() as u64 + 1;
         if self.keeps_tasks {
@@ -128,13 +128,13 @@ impl Fake {
         known: Option<&BTreeSet<u64>>,
     ) -> Reading {
         let configs = known.map(|known| {
-            let ids = self.applied[name].clone();
+            let versions = self.applied[name].clone();
             let is_unknown = |config: &&Config| {
                 let id = config.id.parse().unwrap();
-                ids.contains(&id) && !known.contains(&id)
+                versions.iter().any(|(version, _)| *version == id) && !known.contains(&id)
             };
             let unknown = self.runtime.iter().filter(is_unknown).cloned().collect();
-            self.may_read("runtime", AppliedConfigs { ids, unknown })
+            self.may_read("runtime", AppliedConfigs { versions, unknown })
         });
         Reading {
             manifest: answered(Operation::Manifest(name.to_owned())).and_then(|()| self.manifest(name)),

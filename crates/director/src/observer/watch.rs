@@ -324,7 +324,10 @@ impl Observer {
 
     fn take_reading(&mut self, name: &str, mut reading: Reading, now: Moment) {
         match reading.configs.take() {
-            Some(Ok(applied)) => self.facts.apply(name, self.configs.of_deployment(applied)),
+            Some(Ok(applied)) => {
+                let (configs, missing) = self.configs.of_deployment(applied);
+                self.facts.apply(name, configs, missing);
+            }
             Some(Err(error)) => self.configs.error = Some(Arc::new(error)),
             None => {}
         }

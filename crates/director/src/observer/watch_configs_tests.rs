@@ -70,6 +70,25 @@ fn ports_that_only_an_older_version_exposes_stay_over_a_restart_until_the_next_d
 }
 
 #[test]
+fn ports_of_a_deleted_version_stay_over_a_restart_until_the_next_deploy() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure("kept", &exposing(9200).replace("exporter", "other"), sim.now);
+    sim.director.configure("deleted", &exposing(9100), sim.now);
+    sim.director.deploy("d0000", 1, sim.now);
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    assert_eq!(ports(&mut sim, "d0000"), [1, 9100, 9200]);
+    sim.director.runtime.retain(|config| config.name == "kept");
+    let kept = sim.observer.known().inventory;
+    (sim.observer, sim.now) = (Observer::resuming(ObserverSettings::default(), kept), Duration::ZERO);
+    sim.under_way.clear();
+    sim.runs_until(seconds(400), |_| false);
+    assert_eq!(ports(&mut sim, "d0000"), [1, 9100, 9200]);
+    sim.director.deploy("d0000", 1, sim.now);
+    let later = sim.now + seconds(10);
+    sim.runs_until(later, |sim| ports(sim, "d0000") == [1, 9200]).expect("it is seen");
+}
+
+#[test]
 fn who_may_not_read_configs_loses_nothing_else_and_keeps_what_they_brought() {
     let mut sim = Sim::with(2, at_once);
     sim.director.may_read_configs = false;
