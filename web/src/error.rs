@@ -6,7 +6,7 @@ use actix_web::{
 };
 use boshy_mesh::NodeIdError;
 
-use crate::v1::{Api, documents};
+use crate::v1::{api::Api, documents::Error as DocumentError};
 
 /// Why a request is refused. The texts of the v1 API include their reason, because its clients show nothing else.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(crate) enum RequestError {
         /// The method that was called.
         api: Api,
         /// Reason.
-        reason: documents::Error,
+        reason: DocumentError,
     },
     /// No snapshot has been made yet. On a 503, old Envoys keep their configuration and ask again.
     #[error("{api} the director has not been read yet")]

@@ -18,12 +18,9 @@ use nix::{
 use crate::{
     LabSettings,
     error::{Doing, LabError},
-    keeper::{DIRECTOR, KeeperSettings},
+    keeper::{DIRECTOR, KeeperSettings, LISTENING},
     state_dir::StateDir,
 };
-
-/// What the keeper prints once it listens.
-pub(crate) const LISTENING: &str = "listening";
 
 /// Starts a keeper that outlives this process, and waits until it listens.
 pub(crate) fn start_keeper(settings: &LabSettings, state: &StateDir, keeper: &KeeperSettings) -> Result<(), LabError> {

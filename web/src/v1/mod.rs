@@ -1,12 +1,13 @@
 //! The v1 discovery API over HTTP: `route` turns a request into a question, `documents` turns a question into a body,
 //! and `cache` keeps bodies.
 
+pub(crate) mod api;
 mod cache;
 pub mod documents;
 mod route;
 mod url;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
@@ -25,34 +26,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use self::{
+    api::Api,
     cache::{Counts, ResponseCache},
     route::{Question, Routed, route},
 };
 use crate::{error::RequestError, metrics::Page};
-
-/// Methods of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Api {
-    AllEndpoints,
-    Endpoints,
-    Listeners,
-    Clusters,
-    Routes,
-    AvailabilityZone,
-}
-
-/// Shows the word with which error texts begin.
-impl fmt::Display for Api {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AllEndpoints | Self::Endpoints => "EDS",
-            Self::Listeners => "LDS",
-            Self::Clusters => "CDS",
-            Self::Routes => "RDS",
-            Self::AvailabilityZone => "AvailabilityZone",
-        })
-    }
-}
 
 /// Serves the API from the snapshots of a channel. All workers of a server share it.
 pub(crate) struct Discovery {

@@ -13,7 +13,7 @@ use nix::{
     sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recvmmsg, sendmmsg},
 };
 
-use crate::servers::{NAMES, address_of, name_of};
+use crate::names::{NAMES, address_of, question};
 
 const SOCKETS: usize = 8;
 /// Unanswered questions that one socket may have.
@@ -167,18 +167,6 @@ impl Asker {
 }
 
 const HEADER: usize = 12;
-
-/// A question for the address of a name.
-pub(crate) fn question(id: u16, number: usize) -> Vec<u8> {
-    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    packet[..2].copy_from_slice(&id.to_be_bytes());
-    for label in name_of(number).split('.') {
-        packet.push(label.len() as u8);
-        packet.extend(label.as_bytes());
-    }
-    packet.extend([0, 0, 1, 0, 1]);
-    packet
-}
 
 /// Replaces the number in the first label, which is its last four octets. Building the packet anew would cost the load
 /// more than sending it.

@@ -15,6 +15,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what is asked for")]
 
 mod load;
+mod names;
 mod servers;
 
 use std::{collections::BTreeMap, error::Error, time::Duration};

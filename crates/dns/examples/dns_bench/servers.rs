@@ -20,26 +20,14 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::load::question;
+use crate::names::{NAMES, address_of, name_of, question};
 
-/// Number of names that each server has.
-pub(crate) const NAMES: usize = 1000;
 /// The argument that makes this program act as the server.
 pub(crate) const SERVE: &str = "serve";
 /// The unit of CPU time in /proc, a hundredth of a second on every Linux that shows it to programs.
 const TICK: Duration = Duration::from_millis(10);
 /// A server that has not answered by then has failed to start.
 const START: Duration = Duration::from_secs(10);
-
-/// The name for a number. Its first label ends with the number in four digits.
-pub(crate) fn name_of(number: usize) -> String {
-    format!("httpbin-{number:04}.banana.sample-deployment.boshy")
-}
-
-/// The address for a number.
-pub(crate) fn address_of(number: usize) -> Ipv4Addr {
-    Ipv4Addr::from(0x0a40_0000 + number as u32)
-}
 
 /// Kind of server.
 pub(crate) enum Kind {

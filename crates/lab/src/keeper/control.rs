@@ -8,12 +8,7 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
-use super::{
-    Keeper,
-    fleet::{Facts, Member},
-    readiness, status,
-    vm::Vm,
-};
+use super::{Keeper, fleet::Member, readiness, status, vm::Facts, vm::Vm};
 use crate::{
     error::LabError,
     name::{InstanceName, InstanceRef},

@@ -2,12 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::vm::Vm;
-use crate::{name::InstanceName, vm::protocol::VmSpec};
+use super::vm::{Facts, Vm};
 
 /// A VM, running or dead.
 #[derive(Clone)]
@@ -17,21 +15,6 @@ pub(super) struct Member {
     pub(super) vm: Option<Arc<Vm>>,
     /// Its applied jobs.
     pub(super) jobs: BTreeSet<String>,
-}
-
-/// Definition of a VM, valid also for a reboot.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    pub(super) cid: String,
-    pub(super) name: InstanceName,
-    pub(super) spec: VmSpec,
-}
-
-impl Facts {
-    /// Its address on the first network.
-    pub(super) fn address(&self) -> Ipv4Addr {
-        self.spec.interfaces.first().map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| address.addr())
-    }
 }
 
 /// All VMs. The one lock is held for reading or changing the map, and never across a wait.

@@ -18,9 +18,9 @@ use tokio::sync::broadcast;
 
 use super::{
     BRIDGE, NETWORK_PREFIX,
-    fleet::{Facts, Fleet},
+    fleet::Fleet,
     packages,
-    vm::Vm,
+    vm::{Facts, Vm},
 };
 use crate::{
     error::{Doing, LabError},
@@ -133,7 +133,8 @@ impl Machines {
 
     async fn apply(self: Arc<Self>, cid: String, spec: Arc<ApplySpec>) -> Result<(), LabError> {
         let vm = self.vm(&cid)?;
-        packages::compile_all(&self, &self.compiling, &spec.packages).await?;
+        let (store, say) = (self.state.packages(), |text| self.say(text));
+        packages::compile_all(&self.boshy, &store, &self.compiling, &spec.packages, say).await?;
         let jobs: BTreeSet<String> = spec.jobs.iter().map(|job| job.name.clone()).collect();
         let notes = vm.carries_out(What::Apply(ApplySpec::clone(&spec))).await?;
         self.fleet.note(notes);

@@ -35,7 +35,6 @@ use self::{
 use crate::{
     LabSettings,
     error::{Doing, LabError},
-    launch::LISTENING,
     netlink,
     state_dir::StateDir,
     vm::note_of_the_user,
@@ -43,6 +42,8 @@ use crate::{
 
 /// Prefix length of the lab's network.
 const NETWORK_PREFIX: u8 = 16;
+/// What the keeper prints once it listens.
+pub(crate) const LISTENING: &str = "listening";
 /// The director's address, which is the bridge's.
 pub(crate) const DIRECTOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 244, 0, 2)), 25555);
 /// The bridge that joins the VMs.

@@ -1,31 +1,31 @@
 //! Compiles packages once for the whole lab.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path};
 
 use boshy_lab_director::PackageRef;
 use tokio::sync::Mutex;
 
-use super::machines::Machines;
 use crate::{
     error::LabError,
     vm::{Compilation, compile},
 };
 
-/// Compiles missing packages in the given order, in which dependencies come first.
+/// Compiles the packages that `store` lacks, in the given order, in which dependencies come first. `say` is told of each.
 pub(super) async fn compile_all(
-    machines: &Arc<Machines>,
+    boshy: &Path,
+    store: &Path,
     compiling: &Mutex<()>,
     packages: &[PackageRef],
+    say: impl Fn(String),
 ) -> Result<(), LabError> {
     let _one_at_a_time = compiling.lock().await;
-    let store = machines.state.packages();
     for package in packages {
         if store.join(&package.name).join(&package.fingerprint).exists() {
             continue;
         }
-        machines.say(format!("compiling package {}/{}", package.name, package.fingerprint));
+        say(format!("compiling package {}/{}", package.name, package.fingerprint));
         let compilation = compilation(package, packages);
-        let (boshy, store) = (machines.boshy.clone(), store.clone());
+        let (boshy, store) = (boshy.to_owned(), store.to_owned());
         let compiled = tokio::task::spawn_blocking(move || compile(&boshy, &store, &compilation)).await;
         compiled.map_err(|_| LabError::Refused(format!("compiling {} panicked", package.name)))??;
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::Ipv4Addr,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::Path,
     process::Stdio,
@@ -24,13 +25,13 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::fleet::Facts;
 use crate::{
     error::{Doing, LabError},
+    name::InstanceName,
     netlink,
     vm::{
         line,
-        protocol::{Answer, JobStatus, Order, Report, What},
+        protocol::{Answer, JobStatus, Order, Report, VmSpec, What},
     },
 };
 
@@ -38,6 +39,21 @@ use crate::{
 const SHUT_DOWN_PATIENCE: Duration = Duration::from_secs(30);
 
 type Questions = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Answer, String>>>>>;
+
+/// Definition of a VM, valid also for a reboot.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) cid: String,
+    pub(super) name: InstanceName,
+    pub(super) spec: VmSpec,
+}
+
+impl Facts {
+    /// Its address on the first network.
+    pub(super) fn address(&self) -> Ipv4Addr {
+        self.spec.interfaces.first().map_or(Ipv4Addr::UNSPECIFIED, |(_, address)| address.addr())
+    }
+}
 
 /// A VM that has booted.
 pub(super) struct Vm {
