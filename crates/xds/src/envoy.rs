@@ -47,7 +47,7 @@ const NOWHERE: &str = "nowhere";
 /// Maximum number of endpoints that one connection tries, so that a stopped instance that is still listed costs no
 /// request. Connections share one round-robin position, so a single one may meet the same dead endpoint again until
 /// that is ejected. Together with the time of an attempt, this is how long a single endpoint with a full backlog may
-/// take: five seconds.
+/// take: eight seconds.
 const CONNECT_ATTEMPTS: u32 = 16;
 /// Maximum pause before the second attempt; the pause grows with each further one. It gives the failed endpoint time to
 /// be ejected: attempts within the same millisecond may all go to one endpoint.
@@ -55,9 +55,10 @@ const CONNECT_AGAIN: Duration = Duration { seconds: 0, nanos: 10_000_000 };
 /// Longest pause. It is short, so that a client of a service that is completely down gets an error within a fraction of
 /// a second.
 const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
-/// Timeout of one attempt. A connection that meets three endpoints in a row that swallow packets still succeeds within
-/// a second. When the first packet is lost, the next attempt sends it sooner than the kernel would.
-const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 300_000_000 };
+/// Timeout of one attempt, and so the longest round trip to an instance. A connection that meets two endpoints in a row
+/// that swallow packets still succeeds within 1.1 seconds. When the first packet is lost, the next attempt sends it
+/// sooner than the kernel would.
+const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 500_000_000 };
 /// Connections that Envoy accepts before it handles others. By default it accepts as long as there are any: a program
 /// that opens thousands keeps it from noticing established connections to instances for longer than
 /// [`CONNECT_TIMEOUT`].

@@ -5,6 +5,7 @@
 //! serve PORT              accepts one connection for each line STEP...; says "ready" once it listens
 //! connect                 makes one connection for each line HOST:PORT STEP...
 //! echo PORT               accepts whatever comes and sends each octet back; says "ready" once it listens
+//! late PORT               listens with a backlog that is full; says "ready", and for a line begins to accept whatever comes and to send each octet back
 //! hold HOST:PORT N        opens N connections and has an octet sent back over each, and says how many answer. For a line "again" it does so
 //!                         once more; for "ends" it sends an octet over every second one, and says how many end by themselves
 //! ```
@@ -40,6 +41,7 @@ fn main() {
         ["serve", port] => serve(port.parse().unwrap()),
         ["connect"] => connect(),
         ["echo", port] => in_many_tasks(echo(port.parse().unwrap())),
+        ["late", port] => late(port.parse().unwrap()),
         ["hold", address, count] => in_many_tasks(hold(address, count.parse().unwrap())),
         other => panic!("unknown: {other:?}"),
     }
@@ -51,6 +53,20 @@ fn serve(port: u16) {
     for line in io::stdin().lock().lines() {
         let (stream, _) = listener.accept().unwrap();
         tell(&Conversation::new(stream).follow(line.unwrap().split_whitespace()));
+    }
+}
+
+/// A backlog of zero has room for one.
+fn late(port: u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let _first = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    println!("ready");
+    io::stdin().lock().lines().next().unwrap().unwrap();
+    for stream in TcpListener::from(socket).incoming() {
+        let mut stream = stream.unwrap();
+        thread::spawn(move || io::copy(&mut stream.try_clone().unwrap(), &mut stream));
     }
 }
 

@@ -132,12 +132,11 @@ fn an_instance_that_does_not_read_for_long_gets_everything_when_it_does() {
     // More than the server's kernel takes for a program that does not read, and less than it and Envoy take together.
     server.tell("rest:17000 drain");
     client.tell(&format!("{} send:1000000 close", address(&lab)));
-    let sent: Outcome = serde_json::from_str(&client.hears()).unwrap();
+    let sent = heard(&mut client);
     assert_eq!(sent.trouble, "");
     let unread = "ss -Htno state connected '( dport = :9400 )' | grep -q timer:.persist";
     lab.eventually("the instance takes no more", || lab.holds("apricot/0", unread));
-    let got: Outcome = serde_json::from_str(&server.hears()).unwrap();
-    assert_eq!(got, Outcome { received: 1_000_000, end: End::Fin, trouble: String::new() });
+    assert_eq!(heard(&mut server), Outcome { received: 1_000_000, end: End::Fin, trouble: String::new() });
 }
 
 #[test]
@@ -148,6 +147,26 @@ fn a_program_that_vanishes_is_asked_for_as_an_instance_is() {
     assert_eq!(client.hears(), "1");
     let sockets = lab.sh("apricot/0", "ss -Htno state established '( sport = :15001 )'");
     assert!(sockets.contains("timer:(keepalive,"), "{sockets}");
+}
+
+#[test]
+fn an_instance_that_accepts_nothing_for_six_seconds_is_connected_to_then() {
+    let lab = Lab::with(&with_peer_port(1));
+    let whole = Outcome { received: 1000, end: End::Own, trouble: String::new() };
+    let mut server = Peer::listening(&lab, "banana/0", &["late", &PEER_PORT.to_string()]);
+    let begun = Instant::now();
+    let mut clients = [direct_address(&lab), address(&lab)].map(|address| {
+        let mut client = Peer::start(&lab, "apricot/0", &["connect"]);
+        client.tell(&format!("{address} send:1000 recv:1000 close"));
+        client
+    });
+    lab.eventually("its backlog has been full for six seconds", || begun.elapsed() > Duration::from_secs(6));
+    server.tell("accept");
+    assert_eq!(clients.each_mut().map(heard), [whole.clone(), whole]);
+}
+
+fn heard(peer: &mut Peer) -> Outcome {
+    serde_json::from_str(&peer.hears()).unwrap()
 }
 
 #[test]
