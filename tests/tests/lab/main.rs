@@ -13,6 +13,7 @@ mod down;
 mod driver;
 mod failures;
 mod hangs;
+mod held;
 mod hygiene;
 mod lifecycle;
 mod load;
