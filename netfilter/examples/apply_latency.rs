@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A network namespace; who is not root makes himself root in a user namespace first.
+/// Enters a network namespace. Without root, the process first becomes root in a user namespace.
 fn own_namespaces() -> Result<(), Box<dyn Error>> {
     let (user, group) = (geteuid(), getegid());
     if user.is_root() {

@@ -1,7 +1,7 @@
-//! What the kernel makes of the rules and the route, each scenario in a network namespace of its own.
+//! Tests how the kernel applies the rules and the route, each scenario in a network namespace of its own.
 //!
-//! A scenario runs in a process of its own, started by the program `unshare`, so nothing here touches the machine's rules; it works for
-//! root and for an ordinary user. A program that is missing makes a scenario fail and say so.
+//! A scenario runs in a process of its own, started by the program `unshare`, so nothing here touches the machine's
+//! rules. It works for root and for an ordinary user. When a program is missing, the scenario fails and says so.
 
 #![expect(clippy::unwrap_used, reason = "a scenario that cannot go on has failed")]
 #![expect(

@@ -1,4 +1,4 @@
-//! Rules and pairs that something else changed are noticed and put back.
+//! Rules and pairs changed by another process are detected and restored.
 
 use std::{
     os::fd::AsFd,
@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::world::{alone, guarded, one_pair, pairs, sh};
 
-/// Does something to the rules, and answers what the guard says, which puts them back.
+/// Changes the rules with a shell command, and returns the drift that the guard found and repaired.
 fn found_after(guard: &mut Guard, line: &str) -> Vec<String> {
     sh(line);
     let Found::Drifted(drift) = guard.keep(&one_pair()).unwrap() else { panic!("`{line}` is not noticed") };
@@ -87,7 +87,7 @@ fn the_watch_tells_of_a_change_at_once() {
         assert!(watch.changed().unwrap());
         assert!(matches!(guard.keep(&one_pair()).unwrap(), Found::Drifted(_)));
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        // Its own writing is a change as well, and then there is silence.
+        // The guard's own write is a change as well; after it there are no notifications.
         assert!(watch.changed().unwrap());
         assert_eq!(guard.keep(&one_pair()).unwrap(), Found::Untouched);
         assert!(!watch.changed().unwrap());

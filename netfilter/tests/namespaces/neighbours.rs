@@ -1,10 +1,10 @@
-//! Rules of other software stay as they are, byte for byte.
+//! Rules of other software stay unchanged, byte for byte.
 
 use boshy_netfilter::{Guard, Ownership, Ruleset};
 
 use crate::world::{BOTH, alone, guarded, one_pair, pairs, sh};
 
-/// What a BOSH VM and a container host have: the agent's table for monit and NATS, and NAT rules by iptables.
+/// Rules of a BOSH VM and a container host: the BOSH agent's table for monit and NATS, and NAT rules by iptables.
 fn settle() {
     sh(r#"nft -f - <<'RULES'
 table inet bosh_agent {
@@ -36,7 +36,7 @@ COMMIT
 RULES"#);
 }
 
-/// All rules without ours.
+/// All rules except for boshy's.
 fn others() -> String {
     let mut all = sh("nft -a list table inet bosh_agent && nft -a list table ip other");
     for program in ["iptables-nft-save", "iptables-legacy-save"] {

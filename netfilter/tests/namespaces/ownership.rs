@@ -1,4 +1,4 @@
-//! Who may change the table while the agent lives, and after it died. Needs Linux 6.9.
+//! Which processes may change the table while the agent runs, and after it has died. Needs Linux 6.9.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -63,7 +63,7 @@ fn rules_outlive_their_owner_and_then_anyone_may_remove_or_retake_them() {
             drop(owned());
             assert!(is_whole());
             let mut second = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
-            // What an earlier life left is known before anything is written.
+            // The pairs of an earlier life are known before anything is written.
             assert_eq!(second.present().unwrap(), *one_pair());
             second.keep(&one_pair()).unwrap();
             assert!(sh("nft list table inet boshy").contains("owner"));
@@ -81,7 +81,7 @@ fn rules_outlive_their_owner_and_then_anyone_may_remove_or_retake_them() {
 #[test]
 fn a_plain_table_of_an_earlier_life_is_taken_over_and_given_back() {
     alone(|| {
-        // One that knows no pairs, as earlier versions wrote it.
+        // A table without a set of pairs, as earlier versions wrote it.
         sh("nft add table inet boshy && nft add chain inet boshy capture");
         let mut owner = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
         assert_eq!(owner.present().unwrap(), Pairs::new());
@@ -94,7 +94,7 @@ fn a_plain_table_of_an_earlier_life_is_taken_over_and_given_back() {
     });
 }
 
-/// A process that holds the table until it is killed.
+/// A process that owns the table until it is killed.
 struct Agent(Child);
 
 impl Drop for Agent {

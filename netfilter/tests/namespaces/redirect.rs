@@ -1,4 +1,4 @@
-//! Where connections end.
+//! Tests where connections end up.
 
 use std::{
     io,
@@ -16,15 +16,16 @@ use boshy_netfilter::{Found, Guard, Ownership, Pairs, Ruleset, VipRoute};
 use crate::world::{BOTH, VIP, VM, alone, device, guarded, listen, one_pair, pairs, reach, ruleset, sh};
 
 const REFUSED: &str = "Connection refused (os error 111)";
-/// Ports of ssh, monit, NATS, the BOSH agent, bosh-dns, the mesh itself, and the ends of what there is.
+/// Ports of ssh, monit, NATS, the BOSH agent, bosh-dns and the mesh, and the lowest and highest port.
 const PORTS: [u16; 11] = [1, 22, 2822, 4222, 6868, 8853, 9002, 15001, 15008, 53080, 65535];
 
-/// The virtual IP is an address of the VM here, so that a connection that is not redirected also has an end, and can be told.
+/// Adds the virtual IP as an address of the VM, so that a connection that is not redirected also ends at a listener and
+/// can be recognised.
 fn with_reachable_vip() {
     sh("ip addr add 169.254.255.9/32 dev lo");
 }
 
-/// A VM as it is: the range is reached by the own route, and is nobody's address.
+/// A VM as in production: the range is reached through boshy's route, and no interface has the address.
 fn with_route() {
     device();
     VipRoute::new(ruleset().range(), VM).unwrap().ensure().unwrap();
@@ -65,7 +66,7 @@ fn every_port_may_be_a_pair_and_what_is_none_is_refused_at_once() {
         assert_eq!(guard.keep(&all).unwrap(), Found::Untouched);
         for port in PORTS {
             assert_eq!(reach(VIP, port), format!("15001 from {VM} to {VIP}:{port}"));
-            // The same port of another virtual IP, and another port of this one.
+            // The same port of another virtual IP, and another port of this virtual IP.
             assert_eq!(reach(Ipv4Addr::new(169, 254, 255, 8), port), REFUSED);
             assert_eq!(reach(VIP, port ^ 0x100), REFUSED);
         }

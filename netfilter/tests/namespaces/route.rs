@@ -1,4 +1,4 @@
-//! The own route makes virtual IPs reachable, and no route of others is touched.
+//! boshy's route makes virtual IPs reachable, and no route of other software is touched.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ fn ours() -> String {
     sh("ip route show table all proto 176").trim().to_owned()
 }
 
-/// Connects from an address of the VM that the program chose itself.
+/// Connects from an address of the VM that the program has chosen.
 fn reach_from(source: Ipv4Addr, to: SocketAddrV4) -> String {
     let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &SockaddrIn::from(SocketAddrV4::new(source, 0))).unwrap();
@@ -159,7 +159,7 @@ fn whatever_takes_the_route_away_is_noticed() {
         for line in [
             "ip route del 169.254.255.0/24",
             "ip route flush proto 176",
-            // The kernel takes routes along with these, and does not say so of each route.
+            // The kernel removes routes together with these, without a notification for each route.
             "ip link set lo down && ip link set lo up",
             "ip addr del 10.244.0.5/24 dev eth0 && ip addr add 10.244.0.5/24 dev eth0",
         ] {

@@ -1,4 +1,4 @@
-//! What is written, as `nft` and another reader see it, and what nothing is left of.
+//! Tests what is written, as seen by `nft` and another reader, and that everything is removed.
 
 use std::{
     env,
@@ -40,11 +40,11 @@ fn nft_lists_what_was_written_as_it_was_meant() {
     });
 }
 
-/// A person may load a listing of ours, so it must be understood as what it is.
+/// An operator may reload a listing made by `nft`, so it must be recognised.
 #[test]
 fn what_nft_writes_of_a_listing_is_recognised() {
     alone(|| {
-        // A whole-byte prefix, an odd one and a single address are three different sets of expressions.
+        // A whole-byte prefix, another prefix and a single address use three different sets of expressions.
         for range in ["169.254.255.0/24", "169.254.240.0/20", "10.9.8.7/32", "128.0.0.0/1"] {
             let ruleset = Ruleset::new(range.parse().unwrap(), 15001).unwrap();
             let mut guard = Guard::open(&ruleset, Ownership::Shared).unwrap();
@@ -110,7 +110,7 @@ fn many(count: u32) -> Arc<Pairs> {
     Arc::new((0..count).map(pair).collect())
 }
 
-/// What the kernel was told is counted where it tells everybody: one notice for each element that came or went.
+/// Counts the kernel's notifications: one for each element that was added or removed.
 #[test]
 fn one_more_pair_beside_five_thousand_is_one_element_in_one_transaction() {
     alone(|| {
@@ -138,7 +138,7 @@ fn one_more_pair_beside_five_thousand_is_one_element_in_one_transaction() {
 fn a_large_set_is_one_transaction_too() {
     alone(|| {
         let mut guard = guarded(Ownership::WherePossible, &Arc::default());
-        // As many as an ordinary user's buffer holds; root may write twenty times more.
+        // As many as fit into an ordinary user's socket buffer; root may write twenty times as many.
         guard.keep(&many(8000)).unwrap();
         assert_eq!(guard.present().unwrap(), *many(8000));
         guard.keep(&Arc::default()).unwrap();
@@ -146,7 +146,7 @@ fn a_large_set_is_one_transaction_too() {
     });
 }
 
-/// Chains that the kernel must refuse: the last rule jumps to a chain that is not there.
+/// Chains that the kernel must refuse: the last rule jumps to a missing chain.
 fn refused() -> Vec<Chain> {
     let mut chains = ruleset().chains();
     let nowhere = Rule { matches: vec![Match::Tcp], verdict: Verdict::Jump("nowhere".into()) };
@@ -167,7 +167,7 @@ fn a_refused_table_leaves_the_old_one_whole() {
             };
             assert_eq!(step, "rule `meta l4proto tcp jump nowhere` of chain capture");
             assert_eq!(listing(), before, "{ownership:?}");
-            // And it still works.
+            // It still works.
             kernel.replace(&ruleset().chains(), &Pairs::new()).unwrap();
             assert_eq!(difference(&ruleset().chains(), &Pairs::new(), kernel.observe().unwrap().as_ref()), []);
             kernel.remove().unwrap();
@@ -189,7 +189,7 @@ fn without_the_capability_the_error_names_it() {
             assert_eq!(guard.written(), None);
             return;
         }
-        // In a user namespace of its own a process has no power over a network namespace that was there before.
+        // In a user namespace of its own, a process has no privileges over a network namespace that existed before.
         let output = beside(&|| (), "powerless", &["unshare", "--user", "--"]).output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success() && text.contains("1 passed"), "{text}");

@@ -1,4 +1,4 @@
-//! A VM of one's own: a namespace with loopback, one device, and listeners that say who reached them.
+//! A simulated VM: a namespace with loopback, one device, and listeners that report their clients.
 
 use std::{
     any::type_name_of_val,
@@ -18,7 +18,7 @@ use nix::{
     unistd::geteuid,
 };
 
-/// Set in the process that is in its own namespace: a folder of its own, first in its PATH.
+/// Set in a process that is in its own namespace: a folder that comes first in its PATH.
 const HOME: &str = "BOSHY_NETFILTER_TEST_HOME";
 
 /// The VM's own address.
@@ -26,7 +26,7 @@ pub(crate) const VM: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 5);
 /// A virtual IP.
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 9);
 
-/// Runs a scenario in a namespace of its own. The scenario is found again by the path of its test function.
+/// Runs a scenario in its own namespace. The child process finds it by the path of its test function.
 pub(crate) fn alone(scenario: impl FnOnce()) {
     if env::var_os(HOME).is_some() {
         if role().is_none() {
@@ -64,7 +64,7 @@ fn in_namespace(test: &str, home: &Path) -> Command {
     command
 }
 
-/// Runs this test once more, as a process beside this one in the same namespace; `role` is what [`role`] answers there.
+/// Runs this test again, as a second process in the same namespace; `role` is the result of [`role`] there.
 pub(crate) fn beside<T>(inside: &T, role: &str, through: &[&str]) -> Command {
     let mut words: Vec<std::ffi::OsString> = through.iter().map(Into::into).collect();
     words.push(env::current_exe().unwrap().into());
@@ -76,32 +76,32 @@ pub(crate) fn beside<T>(inside: &T, role: &str, through: &[&str]) -> Command {
     command
 }
 
-/// What this process is for, in a scenario of several processes.
+/// The role of this process, in a scenario of several processes.
 pub(crate) fn role() -> Option<String> {
     env::var("BOSHY_NETFILTER_TEST_ROLE").ok()
 }
 
-/// Runs a line of shell that must succeed, and answers what it printed.
+/// Runs a shell command that must succeed, and returns its output.
 pub(crate) fn sh(line: &str) -> String {
     let (success, text) = try_sh(line);
     assert!(success, "`{line}` failed (programs come from the packages iproute2, nftables, iptables): {text}");
     text
 }
 
-/// Runs a line of shell; whether it succeeded, and what it printed.
+/// Runs a shell command. Returns whether it succeeded, and its output.
 pub(crate) fn try_sh(line: &str) -> (bool, String) {
     let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Gives the namespace a device with the VM's address.
+/// Adds a device with the VM's address to the namespace.
 pub(crate) fn device() {
     sh("ip link add eth0 type veth peer name outside && ip addr add 10.244.0.5/24 dev eth0 && ip link set eth0 up \
         && ip link set outside up");
 }
 
-/// Gives it a default route too.
+/// Adds a default route.
 pub(crate) fn default_route() {
     sh("ip route add default via 10.244.0.1");
 }
@@ -110,12 +110,12 @@ pub(crate) fn ruleset() -> Ruleset {
     Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap()
 }
 
-/// Pairs as a person writes them.
+/// Pairs parsed from text.
 pub(crate) fn pairs<const N: usize>(pairs: [&str; N]) -> Arc<Pairs> {
     Arc::new(pairs.map(|pair| pair.parse().unwrap()).into())
 }
 
-/// What most scenarios lead to the proxy: [`VIP`] and port 9002.
+/// The pair that most scenarios redirect to the proxy: [`VIP`] and port 9002.
 pub(crate) fn one_pair() -> Arc<Pairs> {
     pairs(["169.254.255.9:9002"])
 }
@@ -130,7 +130,8 @@ pub(crate) fn guarded(ownership: Ownership, pairs: &Arc<Pairs>) -> Guard {
 
 pub(crate) const BOTH: [Ownership; 2] = [Ownership::Shared, Ownership::WherePossible];
 
-/// Listens on a port of all addresses, and tells each client the port, the client's address and the original destination.
+/// Listens on a port of all addresses, and sends each client the port, the client's address and the original
+/// destination.
 pub(crate) fn listen(port: u16) {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
     thread::spawn(move || {
@@ -146,13 +147,13 @@ pub(crate) fn listen(port: u16) {
     });
 }
 
-/// Connects and answers what the listener said, or why there was none.
+/// Connects, and returns the listener's report or the error.
 pub(crate) fn reach(address: Ipv4Addr, port: u16) -> String {
     let connected = TcpStream::connect_timeout(&(address, port).into(), Duration::from_secs(2));
     connected.and_then(said).unwrap_or_else(|error| error.to_string())
 }
 
-/// What the listener says on a connection.
+/// The listener's report on a connection.
 pub(crate) fn said(mut stream: TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let mut text = String::new();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   relay ──> state, names, answers ──> Commit ──(the state is on disk)──> names to DNS, answers to the pilot
-//!                    └──> whoever writes, always the newest ── told ──^
+//!                    └──> the writer, always the newest ──── told ────^
 //! ```
 //!
 //! While one state is being written, newer ones gather, and the next write takes the newest: everything that waits for
