@@ -1,5 +1,5 @@
-//! Each certificate file in turn with any content, the others good. What is refused is refused with a setting, and without
-//! repeating what a file holds, because it may be a key.
+//! Each certificate file in turn with arbitrary content, the others valid. An error names the setting and never repeats
+//! the content of a file, because it may be a key.
 #![no_main]
 
 use std::{error::Error, fs, path::PathBuf, sync::LazyLock};
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
 
-/// What no error may repeat, as text or as numbers. The corpus has it in many places.
+/// Text that no error may repeat, as text or as numbers. The corpus contains it in many places.
 const SECRET: &str = "hunter2";
 const GOOD: [(&str, &str); 3] = [
     ("ca", include_str!("../corpus/certificate_files/ca")),
@@ -52,7 +52,7 @@ fn files(folder: &TempDir) -> (ServerFiles, ClientFiles) {
 }
 
 fn told(error: &FileError, changed: &str) {
-    // A certificate that is another's is found by its key.
+    // A certificate that belongs to another key is detected at the key.
     let at_fault = [changed, if changed == "certificate" { "key" } else { changed }];
     assert!(at_fault.iter().any(|name| error.file.ends_with(name)), "{error:?}");
     let numbers = format!("{:?}", SECRET.as_bytes());

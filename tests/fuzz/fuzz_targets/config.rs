@@ -1,4 +1,4 @@
-//! A runtime or cloud config's text to what the mesh reads of it. Problems repeat no value of the config, because values may be secrets.
+//! Parses the text of a runtime or cloud config. Problems repeat no value of the config, because values may be secrets.
 #![no_main]
 
 use boshy_director::{
@@ -7,7 +7,7 @@ use boshy_director::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// A value that no problem may repeat. The corpus has it in many places.
+/// A value that no problem may repeat. The corpus contains it in many places.
 const SECRET: &str = "hunter2";
 
 fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |text: &str| {

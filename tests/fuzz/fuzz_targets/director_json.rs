@@ -1,4 +1,5 @@
-//! A director's answers. What is read, written and read again is the same. The first octet, a letter, selects the type.
+//! A director's answers: parsing, serialising and parsing again gives the same value. The first octet, a letter,
+//! selects the type.
 #![no_main]
 
 use std::fmt::Debug;
@@ -46,7 +47,7 @@ fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) {
     }
 }
 
-/// Every line is an instance or a problem, and what is written again is the same.
+/// Every row is an instance or a problem, and serialising gives the same rows.
 fn instances(body: &[u8]) {
     let rows: Vec<InstanceRow> = serde_json::from_slice(body).unwrap_or_default();
     let readable: Vec<_> = rows.iter().map(|row| InstanceRow { unreadable: Vec::new(), ..row.clone() }).collect();
@@ -57,7 +58,7 @@ fn instances(body: &[u8]) {
     assert!(read.instances.len() <= count && read.instances.len() + read.problems.len() >= count);
 }
 
-/// A token is never written, and printed without its secrets.
+/// A token is never serialised, and its debug output contains no secrets.
 fn token(body: &[u8]) {
     if let Ok(token) = serde_json::from_slice::<Token>(body) {
         let secret = token.access_token.expose_secret();

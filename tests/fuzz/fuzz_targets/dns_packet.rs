@@ -1,5 +1,5 @@
-//! One packet through both ways of answering. Every query is answered, with its id and a message that is whole; what is
-//! plain is answered alike by both ways.
+//! One packet through both paths. Every query is answered with its id and a complete message, and both paths answer a
+//! plain question alike.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -59,7 +59,7 @@ fn answered(packet: &[u8], reply: &[u8], rcode: Rcode) {
     assert!(reply.len() <= 512 || message.edns.is_some(), "{} octets for one who takes 512", reply.len());
 }
 
-/// The message with its names as they are spelt: comparing names ignores case.
+/// The message with its names as spelt: comparing names ignores case.
 fn spelt(reply: &[u8]) -> String {
     format!("{:#?}", Message::from_vec(reply).expect("a message"))
 }

@@ -1,5 +1,4 @@
-//! What a job says of itself, to checked facts. What is refused is refused as a director does it: with a number of its errors
-//! about jobs.
+//! Parses a job's specification. An error has one of a director's codes for errors of jobs.
 #![no_main]
 
 use boshy_lab_director::release::JobSpec;

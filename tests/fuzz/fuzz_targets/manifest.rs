@@ -1,5 +1,5 @@
-//! A manifest's text to checked facts. What is accepted obeys the rules of the mesh; what is refused is refused without
-//! repeating a value of the manifest, because values may be secrets. The memory it takes is bounded by the limit of the run.
+//! Parses a manifest. An accepted one obeys the rules of the mesh. An error repeats no value of the manifest, because
+//! values may be secrets. The memory limit of the run bounds its memory.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use boshy_director::{manifest, yaml::Limits};
 use boshy_mesh::InstanceGroup;
 use libfuzzer_sys::fuzz_target;
 
-/// A value that no error may repeat. The corpus has it in many places.
+/// A value that no error may repeat. The corpus contains it in many places.
 const SECRET: &str = "hunter2";
 
 fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |text: &str| {

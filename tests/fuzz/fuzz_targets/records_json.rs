@@ -1,4 +1,5 @@
-//! `records.json`. Whatever its text, a reader that keeps some rows has those of a reader that keeps all, and every row has what it is looked up by.
+//! `records.json` with arbitrary text: a reader that keeps some rows has the same ones as a reader that keeps all, and
+//! every row has the fields by which it is looked up.
 #![no_main]
 
 use boshy_records::Records;

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const LIMITS: Limits = Limits { total: 64 << 10, job: 16 << 10, manifest: 4 << 10, entries: 16 };
 
-/// For packages, and nothing else beside it.
+/// A folder for packages, with nothing else beside it.
 static FOLDER: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let outer = TempDir::new().expect("a folder");
     let inner = outer.path().join("packages");
@@ -129,7 +129,7 @@ fn archive<'f>(files: impl Iterator<Item = &'f File<'f>>, inner: &[u8]) -> Vec<u
     zipped(&tar.into_inner().expect("an archive in memory"))
 }
 
-/// The text with the digest in each place for it.
+/// The text with `DIGEST` replaced by the digest.
 fn replaced(text: &[u8], digest: &str) -> Vec<u8> {
     const PLACE: &[u8] = b"DIGEST";
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! A kernel that says anything about the connections of a VM. What cannot be read is passed over; what says that its peer spoke lately
-//! is not ended.
+//! Arbitrary answers of the kernel about the connections of a VM. Entries that cannot be parsed are skipped, and a
+//! connection whose peer has sent recently is not ended.
 #![no_main]
 
 use std::time::Duration;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use boshy_netfilter::dead_in;
 use libfuzzer_sys::fuzz_target;
 
-/// Length of `struct nlmsghdr`, without which nothing is a message.
+/// Length of `struct nlmsghdr`; anything shorter is not a message.
 const HEADER: usize = 16;
-/// Longer than the kernel's milliseconds can say.
+/// Longer than the kernel's milliseconds can express.
 const NEVER: Duration = Duration::from_secs(1 << 32);
 
 fuzz_target!(|datagram: &[u8]| {

@@ -1,5 +1,5 @@
-//! Node ids, service keys and route names, one to a line, through the v1 API: every document is JSON and holds as much as it
-//! says.
+//! Node ids, service keys and route names, one per line, through the v1 API: every document is JSON and has as many
+//! resources as it reports.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! A proxy that says anything to a session, while what it shall have changes. What it is sent exists, fits and reads back; and
-//! once it accepts what it is sent, the session comes to rest.
+//! A proxy sends arbitrary messages to a session, while its resources change. The resources that it is sent exist, fit
+//! into a message and can be parsed. Once it accepts all responses, the session comes to rest.
 #![no_main]
 
 use std::sync::Arc;
@@ -17,11 +17,12 @@ use prost::Message;
 
 const TYPES: usize = ResourceType::ALL.len();
 const NAMES: [&str; 5] = ["a", "b", "c", "virtual", "*"];
-/// Responses of one type that may be without an answer.
+/// Maximum number of unanswered responses of one type.
 const WINDOW: usize = 4;
-/// Octets of the largest message: no resource here is larger than a message may be, and names cost most when they are short.
+/// Octets of the largest message: no resource here is larger than a message may be, and names cost most when they are
+/// short.
 const LARGEST: usize = 128 << 10;
-/// Octets of a text that is kept.
+/// Length to which texts are cut.
 const LONGEST_TEXT: usize = 1024;
 
 fuzz_target!(|octets: &[u8]| {
@@ -29,11 +30,11 @@ fuzz_target!(|octets: &[u8]| {
     if input.octet() & 1 == 0 { Proxy::<Delta>::run(input) } else { Proxy::<Sotw>::run(input) }
 });
 
-/// What differs between the two flavours.
+/// Differences between the two flavours.
 trait Flavour: Channel {
-    /// Whether a response may hold what is gone, for as long as it is in use.
+    /// Whether a response may contain a removed resource while it is in use.
     const HOLDS_ON: bool;
-    /// Turns a request to a type and a nonce that mean something.
+    /// Gives a request a valid type and nonce.
     fn aim(request: &mut Self::Request, kind: ResourceType, nonce: &str);
     /// Resources and removed names in an encoded response.
     fn counts(response: &[u8]) -> (usize, usize);
@@ -68,7 +69,7 @@ impl Flavour for Sotw {
 
 struct Proxy<C> {
     session: Session<C>,
-    /// What it shall have of each type, as far as it was ever known.
+    /// Its intended resources of each type, as far as they were ever known.
     target: [TypedResources; TYPES],
     /// Responses that it may answer.
     received: Vec<(ResourceType, String)>,
@@ -93,7 +94,7 @@ impl<C: Flavour> Proxy<C> {
         proxy.come_to_rest();
     }
 
-    /// One event; false when the stream is closed.
+    /// One event. Returns false when the stream is closed.
     fn step(&mut self, input: &mut Input<'_>) -> bool {
         match input.octet() % 4 {
             0 => {
@@ -201,7 +202,7 @@ impl<C: Flavour> Proxy<C> {
         self.received.push((kind, response.nonce));
     }
 
-    /// A proxy that accepts everything is left alone in the end.
+    /// Once the proxy accepts everything, it is sent nothing more.
     fn come_to_rest(mut self) {
         let all = self.last_nonce + 1000;
         while let Some((kind, nonce)) = self.received.pop() {
@@ -214,7 +215,8 @@ impl<C: Flavour> Proxy<C> {
     }
 }
 
-/// A set by one octet per type: 255 is not known; the low bits tell which names exist, the others where and in which edition.
+/// A set, from one octet per type: 255 means not known; the low bits select the names, the others their layer and
+/// edition.
 fn set(input: &mut Input<'_>) -> ResourceSet {
     ResourceType::ALL.into_iter().fold(ResourceSet::default(), |set, kind| match input.octet() {
         255 => set,

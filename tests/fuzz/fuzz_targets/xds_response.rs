@@ -1,5 +1,6 @@
-//! A pilot that says anything to a VM's relay, a proxy that judges at will, outages and restarts. The relay's rules hold: every
-//! response is answered once, a name is answered only with a listener and a cluster behind it, and what is stored reads back.
+//! A pilot sends arbitrary messages to a VM's relay, with a proxy that judges arbitrarily, outages and restarts. The
+//! relay's rules hold: every response is answered once, a name is answered only with a listener and a cluster for it,
+//! and the stored state can be read back.
 #![no_main]
 
 use std::{
@@ -28,7 +29,7 @@ const HOSTS: [&str; 2] = ["a.boshy", "b.boshy"];
 const LISTENERS: [&str; 3] = ["tcp_169.254.255.1_80", "tcp_169.254.255.2_80", "virtual"];
 const CLUSTERS: [&str; 3] = ["out.a.boshy|http", "out.b.boshy|http", "nowhere"];
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What a server says of at the end of all resources.
+/// The name that a server reports as missing after all resources.
 const MARK: &str = "\u{10ffff}";
 
 fuzz_target!(|octets: &[u8]| {
@@ -41,7 +42,7 @@ fuzz_target!(|octets: &[u8]| {
     assert_eq!(vm.relay.unanswered(), 0, "a response is never answered");
 });
 
-/// The proxy's words: of what it was served, by chance.
+/// The proxy's verdicts, chosen at random from what it was served.
 struct Words {
     served: Arc<ResourceSet>,
     judges: u8,
@@ -77,7 +78,7 @@ struct Vm {
     judges: u8,
     salt: u8,
     nonce: u64,
-    /// Nonces without an answer, and how often each was used.
+    /// Unanswered nonces, and how often each was used.
     asked: BTreeMap<String, usize>,
 }
 
@@ -132,7 +133,7 @@ impl Vm {
 
     fn wait(&mut self) {
         self.now += PATIENCE;
-        // What was refused is tried again one at a time, so that several may be due.
+        // Rejected resources are tried again one at a time, so several may be due.
         for _ in 0..16 {
             self.reconsider();
         }
@@ -152,7 +153,7 @@ impl Vm {
         for request in &step.upstream {
             let nonce = match request {
                 Request::Accept { nonce, .. } | Request::Refuse { nonce, .. } => nonce,
-                // A refusal that came too late to be an answer: what it is about is asked for once more.
+                // A rejection that came too late for an answer: the resource is requested again.
                 Request::Again { .. } => continue,
                 Request::Subscribe { .. } => panic!("only a stream that opens subscribes"),
             };
@@ -187,7 +188,7 @@ impl Vm {
         self.check_names();
     }
 
-    /// A response that has some sense: right types, mostly right bodies, and names that occur again.
+    /// A plausible response: valid types, mostly valid bodies, and names that recur.
     fn message(&mut self, input: &mut Input<'_>) -> DeltaDiscoveryResponse {
         let kind = input.pick(&ResourceType::ALL);
         let shape = input.octet();
@@ -243,7 +244,7 @@ fn followed(mut table: NameTable, step: &Step) -> NameTable {
     table
 }
 
-/// A stored state that something else wrote: as it is, and with a header that fits.
+/// A stored state from another writer: as it is, and with a valid header.
 fn foreign(octets: &[u8]) -> Option<Stored> {
     let length = (octets.len() as u64).to_be_bytes();
     let file = [&b"BOSHYVM\n"[..], &1_u32.to_be_bytes(), &length, &Sha256::digest(octets), octets].concat();

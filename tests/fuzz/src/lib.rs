@@ -1,4 +1,4 @@
-//! What several fuzz targets share: cutting an input into pieces, a small mesh, and what is true of every job.
+//! Shared by several fuzz targets: cutting an input into pieces, a small mesh, and the invariants of a job.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,8 @@ use boshy_mesh::{
     SnapshotContent, Tld,
 };
 
-/// Lets a panic of the YAML library pass, which its one caller catches and answers as a refusal. Every other panic stays a find.
+/// Ignores panics of the YAML library, which its only caller catches and returns as an error. Every other panic is a
+/// finding.
 ///
 /// libFuzzer's own hook ends the process at any panic, before it can be caught.
 pub fn let_the_yaml_library_panic() {
@@ -26,7 +27,7 @@ pub fn let_the_yaml_library_panic() {
     }));
 }
 
-/// An input, read from its beginning. Behind its end there are zeroes and nothing, so that every input has a meaning.
+/// An input, read from its beginning. Beyond its end it yields zeroes and empty pieces, so that every input is valid.
 pub struct Input<'i>(&'i [u8]);
 
 impl<'i> Input<'i> {
@@ -47,7 +48,7 @@ impl<'i> Input<'i> {
         *first
     }
 
-    /// As many octets as the next octet says.
+    /// A piece whose length is the next octet.
     pub fn piece(&mut self) -> &'i [u8] {
         let length = usize::from(self.octet()).min(self.0.len());
         let (piece, rest) = self.0.split_at(length);
@@ -55,7 +56,7 @@ impl<'i> Input<'i> {
         piece
     }
 
-    /// One of several, by the next octet.
+    /// One of several values, selected by the next octet.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::from(self.octet()) % of.len()]
     }
@@ -65,7 +66,8 @@ impl<'i> Input<'i> {
 const JOBS: [(&str, u8); 3] =
     [("checkout", 2), ("httpbin", 3), ("a-job-with-a-name-as-long-as-a-label-may-be-which-is-63-octets", 4)];
 
-/// Three services with two ports and three instances each, one of them without a zone, one with IPv6.
+/// Three services with two ports and three instances each; one instance has no availability zone, one has an IPv6
+/// address.
 pub fn snapshot() -> MeshSnapshot {
     let mut services: Vec<_> = JOBS.into_iter().map(|(job, vip)| Arc::new(service(job, vip))).collect();
     let endpoints = services.iter().flat_map(|service| &service.service.endpoints);
@@ -100,7 +102,7 @@ fn service(job: &str, vip: u8) -> MeshService {
     }
 }
 
-/// Holds a job named `web` to what a job promises: its files stay in its folder, and its links differ.
+/// Checks the invariants of a job named `web`: its files stay in its folder, and its links differ.
 pub fn sound(spec: &JobSpec) {
     assert_eq!(spec.name, "web");
     for path in spec.templates.iter().flat_map(|(source, to)| [source, to]) {
