@@ -22,7 +22,7 @@ use crate::{
 /// Address of the VM in the mesh.
 const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
 
-/// An agent that does not run: its settings and its disks.
+/// An agent that is not running: its settings and its disks.
 #[derive(Clone)]
 pub struct AgentPlan {
     settings: AgentSettings,
@@ -53,20 +53,20 @@ impl AgentPlan {
         Self::asking(&[format!("http://{pilot}")], VipRange::default())
     }
 
-    /// An agent of a pilot that need not be there.
+    /// An agent of a pilot that need not be running.
     ///
     /// # Panics
-    /// When that is no URL.
+    /// When the text is not a URL.
     pub fn of_pilot_at(url: &str, papers: &Papers) -> Self {
         let mut plan = Self::asking(&[url.to_owned()], VipRange::default());
         plan.shows_papers(papers);
         plan
     }
 
-    /// Knowing its pilots by this name, and showing these papers to them.
+    /// Uses this name for its pilots, and presents these certificate files to them.
     ///
     /// # Panics
-    /// When that is no name.
+    /// When the name is not valid.
     #[must_use]
     pub fn over_tls(mut self, name: &str, papers: &Papers) -> Self {
         for pilot in &mut self.settings.pilots {
@@ -82,17 +82,17 @@ impl AgentPlan {
         self._papers = Some(papers.clone());
     }
 
-    /// Keeping its state on this volume.
+    /// Keeps its state on this volume.
     #[must_use]
     pub fn on(mut self, volume: &Volume) -> Self {
         self.settings.state_dir = volume.state_dir();
         self
     }
 
-    /// With a file where its directory should be.
+    /// Has a file in place of its state directory.
     ///
     /// # Panics
-    /// When that cannot be written.
+    /// When the file cannot be written.
     #[must_use]
     pub fn without_disk(mut self) -> Self {
         let file = self.disk.path().join("volume");
@@ -101,10 +101,10 @@ impl AgentPlan {
         self
     }
 
-    /// With another zone and another range of virtual IPs than its pilot.
+    /// Has another zone and another range of virtual IPs than its pilot.
     ///
     /// # Panics
-    /// When these are none.
+    /// When they are not valid.
     #[must_use]
     pub fn believing(mut self, tld: &str, vip_range: &str) -> Self {
         self.settings.tld = Tld::new(tld).unwrap();
@@ -112,13 +112,13 @@ impl AgentPlan {
         self
     }
 
-    /// With pilots that it cannot reach.
+    /// Has only pilots that it cannot reach.
     ///
     /// # Panics
     /// Never.
     #[must_use]
     pub fn without_pilots(mut self) -> Self {
-        // Port 9 of loopback, where nobody listens (RFC 863).
+        // Port 9 of loopback, on which nothing listens (RFC 863).
         self.settings.pilots = vec!["http://127.0.0.1:9".parse().unwrap()];
         self
     }
@@ -154,7 +154,7 @@ impl AgentPlan {
         Self { settings, _papers: None, disk }
     }
 
-    /// Starts it, on ports that are free.
+    /// Starts it on free ports.
     ///
     /// # Panics
     /// When it does not start.
@@ -184,7 +184,7 @@ impl Agent {
         dns::ask_tcp(self.dns, host, dns::A).unwrap()
     }
 
-    /// Asks for an address as bosh-dns does.
+    /// Asks for an address like bosh-dns.
     pub fn asks_handler(&self, host: &str) -> Reply {
         self.handler.get(&format!("/?name={host}.&type=1")).unwrap()
     }
@@ -195,7 +195,7 @@ impl Agent {
         self
     }
 
-    /// The same VM as it comes back after the power was cut at this moment. This agent goes on.
+    /// The same VM as it would come back from a power cut at this moment. This agent continues to run.
     ///
     /// # Panics
     /// When its disk cannot be copied.
@@ -206,7 +206,7 @@ impl Agent {
         fs::create_dir(&state_dir).unwrap();
         for file in fs::read_dir(&settings.state_dir).unwrap() {
             let file = file.unwrap();
-            // One that is being written has no name that is read.
+            // A file that is being written has a name that is not read.
             let _ = fs::copy(file.path(), state_dir.join(file.file_name()));
         }
         settings.state_dir = state_dir;
@@ -220,7 +220,7 @@ impl Agent {
         self
     }
 
-    /// Does something while a name is asked for again and again, one question at a time; every one must be answered with its address.
+    /// Runs an action while asking for a name repeatedly, one question at a time; every answer must have its address.
     pub fn never_fails(&self, host: &str, vip: Ipv4Addr, act: impl FnOnce()) -> &Self {
         let asks = || assert_eq!(dns::ask_udp(self.dns, host, dns::A).ok(), Some(Answer::address(vip)));
         meanwhile(asks, act);
@@ -235,10 +235,10 @@ impl Agent {
         self
     }
 
-    /// Gives it the directory that it lacked.
+    /// Restores its missing state directory.
     ///
     /// # Panics
-    /// When it lacked none.
+    /// When the directory was not missing.
     pub fn has_a_disk_again(&self) -> &Self {
         fs::remove_file(self.plan.disk.path().join("volume")).unwrap();
         self
@@ -250,10 +250,10 @@ impl Agent {
         self.shows(&format!("it follows {address}"), |status| status["pilot"]["address"] == address)
     }
 
-    /// Stops it in order; what is left can start again.
+    /// Stops it orderly; what is left can be started again.
     ///
     /// # Panics
-    /// When it did not end in order.
+    /// When it did not end orderly.
     pub fn stops(mut self) -> AgentPlan {
         assert_eq!(self.process.stop(), Some(ExitReason::Normal));
         self.plan.clone()

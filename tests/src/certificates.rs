@@ -1,4 +1,4 @@
-//! Authorities, and certificates of either side on disk.
+//! Certificate authorities, and certificates of both sides on disk.
 
 use std::{
     fs,
@@ -15,18 +15,18 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
 
-/// Somebody who vouches for others.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// What one side has: a certificate, the key to it, and the authority that it trusts. A clone is the same files.
+/// Files of one side: a certificate, its key, and the CA that it trusts. Clones share the files.
 #[derive(Clone)]
 pub struct Papers(Arc<TempDir>);
 
 impl Authority {
-    /// One that nobody knows yet.
+    /// A new authority, which nothing trusts yet.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be created.
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -35,48 +35,49 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Papers of a pilot that is called so.
+    /// Files of a pilot with this name.
     pub fn pilot(&self, name: &str) -> Papers {
         let papers = Papers::nowhere();
         self.renew_pilot(&papers, name);
         papers
     }
 
-    /// Papers of an agent.
+    /// Files of an agent.
     pub fn agent(&self) -> Papers {
         let papers = Papers::nowhere();
         self.issue(&papers, "agent", ExtendedKeyUsagePurpose::ClientAuth, 4000);
         papers
     }
 
-    /// Papers of an agent that were good once.
+    /// Files of an agent whose certificate has expired.
     pub fn agent_of_old(&self) -> Papers {
         let papers = Papers::nowhere();
         self.issue(&papers, "agent", ExtendedKeyUsagePurpose::ClientAuth, 2001);
         papers
     }
 
-    /// Papers of a pilot that were good once.
+    /// Files of a pilot whose certificate has expired.
     pub fn pilot_of_old(&self, name: &str) -> Papers {
         let papers = Papers::nowhere();
         self.issue(&papers, name, ExtendedKeyUsagePurpose::ServerAuth, 2001);
         papers
     }
 
-    /// Replaces the papers of a pilot.
+    /// Replaces the files of a pilot.
     pub fn renew_pilot(&self, papers: &Papers, name: &str) {
         self.issue(papers, name, ExtendedKeyUsagePurpose::ServerAuth, 4000);
     }
 
-    /// Replaces the papers of an agent.
+    /// Replaces the files of an agent.
     pub fn renew_agent(&self, papers: &Papers) {
         self.issue(papers, "agent", ExtendedKeyUsagePurpose::ClientAuth, 4000);
     }
 
-    /// Connects as somebody who trusts this authority and shows nothing. Octets that do not get through fail the first use.
+    /// Connects as a client that trusts this authority and presents no certificate. A handshake that fails shows at the
+    /// first use.
     ///
     /// # Panics
-    /// When nobody listens.
+    /// When nothing listens.
     pub fn dial(
         &self,
         address: SocketAddr,
@@ -118,7 +119,7 @@ impl Papers {
         self.0.path().join(name)
     }
 
-    /// These, trusting whom others trust.
+    /// These files with the CA of `others`.
     ///
     /// # Panics
     /// When the files cannot be copied.

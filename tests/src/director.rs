@@ -9,19 +9,19 @@ use crate::{Manifest, PilotPlan, until};
 /// Route of the list of deployments.
 const LIST: &str = "GET /deployments";
 
-/// A running director. Verbs that change it take effect at once.
+/// A running director. Methods that change it take effect at once.
 pub struct Director(Handle);
 
 impl Director {
     /// A director without deployments.
     ///
     /// # Panics
-    /// When it does not start, as every verb here when what it asks for is refused.
+    /// When it does not start. Every method here panics when its request is refused.
     pub fn start() -> Self {
         Self::asking(EmbeddedSettings::default().authentication)
     }
 
-    /// A director that wants to know who asks.
+    /// A director with this authentication.
     ///
     /// # Panics
     /// When it does not start.
@@ -46,19 +46,19 @@ impl Director {
         PilotPlan::reading(&self.0)
     }
 
-    /// Deploys.
+    /// Deploys a manifest.
     pub fn deploys(&self, manifest: &Manifest) -> &Self {
         self.0.deploy(&manifest.text()).unwrap();
         self
     }
 
-    /// Shows a text as the manifest that it would refuse in a deploy.
+    /// Shows a text as a deployment's manifest that it would refuse in a deploy.
     pub fn shows_manifest(&self, deployment: &str, text: &str) -> &Self {
         self.0.replace_manifest(deployment, text).unwrap();
         self
     }
 
-    /// Shows these lines as the instances of a deployment, and that something has changed there.
+    /// Shows these rows as the instances of a deployment, and reports a change there.
     pub fn shows_instances(&self, deployment: &str, rows: &serde_json::Value) -> &Self {
         let rows = rows.as_array().unwrap().clone();
         self.0.show_instances(deployment, rows).unwrap();
@@ -71,25 +71,25 @@ impl Director {
         self
     }
 
-    /// Deletes.
+    /// Deletes a deployment.
     pub fn deletes(&self, deployment: &str) -> &Self {
         self.0.delete(deployment).unwrap();
         self
     }
 
-    /// Makes every request go wrong.
+    /// Makes every request fail.
     pub fn fails(&self, fault: Fault) -> &Self {
         self.0.inject(fault);
         self
     }
 
-    /// Makes the next requests of a route, or of one method and path, go wrong; all of them without a number.
+    /// Makes the next requests of a route, or of one method and path, fail; without a number, all of them.
     pub fn fails_at(&self, route: &str, fault: Fault, times: Option<u32>) -> &Self {
         self.0.inject_on(route, fault, times);
         self
     }
 
-    /// Lets an account do this from now on, and nothing else. Its tokens are good no longer.
+    /// Grants an account exactly these scopes from now on. Its tokens become invalid.
     pub fn grants(&self, account: &str, scopes: &[&str]) -> &Self {
         self.0.grant(account, scopes);
         self.0.revoke_tokens();
@@ -102,7 +102,7 @@ impl Director {
         self
     }
 
-    /// Records events no longer.
+    /// Stops recording events.
     pub fn stops_recording_events(&self) -> &Self {
         self.0.record_events(false);
         self
@@ -114,31 +114,31 @@ impl Director {
         self
     }
 
-    /// Makes the next lists of deployments go wrong.
+    /// Makes the next lists of deployments fail.
     pub fn lists_with(&self, fault: Fault, times: u32) -> &Self {
         self.0.inject_on(LIST, fault, Some(times));
         self
     }
 
-    /// Ends all that goes wrong.
+    /// Ends all faults.
     pub fn heals(&self) -> &Self {
         self.0.heal();
         self
     }
 
-    /// How often the deployments were asked for.
+    /// Number of requests for the list of deployments.
     pub fn lists(&self) -> u64 {
         self.0.requests().get(LIST).copied().unwrap_or_default()
     }
 
-    /// Waits until the deployments were asked for so many times more.
+    /// Waits until the deployments were requested this number of times more.
     pub fn is_polled(&self, rounds: u64) -> &Self {
         let before = self.lists();
         until("the director is polled", || self.lists(), |lists| *lists >= before + rounds);
         self
     }
 
-    /// Requests by route since an earlier look.
+    /// Requests by route since an earlier count.
     pub fn requests_since(&self, before: &BTreeMap<&'static str, u64>) -> BTreeMap<&'static str, u64> {
         let mut requests = self.requests();
         for (route, count) in &mut requests {

@@ -1,4 +1,4 @@
-//! A DNS client that builds and reads its own packets, so that it shares no mistake with the server.
+//! A DNS client that builds and parses its own packets, so that it shares no mistake with the server.
 
 use std::{
     io::{self, Read, Write},
@@ -21,7 +21,7 @@ static NEXT_ID: AtomicU16 = AtomicU16::new(1);
 pub enum Rcode {
     /// The name exists.
     NoError,
-    /// Not now.
+    /// The server cannot answer now.
     ServFail,
     /// The name does not exist.
     NxDomain,
@@ -29,7 +29,7 @@ pub enum Rcode {
     Other(u8),
 }
 
-/// What is read of an answer.
+/// A parsed answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Response code.
@@ -48,7 +48,7 @@ impl Answer {
 /// Asks over UDP.
 ///
 /// # Errors
-/// When no answer comes, or none that can be read.
+/// When no answer arrives, or none that can be parsed.
 pub fn ask_udp(server: SocketAddr, name: &str, kind: u16) -> io::Result<Answer> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(server)?;
@@ -63,7 +63,7 @@ pub fn ask_udp(server: SocketAddr, name: &str, kind: u16) -> io::Result<Answer> 
 /// Asks over TCP, with the length before each message (RFC 1035 section 4.2.2).
 ///
 /// # Errors
-/// When no answer comes, or none that can be read.
+/// When no answer arrives, or none that can be parsed.
 pub fn ask_tcp(server: SocketAddr, name: &str, kind: u16) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -91,7 +91,7 @@ fn question(name: &str, kind: u16) -> Vec<u8> {
     packet
 }
 
-/// `None` for what is no answer to the question.
+/// Parses an answer; `None` when it does not answer the question.
 fn read(question: &[u8], packet: &[u8]) -> Option<Answer> {
     let header = packet.get(..12)?;
     let is_answer = header[..2] == question[..2] && header[2] & 0x80 != 0 && header[4..6] == [0, 1];
@@ -114,7 +114,7 @@ fn read(question: &[u8], packet: &[u8]) -> Option<Answer> {
     Some(Answer { rcode, addresses })
 }
 
-/// The address in a record, when it is one of type A, and what follows the record.
+/// The address in a record of type A, and what follows the record.
 fn record(packet: &[u8]) -> Option<(Option<Ipv4Addr>, &[u8])> {
     let fixed = skip_name(packet)?;
     let (kind, length) = (u16::from_be_bytes([*fixed.first()?, *fixed.get(1)?]), fixed.get(8..10)?);

@@ -5,14 +5,14 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::Value;
 use ureq::{Agent, Body, http};
 
-/// A client of one address. Every request has a connection of its own, so that none is answered by a life that has ended.
+/// A client of one address. Every request uses a new connection, so that none is answered by a server that has ended.
 #[derive(Clone, Debug)]
 pub struct Http {
     base: String,
     agent: Agent,
 }
 
-/// An answer, whatever its status.
+/// An answer of any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// Status code.
@@ -36,7 +36,7 @@ impl Http {
     /// `GET`.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When there is no answer.
     pub fn get(&self, path: &str) -> Result<Reply, ureq::Error> {
         Reply::read(self.agent.get(format!("{}{path}", self.base)).call()?)
     }
@@ -44,7 +44,7 @@ impl Http {
     /// `GET` with an `Accept` header.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When there is no answer.
     pub fn get_accepting(&self, path: &str, accept: &str) -> Result<Reply, ureq::Error> {
         Reply::read(self.agent.get(format!("{}{path}", self.base)).header("accept", accept).call()?)
     }
@@ -52,7 +52,7 @@ impl Http {
     /// `POST` without a body.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When there is no answer.
     pub fn post(&self, path: &str) -> Result<Reply, ureq::Error> {
         Reply::read(self.agent.post(format!("{}{path}", self.base)).send_empty()?)
     }
@@ -66,7 +66,7 @@ impl Reply {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }

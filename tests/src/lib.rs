@@ -7,9 +7,9 @@
 //! agent.answers(SHOP, pilot.vip(SHOP)).is_ready();
 //! ```
 //!
-//! Everything listens on port 0 of loopback and keeps its files in a temporary directory. A verb either changes something, or waits
-//! until something is so: waiting ends with the condition, or fails the test at a deadline with what was seen last. Nothing
-//! here waits for time to pass.
+//! Everything listens on port 0 of loopback and keeps its files in a temporary directory. A method either changes
+//! something or waits for a condition: a wait ends with the condition, or fails the test at a deadline and shows the
+//! last value. Nothing here waits for a fixed time.
 
 #![allow(clippy::unwrap_used, reason = "a driver of tests fails the test")]
 #![expect(clippy::disallowed_methods, reason = "a driver of tests, which fail by what they wait for")]

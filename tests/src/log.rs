@@ -1,4 +1,4 @@
-//! What a role logs, kept apart from what others in the same process log.
+//! The log of one role, separate from the logs of others in the same process.
 
 use std::{
     io::{self, Write},
@@ -7,12 +7,12 @@ use std::{
 
 use tracing::{dispatcher::DefaultGuard, level_filters::LevelFilter};
 
-/// The log of one role; clones share it. Actors on threads of their own are not in it.
+/// The log of one role; clones share it. It does not contain the logs of actors on their own threads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Takes what this thread logs from now on.
+    /// Captures what this thread logs from now on.
     pub(crate) fn capture(&self) -> DefaultGuard {
         let log = self.clone();
         let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::INFO).with_ansi(false);

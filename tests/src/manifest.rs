@@ -1,6 +1,6 @@
 //! Manifests of one job in one group.
 
-/// A manifest in the making: group `web`, job `app`, one instance, port 8080 by the name `http`.
+/// A manifest under construction: group `web`, job `app`, one instance, port 8080 named `http`.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     name: String,
@@ -15,19 +15,19 @@ impl Manifest {
         Self { name: name.to_owned(), instances: 1, expose_ports: "[{name: http, number: 8080}]".to_owned(), jobs: 1 }
     }
 
-    /// With so many instances.
+    /// Sets the number of instances.
     #[must_use]
     pub fn instances(self, instances: u32) -> Self {
         Self { instances, ..self }
     }
 
-    /// With this under `expose_ports`, as YAML on one line.
+    /// Sets `expose_ports`, as YAML on one line.
     #[must_use]
     pub fn exposing(self, expose_ports: &str) -> Self {
         Self { expose_ports: expose_ports.to_owned(), ..self }
     }
 
-    /// With so many jobs: `app`, and from the second on `app1`, `app2` and so on.
+    /// Sets the number of jobs: `app`, and from the second on `app1`, `app2` and so on.
     #[must_use]
     pub fn jobs(self, jobs: u32) -> Self {
         Self { jobs, ..self }

@@ -1,35 +1,35 @@
-//! What one end of a TCP connection does and sees, told by `boshy-test-peer` as lines of JSON.
+//! Actions and results of one end of a TCP connection, as reported by `boshy-test-peer` in lines of JSON.
 
 use serde::{Deserialize, Serialize};
 
-/// How a connection ended for one who read from it.
+/// How a connection ended for the end that read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum End {
-    /// No connection came about.
+    /// The connection was not established.
     Refused,
-    /// In order, by FIN.
+    /// Orderly, by FIN.
     Fin,
     /// By a reset.
     Reset,
-    /// Not within the patience of the test.
+    /// Not within the test's timeout.
     Never,
-    /// It was this end that closed, and did not wait for the other.
+    /// This end closed the connection and did not wait for the other.
     Own,
 }
 
-/// What one end saw of one connection.
+/// Result of one connection at one end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Octets that were read.
+    /// Number of octets received.
     pub received: u64,
-    /// How the other end ended.
+    /// How the other end closed.
     pub end: End,
-    /// What went otherwise than the steps say, or empty.
+    /// Deviations from the steps, or empty.
     pub trouble: String,
 }
 
-/// The octet at a place of the stream that each end sends, so that one that is lost, doubled or out of place shows.
+/// The octet at a position of the stream that each end sends, so that a lost, duplicated or misplaced one is detected.
 pub fn octet(place: u64) -> u8 {
     (place % 251) as u8
 }

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::{Operated, Papers, Process, until_some, volume::Volume};
 
-/// A pilot that does not run: its settings and its disk. A clone is the same machine.
+/// A pilot that is not running: its settings and its disk. A clone is the same machine.
 #[derive(Clone)]
 pub struct PilotPlan {
     settings: PilotSettings,
@@ -65,38 +65,38 @@ impl PilotPlan {
         Self { settings, _papers: None, _disk: disk }
     }
 
-    /// Keeping its state on this volume.
+    /// Keeps its state on this volume.
     #[must_use]
     pub fn on(mut self, volume: &Volume) -> Self {
         self.settings.state_dir = volume.state_dir();
         self
     }
 
-    /// With virtual IPs out of this range.
+    /// Takes virtual IPs from this range.
     ///
     /// # Panics
-    /// When it is none.
+    /// When it is not a range.
     #[must_use]
     pub fn leasing_from(mut self, range: &str) -> Self {
         self.settings.vip_range = VipRange::parse(range).unwrap();
         self
     }
 
-    /// Waiting for the director no longer than this.
+    /// Waits for the director no longer than this.
     #[must_use]
     pub fn patient_for(mut self, timeout: Duration) -> Self {
         self.settings.director.timeout = timeout;
         self
     }
 
-    /// Asking the director as often as an operator's does, and not as often as a test wants.
+    /// Polls the director at the production rate instead of the tests' rate.
     #[must_use]
     pub fn at_the_usual_pace(mut self) -> Self {
         self.settings.director.poll_interval = Duration::from_secs(10);
         self
     }
 
-    /// Showing these papers to agents, and wanting to see theirs.
+    /// Presents this certificate to agents, and requires theirs.
     #[must_use]
     pub fn over_tls(mut self, papers: &Papers) -> Self {
         self.settings.xds_tls = Some(papers.server());
@@ -104,7 +104,7 @@ impl PilotPlan {
         self
     }
 
-    /// Serving its API over HTTPS as well.
+    /// Serves its API over HTTPS as well.
     #[must_use]
     pub fn with_https(mut self, papers: &Papers) -> Self {
         let files = ServerFiles { client_ca: None, ..papers.server() };
@@ -113,10 +113,10 @@ impl PilotPlan {
         self
     }
 
-    /// Leaving no more than this to one deployment.
+    /// Limits the share of one deployment.
     ///
     /// # Panics
-    /// When it is no percentage.
+    /// When it is not a percentage.
     #[must_use]
     pub fn sharing(mut self, percent: u64) -> Self {
         self.settings.vip_share = VipShare::percent(percent).unwrap();
@@ -128,7 +128,7 @@ impl PilotPlan {
         self.settings.state_dir.join("inventory")
     }
 
-    /// Why it does not start, the causes included; `None` when it could.
+    /// Why it does not start, with all causes; `None` when it would start.
     pub fn refuses_to_start(&self) -> Option<String> {
         let refused = boshy_actors::pilot::Pilot::bind(self.settings.clone()).err()?;
         Some(err_report::Report::new(&refused).to_string())
@@ -139,7 +139,7 @@ impl PilotPlan {
         self.settings.state_dir.join("leases")
     }
 
-    /// On a VM with this `records.json`.
+    /// Runs on a VM with this `records.json`.
     ///
     /// # Panics
     /// When it cannot be written.
@@ -149,7 +149,7 @@ impl PilotPlan {
         self
     }
 
-    /// Starts it, on ports that are free.
+    /// Starts it on free ports.
     ///
     /// # Panics
     /// When it does not start.
@@ -169,20 +169,20 @@ impl Operated for Pilot {
 }
 
 impl Pilot {
-    /// Where agents find it.
+    /// Address of its xDS server.
     pub fn xds_address(&self) -> SocketAddr {
         self.xds
     }
 
-    /// Where it serves its API.
+    /// Address of its HTTP server.
     pub fn http_address(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where it serves its API over HTTPS.
+    /// Address of its HTTPS server.
     ///
     /// # Panics
-    /// When it was not told to.
+    /// When it has none.
     pub fn https_address(&self) -> SocketAddr {
         self.https.unwrap()
     }
@@ -191,7 +191,7 @@ impl Pilot {
         self.plan.settings.vip_range
     }
 
-    /// Waits until a service has so many endpoints.
+    /// Waits until a service has this number of endpoints.
     pub fn serves(&self, host: &str, endpoints: usize) -> &Self {
         self.shows(&format!("{host} has {endpoints} endpoints"), |status| {
             let services = status["services"].as_array().unwrap();
@@ -213,7 +213,7 @@ impl Pilot {
         })
     }
 
-    /// Waits until a problem is told that has all these parts.
+    /// Waits until a problem contains all these parts.
     pub fn tells(&self, parts: &[&str]) -> &Self {
         self.shows(&format!("a problem with {parts:?}"), |status| {
             let problems = status["problems"].as_array().unwrap();
@@ -221,14 +221,14 @@ impl Pilot {
         })
     }
 
-    /// Waits until a name is no service.
+    /// Waits until a name is not a service.
     pub fn lacks(&self, host: &str) -> &Self {
         self.shows(&format!("{host} is gone"), |status| {
             status["services"].as_array().unwrap().iter().all(|service| service["host"] != host)
         })
     }
 
-    /// Waits for a service and tells its virtual IP.
+    /// Waits for a service and returns its virtual IP.
     pub fn vip(&self, host: &str) -> Ipv4Addr {
         until_some(&format!("{host} has a virtual IP"), || {
             let status = self.status();
@@ -238,7 +238,7 @@ impl Pilot {
         })
     }
 
-    /// Generation of what it serves: it grows whenever that changes.
+    /// Generation of the served snapshot, which increases with every change.
     ///
     /// # Panics
     /// When it does not answer.
@@ -246,7 +246,7 @@ impl Pilot {
         self.status()["snapshot"]["generation"].as_u64().unwrap()
     }
 
-    /// Waits until the last attempt at the director failed for this reason.
+    /// Waits until the last read of the director failed for this reason.
     pub fn complains(&self, reason: &str) -> &Self {
         self.shows(&format!("the director's error is {reason:?}"), |status| {
             status["director"]["error"].as_str().is_some_and(|error| error.contains(reason))
@@ -258,10 +258,10 @@ impl Pilot {
         self.shows("the director is read", |status| status["director"]["error"].is_null())
     }
 
-    /// Takes its disk away while something happens, and gives it back.
+    /// Removes its disk during an action, and restores it.
     ///
     /// # Panics
-    /// When that cannot be done.
+    /// When that fails.
     pub fn without_disk(&self, act: impl FnOnce()) -> &Self {
         let state = &self.plan.settings.state_dir;
         let aside = state.with_extension("aside");
@@ -273,12 +273,12 @@ impl Pilot {
         self
     }
 
-    /// The same machine as it is now.
+    /// The same machine in its present state.
     pub fn plan(&self) -> PilotPlan {
         self.plan.clone()
     }
 
-    /// Stops it in order; what is left can start again.
+    /// Stops it orderly; what is left can be started again.
     pub fn stops(mut self) -> PilotPlan {
         assert_eq!(self.process.stop(), Some(ExitReason::Normal));
         self.plan.clone()
@@ -289,7 +289,7 @@ impl Pilot {
         self.stops().starts()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends on its own.
     pub fn ended(mut self) -> Option<ExitReason> {
         self.process.ended()
     }

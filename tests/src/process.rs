@@ -1,4 +1,4 @@
-//! A role in a thread of its own, and what is seen of it over HTTP.
+//! A role in a thread of its own, and its HTTP interface.
 
 use std::{
     future::Future,
@@ -40,7 +40,7 @@ impl Process {
         Self { name: name.to_owned(), http: Http::new(http), log, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Stops the role as SIGTERM does, and says how it ended.
+    /// Stops the role like SIGTERM, and returns how it ended.
     pub(crate) fn stop(&mut self) -> Option<ExitReason> {
         self.stop = None;
         self.ended()
@@ -67,15 +67,15 @@ impl Drop for Process {
     }
 }
 
-/// What can be done with either role while it runs.
+/// Operations on a running role.
 pub trait Operated: Sized {
     /// The role.
     fn process(&self) -> &Process;
 
-    /// Asks by HTTP.
+    /// Sends a request by HTTP.
     ///
     /// # Panics
-    /// When nobody answers.
+    /// When there is no answer.
     fn get(&self, path: &str) -> Reply {
         self.process().http.get(path).unwrap()
     }
@@ -90,30 +90,30 @@ pub trait Operated: Sized {
         self.get("/status").json()
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     fn log(&self) -> String {
         self.process().log.text()
     }
 
-    /// Waits until `/status` is so.
+    /// Waits until `/status` satisfies a condition.
     fn shows(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> &Self {
         until(what, || self.status(), wanted);
         self
     }
 
-    /// Waits until `/readyz` says yes.
+    /// Waits until `/readyz` reports readiness.
     fn is_ready(&self) -> &Self {
         until("it is ready", || self.get("/readyz"), |reply| reply.status == 200);
         self
     }
 
-    /// Waits until `/readyz` says no for this reason.
+    /// Waits until `/readyz` reports that it is not ready for this reason.
     fn waits_for(&self, reason: &str) -> &Self {
         until("it waits", || self.get("/readyz"), |reply| reply.status == 503 && reply.body.contains(reason));
         self
     }
 
-    /// Does something while `/readyz` is asked again and again and always says yes.
+    /// Runs an action while `/readyz` is requested repeatedly and always reports readiness.
     fn stays_ready(&self, act: impl FnOnce()) -> &Self {
         let http = self.http();
         let ready = Reply { status: 200, body: "ready\n".to_owned() };

@@ -1,4 +1,4 @@
-//! A file system of a test's own, which takes nothing more when the test wants that.
+//! A file system for a single test, which refuses writes on demand.
 
 use std::{
     any::type_name_of_val,
@@ -13,14 +13,14 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// Set in the process that has mounts of its own.
+/// Set in the process with its own mounts.
 const ALONE: &str = "BOSHY_TEST_MOUNTS";
 
-/// Runs a scenario in a process that has mounts of its own, started by the program `unshare`; it works for root and for an ordinary user. The
-/// scenario is found again by the path of its test function.
+/// Runs a scenario in a process with its own mounts, started by the program `unshare`. It works for root and for an
+/// ordinary user. The child process finds the scenario by the path of its test function.
 ///
 /// # Panics
-/// When the scenario does, or the program is missing.
+/// When the scenario panics, or the program is missing.
 #[expect(clippy::print_stdout, reason = "what a scenario prints is shown by who started it")]
 pub fn with_own_mounts(scenario: impl FnOnce()) {
     if env::var_os(ALONE).is_some() {
@@ -40,22 +40,22 @@ pub fn with_own_mounts(scenario: impl FnOnce()) {
     print!("{stdout}");
 }
 
-/// How a disk comes to take nothing.
+/// Why a disk refuses writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No block is left.
     Full,
     /// No inode is left.
     NoInode,
-    /// The kernel has made it read-only, as it does after an error of the disk.
+    /// The kernel has made it read-only, as after a disk error.
     ReadOnly,
 }
 
 impl Refusal {
-    /// Every way.
+    /// All reasons.
     pub const ALL: [Self; 3] = [Self::Full, Self::NoInode, Self::ReadOnly];
 
-    /// The system's words for it.
+    /// The system's error text.
     pub fn words(self) -> &'static str {
         match self {
             Self::Full | Self::NoInode => "No space left on device",
@@ -68,7 +68,7 @@ impl Refusal {
 pub struct Volume(TempDir);
 
 impl Volume {
-    /// An empty one. Only for [`with_own_mounts`].
+    /// An empty volume. Only for [`with_own_mounts`].
     ///
     /// # Panics
     /// When it cannot be mounted.
@@ -80,15 +80,15 @@ impl Volume {
         Self(folder)
     }
 
-    /// Where a state directory can be.
+    /// A path for a state directory.
     pub fn state_dir(&self) -> PathBuf {
         self.0.path().join("state")
     }
 
-    /// Takes nothing from now on.
+    /// Refuses writes from now on.
     ///
     /// # Panics
-    /// When it still does.
+    /// When writes still succeed.
     pub fn refuses(&self, how: Refusal) {
         let path = self.0.path();
         match how {
@@ -98,7 +98,8 @@ impl Volume {
                 let filled = (0..64).try_for_each(|number| fs::write(path.join(format!("fillings/{number}")), ""));
                 assert_is_full(filled);
             }
-            // Files that are open for writing keep a file system writable; so it is covered by itself, read-only.
+            // Files that are open for writing prevent a read-only remount. So the file system is mounted over itself,
+            // read-only.
             Refusal::ReadOnly => {
                 let none = None::<&str>;
                 let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
@@ -108,10 +109,10 @@ impl Volume {
         }
     }
 
-    /// Takes everything again.
+    /// Accepts writes again.
     ///
     /// # Panics
-    /// When it was not refused in this way.
+    /// When it did not refuse them for this reason.
     pub fn takes_again(&self, how: Refusal) {
         let path = self.0.path();
         match how {
@@ -121,10 +122,10 @@ impl Volume {
         }
     }
 
-    /// What lies beside the files that are meant to be there.
+    /// Files other than those given.
     ///
     /// # Panics
-    /// When it cannot be read.
+    /// When the directory cannot be read.
     pub fn litter(&self, meant: &[&str]) -> Vec<String> {
         let names = fs::read_dir(self.state_dir()).unwrap().map(|entry| entry.unwrap().file_name());
         let names = names.map(|name| name.to_string_lossy().into_owned());

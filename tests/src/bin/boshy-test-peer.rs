@@ -29,9 +29,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// For the other end to do its part.
+/// Time for the other end to do its part.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Connections that are being opened at the same time: a backlog that overflows costs a second.
+/// Number of connections opened at the same time: an overflowing backlog costs a second.
 const AT_ONCE: usize = 200;
 
 fn main() {
@@ -56,7 +56,7 @@ fn serve(port: u16) {
     }
 }
 
-/// A backlog of zero has room for one.
+/// A backlog of zero has room for one connection.
 fn late(port: u16) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into()).unwrap();
@@ -136,13 +136,13 @@ impl Conversation {
         }
     }
 
-    /// By putting a socket in its place that is not connected, so that this one is closed.
+    /// Closes the socket by replacing it with an unconnected one.
     fn close(&mut self) {
         let unconnected = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         self.stream = unconnected.into();
     }
 
-    /// Reads so many octets, in pieces of at most `piece`, or to the end.
+    /// Reads this number of octets, in pieces of at most `piece`, or to the end.
     fn read(&mut self, wanted: u64, piece: usize) -> Result<(), String> {
         let mut buffer = vec![0; piece.min(256 * 1024)];
         let until = self.outcome.received.saturating_add(wanted);
@@ -248,7 +248,7 @@ async fn hold(address: &str, count: usize) {
         let opening: Vec<_> =
             (0..batch).map(|_| tokio::spawn(tokio::net::TcpStream::connect(address.to_owned()))).collect();
         for one in opening {
-            // One that is refused is one that does not answer.
+            // A refused connection counts as one that does not answer.
             streams.push(one.await.unwrap().ok());
         }
     }

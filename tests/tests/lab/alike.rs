@@ -1,4 +1,4 @@
-//! The same two programs, connected directly and through a virtual IP: what both ends saw has to be the same.
+//! Connects the same two programs directly and through a virtual IP, and compares what both ends see.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use crate::{
     peers::Peer,
 };
 
-/// Each row this often: what depends on who is faster shows in one of them.
+/// Number of runs of each row, so that effects that depend on timing show in one of them.
 const TIMES: usize = 3;
 
-/// How a connection goes, in steps of `boshy-test-peer`.
+/// The course of a connection, in steps of `boshy-test-peer`.
 struct Row {
     name: &'static str,
     client: &'static str,
     server: &'static str,
-    /// What is otherwise through the mesh.
+    /// Differences through the mesh.
     but: But,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum But {
     Same,
-    /// The client sees an end in order where it directly sees a reset.
+    /// The client sees an orderly end where it directly sees a reset.
     ClientInOrder,
-    /// So does the server.
+    /// The server does.
     ServerInOrder,
-    /// The client may lose octets that were sent before the reset.
+    /// The client may lose octets sent before the reset.
     ClientMayLose,
 }
 
@@ -107,7 +107,7 @@ fn what_both_ends_see_is_the_same_through_the_mesh_as_directly() {
     let port = PEER_PORT.to_string();
     let mut client = Peer::start(&lab, "apricot/0", &["connect"]);
 
-    // The port is exposed, and nobody listens there yet. Envoy accepts before it connects.
+    // The port is exposed, but nothing listens on it yet. Envoy accepts before it connects.
     let mut refused = |host: &str| -> Outcome { told(&mut client, &format!("{host}:{port} drain")) };
     let ends = [refused(&direct).end, refused(&meshed).end];
     eprintln!("an exposed port without a listener: directly {:?}, through the mesh {:?}", ends[0], ends[1]);
@@ -127,7 +127,7 @@ fn what_both_ends_see_is_the_same_through_the_mesh_as_directly() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What the client and the server saw.
+/// Results at the client and the server.
 type Seen = BTreeSet<(Outcome, Outcome)>;
 
 fn converse(client: &mut Peer, server: &mut Peer, host: &str, row: &Row) -> Seen {
@@ -145,7 +145,7 @@ fn told(peer: &mut Peer, line: &str) -> Outcome {
     serde_json::from_str(&peer.hears()).unwrap()
 }
 
-/// Whether whatever was seen through the mesh is what may be seen directly, but for what the row says.
+/// Whether every result through the mesh is also possible directly, except for the differences of the row.
 fn is_alike(but: But, directly: &Seen, through: &Seen) -> bool {
     let in_order = |seen: &Seen| -> Seen {
         let mut seen: Vec<_> = seen.iter().cloned().collect();
@@ -171,7 +171,7 @@ fn is_alike(but: But, directly: &Seen, through: &Seen) -> bool {
     untroubled(directly) && in_order(through).is_subset(&in_order(directly))
 }
 
-/// `CLIENT / SERVER` of each that was seen.
+/// Each result as `CLIENT / SERVER`.
 fn shown(seen: &Seen) -> String {
     let one = |outcome: &Outcome| {
         let Outcome { received, end, trouble } = outcome;

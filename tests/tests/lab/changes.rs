@@ -1,4 +1,4 @@
-//! What operators do to deployments, with requests going on.
+//! Changes of deployments by operators, with requests in progress.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ fn scaling_deploying_and_deleting_cost_no_request_to_those_that_stay() {
     }
     for load in loads {
         let outcome = load.stop();
-        // Three bananas have gone.
+        // Three bananas are gone.
         outcome.loses_at_most(3, NOT_TAKEN);
         let everyone: BTreeSet<String> = (0..5).map(|index| format!("banana/{index}")).collect();
         assert_eq!(outcome.answered_by(), everyone);
@@ -67,7 +67,7 @@ fn a_wrong_manifest_costs_nobody_a_service_and_is_named_with_its_place() {
     load.go_on();
     assert_eq!(lab.vips(), before);
 
-    // Without the second port: the lab makes VMs anew whose jobs have changed, and all at once.
+    // Without the second port: the lab recreates VMs whose jobs have changed, all at once.
     lab.deploys(&sample(2, 3));
     load.reach("banana/2");
     lab.eventually("the pilot has nothing to complain about", || {
@@ -80,7 +80,7 @@ fn a_wrong_manifest_costs_nobody_a_service_and_is_named_with_its_place() {
     lab.is_in_agreement();
 }
 
-/// A further port on banana.
+/// An additional port on banana.
 fn with_second_port(manifest: &str, number: &str) -> String {
     let (rest, last) = manifest.rsplit_once("      number: 9002\n").unwrap();
     assert!(SAMPLE.contains("      number: 9002\n") && last.is_empty());

@@ -1,4 +1,4 @@
-//! Connections that are many, idle, or whose other end is gone without a word.
+//! Many connections, idle ones, and ones whose other end has vanished.
 
 use std::{
     collections::BTreeMap,
@@ -16,18 +16,18 @@ use crate::{
     peers::Peer,
 };
 
-/// Where an exposed port has `boshy-test-peer` behind it.
+/// Exposed ports with `boshy-test-peer` behind them.
 pub(crate) const PEER_PORT: u16 = 9400;
 
 /// Services to which connections are opened at once.
 const SERVICES: usize = 3;
 
-/// One apricot, and so many bananas that expose a port for `boshy-test-peer`.
+/// One apricot, and this number of bananas that expose a port for `boshy-test-peer`.
 pub(crate) fn with_peer_port(bananas: usize) -> String {
     with_peer_ports(bananas, 1)
 }
 
-/// The same with so many ports, from [`PEER_PORT`] on.
+/// The same with this number of ports, starting at [`PEER_PORT`].
 fn with_peer_ports(bananas: usize, ports: usize) -> String {
     let exposed = (PEER_PORT..).take(ports).fold("      number: 9002\n".to_owned(), |mut text, port| {
         write!(text, "    - name: peer{port}\n      number: {port}\n").unwrap();
@@ -40,13 +40,13 @@ fn address(lab: &Lab) -> String {
     format!("{}:{PEER_PORT}", lab.vips()[BANANA.host])
 }
 
-/// The same of the first instance, without the mesh.
+/// The first instance, without the mesh.
 fn direct_address(lab: &Lab) -> String {
     let endpoints = lab.endpoints("apricot/0", BANANA.host);
     format!("{}:{PEER_PORT}", endpoints.first().unwrap().split(':').next().unwrap())
 }
 
-/// As the properties `peer_timeout` and `envoy.peer_timeout` would have it.
+/// Sets the properties `peer_timeout` and `envoy.peer_timeout`.
 fn ends_silence_after_5_s(lab: &Lab, vm: &str) {
     for job in [ENVOY, AGENT] {
         lab.sh(vm, &format!("sed -i 's/\"50s\"/\"5s\"/' /var/vcap/jobs/{job}/config/agent.yml"));
@@ -62,7 +62,8 @@ fn statistics(lab: &Lab, vm: &str, filter: &str) -> BTreeMap<String, u64> {
     pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
 }
 
-/// As many as Envoy has files for where a process may open 20,000. `BOSHY_LAB_CONNECTIONS` asks for more, or fewer.
+/// As many connections as Envoy has files for when a process may open 20,000. `BOSHY_LAB_CONNECTIONS` sets another
+/// number.
 #[test]
 fn a_vm_holds_thousands_of_connections_to_one_service_and_to_each_of_several_that_are_opened_at_once() {
     let count: usize = env::var("BOSHY_LAB_CONNECTIONS").map_or(9000, |text| text.parse().unwrap());
@@ -75,7 +76,8 @@ fn a_vm_holds_thousands_of_connections_to_one_service_and_to_each_of_several_tha
     }
 }
 
-/// Opens so many connections to a service behind each of these ports, all at the same time, and uses each of them twice.
+/// Opens this number of connections to a service behind each of these ports, all at the same time, and uses each of
+/// them twice.
 fn holds(lab: &Lab, ports: &[u16], each: usize) {
     let (vip, begun) = (lab.vips()[BANANA.host].clone(), Instant::now());
     let mut clients: Vec<Peer> = ports
@@ -95,10 +97,10 @@ fn holds(lab: &Lab, ports: &[u16], each: usize) {
     lab.eventually("the statistics count the connections", || look()["server.total_connections"] >= open);
     let seen = look();
     eprintln!("{each} connections to each of {} services in {opened:?}", ports.len());
-    // Of the limit, in per cent, where the Envoy tells; an older one only refuses what is above it.
+    // Percentage of the limit, where Envoy reports it; an older Envoy only refuses what exceeds the limit.
     let limit = "overload.envoy.resource_monitors.global_downstream_max_connections.";
     assert!(seen.keys().any(|name| name.starts_with(limit)), "{seen:?}");
-    // An attempt that fails is made again, and costs a port for a minute.
+    // A failed attempt is repeated, and occupies a port for a minute.
     let wasted =
         seen.iter().filter(|(name, _)| name.contains(".upstream_cx_overflow") || name.contains("connect_fail"));
     assert!(wasted.into_iter().all(|(_, count)| *count <= open / 100), "{seen:?}");
@@ -129,7 +131,8 @@ fn an_instance_that_does_not_read_for_long_gets_everything_when_it_does() {
     ends_silence_after_5_s(&lab, "apricot/0");
     let mut server = Peer::listening(&lab, "banana/0", &["serve", &PEER_PORT.to_string()]);
     let mut client = Peer::start(&lab, "apricot/0", &["connect"]);
-    // More than the server's kernel takes for a program that does not read, and less than it and Envoy take together.
+    // More than the server's kernel buffers for a program that does not read, and less than it and Envoy buffer
+    // together.
     server.tell("rest:17000 drain");
     client.tell(&format!("{} send:1000000 close", address(&lab)));
     let sent = heard(&mut client);
@@ -175,7 +178,7 @@ fn instances_that_swallow_packets_cost_a_connection_a_moment() {
     for index in 0..3 {
         swallows_packets(&lab, &format!("banana/{index}"), BANANA.port);
     }
-    // So that the first failures are known.
+    // Lets the first failures become known.
     assert_eq!(lost_of_many(&lab, "apricot/0", BANANA, 80), BTreeMap::new());
     let mut seconds = times(&lab, "apricot/0", BANANA, 300);
     seconds.sort_by(f64::total_cmp);
@@ -184,7 +187,7 @@ fn instances_that_swallow_packets_cost_a_connection_a_moment() {
     assert!(median < 0.3 && worst < 1.1, "median {median}, worst {worst}");
 }
 
-/// Seconds that each of so many connections of eight clients took to be answered; all are.
+/// Seconds until each of this number of connections by eight clients was answered; all are.
 fn times(lab: &Lab, vm: &str, service: Service, requests: usize) -> Vec<f64> {
     let Service { host, port, .. } = service;
     let one = format!("curl -sf --max-time 10 -o /dev/null -w '%{{time_total}}\\n' http://{host}:{port}/ip");
@@ -195,7 +198,7 @@ fn times(lab: &Lab, vm: &str, service: Service, requests: usize) -> Vec<f64> {
     lab.sh(vm, &script).lines().map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect()
 }
 
-/// From now on the VM neither takes nor sends a packet of the port, as one that is gone.
+/// From now on the VM neither receives nor sends packets of the port, as if it had vanished.
 fn swallows_packets(lab: &Lab, vm: &str, port: u16) {
     let chain = |hook: &str, side: &str| {
         format!("chain {hook} {{ type filter hook {hook} priority 0\n tcp {side} {port} drop\n }}\n")

@@ -1,4 +1,4 @@
-//! Instances that are down, which a director lists like any other.
+//! Stopped instances, which a director lists like any other.
 
 use crate::{
     driver::{HTTPBIN, Lab},
@@ -6,7 +6,7 @@ use crate::{
     manifests::{BANANA, sample, small},
 };
 
-/// Where a VM asks its own instance, past the mesh.
+/// Address at which a VM asks its own instance, without the mesh.
 const LOOPBACK: &str = "127.0.0.1";
 
 #[test]
@@ -14,7 +14,7 @@ fn an_instance_that_is_down_costs_hardly_one_of_many_requests_at_once_and_is_ask
     let lab = Lab::with(&small());
     goes_down(&lab, "banana/1");
     let lost = lost_of_many(&lab, "apricot/0", BANANA, 4000);
-    // Envoy's workers learn some milliseconds later that an endpoint is left out.
+    // Envoy's workers learn of an ejection some milliseconds later.
     assert!(lost.values().sum::<usize>() <= 4, "{lost:?}");
 
     lab.starts("banana/1", HTTPBIN);

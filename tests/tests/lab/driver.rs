@@ -1,4 +1,4 @@
-//! A lab, driven by the command line as a person drives it.
+//! Controls a lab through the command line.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,30 +20,30 @@ use crate::{
     process::{self, Running},
 };
 
-/// For anything that has to come about. Most takes a second or two; a machine under load takes longer.
+/// Time for any condition. Most take a second or two; a machine under load takes longer.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// The VM of the control plane.
 pub(crate) const PILOT_VM: &str = "bosh-pilot/0";
-/// Jobs, as the lab names them.
+/// Names of jobs in the lab.
 pub(crate) const PILOT: &str = "bosh-pilot";
 pub(crate) const AGENT: &str = "virtual-ip-agent";
 pub(crate) const ENVOY: &str = "bosh-envoy";
 pub(crate) const HTTPBIN: &str = "example-httpbin";
 
-/// The release that labs are brought up with, made once for all tests.
+/// The release that labs use, built once for all tests.
 static RELEASE: LazyLock<PathBuf> = LazyLock::new(|| {
     let path = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/istio.tgz"));
     Lab::nowhere().succeeds(["release", path.to_str().unwrap()]);
     path
 });
 
-/// A lab in a directory of its own, taken down with the value.
+/// A lab in its own directory, taken down with the value.
 pub(crate) struct Lab {
     home: TempDir,
 }
 
 impl Lab {
-    /// A place for a lab, and none in it.
+    /// A directory for a lab, without one.
     pub(crate) fn nowhere() -> Self {
         Self { home: tempfile::tempdir().unwrap() }
     }
@@ -53,7 +53,7 @@ impl Lab {
         Self::with(&manifests::SAMPLE)
     }
 
-    /// What a manifest says, ready.
+    /// The deployment of a manifest, ready.
     pub(crate) fn with(manifest: &str) -> Self {
         let lab = Self::nowhere();
         let file = lab.file("manifest.yml", manifest);
@@ -91,7 +91,7 @@ impl Lab {
         self.command(arguments).output().unwrap()
     }
 
-    /// Standard output of a command that has to succeed.
+    /// Standard output of a command that must succeed.
     pub(crate) fn succeeds<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         let mut command = self.command(arguments);
         let output = command.output().unwrap();
@@ -100,14 +100,14 @@ impl Lab {
         stdout
     }
 
-    /// Standard error of a command that has to fail.
+    /// Standard error of a command that must fail.
     pub(crate) fn fails<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         let output = self.run(arguments);
         assert!(!output.status.success(), "{output:?}");
         text(&output.stderr)
     }
 
-    /// Output of a shell command in a VM, which has to succeed.
+    /// Output of a shell command in a VM, which must succeed.
     pub(crate) fn sh(&self, vm: &str, script: &str) -> String {
         self.succeeds(["exec", vm, "--", "sh", "-c", script])
     }
@@ -122,7 +122,7 @@ impl Lab {
         self.holds(vm, &format!("curl -sf --max-time 5 http://{host}:{}/ip", service.port))
     }
 
-    /// A shell command that goes on in a VM until it is dropped.
+    /// A shell command that runs in a VM until it is dropped.
     pub(crate) fn keeps_running(&self, vm: &str, script: &str) -> Running {
         Running::start(self.command(["exec", vm, "--", "sh", "-c", script]))
     }
@@ -145,7 +145,7 @@ impl Lab {
         path
     }
 
-    /// Standard output of the BOSH CLI, which has to succeed.
+    /// Standard output of the BOSH CLI, which must succeed.
     pub(crate) fn bosh<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         let cli = named_by("BOSHY_BOSH", "the BOSH CLI, such as .cache/bosh-7.9.12/bosh");
         let script = r#"eval "$1"; shift; exec "$@""#;
@@ -178,12 +178,12 @@ impl Lab {
         })
     }
 
-    /// Makes an actor panic and waits until its successor lives.
+    /// Makes an actor panic and waits until it is restarted.
     pub(crate) fn panics(&self, vm: &str, actor: &str) -> &Self {
         let address = operations(vm);
         let look = || self.get(vm, "/status").map(|status| actor_of(&status, actor).clone()).unwrap_or_default();
         let before = look()["restarts"].as_u64().unwrap();
-        // The actor that serves this request may be the one that goes: it need not answer.
+        // The actor that serves this request may be the one that panics: there need not be an answer.
         self.run(["exec", vm, "--", "curl", "-s", "-X", "POST", &format!("{address}/debug/panic/{actor}")]);
         self.eventually(&format!("{actor} of {vm} lives again"), || {
             let now = look();
@@ -196,7 +196,7 @@ impl Lab {
         serde_json::from_str(&self.succeeds(["status", "--json"])).unwrap()
     }
 
-    /// How often a job was started again.
+    /// Number of restarts of a job.
     pub(crate) fn restarts(&self, vm: &str, job: &str) -> u64 {
         job_of(&self.status(), vm, job)["restarts"].as_u64().unwrap()
     }
@@ -208,7 +208,7 @@ impl Lab {
         names.filter(|name| name != PILOT_VM).collect()
     }
 
-    /// Virtual IPs by host name, as the pilot says.
+    /// Virtual IPs by host name, from the pilot's status.
     pub(crate) fn vips(&self) -> BTreeMap<String, String> {
         let status = self.status();
         let services = status["services"].as_array().unwrap().iter();
@@ -226,7 +226,7 @@ impl Lab {
         self.get(PILOT_VM, "/status").unwrap_or_default()
     }
 
-    /// What a job has logged.
+    /// The log of a job.
     pub(crate) fn log(&self, vm: &str, job: &str) -> String {
         self.succeeds(["logs", vm, job])
     }
@@ -242,7 +242,7 @@ impl Lab {
         addresses.map(str::to_owned).collect()
     }
 
-    /// Connections from a VM to a service for which its Envoy found no endpoint that took them.
+    /// Number of connections from a VM to a service for which its Envoy found no usable endpoint.
     pub(crate) fn stranded(&self, vm: &str, service: Service) -> u64 {
         let url = "http://127.0.0.1:8001/stats?filter=(connect_attempts_exceeded|none_healthy)$";
         let statistics = self.succeeds(["exec", vm, "--", "curl", "-sS", "--max-time", "5", url]);
@@ -251,7 +251,7 @@ impl Lab {
         lines.map(|line| line.rsplit_once(": ").unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
-    /// Waits until every VM's agent is connected to the pilot and has accepted all it was sent, nothing refused by anyone.
+    /// Waits until every VM's agent is connected to the pilot and has accepted all resources, with none rejected.
     pub(crate) fn is_in_agreement(&self) -> &Self {
         let vms = self.vms();
         self.eventually("every proxy has accepted what it was sent", || {
@@ -279,14 +279,14 @@ impl Drop for Lab {
         if thread::panicking() {
             self.shows_trouble();
         }
-        // A test of `down` has done it already, which is no error.
+        // A test of `down` has done it already, which is not an error.
         let _ = self.command(["down"]).stderr(Stdio::null()).status();
         process::none_below(&self.state());
     }
 }
 
 impl Lab {
-    /// What the jobs complained about, for whoever reads of a failed test.
+    /// Warnings and errors in the jobs' logs, for the output of a failed test.
     fn shows_trouble(&self) {
         let Ok(vms) = fs::read_dir(self.state().join("vms")) else { return };
         for vm in vms.flatten() {
@@ -309,13 +309,13 @@ pub(crate) fn within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The program an environment variable names. These tests cannot do without, and a test that was left out proves nothing.
+/// The program that an environment variable names. It is required, because a skipped test proves nothing.
 pub(crate) fn named_by(variable: &str, what: &str) -> PathBuf {
     let path = env::var_os(variable).unwrap_or_else(|| panic!("set {variable} to {what}"));
     PathBuf::from(&path).canonicalize().unwrap_or_else(|error| panic!("{variable} names {path:?}: {error}"))
 }
 
-/// Where a VM's pilot or agent answers operators.
+/// Address of a VM's pilot or agent for operators.
 fn operations(vm: &str) -> &'static str {
     if vm == PILOT_VM { "http://127.0.0.1:8080" } else { "http://127.0.0.1:15020" }
 }
@@ -340,7 +340,7 @@ pub(crate) fn actors(status: &Value) -> Vec<String> {
     status["actors"]["children"].as_array().unwrap().iter().map(|child| string(&child["name"])).collect()
 }
 
-/// Whether a proxy has accepted the last of each type.
+/// Whether a proxy has accepted the latest version of each type.
 fn accepted(proxy: &Value) -> bool {
     let types = proxy["types"].as_object().unwrap();
     !types.is_empty() && types.values().all(|sent| sent["rejected"].is_null() && sent["accepted"] == sent["sent"])

@@ -1,4 +1,4 @@
-//! Every actor panics and every process is killed, in turn, while others go on.
+//! Every actor panics and every process is killed, in turn, while others keep running.
 
 use crate::{
     driver::{AGENT, ENVOY, HTTPBIN, Lab, PILOT, PILOT_VM, actors},
@@ -42,7 +42,7 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
     same_vm.stop().is_flawless();
     lab.is_in_agreement();
     assert_eq!(lab.vips(), before);
-    // No process went down with its actors.
+    // No process ended together with its actors.
     for (vm, job) in [(PILOT_VM, PILOT), ("apricot/1", AGENT), ("apricot/1", ENVOY)] {
         assert_eq!(lab.restarts(vm, job), 0, "{job} of {vm}");
     }
@@ -63,7 +63,7 @@ fn a_panic_of_the_rule_writer_the_agents_xds_server_or_the_envoy_watcher_loses_n
         });
         lab.panics(vm, actor);
         same_vm.go_on();
-        // A change after the fall goes all the way.
+        // A change after the fall propagates completely.
         if deployed {
             lab.deploys(&orchard());
             lab.eventually("the new service is reached", || lab.answers(vm, CHERRY.host, CHERRY));
@@ -80,7 +80,7 @@ fn a_panic_of_the_rule_writer_the_agents_xds_server_or_the_envoy_watcher_loses_n
     assert_eq!(lab.restarts(vm, AGENT), 0);
 }
 
-/// The actors there are, which have to be those expected: a new one has to be thought of here.
+/// The existing actors, which must be the expected ones: a new actor has to be added here.
 fn panicked(lab: &Lab, vm: &str, expected: &[&str]) -> Vec<String> {
     let actors = actors(&lab.get(vm, "/status").unwrap());
     assert_eq!(actors, expected, "the actors of {vm}");

@@ -1,4 +1,4 @@
-//! Processes that hang, whole or in one of their actors: monit finds out and starts them again.
+//! Processes that hang, as a whole or in one of their actors: monit detects and restarts them.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -8,10 +8,11 @@ use crate::{
     manifests::{BANANA, small},
 };
 
-/// An actor may be silent for half a minute. monit asks every ten seconds, bears nine failures at most, and gives a process time to stop.
+/// An actor may be silent for half a minute. monit checks every ten seconds, tolerates nine failures at most, and gives
+/// a process time to stop.
 const FOUND_OUT: Duration = Duration::from_secs(240);
 
-/// Stops a process as a debugger or a frozen disk does. It is the one that does the work, where another keeps it.
+/// Stops a process as a debugger or a frozen disk would. If another process keeps it, the worker process is stopped.
 fn freezes(lab: &Lab, vm: &str, job: &str) {
     let pid_file = format!("/var/vcap/sys/run/bpm/{job}/{job}.pid");
     lab.sh(vm, &format!("kept=$(cat {pid_file}); kill -STOP $(pgrep -P $kept || echo $kept)"));
@@ -32,7 +33,7 @@ fn monit_restarts_a_pilot_an_agent_and_an_envoy_that_hang_by_the_rule_of_the_rel
     for (vm, job) in &hangs[..3] {
         freezes(&lab, vm, job);
     }
-    // One that blocks its thread, which no supervisor within the process can end.
+    // An actor that blocks its thread, which no supervisor in the process can end.
     lab.sh("banana/0", "curl -sSf -X POST '127.0.0.1:15020/debug/stick/netfilter_writer?seconds=600'");
     within(FOUND_OUT, "all were started again", || hangs.iter().all(|(vm, job)| lab.restarts(vm, job) == 1));
     load.go_on();

@@ -1,4 +1,4 @@
-//! However a lab ends, it leaves nothing.
+//! A lab leaves nothing behind, however it ends.
 
 use std::process::Stdio;
 
@@ -56,11 +56,12 @@ fn down_after_a_killed_keeper_leaves_no_process_no_namespace_no_mount_and_no_sta
     traces.leave_no_file();
 }
 
-/// The traces of a running lab, which have to be more than none for their end to mean something.
+/// The traces of a running lab. There must be some, so that their absence later has a meaning.
 fn seen(lab: &Lab) -> Traces {
     let traces = Traces::of(&lab.state());
     let (processes, namespaces) = traces.count();
-    // The keeper, and five VMs of a first process and two jobs at least; each has a network, mounts and processes of its own.
+    // The keeper, and five VMs with a first process and at least two jobs each; each VM has its own network, mounts and
+    // processes.
     assert!(processes > 5 * 3 && namespaces > 5 * 3, "{processes} processes, {namespaces} namespaces");
     traces
 }

@@ -1,4 +1,4 @@
-//! What operators do to VMs and releases with the BOSH CLI, with requests going on elsewhere.
+//! Operations on VMs and releases with the BOSH CLI, with requests in progress elsewhere.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn a_rebooted_vm_is_part_of_the_mesh_again_and_nobody_else_notices() {
     works_again(&lab, "apricot/1");
     load.go_on();
     load.stop().is_flawless();
-    // Banana's own reboot is no orderly end: it takes what was being answered with it, and no more.
+    // A reboot of a banana is not an orderly end: it loses the requests in progress, and nothing else.
     let load = SteadyRequests::start(&lab, "apricot/0", BANANA);
     lab.succeeds(["reboot", "banana/1"]);
     load.reach("banana/1").reach("banana/0");

@@ -1,4 +1,4 @@
-//! Requests and questions that go on in a VM while something happens, one after the other and each written down.
+//! Sequential requests and questions in a VM during an action, each of them recorded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,14 +14,15 @@ use crate::{
     process::Running,
 };
 
-/// A load ends by itself when its test has gone astray.
+/// A load ends on its own when its test has failed to end it.
 const MOST_ROUNDS: u32 = 20_000;
-/// For a request, more than a job needs to come back.
+/// Time for a request, longer than a job takes to restart.
 const LONGEST_REQUEST: u32 = 10;
-/// What an instance that ends in order may lose: its kernel resets what it had accepted and the instance had not.
+/// Requests that an orderly stop of an instance may lose: its kernel resets connections that it had accepted and the
+/// instance had not.
 pub(crate) const NOT_TAKEN: &str = "request that an instance had not taken from its kernel when it ended";
 
-/// Something asked over and over in a VM. The last round is finished before it stops.
+/// A repeated action in a VM. The last round is completed before it stops.
 struct Rounds {
     what: String,
     lines: Arc<Mutex<Vec<String>>>,
@@ -60,7 +61,7 @@ impl Rounds {
         });
     }
 
-    /// Goes on for some more rounds, so that what came last is seen to have harmed nothing, and ends.
+    /// Runs for some more rounds, so that effects of the last change show, and ends.
     fn stop(mut self) -> Vec<String> {
         self.goes_on();
         self.running.ends_by("TERM");
@@ -69,14 +70,14 @@ impl Rounds {
     }
 }
 
-/// Requests to a service, each over a connection of its own and after a question for the name of its own.
+/// Requests to a service, each over a new connection and after a new question for the name.
 pub(crate) struct SteadyRequests {
     service: Service,
     rounds: Rounds,
 }
 
 impl SteadyRequests {
-    /// Begins, and waits for the first.
+    /// Starts, and waits for the first request.
     pub(crate) fn start(lab: &Lab, vm: &str, service: Service) -> Self {
         let Service { host, port, .. } = service;
         let round = format!(
@@ -102,7 +103,7 @@ impl SteadyRequests {
         self
     }
 
-    /// Goes on for some more requests, ends, and tells how it went.
+    /// Runs for some more requests, ends, and returns the result.
     pub(crate) fn stop(self) -> Outcome {
         let what = self.rounds.what.clone();
         let requests = self.rounds.stop().iter().map(|line| Request::parse(line)).collect();
@@ -113,11 +114,11 @@ impl SteadyRequests {
 /// One request.
 #[derive(Clone, Debug)]
 struct Request {
-    /// Who answered.
+    /// Instance that answered.
     instance: Option<String>,
     /// HTTP status; 000 for none.
     status: String,
-    /// curl's.
+    /// curl's exit status.
     exit: String,
     seconds: f64,
 }
@@ -136,7 +137,7 @@ impl Request {
     }
 }
 
-/// How a load went.
+/// Result of a load.
 #[must_use]
 pub(crate) struct Outcome {
     what: String,
@@ -145,12 +146,12 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Asserts that every request was answered, by an instance of the service that was asked.
+    /// Asserts that every request was answered by an instance of the requested service.
     pub(crate) fn is_flawless(&self) {
         self.loses_at_most(0, "");
     }
 
-    /// Asserts that at most so many requests got no answer, and that no answer came from another service.
+    /// Asserts that at most this number of requests got no answer, and that no answer came from another service.
     pub(crate) fn loses_at_most(&self, bound: usize, why: &str) {
         let lost: Vec<(usize, &Request)> =
             self.requests.iter().enumerate().filter(|(_, request)| !request.answered()).collect();
@@ -168,8 +169,8 @@ impl Outcome {
     }
 }
 
-/// So many requests of eight clients in a VM, who go at their own pace, each request over a connection of its own. How many got no
-/// answer, by curl's exit code and the HTTP status.
+/// This number of requests by eight clients in a VM at their own pace, each over a new connection. Returns the number
+/// of failed requests, by curl's exit code and the HTTP status.
 pub(crate) fn lost_of_many(lab: &Lab, vm: &str, service: Service, requests: usize) -> BTreeMap<String, usize> {
     const CLIENTS: usize = 8;
     let each = requests / CLIENTS;
@@ -178,7 +179,7 @@ pub(crate) fn lost_of_many(lab: &Lab, vm: &str, service: Service, requests: usiz
         "curl -s --max-time {LONGEST_REQUEST} -H 'Connection: close' -o /dev/null -w '%{{exitcode}} %{{http_code}}\\n' \
          'http://{host}:{port}/ip?[1-{each}]'"
     );
-    // A file for each, because what several write into one pipe is cut anywhere.
+    // A file for each, because concurrent writes to one pipe may be split anywhere.
     let script = format!(
         "into=$(mktemp -d); for i in $(seq {CLIENTS}); do {client} >$into/$i & done; wait; cat $into/*; rm -r $into"
     );
@@ -191,7 +192,7 @@ pub(crate) fn lost_of_many(lab: &Lab, vm: &str, service: Service, requests: usiz
     ends
 }
 
-/// Questions to a VM's agent for the address of a host, each sent once and waited for a second.
+/// Questions to a VM's agent for the address of a host, each sent once, with a timeout of a second.
 pub(crate) struct SteadyQuestions {
     vip: String,
     rounds: Rounds,

@@ -1,7 +1,9 @@
-//! The whole mesh on one machine: the built binary, real Envoys, real rules, and traffic while things change and fail.
+//! Tests the whole mesh on one machine: the built binary, real Envoys, real rules, and traffic during changes and
+//! failures.
 //!
-//! `BOSHY_BIN` names the binary, `BOSHY_ENVOY` Envoy's and `BOSHY_BOSH` that of BOSH. The tests need what `boshy lab` needs: root, or a kernel that lets this
-//! user make namespaces. Each brings up a lab of its own and takes it down, also when it fails.
+//! `BOSHY_BIN` names the binary, `BOSHY_ENVOY` Envoy and `BOSHY_BOSH` the BOSH CLI. The tests need what `boshy lab`
+//! needs: root, or a kernel that lets this user create namespaces. Each brings up its own lab and takes it down, also
+//! when it fails.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test program; its helpers are no tests to clippy")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]

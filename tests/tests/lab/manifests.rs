@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 pub(crate) static SAMPLE: LazyLock<String> =
     LazyLock::new(|| include_str!("../../../manifests/sample-bosh-manifest.yml").to_owned());
 
-/// The sample with so many instances.
+/// The sample with this number of instances.
 pub(crate) fn sample(apricots: usize, bananas: usize) -> String {
     let (apricot, banana) = SAMPLE.split_at(SAMPLE.find("- name: banana").unwrap());
     let scaled = |group: &str, from: &str, to: usize| group.replace(from, &format!("instances: {to}"));
     scaled(apricot, "instances: 5", apricots) + &scaled(banana, "instances: 3", bananas)
 }
 
-/// Two apricots and two bananas: enough where only one of each is harmed.
+/// Two apricots and two bananas: enough where only one of each is disturbed.
 pub(crate) fn small() -> String {
     sample(2, 2)
 }
@@ -31,7 +31,7 @@ pub(crate) fn orchard() -> String {
 pub(crate) struct Service {
     pub(crate) host: &'static str,
     pub(crate) port: u16,
-    /// Who may answer for it.
+    /// Instances that may answer for it.
     pub(crate) group: &'static str,
 }
 

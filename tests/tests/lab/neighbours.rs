@@ -1,4 +1,4 @@
-//! The rules that other software has on a VM, and how ours come and go beside them.
+//! The rules of other software on a VM, and how boshy's rules are added and removed beside them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 const VM: &str = "apricot/0";
-/// Those of bosh-agent and of an operator, by nft and by iptables.
+/// Rules of bosh-agent and of an operator, by nft and by iptables.
 const OTHERS: &str = r"set -e
 nft -f - <<'RULES'
 table inet bosh_agent {
@@ -36,7 +36,7 @@ iptables -t nat -A OPERATORS -d 192.0.2.2/32 -p tcp -j REDIRECT --to-ports 8082
 iptables -t nat -A OUTPUT -j OPERATORS
 iptables -A INPUT -s 192.0.2.3/32 -j DROP
 ip route add 192.0.2.0/24 dev lo";
-/// As they are now. Without packet counters, which go on counting.
+/// The present rules, without packet counters, which keep changing.
 const DUMP: &str = r"set -e
 for table in 'inet bosh_agent' 'ip operators' 'ip nat' 'ip filter'; do nft --stateless -a list table $table; done
 iptables-save -t nat | grep -v '^#' | sed 's/\[.*\]//'
@@ -65,7 +65,7 @@ fn rules_of_others_are_the_same_to_the_byte_and_ours_come_and_go_with_the_agent(
     reaches_banana();
     untouched("after the agent came back");
 
-    // Where the kernel knows owners, it refuses others the removal; then there is nothing to mend.
+    // Where the kernel supports owners, it refuses the removal to other processes, and there is nothing to repair.
     if lab.holds(VM, "nft delete table inet boshy") {
         comes_back(&lab, "the rules", || rules_are_there(&lab));
     }
@@ -89,7 +89,7 @@ fn what_a_killed_agent_left_behind_is_removed_on_demand() {
     let lab = Lab::with(&small());
     lab.sh(VM, OTHERS);
     let others = lab.sh(VM, DUMP);
-    // An agent that nothing starts again.
+    // An agent that is not restarted.
     lab.stops(VM, AGENT);
     let agent = lab.keeps_running(VM, &format!("echo $$ > /tmp/agent; exec boshy agent --config {CONFIG}"));
     let are_there = || rules_are_there(&lab) && !lab.sh(VM, OUR_ROUTE).is_empty();
@@ -118,7 +118,7 @@ fn nothing_of_ours_is_left(lab: &Lab) {
     assert_eq!(lab.sh(VM, OUR_ROUTE), "");
 }
 
-/// The agent looks four times a second. The rest is for this test to look, on a machine that has other work.
+/// The agent checks four times a second. The rest is time for this test to look, on a loaded machine.
 fn comes_back(lab: &Lab, what: &str, holds: impl Fn() -> bool) {
     within(Duration::from_secs(1), &format!("{what} of {VM} are back"), holds);
     lab.eventually("the agent is ready", || ready(lab));

@@ -1,4 +1,4 @@
-//! The whole mesh without root: namespaces of a user's own, with one user in them.
+//! The whole mesh without root: in a user's own namespaces, with a single user.
 
 use std::{
     ffi::OsStr,
@@ -43,7 +43,8 @@ fn an_ordinary_user_has_the_mesh_too() {
     assert!(!lab.home.path().join("state").exists());
 }
 
-/// A lab and its programs in a directory of an ordinary user: this one, or nobody where this one is root.
+/// A lab and its programs in a directory of an ordinary user: the current one, or the user nobody when the current one
+/// is root.
 struct OrdinaryLab {
     home: TempDir,
     boshy: PathBuf,
@@ -62,7 +63,7 @@ impl OrdinaryLab {
         lab
     }
 
-    /// A copy of a program where the user may read it.
+    /// A copy of a program that the user can read.
     fn has(&self, program: &Path) -> PathBuf {
         let copy = self.home.path().join(program.file_name().unwrap());
         fs::copy(program, &copy).unwrap();
@@ -91,7 +92,7 @@ impl OrdinaryLab {
 
 impl Drop for OrdinaryLab {
     fn drop(&mut self) {
-        // A test that went well has done it already, which is no error.
+        // A successful test has done it already, which is not an error.
         let _ = self.of_the_user(Command::new(&self.boshy).args(["lab", "down"])).output();
     }
 }

@@ -1,4 +1,4 @@
-//! The program `boshy-test-peer` in VMs of a lab: ends of connections that do as they are told and say what they saw.
+//! The program `boshy-test-peer` in VMs of a lab: ends of connections that follow orders and report the results.
 
 use std::{
     fs::File,
@@ -10,7 +10,7 @@ use crate::driver::Lab;
 
 const PROGRAM: &str = "/tmp/boshy-test-peer";
 
-/// One that runs in a VM until the value is dropped.
+/// A peer that runs in a VM until the value is dropped.
 pub(crate) struct Peer {
     child: Child,
     input: Option<ChildStdin>,
@@ -18,7 +18,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts one; `boshy-test-peer` says what the arguments may be.
+    /// Starts a peer; see `boshy-test-peer` for its arguments.
     pub(crate) fn start(lab: &Lab, vm: &str, arguments: &[&str]) -> Self {
         let copy = format!(
             "[ -x {PROGRAM} ] || {{ cat >{PROGRAM}.$$ && chmod +x {PROGRAM}.$$ && mv {PROGRAM}.$$ {PROGRAM}; }}"
@@ -32,7 +32,7 @@ impl Peer {
         Self { child, input, output }
     }
 
-    /// One that listens.
+    /// A peer that listens.
     pub(crate) fn listening(lab: &Lab, vm: &str, arguments: &[&str]) -> Self {
         let mut peer = Self::start(lab, vm, arguments);
         assert_eq!(peer.hears(), "ready", "{vm}: {arguments:?}");
@@ -43,14 +43,14 @@ impl Peer {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Its next line.
+    /// Its next line of output.
     pub(crate) fn hears(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
-    /// Kills the process, so that its kernel ends its connections.
+    /// Kills the process, so that the kernel ends its connections.
     fn ends(&mut self) {
         drop(self.input.take());
         let _ = std::process::Command::new("kill").arg(self.child.id().to_string()).status();

@@ -1,4 +1,4 @@
-//! Without a pilot the VMs go on from what they have on disk.
+//! Without a pilot, the VMs continue with the state on their disks.
 
 use crate::{
     driver::{AGENT, ENVOY, Lab, PILOT, PILOT_VM},
@@ -14,7 +14,7 @@ fn without_a_pilot_traffic_goes_on_also_past_restarts_and_it_comes_back_to_the_s
     lab.stops(PILOT_VM, PILOT);
     load.go_on();
 
-    // One VM loses its agent, one its Envoy, one both: each has only its disk to go by.
+    // One VM loses its agent, one its Envoy, one both: each has only the state on its disk.
     lab.kills("apricot/1", AGENT);
     lab.kills("banana/0", ENVOY);
     lab.kills("banana/1", AGENT).kills("banana/1", ENVOY);

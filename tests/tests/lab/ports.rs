@@ -1,4 +1,4 @@
-//! Which ports of a virtual IP there are.
+//! Tests which ports a virtual IP has.
 
 use std::fmt::Write;
 
@@ -9,12 +9,14 @@ use crate::{
 
 const VM: &str = "apricot/0";
 const PROVIDER: &str = "banana/0";
-/// Of ssh, monit, NATS and the BOSH agent, of bosh-dns, of the mesh's own capture and peers, and the first and the last there are.
+/// Ports of ssh, monit, NATS and the BOSH agent, of bosh-dns, of the mesh's capture and peers, and the lowest and
+/// highest port.
 const PORTS: [u16; 10] = [1, 22, 2822, 4222, 6868, 8853, 15001, 15008, 53080, 65535];
-/// `EPERM`, `ECONNREFUSED` and the like as curl tells them: 7 is "failed to connect", at once; 28 would be a time that ran out.
+/// curl's exit status for `EPERM`, `ECONNREFUSED` and similar errors: 7 is an immediate "failed to connect"; 28 would
+/// be a timeout.
 const REFUSED: &str = "7";
 
-/// The sample's banana, exposing these ports too.
+/// The sample's banana, which exposes these ports as well.
 fn exposing() -> String {
     let mut manifest = sample(1, 1);
     for port in PORTS {
@@ -46,7 +48,7 @@ fn every_port_can_be_exposed_and_one_that_is_not_is_refused_at_once() {
     for port in PORTS {
         lab.eventually(&format!("port {port} is reached"), || answers(&lab, port));
     }
-    // What nobody exposes: beside the service, and at an address that no service has.
+    // Ports that are not exposed: of the service, and at an address without a service.
     let vip = lab.vips()[BANANA.host].clone();
     for port in [2, 23, 2823, 9001, 15002, 65534] {
         assert_eq!(asks(&lab, port).0, REFUSED, "port {port}");
@@ -59,11 +61,11 @@ fn every_port_can_be_exposed_and_one_that_is_not_is_refused_at_once() {
     let listed = lab.sh(VM, "nft list set inet boshy pairs");
     assert!(listed.contains(&format!("{vip} . 22,")) || listed.contains(&format!("{vip} . 22 ")), "{listed}");
 
-    // A port goes and the others stay; what is open goes on, which the tests of traffic show.
+    // One port is removed and the others stay; open connections continue, which the tests of traffic show.
     lab.deploys(&exposing().replace("    - name: p4222\n      number: 4222\n", ""));
     lab.eventually("port 4222 is refused", || asks(&lab, 4222).0 == REFUSED);
     assert!(answers(&lab, 22) && answers(&lab, BANANA.port));
-    // And an agent that is killed takes nothing along.
+    // The kill of an agent removes nothing.
     lab.succeeds(["kill", VM, AGENT]);
     assert!(lab.holds(VM, &format!("curl -sf --max-time 5 http://{vip}:22/ip")), "pairs were lost with the agent");
     lab.eventually("the agent is ready", || lab.get(VM, "/status").is_some_and(|status| status["ready"] == true));

@@ -1,4 +1,4 @@
-//! Who the processes of the jobs are to the kernel, as `/proc` tells.
+//! Users and capabilities of the jobs' processes, from `/proc`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
 const NET_ADMIN: u64 = 1 << 12;
 /// The user `vcap` of a stemcell.
 const VCAP: &str = "1000";
-/// Each process of Boshy or Envoy: its arguments, and of its status what is of interest.
+/// Each process of boshy or Envoy: its arguments and the relevant part of its status.
 const LOOK: &str = r#"for process in /proc/[0-9]*; do
     line=$(tr '\0\n' '  ' < $process/cmdline 2>/dev/null) || continue
     case $line in */packages/*/bin/*) ;; *) continue ;; esac

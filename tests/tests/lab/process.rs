@@ -1,4 +1,4 @@
-//! Processes of the host, as `/proc` shows them.
+//! Processes of the host, from `/proc`.
 
 use std::{
     collections::BTreeSet,
@@ -12,10 +12,10 @@ use std::{
 
 use crate::driver::within;
 
-/// For processes to end.
+/// Time for processes to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A command that goes on until it is dropped, which ends it by SIGTERM and waits for it.
+/// A command that runs until it is dropped, which sends SIGTERM and waits for its end.
 pub(crate) struct Running(Child);
 
 impl Running {
@@ -23,7 +23,7 @@ impl Running {
         Self(command.stdout(Stdio::null()).spawn().unwrap())
     }
 
-    /// One whose output is read.
+    /// A command whose output is read.
     pub(crate) fn telling(mut command: Command) -> (Self, impl Read) {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
@@ -34,7 +34,7 @@ impl Running {
         self.0.id()
     }
 
-    /// Asks it to end, and gives its exit status.
+    /// Sends SIGTERM and returns its exit status.
     pub(crate) fn ends_by(&mut self, signal: &str) -> Option<i32> {
         send(signal, self.id());
         let deadline = Instant::now() + PATIENCE;
@@ -61,13 +61,13 @@ impl Drop for Running {
     }
 }
 
-/// Sends a signal to a process, which has to be there.
+/// Sends a signal to a process, which must exist.
 pub(crate) fn send(signal: &str, process: u32) {
     let sent = Command::new("kill").args([format!("-{signal}"), process.to_string()]).status().unwrap();
     assert!(sent.success(), "process {process} is not there");
 }
 
-/// What a lab consists of to the host.
+/// Processes and namespaces of a lab on the host.
 pub(crate) struct Traces {
     state: PathBuf,
     keeper: u32,
@@ -76,7 +76,7 @@ pub(crate) struct Traces {
 }
 
 impl Traces {
-    /// Of the lab in this directory, which is up.
+    /// Those of the running lab in this directory.
     pub(crate) fn of(state: &Path) -> Self {
         let keeper = *keepers(state).first().expect("a lab has a keeper");
         let processes: BTreeSet<u32> =
@@ -91,12 +91,12 @@ impl Traces {
         self.keeper
     }
 
-    /// How many processes and namespaces there are.
+    /// Number of processes and namespaces.
     pub(crate) fn count(&self) -> (usize, usize) {
         (self.processes.len(), self.namespaces.len())
     }
 
-    /// Waits until every process, and with it every namespace, is gone.
+    /// Waits until every process, and therefore every namespace, is gone.
     pub(crate) fn vanish(&self) -> &Self {
         let is_trace = |process: &u32| {
             self.processes.contains(process) || namespaces(*process).any(|own| self.namespaces.contains(&own))
@@ -115,7 +115,7 @@ impl Traces {
     }
 }
 
-/// Asserts that no process is left of a lab in this directory.
+/// Asserts that a lab in this directory has left no process.
 pub(crate) fn none_below(state: &Path) {
     let left = keepers(state);
     if !thread::panicking() {
@@ -137,7 +137,7 @@ fn all() -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// A process and those above it.
+/// A process and its ancestors.
 fn ancestors(process: u32) -> Vec<u32> {
     let parent = |process: &u32| {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -154,7 +154,7 @@ fn namespaces_of_this_process() -> BTreeSet<PathBuf> {
     namespaces(std::process::id()).collect()
 }
 
-/// Whether a process is there and not merely waiting for its parent to look.
+/// Whether a process exists and is not a zombie.
 fn alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))

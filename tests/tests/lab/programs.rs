@@ -1,4 +1,4 @@
-//! Real programs, each asked directly and through its virtual IP: what the client prints is the same.
+//! Real programs, each used directly and through its virtual IP: the client's output must be the same.
 
 use std::fmt::Write as _;
 
@@ -9,21 +9,21 @@ use crate::{driver::Lab, manifests::SAMPLE, process::Running};
 const SERVER_VM: &str = "server/0";
 const CLIENT_VM: &str = "client/0";
 const HOST: &str = "example-httpbin.server.programs.boshy";
-/// Servers refuse to run as root.
+/// These servers refuse to run as root.
 const AS_VCAP: &str = "exec setpriv --reuid 1000 --regid 1000 --clear-groups";
 
-/// A server of Debian's, and what is done to it.
+/// A server packaged by Debian, and its client.
 struct Program {
     name: &'static str,
     port: u16,
-    /// Shell script in the server's VM; ends by staying in the foreground.
+    /// Shell script in the server's VM; it stays in the foreground.
     serve: String,
-    /// Shell script in the client's VM; `$host` and `$port` say where. What it prints is compared.
+    /// Shell script in the client's VM; `$host` and `$port` are the address. Its output is compared.
     ask: String,
 }
 
 impl Program {
-    /// Its output goes to a file of the VM.
+    /// Its output goes to a file on the VM.
     fn start(&self, lab: &Lab) -> Running {
         lab.keeps_running(SERVER_VM, &format!("exec >/tmp/port-{}.log 2>&1\n{}", self.port, self.serve))
     }
@@ -58,7 +58,7 @@ fn real_programs_see_no_difference_between_a_direct_connection_and_one_through_t
     assert_eq!(differences, "", "programs that see a difference");
 }
 
-/// What the client prints, and how it ends.
+/// The client's output and exit status.
 fn answer(lab: &Lab, host: &str, program: &Program) -> String {
     let script = format!("host={host} port={}\n{}", program.port, program.ask);
     let output = lab.run(["exec", CLIENT_VM, "--", "timeout", "120", "bash", "-euc", &script]);
@@ -196,7 +196,7 @@ fn redis() -> Program {
     }
 }
 
-/// Uploads of a gigabyte, and what is refused while it is still being sent: once with the rest read away, once with a reset.
+/// Uploads of a gigabyte, and uploads that are refused while being sent: once with the rest read, once with a reset.
 fn nginx() -> Program {
     Program {
         name: "HTTP: 1 GB upload, early 413",

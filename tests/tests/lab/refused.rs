@@ -1,4 +1,4 @@
-//! An Envoy that cannot do what it is told: who needs that hears of it, and it heals by itself.
+//! An Envoy that cannot apply its configuration: this is reported, and heals without intervention.
 
 use serde_json::Value;
 

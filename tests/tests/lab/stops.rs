@@ -1,4 +1,4 @@
-//! What a program gets that asks the mesh while agent and Envoy of its VM are told to end.
+//! What a program gets from the mesh while agent and Envoy of its VM are stopping.
 
 use std::{
     thread,
@@ -18,7 +18,7 @@ fn who_asks_while_agent_and_envoy_are_told_to_stop_is_served_to_the_end_and_idle
     let vip = lab.vips()[BANANA.host].clone();
     let url = |path: &str| format!("http://{}:{}/{path}", BANANA.host, BANANA.port);
     let connected = format!("ss -Htn state established dst {vip} | grep -q .");
-    // One request is open when they are told; more, by name and each by a connection of its own, follow it.
+    // One request is in progress when they are told to stop; more follow it, by name and each over a new connection.
     let asks = format!(
         "curl -sf --max-time 20 {} > /dev/null || exit 1; for n in 1 2 3 4 5; do curl -sf --max-time 5 {} > /dev/null || exit 2; done",
         url("delay/4"),

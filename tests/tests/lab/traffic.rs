@@ -1,4 +1,4 @@
-//! Names, virtual IPs and requests when nothing is wrong, with each way an Envoy can ask.
+//! Names, virtual IPs and requests without any fault, with each protocol that Envoy supports.
 
 use std::{collections::BTreeSet, fs::File};
 
@@ -28,7 +28,7 @@ fn every_vm_reaches_every_instance_by_name_through_a_virtual_ip() {
             assert!(vip.starts_with("169.254.255."), "{vip}");
             let resolved = lab.sh(vm, &format!("getent ahostsv4 {host} | cut -d' ' -f1 | sort -u"));
             assert_eq!(resolved.trim(), vip, "{host} on {vm}");
-            // Round robin needs one turn per instance; twice that, and no instance can be missed.
+            // Round robin needs one turn per instance; with twice that, no instance is missed.
             let ask = format!(
                 "for i in 1 2 3 4 5 6 7 8 9 10; do curl -sS --max-time 10 -w ' %{{remote_ip}}\\n' http://{host}:{port}/ip; done"
             );
@@ -39,7 +39,7 @@ fn every_vm_reaches_every_instance_by_name_through_a_virtual_ip() {
                 vms.iter().map(String::as_str).filter(|name| name.starts_with(&format!("{group}/"))).collect();
             assert_eq!(instances, group, "{host} from {vm}");
         }
-        // A program may well have nowhere else to go: virtual IPs need no default route.
+        // A program may have no other destination: virtual IPs need no default route.
         assert_eq!(lab.sh(vm, "ip route show default"), "", "{vm} has a default route");
         assert!(lab.log(vm, AGENT).contains("flavour=Delta"), "the Envoy of {vm} does not ask for differences");
     }
@@ -53,7 +53,7 @@ fn every_vm_reaches_every_instance_by_name_through_a_virtual_ip() {
 #[test]
 fn an_envoy_that_asks_its_agent_for_the_whole_state_is_served_as_well() {
     let lab = Lab::with(&small());
-    // As the property `protocol` of the job would have it; a start reads the file again.
+    // Sets the job's property `protocol`; the file is read again at a start.
     lab.sh("apricot/0", &format!("sed -i s/delta/sotw/ {ENVOY_BPM}"));
     lab.succeeds(["reboot", "apricot/0"]);
     lab.is_in_agreement();
@@ -72,7 +72,7 @@ fn an_envoy_may_ask_the_pilot_itself_in_either_way() {
     for (vm, protocol, flavour) in [("apricot/0", "delta", "delta"), ("apricot/1", "sotw", "sotw")] {
         lab.stops(vm, ENVOY);
         let mut bootstrap = bootstrap(&lab, vm, protocol);
-        // The agent of the VM is connected under its own name.
+        // The VM's agent is connected under its own name.
         let node = bootstrap["node"]["id"].as_str().unwrap().replace('-', "");
         bootstrap["node"]["id"] = json!(node);
         *bootstrap
@@ -96,7 +96,7 @@ fn an_envoy_may_ask_the_pilot_itself_in_either_way() {
     }
 }
 
-/// As the agent of the VM shows itself to the pilot.
+/// The agent of the VM in the pilot's status.
 fn tls() -> Value {
     let file = |name: &str| json!({ "filename": format!("/var/vcap/jobs/virtual-ip-agent/config/certs/{name}.pem") });
     json!({

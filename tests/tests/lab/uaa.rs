@@ -1,4 +1,4 @@
-//! A director behind a UAA: the BOSH CLI and the pilot come in with a client and its secret, and with tokens from then on.
+//! A director with a UAA: the BOSH CLI and the pilot log in with a client and its secret, and use tokens from then on.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{
 
 const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/bosh-istio-deployment.yml");
 const DIRECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/operations/director.yml");
-/// That the manifests ask for.
+/// Requested by the manifests.
 const VERSION: &str = "0.1.0";
 
 #[test]
@@ -55,7 +55,7 @@ fn a_lab_comes_up_behind_a_uaa_in_one_command() {
     assert!(vms.contains("banana/") && vms.contains("bosh-pilot/"), "{vms}");
 }
 
-/// The director's own users are no users of the UAA.
+/// The director's own users are not users of the UAA.
 fn refuses_passwords(lab: &Lab, user: &str) {
     let script = r#"eval "$1"
         curl -sS -o /dev/null -w '%{http_code}' --cacert <(echo "$BOSH_CA_CERT") -u "$2" "$BOSH_ENVIRONMENT/deployments""#;

@@ -1,4 +1,4 @@
-//! Which address an instance is reached at, and what a director's odd lines cost.
+//! Tests at which address an instance is reached, and what a director's invalid rows affect.
 
 use boshy_tests::{Director, Manifest, Operated};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn an_address_that_another_deployment_has_by_now_leads_there_alone_and_over_a_re
         pilot.serves_at(BLOG, &["10.244.7.1"]).serves_at(SHOP, &["10.244.7.2"]);
         pilot.tells(&["shop", "10.244.7.1", "blog"]);
     }
-    // The facts of the process before tell which claim is the newer one.
+    // The facts of the previous process show which claim is newer.
     let pilot = pilot.restarts();
     pilot.serves_at(BLOG, &["10.244.7.1"]).serves_at(SHOP, &["10.244.7.2"]).tells(&["shop", "10.244.7.1", "blog"]);
 }

@@ -1,4 +1,4 @@
-//! What runtime and cloud configs bring.
+//! Tests what runtime and cloud configs add.
 
 use boshy_lab_director::Fault;
 use boshy_tests::{Director, Manifest, Operated};
@@ -9,7 +9,7 @@ use crate::{BLOG, SHOP};
 const SHOP_METRICS: &str = "exporter.web.shop.boshy";
 const BLOG_METRICS: &str = "exporter.web.blog.boshy";
 
-/// A runtime config whose addon brings a job with a port.
+/// A runtime config whose addon adds a job with a port.
 fn exposing(filter: &str, port: u16) -> String {
     format!(
         "
@@ -39,7 +39,7 @@ fn jobs_of_runtime_configs_become_services_where_and_when_a_deploy_brings_them()
     director.deploys(&Manifest::of("shop").instances(2));
     pilot.serves(SHOP_METRICS, 2).serves(SHOP, 2).lacks(BLOG_METRICS);
 
-    // A second config of another name, and a newer version of the first, which `shop` does not have yet.
+    // A second config with another name, and a newer version of the first, which `shop` does not use yet.
     let by_job = exposing("include: {jobs: [{name: app, release: sample}]}\n  exclude: {deployments: [shop]}", 9300);
     director.configures("runtime", "more", &by_job);
     director.configures("runtime", "default", &exposing("include: {deployments: [shop]}", 9200));
@@ -116,7 +116,7 @@ networks:
 ";
     director.configures("cloud", "more", cloud);
     pilot.serves_at(SHOP, &["10.1.0.5"]);
-    // An elastic address beside a network of public addresses.
+    // An elastic address in addition to a network of public addresses.
     director.shows_manifest("shop", &networks("[{name: elastic}, {name: b, default: [dns, gateway]}]"));
     director.shows_instances("shop", &row(&["10.9.9.9", "52.0.0.7"]));
     pilot.serves_at(SHOP, &["52.0.0.7"]);

@@ -1,4 +1,4 @@
-//! What is deployed reaches every VM by name.
+//! Every deployed service is reachable by name from every VM.
 
 use boshy_tests::{
     AgentPlan, Director, Manifest, Operated,

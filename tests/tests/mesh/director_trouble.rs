@@ -1,4 +1,4 @@
-//! A director that does not answer as it should costs news, never what is known.
+//! A director that does not answer correctly costs news, but no known facts.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use boshy_tests::{AgentPlan, Director, Manifest, Operated, Pilot, dns::Rcode};
 
 use crate::{BLOG, SHOP};
 
-/// The pilot gives up waiting after a fraction of this.
+/// The pilot's timeout is a fraction of this.
 const LATE: Duration = Duration::from_secs(3);
 
 /// A director with `shop`, and a pilot that has read it.
@@ -94,7 +94,7 @@ fn a_steady_state_costs_the_director_a_list_and_the_news_each_round() {
     let director = Director::with([Manifest::of("shop"), Manifest::of("blog")]);
     let pilot = director.pilot().starts();
     pilot.is_ready();
-    // The round that made it ready may still be under way.
+    // The round that made it ready may still be in progress.
     director.is_polled(2);
     let before = director.requests();
     let since = director.is_polled(10).requests_since(&before);
@@ -151,7 +151,7 @@ fn a_half_empty_answer_is_believed_only_when_a_second_one_says_the_same() {
         ("GET /deployments/shop/instances", Fault::EmptyList),
         ("GET /deployments/shop/instances", Fault::Body(no_vms.to_owned())),
     ] {
-        // A deploy of the same makes it be read, and spoilt once.
+        // A deploy without changes makes the pilot read it; the reading is corrupted once.
         let before = director.requests();
         director.fails_at(route, fault.clone(), Some(1)).deploys(&Manifest::of("shop"));
         let read_again = || director.requests_since(&before).get("GET /deployments/:name/instances").copied();
@@ -176,11 +176,11 @@ fn a_deploy_is_seen_within_two_seconds_of_its_end_with_and_without_events() {
         pilot.serves(SHOP, usize::try_from(instances).expect("a small number"));
         begun.elapsed()
     };
-    // The machine may be busy for a moment; the pilot's own second is not.
+    // The machine may be busy for a moment, but the pilot polls every second.
     let fastest = (2..5).map(&mut seen_after).min().expect("three");
     assert!(fastest < Duration::from_secs(2), "{fastest:?}");
     director.stops_recording_events();
-    // The first tells the pilot that it has to look elsewhere.
+    // The first change shows the pilot that it has to use another source.
     (5..6).map(&mut seen_after).for_each(drop);
     pilot.serves(SHOP, 5);
     let fastest = (6..10).map(&mut seen_after).min().expect("four");

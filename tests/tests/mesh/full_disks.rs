@@ -1,4 +1,5 @@
-//! A disk that takes nothing, be it full, without an inode, or read-only: what needs no disk goes on, and it is told.
+//! A disk that refuses writes because it is full, has no free inode, or is read-only: what needs no disk keeps working,
+//! and the reason is reported.
 
 use boshy_tests::{
     AgentPlan, Director, Manifest, Operated,
@@ -10,13 +11,14 @@ use crate::{BLOG, SHOP};
 
 const ZOO: &str = "app.web.zoo.boshy";
 
-/// Whether something is lacking for this reason.
+/// Whether a resource is missing for this reason.
 fn lacks(status: &Value, what: &str, reason: &str) -> bool {
     let lacking = status["lacking"].as_array().expect("a list");
     lacking.iter().any(|lack| lack["what"] == what && lack["reason"].as_str().is_some_and(|told| told.contains(reason)))
 }
 
-/// A pilot whose disk takes nothing when a new service appears, and takes it again, also over a restart meanwhile.
+/// A pilot whose disk refuses writes when a new service appears, and accepts them again later, also across a restart in
+/// between.
 fn costs_the_pilot_no_more_than_new_addresses(how: Refusal, restart: bool) {
     let director = Director::with([Manifest::of("shop"), Manifest::of("zoo")]);
     let volume = Volume::new();
@@ -43,7 +45,7 @@ fn costs_the_pilot_no_more_than_new_addresses(how: Refusal, restart: bool) {
 
     volume.takes_again(how);
     let blog = pilot.vip(BLOG);
-    // Of a directory that could not be claimed at the start it is told until the next one.
+    // A directory that could not be claimed at the start is reported until the next start.
     pilot.shows("nothing is lacking of what can be had", |status| {
         status["lacking"].as_array().expect("a list").iter().all(|lack| lack["what"] == "state_dir")
     });
@@ -81,7 +83,7 @@ fn a_disk_that_takes_nothing_costs_the_agent_no_name_and_no_word_to_its_pilot() 
                 let now = &status["convergence"];
                 now["behind"] == 0 && now["generation"] == status["snapshot"]["generation"]
             });
-            // A fresh start finds what was kept before.
+            // A fresh start finds the state written before.
             let agent = agent.stops().starts();
             agent.answers(SHOP, pilot.vip(SHOP)).answers(BLOG, pilot.vip(BLOG));
             volume.takes_again(how);

@@ -1,4 +1,4 @@
-//! Clients that hold as many connections as they can get, and others who want something meanwhile.
+//! Clients that hold as many connections as they can get, and other clients that make requests in the meantime.
 
 use std::{
     env,
@@ -14,10 +14,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::SHOP;
 
-/// What others may have to wait.
+/// How long other clients may have to wait.
 const BOUND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Nobody else's address.
+/// An address that no other client uses.
 const ANOTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9));
 
 /// A connection from an address of this machine.
@@ -29,7 +29,7 @@ fn dial(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// A connection that has asked for something, was answered, and is kept.
+/// A connection with a completed request, which is kept open.
 fn keeps_one(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = dial(from, to)?;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: pilot\r\n\r\n")?;
@@ -39,7 +39,7 @@ fn keeps_one(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The time that a page takes, over a connection of its own.
+/// The time for a page over a new connection.
 fn page(at: SocketAddr, path: &str) -> Duration {
     let begun = Instant::now();
     let asks = || -> io::Result<String> {
@@ -59,7 +59,7 @@ fn tell(slowest: Duration) {
     println!("slowest page of another client: {slowest:?}");
 }
 
-/// Asks for every page again and again from another address, which has to be answered in time.
+/// Requests every page repeatedly from another address; each must be answered in time.
 fn others_are_served(at: SocketAddr, act: impl FnOnce()) {
     let mut slowest = Duration::ZERO;
     let asks = || {
@@ -94,7 +94,7 @@ fn four_thousand_kept_connections_of_one_client_or_of_many_keep_nobody_out() {
             for address in addresses {
                 held.push(keeps_one(address.into(), at).expect("a newcomer is served"));
             }
-            // And a while with all that the server lets them have.
+            // Then for a while with as many connections as the server allows.
             let until = Instant::now() + BOUND;
             while Instant::now() < until {
                 assert!(page(at, "/healthz") < BOUND);
@@ -104,13 +104,13 @@ fn four_thousand_kept_connections_of_one_client_or_of_many_keep_nobody_out() {
     pilot.is_ready();
 }
 
-/// Set in the process that has few descriptors, and is a director and a pilot.
+/// Set in the process with few descriptors, which runs a director and a pilot.
 const POOR: &str = "BOSHY_TEST_POOR";
 
-/// A pilot in a process of its own, which may have 128 descriptors, with its director.
+/// A pilot with its director in a process of its own, which may have 128 descriptors.
 struct Poor {
     process: Child,
-    /// Where its test harness says more, to nobody.
+    /// Pipe for further output of its test harness, which is not read.
     _output: ChildStdout,
     http: SocketAddr,
     xds: SocketAddr,
@@ -135,7 +135,7 @@ impl Poor {
         Self { process, _output: output, http, xds }
     }
 
-    /// What the other process does: it lasts until this one has enough of it.
+    /// The other process: it runs until this one ends it.
     #[expect(clippy::print_stdout, reason = "it tells the other process where it listens")]
     fn is_here() -> bool {
         if env::var_os(POOR).is_none() {
@@ -157,7 +157,7 @@ impl Drop for Poor {
     }
 }
 
-/// Whether the other side has ended a connection.
+/// Whether the peer has ended a connection.
 fn is_cut(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).expect("a socket");
     loop {
@@ -181,7 +181,7 @@ fn silent_connections_to_the_xds_port_are_cut_and_cost_a_pilot_with_few_descript
     others_are_served(pilot.http, || {
         let mut held: Vec<_> =
             (0..1_500).map(|_| dial(Ipv4Addr::LOCALHOST.into(), pilot.xds).expect("a newcomer is taken")).collect();
-        // Beside them the same on the other port.
+        // At the same time, the same on the other port.
         for _ in 0..300 {
             keeps_one(Ipv4Addr::LOCALHOST.into(), pilot.http).expect("a newcomer is served");
         }

@@ -1,13 +1,13 @@
-//! A manifest that cannot be read costs its own deployment news, and nobody else anything.
+//! A manifest that cannot be parsed costs its own deployment news, and affects no other.
 
 use boshy_tests::{AgentPlan, Director, Manifest, Operated};
 
 use crate::{BLOG, SHOP};
 
-/// Beyond what is read of one manifest, in bytes.
+/// More than the limit for one manifest, in bytes.
 const TOO_LARGE: usize = 9 << 20;
 
-/// Whether `shop` keeps its last good facts, `/status` says why, and `blog` goes on.
+/// Checks that `shop` keeps its last good facts, `/status` gives the reason, and `blog` keeps changing.
 fn keeps_its_last_good_facts(spoil: impl FnOnce(&Director), named: &[&str]) {
     let director = Director::with([Manifest::of("shop").instances(2), Manifest::of("blog")]);
     let pilot = director.pilot().starts();

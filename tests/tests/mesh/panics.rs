@@ -1,4 +1,5 @@
-//! An actor that panics comes back, and nobody else notices. Those of the agent that need an Envoy and rules panic in the lab.
+//! An actor that panics is restarted, and no other part notices. The agent's actors that need an Envoy and rules are
+//! tested in the lab.
 
 use boshy_lab_director::Fault;
 use boshy_supervision::ExitReason;
@@ -23,7 +24,7 @@ fn mesh() -> Mesh {
 }
 
 impl Mesh {
-    /// Makes an actor of one role panic while a name is asked for; afterwards a change still goes all the way.
+    /// Makes an actor of one role panic while a name is asked for. Afterwards a change still propagates completely.
     fn bears_the_panic_of<R: Operated>(&self, role: impl Fn(&Self) -> &R, actor: &str) {
         let Self { director, pilot, agent } = self;
         let vip = pilot.vip(SHOP);
@@ -33,7 +34,7 @@ impl Mesh {
             pilot.serves(SHOP, 2);
             agent.answers(BLOG, pilot.vip(BLOG));
         };
-        // Whoever asks a server that falls may have to ask again.
+        // A request to a server that falls may have to be repeated.
         let pages = |act: &dyn Fn()| if actor == "http_server" { act() } else { both_stay_ready(pilot, agent, act) };
         agent.never_fails(SHOP, vip, || pages(&change));
         assert_eq!(pilot.vip(SHOP), vip);
@@ -50,7 +51,7 @@ impl Mesh {
     }
 }
 
-/// Whatever kind of child fell, status and metrics tell it in the same words.
+/// Status and metrics describe a fall of any kind of child in the same words.
 fn is_shown_and_counted<R: Operated>(role: &R, fallen: &str) {
     let tree = role.status()["actors"].clone();
     let kind = if ["convergence", "state_keeper"].contains(&fallen) { "task" } else { "actor" };
@@ -111,7 +112,7 @@ fn a_poller_that_begins_anew_with_an_empty_list_takes_neither_names_nor_readines
     let Mesh { director, pilot, agent } = mesh();
     let (vip, generation) = (pilot.vip(SHOP), pilot.generation());
     pilot.stays_ready(|| {
-        // Two rounds of three attempts, so that the empty list comes in the second life.
+        // Two rounds of three attempts, so that the empty list arrives in the second life.
         director.lists_with(Fault::Status(500), 6).lists_with(Fault::EmptyList, 7);
         pilot.complains("500").panics("director_poller").is_content();
         director.is_polled(2);
@@ -130,7 +131,7 @@ fn child<'s>(status: &'s Value, name: &str) -> &'s Value {
 fn an_actor_that_hangs_is_named_by_health_and_status_although_it_holds_the_thread_of_all() {
     let Mesh { director: _director, pilot, agent } = mesh();
     let vip = pilot.vip(SHOP);
-    // Longer than an actor may show no life. The registry runs on the thread of the pilot's tree.
+    // Longer than an actor may be silent. The registry runs on the thread of the pilot's tree.
     assert_eq!(pilot.http().post("/debug/stick/service_registry?seconds=40").unwrap().status, 200);
     assert_eq!(agent.http().post("/debug/stick/dns_server?seconds=40").unwrap().status, 200);
     for (process, stuck) in [(pilot.http(), "service_registry"), (agent.http(), "dns_server")] {
@@ -141,7 +142,7 @@ fn an_actor_that_hangs_is_named_by_health_and_status_although_it_holds_the_threa
         assert!(told.starts_with(&format!("stuck: {stuck} has blocked its thread for ")), "{told}");
     }
     pilot.shows("the registry is stuck", |status| child(status, "service_registry")["stuck"].is_string());
-    // Nothing was lost, and whoever gets loose is well again.
+    // Nothing was lost, and a child that is released is healthy again.
     until("all are well", || pilot.http().get("/healthz").map_or(0, |health| health.status), |status| *status == 200);
     agent.answers(SHOP, vip);
     pilot.shows("the registry is well", |status| child(status, "service_registry")["stuck"].is_null());
@@ -157,7 +158,7 @@ fn an_unknown_actor_cannot_be_made_to_panic() {
 fn a_tree_whose_actors_panic_without_end_gives_up() {
     let Mesh { director: _director, pilot, agent } = mesh();
     let vip = pilot.vip(SHOP);
-    // The tree bears ten restarts in a minute.
+    // The tree tolerates ten restarts in a minute.
     let actors = ["vip_pool", "service_registry", "director_poller", "xds_server", "convergence", "http_server"];
     for actor in actors.iter().cycle().take(10) {
         pilot.panics(actor);

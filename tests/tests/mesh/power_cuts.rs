@@ -1,4 +1,4 @@
-//! What an agent answers is on its disk: a power cut at any moment takes nothing back.
+//! Every name that an agent answers is on its disk: a power cut at any moment loses none.
 
 use boshy_tests::{AgentPlan, Director, Manifest, Operated};
 
@@ -15,7 +15,7 @@ fn a_name_that_was_answered_is_answered_after_a_power_cut_without_a_pilot() {
         let host = format!("app.web.{deployment}.boshy");
         director.deploys(&Manifest::of(&deployment));
         agent.answers(&host, pilot.vip(&host));
-        // The disk as it is at this moment.
+        // The disk at this moment.
         let cut = agent.loses_power();
         let (shop, vip) = (pilot.vip(SHOP), pilot.vip(&host));
         let after = cut.without_pilots().starts();

@@ -1,4 +1,4 @@
-//! Agent and pilot show each other certificates, which come, go and are replaced.
+//! Agent and pilot present certificates to each other, which are added, removed and replaced.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::SHOP;
 
-/// Resolves on every machine, to `::1` as well, where no pilot listens.
+/// It resolves on every machine, also to `::1`, on which no pilot listens.
 const NAME: &str = "localhost";
 
 fn director() -> Director {
@@ -41,7 +41,7 @@ fn an_agent_without_a_certificate_that_the_pilot_trusts_is_refused_and_told_why(
     for (stranger, reason, remedy) in [
         (other.agent().trusting(&ours), "untrusted", "Give this agent a certificate for clients"),
         (authority.agent_of_old(), "expired", "Renew this agent's certificate"),
-        // A certificate for servers is none for clients.
+        // A server certificate is not accepted for a client.
         (authority.pilot(NAME), "untrusted", "Give this agent a certificate for clients"),
     ] {
         let before = refused(&pilot, reason);
@@ -52,7 +52,7 @@ fn an_agent_without_a_certificate_that_the_pilot_trusts_is_refused_and_told_why(
         });
         until("it is counted", || refused(&pilot, reason), |count| *count > before);
     }
-    // And one without TLS at all.
+    // An agent without TLS.
     let agent = AgentPlan::of([&pilot]).starts();
     agent.shows("what to do", |status| {
         status["lacking"][0]["remedy"].as_str().is_some_and(|told| told.contains("write https://"))
@@ -111,7 +111,7 @@ fn certificates_are_replaced_while_both_run_and_the_connection_stays() {
     stale.shows("old papers are refused", |status| status["pilot"]["error"].is_string());
     assert_eq!(agent.status()["pilot"]["connected_since"], since, "the rotation cost a connection");
 
-    // When all connections end, those whose papers were replaced come back with them, and the others do not.
+    // When all connections end, agents with new certificates reconnect, and the others do not.
     pilot.panics("xds_server");
     let addressed = |status: &Value| status["pilot"]["address"].is_string();
     second.shows("its papers are refused", |status| status["lacking"][0]["what"] == "pilot");
@@ -148,7 +148,8 @@ fn a_name_that_does_not_resolve_is_a_normal_state() {
 fn slow_handshakes_keep_nobody_out_not_even_of_their_address() {
     let (director, authority) = (director(), Authority::new());
     let pilot = director.pilot().over_tls(&authority.pilot(NAME)).starts();
-    // More than one address may have. They say nothing, and those that came first give way to the agent, whose address is theirs.
+    // More connections than one address may have. They are silent, and the oldest are closed for the agent, which has
+    // the same address.
     let mut slow: Vec<_> = (0..300).map(|_| TcpStream::connect(pilot.xds_address()).unwrap()).collect();
     let agent = agent_of(&pilot, &authority.agent()).starts();
     agent.answers(SHOP, pilot.vip(SHOP));

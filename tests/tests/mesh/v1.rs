@@ -1,4 +1,4 @@
-//! What the v1 API answers over a real socket to requests that are wrong. The words are tested beside the server.
+//! Answers of the v1 API over a real socket to invalid requests. The texts are tested beside the server.
 
 use boshy_tests::{Director, Manifest, Operated};
 

@@ -1,4 +1,4 @@
-//! A virtual IP belongs to its name for as long as anything can be done about it.
+//! A virtual IP stays with its name under all circumstances.
 
 use std::{fs, net::Ipv4Addr, path::Path};
 
@@ -15,7 +15,7 @@ const TINY: &str = "10.99.0.0/30";
 fn virtual_ips_survive_a_restart_of_the_pilot() {
     let director = Director::start();
     let pilot = director.pilot().leasing_from("10.99.0.0/29").starts();
-    // Six addresses for six services: who comes later finds the address of its name taken.
+    // Six addresses for six services: later services find the address of their name taken.
     let vips = ["zebra", "tiger", "shark", "otter", "koala", "bison"].map(|name| {
         director.deploys(&Manifest::of(name));
         let host = format!("app.web.{name}.boshy");
@@ -146,7 +146,7 @@ fn one_deployment_leaves_addresses_to_those_after_it_and_is_told_so() {
     );
     director.deploys(&Manifest::of("shop").jobs(3));
     pilot.vip(SHOP);
-    // Who has more than a smaller share keeps it.
+    // A deployment above a reduced share keeps its addresses.
     let pilot = pilot.stops().sharing(10).starts();
     pilot.is_ready().shows("nobody lost anything", |status| status["pool"]["held"] == 10);
     let pilot = pilot.stops().sharing(100).starts();

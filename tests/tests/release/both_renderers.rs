@@ -1,4 +1,5 @@
-//! Templates come out the same in the context that the CLI has for `bosh create-env`, whose text is taken from the CLI's own program.
+//! Templates give the same result in the CLI's context for `bosh create-env`, whose script is extracted from the CLI's
+//! program.
 
 use std::{collections::BTreeMap, fs, process::Command, sync::LazyLock};
 
@@ -9,7 +10,7 @@ use crate::{
     manifests::as_shipped,
 };
 
-/// The script that the CLI hands to Ruby.
+/// The script that the CLI passes to Ruby.
 static SCRIPT: LazyLock<String> = LazyLock::new(|| {
     let cli = fs::read(program("BOSHY_BOSH")).unwrap();
     let find = |text: &str| {
@@ -20,7 +21,7 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| {
     String::from_utf8(cli[script].to_vec()).unwrap()
 });
 
-/// Both make the same of every template.
+/// Checks that both renderers give the same result for every template.
 fn both_agree(deployed: &Deployed) {
     let rendered = deployed.rendered();
     for (path, content) in by_the_cli(deployed) {
@@ -28,7 +29,7 @@ fn both_agree(deployed: &Deployed) {
     }
 }
 
-/// What the CLI's script makes of a job's templates, by path.
+/// The CLI's result for a job's templates, by path.
 fn by_the_cli(deployed: &Deployed) -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -60,7 +61,7 @@ fn the_cli_fills_in_every_template_as_the_director_does() {
     }
 }
 
-/// What the jobs of the release do not ask of a renderer.
+/// Features of a renderer that the release's jobs do not use.
 #[test]
 fn all_that_the_clis_script_knows_comes_out_the_same() {
     let spec = "

@@ -10,7 +10,7 @@ fn envoy() -> Deployed {
     Deployed::of("bosh-envoy")
 }
 
-/// What the job's script hands to Envoy, and to which program.
+/// The arguments that the job's script passes to Envoy, and the bootstrap.
 fn started(deployed: &Deployed) -> (Vec<String>, Value) {
     let rendered = deployed.rendered();
     let installed = rendered.installed();
@@ -86,16 +86,16 @@ fn connections_are_kept_as_long_and_as_many_as_the_properties_say() {
     let drain = arguments.iter().position(|argument| argument == "--drain-time-s").unwrap();
     let years = arguments[drain + 1].as_str().unwrap().parse::<u64>().unwrap() / (365 * 24 * 3600);
     assert!(years >= 1, "Envoy ends the connections of a listener that changed");
-    // Twenty thousand connections to one service and three thousand to each of ten, twice.
+    // Twenty thousand connections to one service and three thousand to each of ten, counted twice.
     assert!(process["limits"]["open_files"].as_u64().unwrap() >= 2 * (20_000 + 10 * 3_000));
 
     let options =
         |envoy: &Deployed| started(envoy).1["cluster_manager"]["upstream_bind_config"]["socket_options"].clone();
-    // TCP_KEEPIDLE: what follows takes the rest of the time.
+    // TCP_KEEPIDLE; the probes take the rest of the time.
     let idle = |seconds: u32| json!({"level": 6, "name": 4, "int_value": seconds});
     assert!(options(&envoy()).as_array().unwrap().contains(&idle(20)));
     assert!(options(&envoy().with("peer_timeout", 10)).as_array().unwrap().contains(&idle(4)));
-    // TCP_USER_TIMEOUT would also end the connection to an instance that is alive and does not read.
+    // TCP_USER_TIMEOUT would also end a connection to an instance that is alive but does not read.
     assert!(!options(&envoy()).to_string().contains(r#""name":18"#));
     assert_eq!(options(&envoy().with("peer_timeout", 0)), json!([]));
     assert_eq!(envoy().with("open_files", 9000).rendered().process()["limits"]["open_files"], 9000);

@@ -1,4 +1,4 @@
-//! What holds for every job of the release.
+//! Properties of every job of the release.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -9,7 +9,7 @@ use crate::{
     manifests::as_shipped,
 };
 
-/// `config/bpm.yml` as bpm reads it; it ignores keys that it does not know, and a misspelt one would go unnoticed.
+/// `config/bpm.yml` with unknown keys refused: bpm ignores them, so a misspelt one would go unnoticed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bpm {
@@ -97,11 +97,12 @@ fn monit_starts_and_stops_by_bpm() {
             bpm("start"),
             bpm("stop"),
         );
-        // Over a socket of its own: a port may be another process's, which is no reason to restart this one.
+        // Through its own socket: a port may belong to another process, which is no reason to restart this one.
         let settings = [
             ("virtual-ip-agent", "config/agent.yml", "/health_socket", 6),
             ("bosh-pilot", "config/pilot.yml", "/health_socket", 6),
-            // An Envoy without an agent begins to answer after 30 s, and one whose agent knows half of what there is after 45 s.
+            // An Envoy without an agent starts answering after 30 s, and one whose agent has only half of the resources
+            // after 45 s.
             ("bosh-envoy", "config/agent.yml", "/envoy/health_socket", 9),
         ];
         let asked = settings.iter().find(|(asked, ..)| *asked == job).map(|(_, settings, key, cycles)| {
@@ -127,7 +128,7 @@ fn every_script_is_one_that_bash_reads() {
     }
 }
 
-/// A reboot runs no pre-start: what one would do were missing from then on.
+/// A reboot runs no pre-start, so its effects would be missing from then on.
 #[test]
 fn no_job_has_a_pre_start() {
     for (job, rendered) in every_job() {

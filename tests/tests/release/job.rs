@@ -1,4 +1,4 @@
-//! A job of the release, filled in for an instance.
+//! A job of the release, rendered for an instance.
 
 use std::{
     env, fs,
@@ -24,7 +24,7 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// A program that a variable names.
+/// The program that an environment variable names.
 pub(crate) fn program(variable: &str) -> PathBuf {
     PathBuf::from(env::var_os(variable).unwrap_or_else(|| panic!("{variable} names no program")))
 }
@@ -42,12 +42,12 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    /// The job as it is without any property, on the second instance of `banana`.
+    /// The job without any properties, on the second instance of `banana`.
     pub(crate) fn of(name: &str) -> Self {
         Self::in_folder(&repository().join("bosh-release/jobs").join(name))
     }
 
-    /// The same with the job of this folder.
+    /// The same, with the job in this folder.
     pub(crate) fn in_folder(folder: &Path) -> Self {
         let context = Context {
             deployment: "sample-deployment".to_owned(),
@@ -66,7 +66,7 @@ impl Deployed {
         Self { job: job_from_folder(folder).unwrap(), context }
     }
 
-    /// With a property, named by its dotted path.
+    /// Adds a property, named by its dotted path.
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         let mut node = &mut self.context.properties;
         for key in name.split('.') {
@@ -79,7 +79,7 @@ impl Deployed {
         self
     }
 
-    /// With a link to instances at these addresses.
+    /// Adds a link to instances at these addresses.
     pub(crate) fn with_link(mut self, name: &str, addresses: &[&str], properties: Value) -> Self {
         let instances =
             addresses.iter().map(|&address| LinkInstance { address: address.to_owned(), ..LinkInstance::default() });
@@ -88,13 +88,13 @@ impl Deployed {
         self
     }
 
-    /// With a persistent disk.
+    /// Adds a persistent disk.
     pub(crate) fn with_disk(mut self) -> Self {
         self.context.persistent_disk = 1024;
         self
     }
 
-    /// Fills in every template.
+    /// Renders every template.
     pub(crate) fn render(&self) -> Result<Rendered, String> {
         let answers = Renderer::default().render(&[Rendering { job: &self.job, context: &self.context }]).unwrap();
         let [Ok(job)] = &answers[..] else {
@@ -106,12 +106,12 @@ impl Deployed {
         Ok(Rendered { name: job.name.clone(), files })
     }
 
-    /// Fills in every template, which has to work.
+    /// Renders every template; this must succeed.
     pub(crate) fn rendered(&self) -> Rendered {
         self.render().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The templates refuse with a sentence that names the property and does not show its value.
+    /// Checks that the templates fail with a sentence that names the property and does not show its value.
     #[track_caller]
     pub(crate) fn is_refused(&self, property: &str, reason: &str) {
         let error = self.render().err().unwrap_or_else(|| panic!("{property} is not refused"));
@@ -120,7 +120,7 @@ impl Deployed {
     }
 }
 
-/// A job filled in.
+/// A rendered job.
 pub(crate) struct Rendered {
     name: String,
     files: Vec<(String, String)>,
@@ -138,19 +138,19 @@ impl Rendered {
         self.files().find(|(at, _)| *at == path).unwrap_or_else(|| panic!("no {path}")).1
     }
 
-    /// A file that holds JSON, which is YAML too.
+    /// A file that contains JSON, which is also YAML.
     #[track_caller]
     pub(crate) fn json(&self, path: &str) -> Value {
         serde_json::from_str(self.file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// The one process of `config/bpm.yml`.
+    /// The only process of `config/bpm.yml`.
     #[track_caller]
     pub(crate) fn process(&self) -> Value {
         self.json("config/bpm.yml")["processes"][0].clone()
     }
 
-    /// The files in a folder that stands for the VM's; paths in them lead there.
+    /// The files in a folder that replaces the VM's; their paths refer to it.
     pub(crate) fn installed(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().to_str().unwrap();

@@ -1,7 +1,8 @@
-//! The release and the manifests, as an operator gets them.
+//! Tests the release and the manifests as an operator gets them.
 //!
-//! Templates are filled in as a director does, and what comes out is read by the program that it is for: settings by boshy, the
-//! bootstrap by Envoy, scripts by bash. Needs Ruby, the BOSH CLI (`BOSHY_BOSH`), boshy (`BOSHY_BIN`) and Envoy (`BOSHY_ENVOY`).
+//! Templates are rendered like a director does, and the result is read by the program it is meant for: settings by
+//! boshy, the bootstrap by Envoy, scripts by bash. Needs Ruby, the BOSH CLI (`BOSHY_BOSH`), boshy (`BOSHY_BIN`) and
+//! Envoy (`BOSHY_ENVOY`).
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]

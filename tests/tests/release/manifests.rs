@@ -1,4 +1,4 @@
-//! The manifests and ops files, interpolated by the real CLI, and the jobs as they ship them.
+//! The manifests and ops files, interpolated by the real CLI, with the jobs that they deploy.
 
 use std::{fs, process::Command, sync::LazyLock};
 
@@ -10,7 +10,7 @@ use crate::job::{Deployed, program, repository, yaml};
 const DEPLOYMENT: &str = "bosh-istio-deployment.yml";
 const RUNTIME_CONFIG: &str = "runtime-config.yml";
 const SAMPLE: &str = "sample-bosh-manifest.yml";
-/// Which manifest each ops file is for, and the variables that it asks for.
+/// The manifest of each ops file, and the variables that it needs.
 const OPERATIONS: [(&str, &str, &[&str]); 10] = [
     ("director.yml", DEPLOYMENT, &["director_url=https://10.0.0.6:25555", "director_client=boshy"]),
     ("tld.yml", DEPLOYMENT, &["tld=mesh"]),
@@ -24,10 +24,11 @@ const OPERATIONS: [(&str, &str, &[&str]); 10] = [
     ("runtime-without-envoy.yml", RUNTIME_CONFIG, &[]),
 ];
 
-/// The director's certificate, as the CLI's user has it.
+/// The director's certificate, as a user of the CLI has it.
 static DIRECTOR_CA: LazyLock<String> = LazyLock::new(|| crate::secrets::Authority::new().certificate());
 
-/// What the director's config server would have made, by variable; the CLI makes it too, but takes a while.
+/// Values that the director's config server would generate, by variable. The CLI can generate them as well, but takes
+/// longer.
 static STORE: LazyLock<Value> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.yml");
@@ -50,7 +51,8 @@ fn bosh(manifest: &str, operations: &[&str], arguments: &[&str]) -> Value {
     yaml(&String::from_utf8(output.stdout).unwrap())
 }
 
-/// The manifest with these ops files, with no variable missing and none in vain. Those that it declares are made for it.
+/// The manifest with these ops files, with no variable missing and none unused. Variables that it declares are
+/// generated.
 fn interpolated(manifest: &str, operations: &[&str]) -> Value {
     let raw = bosh(manifest, operations, &[]);
     let declared = raw["variables"].as_array().into_iter().flatten().map(|variable| variable["name"].as_str().unwrap());
@@ -79,7 +81,7 @@ fn interpolated(manifest: &str, operations: &[&str]) -> Value {
     bosh(manifest, operations, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Whether an addon goes where these jobs are: conditions are ANDed, the values of one are ORed.
+/// Whether an addon applies to these jobs: conditions are ANDed, the values of one are ORed.
 fn applies(addon: &Value, stemcell: &str, has: &dyn Fn(&str) -> bool) -> bool {
     let any = |list: &Value, holds: &dyn Fn(&Value) -> bool| list.as_array().is_none_or(|list| list.iter().any(holds));
     let fits = |rule: &Value| {
@@ -89,8 +91,9 @@ fn applies(addon: &Value, stemcell: &str, has: &dyn Fn(&str) -> bool) -> bool {
     fits(&addon["include"]) && !(addon["exclude"].is_object() && fits(&addon["exclude"]))
 }
 
-/// The jobs that the addons bring to a VM with this stemcell whose own jobs are these, as the director decides: it lists the releases of the
-/// addons that fit at first, and then takes one addon after the other, each seeing the jobs that those before have brought.
+/// The jobs that the addons add to a VM with this stemcell and these jobs, by the director's rules. It first lists the
+/// releases of the applicable addons, and then applies one addon after the other, each seeing the jobs added by those
+/// before.
 fn addons<'a>(config: &'a Value, stemcell: &str, own: &[&str]) -> Vec<&'a Value> {
     let all = config["addons"].as_array().unwrap();
     let at_first = all.iter().filter(|addon| applies(addon, stemcell, &|name| own.contains(&name)));
@@ -134,7 +137,7 @@ static SHIPPED: LazyLock<Vec<(String, Deployed)>> = LazyLock::new(|| {
     ours.map(|job| (job["name"].as_str().unwrap().to_owned(), deployed(job))).collect()
 });
 
-/// A job with the properties that the manifests give it.
+/// A job with its properties in the manifests.
 pub(crate) fn as_shipped(job: &str) -> Deployed {
     SHIPPED.iter().find(|(name, _)| name == job).unwrap_or_else(|| panic!("no manifest has {job}")).1.clone()
 }
@@ -176,7 +179,7 @@ fn the_shipped_pilot_and_agent_speak_tls_with_the_certificates_of_the_config_ser
     assert_eq!(agent.json("config/agent.yml")["pilots"], json!(["https://pilot.boshy.internal:15010"]));
 }
 
-/// What bosh-deployment's `runtime-configs/dns.yml` lists, and one line that does not exist yet.
+/// The lines in bosh-deployment's `runtime-configs/dns.yml`, and one that does not exist yet.
 const WITH_BOSH_DNS_AS_RESOLVER: [&str; 4] = ["ubuntu-trusty", "ubuntu-xenial", "ubuntu-bionic", "ubuntu-jammy"];
 const WITH_SYSTEMD_RESOLVED: [&str; 3] = ["ubuntu-noble", "ubuntu-resolute", "ubuntu-of-tomorrow"];
 const WINDOWS: [&str; 6] = ["windows2012R2", "windows2016", "windows1803", "windows2019", "windows2022", "windows2025"];

@@ -1,4 +1,4 @@
-//! The ports of our jobs on a VM, against those of other jobs that `docs/ports.md` lists.
+//! Compares the ports of boshy's jobs on a VM with those of other jobs listed in `docs/ports.md`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::job::{repository, yaml};
 
-/// Ports that another job has by default too. The page says what to do about each.
+/// Ports that another job also uses by default. The page says what to do about each.
 const SHARED: [(u64, &str); 1] = [(8001, "kong")];
 
 /// The jobs that listen on each port, by the table of other jobs.
@@ -26,7 +26,7 @@ fn listed() -> BTreeMap<u64, BTreeSet<String>> {
     jobs
 }
 
-/// The default ports of a job, those that are off left out.
+/// The default ports of a job, except for those that are off.
 fn ports_of(job: &str) -> Vec<u64> {
     let spec = yaml(&fs::read_to_string(repository().join("bosh-release/jobs").join(job).join("spec")).unwrap());
     let properties = spec["properties"].as_object().unwrap();

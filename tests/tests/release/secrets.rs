@@ -1,4 +1,4 @@
-//! Certificates of a mesh, made for a test.
+//! Certificates of a mesh, created for a test.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -23,7 +23,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate from it.
+    /// A certificate that it issues.
     pub(crate) fn issue(&self) -> Pair {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["pilot.boshy.internal".to_owned()]).unwrap();

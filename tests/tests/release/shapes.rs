@@ -1,4 +1,5 @@
-//! Instances of every shape that a director makes: each job's templates are filled in, and the real agent lives with the result.
+//! Instances of every kind that a director creates: each job's templates are rendered, and the real agent runs with the
+//! result.
 
 use std::{
     fs,
@@ -15,8 +16,8 @@ use crate::{
     manifests::as_shipped,
 };
 
-/// Where a template's `spec` differs from that of an instance on one manual network. On a dynamic network a director has no address when it
-/// fills templates in, and says 127.0.0.1 for the network.
+/// Differences of a template's `spec` from that of an instance on one manual network. On a dynamic network, a director
+/// has no address when it renders templates, and uses 127.0.0.1.
 fn shapes() -> Vec<(&'static str, Value)> {
     let manual = |ip: &str| json!({"type": "manual", "ip": ip, "default": ["dns", "gateway"]});
     let further = |kind: &str, ip: &str| json!({"type": kind, "ip": ip});
@@ -97,7 +98,7 @@ fn agent_on(shape: &Value) -> (Deployed, u16) {
     (shaped(agent, shape), http)
 }
 
-/// Its files, with its directory and records that are not this machine's.
+/// Its files, with a data directory and records that do not belong to this machine.
 fn installed(rendered: &crate::job::Rendered, data: &Path) -> tempfile::TempDir {
     let folder = rendered.installed();
     let file = folder.path().join("config/agent.yml");
@@ -137,11 +138,11 @@ fn the_real_agent_lives_with_what_comes_of_every_shape() {
     }
 }
 
-/// A deploy waits so long for what is not there, and then goes on.
+/// A deploy waits this long for a missing service, and then continues.
 #[test]
 fn no_script_of_the_addon_fails_a_deploy_or_waits_longer_than_it_says() {
     for (job, port) in [("virtual-ip-agent", "http.port"), ("bosh-envoy", "admin_port")] {
-        // One answers nobody, the other takes connections and says nothing.
+        // One port gives no answer; the other accepts connections and sends nothing.
         let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         for taken in [1, silent.local_addr().unwrap().port()] {
             let mut deployed = Deployed::of(job).with(port, taken).with("ready_timeout", 1);

@@ -1,4 +1,4 @@
-//! YAML is read as Ruby reads it, because a director is a Ruby program: whatever it accepts means the same here.
+//! YAML is read like Ruby does, because a director is a Ruby program: whatever it accepts has the same meaning here.
 
 use std::{
     io::Write,
@@ -8,8 +8,9 @@ use std::{
 use boshy_director::yaml::{Limits, from_text};
 use serde_json::Value;
 
-/// Reads texts as a director reads a manifest, and writes what it has in a form that JSON has too: keys as text, floats that are no number as
-/// null, symbols with their colon, octets that are no UTF-8 replaced. Keys that are lists or maps are left out.
+/// Reads texts like a director reads a manifest, and writes the result in a form that JSON can express: keys as text,
+/// floats that are not numbers as null, symbols with their colon, octets that are not UTF-8 replaced. Keys that are
+/// lists or maps are left out.
 const SCRIPT: &str = r#"
 require 'json'
 require 'yaml'
@@ -429,7 +430,7 @@ fn whatever_ruby_reads_is_read_alike() {
     let mut read = 0;
     for (text, ruby) in texts.iter().zip(by_ruby(&texts)) {
         let Some(expected) = ruby.get("read") else { continue };
-        // An empty stream is false for Ruby, and no manifest for either.
+        // For Ruby, an empty stream is false; it is not a manifest for either.
         let is_empty =
             *expected == Value::Bool(false) && from_text::<Value>(text, &Limits::default()) == Ok(Value::Null);
         read += 1;
@@ -442,7 +443,7 @@ fn whatever_ruby_reads_is_read_alike() {
     assert!(read > 3000, "only {read} of {} texts are YAML to Ruby", texts.len());
 }
 
-/// Errors of grammar are Ruby's too: what it refuses for its syntax is not guessed at.
+/// Syntax errors are the same as Ruby's: a text that Ruby refuses for its syntax is refused here.
 #[test]
 fn what_is_no_yaml_to_ruby_is_refused() {
     let texts = corpus();
