@@ -130,6 +130,10 @@ impl Agenda {
         let pace = self.pace(period);
         // A shorter period than before takes effect at once, and what the director was too slow for is not made up for.
         self.next_of_pass = self.next_of_pass.min(now + pace);
+        // The pass begins when every deployment was read once.
+        if self.turns.values().any(|turn| turn.read_at.is_none()) {
+            return;
+        }
         let idle = self.turns.values_mut().filter(|turn| turn.due.is_none() && turn.asked.is_none());
         let Some(turn) = idle.min_by_key(|turn| turn.read_at) else { return };
         if now >= self.next_of_pass {

@@ -83,6 +83,23 @@ fn the_pass_is_spread_over_its_period_and_comes_to_everybody_in_it() {
 }
 
 #[test]
+fn nothing_is_read_again_by_the_pass_before_everything_was_read_once() {
+    let names: Vec<String> = numbered(20);
+    let mut agenda = agenda(&self::names(&names));
+    let mut asked = Vec::new();
+    for second in 0..60 {
+        let begun = agenda.begin(at(second), Some(at(30)));
+        // Each takes no time, but the director gives one answer a second.
+        asked.extend(begun);
+        if let Some(name) = asked.get(usize::try_from(second).unwrap()).cloned() {
+            agenda.end(&name, Outcome::Good, at(second));
+        }
+    }
+    assert_eq!(asked[..20].iter().collect::<std::collections::BTreeSet<_>>().len(), 20, "{asked:?}");
+    assert!(asked.len() > 20, "and then the pass begins");
+}
+
+#[test]
 fn a_slow_pass_is_two_at_a_time_and_makes_up_for_nothing() {
     let names: Vec<String> = numbered(1000);
     let mut agenda = read(&self::names(&names));
