@@ -37,7 +37,7 @@ use boshy_web::{
     status::{InspectionStatus, RulesStatus},
 };
 use boshy_xds::{
-    Proxies, Repairs, Verdicts,
+    Capture, PeerTimeout, Proxies, Repairs, Verdicts,
     client::{ExchangeSettings, Kept, Outlets, Uri},
     relay::RelaySettings,
 };
@@ -208,7 +208,10 @@ impl Agent {
             streams: Some(streams),
             relay: RelaySettings {
                 require_proxy: settings.proxy == ProxyMode::Required,
-                capture: Some(settings.capture),
+                capture: Some(Capture {
+                    address: settings.capture,
+                    peer_timeout: settings.peer_timeout.and_then(PeerTimeout::new),
+                }),
                 ..RelaySettings::default()
             },
             verdicts: verdicts.clone(),

@@ -40,7 +40,7 @@ use crate::{PeerTimeout, Resource};
 
 /// Name of the capture listener, which accepts redirected connections.
 pub const CAPTURE: &str = "virtual";
-/// Separates a version from the address that was inserted into the resource. No pilot's version contains it.
+/// Separates a version from the settings that were inserted into the resource. No pilot's version contains it.
 const AT: char = '@';
 /// Name of the cluster without endpoints: a connection to it is closed.
 const NOWHERE: &str = "nowhere";
@@ -172,24 +172,34 @@ pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
         use_original_dst: Some(BoolValue { value: true }),
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
         // Accepted connections inherit the options. The other listeners are not bound and accept nothing.
-        socket_options: PeerTimeout::DEFAULT.keepalive().into_iter().map(socket_option).collect(),
+        socket_options: keepalive(Some(PeerTimeout::DEFAULT)),
         ..listener(CAPTURE, capture, NOWHERE)
     };
     Resource::new(CAPTURE, listener.encode_to_vec())
 }
 
-/// Adapts the capture listener to this VM: a pilot serves the same one to all, and the address at which redirected
-/// connections arrive is a setting of the VM. The version then includes the address. A body that is not a listener
-/// stays unchanged.
-pub(crate) fn captured_at(resource: &Resource, capture: SocketAddr) -> Resource {
+/// What a VM's settings say of the capture listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Where redirected connections arrive.
+    pub address: SocketAddr,
+    /// When the connection of a program ends that has vanished; `None` leaves it to the kernel.
+    pub peer_timeout: Option<PeerTimeout>,
+}
+
+/// Adapts the capture listener to this VM: a pilot serves the same one to all, and its address and its keepalive are
+/// settings of the VM. The version then includes them. A body that is not a listener stays unchanged.
+pub(crate) fn captured_at(resource: &Resource, capture: Capture) -> Resource {
     let as_served = resource.version.split_once(AT).map_or(&*resource.version, |(version, _)| version);
     let Ok(message) = Listener::decode(resource.body.clone()) else { return resource.clone() };
-    let wanted = Some(address(capture.ip(), capture.port()));
-    if message.address == wanted {
+    let Capture { address: at, peer_timeout } = capture;
+    let (wanted, socket_options) = (Some(address(at.ip(), at.port())), keepalive(peer_timeout));
+    if message.address == wanted && message.socket_options == socket_options {
         return resource.clone();
     }
-    let body = Listener { address: wanted, ..message }.encode_to_vec().into();
-    Resource { name: resource.name.clone(), version: format!("{as_served}{AT}{capture}").into(), body }
+    let seconds = peer_timeout.map_or(0, PeerTimeout::seconds);
+    let body = Listener { address: wanted, socket_options, ..message }.encode_to_vec().into();
+    Resource { name: resource.name.clone(), version: format!("{as_served}{AT}{at},{seconds}s").into(), body }
 }
 
 /// The pilot's version of a resource that [`captured_at`] may have changed.
@@ -270,6 +280,10 @@ fn cluster(name: &str, discovery: DiscoveryType) -> Cluster {
 fn lb_endpoint(ip: IpAddr, port: u16) -> LbEndpoint {
     let endpoint = EnvoyEndpoint { address: Some(address(ip, port)), ..EnvoyEndpoint::default() };
     LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() }
+}
+
+fn keepalive(timeout: Option<PeerTimeout>) -> Vec<SocketOption> {
+    timeout.into_iter().flat_map(PeerTimeout::keepalive).map(socket_option).collect()
 }
 
 fn socket_option((level, name, value): (i64, i64, i64)) -> SocketOption {

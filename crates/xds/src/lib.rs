@@ -30,7 +30,7 @@ mod support;
 
 pub use bootstrap::{Bootstrap, EnvoyVersion};
 pub use build::{CAPTURE, SharedResources};
-pub use envoy::CAPTURE as CAPTURE_LISTENER;
+pub use envoy::{CAPTURE as CAPTURE_LISTENER, Capture};
 pub use peers::PeerTimeout;
 /// HTTP/2 in ALPN (RFC 7301), the only protocol of gRPC.
 pub const ALPN: &[&[u8]] = &[b"h2"];

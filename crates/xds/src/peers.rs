@@ -48,6 +48,11 @@ impl PeerTimeout {
         (5..=86_400).contains(&seconds).then_some(Self { seconds })
     }
 
+    /// The time in seconds.
+    pub(crate) fn seconds(self) -> u32 {
+        self.seconds
+    }
+
     /// Socket options of a connection.
     pub(crate) fn keepalive(self) -> [SocketOption; 4] {
         let fifths = |count: u32| i64::from(self.seconds * count / 5);

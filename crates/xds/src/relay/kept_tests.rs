@@ -1,6 +1,7 @@
 //! What is served and stored: all or nothing of a type, before and after a restart.
 
 use super::{test_support::*, *};
+use crate::PeerTimeout;
 
 #[test]
 fn nothing_is_known_before_the_pilot_speaks_and_empty_is_known_after() {
@@ -81,8 +82,12 @@ fn captures_at(relay: &Relay) -> (u16, String) {
 }
 
 #[test]
-fn what_is_redirected_is_taken_where_the_settings_say_also_after_a_restart_with_others() {
-    let settings = |port| RelaySettings { capture: Some(([127, 0, 0, 1], port).into()), ..RelaySettings::default() };
+fn what_is_redirected_is_taken_where_and_kept_as_the_settings_say_also_after_a_restart_with_others() {
+    let timed = |port, peer_timeout| {
+        let capture = Capture { address: ([127, 0, 0, 1], port).into(), peer_timeout };
+        RelaySettings { capture: Some(capture), ..RelaySettings::default() }
+    };
+    let settings = |port| timed(port, Some(PeerTimeout::DEFAULT));
     let served = crate::envoy::capture_listener(crate::CAPTURE);
     let mut vm = Vm::with(settings(15001), Proxy::connected(), Stored::default());
     vm.receive(ResourceType::Listener, std::slice::from_ref(&served), &[]);
@@ -106,4 +111,11 @@ fn what_is_redirected_is_taken_where_the_settings_say_also_after_a_restart_with_
     let mut restarted = Relay::new(settings(15003), stored);
     assert_eq!(captures_at(&restarted).0, 15003);
     assert_eq!(held(&mut restarted), [served.version]);
+
+    let mut versions = BTreeSet::new();
+    for peer_timeout in [Some(PeerTimeout::DEFAULT), PeerTimeout::new(Duration::from_secs(7)), None] {
+        let vm = Relay::new(timed(15001, peer_timeout), restarted.stored());
+        versions.insert(captures_at(&vm).1);
+    }
+    assert_eq!(versions.len(), 3, "{versions:?}");
 }

@@ -36,7 +36,6 @@ mod store;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -56,7 +55,7 @@ use self::{
 use crate::{
     ResourceMap, ResourceSet, ResourceType, TypedResources,
     client::{DeltaClient, Malformed, Request, Response, Update},
-    envoy::{CAPTURE, captured_at},
+    envoy::{CAPTURE, Capture, captured_at},
 };
 
 /// Types that Envoy judges: all but names.
@@ -70,8 +69,8 @@ pub struct RelaySettings {
     pub patience: Duration,
     /// Whether a name waits for Envoy. `false` on a VM without one.
     pub require_proxy: bool,
-    /// Address at which redirected connections arrive; `None` to use the pilot's.
-    pub capture: Option<SocketAddr>,
+    /// This VM's settings of the capture listener; `None` to use the pilot's.
+    pub capture: Option<Capture>,
     /// Pause before a rejected resource is tried again; each rejection of the same version doubles it.
     pub first_retry: Duration,
     /// The longest such pause.
