@@ -64,8 +64,9 @@ use crate::{
     xds_server::{RelayDoor, Serving, XdsServer},
 };
 
-/// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
-const INTENSITY: u32 = 10;
+/// Restarts the tree bears within a minute, one more than it has children. Each is a bug; more than these mean that a
+/// fresh process is needed.
+const INTENSITY: u32 = 12;
 
 /// A disk may hang for long, which is told; another life of who writes to it would hang as well.
 const HUNG_DISK: Duration = Duration::MAX;
