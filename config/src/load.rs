@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Config, Environment, File, FileFormat};
+use boshy_yaml::{Limits, YamlError};
+use config::{Config, ConfigError, Environment, Map, Source, Value};
 use serde::de::DeserializeOwned;
 
 /// Why settings are refused.
@@ -28,7 +29,16 @@ pub enum SettingsError {
         file: PathBuf,
         /// Position and cause.
         #[source]
-        source: Box<config::ConfigError>,
+        source: YamlError,
+    },
+    /// A value can be no setting, in the file or in a variable of the environment.
+    #[error("{}: cannot be used together with the environment", file.display())]
+    Merge {
+        /// Path of the file.
+        file: PathBuf,
+        /// The value at fault.
+        #[source]
+        source: Box<ConfigError>,
     },
     /// A key is missing, unknown, or of the wrong type.
     #[error("{}: {key}: {reason}", file.display())]
@@ -69,11 +79,13 @@ impl SettingsError {
 pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, SettingsError> {
     let text =
         fs::read_to_string(file).map_err(|source| SettingsError::Unreadable { file: file.to_owned(), source })?;
+    let written: Option<Map<String, Value>> = boshy_yaml::from_text(&text, &Limits::default())
+        .map_err(|source| SettingsError::Syntax { file: file.to_owned(), source })?;
     let merged = Config::builder()
-        .add_source(File::from_str(&text, FileFormat::Yaml))
+        .add_source(Written(written.unwrap_or_default()))
         .add_source(Environment::with_prefix("BOSHY").prefix_separator("__").separator("__"))
         .build()
-        .map_err(|source| SettingsError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
+        .map_err(|source| SettingsError::Merge { file: file.to_owned(), source: Box::new(source) })?;
     serde_path_to_error::deserialize(merged).map_err(|error| {
         let key = match error.path().to_string().as_str() {
             "." => "top level".to_owned(),
@@ -81,4 +93,18 @@ pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, SettingsError>
         };
         SettingsError::key(file, key, error.inner())
     })
+}
+
+/// The values of a file, as a layer below the environment.
+#[derive(Clone, Debug)]
+struct Written(Map<String, Value>);
+
+impl Source for Written {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(self.0.clone())
+    }
 }

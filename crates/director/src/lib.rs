@@ -5,4 +5,3 @@ pub mod client;
 pub mod manifest;
 pub mod observer;
 pub mod wire;
-pub mod yaml;

@@ -1,10 +1,8 @@
 //! Parses the text of a runtime or cloud config. Problems repeat no value of the config, because values may be secrets.
 #![no_main]
 
-use boshy_director::{
-    manifest::{RuntimeConfig, cloud_networks},
-    yaml::Limits,
-};
+use boshy_director::{manifest::{RuntimeConfig, cloud_networks}};
+use boshy_yaml::Limits;
 use libfuzzer_sys::fuzz_target;
 
 /// A value that no problem may repeat. The corpus contains it in many places.

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use boshy_director::{manifest, yaml::Limits};
+use boshy_director::{manifest};
+use boshy_yaml::Limits;
 use boshy_mesh::InstanceGroup;
 use libfuzzer_sys::fuzz_target;
 

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use boshy_director::yaml::{Limits, from_text};
 use boshy_lab_director::release::{Context, Job, Link, LinkInstance, Renderer, Rendering, job_from_folder};
+use boshy_yaml::{Limits, from_text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use boshy_director::yaml::{Limits, from_text};
+use boshy_yaml::{Limits, from_text};
 use serde_json::Value;
 
 /// Reads texts like a director reads a manifest, and writes the result in a form that JSON can express: keys as text,

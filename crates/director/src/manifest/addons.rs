@@ -6,10 +6,8 @@ use boshy_mesh::{Place, Problem, WrittenGroup, WrittenJob, WrittenPorts};
 use serde::Deserialize;
 
 use super::{EXPOSE_PORTS, Reader, Surroundings, list, map, named, texts};
-use crate::{
-    addons::{Candidate, Filter, applies},
-    yaml::{Map, View, YamlError},
-};
+use crate::addons::{Candidate, Filter, applies};
+use boshy_yaml::{Map, View, YamlError};
 
 /// An addon, and which groups it is for.
 #[derive(Debug)]

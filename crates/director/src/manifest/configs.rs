@@ -9,7 +9,7 @@ use boshy_mesh::{CloudNetwork, Place, Problem, WrittenPorts};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use super::{Reader, addons::Addon, list, map, misplaced, named, networks, texts};
-use crate::yaml::{Document, Limits, Map, Shape, View, YamlError};
+use boshy_yaml::{Document, Limits, Map, Shape, View, YamlError};
 
 /// A version of a runtime config.
 #[derive(Debug)]

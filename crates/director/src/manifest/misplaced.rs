@@ -3,7 +3,7 @@
 use boshy_mesh::{Place, Problem};
 
 use super::{EXPOSE_PORTS, Reader};
-use crate::yaml::{Document, Shape, Step, View};
+use boshy_yaml::{Document, Shape, Step, View};
 
 /// Problems of this kind that one manifest names; the rest of them is of the same kind.
 const MAX_NAMED: usize = 20;

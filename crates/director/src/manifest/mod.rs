@@ -15,7 +15,7 @@ use std::{collections::HashSet, sync::Arc};
 use boshy_mesh::{Place, Problem, WrittenDeployment, WrittenGroup, WrittenJob, WrittenPorts};
 
 pub use self::configs::{RuntimeConfig, cloud_networks};
-use crate::yaml::{Document, Limits, Map, Shape, View, YamlError};
+use boshy_yaml::{Document, Limits, Map, Shape, View, YamlError};
 
 /// The key under which a job exposes ports.
 const EXPOSE_PORTS: &str = "expose_ports";
@@ -72,7 +72,7 @@ impl Reader<'_> {
         let Some(root) = document.root() else { return Ok(Vec::new()) };
         let manifest = match root.shape() {
             Shape::Map(manifest) => manifest,
-            Shape::Scalar(crate::yaml::Scalar::Null) => return Ok(Vec::new()),
+            Shape::Scalar(boshy_yaml::Scalar::Null) => return Ok(Vec::new()),
             _ => return Err(root.refused("a manifest must be a map")),
         };
         let mut groups = Vec::new();
@@ -127,7 +127,7 @@ fn list<'d>(map: Map<'d>, key: &str) -> Result<Vec<View<'d>>, YamlError> {
     let Some(pair) = map.get(key) else { return Ok(Vec::new()) };
     match pair.value.shape() {
         Shape::List(list) => Ok(list.items().collect()),
-        Shape::Scalar(crate::yaml::Scalar::Null) => Ok(Vec::new()),
+        Shape::Scalar(boshy_yaml::Scalar::Null) => Ok(Vec::new()),
         _ => Err(pair.value.refused(format!("{key} must be a list"))),
     }
 }

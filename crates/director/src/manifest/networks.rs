@@ -6,7 +6,7 @@ use boshy_mesh::GroupNetwork;
 use ipnet::IpNet;
 
 use super::{list, map, named, texts};
-use crate::yaml::{Map, View};
+use boshy_yaml::{Map, View};
 
 pub(super) fn of_group(group: Map<'_>) -> Vec<GroupNetwork> {
     list(group, "networks").unwrap_or_default().into_iter().filter_map(network).collect()

@@ -2,7 +2,7 @@
 
 use boshy_mesh::{Written, WrittenPort, WrittenPortEntry, WrittenPorts};
 
-use crate::yaml::{Scalar, Shape, View};
+use boshy_yaml::{Scalar, Shape, View};
 
 pub(super) fn written(view: View<'_>) -> WrittenPorts {
     match view.shape() {

@@ -16,8 +16,8 @@ use crate::{
     client::ClientError,
     manifest::{RuntimeConfig, cloud_networks},
     wire::Config,
-    yaml::Limits,
 };
+use boshy_yaml::Limits;
 
 /// What two questions about configs were answered with.
 #[derive(Debug)]

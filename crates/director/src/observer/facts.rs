@@ -19,7 +19,8 @@ use super::{
     configs::Configs,
     known::{Denial, Known, Reading, Taken, Terms},
 };
-use crate::{manifest::RuntimeConfig, wire::DeploymentRow, yaml::Limits};
+use crate::{manifest::RuntimeConfig, wire::DeploymentRow};
+use boshy_yaml::Limits;
 
 /// All that is known.
 pub(super) struct Facts {

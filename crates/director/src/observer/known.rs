@@ -18,8 +18,8 @@ use crate::{
     client::ClientError,
     manifest::{self, RuntimeConfig, Surroundings},
     wire::{InstanceRow, ReadInstances},
-    yaml::Limits,
 };
+use boshy_yaml::Limits;
 
 /// Problems of one manifest that a status names.
 const MAX_PROBLEMS_SHOWN: usize = 10;

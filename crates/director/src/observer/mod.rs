@@ -50,8 +50,8 @@ pub use self::{
 use crate::{
     client::ClientError,
     wire::{DeploymentRow, EndedTask, Event},
-    yaml::Limits,
 };
+use boshy_yaml::Limits;
 
 /// How often to read what.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,8 @@ use serde_json::Value;
 use boshy_mesh::{Address, Instance, Place};
 
 use super::*;
-use crate::{manifest, yaml};
+use crate::manifest;
+use boshy_yaml as yaml;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/director/");
 

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::DirectorError;
-use boshy_director::yaml::{self, Limits};
+use boshy_yaml::{self as yaml, Limits};
 
 /// Zones and networks to place instances in.
 #[derive(Clone, Debug)]

@@ -155,7 +155,7 @@ fn scalar(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use boshy_director::yaml::{self, Limits};
+    use boshy_yaml::{self as yaml, Limits};
 
     fn shown(from: &str, to: &str) -> Vec<String> {
         let read = |text: &str| yaml::from_text::<Value>(text, &Limits::default()).unwrap();

@@ -6,10 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{DirectorError, cloud};
-use boshy_director::{
-    wire::NameVersion,
-    yaml::{self, Limits},
-};
+use boshy_director::wire::NameVersion;
+use boshy_yaml::{self as yaml, Limits};
 
 /// Addresses that one entry under `static_ips` may name.
 const MAX_STATIC_IPS: u32 = 65_536;

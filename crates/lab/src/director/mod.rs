@@ -77,7 +77,7 @@ impl From<ClientError> for LabError {
 
 /// Parses a manifest.
 pub(crate) fn read(manifest: &str, what: &str) -> Result<Value, LabError> {
-    let limits = boshy_director::yaml::Limits::default();
-    boshy_director::yaml::from_text(manifest, &limits)
+    let limits = boshy_yaml::Limits::default();
+    boshy_yaml::from_text(manifest, &limits)
         .map_err(|source| LabError::Manifest { operation: format!("reading {what}"), source: Box::new(source) })
 }

@@ -6,9 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use boshy_director::{manifest, yaml::Limits};
+use boshy_director::manifest;
 use boshy_lab_director::{DeploymentView, WorldView};
 use boshy_mesh::{Deployment, Instance, Inventory, Service, Tld, VipRange, discover};
+use boshy_yaml::Limits;
 use serde::Deserialize;
 
 use super::machines::Machines;

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use boshy_director::yaml::{self, Limits};
+use boshy_yaml::{self as yaml, Limits};
 use include_dir::{Dir, DirEntry, include_dir};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use boshy_director::yaml::{self, Limits as YamlLimits};
+use boshy_yaml::{self as yaml, Limits as YamlLimits};
 use serde::{Deserialize, Deserializer, Serialize};
 
 #[derive(Deserialize)]

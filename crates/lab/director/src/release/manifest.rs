@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReleaseError;
-use boshy_director::yaml;
+use boshy_yaml as yaml;
 
 pub(super) const INVALID_ARCHIVE: u32 = 30_002;
 pub(super) const NO_MANIFEST: u32 = 30_003;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::ReleaseError;
-use boshy_director::yaml::{self, Limits};
+use boshy_yaml::{self as yaml, Limits};
 
 /// Numbers of the director's errors about jobs.
 const MISSING_TEMPLATE: u32 = 80_002;

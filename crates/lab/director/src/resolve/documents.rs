@@ -8,7 +8,8 @@ use super::{
     written::{Manifest, RuntimeConfig, Stemcell, shaped},
 };
 use crate::{DirectorError, stores::Variables};
-use boshy_director::{wire::NameVersion, yaml};
+use boshy_director::wire::NameVersion;
+use boshy_yaml as yaml;
 
 /// The manifest and all runtime configs as one, with the variables replaced that are not left for later.
 pub(super) fn documents(inputs: &mut Inputs<'_>) -> Result<(Manifest, RuntimeConfig), DirectorError> {

@@ -7,10 +7,8 @@ use crate::{
     DirectorError, diff,
     world::{ConfigIds, DeployOrder, DeploymentRecord, SkipDrain, Work},
 };
-use boshy_director::{
-    wire::{DeploymentRow, ManifestBody, ManifestDiff},
-    yaml::{self, Limits},
-};
+use boshy_director::wire::{DeploymentRow, ManifestBody, ManifestDiff};
+use boshy_yaml::{self as yaml, Limits};
 
 pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let included = |what: &str| !asked.request.flag(&format!("exclude_{what}"));

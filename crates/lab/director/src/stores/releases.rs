@@ -22,7 +22,8 @@ use crate::{
     DirectorError,
     release::{self, Package, Release, ReleaseError, ReleaseJob, archive},
 };
-use boshy_director::{wire::ReleaseRow, yaml};
+use boshy_director::wire::ReleaseRow;
+use boshy_yaml as yaml;
 
 /// Releases that cannot be fetched without an internet: who runs the VMs does what their jobs would do.
 const PLAYED: [&str; 2] = ["bpm", "bosh-dns"];

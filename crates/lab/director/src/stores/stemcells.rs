@@ -9,7 +9,7 @@ use url::Url;
 
 use super::version;
 use crate::DirectorError;
-use boshy_director::yaml;
+use boshy_yaml as yaml;
 
 /// Bytes read of `stemcell.MF`.
 const MANIFEST_BYTES: u64 = 1 << 20;

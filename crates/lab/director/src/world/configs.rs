@@ -8,10 +8,8 @@ use super::{
     super::{DirectorError, clock, diff},
     World,
 };
-use boshy_director::{
-    wire::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine},
-    yaml::{self, Limits, YamlError},
-};
+use boshy_director::wire::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine};
+use boshy_yaml::{self as yaml, Limits, YamlError};
 
 /// All versions of all configs.
 #[derive(Debug, Default)]

@@ -10,9 +10,8 @@ use serde::{
 
 use super::{
     YamlError,
-    map::Pair,
     scalar::Scalar,
-    view::{Shape, View},
+    view::{Pair, Shape, View},
 };
 
 /// Levels that a type may be nested, itself or by aliases.

@@ -13,7 +13,6 @@
 
 mod compose;
 mod de;
-mod map;
 mod scalar;
 mod view;
 
@@ -21,10 +20,9 @@ use std::cell::Cell;
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::{
-    map::Map,
+pub use self::{
     scalar::Scalar,
-    view::{Shape, Step, View},
+    view::{List, Map, Pair, Pairs, Shape, Step, View},
 };
 use compose::Tree;
 
@@ -76,7 +74,7 @@ pub enum YamlError {
 
 /// A text that has been read: its first document, as Ruby takes it.
 #[derive(Debug)]
-pub(crate) struct Document {
+pub struct Document {
     tree: Tree,
     nodes_left: Cell<usize>,
     bytes_left: Cell<usize>,
@@ -88,7 +86,7 @@ impl Document {
     ///
     /// # Errors
     /// When the text is too large, is no YAML or goes beyond the limits.
-    pub(crate) fn read(text: &str, limits: &Limits) -> Result<Self, YamlError> {
+    pub fn read(text: &str, limits: &Limits) -> Result<Self, YamlError> {
         if text.len() > limits.bytes {
             return Err(YamlError::TooLarge { bytes: text.len(), limit: limits.bytes });
         }
@@ -101,7 +99,7 @@ impl Document {
     }
 
     /// The document's node; `None` when the text has none.
-    pub(crate) fn root(&self) -> Option<View<'_>> {
+    pub fn root(&self) -> Option<View<'_>> {
         self.tree.root.map(|index| View::new(self, index))
     }
 
@@ -109,7 +107,7 @@ impl Document {
     ///
     /// # Errors
     /// When more was looked at than the limits allow.
-    pub(crate) fn finish(&self) -> Result<(), YamlError> {
+    pub fn finish(&self) -> Result<(), YamlError> {
         if self.exhausted.get() {
             return Err(refused(1, 1, "expands to more nodes or bytes than are read"));
         }

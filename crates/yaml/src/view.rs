@@ -1,18 +1,21 @@
-//! A node, as what Ruby makes of it.
+//! Nodes, lists and maps, as what Ruby makes of them.
+//!
+//! Maps are filled as `Psych::Visitors::ToRuby#revive_hash` fills a hash: in order. A merge overwrites what stands before it and is
+//! overwritten by what stands after it; of a list of maps the first wins. [`Pairs`] therefore yields the pairs from the last one backwards,
+//! and enters each merged map where it stands: the first pair that it yields counts.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     Document, YamlError,
     compose::Kind,
-    map::Map,
     refused,
     scalar::{self, Scalar},
 };
 
 /// A node of a document. Looking at it is paid from the document's budget.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct View<'d> {
+pub struct View<'d> {
     document: &'d Document,
     /// As written: an alias stays one.
     index: u32,
@@ -20,9 +23,12 @@ pub(crate) struct View<'d> {
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub(crate) enum Shape<'d> {
+pub enum Shape<'d> {
+    /// A value without parts.
     Scalar(Scalar<'d>),
+    /// An array.
     List(List<'d>),
+    /// A hash.
     Map(Map<'d>),
     /// Of a class of Ruby.
     Object,
@@ -30,7 +36,7 @@ pub(crate) enum Shape<'d> {
 
 /// An array of Ruby.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct List<'d> {
+pub struct List<'d> {
     document: &'d Document,
     index: u32,
 }
@@ -45,11 +51,12 @@ impl<'d> View<'d> {
     }
 
     /// The node where it is written, whatever aliases lead there.
-    pub(crate) fn node(self) -> u32 {
+    pub fn node(self) -> u32 {
         self.document.tree.resolve(self.index)
     }
 
-    pub(crate) fn shape(self) -> Shape<'d> {
+    /// The kind of value that Ruby makes of the node.
+    pub fn shape(self) -> Shape<'d> {
         let (tree, index) = (&self.document.tree, self.node());
         let tag = tree.tag(index);
         match tree.node(index).kind {
@@ -74,7 +81,7 @@ impl<'d> View<'d> {
     }
 
     /// Whether it is this text. Nothing is copied for the answer.
-    pub(crate) fn is_text(self, wanted: &str) -> bool {
+    pub fn is_text(self, wanted: &str) -> bool {
         let (tree, index) = (&self.document.tree, self.node());
         let may_be = matches!(tree.node(index).kind, Kind::Plain | Kind::Quoted)
             && (tree.text(index) == wanted || tree.tag(index).is_some());
@@ -82,7 +89,7 @@ impl<'d> View<'d> {
     }
 
     /// The text of a scalar that is text.
-    pub(crate) fn text(self) -> Option<String> {
+    pub fn text(self) -> Option<String> {
         match self.shape() {
             Shape::Scalar(Scalar::Text(text)) => self.owned(text),
             _ => None,
@@ -90,14 +97,14 @@ impl<'d> View<'d> {
     }
 
     /// The text as it is written, when it is as short as names are. Nothing is paid for it.
-    pub(crate) fn short_text(self) -> Option<&'d str> {
+    pub fn short_text(self) -> Option<&'d str> {
         let (tree, index) = (&self.document.tree, self.node());
         Some(tree.text(index))
             .filter(|text| matches!(tree.node(index).kind, Kind::Plain | Kind::Quoted) && text.len() <= 20)
     }
 
     /// As the name of a key; `None` when it is no scalar.
-    pub(crate) fn key(self) -> Option<String> {
+    pub fn key(self) -> Option<String> {
         match self.shape() {
             Shape::Scalar(scalar) => self.owned(scalar.name()?.into()),
             _ => None,
@@ -110,12 +117,12 @@ impl<'d> View<'d> {
     }
 
     /// A copy, paid for.
-    pub(crate) fn owned(self, text: Cow<'_, str>) -> Option<String> {
+    pub fn owned(self, text: Cow<'_, str>) -> Option<String> {
         self.document.spend(0, text.len()).then(|| text.into_owned())
     }
 
     /// An error at this node.
-    pub(crate) fn refused(self, reason: impl Into<String>) -> YamlError {
+    pub fn refused(self, reason: impl Into<String>) -> YamlError {
         let node = self.document.tree.node(self.index);
         refused(node.line, node.column, reason)
     }
@@ -130,7 +137,8 @@ fn is_object(tag: &str) -> bool {
 }
 
 impl<'d> List<'d> {
-    pub(crate) fn items(self) -> impl Iterator<Item = View<'d>> {
+    /// The elements in order, up to the end of the document's budget.
+    pub fn items(self) -> impl Iterator<Item = View<'d>> {
         let document = self.document;
         document
             .tree
@@ -142,13 +150,13 @@ impl<'d> List<'d> {
 
 impl<'d> Document {
     /// Every key of the text that stands in a map as written, with where it is: names of keys, and positions in lists.
-    pub(crate) fn keys(&'d self) -> impl Iterator<Item = View<'d>> {
+    pub fn keys(&'d self) -> impl Iterator<Item = View<'d>> {
         let maps = (0..self.tree.len()).filter(|index| self.tree.node(*index).kind == Kind::Map);
         maps.flat_map(|map| self.tree.children(map).chunks_exact(2)).map(|pair| View::new(self, pair[0]))
     }
 
     /// The way from the root to a key as written.
-    pub(crate) fn path(&'d self, key: View<'d>) -> Vec<Step<'d>> {
+    pub fn path(&'d self, key: View<'d>) -> Vec<Step<'d>> {
         let mut steps = Vec::new();
         let Some(mut at) = self.tree.root else { return steps };
         while at != key.index {
@@ -174,9 +182,130 @@ impl<'d> Document {
 
 /// A part of a way to a node.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Step<'d> {
+pub enum Step<'d> {
     /// A key of a map.
     Key(View<'d>),
     /// A position in a list, and what is there.
     Item(usize, View<'d>),
+}
+
+/// A hash of Ruby.
+#[derive(Clone, Copy, Debug)]
+pub struct Map<'d> {
+    pub(super) document: &'d Document,
+    pub(super) index: u32,
+    /// A set or an ordered map does not merge.
+    pub(super) merges: bool,
+}
+
+/// A key and its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'d> {
+    /// The key, which may be of any shape.
+    pub key: View<'d>,
+    /// The value.
+    pub value: View<'d>,
+}
+
+impl<'d> Map<'d> {
+    /// The pair whose key is this text.
+    pub fn get(self, key: &str) -> Option<Pair<'d>> {
+        self.pairs().find(|pair| pair.key.is_text(key))
+    }
+
+    /// Pairs by precedence: of two with one key, the first counts.
+    pub fn pairs(self) -> Pairs<'d> {
+        let mut pairs = Pairs { document: self.document, merges: self.merges, open: Vec::new(), seen: HashSet::new() };
+        pairs.enter(self.index);
+        pairs
+    }
+
+    /// Pairs, each key once. Keys that are no scalars are left out.
+    pub fn entries(self) -> Vec<(String, Pair<'d>)> {
+        let mut known = HashSet::new();
+        let named = self.pairs().filter_map(|pair| Some((pair.key.key()?, pair)));
+        let mut entries: Vec<_> = named.filter(|(name, _)| known.insert(name.clone())).collect();
+        entries.reverse();
+        entries
+    }
+}
+
+/// See [`Map::pairs`].
+pub struct Pairs<'d> {
+    document: &'d Document,
+    merges: bool,
+    /// Maps that are being gone through, and how many of their pairs are left.
+    open: Vec<(u32, usize)>,
+    seen: HashSet<u32>,
+}
+
+impl<'d> Pairs<'d> {
+    fn enter(&mut self, index: u32) {
+        if self.seen.insert(index) {
+            let tree = &self.document.tree;
+            let count = tree.children(index).len();
+            self.open.push((index, if tree.node(index).kind == Kind::Map { count / 2 } else { count }));
+        }
+    }
+
+    /// The last pair that is left of the map at hand.
+    fn take(&mut self) -> Option<(u32, u32)> {
+        let tree = &self.document.tree;
+        loop {
+            let (index, left) = self.open.last_mut()?;
+            if *left == 0 {
+                self.open.pop();
+                continue;
+            }
+            if !self.document.spend(1, 0) {
+                return None;
+            }
+            *left -= 1;
+            let (children, left) = (tree.children(*index), *left);
+            if tree.node(*index).kind == Kind::Map {
+                return Some((children[2 * left], children[2 * left + 1]));
+            }
+            // Each element of an ordered map is a map of one pair.
+            if let [key, .., value] = tree.children(tree.resolve(children[left])) {
+                return Some((*key, *value));
+            }
+        }
+    }
+
+    /// The maps that a pair merges, those that win first; `None` when it is a pair like others.
+    fn merged(&self, key: u32, value: u32) -> Option<Vec<u32>> {
+        let tree = &self.document.tree;
+        if !self.merges || tree.tag(key) == Some(scalar::STR) || !View::new(self.document, key).is_text("<<") {
+            return None;
+        }
+        let map =
+            |index: u32| matches!(View::new(self.document, index).shape(), Shape::Map(_)).then(|| tree.resolve(index));
+        match tree.node(value).kind {
+            Kind::Alias | Kind::Map => map(value).map(|index| vec![index]),
+            Kind::List if matches!(View::new(self.document, value).shape(), Shape::List(_)) => {
+                let children = tree.children(value);
+                if !self.document.spend(children.len(), 0) {
+                    return None;
+                }
+                children.iter().map(|child| map(*child)).collect()
+            }
+            Kind::List | Kind::Plain | Kind::Quoted => None,
+        }
+    }
+}
+
+impl<'d> Iterator for Pairs<'d> {
+    type Item = Pair<'d>;
+
+    fn next(&mut self) -> Option<Pair<'d>> {
+        loop {
+            let (key, value) = self.take()?;
+            let Some(maps) = self.merged(key, value) else {
+                let view = |index| View::new(self.document, index);
+                return Some(Pair { key: view(key), value: view(value) });
+            };
+            // The one entered last is gone through first.
+            maps.into_iter().rev().for_each(|map| self.enter(map));
+        }
+    }
 }

@@ -12,20 +12,28 @@ use base64::{
 
 /// What Ruby makes of a scalar.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Scalar<'t> {
+pub enum Scalar<'t> {
+    /// `nil`.
     Null,
+    /// `true` or `false`, in any of the words of YAML 1.1.
     Bool(bool),
+    /// An integer of at most 128 bits.
     Int(i128),
-    /// Beyond 128 bits.
+    /// An integer of more than 128 bits.
     BigInt,
+    /// A floating point number, the infinities and NaN included.
     Float(f64),
+    /// A string.
     Text(Cow<'t, str>),
     /// Text that is no UTF-8.
     Binary(Vec<u8>),
+    /// A symbol, without its colon.
     Symbol(Cow<'t, str>),
+    /// A date.
     Date,
+    /// A time.
     Time,
-    /// Of a class of Ruby.
+    /// An object of a class of Ruby.
     Object,
 }
 
@@ -43,6 +51,22 @@ const OBJECTS: [&str; 9] = [
     "regexp",
     "range",
 ];
+impl Scalar<'_> {
+    /// As the name of a key.
+    pub(super) fn name(&self) -> Option<String> {
+        Some(match self {
+            Self::Null => String::new(),
+            Self::Bool(value) => value.to_string(),
+            Self::Int(value) => value.to_string(),
+            Self::Float(value) => format!("{value:?}").replace("inf", "Infinity"),
+            Self::Text(text) => text.clone().into_owned(),
+            Self::Symbol(text) => format!(":{text}"),
+            Self::Binary(octets) => String::from_utf8_lossy(octets).into_owned(),
+            Self::BigInt | Self::Date | Self::Time | Self::Object => return None,
+        })
+    }
+}
+
 /// The tag of text.
 pub(super) const STR: &str = "tag:yaml.org,2002:str";
 
