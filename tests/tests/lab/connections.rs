@@ -90,16 +90,12 @@ fn holds(lab: &Lab, ports: &[u16], each: usize) {
     let opened = begun.elapsed();
     clients.iter_mut().for_each(|client| client.tell("again"));
     assert_eq!(answered(&mut clients), all);
-    let look =
-        || statistics(lab, "apricot/0", "(overload|total_connections|upstream_cx_(overflow|active|connect_fail))");
+    let look = || statistics(lab, "apricot/0", "(total_connections|upstream_cx_(overflow|active|connect_fail))");
     let open = (each * ports.len()) as u64;
     // Envoy sums its workers' figures up every five seconds.
     lab.eventually("the statistics count the connections", || look()["server.total_connections"] >= open);
     let seen = look();
     eprintln!("{each} connections to each of {} services in {opened:?}", ports.len());
-    // Percentage of the limit, where Envoy reports it; an older Envoy only refuses what exceeds the limit.
-    let limit = "overload.envoy.resource_monitors.global_downstream_max_connections.";
-    assert!(seen.keys().any(|name| name.starts_with(limit)), "{seen:?}");
     // A failed attempt is repeated, and occupies a port for a minute.
     let wasted =
         seen.iter().filter(|(name, _)| name.contains(".upstream_cx_overflow") || name.contains("connect_fail"));
