@@ -274,6 +274,7 @@ impl Agent {
             live: Arc::clone(&live),
             served: outlets.served.subscribe(),
             verdicts,
+            proxies: proxies.clone(),
             repairs,
             inspected: Arc::clone(&inspected),
         };

@@ -15,7 +15,7 @@ use awc::Client;
 use boshy_supervision::Heart;
 use boshy_web::status::InspectionStatus;
 use boshy_xds::{
-    Repairs, ResourceSet, Verdicts,
+    Flavour, Proxies, Repairs, ResourceSet, Verdicts,
     inspection::{self, Difference, INSPECTED},
 };
 use err_report::Report;
@@ -48,6 +48,8 @@ pub(crate) struct Watching {
     pub(crate) served: watch::Receiver<Arc<ResourceSet>>,
     /// What it says of that.
     pub(crate) verdicts: Verdicts,
+    /// How it asks.
+    pub(crate) proxies: Proxies,
     /// By which it is told again.
     pub(crate) repairs: Repairs,
     /// What was found. This task is the only writer.
@@ -117,7 +119,10 @@ impl Inspector {
     }
 
     async fn look(&self) -> Result<BTreeSet<Difference>, String> {
-        let Watching { admin, served, verdicts, .. } = &self.watching;
+        let Watching { admin, served, verdicts, proxies, .. } = &self.watching;
+        // Where both ask, what cannot be told of one is not told of the other either.
+        let flavour = proxies.list().iter().map(|proxy| proxy.flavour).find(|flavour| *flavour == Flavour::Sotw);
+        let flavour = flavour.unwrap_or(Flavour::Delta);
         let mut differences = BTreeSet::new();
         for (kind, path) in INSPECTED {
             let url = format!("http://{admin}{path}");
@@ -130,7 +135,7 @@ impl Inspector {
             let found = inspection::read(kind, &body).map_err(|error| Report::new(&error).to_string())?;
             let served = Arc::clone(&served.borrow());
             let accepted = |name: &str| verdicts.accepted_version(kind, name);
-            differences.extend(inspection::differences(kind, &served, accepted, &found));
+            differences.extend(inspection::differences(kind, flavour, &served, accepted, &found));
         }
         Ok(differences)
     }

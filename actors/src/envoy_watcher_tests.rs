@@ -53,6 +53,7 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
             live: Arc::default(),
             served,
             verdicts: verdicts.0.clone(),
+            proxies: Proxies::default(),
             repairs: Repairs::default(),
             inspected: Arc::clone(&inspected),
         });

@@ -6,24 +6,31 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
+#[path = "support/forgetful.rs"]
+mod forgetful;
 #[path = "support/mesh.rs"]
 mod mesh;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshService, MeshSnapshot, NodeId};
 use boshy_xds::{
-    AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Resource, ResourceMap, ResourceSet,
+    AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Repairs, Resource, ResourceMap, ResourceSet,
     ResourceType, SharedResources, TypedResources, Verdict, Verdicts,
+    inspection::{self, Difference, INSPECTED},
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
+use forgetful::Relay;
 use mesh::{service, snapshot};
 use prost::Message;
 use tempfile::TempDir;
@@ -48,14 +55,21 @@ struct Mesh {
     proxies: Proxies,
     admin: SocketAddr,
     capture: SocketAddr,
+    repairs: Repairs,
     server: JoinHandle<()>,
+    relay: Option<Relay>,
     _envoy: Child,
     folder: TempDir,
 }
 
 impl Mesh {
     async fn start(flavour: Flavour, services: &[Arc<MeshService>]) -> Self {
-        Self::altered(flavour, services, |set| set).await
+        Self::altered(flavour, services, |set| set, None).await
+    }
+
+    /// A mesh whose Envoy acknowledges this resource without having been sent it.
+    async fn losing(flavour: Flavour, services: &[Arc<MeshService>], name: &str) -> Self {
+        Self::altered(flavour, services, |set| set, Some(name)).await
     }
 
     /// A mesh whose Envoy gets an altered set.
@@ -63,14 +77,20 @@ impl Mesh {
         flavour: Flavour,
         services: &[Arc<MeshService>],
         alter: impl Fn(ResourceSet) -> ResourceSet + Send + 'static,
+        loses: Option<&str>,
     ) -> Self {
         let node: NodeId = "sidecar~10.0.0.2~x~x".parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (admin, capture) = (free_address().await, free_address().await);
         let (snapshots, receiver) = watch::channel(Arc::new(snapshot(1, services)));
         let set = rendered(receiver, node.clone(), capture, alter);
-        let (verdicts, proxies) = (Verdicts::default(), Proxies::default());
-        let server = serve(&folder, &set, &proxies, &verdicts);
+        let (verdicts, proxies, repairs) = (Verdicts::default(), Proxies::default(), Repairs::default());
+        let own = if loses.is_some() { folder.path().join("upstream.sock") } else { socket(&folder) };
+        let server = serve(&own, &set, &proxies, &verdicts, &repairs);
+        let relay = match loses {
+            Some(name) => Some(forgetful::relay(&socket(&folder), &own, name).await),
+            None => None,
+        };
         let bootstrap = Bootstrap {
             node,
             ads_socket: socket(&folder),
@@ -83,7 +103,20 @@ impl Mesh {
         }
         .to_json();
         let _envoy = run(&folder, &bootstrap);
-        Self { snapshots, set, generation: 1, verdicts, proxies, admin, capture, server, _envoy, folder }
+        Self {
+            snapshots,
+            set,
+            generation: 1,
+            verdicts,
+            proxies,
+            admin,
+            capture,
+            repairs,
+            server,
+            relay,
+            _envoy,
+            folder,
+        }
     }
 
     /// Replaces the server by another with the same resources and no state.
@@ -91,7 +124,7 @@ impl Mesh {
         self.server.abort();
         self.eventually("Envoy is disconnected", |verdicts| verdicts.connected() == 0).await;
         std::fs::remove_file(socket(&self.folder)).unwrap();
-        self.server = serve(&self.folder, &self.set, &self.proxies, &self.verdicts);
+        self.server = serve(&socket(&self.folder), &self.set, &self.proxies, &self.verdicts, &self.repairs);
     }
 
     fn change(&mut self, services: &[Arc<MeshService>]) {
@@ -136,6 +169,19 @@ impl Mesh {
         stream.read_to_string(&mut answer).await.unwrap();
         answer
     }
+
+    /// What Envoy has otherwise than it acknowledged, as the agent finds it out.
+    async fn differences(&self) -> Vec<Difference> {
+        let (set, mut differences) = (self.set.borrow().clone(), Vec::new());
+        for (kind, path) in INSPECTED {
+            let answer = self.admin(path).await;
+            let found = inspection::read(kind, body(&answer).as_bytes()).unwrap();
+            let accepted = |name: &str| self.verdicts.accepted_version(kind, name);
+            let flavour = self.proxies.list()[0].flavour;
+            differences.extend(inspection::differences(kind, flavour, &set, accepted, &found));
+        }
+        differences
+    }
 }
 
 impl Drop for Mesh {
@@ -144,18 +190,30 @@ impl Drop for Mesh {
     }
 }
 
+/// The body of an answer, which comes in chunks (RFC 9112 section 7.1).
+fn body(answer: &str) -> String {
+    let (mut rest, mut body) = (answer.split_once("\r\n\r\n").unwrap().1, String::new());
+    while let Some((length, chunks)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        body.push_str(&chunks[..length]);
+        rest = chunks[length..].trim_start_matches("\r\n");
+    }
+    body
+}
+
 fn socket(folder: &TempDir) -> PathBuf {
     folder.path().join("ads.sock")
 }
 
 fn serve(
-    folder: &TempDir,
+    socket: &Path,
     set: &watch::Receiver<Arc<ResourceSet>>,
     proxies: &Proxies,
     verdicts: &Verdicts,
+    repairs: &Repairs,
 ) -> JoinHandle<()> {
-    let listener = UnixListener::bind(socket(folder)).unwrap();
-    let service = AdsService::new(set.clone(), proxies.clone()).recording(verdicts.clone());
+    let listener = UnixListener::bind(socket).unwrap();
+    let service = AdsService::new(set.clone(), proxies.clone()).recording(verdicts.clone()).repairing(repairs.clone());
     tokio::spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() })
 }
 
@@ -184,8 +242,11 @@ fn version() -> Option<EnvoyVersion> {
     version
 }
 
+/// A port of an address that no other test and no connection has: it stays free until Envoy takes it.
 async fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap()
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let ip = Ipv4Addr::new(127, 40, 0, NEXT.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((ip, 0)).await.unwrap().local_addr().unwrap()
 }
 
 /// The altered set of a node for each snapshot.
@@ -281,7 +342,7 @@ async fn of_what_envoy_refuses_only_the_culprit_is_withheld() {
         listeners.insert(bad.name.clone(), bad.clone());
         set.with(Listeners, TypedResources::new(Arc::new(listeners), Arc::default()))
     };
-    let mesh = Mesh::altered(Flavour::Delta, &[service("web", 2, &[None])], with_bad).await;
+    let mesh = Mesh::altered(Flavour::Delta, &[service("web", 2, &[None])], with_bad, None).await;
     let set = mesh.set.borrow().clone();
     mesh.eventually("Envoy refuses one listener and accepts the others", |verdicts| {
         set.of(Listeners).iter().all(|one| match verdicts.of(Listeners, &one.name, &one.version) {
@@ -291,6 +352,48 @@ async fn of_what_envoy_refuses_only_the_culprit_is_withheld() {
         })
     })
     .await;
+}
+
+/// Envoy acknowledges a resource, and does not have it: that is found, and mended by telling it again.
+async fn what_got_lost_is_found_and_told_again(flavour: Flavour) {
+    let web = service("web", 2, &[None]);
+    let listener = format!("tcp_{}_9000", web.vip);
+    for (kind, name) in [(Listeners, listener.as_str()), (Cluster, "out.web.g.d.boshy|http")] {
+        let mesh = Mesh::losing(flavour, std::slice::from_ref(&web), name).await;
+        mesh.eventually("Envoy acknowledges", |verdicts| verdicts.accepted_version(kind, name).is_some()).await;
+        let eventually = async |wanted: &[&str]| {
+            let same = async {
+                loop {
+                    let found = mesh.differences().await;
+                    let names: Vec<_> = found.iter().map(|one| &*one.name).collect();
+                    if names == wanted {
+                        return found;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            match timeout(DEADLINE, same).await {
+                Ok(found) => found,
+                Err(_) => panic!("{flavour:?}: wanted {wanted:?}, differ {:?}", mesh.differences().await),
+            }
+        };
+        let found = eventually(&[name]).await.remove(0);
+        assert_eq!((found.kind, found.found.as_deref()), (kind, None));
+        assert!(found.sentence().ends_with(&format!("{name} and does not have it")), "{}", found.sentence());
+        mesh.relay.as_ref().unwrap().is_mended();
+        mesh.repairs.tell_again(vec![(kind, name.into())]);
+        eventually(&[]).await;
+    }
+}
+
+#[tokio::test]
+async fn by_delta_what_got_lost_is_found_and_told_again() {
+    what_got_lost_is_found_and_told_again(Flavour::Delta).await;
+}
+
+#[tokio::test]
+async fn by_state_of_the_world_what_got_lost_is_found_and_told_again() {
+    what_got_lost_is_found_and_told_again(Flavour::Sotw).await;
 }
 
 #[tokio::test]
