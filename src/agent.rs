@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = AgentSettings::load(&args.config)?;
-    args.log.init()?;
+    let log_trouble = args.log.init();
     if args.remove_rules {
         let removed = boshy_actors::agent::remove_rules(&settings);
         return Ok(if removed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -34,5 +34,5 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !keeper::is_kept() {
         return Ok(keeper::keep(&settings).context("keep the agent running")?.into());
     }
-    Ok(boshy_actors::agent::run(settings)?.exit_code().into())
+    Ok(boshy_actors::agent::run(settings, log_trouble)?.exit_code().into())
 }

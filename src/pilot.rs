@@ -22,6 +22,6 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = PilotSettings::load(&args.config)?;
-    args.log.init()?;
-    Ok(boshy_actors::pilot::run(settings)?.exit_code().into())
+    let log_trouble = args.log.init();
+    Ok(boshy_actors::pilot::run(settings, log_trouble)?.exit_code().into())
 }

@@ -82,17 +82,20 @@ pub struct Agent {
     http: Port<TcpListener>,
     health: Option<Port<UnixListener>>,
     ads: Port<UnixListener>,
+    log_trouble: Option<String>,
 }
 
 /// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. After SIGTERM it goes on serving while programs are connected to
 /// virtual IPs, for `stop_timeout` at most. Stopped in order, it takes its rules with it.
 ///
+/// What is wrong with how it logs is `log_trouble`, which it tells among what it lacks.
+///
 /// # Errors
 /// When a setting cannot be used.
-pub fn run(settings: AgentSettings) -> Result<ExitReason, StartError> {
+pub fn run(settings: AgentSettings, log_trouble: Option<String>) -> Result<ExitReason, StartError> {
     let redirects = settings.netfilter != NetfilterBackend::None;
     let remove = settings.clone();
-    let agent = Agent::bind(settings)?;
+    let agent = Agent::bind(settings)?.logging_otherwise(log_trouble);
     let farewell = farewell(remove.vip_range, remove.stop_timeout);
     let ended = start::run_system(|signal| agent.run_until(signal.received_and(farewell)))?;
     if redirects && ended == ExitReason::Normal {
@@ -145,7 +148,14 @@ impl Agent {
             health: settings.health_socket.clone().map(|path| Port::new(move || start::listen_unix(&path))),
             ads: Port::new(move || start::listen_unix(&ads)),
             settings,
+            log_trouble: None,
         })
+    }
+
+    /// Tells what is wrong with how it logs.
+    #[must_use]
+    pub fn logging_otherwise(self, log_trouble: Option<String>) -> Self {
+        Self { log_trouble, ..self }
     }
 
     /// Where DNS is answered, over UDP and TCP.
@@ -173,7 +183,7 @@ impl Agent {
 
     /// The tree, and what is to be done when it has ended.
     fn tree(self) -> (Tree, Keeping) {
-        let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads } = self;
+        let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads, log_trouble } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
         let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
@@ -294,6 +304,7 @@ impl Agent {
             tld: settings.tld.clone(),
             vip_range: settings.vip_range,
             unkept,
+            log_trouble,
             lacking: Arc::clone(&lacking),
             outlets,
             proxies,

@@ -64,6 +64,8 @@ pub(crate) struct Reports {
     pub(crate) tld: Tld,
     pub(crate) vip_range: VipRange,
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
+    /// What is wrong with how the agent logs.
+    pub(crate) log_trouble: Option<String>,
     pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
     pub(crate) outlets: Outlets,
     /// What DNS answers.
@@ -178,6 +180,12 @@ impl Reports {
             want("route", &rules.route.error, &rules.route.remedy),
             self.peers.load().as_ref().as_ref().map(no_end),
             self.unkept.load().as_ref().as_ref().map(no_disk),
+            self.log_trouble.clone().map(|reason| Want {
+                what: "log",
+                reason,
+                remedy: "Mend the property log.filter, and deploy: a level such as info, or info,boshy_xds=debug."
+                    .to_owned(),
+            }),
         ];
         sockets.chain(others).flatten().collect()
     }

@@ -24,6 +24,8 @@ use nix::{
 };
 use tracing::{info, warn};
 
+use crate::backoff::Pause;
+
 /// Tells the agent who keeps it.
 const VARIABLE: &str = "BOSHY_KEEPER";
 /// Exit code of wrong settings, which no start mends (`EX_USAGE`).
@@ -32,7 +34,8 @@ const USAGE: u8 = 64;
 const FALLS: u32 = 10;
 /// A life as long as this ends a row.
 const QUIET: Duration = Duration::from_secs(60);
-/// The longest pause between two starts.
+/// Pauses between two starts, after the first fall of a row.
+const SHORTEST: Duration = Duration::from_millis(400);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Whether this process is one that a keeper has started. It then ends with its keeper, which leaves nobody behind.
@@ -61,7 +64,7 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
     }
     watched.thread_block()?;
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC)?;
-    let (mut sockets, mut row) = (None, 0);
+    let (mut sockets, mut row) = (None, Row::new());
     loop {
         // What another job holds the agent reports, and takes when it is free; then it is not kept.
         sockets = sockets.or_else(|| Sockets::bind(settings.dns).ok());
@@ -71,19 +74,34 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
         if fall.code() == Some(i32::from(USAGE)) {
             return Ok(USAGE);
         }
-        row = if begun.elapsed() >= QUIET { 1 } else { row + 1 };
-        if row > FALLS {
-            return Ok(1);
-        }
-        let pause = pause_after(row);
+        let Some(pause) = row.fall_after(begun.elapsed()) else { return Ok(1) };
         warn!(%fall, ?pause, "the agent fell and is started again");
         std::thread::sleep(pause);
     }
 }
 
-/// None after the first fall, because questions wait.
-fn pause_after(row: u32) -> Duration {
-    if row <= 1 { Duration::ZERO } else { (Duration::from_millis(100) * (1 << row.min(16))).min(LONGEST) }
+/// Falls, each soon after its start.
+struct Row {
+    falls: u32,
+    pause: Pause,
+}
+
+impl Row {
+    fn new() -> Self {
+        Self { falls: 0, pause: Pause::new(SHORTEST, LONGEST) }
+    }
+
+    /// The pause before the next start, none after the first fall, because questions wait; `None` when the row is too long.
+    fn fall_after(&mut self, life: Duration) -> Option<Duration> {
+        if life >= QUIET {
+            *self = Self::new();
+        }
+        self.falls += 1;
+        match self.falls {
+            1 => Some(Duration::ZERO),
+            falls => (falls <= FALLS).then(|| self.pause.failed()),
+        }
+    }
 }
 
 fn start(sockets: Option<&Sockets>) -> io::Result<Child> {
@@ -122,9 +140,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_start_again_is_at_once_and_the_pauses_grow_to_a_bound() {
-        let pauses: Vec<_> = (1..=FALLS).map(pause_after).collect();
-        assert_eq!(pauses[0], Duration::ZERO);
-        assert!(pauses.is_sorted() && pauses[9] == LONGEST, "{pauses:?}");
+    fn the_first_start_again_is_at_once_the_pauses_grow_to_a_bound_and_a_quiet_life_ends_a_row() {
+        let mut row = Row::new();
+        let pauses: Vec<_> = (0..FALLS).map_while(|_| row.fall_after(Duration::ZERO)).collect();
+        assert_eq!((pauses.len(), pauses[0]), (10, Duration::ZERO));
+        assert!(pauses[1] <= SHORTEST && pauses[9] > LONGEST / 2 && pauses[9] <= LONGEST, "{pauses:?}");
+        assert_eq!(row.fall_after(Duration::ZERO), None);
+        assert_eq!(row.fall_after(QUIET), Some(Duration::ZERO));
     }
 }

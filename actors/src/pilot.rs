@@ -59,6 +59,7 @@ pub struct Pilot {
     https: Option<(TcpListener, ServerTls)>,
     xds: TcpListener,
     xds_tls: Option<ServerTls>,
+    log_trouble: Option<String>,
 }
 
 /// What the actors of a pilot share, and what outlives them.
@@ -69,6 +70,8 @@ struct State {
     pool: Arc<ArcSwap<PoolReport>>,
     /// Why the state directory may be another pilot's as well.
     unclaimed: Option<Lack>,
+    /// What is wrong with how the pilot logs.
+    log: Option<Lack>,
     /// Why what the director said is not on disk.
     unkept: Arc<ArcSwap<Option<Lack>>>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
@@ -79,10 +82,12 @@ struct State {
 
 /// Runs a pilot until SIGTERM or SIGINT, or until its tree gives up.
 ///
+/// What is wrong with how it logs is `log_trouble`, which it tells among what it lacks.
+///
 /// # Errors
 /// When an address cannot be listened on.
-pub fn run(settings: PilotSettings) -> Result<ExitReason, StartError> {
-    let pilot = Pilot::bind(settings)?;
+pub fn run(settings: PilotSettings, log_trouble: Option<String>) -> Result<ExitReason, StartError> {
+    let pilot = Pilot { log_trouble, ..Pilot::bind(settings)? };
     start::run_system(|signal| pilot.run_until(signal.received()))
 }
 
@@ -102,7 +107,7 @@ impl Pilot {
             Ok((start::listen(https.listen)?, tls))
         });
         let https = https.transpose()?;
-        Ok(Self { settings, state_dir, http, https, xds, xds_tls })
+        Ok(Self { settings, state_dir, http, https, xds, xds_tls, log_trouble: None })
     }
 
     /// Where HTTP is served.
@@ -124,6 +129,7 @@ impl Pilot {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
         let mut state = State::new(&self.settings, self.xds_tls.clone());
         state.unclaimed = self.state_dir.lack();
+        state.log = self.log_trouble.clone().map(start::log_lack);
         // The directory is this pilot's until the last actor has ended.
         let (tree, _claim) = self.tree(&state);
         tree.run_until(shutdown).await
@@ -211,6 +217,7 @@ impl State {
             poll: Arc::new(ArcSwap::from_pointee(report)),
             pool: Arc::new(ArcSwap::from_pointee(vip_pool::unused(&lease_rules(settings)))),
             unclaimed: None,
+            log: None,
             unkept: Arc::default(),
             problems: Arc::default(),
             proxies: Proxies::default(),
@@ -224,7 +231,7 @@ impl State {
         let (poll, pool, unkept) = (self.poll.load(), self.pool.load(), self.unkept.load());
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
-            lacking: [&self.unclaimed, &pool.lack, &unkept]
+            lacking: [&self.unclaimed, &self.log, &pool.lack, &unkept]
                 .into_iter()
                 .flatten()
                 .chain(&poll.lacking)

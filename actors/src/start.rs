@@ -19,10 +19,13 @@ use boshy_supervision::{ExitReason, Saboteur, Vitals};
 use boshy_tls::FileError;
 use boshy_web::{
     Health,
+    status::Lack,
     test_hooks::{self, Fault, Switch},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
+
+use crate::clock;
 
 /// Why a role does not start. All of it is for an operator to mend.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,16 @@ pub(crate) fn listen_unix(path: &Path) -> Result<UnixListener, StartError> {
         Ok(listener)
     };
     bind().map_err(|source| StartError::Listen { address: path.display().to_string(), source })
+}
+
+/// What to do about a filter of the log that is none.
+pub(crate) const LOG_REMEDY: &str =
+    "Mend the property log.filter, and deploy: a level such as info, or a filter such as info,boshy_xds=debug.";
+
+/// What is wrong with how a role logs, since its start.
+pub(crate) fn log_lack(reason: String) -> Lack {
+    warn!(reason, remedy = LOG_REMEDY, "doing without");
+    Lack { what: "log", since: clock::now().0, reason, remedy: LOG_REMEDY.to_owned() }
 }
 
 /// Mounts faults on request where the settings asked for a saboteur.

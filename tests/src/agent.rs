@@ -27,6 +27,7 @@ const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
 pub struct AgentPlan {
     settings: AgentSettings,
     _papers: Option<Papers>,
+    log_trouble: Option<String>,
     disk: Arc<TempDir>,
 }
 
@@ -101,6 +102,13 @@ impl AgentPlan {
         self
     }
 
+    /// Reports this trouble with its log filter.
+    #[must_use]
+    pub fn logging_by(mut self, trouble: &str) -> Self {
+        self.log_trouble = Some(trouble.to_owned());
+        self
+    }
+
     /// Has another zone and another range of virtual IPs than its pilot.
     ///
     /// # Panics
@@ -151,7 +159,7 @@ impl AgentPlan {
             stop_timeout: Duration::ZERO,
             test_hooks: true,
         };
-        Self { settings, _papers: None, disk }
+        Self { settings, _papers: None, log_trouble: None, disk }
     }
 
     /// Starts it on free ports.
@@ -160,6 +168,7 @@ impl AgentPlan {
     /// When it does not start.
     pub fn starts(self) -> Agent {
         let agent = boshy_actors::agent::Agent::bind(self.settings.clone()).unwrap();
+        let agent = agent.logging_otherwise(self.log_trouble.clone());
         let (dns, http) = (agent.dns_address().unwrap(), agent.http_address().unwrap());
         let handler = Http::new(agent.handler_address().unwrap());
         let role = move |stopped| agent.run_until(async { drop(stopped.await) });
@@ -211,7 +220,7 @@ impl Agent {
         }
         settings.state_dir = state_dir;
         settings.ads_socket = disk.path().join("ads.sock");
-        AgentPlan { settings, _papers: self.plan._papers.clone(), disk }
+        AgentPlan { settings, _papers: self.plan._papers.clone(), log_trouble: None, disk }
     }
 
     /// Waits until a name does not exist.

@@ -5,7 +5,7 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::LazyLock,
     thread,
@@ -30,9 +30,18 @@ pub(crate) const AGENT: &str = "virtual-ip-agent";
 pub(crate) const ENVOY: &str = "bosh-envoy";
 pub(crate) const HTTPBIN: &str = "example-httpbin";
 
-/// The release that labs use, built once for all tests.
+/// The release that labs use, built once for all tests of this process. Another process may use another Envoy.
 static RELEASE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let path = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/istio.tgz"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let maker = name.strip_prefix("istio-").and_then(|rest| rest.strip_suffix(".tgz"));
+        if maker.is_some_and(|maker| !Path::new("/proc").join(maker).exists()) {
+            // Another process that begins now may have removed it.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    let path = folder.join(format!("istio-{}.tgz", std::process::id()));
     Lab::nowhere().succeeds(["release", path.to_str().unwrap()]);
     path
 });

@@ -64,3 +64,14 @@ fn an_agent_with_another_zone_or_range_than_its_pilot_says_so() {
         .answers(SHOP, pilot.vip(SHOP))
         .shows("its settings are the pilot's", |status| lacks_settings(status).is_none());
 }
+
+#[test]
+fn a_filter_of_the_log_that_is_none_is_told_and_costs_nothing_else() {
+    let director = Director::with([Manifest::of("shop")]);
+    let pilot = director.pilot().starts();
+    let agent = AgentPlan::of([&pilot]).logging_by("`a=b=c` is no filter").starts();
+    agent.answers(SHOP, pilot.vip(SHOP)).is_ready().shows("it is told", |status| {
+        let lack = &status["lacking"][0];
+        lack["what"] == "log" && lack["remedy"].as_str().is_some_and(|remedy| remedy.contains("log.filter"))
+    });
+}
