@@ -15,6 +15,7 @@ mod disk;
 mod dns_server;
 mod envoy_watcher;
 mod farewell;
+pub mod fuzzing;
 mod http_server;
 pub mod keeper;
 mod lease_file;
