@@ -1,5 +1,5 @@
-//! How long a child is away after a panic: from the panic to the answer to the message queued behind it, on one thread. Prints one
-//! line of JSON, times in microseconds.
+//! Measures how long a child is away after a panic: from the panic to the answer to the message queued behind it, on
+//! one thread. Prints one line of JSON, with times in microseconds.
 
 use std::{
     panic,
@@ -62,7 +62,7 @@ async fn measure() -> Vec<Duration> {
 
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() {
-    // Printing would be most of what is measured.
+    // Printing the panic would take most of the measured time.
     panic::set_hook(Box::new(|_| *PANICKED.lock().expect("unshared") = Some(Instant::now())));
     let times = System::new().block_on(measure());
     let micros = |time: Duration| time.as_secs_f64() * 1e6;

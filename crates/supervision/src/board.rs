@@ -1,4 +1,4 @@
-//! Where a tree's supervisors write its status.
+//! The board on which a tree's supervisors publish its status.
 
 use std::sync::Arc;
 

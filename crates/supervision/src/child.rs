@@ -1,4 +1,4 @@
-//! A child specification at work: how each kind of child begins a life and ends for good.
+//! The implementation of a child specification: how each kind of child starts a life and ends for good.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,11 +22,11 @@ use crate::{
     tree::Tree,
 };
 
-/// Anything that can be supervised.
+/// Any kind of child.
 pub(crate) trait Body {
-    /// Orders a new life; whatever goes wrong is told through the seat.
+    /// Starts a new life. All errors are reported through the seat.
     fn begin(&self, seat: Seat, board: &Board);
-    /// No further life will be ordered.
+    /// Called when no further life will be started.
     fn close(&self);
 }
 
@@ -34,10 +34,10 @@ pub(crate) struct Child {
     pub(crate) name: String,
     pub(crate) terms: Terms,
     pub(crate) shutdown: Shutdown,
-    /// How long it may show no life; `None` for a tree, whose children have bounds of their own.
+    /// How long it may show no sign of life; `None` for a tree, whose children have their own bounds.
     pub(crate) silence: Option<Duration>,
     pub(crate) body: Box<dyn Body>,
-    /// Lives so far. It outlives a fall of the tree, as does the next.
+    /// Number of lives so far. Like `ended`, it outlives a fall of the tree.
     pub(crate) generation: Cell<u64>,
     pub(crate) ended: Cell<bool>,
     pub(crate) present: Present,
@@ -52,13 +52,13 @@ impl Child {
     }
 }
 
-/// Makes the fresh actor of each life.
+/// Creates the fresh actor of each life.
 pub(crate) type Factory<A> = Arc<dyn Fn(&Link) -> A + Send + Sync>;
 
-/// Where a child's lives run.
+/// The thread on which a child's lives run.
 pub(crate) struct Ground {
     placement: Placement,
-    /// Kept from life to life while it lives.
+    /// Kept for the next lives as long as the thread lives.
     thread: RefCell<Option<ArbiterHandle>>,
 }
 
@@ -71,7 +71,7 @@ impl Ground {
         match self.placement {
             Placement::Shared => start(seat),
             Placement::OwnThread => match self.own_thread() {
-                // Should the thread end just now, the seat is dropped with the work, which tells the death.
+                // If the thread ends at this moment, the seat is dropped with the work, which reports the death.
                 #[expect(
                     clippy::disallowed_methods,
                     reason = "this is supervision: a seat that is dropped tells the death"
@@ -82,7 +82,7 @@ impl Ground {
         }
     }
 
-    /// The child's own thread, a new one if it has none that lives.
+    /// The child's own thread. A new one is started if there is none alive.
     fn own_thread(&self) -> Result<ArbiterHandle, String> {
         let mut thread = self.thread.borrow_mut();
         if let Some(arbiter) = thread.as_ref().filter(|arbiter| arbiter.alive()) {
@@ -104,7 +104,7 @@ impl Ground {
 }
 
 impl Drop for Ground {
-    /// A tree whose future is dropped closes nothing.
+    /// Ends the thread also when a tree's future is dropped, which calls no `close`.
     fn drop(&mut self) {
         self.end();
     }
@@ -131,7 +131,7 @@ impl<A: Actor<Context = Context<A>>> Body for ActorBody<A> {
     }
 }
 
-/// Begins the work of each life.
+/// Starts the work of each life.
 pub(crate) type Work<F> = Arc<dyn Fn(Heart) -> F + Send + Sync>;
 
 pub(crate) struct TaskBody<F> {
@@ -153,11 +153,11 @@ impl<F: Future<Output: Outcome> + 'static> Body for TaskBody<F> {
     }
 }
 
-/// A tree within a tree.
+/// A tree as a child of another tree.
 pub(crate) struct Nested(pub(crate) Rc<Tree>);
 
 impl Nested {
-    /// Its children stop within deadlines of their own.
+    /// No deadline: its children stop within their own.
     pub(crate) const SHUTDOWN: Shutdown = Shutdown::Drain(Duration::MAX);
 }
 
@@ -172,7 +172,7 @@ impl Body for Nested {
             let Seat { link, orders, born, died } = seat;
             let prefix = format!("{}/", link.name());
             let reason = supervise(&tree, &prefix, &board, orders.to_end(), Some(born)).await;
-            // Nobody listens when the parent itself is gone.
+            // There is no receiver when the parent itself is gone.
             let _ = died.send(reason);
         });
     }

@@ -1,4 +1,4 @@
-//! The handle by which everybody reaches a child.
+//! The handle by which other code sends messages to a child.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use actix::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// Reaches a child in whichever life it is. Valid for ever; cheap to clone.
+/// A handle of a child that reaches its present life. It stays valid forever and is cheap to clone.
 ///
 /// Messages are handled in the order in which they were queued, across lives.
 pub struct ChildRef<A: Actor> {
@@ -19,14 +19,14 @@ pub struct ChildRef<A: Actor> {
 /// Why a message has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The life that had the message in hand ended without an answer. Whether the message took effect is unknown; the child
-    /// answers again after its restart.
+    /// The life that was handling the message ended without an answer. Whether the message took effect is unknown. The
+    /// child answers again after its restart.
     #[error("sending to a child: the message was lost with the life that had it")]
     Lost,
     /// The queue is full.
     #[error("sending to a child: its queue is full")]
     Full,
-    /// The child has ended for good. Whether a message that was queued before took effect is unknown.
+    /// The child has ended for good. Whether a message queued before that took effect is unknown.
     #[error("sending to a child: it has ended and is not restarted")]
     GivenUp,
 }
@@ -42,10 +42,11 @@ impl<A: Actor<Context = Context<A>>> ChildRef<A> {
         &self.name
     }
 
-    /// Queues a message, waiting for room, and waits for the answer. While the child is down the message waits for the next
-    /// life. Nothing is queued before the first poll; dropping the future withdraws a message that has not been begun.
+    /// Queues a message, waiting for room, and waits for the answer. While the child is down, the message waits for the
+    /// next life. Nothing is queued before the first poll. Dropping the future withdraws a message whose handling has
+    /// not begun.
     ///
-    /// An actor that waits (`ctx.wait`) for an answer of its own child reference waits for ever.
+    /// An actor that waits (`ctx.wait`) for an answer to its own child reference waits forever.
     ///
     /// # Errors
     /// [`SendError::Lost`] or [`SendError::GivenUp`].
@@ -61,10 +62,10 @@ impl<A: Actor<Context = Context<A>>> ChildRef<A> {
         answered.await.map_err(|_| if self.queue.is_closed() { SendError::GivenUp } else { SendError::Lost })
     }
 
-    /// Queues a message whose answer nobody wants.
+    /// Queues a message whose answer is not needed.
     ///
     /// # Errors
-    /// [`SendError::Full`] or [`SendError::GivenUp`]. That the message is lost later is not told.
+    /// [`SendError::Full`] or [`SendError::GivenUp`]. A later loss of the message is not reported.
     pub fn try_send<M>(&self, message: M) -> Result<(), SendError>
     where
         A: Handler<M>,

@@ -1,4 +1,4 @@
-//! How a life ends, and what a panic leaves behind.
+//! How a life ends, and the handling of panics.
 
 use std::{
     any::Any,
@@ -12,20 +12,22 @@ use err_report::Report;
 /// How a child's life, or a whole tree, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitReason {
-    /// It stopped by itself or was asked to.
+    /// It stopped on its own or was asked to stop.
     Normal,
-    /// It called [`Link::fail`](crate::Link::fail), a loop of it ended, or it showed no life; the text is the error with its causes.
+    /// It called [`Link::fail`](crate::Link::fail), one of its loops ended, or it showed no sign of life; the text is
+    /// the error with its causes.
     Failed(String),
-    /// It panicked; the text is the panic's.
+    /// It panicked; the text is the panic's message.
     Panicked(String),
-    /// It did not stop in time, was not asked, or lost its thread.
+    /// It did not stop in time, was ended without being asked, or lost its thread.
     Killed,
-    /// A tree whose children fell more often than its intensity allows.
+    /// The children of a tree fell more often than its intensity allows.
     GaveUp,
 }
 
 impl ExitReason {
-    /// Exit code for a process whose root tree ended so: 0 when it was orderly, else 1, so that the process's own supervisor acts.
+    /// Exit code of a process whose root tree ended in this way: 0 after an orderly end, otherwise 1, so that the
+    /// process's own supervisor acts.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         u8::from(*self != Self::Normal)
@@ -44,9 +46,9 @@ impl fmt::Display for ExitReason {
     }
 }
 
-/// How a loop ended that was meant to go on.
+/// How a loop ended that was meant to run forever.
 pub trait Outcome {
-    /// The end as its supervisor counts it.
+    /// The end as an exit reason.
     fn reason(self) -> ExitReason;
 }
 
@@ -65,9 +67,9 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> Outcome for Result<(), E> {
     }
 }
 
-/// Runs foreign code that may panic; the error is the panic's text.
+/// Runs foreign code that may panic; the error is the panic's message.
 ///
-/// What `work` borrows may be half-updated after a panic: every caller throws it away.
+/// Values that `work` borrows may be half-updated after a panic: every caller must discard them.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let text = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
@@ -80,7 +82,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// A payload is a value like any other: its destructor may panic, with a payload of its own. The second one is leaked.
+/// Drops a panic payload. Its destructor may panic in turn; that second payload is leaked.
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(second);

@@ -1,7 +1,7 @@
 //! Typed supervision over actix in OTP's terms.
 //!
-//! actix's own `Supervisor` does not restart an actor that panicked, and a dead actor takes its mailbox and its address along. Here a
-//! child is a specification with a queue; an actor is only the present life of it:
+//! actix's own `Supervisor` does not restart an actor that panicked, and the mailbox and address of a dead actor are
+//! lost. Here a child is a specification with a queue, and an actor is only the present life of the child:
 //!
 //! ```text
 //!               ┌ Tree: strategy, intensity ───────────────────────────┐
@@ -11,15 +11,18 @@
 //!               └────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! * A restart makes a fresh value in a fresh context. Truth that must survive lives outside the actor.
-//! * A [`ChildRef`] is valid for ever. What is queued survives; only the message in hand is lost, and its caller is told.
+//! * A restart creates a fresh value in a fresh context. State that must survive is kept outside the actor.
+//! * A [`ChildRef`] is valid forever. Queued messages survive. Only the message being handled is lost, and its caller
+//!   gets an error.
 //! * A panic in a handler, hook, timer, spawned or awaited future ends that life and nothing else on the thread.
-//! * A life's end is learnt by a channel that belongs to this life alone and speaks when it is dropped, so the death of a whole thread is
-//!   news too, and news of an earlier life reaches nobody.
+//! * The end of a life is reported by a channel that belongs to this life alone and also reports when it is dropped. So
+//!   the death of a whole thread is noticed, and late news of an earlier life has no receiver.
 //! * A task ([`Tree::task`]) is a child without a mailbox: a loop that measures or watches.
-//! * A child that shows no life for longer than its bound is told by [`Vitals`] on any thread. It is restarted if its thread goes on.
-//! * Too many falls in a period, or of one child in a row without a quiet life, and the tree stops its children and gives up, which is one fall to its parent and, at the root,
-//!   [`ExitReason::exit_code`] 1: the supervisor of the process decides then.
+//! * A child that shows no sign of life for longer than its bound is reported by [`Vitals`] on any thread. It is
+//!   restarted if its thread still runs.
+//! * After too many falls in a period, or too many in a row of one child without a quiet life in between, the tree
+//!   stops its children and gives up. To its parent this is one fall. At the root it is [`ExitReason::exit_code`] 1,
+//!   and the supervisor of the process decides.
 //!
 //! ```
 //! use std::time::Duration;
@@ -58,15 +61,17 @@
 //!
 //! # Not promised
 //!
-//! * A child that blocks its thread is noticed ([`Vitals`]) and not ended: no thread can be. The process has to be. One on a thread of its
-//!   own is left behind when the tree stops; one on the shared thread holds up its siblings and the supervisor.
-//! * A message may have taken effect although its caller reads [`SendError::Lost`]. Messages have to be idempotent.
-//! * A panic in a plain `ResponseFuture` costs its caller only: actix runs it as a task of its own. Such a task also outlives the life
-//!   that began it.
-//! * A destructor that panics is contained, but not one that runs during the unwinding (a local of the code that panicked), nor two
-//!   of one life that panic together: there Rust aborts the process.
-//! * A panic payload's text is shown and logged as it is; do not panic with secrets.
-//! * `ctx.address()` works inside a life and dies with it. Cancelling `ctx.handle()` in a handler cancels the queue's feed, which ends the life.
+//! * A child that blocks its thread is noticed ([`Vitals`]) but not ended, because a thread cannot be killed. The
+//!   process has to be restarted. A child on its own thread is left behind when the tree stops; one on the shared
+//!   thread holds up its siblings and the supervisor.
+//! * A message may have taken effect although its caller gets [`SendError::Lost`]. Messages have to be idempotent.
+//! * A panic in a plain `ResponseFuture` affects only its caller: actix runs it as a task of its own. Such a task also
+//!   outlives the life that started it.
+//! * A destructor that panics is contained. Exceptions are a destructor that runs during unwinding (a local of the code
+//!   that panicked), and two of one life that panic together: there Rust aborts the process.
+//! * The message of a panic is shown and logged unchanged; do not panic with secrets.
+//! * `ctx.address()` works inside a life and dies with it. Cancelling `ctx.handle()` in a handler cancels the pump of
+//!   the queue, which ends the life.
 
 mod board;
 mod child;

@@ -1,12 +1,13 @@
-//! One life of an actor: a fresh value in a fresh context, fed from the queue that outlives it.
+//! One life of an actor: a fresh value in a fresh context, which receives messages from the queue that outlives it.
 //!
 //! ```text
 //!  ChildRef ──> queue (outlives lives) ──> Pump, first future of the context ──> Handler::handle
 //!                                          └ ContextFut, polled under catch_unwind by `live`
 //! ```
 //!
-//! A panic leaves the context half-updated. It is then terminated, so that no hook and no future of the broken life runs again, and
-//! dropped only after the unwinding is over: a destructor that panics while unwinding would abort the process.
+//! A panic leaves the context half-updated. It is then terminated, so that no hook and no future of the broken life
+//! runs again, and is dropped only after the unwinding: a destructor that panics during unwinding would abort the
+//! process.
 
 use std::{
     future::{Future, poll_fn},
@@ -33,16 +34,16 @@ use crate::{
     orders::{Order, Orders},
 };
 
-/// Longest time between two polls of a life that has nothing else to do. It shows that its thread goes on.
+/// Longest time between two polls of an idle life. The polls show that its thread runs.
 const TICK: Duration = Duration::from_secs(2);
 
-/// The queue of a child. A life holds the lock from birth to end, so nothing is locked per message, and the next life cannot begin
-/// before the last has let go.
+/// The queue of a child. A life holds the lock from its start to its end. So nothing is locked per message, and the
+/// next life cannot start before the last one has released it.
 pub(crate) type Inbox<A> = Arc<Mutex<mpsc::Receiver<Envelope<A>>>>;
 type Queue<A> = OwnedMutexGuard<mpsc::Receiver<Envelope<A>>>;
 
-/// What a supervisor gives to a life, and by which it hears of it. Dropping `died` unsent is the news that the life was
-/// killed, with its thread for instance. The receiving ends belong to this life alone: news of an earlier one reaches nobody.
+/// The connection between a supervisor and one life. Dropping `died` unsent reports that the life was killed, for
+/// instance with its thread. The receiving ends belong to this life alone: late news of an earlier one has no receiver.
 pub(crate) struct Seat {
     pub(crate) link: Link,
     pub(crate) orders: Arc<Orders>,
@@ -50,12 +51,12 @@ pub(crate) struct Seat {
     pub(crate) died: oneshot::Sender<ExitReason>,
 }
 
-/// Lives one life. `factory` runs inside it: its panic is the life's.
+/// Runs one life. `factory` runs inside it, so a panic of the factory is one of the life.
 pub(crate) async fn live<A>(factory: impl FnOnce(&Link) -> A, inbox: Inbox<A>, seat: Seat)
 where
     A: Actor<Context = Context<A>>,
 {
-    // Declared first, hence dropped last: who hears of the death finds the queue free.
+    // Declared first and therefore dropped last: when the death is reported, the queue is free.
     let Seat { link, orders, born, died } = seat;
     let reason = match orders.unless_killed(inbox.lock_owned()).await {
         Some(queue) => match guarded(|| Body::new(factory, &link, queue, Arc::clone(&orders))) {
@@ -64,11 +65,11 @@ where
         },
         None => link.verdict(ExitReason::Killed),
     };
-    // Nobody listens when the tree itself is gone.
+    // There is no receiver when the tree itself is gone.
     let _ = died.send(reason);
 }
 
-/// Lives the one life of a task. Asked to end, it is dropped where it waits.
+/// Runs one life of a task. When asked to end, the task is dropped at its current await point.
 pub(crate) async fn perform<F>(work: impl FnOnce(Heart) -> F, seat: Seat)
 where
     F: Future<Output: Outcome>,
@@ -93,7 +94,7 @@ where
     let _ = died.send(reason);
 }
 
-/// Polls a life to its end, and shows by it that its thread goes on.
+/// Polls a life to its end, and records by each poll that its thread runs.
 async fn attend(
     link: &Link,
     orders: &Orders,
@@ -143,7 +144,7 @@ fn ticks(link: &Link) -> Option<Interval> {
 }
 
 struct Body<A: Actor<Context = Context<A>>> {
-    /// `None` only while being dropped.
+    /// `None` only while it is being dropped.
     context: Option<ContextFut<A, Context<A>>>,
     link: Link,
 }
@@ -169,7 +170,7 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
 impl<A: Actor<Context = Context<A>>> Drop for Body<A> {
     fn drop(&mut self) {
         let Some(mut context) = self.context.take() else { return };
-        // Else its destructor would poll the actor once more.
+        // Otherwise its destructor would poll the actor once more.
         context.ctx().terminate();
         if let Err(text) = guarded(|| drop(context)) {
             tracing::error!(child = self.link.name(), panic = text, "panicked while being dropped");
@@ -177,20 +178,20 @@ impl<A: Actor<Context = Context<A>>> Drop for Body<A> {
     }
 }
 
-/// Carries messages from the queue to the actor. Never ready, which keeps the context alive; not polled while the actor waits
-/// (`ctx.wait`), as a mailbox would not be.
+/// Moves messages from the queue to the actor. It is never ready, which keeps the context alive. Like a mailbox, it is
+/// not polled while the actor waits (`ctx.wait`).
 struct Pump<A: Actor> {
     queue: Queue<A>,
     orders: Arc<Orders>,
     drain: Drain,
-    /// Beats whenever messages are taken, or would be if there were any.
+    /// Beats whenever messages are taken, or could be taken if there were any.
     heart: Heart,
 }
 
 #[derive(Clone, Copy)]
 enum Drain {
     NotAsked,
-    /// So many messages were queued before the order and are still to be handled.
+    /// Number of messages that were queued before the order and are still to be handled.
     Left(usize),
     Stopped,
 }
@@ -204,8 +205,8 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
         if matches!(this.drain, Drain::NotAsked) && this.orders.given(Order::Drain) {
             this.drain = Drain::Left(this.queue.len());
         }
-        // tokio's budget makes the queue look empty now and then, so a full one does not keep the thread from others.
-        // A life that was stuck may have been killed meanwhile: it takes nothing any more.
+        // tokio's budget makes the queue appear empty from time to time, so a full queue does not monopolise the
+        // thread. A life that was stuck may have been killed in the meantime: it takes no further messages.
         while !ctx.waiting() && !this.orders.given(Order::Kill) {
             if matches!(this.drain, Drain::Left(0)) {
                 this.drain = Drain::Stopped;
@@ -222,9 +223,9 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
     }
 }
 
-/// Tells everybody who waits, or comes later, that the child has ended for good.
+/// Tells all present and later callers that the child has ended for good.
 pub(crate) fn close<A: Actor>(inbox: &Inbox<A>) {
-    // At once unless a stuck life still has the queue.
+    // This succeeds at once unless a stuck life still has the queue.
     if let Ok(mut queue) = inbox.try_lock() {
         queue.close();
     }
@@ -236,7 +237,7 @@ pub(crate) fn close<A: Actor>(inbox: &Inbox<A>) {
     actix_rt::spawn(async move {
         let mut queue = inbox.lock().await;
         queue.close();
-        // Ends when the last place in the queue that was promised to a sender has been used or returned.
+        // Ends when the last place in the queue that was reserved by a sender has been used or returned.
         while let Some(envelope) = queue.recv().await {
             if let Err(text) = guarded(|| drop(envelope)) {
                 tracing::error!(panic = text, "a message panicked while being dropped");

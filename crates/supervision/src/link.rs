@@ -1,4 +1,4 @@
-//! What a life knows of its supervision.
+//! The link from a life to its supervision.
 
 use std::{
     error::Error,
@@ -15,7 +15,7 @@ use err_report::Report;
 
 use crate::{ExitReason, Heart, Outcome, pulse::Pulse};
 
-/// An actor's tie to its supervisor, made for one life and given to the child's factory.
+/// An actor's link to its supervisor. It is made for one life and passed to the child's factory.
 #[derive(Clone, Debug)]
 pub struct Link(Arc<Life>);
 
@@ -24,7 +24,7 @@ struct Life {
     name: String,
     generation: u64,
     failure: OnceLock<String>,
-    /// `None` for a tree within a tree, whose children have theirs.
+    /// `None` for a nested tree, whose children have their own.
     pulse: Option<Arc<Pulse>>,
 }
 
@@ -34,7 +34,7 @@ impl Link {
         Self(Arc::new(Life { name, generation, failure: OnceLock::new(), pulse }))
     }
 
-    /// The child's name, `tree/child` in a nested tree.
+    /// The child's name; `tree/child` in a nested tree.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
@@ -46,9 +46,10 @@ impl Link {
         self.0.generation
     }
 
-    /// Ends this life as failed: for state that can only be mended by a fresh start. Expected trouble belongs inside the actor.
+    /// Ends this life as failed, for state that only a fresh start can repair. Expected trouble belongs inside the
+    /// actor.
     ///
-    /// Nothing of this life is run any more but `Actor::stopped`.
+    /// Nothing of this life runs any more except `Actor::stopped`.
     pub fn fail<A>(&self, ctx: &mut Context<A>, error: impl Into<Box<dyn Error + Send + Sync>>)
     where
         A: Actor<Context = Context<A>>,
@@ -59,7 +60,7 @@ impl Link {
 
     /// Runs a loop that this life depends on: when it ends, with an error or without one, the life has failed.
     ///
-    /// The loop shows its life by its heart, which has the bound of the child.
+    /// The loop shows that it is alive through its heart, which has the bound of the child.
     pub fn keep<A, F, T>(&self, ctx: &mut Context<A>, what: &'static str, work: impl FnOnce(Heart) -> F)
     where
         A: Actor<Context = Context<A>>,
@@ -77,7 +78,7 @@ impl Link {
         }));
     }
 
-    /// A heart for one more loop of this life.
+    /// A heart for another loop of this life.
     #[must_use]
     pub fn heart(&self, what: &str) -> Heart {
         self.0.pulse.as_ref().map_or_else(Heart::unwatched, |pulse| pulse.heart(what, None))
@@ -89,11 +90,11 @@ impl Link {
 
     /// Marks the life as failed, without ending it.
     pub(crate) fn blame(&self, reason: String) {
-        // The first failure is the reason; a second one on the way out is a consequence.
+        // The first failure is the reason; a second one during the end is a consequence.
         let _ = self.0.failure.set(reason);
     }
 
-    /// How a life ended that was not heard of otherwise.
+    /// The exit reason of a life: its recorded failure, or else `otherwise`.
     pub(crate) fn verdict(&self, otherwise: ExitReason) -> ExitReason {
         self.0.failure.get().cloned().map_or(otherwise, ExitReason::Failed)
     }

@@ -1,4 +1,5 @@
-//! What a supervisor tells one life. Seen at the life's next poll, so that a life on another thread is reached like any other.
+//! Orders of a supervisor to one life. The life reads them at its next poll, so a life on another thread is controlled
+//! like any other.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,12 +25,12 @@ pub(crate) enum Order {
     Stick = 8,
 }
 
-/// The orders given to one life. An order once given stands.
+/// The orders given to one life. An order cannot be withdrawn.
 #[derive(Default)]
 pub(crate) struct Orders {
     given: AtomicU8,
     life: AtomicWaker,
-    /// Milliseconds of [`Order::Stick`].
+    /// Duration of [`Order::Stick`] in milliseconds.
     stick: AtomicU64,
 }
 
@@ -48,7 +49,7 @@ impl Orders {
         self.give(Order::Stick);
     }
 
-    /// For how long the life has to block its thread, once.
+    /// How long the life has to block its thread; returned once.
     pub(crate) fn stuck_for(&self) -> Option<Duration> {
         if !self.given(Order::Stick) {
             return None;
@@ -57,7 +58,7 @@ impl Orders {
         Some(Duration::from_millis(self.stick.load(Ordering::Relaxed)))
     }
 
-    /// Wakes this task at the next order. To be called before looking at [`Self::given`].
+    /// Wakes this task at the next order. Call it before [`Self::given`].
     pub(crate) fn listen(&self, task: &Context<'_>) {
         self.life.register(task.waker());
     }
@@ -71,7 +72,7 @@ impl Orders {
         .await;
     }
 
-    /// Waits for `work`, unless the life is killed before.
+    /// Waits for `work`, unless the life is killed first.
     pub(crate) async fn unless_killed<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|task| {
@@ -82,14 +83,14 @@ impl Orders {
     }
 }
 
-/// What a life is reached by.
+/// The means to control a life.
 #[derive(Clone)]
 pub(crate) struct Ties {
     pub(crate) orders: Arc<Orders>,
     pub(crate) link: Link,
 }
 
-/// Where a child's present life can be reached.
+/// The present life of a child.
 #[derive(Clone, Default)]
 pub(crate) struct Present(Arc<Mutex<Option<Ties>>>);
 
@@ -119,7 +120,8 @@ impl Present {
     }
 }
 
-/// The children of a tree and of those nested in it, with their present lives. Clones share them, also those that are declared later.
+/// The children of a tree and of its nested trees, with their present lives. Clones share them, including children
+/// declared later.
 #[derive(Clone, Default)]
 pub(crate) struct Lives(Arc<Mutex<Vec<(String, Present)>>>);
 
@@ -128,7 +130,7 @@ impl Lives {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((child, present));
     }
 
-    /// The children of a nested tree, which is complete.
+    /// Adds the children of a nested tree, whose declaration is complete.
     pub(crate) fn add_below(&self, tree: &str, nested: &Self) {
         for (child, present) in nested.all() {
             self.add(format!("{tree}/{child}"), present);
@@ -146,23 +148,23 @@ impl Lives {
     }
 }
 
-/// Makes children panic or hang, whichever they are. For tests, in a lab; nothing else should hold one. Names are those of
-/// [`TreeStatus`](crate::TreeStatus); a nested tree itself is out of reach, its children are not.
+/// Makes any child panic or hang. For tests in a lab; no other code should hold one. Names are those of
+/// [`TreeStatus`](crate::TreeStatus). It reaches the children of a nested tree, but not the nested tree itself.
 #[derive(Clone)]
 pub struct Saboteur(pub(crate) Lives);
 
 impl Saboteur {
     /// Makes the present life of a child panic inside its own poll.
     ///
-    /// False when there is no such child or it has no life now.
+    /// Returns false when there is no such child or it has no life now.
     #[must_use]
     pub fn panic_child(&self, name: &str) -> bool {
         self.0.orders(name).map(|orders| orders.give(Order::Panic)).is_some()
     }
 
-    /// Makes the present life of a child block its thread for so long, as one that is stuck does.
+    /// Makes the present life of a child block its thread for this time, like a stuck one.
     ///
-    /// False when there is no such child or it has no life now.
+    /// Returns false when there is no such child or it has no life now.
     #[must_use]
     pub fn stick_child(&self, name: &str, time: Duration) -> bool {
         self.0.orders(name).map(|orders| orders.stick(time)).is_some()

@@ -1,6 +1,7 @@
-//! Signs of life of one life: when it was polled last, and when each of its loops last went round.
+//! Signs of life of one life: when it was last polled, and when each of its loops last went round.
 //!
-//! Written by the life at moments that are rare beside its work, read from any thread without a lock on the way of the writer.
+//! The life writes them at moments that are rare compared with its work. Any thread can read them, without a lock that
+//! the writer would need.
 
 use std::{
     future::Future,
@@ -11,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time since the first look at the clock, in milliseconds. The clock is monotonic.
+/// Time since the first call, in milliseconds of a monotonic clock.
 fn now() -> u64 {
     static BEGINNING: OnceLock<Instant> = OnceLock::new();
     u64::try_from(BEGINNING.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A moment that is moved to the present, by one writer.
+/// A moment that one writer moves to the present.
 #[derive(Debug)]
 struct Moment(AtomicU64);
 
@@ -38,11 +39,11 @@ impl Moment {
 /// Signs of life of one life.
 #[derive(Debug)]
 pub(crate) struct Pulse {
-    /// How long it may show none.
+    /// How long it may show no sign of life.
     bound: Duration,
-    /// When it was polled last, or else when it was ordered.
+    /// When it was last polled, or else when it was ordered.
     polled: Moment,
-    /// It is being polled: if this lasts, it is the one that blocks its thread.
+    /// Whether it is being polled. If that lasts, this life is the one that blocks its thread.
     polling: AtomicBool,
     /// Rarely changed: at a birth, and when a loop begins.
     loops: Mutex<Vec<Arc<Beats>>>,
@@ -52,26 +53,26 @@ pub(crate) struct Pulse {
 struct Beats {
     what: String,
     last: Moment,
-    /// It waits for news, however long that takes. Being polled is then life enough.
+    /// The loop waits for news, however long that takes. Polls alone then count as a sign of life.
     resting: AtomicBool,
     bound: Duration,
 }
 
-/// What is wrong with a life that shows no sign.
+/// Why a life counts as silent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Silence {
-    /// It is not polled: it blocks its thread itself, or another does.
+    /// It is not polled: it blocks its thread itself, or another life does.
     Thread {
-        /// It is this one.
+        /// Whether it is this life that blocks the thread.
         itself: bool,
-        /// For how long.
+        /// Duration of the silence.
         since: Duration,
     },
-    /// Its thread goes on without it.
+    /// Its thread runs, but the loop does not.
     Loop {
         /// Which of its loops.
         what: String,
-        /// For how long.
+        /// Duration of the silence.
         since: Duration,
     },
 }
@@ -95,8 +96,8 @@ impl Pulse {
         done
     }
 
-    /// That it is in a poll which has lasted for at least half of what it may: it is then the one that keeps others waiting, who
-    /// were polled a little earlier and are silent a little longer.
+    /// Whether it is in a poll that has lasted for at least half of its bound. It is then the one that holds up the
+    /// others on the thread, which were polled a little earlier and so appear silent a little longer.
     pub(crate) fn holds_its_thread(&self) -> Option<Silence> {
         let since = self.polled.age();
         (self.polling.load(Ordering::Relaxed) && since > self.bound / 2)
@@ -112,19 +113,20 @@ impl Pulse {
         Heart(beats)
     }
 
-    /// What is wrong, if anything is.
+    /// The silence of this life, if it is silent.
     pub(crate) fn silence(&self) -> Option<Silence> {
         let since = self.polled.age();
         let itself = self.polling.load(Ordering::Relaxed);
         if since > self.bound {
             return Some(Silence::Thread { itself, since });
         }
-        // A loop cannot go round while the thread stands still, which is told in good time.
+        // A loop cannot go round while the thread is blocked, and a blocked thread is reported in time by the check
+        // above.
         if itself || since > self.bound / 4 {
             return None;
         }
         let mut loops = self.loops.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who holds no heart any more has ended its loop.
+        // A loop without a remaining heart has ended.
         loops.retain(|beats| Arc::strong_count(beats) > 1);
         let silent =
             loops.iter().find(|beats| !beats.resting.load(Ordering::Relaxed) && beats.last.age() > beats.bound);
@@ -132,27 +134,27 @@ impl Pulse {
     }
 }
 
-/// By which a loop shows that it goes round. A loop that neither beats nor rests for longer than its bound is stuck: its child
-/// is then restarted.
+/// A handle with which a loop shows that it goes round. A loop that neither beats nor rests for longer than its bound
+/// is stuck: its child is then restarted.
 ///
-/// A beat costs a look at the clock. Once a round is enough; it has no place on a path of which there are thousands in a second.
+/// A beat reads the clock. Once per round is enough; do not use it on a path that runs thousands of times a second.
 #[derive(Clone, Debug)]
 pub struct Heart(Arc<Beats>);
 
 impl Heart {
-    /// A heart that nobody watches, for a loop that runs without a tree, such as in a test.
+    /// A heart that is not watched, for a loop that runs without a tree, such as in a test.
     #[must_use]
     pub fn unwatched() -> Self {
         Pulse::new(Duration::MAX).heart("unwatched", None)
     }
 
-    /// The loop goes round.
+    /// Records that the loop goes round.
     pub fn beat(&self) {
         self.0.last.touch();
     }
 
-    /// Waits for news, which may be long in coming: meanwhile the loop counts as alive while its thread goes on. To be used for
-    /// what comes from outside only. Work that has to end is awaited plainly, so that it is noticed when it does not.
+    /// Waits for news that may take long to arrive. In the meantime, the loop counts as alive as long as its thread
+    /// runs. Use it only for events from outside. Await work that has to end without it, so that a hang is noticed.
     pub async fn rest<T>(&self, news: impl Future<Output = T>) -> T {
         struct Waking<'h>(&'h Beats);
         impl Drop for Waking<'_> {

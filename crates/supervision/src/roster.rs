@@ -1,8 +1,8 @@
-//! What a supervisor decides: which child begins when, and what a fall means. No effects, no clock.
+//! The decisions of a supervisor: which child starts when, and what a fall means. No effects, no clock.
 //!
-//! A tree bears `max_restarts` falls within a period and gives up at the next one. A fall counts once, however many siblings it
-//! takes down. It bears as many falls of one child in a row, however long they take: pauses grow, so that a child which falls a
-//! moment after each restart is soon too slow to fall often within a period.
+//! A tree tolerates `max_restarts` falls within a period and gives up at the next one. A fall counts once, however many
+//! siblings it ends. The tree tolerates the same number of falls of one child in a row, over any time: pauses grow, so
+//! a child that falls soon after each restart is quickly too slow to fall often within a period.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     policy::{Backoff, Intensity, Restart, Strategy},
 };
 
-/// Where a child stands.
+/// State of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// To be started when its turn comes.
@@ -36,18 +36,18 @@ impl Phase {
     }
 }
 
-/// What a fall means.
+/// Consequence of a fall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The child has ended for good.
     End,
-    /// It begins again after this pause; those in `stop`, in this order, are to be stopped first.
+    /// The child starts again after this pause. The children in `stop` are stopped first, in this order.
     Restart { after: Duration, stop: Vec<usize> },
-    /// The tree has had enough.
+    /// The tree gives up.
     GiveUp,
 }
 
-/// Part of a child specification that decides.
+/// The part of a child specification that the decisions use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) restart: Restart,
@@ -57,14 +57,14 @@ pub(crate) struct Terms {
 struct Member {
     terms: Terms,
     phase: Phase,
-    /// Falls in a row, without a life between that lasted the longest pause.
+    /// Falls in a row without a life in between that lasted the longest pause.
     streak: u32,
-    /// Falls in a row, without a life between that lasted the tree's period as well.
+    /// Falls in a row without a life in between that lasted the longest pause and the tree's period.
     row: u32,
 }
 
 impl Member {
-    /// A life ends: rows begin anew after one that was quiet.
+    /// A life ends: after a quiet one, rows start anew.
     fn look_back(&mut self, now: Instant, period: Duration) {
         let Phase::Running { since } = self.phase else { return };
         let (lasted, longest) = (now.duration_since(since), self.terms.backoff.max);
@@ -76,7 +76,8 @@ impl Member {
         }
     }
 
-    /// It has had its turn. One that falls again and again is mostly starting; others must not wait for that to change.
+    /// Whether it has had its turn. A child that falls again and again is in the starting phase most of the time, and
+    /// other children must not wait for that.
     fn has_been_tried(&self) -> bool {
         match self.phase {
             Phase::Waiting => false,
@@ -95,7 +96,7 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// `Some` terms for a child that waits for its start, `None` for one that has ended for good.
+    /// Terms of each child, and whether it still waits for its start or has ended for good.
     pub(crate) fn new(
         strategy: Strategy,
         intensity: Intensity,
@@ -114,8 +115,8 @@ impl Roster {
         self.members[child].phase
     }
 
-    /// The first child that may begin now. A waiting one begins after those before it have: under rest-for-one they must be up,
-    /// else it is enough that they were tried.
+    /// The first child that may start now. A waiting child starts after those declared before it: under rest-for-one
+    /// they must be up, otherwise it suffices that they were tried.
     pub(crate) fn next_start(&self, now: Instant) -> Option<usize> {
         let mut turn = true;
         for (child, member) in self.members.iter().enumerate() {
@@ -129,7 +130,7 @@ impl Roster {
         None
     }
 
-    /// When [`Self::next_start`] has to be asked again though nothing happened.
+    /// When [`Self::next_start`] has to be called again without any event.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let due = |member: &Member| match member.phase {
             Phase::BackingOff { until } => Some(until),
@@ -138,7 +139,7 @@ impl Roster {
         self.members.iter().filter_map(due).min()
     }
 
-    /// Every child has had its turn.
+    /// Whether every child has had its turn.
     pub(crate) fn is_up(&self) -> bool {
         self.members.iter().all(Member::has_been_tried)
     }
@@ -151,7 +152,7 @@ impl Roster {
         self.members[child].phase = Phase::Running { since: now };
     }
 
-    /// A life has ended without having been asked to; `roll` is chance, from 0 to 1, for the jitter.
+    /// A life has ended without being asked to; `roll` is a random number from 0 to 1, for the jitter.
     pub(crate) fn fell(&mut self, child: usize, reason: &ExitReason, now: Instant, roll: f64) -> Verdict {
         let member = &mut self.members[child];
         let again = match member.terms.restart {
@@ -189,7 +190,7 @@ impl Roster {
         self.falls.len() > max_restarts as usize
     }
 
-    /// Lets those after `child` wait for it, and says which of them have a life to be stopped, last first.
+    /// Makes the children after `child` wait for it. Returns those of them whose life has to be stopped, last first.
     fn take_down_after(&mut self, child: usize, now: Instant) -> Vec<usize> {
         let mut stop = Vec::new();
         for (index, member) in self.members.iter_mut().enumerate().skip(child + 1) {

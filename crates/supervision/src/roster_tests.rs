@@ -18,7 +18,7 @@ fn panicked() -> ExitReason {
     ExitReason::Panicked("text".to_owned())
 }
 
-/// Starts whatever may start; everything that starts is born.
+/// Starts every child that may start, and reports its birth.
 fn settle(roster: &mut Roster, now: Instant) -> Vec<usize> {
     let mut begun = Vec::new();
     while let Some(child) = roster.next_start(now) {
@@ -87,8 +87,9 @@ fn settings_without_sense_do_not_panic() {
 }
 
 proptest! {
-    /// Whatever falls when: no period sees more restarts than allowed without the tree giving up, nor does one child without a quiet
-    /// life between, and it gives up for no less. Those that a fall takes down are no falls.
+    /// For any sequence of falls: no period has more restarts than allowed without the tree giving up, nor has one
+    /// child without a quiet life in between, and the tree does not give up earlier. Children that a fall takes down do
+    /// not count as fallen.
     #[test]
     fn a_tree_gives_up_exactly_when_one_period_or_one_row_saw_too_many_falls(
         strategy in prop_oneof![Just(Strategy::OneForOne), Just(Strategy::RestForOne)],
@@ -123,7 +124,7 @@ proptest! {
         }
     }
 
-    /// Under rest-for-one nobody lives while one before it is down, and once the pauses are over everybody lives.
+    /// Under rest-for-one, no child lives while one before it is down. Once the pauses are over, all children live.
     #[test]
     fn nobody_lives_on_a_fallen_foundation(steps in prop::collection::vec((0usize..5, 0u64..3000), 1..60)) {
         let mut now = Instant::now();

@@ -1,4 +1,4 @@
-//! What a supervision tree shows of itself.
+//! Status of a supervision tree.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use serde::Serialize;
 pub struct TreeStatus {
     /// Name of the tree.
     pub name: String,
-    /// Children in order of start; those of a nested tree stand under its name, `tree/child`.
+    /// Children in order of start. Those of a nested tree are named `tree/child`.
     pub children: Vec<ChildStatus>,
 }
 
-/// One child.
+/// Status of one child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChildStatus {
-    /// Its name.
+    /// Name of the child.
     pub name: String,
-    /// What it is.
+    /// Kind of child.
     pub kind: ChildKind,
-    /// What it does now.
+    /// Its current state.
     pub state: ChildState,
-    /// That it shows no life, in words; `None` while it does.
+    /// Describes that it shows no sign of life; `None` while it does.
     pub stuck: Option<String>,
     /// Restarts since the process began.
     pub restarts: u64,
@@ -30,31 +30,31 @@ pub struct ChildStatus {
     pub last_exit: Option<String>,
 }
 
-/// What a child is.
+/// Kind of child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildKind {
-    /// It takes messages.
+    /// An actor with messages.
     Actor,
-    /// It measures or watches, and takes none.
+    /// A task, which measures or watches and has no messages.
     Task,
-    /// It is a tree of its own.
+    /// A nested tree.
     Tree,
 }
 
-/// What a child does.
+/// State of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildState {
-    /// Not begun yet.
+    /// Not born yet.
     Starting,
     /// Alive.
     Running,
-    /// Fallen, waiting for its back-off.
+    /// Fallen; waits for its back-off.
     BackingOff,
     /// Ended and not to be restarted.
     Stopped,
-    /// Given up: restarted too often.
+    /// Given up, because it was restarted too often.
     GaveUp,
 }
 

@@ -1,4 +1,4 @@
-//! Carries out what the roster decides: begins lives, hears of their ends, stops them.
+//! Carries out the roster's decisions: starts lives, receives their ends, stops them.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,13 +23,13 @@ use crate::{
     tree::Tree,
 };
 
-/// How long a killed child is awaited. One that has not gone by then is stuck on a thread of its own; it is left behind.
+/// How long a killed child is awaited. One that has not ended by then is stuck on its own thread and is left behind.
 const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
-/// A life as its supervisor sees it. Dropping it kills the life.
+/// A life from its supervisor's side. Dropping it kills the life.
 struct Life {
     orders: Arc<Orders>,
-    /// `None` once heard.
+    /// `None` once it was received.
     born: Option<oneshot::Receiver<()>>,
     died: oneshot::Receiver<ExitReason>,
 }
@@ -77,8 +77,8 @@ enum Event {
     Due,
 }
 
-/// Runs a tree until it is asked to stop or gives up; in both cases no child lives afterwards. `up` is told once every child has
-/// had its turn.
+/// Runs a tree until it is asked to stop or gives up; in both cases no child is alive afterwards. `up` is notified once
+/// every child has had its turn.
 pub(crate) async fn supervise(
     tree: &Tree,
     prefix: &str,
@@ -172,7 +172,7 @@ impl Supervisor<'_> {
         });
     }
 
-    /// False when the tree gave up.
+    /// Handles a fall. Returns false when the tree gave up.
     async fn fell(&mut self, index: usize, reason: &ExitReason) -> bool {
         self.gone(index, reason);
         let verdict = self.roster.fell(index, reason, Instant::now(), rand::random());

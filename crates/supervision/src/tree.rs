@@ -1,4 +1,4 @@
-//! Declares a tree.
+//! Declaration of a tree.
 
 use std::{cell::Cell, future::Future, rc::Rc, sync::Arc, time::Duration};
 
@@ -17,10 +17,11 @@ use crate::{
     vitals::Watch,
 };
 
-/// Messages that wait for a child unless [`Declaration::queue`] says otherwise.
+/// Capacity of a child's queue unless [`Declaration::queue`] sets another.
 const DEFAULT_QUEUE: usize = 1024;
 
-/// A supervisor and its children. Order of declaration is order of start and of dependency; stopping goes the other way.
+/// A supervisor and its children. The order of declaration is the order of start and of dependency; stopping uses the
+/// reverse order.
 pub struct Tree {
     pub(crate) name: String,
     pub(crate) strategy: Strategy,
@@ -31,7 +32,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// A tree without children, one-for-one, that bears three restarts in a minute.
+    /// A tree without children: one-for-one, with three restarts allowed per minute.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -44,24 +45,24 @@ impl Tree {
         }
     }
 
-    /// Whom a fall concerns.
+    /// Sets which children a fall affects.
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategy = strategy;
         self
     }
 
-    /// How many falls the tree mends within `period`, and how many falls in a row of one child: those without a life between that
-    /// lasted a whole period and the longest pause of the child. At the next one it stops its children and gives up, which its
-    /// parent counts as the fall of one child.
+    /// Sets how many falls within `period` the tree repairs, and how many falls in a row of one child, that is, without
+    /// a life in between that lasted a whole period and the child's longest pause. At the next fall it stops its
+    /// children and gives up, which its parent counts as the fall of one child.
     #[must_use]
     pub fn intensity(mut self, max_restarts: u32, period: Duration) -> Self {
         self.intensity = Intensity { max_restarts, period };
         self
     }
 
-    /// Begins to declare an actor; [`Declaration::add`] ends it. The factory makes a fresh actor for each life, on the thread where
-    /// the actor lives.
+    /// Begins the declaration of an actor; [`Declaration::add`] completes it. The factory creates a fresh actor for
+    /// each life, on the thread where the actor runs.
     pub fn child<A, F>(&mut self, name: &str, factory: F) -> Declaration<'_, ActorOf<A>>
     where
         A: Actor<Context = Context<A>>,
@@ -70,10 +71,12 @@ impl Tree {
         self.declare(name, ActorOf { factory: Arc::new(factory), queue: DEFAULT_QUEUE, shutdown: Shutdown::default() })
     }
 
-    /// Begins to declare a task: a loop that measures or watches and takes no messages. [`Declaration::add`] ends it.
+    /// Begins the declaration of a task: a loop that measures or watches and has no messages. [`Declaration::add`]
+    /// completes it.
     ///
-    /// Each life is a fresh future, polled on the thread where it was made. It falls when it panics and when it ends, with an
-    /// error or without one, and when its heart does not beat (see [`Heart`]). Asked to stop, it is dropped where it waits.
+    /// Each life is a fresh future, polled on the thread where it was created. It falls when it panics, when it ends
+    /// with an error or without one, and when its heart does not beat (see [`Heart`]). When asked to stop, it is
+    /// dropped at its current await point.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -105,8 +108,8 @@ impl Tree {
         }
     }
 
-    /// Declares a tree as a child: permanent, with the default back-off, on the same thread. Its children appear in the status of
-    /// this tree as `tree/child`. Those that have ended for good stay so when their tree is restarted.
+    /// Declares a tree as a child: permanent, with the default back-off, on the same thread. Its children appear in the
+    /// status of this tree as `tree/child`. Those that have ended for good stay ended when their tree is restarted.
     ///
     /// # Panics
     /// When a child of that name exists.
@@ -121,13 +124,13 @@ impl Tree {
         }
     }
 
-    /// What the tree shows of itself. To be asked of the root: a nested tree reports there.
+    /// Status of the tree. Ask the root for it: a nested tree reports to the root.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Arc<TreeStatus>> {
         self.board.read()
     }
 
-    /// Which children are stuck, to be asked of the root on any thread.
+    /// Reports which children are stuck, on any thread. Ask the root for it.
     #[must_use]
     pub fn vitals(&self) -> Vitals {
         Vitals(self.lives.clone())
@@ -139,10 +142,11 @@ impl Tree {
         Saboteur(self.lives.clone())
     }
 
-    /// Starts the children and supervises them until `shutdown` resolves or the tree gives up; then stops them, last first, and
-    /// closes their queues. Needs a `LocalSet`, such as an actix `System`. Dropping the future kills the children.
+    /// Starts the children and supervises them until `shutdown` resolves or the tree gives up. Then it stops them, last
+    /// first, and closes their queues. Needs a `LocalSet`, such as an actix `System`. Dropping the future kills the
+    /// children.
     ///
-    /// [`ExitReason::Normal`] or [`ExitReason::GaveUp`].
+    /// Returns [`ExitReason::Normal`] or [`ExitReason::GaveUp`].
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
         let _watch = Watch::begin(self.lives.clone(), self.board.clone());
         let reason = supervise(&self, "", &self.board, shutdown, None).await;
@@ -177,7 +181,7 @@ impl Tree {
     }
 }
 
-/// A child specification in the making.
+/// A child specification under construction.
 #[must_use = "a child exists once it is added"]
 pub struct Declaration<'t, K> {
     tree: &'t mut Tree,
@@ -188,20 +192,20 @@ pub struct Declaration<'t, K> {
     kind: K,
 }
 
-/// That an actor is declared.
+/// The part of a declaration that is specific to an actor.
 pub struct ActorOf<A: Actor> {
     factory: Factory<A>,
     queue: usize,
     shutdown: Shutdown,
 }
 
-/// That a task is declared.
+/// The part of a declaration that is specific to a task.
 pub struct TaskOf<F> {
     work: Work<F>,
 }
 
 impl<K> Declaration<'_, K> {
-    /// After which ends it is started again. Default: permanent.
+    /// After which ends it is restarted. Default: permanent.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.terms.restart = restart;
         self
@@ -213,17 +217,17 @@ impl<K> Declaration<'_, K> {
         self
     }
 
-    /// Where it runs. Default: beside its siblings.
+    /// Where it runs. Default: on the thread of its siblings.
     pub fn on(mut self, placement: Placement) -> Self {
         self.placement = placement;
         self
     }
 
-    /// How long it may show no life, more than what it rightly waits for at a time. One that shows none for longer is told by
-    /// [`Vitals`], and restarted if its thread goes on without it. Default: 30 seconds.
+    /// How long it may show no sign of life; must exceed its longest regular wait. One that is silent for longer is
+    /// reported by [`Vitals`], and restarted if its thread still runs. Default: 30 seconds.
     ///
-    /// An actor shows life while it takes messages or would take them, so not while it waits (`ctx.wait`); each loop that it keeps
-    /// ([`Link::keep`]) and a task by their heart.
+    /// An actor shows life while it takes messages or is ready to take them, so not while it waits (`ctx.wait`). Each
+    /// loop that it keeps ([`Link::keep`]), and a task, shows life through its heart.
     pub fn silent_for(mut self, bound: Duration) -> Self {
         self.silence = bound;
         self
@@ -237,7 +241,7 @@ impl<A: Actor<Context = Context<A>>> Declaration<'_, ActorOf<A>> {
         self
     }
 
-    /// How many messages may wait for it, at least 1. Default: 1024.
+    /// Capacity of its queue, at least 1. Default: 1024.
     pub fn queue(mut self, capacity: usize) -> Self {
         self.kind.queue = capacity;
         self
@@ -246,7 +250,7 @@ impl<A: Actor<Context = Context<A>>> Declaration<'_, ActorOf<A>> {
     /// Adds the actor to the tree.
     ///
     /// # Panics
-    /// When a child of that name exists, or the queue has no place.
+    /// When a child of that name exists, or the queue has no capacity.
     pub fn add(self) -> ChildRef<A> {
         let ActorOf { factory, queue, shutdown } = self.kind;
         let (sender, receiver) = mpsc::channel(queue);

@@ -1,4 +1,4 @@
-//! Which children show no life, told from any thread, and what can be done about it.
+//! Finds children that show no sign of life, from any thread, and ends those that can be ended.
 
 use std::{
     collections::BTreeMap,
@@ -14,26 +14,26 @@ use crate::{
     pulse::Silence,
 };
 
-/// How often the watch looks.
+/// Interval of the checks.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Tells which children of a tree are stuck. It looks at what they left behind and waits for none of them, so it can be asked on any
-/// thread and its answer comes also when theirs are stuck.
+/// Reports which children of a tree are stuck. It reads what they recorded and waits for none of them. So it can be
+/// called on any thread and also answers when their threads are stuck.
 #[derive(Clone)]
 pub struct Vitals(pub(crate) Lives);
 
-/// A child that has shown no life for longer than its bound.
+/// A child that has shown no sign of life for longer than its bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stuck {
-    /// Its name.
+    /// Name of the child.
     pub child: String,
-    /// Since when it shows no life.
+    /// How long it has shown no sign of life.
     pub since: Duration,
     silence: Silence,
 }
 
 impl Stuck {
-    /// Its thread goes on, so that its tree can end this life and begin another.
+    /// Whether its thread still runs, so that its tree can end this life and start another.
     fn can_be_ended(&self) -> bool {
         matches!(self.silence, Silence::Loop { .. })
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Stuck {
 }
 
 impl Vitals {
-    /// Who is stuck now, those that block a thread first.
+    /// Children that are stuck now; those that block a thread come first.
     #[must_use]
     pub fn stuck(&self) -> Vec<Stuck> {
         let lives = self.0.all();
@@ -73,8 +73,8 @@ impl Vitals {
     }
 }
 
-/// Tells of stuck children in log and status, and ends the lives of those whose thread goes on. On a thread of its own, because
-/// that of the tree may be the one that is blocked. Ends when it is dropped.
+/// Reports stuck children in log and status, and ends the lives whose thread still runs. It runs on a thread of its
+/// own, because the tree's thread may be the blocked one. It ends when it is dropped.
 pub(crate) struct Watch(#[expect(dead_code, reason = "dropping it is the order to end")] mpsc::Sender<()>);
 
 impl Watch {
@@ -86,7 +86,7 @@ impl Watch {
                 look(&lives, &board, &mut known);
             }
         };
-        // Nothing of a tree is lost when there can be no thread for this: health is told without it.
+        // Without a thread for this, the tree still works, and `/healthz` still reports stuck children.
         #[expect(clippy::disallowed_methods, reason = "this is supervision: health is told without it")]
         let begun = thread::Builder::new().name("vitals".to_owned()).spawn(watch);
         if let Err(error) = begun {

@@ -1,4 +1,4 @@
-//! A clock, a log, and a tree that runs beside the test.
+//! A clock, a log, and a tree that runs concurrently with the test.
 
 use std::{
     future::Future,
@@ -17,10 +17,10 @@ use tokio::{
 
 use crate::probe::Grenade;
 
-/// Far beyond what any step takes; virtual where time is paused.
+/// Far longer than any step takes; virtual time where time is paused.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs a scenario in an actix system whose clock jumps to the next timer whenever nothing else is to be done.
+/// Runs a scenario in an actix system whose clock jumps to the next timer whenever it is idle.
 pub(crate) fn paused<T>(scenario: impl Future<Output = T>) -> T {
     prepare();
     let runtime =
@@ -28,7 +28,7 @@ pub(crate) fn paused<T>(scenario: impl Future<Output = T>) -> T {
     System::with_tokio_rt(runtime).block_on(scenario)
 }
 
-/// Runs a scenario in an ordinary actix system, for those with several threads.
+/// Runs a scenario in an ordinary actix system, for scenarios with several threads.
 pub(crate) fn real<T>(scenario: impl Future<Output = T>) -> T {
     prepare();
     System::new().block_on(soon(scenario))
@@ -38,7 +38,7 @@ pub(crate) async fn soon<T>(step: impl Future<Output = T>) -> T {
     timeout(PATIENCE, step).await.expect("in good time")
 }
 
-/// Waits for what no status tells.
+/// Waits for a condition that no status shows.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     soon(async {
         while !condition() {
@@ -48,8 +48,8 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
     .await;
 }
 
-/// Deliberate panics are not printed, all others are; what is logged goes to [`LOG`], for the whole process because a subscriber of one
-/// thread may miss an event that another thread logged first.
+/// Suppresses the output of deliberate panics and prints all others. Logs go to [`LOG`], for the whole process, because
+/// a subscriber of one thread may miss an event that another thread logged first.
 pub(crate) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -65,7 +65,7 @@ pub(crate) fn prepare() {
     });
 }
 
-/// What happened, in order.
+/// Events in order.
 #[derive(Clone, Default)]
 pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 
@@ -83,7 +83,7 @@ impl Journal {
     }
 }
 
-/// What all tests logged.
+/// The logs of all tests.
 pub(crate) static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct LogWriter;
@@ -98,7 +98,7 @@ impl io::Write for LogWriter {
     }
 }
 
-/// A tree that runs beside the test.
+/// A tree that runs concurrently with the test.
 pub(crate) struct RunningTree {
     stop: oneshot::Sender<()>,
     task: JoinHandle<ExitReason>,
@@ -115,18 +115,18 @@ impl RunningTree {
         Self { stop, task, status }
     }
 
-    /// Asks it to stop.
+    /// Asks it to stop, and returns how it ended.
     pub(crate) async fn stop(self) -> ExitReason {
         self.stop.send(()).expect("still running");
         soon(self.task).await.expect("the supervisor does not panic")
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends on its own.
     pub(crate) async fn ended(self) -> ExitReason {
         soon(self.task).await.expect("the supervisor does not panic")
     }
 
-    /// Throws the tree's future away.
+    /// Drops the tree's future.
     pub(crate) fn abandon(self) {
         self.task.abort();
     }

@@ -1,4 +1,4 @@
-//! A fall costs the fallen its state and one message its answer, and nobody else anything.
+//! A fall costs the fallen child its state and one message its answer, and affects no other child.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn pair(habits: &Habits, journal: &Journal) -> Pair {
     Pair { victim, sibling, running }
 }
 
-/// The victim is used, dies so, and answers as new; its sibling notices nothing.
+/// The victim is used, dies in this way, and answers as a new life; its sibling notices nothing.
 fn comes_back_fresh(end: End, answer: Result<(), SendError>, reason: &str) {
     paused(async {
         let Pair { victim, sibling, mut running } = pair(&Habits::default(), &Journal::default()).await;
@@ -232,7 +232,7 @@ fn a_storm_of_restarts_does_not_starve_siblings() {
         for _ in 0..1000 {
             assert_eq!(sibling.send(Count).await.unwrap().generation, 1);
         }
-        // It went on all the while.
+        // It kept running all the while.
         assert!(running.status().children[0].restarts > before);
         assert_eq!(running.stop().await, ExitReason::Normal);
     });
@@ -275,7 +275,7 @@ fn a_saboteur_reaches_any_child_by_name() {
         running.running("inner/deep", 1).await;
         assert_eq!(deep.send(Count).await.unwrap().generation, 2);
 
-        // Even one that waits for something that never comes.
+        // Even a child that waits for something that never happens.
         flat.try_send(Nap(Duration::from_secs(3600))).unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(saboteur.panic_child("flat"));

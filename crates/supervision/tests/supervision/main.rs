@@ -1,4 +1,4 @@
-//! Supervised actors, in process. A panic that were not contained would end this binary.
+//! Supervised actors in process. A panic that is not contained would end this test program.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]

@@ -1,4 +1,4 @@
-//! Who is restarted, when, together with whom, and when it is enough.
+//! Which children are restarted, when, together with which others, and when the tree gives up.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn pauses_grow_from_none_to_the_longest_and_begin_anew_after_a_quiet_life() {
             let fall = Instant::now();
             let _ = child.send(Die(End::Handler)).await;
             child.send(Count).await.unwrap();
-            // The wheel of timers turns by the millisecond.
+            // The timer has a resolution of one millisecond.
             (fall.elapsed() + Duration::from_millis(1)).as_secs()
         };
         for expected in [0, 1, 2, 4, 5, 5] {
@@ -84,7 +84,7 @@ fn a_child_in_its_pause_is_shown_so_and_keeps_its_messages() {
         assert!(!answer.is_finished());
         let answer = tokio::time::timeout(2 * MINUTE, answer).await.expect("after the pause").unwrap().unwrap();
         assert_eq!(answer.generation, 3);
-        // A child in its pause does not hold up the stop.
+        // A child in its pause does not delay the stop.
         assert_eq!(running.stop().await, ExitReason::Normal);
     });
 }
@@ -118,7 +118,7 @@ fn a_child_that_falls_a_moment_after_each_restart_is_not_restarted_for_ever() {
         let child = tree.child("child", Probe::factory(&Habits::default(), &Journal::default())).add();
         let running = RunningTree::start(tree);
         let begin = Instant::now();
-        // Its pauses grow up to half a minute, so that no minute sees ten falls.
+        // Its pauses grow up to half a minute, so no minute has ten falls.
         let falls = async {
             let mut falls = 0;
             while child.send(Count).await.is_ok() {
@@ -162,7 +162,7 @@ fn a_tree_that_gives_up_is_one_fall_to_its_parent_and_climbs_to_the_root() {
         for _ in 0..2 {
             assert_eq!(child.send(Die(End::Handler)).await, Err(SendError::Lost));
         }
-        // The inner tree gave up and was restarted whole; handles still reach its children.
+        // The inner tree gave up and was restarted as a whole; handles still reach its children.
         let inner = running.running("inner", 1).await;
         assert_eq!(inner.last_exit.as_deref(), Some("gave up"));
         assert_eq!(child.send(Count).await.unwrap().generation, 3);

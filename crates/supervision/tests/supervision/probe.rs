@@ -1,4 +1,4 @@
-//! The actor that misbehaves on request.
+//! An actor that misbehaves on request.
 
 use std::{
     panic,
@@ -20,7 +20,7 @@ impl Drop for Grenade {
     }
 }
 
-/// Where the probe panics, by generation or always, and what else it does. Nothing by default.
+/// Where the probe panics, by generation or always, and its other behaviour. By default it does nothing special.
 #[derive(Clone)]
 pub(crate) struct Habits {
     pub(crate) panic_in_factory: fn(u64) -> bool,
@@ -29,9 +29,9 @@ pub(crate) struct Habits {
     pub(crate) panic_in_stopping: bool,
     pub(crate) panic_in_stopped: bool,
     pub(crate) panic_in_drop: bool,
-    /// How long it goes on working once asked to stop.
+    /// How long it keeps working after it was asked to stop.
     pub(crate) linger: Option<Duration>,
-    /// Period at which it notes `tick GENERATION`.
+    /// Interval at which it notes `tick GENERATION`.
     pub(crate) tick: Option<Duration>,
 }
 
@@ -146,7 +146,7 @@ impl Handler<Note> for Probe {
     }
 }
 
-/// Waits (`ctx.wait`) for so long, then notes `woke`.
+/// Waits (`ctx.wait`) for this time, then notes `woke`.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Nap(pub(crate) Duration);
@@ -206,9 +206,9 @@ pub(crate) enum End {
     Terminate,
     Fail,
     Thread,
-    /// Cancels a future of this life, then panics before the cancellation is carried out.
+    /// Cancels a future of this life, then panics before the cancellation takes effect.
     AfterCancel,
-    /// Leaves a message to itself for later, then panics.
+    /// Sends itself a message, then panics before it is handled.
     AfterNotify,
 }
 
@@ -244,7 +244,7 @@ impl Handler<Die> for Probe {
                 self.link.clone().fail(ctx, Outer(cause));
             }
             End::Thread => {
-                // What is queued from now on waits for the next life.
+                // Messages queued from now on wait for the next life.
                 ctx.wait(std::future::pending().into_actor(self));
                 Arbiter::current().stop();
             }

@@ -1,4 +1,4 @@
-//! Stopping is orderly, bounded, and survives bad hooks.
+//! Stopping is orderly, takes a bounded time, and survives faulty hooks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Children on threads of their own.
+//! Children on their own threads.
 
 use std::{
     sync::{Mutex, mpsc},
@@ -73,7 +73,7 @@ fn a_child_begins_only_when_the_one_before_it_has_begun_on_whatever_thread() {
         let next = tree.child("next", Probe::factory(&Habits::default(), &journal)).add();
         let _running = RunningTree::start(tree);
         let next = actix_rt::spawn(async move { next.send(Count).await });
-        // Turns enough for the tree to start a child on this thread.
+        // Enough turns for the tree to start a child on this thread.
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
@@ -93,7 +93,7 @@ fn the_thread_of_a_dropped_tree_ends() {
         let running = RunningTree::start(tree);
         child.send(Count).await.unwrap();
         running.abandon();
-        // Its queue closes only when the life has gone, and the life goes with its thread.
+        // Its queue closes only when the life has ended, and the life ends with its thread.
         until(|| child.try_send(Count) == Err(SendError::GivenUp)).await;
         assert_eq!(journal.lines(), ["started child 1", "dropped child 1"]);
     });

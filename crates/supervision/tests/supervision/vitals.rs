@@ -1,4 +1,4 @@
-//! Children that show no life.
+//! Children that show no sign of life.
 
 use std::{
     sync::mpsc,
@@ -10,7 +10,7 @@ use boshy_supervision::{ChildState, ExitReason, Placement, Tree, Vitals};
 
 use crate::{driver::*, probe::*};
 
-/// Much longer than a loaded machine keeps a thread waiting in a test, much shorter than the patience of one.
+/// Much longer than a loaded machine keeps a thread waiting in a test, and much shorter than the test's deadline.
 const BOUND: Duration = Duration::from_millis(500);
 
 fn names(vitals: &Vitals) -> Vec<String> {
@@ -39,7 +39,7 @@ fn a_child_that_blocks_the_shared_thread_is_named_before_those_that_it_blocks() 
         wait_for(|| names(&vitals) == ["blocker", "victim"]);
         let first = vitals.stuck()[0].to_string();
         assert!(first.starts_with("blocker has blocked its thread for"), "{first}");
-        // The status tells as well, although the thread of the tree is the one that is blocked.
+        // The status reports it as well, although the tree's thread is the blocked one.
         wait_for(|| status.borrow().children[0].stuck.is_some());
         drop(release);
         wait_for(|| names(&vitals).is_empty());
@@ -51,7 +51,7 @@ fn a_child_that_blocks_the_shared_thread_is_named_before_those_that_it_blocks() 
         blocker.try_send(Block(blocked)).unwrap();
         until(|| observer.is_finished()).await;
         observer.join().unwrap();
-        // No thread can be killed, and the one that got loose goes on where it was.
+        // A thread cannot be killed, and the one that was released continues where it was.
         assert!(running.status().children.iter().all(|child| child.restarts == 0));
         assert_eq!(running.stop().await, ExitReason::Normal);
     });
