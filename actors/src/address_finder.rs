@@ -1,4 +1,4 @@
-//! Looks for the address of this VM, which may come after the agent or change under it.
+//! Finds the address of this VM, which may appear after the agent's start or change while it runs.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -11,21 +11,21 @@ use tracing::info;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What the finder is made of; it outlives the task.
+/// Configuration and channels of the finder; they outlive the task.
 #[derive(Clone)]
 pub(crate) struct Finding {
-    /// What the settings say of the VM.
+    /// What the settings say about the VM.
     pub(crate) wanted: Wanted,
-    /// Where its address cannot be.
+    /// Range that cannot contain the VM's address.
     pub(crate) range: VipRange,
-    /// The address; `None` until there is one. One that was found stays until there is another: an interface that is down for a
-    /// moment is no reason to take working names away. This task is the only writer.
+    /// The address; `None` until one is found. A found address stays until another one is found: an interface that is
+    /// down for a moment is no reason to remove working names. This task is the only writer.
     pub(crate) found: watch::Sender<Option<Ipv4Addr>>,
-    /// Why there is none now. This task is the only writer.
+    /// Why there is no address now. This task is the only writer.
     pub(crate) missing: Arc<ArcSwap<Option<NoAddress>>>,
 }
 
-/// Looks once a period, for ever.
+/// Looks for the address once per period, forever.
 pub(crate) async fn find(finding: Finding, heart: Heart) {
     let mut sources = Sources::new(finding.wanted.clone());
     let mut periods = interval(PERIOD);

@@ -1,4 +1,4 @@
-//! The agent's tree, and what outlives its actors.
+//! The agent's tree, and the values that outlive its actors.
 //!
 //! ```text
 //!   agent (one for one)
@@ -64,14 +64,14 @@ use crate::{
     xds_server::{RelayDoor, Serving, XdsServer},
 };
 
-/// Restarts the tree bears within a minute, one more than it has children. Each is a bug; more than these mean that a
-/// fresh process is needed.
+/// Restarts within a minute that the tree tolerates, one more than it has children. Each is a bug; more of them mean
+/// that a fresh process is needed.
 const INTENSITY: u32 = 12;
 
-/// A disk may hang for long, which is told; another life of who writes to it would hang as well.
+/// A disk may hang for a long time, which is reported separately; a new life of the writer would hang as well.
 const HUNG_DISK: Duration = Duration::MAX;
 
-/// An agent with those of its sockets bound that nobody else holds.
+/// An agent with its sockets bound, except for those that another process holds.
 pub struct Agent {
     settings: AgentSettings,
     pilots: Vec<Uri>,
@@ -85,10 +85,10 @@ pub struct Agent {
     log_trouble: Option<String>,
 }
 
-/// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. After SIGTERM it goes on serving while programs are connected to
-/// virtual IPs, for `stop_timeout` at most. Stopped in order, it takes its rules with it.
+/// Runs an agent until SIGTERM or SIGINT, or until its tree gives up. After SIGTERM it keeps serving while programs
+/// have connections to virtual IPs, for at most `stop_timeout`. After an orderly stop it removes its rules.
 ///
-/// What is wrong with how it logs is `log_trouble`, which it tells among what it lacks.
+/// `log_trouble` is what is wrong with the log's settings; the status lists it among what is lacking.
 ///
 /// # Errors
 /// When a setting cannot be used.
@@ -104,7 +104,7 @@ pub fn run(settings: AgentSettings, log_trouble: Option<String>) -> Result<ExitR
     Ok(ended)
 }
 
-/// Removes the redirect rules and the route; whether nothing of ours is left.
+/// Removes the redirect rules and the route. Returns whether everything is removed.
 pub fn remove_rules(settings: &AgentSettings) -> bool {
     let rules = Ruleset::new(settings.vip_range.net(), settings.capture.port()).map_err(StartError::Rules);
     let rules = rules.map(|rules| Guard::open(&rules, Ownership::WherePossible).and_then(|mut guard| guard.remove()));
@@ -126,8 +126,8 @@ pub fn remove_rules(settings: &AgentSettings) -> bool {
 }
 
 impl Agent {
-    /// Binds the sockets, before anything else: a question that arrives from now on waits for its answer. One that is taken is bound
-    /// when it is free.
+    /// Binds the sockets before anything else: a question that arrives from now on waits for its answer. A socket that
+    /// another process holds is bound when it is free.
     ///
     /// # Errors
     /// When a setting cannot be used.
@@ -152,23 +152,23 @@ impl Agent {
         })
     }
 
-    /// Tells what is wrong with how it logs.
+    /// Sets what is wrong with the log's settings, for the status.
     #[must_use]
     pub fn logging_otherwise(self, log_trouble: Option<String>) -> Self {
         Self { log_trouble, ..self }
     }
 
-    /// Where DNS is answered, over UDP and TCP.
+    /// Address of the DNS server, UDP and TCP.
     pub fn dns_address(&self) -> Option<SocketAddr> {
         Some(self.dns.now()?.address())
     }
 
-    /// Where bosh-dns asks.
+    /// Address of the bosh-dns handler.
     pub fn handler_address(&self) -> Option<SocketAddr> {
         self.handler.as_ref()?.now()?.local_addr().ok()
     }
 
-    /// Where status and metrics are served.
+    /// Address of the status and metrics endpoints.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http.now()?.local_addr().ok()
     }
@@ -181,7 +181,7 @@ impl Agent {
         ended
     }
 
-    /// The tree, and what is to be done when it has ended.
+    /// The tree, and the state keeper's work to do after its end.
     fn tree(self) -> (Tree, Keeping) {
         let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads, log_trouble } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));

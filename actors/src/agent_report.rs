@@ -1,4 +1,4 @@
-//! The agent's status, gathered from what its actors publish.
+//! The agent's status, collected from what its actors publish.
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::{lookout::Want, peer_watcher::Trouble, port::Port};
 
-/// A socket, and what is not done while another process holds it.
+/// A socket, and what does not work while another process holds it.
 pub(crate) struct Socket {
     what: &'static str,
     address: String,
@@ -51,7 +51,7 @@ impl Socket {
     }
 }
 
-/// Where everything is read.
+/// Sources of the status.
 pub(crate) struct Reports {
     pub(crate) node: NodeSettings,
     pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
@@ -64,11 +64,11 @@ pub(crate) struct Reports {
     pub(crate) tld: Tld,
     pub(crate) vip_range: VipRange,
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
-    /// What is wrong with how the agent logs.
+    /// What is wrong with the log's settings.
     pub(crate) log_trouble: Option<String>,
     pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
     pub(crate) outlets: Outlets,
-    /// What DNS answers.
+    /// Names that DNS answers.
     pub(crate) answered: watch::Receiver<Arc<NameTable>>,
     pub(crate) proxies: Proxies,
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
@@ -86,7 +86,8 @@ impl Reports {
         let answered = self.answered.borrow().as_ref().clone();
         let (ready, waiting) = (Arc::clone(&self.outlets.names.borrow()), self.outlets.stored.borrow().waiting());
         let withheld = ready.iter().filter(|(host, _)| answered.get(host.as_str()).is_none());
-        // What rules hold back is told by them; a name on its way from one part to the next is no reason not to be ready.
+        // Names that wait for rules are reported by the rules. A name on its way from one actor to the next does not
+        // affect readiness.
         let awaited = waiting.len();
         let pending = waiting.iter().chain(withheld).map(|(host, _)| host.clone()).collect();
         let names = NamesStatus { answered, pending };
@@ -105,7 +106,7 @@ impl Reports {
         }
     }
 
-    /// What is not there now, without the time since when.
+    /// Resources that are missing now, without the time since when.
     pub(crate) fn wanting(&self) -> Vec<Want> {
         let pilot = pilot_link(self.outlets.status.borrow().clone());
         let told = self.outlets.status.borrow().told.clone();

@@ -1,8 +1,8 @@
-//! Pauses between tries: steady while things go well, growing with jitter while they do not.
+//! Pauses between attempts: constant after a success, growing with jitter after failures.
 
 use std::time::Duration;
 
-/// Chooses the next pause.
+/// Determines the next pause.
 #[derive(Clone, Debug)]
 pub(crate) struct Pause {
     steady: Duration,
@@ -20,7 +20,8 @@ impl Pause {
         self.steady
     }
 
-    /// Doubles from the steady pause up to the longest; chance takes away up to a quarter, so that many do not try in step.
+    /// Doubles from the steady pause up to the longest. Up to a quarter is removed at random, so that many processes do
+    /// not retry in step.
     pub(crate) fn failed(&mut self) -> Duration {
         let whole = self.steady.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);

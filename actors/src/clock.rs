@@ -1,4 +1,4 @@
-//! Clocks, read at the edge: the domain is given the time.
+//! Clocks are read here, at the edge, and the time is passed to the domain.
 
 use std::{
     fs,
@@ -9,24 +9,24 @@ use std::{
 use boshy_mesh::{Moment, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
-/// Seconds since the Unix epoch; zero for a clock before it. How long ago something was is told by [`Clock`].
+/// Seconds since the Unix epoch; zero for a clock before it. To measure how long ago an event was, use [`Clock`].
 #[expect(clippy::disallowed_methods, reason = "the time of day, which people read")]
 pub(crate) fn now() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
-/// One look at the clocks of this machine.
+/// One reading of this machine's clocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// On a clock that nobody sets, which runs from the start of the machine.
+    /// On a monotonic clock that runs since the boot of the machine.
     pub(crate) moment: Moment,
-    /// Which start that was; `None` when the kernel does not tell.
+    /// Id of that boot; `None` when the kernel does not provide it.
     pub(crate) boot: Option<Arc<str>>,
-    /// By the clock that people read.
+    /// By the wall clock.
     pub(crate) wall: Timestamp,
 }
 
-/// Where the time comes from. Clones are the same clock.
+/// Source of the time. Clones are the same clock.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<dyn Fn() -> Stamp + Send + Sync>);
 
@@ -37,18 +37,18 @@ impl Clock {
         Self::of(move || Stamp { moment: since_boot(), boot: boot.clone(), wall: now() })
     }
 
-    /// Somebody's own.
+    /// A custom clock.
     pub(crate) fn of(look: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(look))
     }
 
-    /// One look.
+    /// Reads the clock.
     pub(crate) fn look(&self) -> Stamp {
         (self.0)()
     }
 }
 
-/// Counts while the machine is suspended as well. Every kernel that boshy runs on has the clock.
+/// Time since boot, which includes suspended time. Every kernel that boshy runs on has this clock.
 fn since_boot() -> Moment {
     let since = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME, Linux 2.6.39");
     Moment(since.tv_sec() * 1000 + since.tv_nsec() / 1_000_000)

@@ -1,8 +1,8 @@
-//! Measures how long a change takes to be accepted everywhere.
+//! Measures how long a change takes to be accepted by all proxies.
 //!
-//! From the moment a snapshot is published, so after the poll that saw the change, until every proxy that was connected at that
-//! moment has accepted all of it. An agent acknowledges when its Envoy has. Not measured: a generation that is replaced before
-//! it was accepted everywhere, and one that nobody was connected to receive.
+//! The time runs from the publication of a snapshot (after the poll that saw the change) until every proxy that was
+//! connected at that moment has accepted all of it. An agent acknowledges when its Envoy has accepted. Not measured: a
+//! generation that is replaced before it was accepted everywhere, and one that no proxy was connected to receive.
 
 use std::sync::Arc;
 
@@ -15,34 +15,34 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-/// A generation, and how it was accepted.
+/// A generation, and its acceptance.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Converged {
-    /// Which.
+    /// The generation.
     pub(crate) generation: u64,
-    /// By how many, and how long after it was published; `None` while it is not.
+    /// Number of proxies that accepted it, and the time since its publication; `None` until all have accepted.
     pub(crate) accepted: Option<(usize, Duration)>,
 }
 
-/// What is measured; it outlives the task.
+/// Inputs and output of the measurement; they outlive the task.
 #[derive(Clone)]
 pub(crate) struct Measuring {
-    /// What is published.
+    /// The published snapshots.
     pub(crate) snapshot: watch::Receiver<Arc<MeshSnapshot>>,
-    /// Who accepts it.
+    /// The proxies that accept them.
     pub(crate) proxies: Proxies,
     /// The newest generation. This task is the only writer.
     pub(crate) converged: Arc<ArcSwap<Converged>>,
 }
 
-/// Measures, until nothing is published any more.
+/// Measures until the channel of snapshots is closed.
 pub(crate) async fn measure(measuring: Measuring, heart: Heart) {
     let Measuring { mut snapshot, proxies, converged } = measuring;
     while heart.rest(snapshot.changed()).await.is_ok() {
         let published = Instant::now();
         let generation = snapshot.borrow_and_update().generation;
         if generation == converged.load().generation {
-            // An earlier life has seen it, when it was published.
+            // An earlier life saw this generation when it was published.
             continue;
         }
         converged.store(Arc::new(Converged { generation, accepted: None }));

@@ -1,7 +1,7 @@
-//! Reads the director and tells the registry.
+//! Reads the director and passes the facts to the registry.
 //!
-//! What is asked when, and what an answer means, is decided by [`Observer`]; this actor is its clock and its hands. Its inputs are
-//! [`PollNow`], which it also sends to itself, and [`DirectorAnswered`].
+//! [`Observer`] decides what is requested when, and what an answer means; this actor provides its clock and sends the
+//! requests. Its messages are [`PollNow`], which it also sends to itself, and [`DirectorAnswered`].
 
 use std::{
     collections::BTreeMap,
@@ -33,62 +33,63 @@ use crate::{
     state_file,
 };
 
-/// The longest pause between two looks at what is due, and the pause before the registry is told again what it could not use.
+/// Longest pause between two checks of what is due, and pause before facts are sent to the registry again that it could
+/// not use.
 const TURN: Duration = Duration::from_secs(1);
-/// A disk that refuses is asked less and less often.
+/// Longest pause between write attempts on a disk that refuses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Puts questions to a director.
+/// Sends questions to a director.
 pub(crate) type Asker = Rc<dyn Fn(Question) -> LocalBoxFuture<'static, Answer>>;
-/// Makes one for a life.
+/// Creates an asker for a life.
 pub(crate) type Connect = Arc<dyn Fn() -> Result<Asker, SettingsError> + Send + Sync>;
-/// Tells facts to who needs them; a text is why they could not be used.
+/// Passes facts on. The error text says why they could not be used.
 pub(crate) type Tell = Arc<dyn Fn(Arc<Inventory>) -> LocalBoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// What a poller is made of; it outlives the actor.
+/// Configuration and channels of the poller; they outlive the actor.
 #[derive(Clone)]
 pub(crate) struct Polling {
     /// How to reach the director.
     pub(crate) connect: Connect,
-    /// What to read how often.
+    /// What to read, and how often.
     pub(crate) observer: ObserverSettings,
-    /// Who is told.
+    /// Receiver of the facts.
     pub(crate) tell: Tell,
     /// What is known, for operators and for the next life.
     pub(crate) report: Arc<ArcSwap<PollReport>>,
-    /// Where facts are kept for the next process.
+    /// File in which facts are kept for the next process.
     pub(crate) file: PathBuf,
-    /// Why they are not. This actor is the only writer.
+    /// Why the facts are not on disk. This actor is the only writer.
     pub(crate) unkept: Arc<ArcSwap<Option<Lack>>>,
 }
 
-/// What polling has brought so far.
+/// Result of the polling so far.
 #[derive(Clone, Debug)]
 pub(crate) struct PollReport {
-    /// The last facts, of this process or the one before; `None` while nothing is known, which is not the same as an empty
-    /// director.
+    /// The last facts, from this process or the previous one. `None` while nothing is known, which differs from an
+    /// empty director.
     pub(crate) known: Option<Arc<Inventory>>,
-    /// Whether this process has read or refused every deployment once.
+    /// Whether this process has read or failed to read every deployment once.
     pub(crate) complete: bool,
-    /// How well the director answers.
+    /// Status of the director.
     pub(crate) director: DirectorStatus,
-    /// How well each deployment is known.
+    /// Status of each deployment.
     pub(crate) deployments: Vec<DeploymentStatus>,
-    /// The right that the director's client lacks, and what is not known for want of configs.
+    /// The permission that the director's client lacks, and what is unknown because configs could not be read.
     pub(crate) lacking: Vec<Lack>,
 }
 
-/// Asks the director what is due.
+/// Ask the director what is due.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PollNow;
 
-/// The director has answered, or has not within the time-out.
+/// The director has answered, or the request has timed out.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct DirectorAnswered(pub(crate) Answer);
 
-/// A director that is asked over HTTPS.
+/// Asks a director over HTTPS.
 pub(crate) fn over_https(settings: ClientSettings) -> Connect {
     Arc::new(move || {
         let client = Rc::new(DirectorClient::new(&settings)?);
@@ -99,7 +100,7 @@ pub(crate) fn over_https(settings: ClientSettings) -> Connect {
     })
 }
 
-/// Tells the registry.
+/// Passes facts to the registry.
 pub(crate) fn to_registry(registry: ChildRef<ServiceRegistry>) -> Tell {
     Arc::new(move |inventory| {
         let registry = registry.clone();
@@ -113,7 +114,7 @@ pub(crate) fn to_registry(registry: ChildRef<ServiceRegistry>) -> Tell {
     })
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct DirectorPoller {
     polling: Polling,
     link: Link,
@@ -126,7 +127,7 @@ pub(crate) struct DirectorPoller {
     kept: KeptFacts,
 }
 
-/// How far the registry has been told.
+/// State of passing facts to the registry.
 #[derive(Default)]
 struct Telling {
     last: Option<Arc<Inventory>>,
@@ -167,8 +168,8 @@ impl DirectorPoller {
         }
     }
 
-    /// Tells the registry what is new, and in every period of the list what it knows: it may have been unable to use it, and what it makes of
-    /// it may depend on the time.
+    /// Passes new facts to the registry. Known facts are repeated once per list period, because the registry may have
+    /// been unable to use them, and because its result may depend on the time.
     fn tell(&mut self, inventory: Arc<Inventory>, ctx: &mut Context<Self>) {
         let Telling { last, begun_at, was_refused, under_way } = &self.telling;
         let pause = match (last.as_ref() == Some(&inventory), was_refused) {
@@ -264,7 +265,8 @@ fn publish(polling: &Polling, observation: &Observation) {
     let lacking = lacking(observation, &before.lacking);
     polling.report.store(Arc::new(PollReport {
         known: observation.complete.then(|| Arc::clone(&observation.inventory)).or_else(|| before.known.clone()),
-        // Sticky: a poller that was restarted reads anew, but what is served was complete and stays so.
+        // This flag is never reset: a restarted poller reads everything anew, but the served facts were complete and
+        // remain so.
         complete: before.complete || observation.complete,
         director,
         deployments: deployments.collect(),
@@ -272,7 +274,7 @@ fn publish(polling: &Polling, observation: &Observation) {
     }));
 }
 
-/// What the pilot does without as long as the director does not tell it.
+/// What the pilot lacks because the director does not provide it.
 fn lacking(observation: &Observation, before: &[Lack]) -> Vec<Lack> {
     const READ: &str = "Give the director's client the authority bosh.read; until then what is known stays.";
     const CONFIGS: &str = "Give the director's client the authority bosh.read, or see why the director does not answer. Until then ports that \
@@ -288,8 +290,8 @@ fn lacking(observation: &Observation, before: &[Lack]) -> Vec<Lack> {
     lacks.into_iter().filter_map(lack).collect()
 }
 
-/// Facts on disk, written beside the rounds: a disk may take seconds, and the next change must not wait for it. One that refuses
-/// costs the next process its head start, and nothing else; it is told, and tried again.
+/// Writes facts to disk concurrently with polling: a disk may take seconds, and the next change must not wait for it. A
+/// disk that refuses costs the next process its facts at the start, and nothing else. It is reported and tried again.
 struct KeptFacts {
     file: PathBuf,
     unkept: Arc<ArcSwap<Option<Lack>>>,
@@ -306,7 +308,8 @@ impl KeptFacts {
         Self { file, unkept, last, is_writing: false, pause, not_before: Instant::now() }
     }
 
-    /// Begins to write what is not written yet, unless a write is still under way or was refused lately; then a later round does.
+    /// Begins to write facts that are not on disk, unless a write is in progress or was refused recently; then a later
+    /// call does so.
     fn keep(&mut self, inventory: &Arc<Inventory>, ctx: &mut Context<DirectorPoller>) {
         if self.is_writing || self.last.as_ref() == Some(inventory) || Instant::now() < self.not_before {
             return;
@@ -352,7 +355,8 @@ impl KeptFacts {
     }
 }
 
-/// What an earlier process kept. A file that cannot be used is as good as none: the director tells everything again.
+/// The facts that an earlier process kept. A file that cannot be used counts as missing, because the director provides
+/// everything again.
 pub(crate) fn restore(file: &Path) -> Option<Arc<Inventory>> {
     let content = state_file::read(file).map_err(|error| Report::new(&error).to_string()).transpose()?;
     match content.and_then(|content| Inventory::unseal(&content).map_err(|error| Report::new(&error).to_string())) {
@@ -364,7 +368,7 @@ pub(crate) fn restore(file: &Path) -> Option<Arc<Inventory>> {
     }
 }
 
-/// A poller that begins anew has the facts of the life before, and not when they were read.
+/// A restarted poller has the facts of the previous life, but not the time at which they were read.
 fn deployment_status(deployment: &observer::DeploymentStatus, before: Option<&DeploymentStatus>) -> DeploymentStatus {
     DeploymentStatus {
         name: deployment.name.clone(),

@@ -1,4 +1,4 @@
-//! The poller driven by its messages alone, with a director and a registry made of values.
+//! Tests the poller by its messages alone, with a director and a registry made of values.
 
 use std::sync::Mutex;
 
@@ -13,7 +13,7 @@ use super::*;
 const MANIFEST: &str =
     "instance_groups: [{name: web, jobs: [{name: app, expose_ports: [{name: http, number: 8080}]}]}]";
 
-/// What the poller asked and told, and whether the registry takes it.
+/// The questions that the poller asked, the facts that it passed on, and whether the registry accepts them.
 #[derive(Default)]
 struct World {
     asked: Mutex<Vec<Question>>,
@@ -30,7 +30,7 @@ impl World {
                 let asking = Arc::clone(&asking);
                 Ok(Rc::new(move |question| {
                     asking.asked.lock().unwrap().push(question);
-                    // The test answers, by a message.
+                    // The test answers with a message.
                     Box::pin(futures::future::pending()) as LocalBoxFuture<'static, Answer>
                 }) as Asker)
             }),
@@ -88,7 +88,7 @@ fn read(name: &str) -> Answer {
     )
 }
 
-/// Runs a test with a poller in a tree, in time that is counted rather than waited for.
+/// Runs a test with a poller in a tree, in virtual time.
 fn with_poller<F: Future<Output = ()>>(test: impl FnOnce(Arc<World>, Polling, ChildRef<DirectorPoller>) -> F) {
     let disk = tempfile::TempDir::new().unwrap();
     actix_rt::System::new().block_on(async {

@@ -1,8 +1,9 @@
 //! Work on a disk that may hang.
 //!
-//! A disk that hangs holds whoever asks it for ever, and nothing makes the kernel let go. So the work runs on a thread of its own, for
-//! which nobody waits at the end of the process, and who asked waits as long as it likes. Work on one path is done one after the other:
-//! what is written late is written before anything newer is begun, and a disk that hangs holds one thread for each path.
+//! A disk that hangs blocks the calling thread forever, and the kernel offers no way out. So the work runs on a thread
+//! of its own, which the end of the process does not wait for, and the caller waits as long as it chooses. Work on one
+//! path is sequential: a late write is finished before newer work begins, and a hanging disk blocks one thread for each
+//! path.
 
 use std::{
     collections::BTreeSet,
@@ -17,15 +18,15 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 use tracing::error;
 
-/// Beyond what a loaded disk takes to flush, and short of what makes an actor look stuck.
+/// Longer than a loaded disk takes to flush, and shorter than the bound after which an actor counts as stuck.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Paths that are worked on.
+/// Paths with work in progress.
 static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-/// That one is no longer, for threads and for tasks.
+/// Notifies threads and tasks that a path is free.
 static FREE: (Condvar, Notify) = (Condvar::new(), Notify::const_new());
 
-/// That a path is worked on.
+/// The exclusive right to work on a path.
 struct Turn(PathBuf);
 
 impl Turn {
@@ -53,7 +54,7 @@ impl Turn {
         under_way.insert(path.to_owned()).then(|| Self(path.to_owned()))
     }
 
-    /// Does the work, and then tells what came of it; a panic drops `tell`.
+    /// Does the work and then passes the result to `tell`. A panic drops `tell`.
     fn spend<T>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -83,16 +84,16 @@ impl Drop for Turn {
     }
 }
 
-/// Does the work on `path` once it is its turn, and waits for it. Who stops waiting withdraws work that is not begun, and leaves what is to
-/// itself.
+/// Does the work on `path` once earlier work on it is finished, and waits for it. Dropping the future withdraws work
+/// that has not begun; work that has begun continues.
 ///
 /// # Errors
-/// When it panicked, or there is no thread for it.
+/// When the work panicked, or no thread could be started for it.
 pub(crate) async fn work<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     outcome(Turn::take(path).await, work).await
 }
 
-/// As [`work`]; `None` while earlier work on the path has not ended.
+/// Like [`work`]; `None` while earlier work on the path is in progress.
 pub(crate) fn work_unless_busy<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> T + Send + 'static,
@@ -102,15 +103,16 @@ pub(crate) fn work_unless_busy<T: Send + 'static>(
 
 async fn outcome<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (tell, told) = oneshot::channel();
-    // Who asked may have stopped waiting.
+    // The caller may have stopped waiting.
     turn.spend(work, |done| drop(tell.send(done)))?;
     told.await.map_err(|_| panicked())
 }
 
-/// Does the work on `path`, and waits for it for a limited time, with the thread that asks.
+/// Does the work on `path`, and blocks the calling thread until it is done, for a limited time.
 ///
 /// # Errors
-/// `TimedOut` when it is not done in time, and may be done yet, or when what was begun before it is not done: then it is never begun.
+/// `TimedOut` when it is not done in time and may still be done later, or when earlier work is not done in time: then
+/// it never begins.
 pub(crate) fn in_time<T: Send + 'static>(
     path: &Path,
     patience: Duration,

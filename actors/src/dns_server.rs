@@ -1,7 +1,7 @@
-//! Answers DNS on this VM.
+//! Answers DNS questions on this VM.
 //!
-//! The sockets outlive the actor: a question that arrives while it is restarted waits in the kernel's queue. So does the zone, which
-//! every life finds as the last one left it.
+//! The sockets outlive the actor: a question that arrives during a restart waits in the kernel's queue. So does the
+//! zone, which every life finds as the previous one left it.
 
 use std::{future::pending, sync::Arc};
 
@@ -18,32 +18,32 @@ use crate::{
     port::Port,
 };
 
-/// There are other names, or other names are on their way.
+/// The names, or the names that are about to be answered, have changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ZoneChanged {
-    /// What may be answered; `None` while it cannot be told where their addresses lead.
+    /// Names that may be answered; `None` while it is unknown where connections to their addresses lead.
     pub(crate) names: Option<Arc<NameTable>>,
-    /// What exists and cannot be reached yet; who asks for one of these waits.
+    /// Names that exist but are not reachable yet; a question for one of them waits.
     pub(crate) awaited: NameTable,
 }
 
-/// What the server is made of; it outlives the actor.
+/// Configuration and channels of the server; they outlive the actor.
 #[derive(Clone)]
 pub(crate) struct Answering {
-    /// Where it answers.
+    /// Sockets of the server.
     pub(crate) sockets: Port<Sockets>,
-    /// The zone that is answered from; this actor is the only writer.
+    /// The zone that is served; this actor is the only writer.
     pub(crate) zones: Zones,
     /// Zone of the mesh.
     pub(crate) tld: Tld,
-    /// What is answered. This actor is the only writer.
+    /// Names that are answered. This actor is the only writer.
     pub(crate) answered: watch::Sender<Arc<NameTable>>,
     /// Counters.
     pub(crate) stats: Arc<Stats>,
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct DnsServer {
     answering: Answering,
     link: Link,
@@ -77,7 +77,7 @@ impl Handler<ZoneChanged> for DnsServer {
         let Answering { zones, tld, answered, .. } = &self.answering;
         let zone = match &names {
             Some(names) => Zone::build(names, tld, zones.load().serial().wrapping_add(1)).awaiting(&awaited),
-            // They led to the proxy, and do no more. A name that exists must not be denied.
+            // The names led to the proxy and do so no more. A name that exists must not be denied.
             None => Zone::not_known_yet(tld),
         };
         zones.store(zone);
@@ -85,7 +85,7 @@ impl Handler<ZoneChanged> for DnsServer {
     }
 }
 
-/// Tells the server what the exchange and the rule writer have learnt, each time that it is something else.
+/// Passes the changes from the exchange and the rule writer to the server, whenever they differ from the last ones.
 pub(crate) async fn tell(
     (outlets, mut led): (Outlets, watch::Receiver<Led>),
     server: ChildRef<DnsServer>,
@@ -118,7 +118,7 @@ pub(crate) async fn tell(
     }
 }
 
-/// What there is to tell; nothing while nothing is known, which is not the same as an empty mesh.
+/// The message to the server; `None` while nothing is known, which differs from an empty mesh.
 fn news(spoken: bool, names: &Arc<NameTable>, waiting: &NameTable, led: &Led) -> Option<ZoneChanged> {
     if !spoken && names.is_empty() && waiting.is_empty() {
         return None;
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(changed.awaited, table(&["a.b.c.boshy", "d.b.c.boshy"]));
     }
 
-    /// Rcode and the last octet of the first address.
+    /// Asks a question, and returns the rcode and the last octet of the first address.
     async fn asks(client: &UdpSocket, host: &str) -> (u8, u8) {
         let mut packet = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".to_vec();
         for label in host.split('.') {

@@ -1,7 +1,7 @@
-//! Asks the local Envoy's admin interface whether it is live, and whether it has what it acknowledged.
+//! Asks the local Envoy's admin interface whether Envoy is live, and whether it has what it acknowledged.
 //!
-//! What it has is looked at once a minute and after each change. What differs in two looks in a row is told, and Envoy is told of it again
-//! (`boshy_xds::inspection`).
+//! Its configuration is inspected once a minute and after each change. What differs in two inspections in a row is
+//! reported and sent to Envoy again (`boshy_xds::inspection`).
 
 use std::{
     collections::BTreeSet,
@@ -25,41 +25,42 @@ use tracing::{info, warn};
 use crate::clock;
 
 const PERIOD: Duration = Duration::from_secs(1);
-/// Between two looks at what Envoy has, when nothing changes.
+/// Interval of inspections while nothing changes.
 const INSPECTION: Duration = Duration::from_secs(60);
-/// What follows a change is left this time to come to rest.
+/// Time to let a change take effect before the next inspection.
 const SETTLING: Duration = Duration::from_secs(2);
-/// Between two looks, however much changes: at 5,000 services each takes 0.34 s of Envoy's main thread.
+/// Minimum time between two inspections, however much changes: at 5,000 services each takes 0.34 s of Envoy's main
+/// thread.
 const REST: Duration = Duration::from_secs(10);
-/// What a look may take, and how large its answer may be.
+/// Limits on the time of an inspection and the size of its answer.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 const LARGEST_ANSWER: usize = 64 << 20;
-/// Differences that are shown; of all of them the number is.
+/// Number of differences that are shown. For all of them, only the number is shown.
 const SHOWN: usize = 20;
 
-/// What the watcher is made of; it outlives the task.
+/// Configuration and channels of the watcher; they outlive the task.
 #[derive(Clone)]
 pub(crate) struct Watching {
     /// Envoy's admin address.
     pub(crate) admin: SocketAddr,
-    /// Whether it is live; `None` while it does not answer. This task is the only writer.
+    /// Whether Envoy is live; `None` while it does not answer. This task is the only writer.
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
-    /// What Envoy is served.
+    /// The set served to Envoy.
     pub(crate) served: watch::Receiver<Arc<ResourceSet>>,
-    /// What it says of that.
+    /// Envoy's verdicts on it.
     pub(crate) verdicts: Verdicts,
-    /// How it asks.
+    /// The connected proxies, for the variant of xDS that Envoy uses.
     pub(crate) proxies: Proxies,
-    /// By which it is told again.
+    /// Sends resources again.
     pub(crate) repairs: Repairs,
-    /// What was found. This task is the only writer.
+    /// Result of the inspection. This task is the only writer.
     pub(crate) inspected: Arc<ArcSwap<InspectionStatus>>,
 }
 
-/// Asks once a period, for ever.
+/// Checks once per period, forever.
 pub(crate) async fn watch(watching: Watching, heart: Heart) {
     let client = Client::builder().timeout(PERIOD).finish();
-    // Envoy's admin interface, `GET /ready`: 200 when live, 503 otherwise.
+    // Envoy's admin interface: `GET /ready` returns 200 when live, 503 otherwise.
     let ready = format!("http://{}/ready", watching.admin);
     let mut inspector = Inspector::new(watching.clone());
     loop {
@@ -82,7 +83,7 @@ struct Inspector {
     client: Client,
     last: Option<Instant>,
     due: Instant,
-    /// What differed in the last look. It may have been under way.
+    /// Differences in the last inspection. They may be due to a change in progress.
     suspects: BTreeSet<Difference>,
 }
 
@@ -106,7 +107,7 @@ impl Inspector {
         match self.look().await {
             Ok(differences) => {
                 let confirmed: Vec<_> = differences.intersection(&self.suspects).cloned().collect();
-                // A look that shows something new is followed by another soon, and so is a repair.
+                // After an inspection with new differences, and after a repair, the next one follows soon.
                 self.due = now + if differences.is_empty() { INSPECTION } else { SETTLING };
                 self.suspects = differences;
                 self.conclude(confirmed);
@@ -120,7 +121,7 @@ impl Inspector {
 
     async fn look(&self) -> Result<BTreeSet<Difference>, String> {
         let Watching { admin, served, verdicts, proxies, .. } = &self.watching;
-        // Where both ask, what cannot be told of one is not told of the other either.
+        // When both variants are in use, state of the world decides: its versions cannot be compared.
         let flavour = proxies.list().iter().map(|proxy| proxy.flavour).find(|flavour| *flavour == Flavour::Sotw);
         let flavour = flavour.unwrap_or(Flavour::Delta);
         let mut differences = BTreeSet::new();

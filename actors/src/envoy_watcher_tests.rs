@@ -1,4 +1,4 @@
-//! The watcher against an admin interface that answers as a test has it.
+//! Tests the watcher with an admin interface whose answers the test decides.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +11,7 @@ use boshy_xds::{Resource, ResourceMap, ResourceType, TypedResources};
 
 use super::*;
 
-/// An Envoy's admin interface with these listeners, `NAME=VERSION`, and no clusters. It serves until the process ends.
+/// An admin interface with these listeners, `NAME=VERSION`, and no clusters. It serves until the process ends.
 fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

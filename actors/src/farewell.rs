@@ -1,8 +1,8 @@
-//! How long an agent that is told to stop goes on serving.
+//! Determines how long an agent keeps serving after it is told to stop.
 //!
-//! The other processes of a VM are told at about the same time, and may have to ask the mesh once more before they end: they write
-//! back what they hold, or leave a cluster. So names and rules stay while any of them is connected to a virtual IP, and a moment
-//! longer for one that is about to connect.
+//! The other processes of a VM are told at about the same time, and may need the mesh once more before they end: they
+//! write back data, or leave a cluster. So names and rules stay while any of them has a connection to a virtual IP, and
+//! a moment longer for a process that is about to connect.
 
 use std::{
     net::Ipv4Addr,
@@ -13,14 +13,14 @@ use boshy_mesh::VipRange;
 use tokio::{fs, time::sleep};
 use tracing::{info, warn};
 
-/// Between two looks.
+/// Interval of the checks.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Nobody has been connected for this long.
+/// Time without connections after which the agent stops.
 const QUIET: Duration = Duration::from_secs(1);
 /// The kernel's tables of TCP sockets of this network namespace.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 
-/// Waits until no program of this VM is connected to a virtual IP any more, but no longer than `patience`.
+/// Waits until no program of this VM has a connection to a virtual IP, but at most `patience`.
 pub(crate) async fn farewell(range: VipRange, patience: Duration) {
     let (began, mut last) = (Instant::now(), Instant::now());
     while began.elapsed() < patience {
@@ -46,17 +46,19 @@ async fn connected(range: VipRange) -> bool {
     false
 }
 
-/// Whether a line of the table is about a connection to an address of the range, over which something may still be said.
+/// Whether a line of the table is a connection to an address of the range over which this side may still send.
 fn leads_into(socket: &str, range: VipRange) -> bool {
-    // Number, own address, the other's address, state, ...
+    // Fields: number, local address, remote address, state, ...
     let mut fields = socket.split_ascii_whitespace().skip(2);
     let (Some(other), Some(state)) = (fields.next(), fields.next()) else { return false };
-    // Of the kernel's tcp_states.h all but TIME_WAIT, CLOSE, LISTEN, and FIN_WAIT2, where this side has said all.
+    // All states of the kernel's tcp_states.h except TIME_WAIT, CLOSE, LISTEN, and FIN_WAIT2, in which this side has
+    // sent everything.
     let speaks = matches!(state, "01" | "02" | "04" | "08" | "09" | "0B");
     speaks && address(other).is_some_and(|address| range.contains(address))
 }
 
-/// The IPv4 address of `ADDRESS:PORT`, four bytes as a number of this machine in hexadecimal, or an IPv6 address that stands for one.
+/// The IPv4 address of `ADDRESS:PORT`: four bytes as a hexadecimal number in the machine's byte order, or an
+/// IPv4-mapped IPv6 address.
 fn address(written: &str) -> Option<Ipv4Addr> {
     let digits = written.split(':').next()?;
     let digits = digits.strip_prefix("0000000000000000FFFF0000").unwrap_or(digits);

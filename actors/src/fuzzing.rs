@@ -1,16 +1,16 @@
-//! What the fuzz targets reach of this crate: the readers of files whose formats are its own.
+//! Functions for the fuzz targets: the readers of the files whose formats this crate defines.
 
 use boshy_mesh::{Inventory, Moment, Timestamp};
 
 use crate::{clock::Stamp, lease_file, sealed::Sealed};
 
-/// Reads a file of leases and writes what was read; `None` when it is refused.
+/// Reads a file of leases and serializes the result; `None` when the file is refused.
 pub fn leases(content: &[u8]) -> Option<Vec<u8>> {
     let stamp = Stamp { moment: Moment(1_000_000), boot: Some("boot".into()), wall: Timestamp(1_700_000_000) };
     Some(lease_file::seal(&lease_file::unseal(content, &stamp).ok()?, &stamp))
 }
 
-/// Reads a file of facts and writes what was read; `None` when it is refused.
+/// Reads a file of facts and serializes the result; `None` when the file is refused.
 pub fn facts(content: &[u8]) -> Option<Vec<u8>> {
     Some(Inventory::unseal(content).ok()?.seal())
 }

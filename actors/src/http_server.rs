@@ -4,7 +4,7 @@
 //!   ServeSite ──> wait for its socket ── SocketBound ──> server ── ServerEnded ──> fall
 //! ```
 //!
-//! What is served is no message: requests read it from receivers, and wait for no actor.
+//! The served data is not sent in messages: requests read it from receivers and wait for no actor.
 
 use std::{io, net::TcpListener, os::unix::net::UnixListener, sync::Arc};
 
@@ -19,12 +19,12 @@ use crate::port::Port;
 /// Requests are few, short and answered from memory.
 const WORKERS: usize = 1;
 
-/// Serve this site as soon as its socket is there.
+/// Serve this site as soon as its socket is bound.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ServeSite(pub(crate) Site);
 
-/// The socket of a site is there.
+/// The socket of a site is bound.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct SocketBound {
@@ -32,19 +32,19 @@ pub(crate) struct SocketBound {
     configure: Configure,
 }
 
-/// A server has ended, which none does by itself.
+/// A server has ended, which happens only after a failure.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ServerEnded(io::Result<()>);
 
-/// Where is served.
+/// Socket of a site.
 #[derive(Clone)]
 pub(crate) enum Door {
-    /// In clear.
+    /// Plain text over TCP.
     Tcp(Port<TcpListener>),
-    /// Over TLS.
+    /// TLS over TCP.
     Tls(Port<TcpListener>, ServerTls),
-    /// On this machine.
+    /// A Unix socket.
     Unix(Port<UnixListener>),
 }
 
@@ -58,10 +58,10 @@ impl Door {
     }
 }
 
-/// Mounts what is served.
+/// Mounts the endpoints.
 type Configure = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
-/// One listener and what is served there.
+/// One listener and its endpoints.
 #[derive(Clone)]
 pub(crate) struct Site {
     door: Door,
@@ -69,12 +69,12 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// What `configure` mounts, at this door.
+    /// The endpoints mounted by `configure`, at this socket.
     pub(crate) fn new(door: Door, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
         Self { door, configure: Arc::new(configure) }
     }
 
-    /// The same at another door.
+    /// The same endpoints at another socket.
     pub(crate) fn also_at(&self, door: Door) -> Self {
         Self { door, configure: Arc::clone(&self.configure) }
     }
@@ -92,19 +92,19 @@ pub(crate) enum SiteError {
     /// The server ended with an error.
     #[error("serve HTTP")]
     Failed(#[source] io::Error),
-    /// The server ended without one.
+    /// The server ended without an error.
     #[error("an HTTP server ended")]
     Ended,
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct HttpServer {
     sites: Vec<Site>,
     link: Link,
 }
 
 impl HttpServer {
-    /// A server for one life, which begins with these sites.
+    /// A server for one life, which starts with these sites.
     pub(crate) fn new(sites: Vec<Site>, link: &Link) -> Self {
         Self { sites, link: link.clone() }
     }

@@ -1,4 +1,4 @@
-//! The server, driven by messages alone; a client says what is served.
+//! Tests the server by its messages alone; a client checks what is served.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn asks(address: std::net::SocketAddr) -> String {
     read(TcpStream::connect(address).await.unwrap()).await
 }
 
-/// Runs a server that begins with these sites.
+/// Runs a server that starts with these sites.
 fn run<F: Future<Output = ()> + 'static>(
     sites: Vec<Site>,
     scenario: impl FnOnce(ChildRef<HttpServer>, watch::Receiver<Arc<TreeStatus>>) -> F,
@@ -78,7 +78,7 @@ fn a_server_that_ends_is_a_fall_and_the_next_life_serves_what_it_begins_with() {
             (2, Err(io::Error::other("no memory")), "failed: serve HTTP: no memory"),
         ] {
             assert_eq!(asks(address).await, "again");
-            // The life that takes it ends by it, and answers nobody.
+            // The life that handles this ends by it and does not answer.
             let _ = server.send(ServerEnded(ended)).await;
             let fallen = status.wait_for(|status| status.children[0].restarts == restarts);
             let fallen = timeout(DEADLINE, fallen).await.unwrap().unwrap().children[0].clone();

@@ -1,8 +1,8 @@
-//! The process that keeps the DNS sockets of the agent, and starts the agent again when it falls.
+//! The process that keeps the DNS sockets of the agent, and starts the agent again when it crashes.
 //!
-//! A question that arrives while nobody holds the socket is refused by the kernel at once, and bosh-dns makes "no such host" of that.
-//! One that arrives while the agent is started again waits in the socket that this process keeps, and is answered some hundredths of a
-//! second later. It does nothing else, so that there is little in it that could fall.
+//! While no process holds the socket, the kernel refuses a question at once, and bosh-dns turns that into "no such
+//! host". With this process, a question that arrives during a restart of the agent waits in the kept socket, and is
+//! answered some hundredths of a second later. The process does nothing else, so that little in it can crash.
 
 use std::{
     env, io,
@@ -26,34 +26,35 @@ use tracing::{info, warn};
 
 use crate::backoff::Pause;
 
-/// Tells the agent who keeps it.
+/// Tells the agent the pid of its keeper.
 const VARIABLE: &str = "BOSHY_KEEPER";
-/// Exit code of wrong settings, which no start mends (`EX_USAGE`).
+/// Exit code of invalid settings, which a restart does not correct (`EX_USAGE`).
 const USAGE: u8 = 64;
-/// Falls in a row, each soon after its start, that are borne; then it is for monit to decide.
+/// Number of crashes in a row, each soon after a start, that are tolerated; after that, monit decides.
 const FALLS: u32 = 10;
-/// A life as long as this ends a row.
+/// A life of this length ends a row.
 const QUIET: Duration = Duration::from_secs(60);
-/// Pauses between two starts, after the first fall of a row.
+/// Bounds of the pause between two starts, after the first crash in a row.
 const SHORTEST: Duration = Duration::from_millis(400);
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Whether this process is one that a keeper has started. It then ends with its keeper, which leaves nobody behind.
+/// Whether a keeper has started this process. If so, the process then ends together with its keeper, which leaves no
+/// process behind.
 pub fn is_kept() -> bool {
     let Ok(keeper) = env::var(VARIABLE) else { return false };
-    // What the keeper takes from a descriptor comes to this process as usual.
+    // The keeper blocks signals to read them from a descriptor; this process receives them in the usual way.
     if let Err(error) = SigSet::empty().thread_set_mask() {
         warn!(%error, "signals stay blocked");
     }
-    // A keeper that ended before this line is not told of any more.
+    // The end of a keeper before the call above is not signalled.
     if set_pdeathsig(Signal::SIGKILL).is_err() || keeper != parent_id().to_string() {
         warn!("the process that started this agent is gone");
     }
     true
 }
 
-/// Starts this program again with the same arguments, and again when it falls, until it ends in order; answers its exit code. SIGTERM and
-/// SIGINT are passed on.
+/// Starts this program again with the same arguments, and restarts it after each crash, until it ends orderly. Returns
+/// its exit code. SIGTERM and SIGINT are passed on.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -66,7 +67,8 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC)?;
     let (mut sockets, mut row) = (None, Row::new());
     loop {
-        // What another job holds the agent reports, and takes when it is free; then it is not kept.
+        // A socket that another job holds is reported by the agent, which binds it when it is free; it is not kept
+        // then.
         sockets = sockets.or_else(|| Sockets::bind(settings.dns).ok());
         let begun = Instant::now();
         let mut child = start(sockets.as_ref())?;
@@ -80,7 +82,7 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
     }
 }
 
-/// Falls, each soon after its start.
+/// Crashes in a row, each soon after a start.
 struct Row {
     falls: u32,
     pause: Pause,
@@ -91,7 +93,8 @@ impl Row {
         Self { falls: 0, pause: Pause::new(SHORTEST, LONGEST) }
     }
 
-    /// The pause before the next start, none after the first fall, because questions wait; `None` when the row is too long.
+    /// Returns the pause before the next start, which is zero after the first crash, because questions are waiting.
+    /// `None` when the row is too long.
     fn fall_after(&mut self, life: Duration) -> Option<Duration> {
         if life >= QUIET {
             *self = Self::new();
@@ -116,7 +119,7 @@ fn start(sockets: Option<&Sockets>) -> io::Result<Child> {
     command.spawn()
 }
 
-/// How the agent fell; `None` when it ended in order, or was told to end.
+/// How the agent crashed; `None` when it ended orderly or was told to end.
 fn attend(child: &mut Child, signals: &SignalFd) -> io::Result<Option<ExitStatus>> {
     let mut told = false;
     loop {
@@ -129,7 +132,7 @@ fn attend(child: &mut Child, signals: &SignalFd) -> io::Result<Option<ExitStatus
             info!(%signal, "passed on to the agent");
             told = true;
             let agent = Pid::from_raw(child.id().cast_signed());
-            // One that has ended by itself meanwhile is found at the next look.
+            // If it has just ended on its own, the next check notices it.
             let _ = kill(agent, signal);
         }
     }

@@ -1,12 +1,13 @@
-//! Leases as they are written down.
+//! The file format of leases.
 //!
-//! A rest is measured by a clock that nobody sets, so that no mistake of the other clock ends it early. That clock ends with the
-//! machine's run: a resting address is written with how long it had rested, and with the run and the moment on its clock at which it
-//! was released. A reader in the same run goes on from that moment. In another one the time between is not known, and does not count.
+//! A quarantine is measured by a monotonic clock, so that a jump of the wall clock does not end it early. The monotonic
+//! clock restarts with the machine. So a quarantined address is written with the time it has been in quarantine, the id
+//! of the boot, and the moment of its release on that boot's clock. A reader in the same boot continues from that
+//! moment. In another boot, the time in between is unknown and does not count.
 //!
-//! The format is the one of the first release with more keys, which a reader that does not know them passes over: a pilot that is
-//! rolled back keeps every address. For such a reader the last entry of a name is the one that holds it, and `released` is by the
-//! clock that people read.
+//! The format is the one of the first release with additional keys, which an older reader ignores: a pilot that is
+//! rolled back keeps every address. For such a reader, the last entry of a name is the one that holds it, and
+//! `released` is by the wall clock.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -38,28 +39,28 @@ enum State {
     Held,
 }
 
-/// All in milliseconds.
+/// Quarantine of an address. All times are in milliseconds.
 #[derive(Deserialize, Serialize)]
 struct Rest {
-    /// How long it had rested when this was written.
+    /// Time in quarantine when this was written.
     rested: u64,
-    /// When it was released, on the clock of `boot`.
+    /// Moment of the release, on the clock of `boot`.
     since: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot: Option<String>,
 }
 
-/// A table as a file.
+/// Encodes a table as a file.
 pub(crate) fn seal(leases: &Leases, stamp: &Stamp) -> Vec<u8> {
     let mut entries: Vec<_> = leases.iter().map(|(vip, lease)| Entry::new(vip, lease, stamp)).collect();
     entries.sort_by(|one, other| (&one.host, one.state).cmp(&(&other.host, other.state)));
     sealed::seal(MAGIC, &entries)
 }
 
-/// A table from a file.
+/// Decodes a table from a file.
 ///
 /// # Errors
-/// When the file is foreign, newer, damaged or contradicts itself.
+/// When the file is foreign, newer, damaged or inconsistent.
 pub(crate) fn unseal(content: &[u8], stamp: &Stamp) -> Result<Leases, SealError> {
     let entries: Vec<Entry> = sealed::unseal(MAGIC, content)?;
     let leases = entries.into_iter().map(|entry| entry.lease(stamp)).collect::<Result<Vec<_>, _>>()?;
@@ -94,8 +95,8 @@ impl Entry {
     }
 }
 
-/// When an address was released, on the clock of this run. What the clock that people read said is not believed: it may have been
-/// wrong then or be wrong now.
+/// When an address was released, on the clock of this boot. The wall clock is not used: it may have been wrong then or
+/// be wrong now.
 fn released(rest: Option<Rest>, stamp: &Stamp) -> Moment {
     let Some(rest) = rest else { return stamp.moment };
     let same_run = rest.boot.is_some() && rest.boot.as_deref() == stamp.boot.as_deref();

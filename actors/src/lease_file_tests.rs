@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Written by a pilot that did not know owners: three names held, one resting.
+/// Written by a pilot that did not record owners: three names held, one in quarantine.
 const WITHOUT_OWNERS: &[u8] = include_bytes!("../../tests/fixtures/state/leases-without-owners");
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: i64 = 60_000;
@@ -35,7 +35,7 @@ fn next(leases: &Leases, claims: &Claims, at: i64) -> Leases {
     leases.reconcile(claims, &rules(), Moment(at), &BTreeSet::new()).leases
 }
 
-/// A name that is held by an heir, while the address of its first owner rests.
+/// A name held by a second owner, while the address of its first owner is in quarantine.
 fn inherited(at: i64) -> Leases {
     let first = next(&Leases::default(), &claims([origin("d", 1), origin("d", 2)]), 0);
     next(&first, &claims([origin("D", 1)]), at)
@@ -108,7 +108,7 @@ fn what_rests_in_a_table_from_before_begins_its_rest_anew() {
     assert_eq!(released(&old), [Moment(MINUTE)]);
 }
 
-/// How a pilot of the first release reads an entry.
+/// An entry as a pilot of the first release parses it.
 #[derive(Deserialize)]
 struct FirstEntry {
     host: String,
@@ -122,7 +122,7 @@ fn a_pilot_of_the_first_release_finds_every_held_address_in_a_table_of_today() {
     let written = seal(&table, &stamp(15 * MINUTE, "boot", 1_000_000));
     let entries: Vec<FirstEntry> = sealed::unseal(MAGIC, &written).unwrap();
     assert!(entries.iter().any(|entry| entry.state == State::Released(Timestamp(1_000_000 - 300))));
-    // It keeps the last entry of a name.
+    // It uses the last entry of a name.
     let last: std::collections::BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.host.clone(), entry)).collect();
     let held = last.values().filter(|entry| entry.state == State::Held).map(|entry| (entry.host.clone(), entry.vip));
     let wanted = table.iter().filter(|(_, lease)| lease.state == LeaseState::Held);
@@ -152,7 +152,7 @@ fn a_table_that_contradicts_itself_is_refused() {
 }
 
 proptest! {
-    /// A pilot that restarts after every change decides as one that never does.
+    /// A pilot that restarts after every change decides like one that never restarts.
     #[test]
     fn a_restart_changes_nothing(
         steps in prop::collection::vec(

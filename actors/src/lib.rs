@@ -1,7 +1,7 @@
 //! The actors of pilot and agent, and the two trees that supervise them.
 //!
-//! An actor is thin: what to do is decided by the crates below, and what outlives an actor (channels, bound sockets, files) is
-//! made by `pilot.rs` and `agent.rs` and given to every life anew. Nobody sends a message in order to read: readers hold
+//! Actors are thin. The crates below decide what to do. What outlives an actor (channels, bound sockets, files) is
+//! created by `pilot.rs` and `agent.rs` and passed to every life. No message is sent in order to read: readers hold
 //! receivers.
 
 mod address_finder;

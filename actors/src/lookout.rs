@@ -1,6 +1,7 @@
-//! Looks out for what the agent has to do without: a pilot, an Envoy, rules, a route, a disk.
+//! Reports what the agent lacks: a pilot, an Envoy, rules, a route, a disk.
 //!
-//! Each is a normal state that ends by itself, and is told when it begins, changes and ends, not while it lasts.
+//! Each lack is a normal state that ends on its own. It is logged when it begins, changes and ends, but not while it
+//! lasts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,30 +13,30 @@ use tracing::{info, warn};
 
 use crate::{agent_report::Reports, clock};
 
-/// Also what the agent has after its start to find everything.
+/// Also the time that the agent has after its start to find everything.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Something that is not there.
+/// A missing resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Want {
-    /// Its name.
+    /// Name of the resource.
     pub(crate) what: &'static str,
-    /// Why not.
+    /// Why it is missing.
     pub(crate) reason: String,
     /// What an operator can do.
     pub(crate) remedy: String,
 }
 
-/// What the lookout is made of; it outlives the task.
+/// Inputs and output of the lookout; they outlive the task.
 #[derive(Clone)]
 pub(crate) struct Looking {
-    /// Where it looks.
+    /// Sources to check.
     pub(crate) reports: Arc<Reports>,
-    /// What it found. This task is the only writer.
+    /// What is missing. This task is the only writer.
     pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
 }
 
-/// Looks once a period, for ever.
+/// Checks once per period, forever.
 pub(crate) async fn look_out(looking: Looking, heart: Heart) {
     let mut periods = interval(PERIOD);
     loop {
@@ -63,7 +64,7 @@ impl Looking {
     }
 }
 
-/// What is wanted now; what was before keeps its time.
+/// The current lacks. A lack that existed before keeps its time.
 fn compare(before: &[Lack], wanting: Vec<Want>, now: u64) -> Vec<Lack> {
     let lack = |want: Want| {
         let since = before.iter().find(|lack| lack.what == want.what).map_or(now, |lack| lack.since);

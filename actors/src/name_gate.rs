@@ -1,38 +1,34 @@
-//! Which names DNS may answer, and which pairs must be led to the proxy meanwhile.
+//! Decides which names DNS may answer, and which pairs must be redirected to the proxy at the same time.
 //!
-//! A name is answered only once connections to its address are led to the proxy, and they are led there for as long as it is
-//! answered. So two parts agree by what each has published last, and neither waits for the other:
-//!
-//! ```text
-//!   relay --names--> DnsServer --answered--> NetfilterWriter <--served-- relay
-//!                        ^-------- led ------------┘
-//! ```
+//! A name is answered only once connections to its address are redirected to the proxy, and they are redirected for as
+//! long as it is answered. Two actors ensure this by what each has last published, and neither waits for the other:
 
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::NameTable;
 use boshy_netfilter::Pairs;
 
-/// The addresses from which connections are led to the proxy.
+/// The addresses whose connections are redirected to the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Led {
-    /// None that is known: no rules could be written yet, or they are gone and cannot be.
+    /// No address is known to be redirected: rules could not be written yet, or they were removed and cannot be
+    /// restored.
     #[default]
     Unknown,
-    /// Somebody else redirects, and is trusted to.
+    /// Another program redirects, and is trusted to do so.
     Elsewhere,
-    /// These.
+    /// These addresses.
     From(Arc<BTreeSet<Ipv4Addr>>),
 }
 
 impl Led {
-    /// By the pairs that are in place.
+    /// The addresses of the pairs that are in place.
     pub(crate) fn by(pairs: &Pairs) -> Self {
         Self::From(Arc::new(pairs.iter().map(|pair| *pair.ip()).collect()))
     }
 }
 
-/// The names that may be answered, of those that the proxy can serve; `None` while that cannot be told.
+/// The names that may be answered, of those that the proxy can serve; `None` while that is unknown.
 pub(crate) fn answerable(names: &Arc<NameTable>, led: &Led) -> Option<Arc<NameTable>> {
     let addresses = match led {
         Led::Unknown => return None,
@@ -46,8 +42,9 @@ pub(crate) fn answerable(names: &Arc<NameTable>, led: &Led) -> Option<Arc<NameTa
     Some(Arc::new(led.map(|(host, vip)| (host.clone(), vip)).collect()))
 }
 
-/// The pairs to be led to the proxy: those it serves, and of those that are in place the ones whose name is still answered. An
-/// address that is still served with another port has lost that port alone. While it is not known what is served, nothing changes.
+/// The pairs to redirect: those that the proxy serves, and those in place whose name is still answered. When an address
+/// is still served on another port, only the missing port is removed. While the served pairs are unknown, nothing
+/// changes.
 pub(crate) fn wanted(served: Option<&Arc<Pairs>>, in_place: &Arc<Pairs>, answered: &NameTable) -> Arc<Pairs> {
     let Some(served) = served else { return Arc::clone(in_place) };
     let mut leaving = in_place.difference(served).peekable();
@@ -109,7 +106,7 @@ mod tests {
         assert_eq!(wanted(Some(&served), &in_place, &names(&[("a.b.c.boshy", 1)])), served);
     }
 
-    /// One of the two parts takes its turn, or what is announced and served changes.
+    /// One of the two actors takes its turn, or the announced and served set changes.
     #[derive(Clone, Debug)]
     enum Turn {
         Announce(Vec<u8>),
@@ -128,8 +125,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the two parts and the relay take turns: what is answered is led to the proxy, or was when it was answered first
-        /// and lost no more than ports.
+        /// For any order of turns of the two actors and the relay: an answered name is redirected to the proxy, or was
+        /// when it was first answered and has lost only ports since.
         #[test]
         fn no_answered_name_is_ever_without_a_pair(turns in prop::collection::vec(turn(), 0..40)) {
             let (mut announced, mut served) = (names(&[]), pairs(&[]));

@@ -1,12 +1,12 @@
-//! Keeps the redirect rules, the pairs in them and the route of the virtual IPs in place.
+//! Keeps the redirect rules, their pairs and the route of the virtual IPs in place.
 //!
-//! It is told which pairs the proxy serves and which names are answered, and writes the difference at once. Besides, it looks four
-//! times a second whether something else changed the rules, which is one question to the kernel while nothing did. It has a
-//! thread of its own, because the kernel is waited for.
+//! It is told which pairs the proxy serves and which names are answered, and writes the difference at once. In addition
+//! it checks four times a second whether another process changed the rules, which costs one query to the kernel while
+//! nothing has changed. It has its own thread, because the kernel calls block.
 //!
-//! Nothing is removed when this actor ends: an agent that crashes must not take working connections with it. A fresh life, of this
-//! actor or of the whole agent, keeps the pairs that it finds until it knows which are served. The tree builder removes everything
-//! when the agent is stopped in order.
+//! Nothing is removed when this actor ends: an agent that crashes must not break working connections. A fresh life, of
+//! this actor or of the whole agent, keeps the pairs that it finds until it knows which are served. The tree builder
+//! removes everything when the agent is stopped orderly.
 
 use std::{
     net::Ipv4Addr,
@@ -32,10 +32,10 @@ use crate::{
 };
 
 const PERIOD: Duration = Duration::from_millis(250);
-/// A VM where rules cannot be written is asked less and less often.
+/// Longest pause between attempts on a VM where rules cannot be written.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The proxy serves these pairs; `None` while that is not known.
+/// The proxy serves these pairs; `None` while that is unknown.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct ApplyRuleset(pub(crate) Option<Arc<Pairs>>);
@@ -45,37 +45,37 @@ pub(crate) struct ApplyRuleset(pub(crate) Option<Arc<Pairs>>);
 #[rtype(result = "()")]
 pub(crate) struct NamesAnswered(pub(crate) Arc<NameTable>);
 
-/// Look whether something else changed the rules or the route.
+/// Check whether another process changed the rules or the route.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Look;
 
-/// What the writer is made of; it outlives the actor.
+/// Configuration and channels of the writer; they outlive the actor.
 #[derive(Clone)]
 pub(crate) struct Redirecting {
-    /// Opens the kernel; `None` when somebody else redirects, and nothing is written.
+    /// Opens the kernel interface; `None` when another program redirects, and nothing is written.
     pub(crate) kernel: Option<Arc<dyn Fn() -> Box<dyn Kernel> + Send + Sync>>,
     /// Range of the virtual IPs.
     pub(crate) range: VipRange,
-    /// What the proxy serves.
+    /// The set served to the proxy.
     pub(crate) served: watch::Receiver<Arc<ResourceSet>>,
-    /// What DNS answers.
+    /// The names that DNS answers.
     pub(crate) answered: watch::Receiver<Arc<NameTable>>,
-    /// The VM's own address, the source of connections to virtual IPs. Without one nothing is written.
+    /// The VM's own address, the source of connections to virtual IPs. Without it, nothing is written.
     pub(crate) source: watch::Receiver<Option<Ipv4Addr>>,
-    /// From where connections are led to the proxy. This actor is the only writer.
+    /// The redirected addresses. This actor is the only writer.
     pub(crate) led: watch::Sender<Led>,
-    /// What operators see.
+    /// Status for operators.
     pub(crate) status: Arc<ArcSwap<RulesStatus>>,
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct NetfilterWriter {
     redirecting: Redirecting,
     kernel: Option<Box<dyn Kernel>>,
     served: Option<Arc<Pairs>>,
     answered: Arc<NameTable>,
-    /// By which pairs [`Redirecting::led`] was told last.
+    /// The pairs last published through [`Redirecting::led`].
     told: Option<Arc<Pairs>>,
     status: RulesStatus,
     pause: Pause,
@@ -201,7 +201,8 @@ impl Actor for NetfilterWriter {
             led.send_replace(Led::Elsewhere);
             return;
         }
-        // What is answered comes first: a pair whose name is answered is then not taken away by what is served.
+        // The answered names come first, so that a pair whose name is answered is not removed because of the served
+        // set.
         self.answered = Arc::clone(&answered.borrow());
         ctx.add_message_stream(each(served, move |served| ApplyRuleset(outbound_pairs(served, range).map(Arc::new))));
         ctx.add_message_stream(each(answered, |names| NamesAnswered(Arc::clone(names))));

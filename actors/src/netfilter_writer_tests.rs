@@ -6,7 +6,7 @@ use boshy_netfilter::{Cause, Deviation, Drift, Operation};
 
 use super::*;
 
-/// A kernel on paper, which the test looks at and spoils.
+/// A simulated kernel, which the test inspects and breaks.
 #[derive(Default)]
 struct Paper {
     pairs: Option<Pairs>,
@@ -15,7 +15,7 @@ struct Paper {
     changed: usize,
 }
 
-/// One life's view of it.
+/// The simulated kernel as one life uses it.
 struct View {
     paper: Arc<Mutex<Paper>>,
     written: Option<Arc<Pairs>>,
@@ -61,7 +61,7 @@ impl Kernel for View {
     }
 }
 
-/// A writer, told of by nobody but the test.
+/// A writer to which only the test sends messages.
 struct Scene {
     paper: Arc<Mutex<Paper>>,
     led: watch::Receiver<Led>,
@@ -101,7 +101,7 @@ impl Scene {
     }
 }
 
-/// Each port at an address of its own.
+/// Each port at a different address.
 fn pairs(ports: &[u16]) -> Pairs {
     ports.iter().map(|port| std::net::SocketAddrV4::new(vip(*port), *port)).collect()
 }
@@ -180,7 +180,7 @@ async fn rules_that_are_refused_lead_nowhere_and_say_so_and_a_refused_change_cos
     assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1])));
     assert!(!scene.status.load().in_place);
 
-    // Gone, and not to be brought back: nothing is led any more.
+    // The rules are gone and cannot be restored: nothing is redirected any more.
     scene.paper.lock().unwrap().pairs = None;
     scene.writer.send(ApplyRuleset(Some(Arc::new(pairs(&[1]))))).await.unwrap();
     assert_eq!(*scene.led.borrow(), Led::Unknown);

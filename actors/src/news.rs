@@ -1,9 +1,9 @@
-//! What a channel holds as the messages of an actor.
+//! Turns the values of a channel into an actor's messages.
 
 use futures::{Stream, stream};
 use tokio::sync::watch;
 
-/// What a channel holds, and whatever it holds later. A fresh life is told first what there is.
+/// The present and all later values of a channel. A fresh life first gets the present value.
 pub(crate) fn each<T: 'static, M: 'static>(
     mut channel: watch::Receiver<T>,
     message: impl Fn(&T) -> M + 'static,

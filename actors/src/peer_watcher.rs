@@ -1,7 +1,8 @@
-//! Looks for instances that have vanished while Envoy has octets on their way to them, and ends the connections
+//! Finds instances that have vanished while Envoy has unacknowledged data to them, and ends the connections
 //! (`boshy_netfilter::DeadPeers`).
 //!
-//! Without the right to, or a kernel that can, such a connection ends as a direct one would, after a quarter of an hour; that is told.
+//! Without the privilege, or on a kernel without support, such a connection ends like a direct one, after a quarter of
+//! an hour; that is reported.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,24 +13,24 @@ use err_report::Report;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
-/// A look reads all connections of the VM in brief: 50 ms for 60,000, which are 20,000 through Envoy.
+/// Each check lists all connections of the VM: 50 ms for 60,000, which are 20,000 through Envoy.
 const PERIOD: Duration = Duration::from_secs(5);
-/// Peers that are named.
+/// Number of peers that are named.
 const SHOWN: usize = 10;
 
-/// Why connections cannot be ended, and what to do about it.
+/// Why connections cannot be ended, and the remedy.
 pub(crate) type Trouble = Option<(String, &'static str)>;
 
-/// What the watcher is made of; it outlives the task.
+/// Configuration and channels of the watcher; they outlive the task.
 #[derive(Clone)]
 pub(crate) struct PeerWatching {
-    /// How long a peer may be silent that was asked; `None` leaves it to the kernel.
+    /// How long a peer may leave transmissions unanswered; `None` leaves it to the kernel.
     pub(crate) timeout: Option<Duration>,
     /// This task is the only writer.
     pub(crate) trouble: Arc<ArcSwap<Trouble>>,
 }
 
-/// Looks once a period, for ever. Blocks, and so belongs on a thread of its own.
+/// Checks once per period, forever. It blocks, so it belongs on a thread of its own.
 pub(crate) async fn watch_peers(watching: PeerWatching, heart: Heart) {
     let Some(timeout) = watching.timeout else { return heart.rest(std::future::pending()).await };
     let mut periods = interval(PERIOD);

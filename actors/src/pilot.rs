@@ -1,4 +1,4 @@
-//! The pilot's tree, and what outlives its actors.
+//! The pilot's tree, and the values that outlive its actors.
 //!
 //! ```text
 //!   pilot (one for one)
@@ -48,7 +48,7 @@ use crate::{
     xds_server::{MeshDoor, Serving, XdsServer},
 };
 
-/// Restarts the tree bears within a minute. Each is a bug; more than these mean that a fresh process is needed.
+/// Restarts within a minute that the tree tolerates. Each is a bug; more of them mean that a fresh process is needed.
 const INTENSITY: u32 = 10;
 
 /// A pilot with its sockets bound.
@@ -62,17 +62,17 @@ pub struct Pilot {
     log_trouble: Option<String>,
 }
 
-/// What the actors of a pilot share, and what outlives them.
+/// State that the actors of a pilot share and that outlives them.
 #[derive(Clone)]
 struct State {
     snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
     poll: Arc<ArcSwap<PollReport>>,
     pool: Arc<ArcSwap<PoolReport>>,
-    /// Why the state directory may be another pilot's as well.
+    /// Why another pilot may use the state directory as well.
     unclaimed: Option<Lack>,
-    /// What is wrong with how the pilot logs.
+    /// What is wrong with the log's settings.
     log: Option<Lack>,
-    /// Why what the director said is not on disk.
+    /// Why the director's facts are not on disk.
     unkept: Arc<ArcSwap<Option<Lack>>>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
     proxies: Proxies,
@@ -82,10 +82,10 @@ struct State {
 
 /// Runs a pilot until SIGTERM or SIGINT, or until its tree gives up.
 ///
-/// What is wrong with how it logs is `log_trouble`, which it tells among what it lacks.
+/// `log_trouble` is what is wrong with the log's settings; the status lists it among what is lacking.
 ///
 /// # Errors
-/// When an address cannot be listened on.
+/// When it cannot listen on an address.
 pub fn run(settings: PilotSettings, log_trouble: Option<String>) -> Result<ExitReason, StartError> {
     let pilot = Pilot { log_trouble, ..Pilot::bind(settings)? };
     start::run_system(|signal| pilot.run_until(signal.received()))
@@ -95,9 +95,10 @@ impl Pilot {
     /// Claims the state directory and binds the sockets.
     ///
     /// # Errors
-    /// When another pilot uses the directory, when an address cannot be listened on, or when the director's settings cannot be used.
+    /// When another pilot uses the directory, when it cannot listen on an address, or when the director's settings
+    /// cannot be used.
     pub fn bind(settings: PilotSettings) -> Result<Self, StartError> {
-        // Tried here as well, because what is wrong with these settings no restart mends.
+        // Checked here, too, because a restart does not correct invalid settings.
         DirectorClient::new(&client_settings(&settings))?;
         let xds_tls = settings.xds_tls.clone().map(|files| ServerTls::open(files, boshy_xds::ALPN)).transpose()?;
         let state_dir = StateDir::claim(&settings.state_dir)?;
@@ -110,17 +111,17 @@ impl Pilot {
         Ok(Self { settings, state_dir, http, https, xds, xds_tls, log_trouble: None })
     }
 
-    /// Where HTTP is served.
+    /// Address of the HTTP server.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http.local_addr().ok()
     }
 
-    /// Where HTTP is served over TLS.
+    /// Address of the HTTPS server.
     pub fn https_address(&self) -> Option<SocketAddr> {
         self.https.as_ref()?.0.local_addr().ok()
     }
 
-    /// Where xDS is served.
+    /// Address of the xDS server.
     pub fn xds_address(&self) -> Option<SocketAddr> {
         self.xds.local_addr().ok()
     }
@@ -130,7 +131,7 @@ impl Pilot {
         let mut state = State::new(&self.settings, self.xds_tls.clone());
         state.unclaimed = self.state_dir.lack();
         state.log = self.log_trouble.clone().map(start::log_lack);
-        // The directory is this pilot's until the last actor has ended.
+        // The claim on the directory lasts until the last actor has ended.
         let (tree, _claim) = self.tree(&state);
         tree.run_until(shutdown).await
     }
@@ -148,7 +149,7 @@ impl Pilot {
         };
         let pool = tree
             .child("vip_pool", move |_| VipPool::new(pool_settings.clone()))
-            // It waits for the disk, and the others must not.
+            // It waits for the disk, which must not hold up the others.
             .on(Placement::OwnThread)
             // For two files, one after the other.
             .silent_for(4 * disk::PATIENCE)
@@ -277,7 +278,7 @@ fn readiness(poll: &PollReport, snapshot: &MeshSnapshot) -> Readiness {
     }
 }
 
-/// A pilot that lists often also looks and confirms often.
+/// With a short list period, the other periods are shortened, too.
 fn observer_settings(settings: &PilotSettings) -> ObserverSettings {
     let (usual, list) = (ObserverSettings::default(), settings.director.poll_interval);
     ObserverSettings {
@@ -298,7 +299,7 @@ fn client_settings(settings: &PilotSettings) -> ClientSettings {
     let credentials = Credentials { name: director.client.clone(), secret: director.client_secret.clone() };
     ClientSettings {
         timeout: director.timeout,
-        // Who is not answered says so at once; the observer knows when to ask again.
+        // A failed request is reported at once; the observer decides when to ask again.
         attempts: 1,
         ..ClientSettings::new(director.url.as_str(), director.ca_cert.clone(), credentials)
     }

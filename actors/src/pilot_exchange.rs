@@ -1,4 +1,4 @@
-//! Keeps one stream to a pilot, and has what comes over it judged by the local Envoy, kept on disk and answered.
+//! Keeps one stream to a pilot open. Its content is judged by the local Envoy, written to disk and acknowledged.
 //!
 //! ```text
 //!   streams ── PilotHeard ───> PilotExchange ──> Outlets (boshy_xds::client::Exchange decides)
@@ -7,8 +7,8 @@
 //!   clock ──── TimePassed ──────>'
 //! ```
 //!
-//! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`). A fresh life begins with what the last one
-//! published.
+//! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`). A fresh life starts from what the
+//! previous one published.
 
 use std::{
     net::Ipv4Addr,
@@ -28,45 +28,46 @@ use boshy_xds::{
 };
 use tokio::{sync::watch, time::sleep};
 
-/// What the exchange is made of; it outlives the actor.
+/// Configuration and channels of the exchange; they outlive the actor.
 #[derive(Clone)]
 pub(crate) struct Exchanging {
-    /// How to reach pilots; `None` when others say what pilots say.
+    /// How to reach pilots; `None` in tests, which send the pilot's messages themselves.
     pub(crate) streams: Option<Streams>,
-    /// How names wait for the local Envoy.
+    /// Settings of the relay.
     pub(crate) relay: RelaySettings,
-    /// What the local Envoy says.
+    /// The local Envoy's verdicts.
     pub(crate) verdicts: Verdicts,
-    /// Where everything is published.
+    /// The channels to publish on.
     pub(crate) outlets: Outlets,
 }
 
 /// How to reach pilots.
 #[derive(Clone)]
 pub(crate) struct Streams {
-    /// Who we are to the pilot, but for the address.
+    /// The agent's identity, except for the address.
     pub(crate) node: NodeSettings,
-    /// The VM's address. Without one there is nothing that a pilot could do for us.
+    /// The VM's address. Without it a pilot cannot serve this VM.
     pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
     /// Pilots in order of preference; never empty.
     pub(crate) pilots: Vec<Uri>,
     /// Limits of a connection.
     pub(crate) settings: ExchangeSettings,
-    /// For pilots by `https`.
+    /// TLS for `https` pilots.
     pub(crate) tls: Option<ClientTls>,
 }
 
-/// A stream to a pilot said something.
+/// An event of a stream to a pilot.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct PilotHeard(pub(crate) StreamEvent);
 
-/// Envoy accepted or refused something, came or went. Answers how long to let words gather before the next one.
+/// Envoy accepted or rejected a resource, connected or disconnected. The answer is how long to let verdicts gather
+/// before the next message.
 #[derive(Message)]
 #[rtype(result = "Duration")]
 pub(crate) struct VerdictReached;
 
-/// What is on disk changed, or that nothing can be kept there.
+/// The state on disk has changed, or cannot be written.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StateKept;
@@ -76,12 +77,12 @@ pub(crate) struct StateKept;
 #[rtype(result = "()")]
 pub(crate) struct TimePassed;
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct PilotExchange {
     exchange: Exchange,
     exchanging: Exchanging,
     link: Link,
-    /// When [`TimePassed`] comes next.
+    /// When the next [`TimePassed`] is due.
     alarm: Option<(Instant, SpawnHandle)>,
 }
 
@@ -94,7 +95,7 @@ impl PilotExchange {
         Self { exchange, exchanging, link: link.clone(), alarm: None }
     }
 
-    /// Sets the clock to the next deadline, where that is another one.
+    /// Sets the timer to the next deadline, when it has changed.
     fn set_alarm(&mut self, ctx: &mut Context<Self>) {
         let deadline = self.exchange.deadline();
         if self.alarm.as_ref().map(|(at, _)| *at) == deadline {
@@ -163,7 +164,7 @@ impl Handler<TimePassed> for PilotExchange {
     }
 }
 
-/// Gives what a stream says to the actor of the same life.
+/// Passes the events of a stream to the actor of the same life.
 struct Ear(Addr<PilotExchange>);
 
 impl StreamListener for Ear {
@@ -172,7 +173,7 @@ impl StreamListener for Ear {
     }
 }
 
-/// Speaks as the node that this VM is. At another address it is another node, with another stream.
+/// Connects as the node that this VM is. With another address it is another node, with another stream.
 async fn converse(
     mut streams: Streams,
     unanswered: watch::Receiver<usize>,
@@ -192,7 +193,7 @@ async fn converse(
     }
 }
 
-/// Tries one pilot after the other.
+/// Tries the pilots one after the other.
 async fn converse_by(stream: &PilotStream, pilots: Vec<Uri>, ear: &Ear, heart: &Heart) {
     let mut picker = PilotPicker::new(pilots, Backoff::default()).expect("settings name at least one pilot");
     let mut attempt = picker.first();
@@ -214,7 +215,7 @@ async fn follow_verdicts(mut changes: watch::Receiver<u64>, exchange: Addr<Pilot
 
 async fn follow_disk(outlets: Outlets, exchange: Addr<PilotExchange>, heart: Heart) {
     let mut kept = outlets.kept.subscribe();
-    // What came before it looked is no change to it.
+    // Changes before the subscription count as a change, too.
     kept.mark_changed();
     while heart.rest(kept.changed()).await.is_ok() {
         if exchange.send(StateKept).await.is_err() {

@@ -1,4 +1,4 @@
-//! The exchange, driven by messages alone: no pilot, no Envoy, no disk.
+//! Tests the exchange by its messages alone: no pilot, no Envoy, no disk.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const HOST: &str = "a.b.c.boshy";
 const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 1);
 
-/// An exchange in a tree, and what it says.
+/// An exchange in a tree, and its output.
 struct Vm {
     exchange: ChildRef<PilotExchange>,
     outlets: Outlets,
@@ -25,7 +25,7 @@ struct Vm {
 }
 
 impl Vm {
-    /// With a stream to a pilot, whose questions are asked.
+    /// Opens a stream to a pilot and receives its subscriptions.
     async fn new(exchange: ChildRef<PilotExchange>, outlets: Outlets) -> Self {
         let (upstream, requests) = mpsc::channel(1024);
         let mut vm = Self { exchange, outlets, requests };
@@ -62,7 +62,7 @@ impl Vm {
         self.outlets.names.borrow().as_ref().clone()
     }
 
-    /// The disk takes what is to be kept.
+    /// The disk writes the current state.
     async fn keeps(&self) {
         let state = Arc::clone(&self.outlets.stored.borrow());
         self.outlets.kept.send_replace(Kept::State(state));
@@ -90,7 +90,7 @@ fn a_name_is_answered_and_its_response_acknowledged_once_they_are_on_disk() {
     driven(false, |exchange, outlets| async {
         let mut vm = Vm::new(exchange, outlets).await;
         vm.is_told_of_a_name("n1").await;
-        // Handled in order: had it been answered before it was kept, the answer would be there.
+        // Messages are handled in order: an answer sent before the state was written would have arrived.
         vm.exchange.send(TimePassed).await.expect("the exchange lives");
         assert!(vm.requests.try_recv().is_err());
         assert_eq!(vm.answers(), NameTable::default());

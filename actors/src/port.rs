@@ -1,8 +1,8 @@
 //! A socket that another process may hold.
 //!
-//! A VM is shared by jobs that know nothing of each other. A socket that is taken costs what is served on it and nothing else: it is
-//! tried again, less and less often, and what stands in its way can be read meanwhile. Once bound it outlives the actor that
-//! serves on it, so that a restart refuses no connection.
+//! A VM is shared by jobs that do not know of each other. A socket that is taken affects only what is served on it.
+//! Binding it is retried with growing pauses, and the reason can be read in the meantime. Once bound, the socket
+//! outlives the actor that serves on it, so that a restart refuses no connection.
 
 use std::{
     io,
@@ -16,12 +16,12 @@ use tokio::time::sleep;
 
 use crate::backoff::Pause;
 
-/// Between the first tries.
+/// Pause between the first attempts.
 const SOON: Duration = Duration::from_millis(250);
-/// Between later ones: a port that is free again is served no later than this.
+/// Longest pause: a port that has become free is served no later than this.
 const LATER: Duration = Duration::from_secs(5);
 
-/// See the module. Clones share the socket.
+/// See the module's documentation. Clones share the socket.
 pub(crate) struct Port<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
@@ -30,7 +30,7 @@ struct Inner<S> {
     trouble: ArcSwap<Option<String>>,
 }
 
-/// Why a socket is not there.
+/// Why a socket is not bound.
 pub(crate) type BindError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<S> Clone for Port<S> {
@@ -40,7 +40,7 @@ impl<S> Clone for Port<S> {
 }
 
 impl<S> Port<S> {
-    /// Binds it, or remembers why that is not possible yet.
+    /// Binds the socket, or records why that is not possible yet.
     pub(crate) fn new<E: Into<BindError>>(bind: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Self {
         let inner = Inner {
             bind: Box::new(move || bind().map_err(Into::into)),
@@ -52,14 +52,14 @@ impl<S> Port<S> {
         port
     }
 
-    /// One that is bound already.
+    /// A socket that is already bound.
     pub(crate) fn of(socket: S) -> Self {
         let bound = OnceLock::from(Arc::new(socket));
         let bind = Box::new(|| Err(io::Error::other("it is bound").into()));
         Self(Arc::new(Inner { bind, bound, trouble: ArcSwap::from_pointee(None) }))
     }
 
-    /// The socket, as soon as there is one.
+    /// Waits for the bound socket.
     pub(crate) async fn bound(&self) -> Arc<S> {
         let mut pause = Pause::new(SOON, LATER);
         loop {
@@ -70,12 +70,12 @@ impl<S> Port<S> {
         }
     }
 
-    /// The socket, when there is one.
+    /// The socket, if it is bound.
     pub(crate) fn now(&self) -> Option<Arc<S>> {
         self.0.bound.get().cloned()
     }
 
-    /// Why there is none.
+    /// Why it is not bound.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.0.trouble.load().as_ref().clone()
     }

@@ -1,8 +1,8 @@
 //! `records.json` of the pilot's own VM: the network and address of every instance of the director.
 //!
-//! The director says which instances there are, and this file which address belongs to which network. It may be missing, old or partial, so
-//! that a line counts only for the VM that the director says, or for an address that the director names as well; a file that
-//! is gone or broken leaves what was read of it before.
+//! The director says which instances exist, and this file says to which network an address belongs. It may be missing,
+//! old or partial. So a row is used only for the VM that the director reports, or for an address that the director
+//! reports as well. When the file is removed or broken, the rows read before stay.
 
 use std::{
     collections::HashMap,
@@ -23,12 +23,12 @@ use tracing::{info, warn};
 
 use crate::disk;
 
-/// What a look at the file may take before the mesh goes on with what is known. A hung disk costs this and no more.
+/// Time for one read before the mesh continues with what is known. A hung disk costs no more than this.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A director of 100,000 instances has 25 MB.
+/// The file of a director with 100,000 instances has 25 MB.
 const MAX_BYTES: u64 = 128 << 20;
 
-/// The file, and what was read of it last.
+/// The file, and its rows as last read.
 pub(crate) struct RecordsFile {
     path: PathBuf,
     known: ArcSwap<Known>,
@@ -40,14 +40,14 @@ struct Known {
     records: Arc<Rows>,
 }
 
-/// Another file, or another content. The agent replaces it by rename.
+/// Changes with the file and with its content. The BOSH agent replaces the file by rename.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp(u64, i64, i64, u64);
 
-/// Lines by the id of their instance.
+/// Rows by the id of their instance.
 pub(crate) type Rows = HashMap<String, Vec<Record>>;
 
-/// Why a look brought nothing.
+/// Why the file could not be read.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error("is no regular file")]
@@ -65,11 +65,11 @@ impl RecordsFile {
         Arc::new(Self { path, known: ArcSwap::default() })
     }
 
-    /// The lines of the file as it is now, or, when it cannot be read in time, as it was.
+    /// The rows of the current file, or, when it cannot be read in time, the previous ones.
     pub(crate) async fn rows(self: &Arc<Self>) -> Arc<Rows> {
         let this = Arc::clone(self);
         if let Some(look) = disk::work_unless_busy(&self.path, move || this.look()) {
-            // One that takes longer is the next one's to see; its panic is told in the log.
+            // A read that takes longer is used by the next call; its panic is logged.
             let _ = timeout(PATIENCE, look).await;
         }
         Arc::clone(&self.known.load().records)
@@ -104,7 +104,7 @@ impl RecordsFile {
     }
 
     fn read(&self) -> Result<Records, LookError> {
-        // Not opened before it is known to be a file: a FIFO would wait for a writer.
+        // Checked before it is opened: opening a FIFO would wait for a writer.
         let data = fs::metadata(&self.path)?;
         if !data.is_file() {
             return Err(LookError::NoFile);
@@ -118,7 +118,7 @@ impl RecordsFile {
     }
 }
 
-/// The inventory with what the lines say about its instances.
+/// The inventory, completed with the rows about its instances.
 pub(crate) fn completed(inventory: Arc<Inventory>, rows: &Rows) -> Arc<Inventory> {
     if rows.is_empty() {
         return inventory;
@@ -137,7 +137,7 @@ pub(crate) fn completed(inventory: Arc<Inventory>, rows: &Rows) -> Arc<Inventory
     Arc::new(inventory)
 }
 
-/// The lines about the VM that the director says: those of its agent, and those whose address it names.
+/// The rows about the VM that the director reports: those of its agent, and those whose address the director reports.
 fn recorded(instance: &Instance, rows: &[Record]) -> Vec<Recorded> {
     let is_about = |row: &&Record| {
         (instance.agent_id.is_some() && row.agent_id == instance.agent_id) || instance.ips.contains(&row.address)
@@ -145,8 +145,8 @@ fn recorded(instance: &Instance, rows: &[Record]) -> Vec<Recorded> {
     rows.iter().filter(is_about).map(|row| Recorded { network: row.network.clone(), address: row.address }).collect()
 }
 
-/// The group of an instance that the director has renamed while the manifest is still the old one: these lines are renamed with
-/// the instance itself, later.
+/// The previous group of an instance that the director has renamed while it still shows the old manifest: the rows are
+/// renamed later than the instance.
 fn formerly(deployment: &Deployment, instance: &Instance, rows: &[Record]) -> Option<String> {
     if deployment.group_of(instance).is_some() {
         return None;
@@ -194,7 +194,7 @@ mod tests {
         }
     }
 
-    /// `NETWORK ADDRESS` of the one instance.
+    /// The recorded `NETWORK ADDRESS` of the only instance.
     fn told(instance: Instance, rows: &[String]) -> Vec<String> {
         let records = Records::read(text(rows).as_bytes()).unwrap();
         let mut by_id = Rows::new();

@@ -1,24 +1,25 @@
-//! The kernel of this VM, as the rule writer uses it.
+//! The kernel interface of the rule writer.
 
 use std::{io, net::Ipv4Addr, sync::Arc};
 
 use boshy_netfilter::{Error, Found, Guard, Ownership, Pairs, RouteError, Ruleset, VipRoute, Watch};
 
-/// Looks at the route without a notice: that many calls of [`Kernel::keep_route`] lie between two.
+/// Number of calls of [`Kernel::keep_route`] after which the route is checked without a notification.
 const QUIET_LOOKS: u32 = 40;
 
-/// What keeps rules and route in place. All calls block, and are short.
+/// Keeps rules and route in place. All calls block for a short time.
 pub(crate) trait Kernel {
-    /// The pairs that an own table holds which is there, whoever wrote it.
+    /// The pairs in boshy's existing table, which an earlier process may have written.
     fn present(&mut self) -> Result<Pairs, Error>;
 
-    /// What is in place; `None` before anything was written, and after something else took it away for good.
+    /// The pairs in place; `None` before any were written, and after they were removed and could not be restored.
     fn written(&self) -> Option<Arc<Pairs>>;
 
-    /// Brings it about that the rules are in place with exactly these pairs, and answers what was found before.
+    /// Puts the rules in place with exactly these pairs, and returns what was found before.
     fn keep_rules(&mut self, pairs: &Arc<Pairs>) -> Result<Found, Error>;
 
-    /// Brings it about that the route is in place, with this address of the VM as the source of connections; whether anything had to be changed.
+    /// Puts the route in place, with this address of the VM as the source of connections. Returns whether it had to
+    /// change anything.
     fn keep_route(&mut self, source: Ipv4Addr) -> Result<bool, RouteError>;
 }
 
@@ -33,12 +34,12 @@ struct WatchedRoute {
     source: Ipv4Addr,
     route: VipRoute,
     watch: Watch,
-    /// Calls until it is looked at although nothing was told.
+    /// Number of calls until it is checked without a notification.
     quiet: u32,
 }
 
 impl Linux {
-    /// Nothing is opened yet.
+    /// Opens nothing yet.
     pub(crate) fn new(ruleset: Ruleset) -> Self {
         Self { ruleset, guard: None, route: None }
     }
@@ -64,7 +65,7 @@ impl Kernel for Linux {
         self.guard()?.keep(pairs)
     }
 
-    /// All routes of the VM are read only when the kernel told of a change, or has been silent for long.
+    /// Reads all routes of the VM only after a notification of the kernel, or after many calls without one.
     fn keep_route(&mut self, source: Ipv4Addr) -> Result<bool, RouteError> {
         self.route = self.route.take().filter(|watched| watched.source == source);
         let watched = match &mut self.route {
@@ -83,7 +84,7 @@ impl Kernel for Linux {
             watched.quiet -= 1;
             return Ok(false);
         }
-        // Looked at again at once when this fails.
+        // If this fails, the next call checks again.
         watched.quiet = 0;
         let changed = watched.route.ensure()?;
         watched.quiet = QUIET_LOOKS;

@@ -1,7 +1,8 @@
 //! State files of the pilot: one line of magic, format and checksum, then JSON.
 //!
-//! A file that does not match its checksum, or that a newer boshy wrote, is refused and not replaced. For leases that is a
-//! promise: a table that is silently begun afresh could give an address to another service while clients still hold it.
+//! A file that does not match its checksum, or that a newer boshy wrote, is refused and not replaced. For leases this
+//! is a guarantee: a table that silently starts empty could give an address to another service while clients still hold
+//! it.
 
 use std::net::Ipv4Addr;
 
@@ -14,38 +15,38 @@ const FORMAT: &str = "1";
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
-    /// It does not begin as such a file does.
+    /// It does not begin with the file's magic.
     #[error("is no {0} file")]
     Foreign(&'static str),
     /// A newer boshy wrote it.
     #[error("has format {0}, this boshy reads format {FORMAT}")]
     Newer(String),
-    /// Damaged.
+    /// It is damaged.
     #[error("does not match its checksum")]
     Checksum,
-    /// The checksum is right and the content is not: a bug of who wrote it.
+    /// The checksum is right but the content is not: a bug of the writer.
     #[error("has content that makes no sense")]
     Content(#[source] serde_json::Error),
-    /// A name that is no mesh name.
+    /// A name is not a mesh name.
     #[error("holds a name that is none")]
     Name(#[source] LabelError),
-    /// Two names, one address.
+    /// Two names have the same address.
     #[error("gives one address to both {0} and {1}")]
     Shared(Hostname, Hostname),
-    /// One name, two addresses.
+    /// One name has two addresses.
     #[error("gives {0} both {a} and {b}", a = .1[0], b = .1[1])]
     Twice(Hostname, [Ipv4Addr; 2]),
 }
 
-/// A value with a file format of its own.
+/// A value with its own file format.
 pub(crate) trait Sealed: Sized {
-    /// As a file.
+    /// Encodes the value as a file.
     fn seal(&self) -> Vec<u8>;
 
-    /// From a file.
+    /// Decodes the value from a file.
     ///
     /// # Errors
-    /// When the file is foreign, newer, damaged or contradicts itself.
+    /// When the file is foreign, newer, damaged or inconsistent.
     fn unseal(content: &[u8]) -> Result<Self, SealError>;
 }
 

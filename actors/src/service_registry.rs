@@ -1,4 +1,4 @@
-//! Inventory and leases to the snapshot that everybody reads.
+//! Combines inventory and leases into the snapshot that all readers share.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::{
 #[rtype(result = "Result<(), RegistryError>")]
 pub(crate) struct InventoryObserved(pub(crate) Arc<Inventory>);
 
-/// Why the snapshot stays as it is. Who observed the inventory tells it again.
+/// Why the snapshot stays as it is. The sender of the inventory sends it again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryError {
-    /// The pool gave no leases.
+    /// The pool returned no leases.
     #[error("lease virtual IPs")]
     Leases(#[from] LeaseError),
     /// The pool did not answer.
@@ -31,22 +31,22 @@ pub(crate) enum RegistryError {
     Pool(#[from] SendError),
 }
 
-/// What the registry is made of; it outlives the actor.
+/// Configuration and channels of the registry; they outlive the actor.
 #[derive(Clone)]
 pub(crate) struct Registry {
     /// Zone of the mesh.
     pub(crate) tld: Tld,
-    /// Where virtual IPs come from, and who may have how many for how long.
+    /// Rules of the leases: range, quarantine and share.
     pub(crate) rules: LeaseRules,
-    /// Who leases them.
+    /// The pool that leases the addresses.
     pub(crate) pool: ChildRef<VipPool>,
-    /// Which address of an instance is in which network.
+    /// The file that maps addresses to networks.
     pub(crate) records: Arc<RecordsFile>,
-    /// Who may still know addresses that were given up.
+    /// Proxies that may still know released addresses.
     pub(crate) proxies: Proxies,
-    /// Where snapshots are published. This actor is the only writer.
+    /// The published snapshots. This actor is the only writer.
     pub(crate) snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
-    /// What stands in the way of more services.
+    /// Problems that operators should correct.
     pub(crate) problems: Arc<ArcSwap<Vec<Problem>>>,
 }
 
@@ -74,7 +74,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Logs each problem when it appears, not at every round.
+    /// Logs each problem when it first appears, not in every round.
     fn report(&self, problems: Vec<Problem>) {
         let known = self.problems.load();
         for problem in problems.iter().filter(|problem| !known.contains(problem)) {
@@ -84,7 +84,7 @@ impl Registry {
     }
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct ServiceRegistry(pub(crate) Registry);
 
 impl Actor for ServiceRegistry {
@@ -92,7 +92,7 @@ impl Actor for ServiceRegistry {
 }
 
 impl Handler<InventoryObserved> for ServiceRegistry {
-    /// Atomic: two inventories are never worked on at once, so the later one wins.
+    /// Atomic: two inventories are never processed at once, so the later one wins.
     type Result = AtomicResponse<Self, Result<(), RegistryError>>;
 
     fn handle(&mut self, message: InventoryObserved, _: &mut Context<Self>) -> Self::Result {

@@ -11,7 +11,7 @@ use crate::{
     vip_pool::{self, PoolSettings},
 };
 
-/// What a registry publishes.
+/// The outputs of a registry.
 struct Published {
     snapshot: watch::Receiver<Arc<MeshSnapshot>>,
     problems: Arc<ArcSwap<Vec<Problem>>>,
@@ -39,7 +39,7 @@ fn inventory<const N: usize>(deployments: [&str; N]) -> Arc<Inventory> {
     Arc::new(Inventory { deployments: deployments.map(deployment).into(), ..Inventory::default() })
 }
 
-/// Runs a registry and its pool, with the file of leases at `file`, until the scenario has ended.
+/// Runs a registry and its pool, with the lease file at `file`, until the scenario has ended.
 fn run<F: Future<Output = ()> + 'static>(
     file: &Path,
     scenario: impl FnOnce(ChildRef<ServiceRegistry>, Published) -> F,

@@ -1,4 +1,4 @@
-//! What both roles do before and around their tree.
+//! Common start-up code of both roles.
 
 use std::{
     fs,
@@ -27,19 +27,19 @@ use tracing::{info, warn};
 
 use crate::clock;
 
-/// Why a role does not start. All of it is for an operator to mend.
+/// Why a role does not start. An operator has to correct it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address is taken, or not of this machine.
+    /// An address is taken, or does not belong to this machine.
     #[error("listen on {address}")]
     Listen {
-        /// Where.
+        /// The address.
         address: String,
-        /// Why not.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// A state directory with two pilots.
+    /// The state directory is in use by another pilot.
     #[error(
         "use {} as the state directory: another pilot uses it, and has locked {}; give each pilot its own",
         directory.display(), lock.display()
@@ -47,31 +47,31 @@ pub enum StartError {
     StateDirInUse {
         /// The directory.
         directory: PathBuf,
-        /// What is locked.
+        /// The lock file.
         lock: PathBuf,
     },
-    /// A state directory that is none.
+    /// The state directory cannot be used.
     #[error("use {} as the state directory", directory.display())]
     StateDir {
-        /// Where it should be.
+        /// Path of the directory.
         directory: PathBuf,
-        /// Why it is none.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// The DNS server's sockets.
+    /// The DNS server's sockets cannot be bound.
     #[error(transparent)]
     Dns(#[from] BindError),
-    /// A director that cannot be asked as configured.
+    /// The director's settings cannot be used.
     #[error("use the director's settings")]
     Director(#[from] SettingsError),
-    /// A pilot's URL that is no address.
+    /// The URL of a pilot is not an address.
     #[error("use {0} as a pilot's address")]
     Pilot(String),
-    /// Certificate files that were good a moment ago.
+    /// The certificate files can no longer be used.
     #[error("use the certificate files")]
     Tls(#[from] FileError),
-    /// Rules that cannot be.
+    /// The redirect rules are not valid.
     #[error("describe the redirect rules")]
     Rules(#[from] RulesetError),
     /// Signals cannot be received.
@@ -80,7 +80,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether the settings are at fault, so that trying again does not help.
+    /// Whether the settings are at fault, so that a retry does not help.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Director(_) | Self::Pilot(_) | Self::Tls(_) | Self::Rules(_))
     }
@@ -90,7 +90,7 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::Listen { address: address.to_string(), source })
 }
 
-/// Binds the socket, over one that an earlier process left. Owner and group may connect.
+/// Binds the socket, replacing one that an earlier process left. Owner and group may connect.
 pub(crate) fn listen_unix(path: &Path) -> Result<UnixListener, StartError> {
     let bind = || -> io::Result<UnixListener> {
         fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
@@ -105,17 +105,17 @@ pub(crate) fn listen_unix(path: &Path) -> Result<UnixListener, StartError> {
     bind().map_err(|source| StartError::Listen { address: path.display().to_string(), source })
 }
 
-/// What to do about a filter of the log that is none.
+/// Remedy for an invalid log filter.
 pub(crate) const LOG_REMEDY: &str =
     "Mend the property log.filter, and deploy: a level such as info, or a filter such as info,boshy_xds=debug.";
 
-/// What is wrong with how a role logs, since its start.
+/// A problem of the log's settings, present since the start, for the status.
 pub(crate) fn log_lack(reason: String) -> Lack {
     warn!(reason, remedy = LOG_REMEDY, "doing without");
     Lack { what: "log", since: clock::now().0, reason, remedy: LOG_REMEDY.to_owned() }
 }
 
-/// Mounts faults on request where the settings asked for a saboteur.
+/// Mounts fault injection where the settings ask for it.
 pub(crate) fn mount_test_hooks(config: &mut ServiceConfig, saboteur: Option<&Saboteur>) {
     if let Some(saboteur) = saboteur.cloned() {
         let switch: Switch = Arc::new(move |actor, fault| match fault {
@@ -126,7 +126,7 @@ pub(crate) fn mount_test_hooks(config: &mut ServiceConfig, saboteur: Option<&Sab
     }
 }
 
-/// What `/healthz` says: a process with a stuck child has to be restarted, because its tree cannot do that.
+/// The check of `/healthz`: a process with a stuck child has to be restarted, because its tree cannot do that.
 pub(crate) fn health(vitals: Vitals) -> Health {
     Arc::new(move || {
         let stuck: Vec<String> = vitals.stuck().iter().map(ToString::to_string).collect();
@@ -159,7 +159,8 @@ impl ShutdownSignal {
         Ok(Self { terminate: receive(SignalKind::terminate())?, interrupt: receive(SignalKind::interrupt())? })
     }
 
-    /// Waits for a signal, and after SIGTERM for `farewell` too, unless another signal comes. SIGINT is a person's, who does not wait.
+    /// Waits for a signal. After SIGTERM it also waits for `farewell`, unless another signal arrives. SIGINT comes from
+    /// a person, who does not want to wait.
     pub(crate) async fn received_and(mut self, farewell: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.terminate.recv() => {

@@ -1,10 +1,11 @@
-//! The pilot's state directory, which is of one pilot alone.
+//! The pilot's state directory, which only one pilot may use.
 //!
-//! Two pilots with one lease file would each write over what the other has promised. The claim is a lock (`flock`) on a file in the
-//! directory, which the kernel takes back when the process ends, however it ends. On a local disk it holds between all processes
-//! of the machine. Over NFS Linux makes it a lock of the server, which holds between machines as long as the server locks at all
-//! (NFSv4, or NFSv3 with `lockd`; not with the mount options `nolock` and `local_lock`); the claim of a machine that has gone ends with the
-//! server's lease, 90 s as a rule. Where no lock can be had, the pilot goes on and says so.
+//! Two pilots with one lease file would overwrite each other's leases. The claim is a lock (`flock`) on a file in the
+//! directory, which the kernel releases when the process ends for any reason. On a local disk it holds between all
+//! processes of the machine. Over NFS, Linux makes it a lock of the server, which holds between machines as long as the
+//! server supports locks (NFSv4, or NFSv3 with `lockd`; not with the mount options `nolock` and `local_lock`). The
+//! claim of a machine that has gone ends with the server's lease, usually after 90 s. Where no lock is available, the
+//! pilot continues and reports it.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -20,20 +21,20 @@ use tracing::warn;
 
 use crate::{StartError, clock, state_file};
 
-/// A directory that is this pilot's for as long as this value lives.
+/// A directory that is reserved for this pilot as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
-    /// Open, and so locked.
+    /// The open, and therefore locked, lock file.
     _lock: Option<File>,
-    /// Why it may be another pilot's as well.
+    /// Why another pilot may use the directory as well.
     unclaimed: Option<Lack>,
 }
 
 impl StateDir {
-    /// Claims a directory, and makes it where there is none.
+    /// Claims a directory, and creates it if it is missing.
     ///
     /// # Errors
-    /// When another pilot has it, or something else is where the directory or the lock should be.
+    /// When another pilot has claimed it, or something else is in place of the directory or the lock file.
     pub(crate) fn claim(directory: &Path) -> Result<Self, StartError> {
         let path = directory.join("lock");
         let locked = open(directory, &path).and_then(|file| match file.try_lock() {
@@ -52,7 +53,7 @@ impl StateDir {
         }
     }
 
-    /// What an operator should know.
+    /// The note for operators, if any.
     pub(crate) fn lack(&self) -> Option<Lack> {
         self.unclaimed.clone()
     }
@@ -60,13 +61,14 @@ impl StateDir {
 
 fn open(directory: &Path, path: &Path) -> io::Result<File> {
     fs::create_dir_all(directory)?;
-    // Whatever a FIFO here waits for, this does not.
+    // Opening a FIFO in its place does not block.
     let file = OpenOptions::new().create(true).write(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path)?;
     state_file::must_be_regular(&file.metadata()?)?;
     Ok(file)
 }
 
-/// Trouble of the disk and not of what is there: what is kept can still be served, and a lock be had at the next start.
+/// Whether the error concerns the disk and not its content. The stored state can then still be served, and the lock be
+/// taken at the next start.
 fn is_of_the_disk(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported};
     let kinds = [PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, Unsupported];

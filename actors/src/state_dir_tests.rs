@@ -39,7 +39,7 @@ fn what_is_no_directory_or_no_lock_file_is_refused_at_once() {
 
 #[test]
 fn a_disk_that_gives_no_lock_is_told_and_the_pilot_goes_on() {
-    // Nobody creates a file there.
+    // No file can be created there.
     let claimed = StateDir::claim(Path::new("/sys/kernel")).unwrap();
     let lack = claimed.lack().unwrap();
     assert_eq!(lack.what, "state_dir");

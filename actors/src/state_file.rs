@@ -1,8 +1,8 @@
 //! Files that survive a crash at any moment.
 //!
-//! A state file is written beside its final name, flushed to the disk and renamed over the old one, so that a reader, and the
-//! next start after a power cut, sees the old content or the new one and never a part. What the content means, and its
-//! checksum, belong to who writes it.
+//! A state file is written beside its final name, flushed to the disk and renamed over the old one. So a reader, and
+//! the next start after a power cut, sees the old or the new content and never a part. The meaning of the content and
+//! its checksum are up to its owner.
 
 use std::{
     fs::{self, DirEntry, File, Metadata, OpenOptions},
@@ -17,13 +17,13 @@ use tracing::{info, warn};
 
 use crate::disk;
 
-/// A write that takes longer is worth a line in the log: what waits for it, waits as long.
+/// A write that takes longer is logged, because other work waits for it.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// How a file begins that is not written to the end yet.
+/// Prefix of a file that is not completely written.
 const PART: &str = ".state-";
 
-/// No state file of ours comes near, and what is larger must not fill the memory.
+/// No state file of boshy comes near this size, and a larger file must not fill the memory.
 const MAX_SIZE: u64 = 256 << 20;
 
 /// A state file that could not be read or written.
@@ -40,20 +40,20 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
     move |source| StateFileError { operation, path: path.to_owned(), source }
 }
 
-/// Replaces the file's content. Readable by owner and group only.
+/// Replaces the file's content. The file is readable by owner and group only.
 ///
 /// # Errors
-/// When the directory or the file cannot be written; the old content is then still there. When the disk hangs, after a deadline; the
-/// content may then be there later, but not after a newer one.
+/// When the directory or the file cannot be written; the old content then remains. When the disk hangs, after a
+/// deadline; the content may then be written later, but not after a newer one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
     let (file, content) = (path.to_owned(), content.to_vec());
     disk::in_time(path, disk::PATIENCE, move || write(&file, &content)).map_err(failed("write", path))?
 }
 
-/// As [`replace`], however long that takes, with the content made where it is written.
+/// Like [`replace`], without a deadline, with content that is created on the writing thread.
 ///
 /// # Errors
-/// When the directory or the file cannot be written; the old content is then still there.
+/// When the directory or the file cannot be written; the old content then remains.
 pub(crate) async fn replace_by<C: AsRef<[u8]>>(
     path: &Path,
     content: impl FnOnce() -> C + Send + 'static,
@@ -62,7 +62,7 @@ pub(crate) async fn replace_by<C: AsRef<[u8]>>(
     disk::work(path, move || write(&file, content().as_ref())).await.map_err(failed("write", path))?
 }
 
-/// Removes what an earlier process had not written to the end. To be done before this one writes in the directory.
+/// Removes the incomplete files of an earlier process. Call it before this process writes in the directory.
 pub(crate) fn sweep(directory: &Path) {
     let swept = directory.to_owned();
     let sweep = move || {
@@ -96,10 +96,12 @@ fn write(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
     Ok(())
 }
 
-/// Reads the file, `None` when there is none. It never waits for another process, and never takes more than a state file may have.
+/// Reads the file; `None` when it is missing. It never waits for another process, and never reads more than the size
+/// limit of a state file.
 ///
 /// # Errors
-/// When it is there and cannot be read: also a FIFO, a socket, a device, a directory, a loop of links, or a file that is too large.
+/// When the file exists and cannot be read; also for a FIFO, a socket, a device, a directory, a loop of links, or a
+/// file that is too large.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
     let file = path.to_owned();
     match disk::in_time(path, disk::PATIENCE, move || read_bounded(&file, MAX_SIZE)).flatten() {
@@ -110,9 +112,10 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
 }
 
 fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Asked by name first, because to open a socket or a device tells nothing or does something.
+    // Checked by name first, because opening a socket fails without a useful error, and opening a device may have an
+    // effect.
     must_be_regular(&fs::metadata(path)?)?;
-    // And again what was opened, without waiting for a writer that a FIFO may want.
+    // The opened file is checked again. Opening does not block on a FIFO without a writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     must_be_regular(&metadata)?;
@@ -126,7 +129,7 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Refuses what is no regular file, in words.
+/// Refuses anything but a regular file, with an error that names its kind.
 pub(crate) fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() {
         return Ok(());
@@ -151,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// What reading says, the cause included.
+    /// The error of a read, with its cause.
     fn refusal(path: &Path) -> String {
         err_report::Report::new(&read(path).unwrap_err()).to_string()
     }
@@ -215,7 +218,7 @@ mod tests {
         for name in [".state-Ab3", ".state-", "leases", "lock", ".bosh"] {
             fs::write(at(name), "x").unwrap();
         }
-        // Nobody makes one; it is told and stays.
+        // boshy never creates a directory there; it is reported and stays.
         fs::create_dir(at(".state-directory")).unwrap();
         sweep(dir.path());
         sweep(&at("nowhere"));

@@ -1,8 +1,8 @@
 //! Keeps on disk what the agent would need without a pilot.
 //!
-//! One write at a time, always of the newest state: what changes meanwhile goes with the next one. Names and answers to the pilot wait for
-//! it (`boshy_xds::client::Kept`), unless the disk refuses or takes too long. Then nothing waits, the reason is told, and it is tried
-//! again.
+//! One write is in progress at a time, always of the newest state: later changes are part of the next write. Names and
+//! answers to the pilot wait for it (`boshy_xds::client::Kept`), unless the disk refuses or takes too long. Then
+//! nothing waits, the reason is reported, and the write is tried again.
 
 use std::{
     future::pending,
@@ -24,23 +24,23 @@ use tracing::{debug, info, warn};
 
 use crate::state_file::{self, StateFileError};
 
-/// What waits for the disk waits no longer than this.
+/// Longest time for which names and answers wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before a disk that refused is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What the keeper is made of; it outlives the task.
+/// Configuration and channels of the keeper; they outlive the task.
 #[derive(Clone)]
 pub(crate) struct Keeping {
-    /// Where.
+    /// Path of the file.
     pub(crate) file: PathBuf,
-    /// What is to be kept, and what is. This task is the only one that tells the latter.
+    /// The state to keep, and the state on disk. This task is the only writer of the latter.
     pub(crate) outlets: Outlets,
-    /// Why nothing can be kept; `None` while it can. This task is the only writer.
+    /// Why the state cannot be written; `None` while it can. This task is the only writer.
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
 }
 
-/// Writes what is to be kept whenever it is not what is kept.
+/// Writes the state whenever it differs from the one on disk.
 pub(crate) async fn keep(keeping: Keeping, heart: Heart) {
     let mut stored = keeping.outlets.stored.subscribe();
     loop {
@@ -62,7 +62,7 @@ pub(crate) async fn keep(keeping: Keeping, heart: Heart) {
 }
 
 impl Keeping {
-    /// Writes one state, however long that takes, and tells how it went, after [`PATIENCE`] at the latest.
+    /// Writes one state, however long that takes, and reports the result, after [`PATIENCE`] at the latest.
     async fn write(&self, state: Arc<Stored>) {
         let mut written = Box::pin(self.replace(Arc::clone(&state)));
         let ended = match timeout(PATIENCE, &mut written).await {
@@ -98,7 +98,7 @@ impl Keeping {
         self.outlets.kept.send_replace(Kept::Broken);
     }
 
-    /// Writes at the end of the process what is not kept yet, within [`PATIENCE`].
+    /// Writes the latest state at the end of the process, within [`PATIENCE`].
     pub(crate) async fn finish(&self) {
         let state = Arc::clone(&self.outlets.stored.borrow());
         if self.is_kept(&state) {
@@ -112,7 +112,8 @@ impl Keeping {
     }
 }
 
-/// What an earlier process kept. A file that cannot be used is as good as none: the pilot tells everything again.
+/// The state that an earlier process kept. A file that cannot be used counts as missing, because the pilot sends
+/// everything again.
 pub(crate) fn restore(file: &Path) -> Option<Arc<Stored>> {
     state_file::sweep(file.parent().unwrap_or(file));
     let content = match state_file::read(file) {

@@ -1,8 +1,8 @@
-//! Hands out virtual IPs, and remembers them.
+//! Assigns virtual IPs and persists them.
 //!
-//! A table is on disk before anybody learns of it. While it cannot be written, what stands in the table before it is told and
-//! nothing else. A table that cannot be read is an answer, not a crash: the pilot goes on serving what it has, says so in its status,
-//! and looks again at the next request.
+//! A table is on disk before it is published. While it cannot be written, only what is also in the last written table
+//! is published. A table that cannot be read is an error value, not a crash: the pilot keeps serving its snapshot,
+//! reports the error in its status, and tries again at the next request.
 
 use std::{
     path::{Path, PathBuf},
@@ -23,18 +23,19 @@ use crate::{
     state_file::{self, StateFileError},
 };
 
-/// A rest is written down again when so many parts of the quarantine have passed, for a pilot that starts on another machine.
+/// The progress of a quarantine is written whenever this fraction of it has passed, for a pilot that starts on another
+/// machine.
 const PROGRESS: u32 = 10;
 
-/// Give exactly these names an address, and let the others' rest.
+/// Assign addresses to exactly these names, and quarantine the addresses of all others.
 #[derive(Message)]
 #[rtype(result = "Result<Reconciled, LeaseError>")]
 pub(crate) struct ReconcileLeases {
-    /// Who wants which name.
+    /// The claims to each name.
     pub(crate) claims: Claims,
-    /// What is published now.
+    /// The published snapshot.
     pub(crate) published: Arc<MeshSnapshot>,
-    /// The oldest generation that a connected proxy has accepted; `None` when none is connected.
+    /// The oldest generation that every connected proxy has accepted; `None` when none is connected.
     pub(crate) accepted: Option<u64>,
 }
 
@@ -47,39 +48,39 @@ pub(crate) enum LeaseError {
     /// The table on disk is refused.
     #[error("{} {source}; restore it, or move it away to derive addresses from names again", file.display())]
     Refused {
-        /// Where it is.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Why it is refused.
         source: SealError,
     },
 }
 
-/// What the pool is made of; it outlives the actor.
+/// Configuration and channels of the pool; they outlive the actor.
 #[derive(Clone)]
 pub(crate) struct PoolSettings {
     /// The lease file.
     pub(crate) file: PathBuf,
-    /// Where addresses come from, and who may have how many for how long.
+    /// Rules of the leases: range, quarantine and share.
     pub(crate) rules: LeaseRules,
-    /// What time it is.
+    /// The clock.
     pub(crate) clock: Clock,
-    /// Where the pool shows itself. This actor is the only writer.
+    /// Status of the pool. This actor is the only writer.
     pub(crate) report: Arc<ArcSwap<PoolReport>>,
 }
 
-/// What the pool shows of itself.
+/// Status of the pool.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolReport {
-    /// For operators.
+    /// Status for operators.
     pub(crate) status: PoolStatus,
     /// What is wrong with the file.
     pub(crate) lack: Option<Lack>,
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct VipPool {
     settings: PoolSettings,
-    /// As on disk; `None` until the file was read.
+    /// The table on disk; `None` until the file was read.
     written: Option<Written>,
     withdrawals: Withdrawals,
 }
@@ -91,7 +92,7 @@ struct Written {
 }
 
 impl VipPool {
-    /// A pool that reads its file when first asked.
+    /// A pool that reads its file at the first request.
     pub(crate) fn new(settings: PoolSettings) -> Self {
         Self { settings, written: None, withdrawals: Withdrawals::default() }
     }
@@ -120,7 +121,7 @@ impl VipPool {
             Err(refused) => {
                 let told = decided.as_written_in(&written.leases);
                 self.settings.show(&told, &stamp, Some(&refused));
-                // None of what is served stands in the table: it is no table of this mesh, and says nothing.
+                // No served lease is in the table on disk, so that table belongs to another mesh and cannot be used.
                 if told.leases.held() == 0 && decided.leases.held() > 0 { Err(refused.into()) } else { Ok(told) }
             }
         }
@@ -141,7 +142,7 @@ impl PoolSettings {
         report.store(Arc::new(PoolReport { status: status(rules, told), lack }));
     }
 
-    /// Shows that there is no table. What was served before is served further.
+    /// Reports that there is no table. The served snapshot stays.
     fn show_unread(&self, error: &LeaseError) {
         let before = self.report.load();
         let remedy = || "Make the file readable for the pilot; until then nothing changes in the mesh.".to_owned();
@@ -152,7 +153,7 @@ impl PoolSettings {
 }
 
 impl Written {
-    /// Whether the disk has to learn of it.
+    /// Whether the table has to be written.
     fn must_change(&self, decided: &Leases, rules: &LeaseRules, now: Moment) -> bool {
         let progress = || now.since(self.at) >= rules.quarantine / PROGRESS && decided.resting().next().is_some();
         self.leases != *decided || progress()
@@ -164,7 +165,7 @@ fn restore(file: &Path, stamp: &Stamp) -> Result<Leases, LeaseError> {
     lease_file::unseal(&content, stamp).map_err(|source| LeaseError::Refused { file: file.to_owned(), source })
 }
 
-/// An empty pool, before anybody asked.
+/// The report of an empty pool, before the first request.
 pub(crate) fn unused(rules: &LeaseRules) -> PoolReport {
     PoolReport { status: status(rules, &Reconciled::default()), lack: None }
 }
@@ -184,7 +185,7 @@ fn status(rules: &LeaseRules, told: &Reconciled) -> PoolStatus {
     }
 }
 
-/// What is wrong now; what was wrong before keeps its time.
+/// The present lack. A lack that existed before keeps its time.
 fn lack(before: &PoolReport, stamp: &Stamp, reason: Option<String>, remedy: impl FnOnce() -> String) -> Option<Lack> {
     let since = before.lack.as_ref().map_or(stamp.wall.0, |lack| lack.since);
     match reason {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A pool on a disk, with a clock in our hand.
+/// A pool on a disk, with a clock that the test controls.
 struct Bench {
     disk: TempDir,
     now: Arc<AtomicI64>,
@@ -36,7 +36,7 @@ fn claims<const N: usize>(deployments: [&str; N]) -> Claims {
 }
 
 impl Bench {
-    /// Two usable addresses.
+    /// A pool with two usable addresses.
     fn new() -> Self {
         let disk = TempDir::new().unwrap();
         let rules = LeaseRules {
@@ -73,7 +73,7 @@ impl Bench {
     }
 }
 
-/// A snapshot that serves what was told.
+/// A snapshot that serves the published leases.
 fn publishing(generation: u64, told: &Reconciled) -> Arc<MeshSnapshot> {
     let held = told.leases.iter().filter(|(_, lease)| lease.state == LeaseState::Held);
     let service = |(vip, lease): (_, &boshy_mesh::Lease)| {
@@ -186,7 +186,7 @@ fn a_pool_that_starts_on_a_disk_that_takes_nothing_tells_what_stands_in_its_tabl
     run(async {
         let mut bench = Bench::new();
         let first = asks(&bench.pool(), claims(["shop"]), &Arc::default(), None).await.unwrap();
-        // The file can be read by this name, and nobody makes another one beside it.
+        // The file can be read by this name, but no other file can be created beside it.
         let open = File::open(&bench.settings.file).unwrap();
         bench.settings.file = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
         let told = asks(&bench.pool(), claims(["shop", "blog"]), &Arc::default(), None).await.unwrap();
@@ -234,7 +234,7 @@ fn five_thousand_leases_are_compared_in_passing() {
         let told = asks(&pool, many.clone(), &Arc::default(), None).await.unwrap();
         let vips: BTreeSet<_> = told.leases.iter().map(|(vip, _)| vip).collect();
         assert_eq!(vips.len(), 5000);
-        // Comparing each with all of a table took seconds.
+        // Comparing each entry with a whole table would take seconds.
         let before = Leases::default();
         let begun = std::time::Instant::now();
         for _ in 0..20 {

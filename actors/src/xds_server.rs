@@ -1,7 +1,7 @@
 //! Serves ADS: the pilot's mesh to agents and proxies, or the agent's relay to the local Envoy.
 //!
-//! Its input is [`Published`], by which it learns what to serve. The listener outlives the actor. A restart ends the streams; proxies
-//! come back by themselves, say what they have, and are sent what changed.
+//! Its message is [`Published`], which says what to serve. The listener outlives the actor. A restart ends the streams;
+//! proxies reconnect on their own, report their resources, and are sent what has changed.
 
 use std::{future::pending, io, net, os::unix, sync::Arc};
 
@@ -16,47 +16,47 @@ use tokio::sync::watch;
 
 use crate::{news::each, port::Port};
 
-/// There is something else to serve: a snapshot of the mesh, or the resources of the one Envoy beside an agent.
+/// The content to serve has changed: a snapshot of the mesh, or the resources for the Envoy on an agent's VM.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Published<T>(pub(crate) Arc<T>);
 
-/// Where is served, and what; it outlives the actor.
+/// What to serve, and how; it outlives the actor.
 pub(crate) struct Serving<T> {
     published: watch::Receiver<Arc<T>>,
     serve: Serve<T>,
 }
 
-/// Serves what a channel holds, for ever.
+/// Serves the content of a channel forever.
 type Serve<T> = Arc<dyn Fn(watch::Receiver<Arc<T>>) -> LocalBoxFuture<'static, Result<(), ServeError>> + Send + Sync>;
 
-/// The pilot's door.
+/// The pilot's listener and settings.
 #[derive(Clone)]
 pub(crate) struct MeshDoor {
-    /// Where agents and proxies connect.
+    /// Listener for agents and proxies.
     pub(crate) listener: Arc<net::TcpListener>,
-    /// What they have to show; `None` for no TLS.
+    /// TLS settings; `None` for no TLS.
     pub(crate) security: Option<Security>,
-    /// What they are told of the mesh as a whole.
+    /// Settings of the mesh sent to agents.
     pub(crate) told: MeshTold,
-    /// Who is connected.
+    /// The connected proxies.
     pub(crate) proxies: Proxies,
 }
 
-/// The agent's door.
+/// The agent's listener and settings.
 #[derive(Clone)]
 pub(crate) struct RelayDoor {
-    /// Where the local Envoy connects.
+    /// Listener for the local Envoy.
     pub(crate) listener: Port<unix::net::UnixListener>,
-    /// Who is connected.
+    /// The connected proxies.
     pub(crate) proxies: Proxies,
-    /// What Envoy says of each resource.
+    /// Envoy's verdicts on each resource.
     pub(crate) verdicts: Verdicts,
-    /// What it is to be told again.
+    /// Resources to be sent again.
     pub(crate) repairs: Repairs,
 }
 
-/// Why nothing is served any more.
+/// Why serving has ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
     /// The listener cannot be used.
@@ -74,14 +74,14 @@ impl<T> Clone for Serving<T> {
 }
 
 impl Serving<MeshSnapshot> {
-    /// The mesh, whose snapshots come by `published`.
+    /// Serves the mesh, whose snapshots arrive through `published`.
     pub(crate) fn mesh(door: MeshDoor, published: watch::Receiver<Arc<MeshSnapshot>>) -> Self {
         Self { published, serve: Arc::new(move |snapshots| Box::pin(door.clone().serve(snapshots))) }
     }
 }
 
 impl Serving<ResourceSet> {
-    /// What the local Envoy shall have, which comes by `published`.
+    /// Serves the local Envoy's resources, which arrive through `published`.
     pub(crate) fn relay(door: RelayDoor, published: watch::Receiver<Arc<ResourceSet>>) -> Self {
         Self { published, serve: Arc::new(move |sets| Box::pin(door.clone().serve(sets))) }
     }
@@ -111,10 +111,10 @@ impl RelayDoor {
     }
 }
 
-/// See the module.
+/// See the module's documentation.
 pub(crate) struct XdsServer<T> {
     serving: Serving<T>,
-    /// What the streams of this life read.
+    /// The content that the streams of this life read.
     served: watch::Sender<Arc<T>>,
     link: Link,
 }
@@ -141,7 +141,7 @@ impl<T: 'static> Handler<Published<T>> for XdsServer<T> {
     type Result = ();
 
     fn handle(&mut self, Published(published): Published<T>, _: &mut Context<Self>) {
-        // The first is what this life began with.
+        // The first message is the content that this life started with.
         if !Arc::ptr_eq(&self.served.borrow(), &published) {
             self.served.send_replace(published);
         }

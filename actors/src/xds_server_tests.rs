@@ -1,4 +1,4 @@
-//! The pilot's server, driven by messages alone; an agent's stream says what is served.
+//! Tests the pilot's server by its messages alone; an agent's stream checks what is served.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -23,7 +23,7 @@ fn mesh(generation: u64, host: &str) -> Arc<MeshSnapshot> {
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })
 }
 
-/// Asks for names, accepts all, and tells what it was sent.
+/// Asks for names, accepts all, and reports what it was sent.
 struct Ear {
     upstream: RefCell<Option<mpsc::Sender<Request>>>,
     heard: mpsc::UnboundedSender<Response>,
@@ -42,7 +42,7 @@ impl StreamListener for Ear {
                 let accepted =
                     Request::Accept { type_url: response.kind.url().to_owned(), nonce: response.nonce.clone() };
                 let upstream = self.upstream.borrow().clone();
-                // The stream may have ended meanwhile.
+                // The stream may have ended in the meantime.
                 let _ = upstream.unwrap().send(accepted).await;
                 self.heard.send(response).unwrap();
             }
@@ -52,7 +52,7 @@ impl StreamListener for Ear {
     }
 }
 
-/// Names that were sent and taken back.
+/// Names that were sent, and names that were removed.
 async fn names(heard: &mut mpsc::UnboundedReceiver<Response>) -> (Vec<String>, Vec<String>) {
     let response = timeout(DEADLINE, heard.recv()).await.expect("the deadline has passed").unwrap();
     let sent = response.resources.iter().map(|resource| resource.name.to_string()).collect();
