@@ -1,17 +1,19 @@
-//! Which instance groups an addon applies to, for both readers of manifests: the mesh's client and the lab's director.
+//! Decides to which instance groups an addon applies. Both readers of manifests use it: the mesh's client and the lab's
+//! director.
 //!
-//! `Bosh::Director::Addon::Filter`: conditions are ANDed, the values of one are ORed; what is excluded is not included.
+//! As in `Bosh::Director::Addon::Filter`, conditions are ANDed and the values of one are ORed. Exclusion takes
+//! precedence over inclusion.
 
 use serde::{Deserialize, Deserializer};
 
-/// Which instance groups an addon is for, or not for.
+/// Conditions on instance groups, to include or exclude them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Filter {
     /// Deployments by name.
     #[serde(deserialize_with = "or_default")]
     pub deployments: Vec<String>,
-    /// Jobs that a group has by then, those of earlier addons included.
+    /// Jobs of the group at that time, including those of earlier addons.
     #[serde(deserialize_with = "or_default")]
     pub jobs: Vec<FilterJob>,
     /// Instance groups by name.
@@ -34,7 +36,7 @@ pub struct Filter {
     pub lifecycle: String,
 }
 
-/// A job that a group has.
+/// A job of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct FilterJob {
@@ -44,7 +46,7 @@ pub struct FilterJob {
     pub release: String,
 }
 
-/// A stemcell that a group has.
+/// A stemcell of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct FilterStemcell {
@@ -52,7 +54,7 @@ pub struct FilterStemcell {
     pub os: String,
 }
 
-/// What an addon's conditions are about.
+/// A group, as input of an addon's conditions.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// Deployment that the group belongs to.
@@ -73,12 +75,12 @@ pub struct Candidate<'a> {
     pub jobs: &'a [(String, String)],
 }
 
-/// Whether an addon's jobs are to run in an instance group.
+/// Whether an addon's jobs run in an instance group.
 pub fn applies(include: &Filter, exclude: &Filter, candidate: Candidate<'_>) -> bool {
     fits(include, candidate).unwrap_or(true) && !fits(exclude, candidate).unwrap_or(false)
 }
 
-/// Whether all conditions hold; none without conditions.
+/// Whether all conditions hold; `None` without conditions.
 fn fits(filter: &Filter, candidate: Candidate<'_>) -> Option<bool> {
     let any_of = |values: &[String], own: &[String]| values.iter().any(|value| own.contains(value));
     let conditions = [
@@ -103,7 +105,7 @@ fn condition<T>(values: &[T], holds: impl FnOnce(&[T]) -> bool) -> Option<bool> 
     (!values.is_empty()).then(|| holds(values))
 }
 
-/// A key without a value is as good as none.
+/// Treats a key without a value like a missing key.
 pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(node: D) -> Result<T, D::Error> {
     Option::deserialize(node).map(Option::unwrap_or_default)
 }

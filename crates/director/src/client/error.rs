@@ -1,4 +1,4 @@
-//! What can go wrong while a director is asked: which question, and why there is no answer.
+//! Errors of requests to a director: the operation and the cause.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -8,12 +8,12 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use super::TaskId;
 use crate::wire::ErrorBody;
 
-/// What was asked for.
+/// Operation of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// `GET /info`.
     Info,
-    /// A token of the UAA.
+    /// Requesting a token from the UAA.
     Token,
     /// `GET /deployments`.
     Deployments,
@@ -23,7 +23,7 @@ pub enum Operation {
     Instances(String),
     /// `GET /events`.
     Events,
-    /// `GET /locks`, which only who may read every deployment may ask.
+    /// `GET /locks`, which only a client that may read every deployment may request.
     Rights,
     /// `GET /tasks`.
     Tasks,
@@ -78,36 +78,37 @@ impl fmt::Display for Operation {
     }
 }
 
-/// A question without an answer.
+/// A failed request.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}")]
 pub struct ClientError {
-    /// What was asked for.
+    /// The operation.
     pub operation: Operation,
-    /// Why there is no answer.
+    /// The cause.
     #[source]
     pub cause: Cause,
 }
 
 impl ClientError {
-    /// Whether the director said that there is no such deployment.
+    /// Whether the director said that the deployment does not exist.
     pub fn is_gone(&self) -> bool {
         const DEPLOYMENT_NOT_FOUND: u32 = 70_000;
         matches!(&self.cause, Cause::Status { status: 404, error: Some(error) } if error.code == DEPLOYMENT_NOT_FOUND)
     }
 
-    /// Whether the director refused what only who may read every deployment may ask: what it lists is then not all there is.
+    /// Whether the director refused a request that only a client with access to every deployment may make: its list is
+    /// then incomplete.
     pub fn lacks_right(&self) -> bool {
         self.operation == Operation::Rights
             && matches!(self.cause, Cause::Unauthorized(_) | Cause::Status { status: 403, .. })
     }
 
-    /// Whether the director said that it has not what was asked for, or no such route.
+    /// Whether the director said that the resource or the route does not exist.
     pub(crate) fn is_not_there(&self) -> bool {
         matches!(self.cause, Cause::Status { status: 404, .. })
     }
 
-    /// Whether nobody answered, so that the next question will fare no better.
+    /// Whether there was no answer at all, so that the next request is likely to fail as well.
     pub fn is_silence(&self) -> bool {
         match &self.cause {
             Cause::Transport(_) => true,
@@ -117,68 +118,68 @@ impl ClientError {
     }
 }
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
-    /// Nobody answered, or the answer broke off. What was to be written may have been.
+    /// There was no answer, or it broke off. A write may have taken effect.
     #[error("no answer")]
     Transport(#[source] TransportError),
-    /// The credentials could not be turned into what the director wants.
+    /// The credentials could not be exchanged for what the director expects.
     #[error("cannot log in")]
     Login(#[source] Box<ClientError>),
-    /// The director asks for a way to log in that is not known here.
+    /// The director asks for an unknown kind of authentication.
     #[error("the director wants the authentication {0:?}; known are `basic` and `uaa`")]
     UnknownAuthentication(String),
-    /// 401: wrong credentials, or good ones with too few scopes.
+    /// 401: the credentials are wrong, or valid with too few scopes.
     #[error("not authorized{}", .0.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Unauthorized(Option<String>),
-    /// Any other status that is no success.
+    /// Any other status that is not a success.
     #[error("status {status}{}", .error.as_ref().map(|e| format!(": {} (code {})", e.description, e.code)).unwrap_or_default())]
     Status {
         /// HTTP status.
         status: u16,
-        /// What the director says, when it says it as JSON.
+        /// The director's error, if it is JSON.
         error: Option<ErrorBody>,
     },
-    /// The body is larger than is read.
+    /// The body is larger than the limit.
     #[error("the answer is larger than {limit} bytes")]
     TooLarge {
         /// [`ClientSettings::max_body`](super::ClientSettings::max_body).
         limit: usize,
     },
-    /// The body is not what the question is answered with.
+    /// The body does not have the expected format.
     #[error("the answer is not what was expected")]
     Malformed(#[source] serde_json::Error),
-    /// A number in the body that cannot be what it is said to be.
+    /// A number in the body is out of its range.
     #[error("the answer is not what was expected: {0}")]
     Odd(String),
-    /// What is asked in two requests was answered to two logins, whose rights may differ.
+    /// Two requests that belong together were answered to two logins, whose permissions may differ.
     #[error("the login changed between two requests that belong together")]
     OtherLogin,
-    /// What was to be sent cannot be read.
+    /// The file to send cannot be read.
     #[error("the file cannot be read")]
     Unreadable(#[source] io::Error),
-    /// What is to make a task was answered without one.
+    /// A request that should create a task was answered without one.
     #[error("status {0}, and no task")]
     NoTask(u16),
-    /// Sent elsewhere too often, or to no usable place.
+    /// Too many redirects, or one to an unusable location.
     #[error("redirected {0}")]
     Redirect(&'static str),
 }
 
-/// Nobody answered, or the answer broke off.
+/// There was no answer, or it broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// Not in time.
+    /// The request timed out.
     #[error("timed out after {0:?}")]
     Timeout(std::time::Duration),
-    /// No connection, or none with a trusted certificate.
+    /// No connection could be made, or none with a trusted certificate.
     #[error("cannot connect")]
     Connect(#[source] io::Error),
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
-    /// Anything else, as the HTTP library words it.
+    /// Any other error, in the HTTP library's words.
     #[error("{0}")]
     Other(String),
 }
@@ -187,7 +188,7 @@ impl From<SendRequestError> for TransportError {
     fn from(error: SendRequestError) -> Self {
         match error {
             SendRequestError::Connect(ConnectError::Io(error)) => Self::Connect(error),
-            // A connection that was there: the other side ended it instead of answering.
+            // The server closed the connection instead of answering.
             SendRequestError::Connect(ConnectError::Disconnected) => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
             SendRequestError::Connect(ConnectError::Resolver(error)) => {
                 Self::Connect(io::Error::other(error.to_string()))

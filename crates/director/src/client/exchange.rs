@@ -1,4 +1,4 @@
-//! One request and its answer: time-outs, size, retries. Knows nothing of directors.
+//! One request and its answer: time-outs, size, retries. This code knows nothing about directors.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::{
@@ -24,22 +24,22 @@ use url::Url;
 
 use super::{Cause, ClientSettings, SettingsError, TransportError, settings};
 
-/// A request but for its body.
+/// A request without its body.
 pub(super) struct Head<'a> {
     pub(super) method: Method,
     pub(super) url: &'a Url,
     pub(super) authorization: Option<&'a SecretString>,
-    /// One header more.
+    /// One additional header.
     pub(super) header: Option<(HeaderName, &'a str)>,
 }
 
-/// A body whose length is known and that is read while it is sent.
+/// A body of known length that is read while it is sent.
 pub(super) struct Pieces {
     pub(super) length: u64,
     pub(super) pieces: Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>>>>,
 }
 
-/// What came back, whatever its status.
+/// An answer of any status.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) location: Option<String>,
@@ -69,7 +69,8 @@ impl Exchange {
         })
     }
 
-    /// Sends what may be carried out more than once: again when nobody answers or the status is 5xx, and gives the last answer.
+    /// Sends a request that may be repeated. It is repeated when there is no answer or the status is 5xx; the last
+    /// answer is returned.
     pub(super) async fn send(&self, head: &Head<'_>, body: &[u8]) -> Result<Answer, Cause> {
         let mut attempt = 1;
         loop {
@@ -86,15 +87,15 @@ impl Exchange {
         }
     }
 
-    /// Sends what must not be carried out twice: without an answer it is unknown whether it was.
+    /// Sends a request that must not be repeated: without an answer it is unknown whether it took effect.
     pub(super) async fn send_once(&self, head: &Head<'_>, body: &[u8]) -> Result<Answer, Cause> {
         let sending = self.request(head).send_body(body.to_vec());
         let answer = tokio::time::timeout(self.timeout, self.finish(sending)).await;
         answer.unwrap_or_else(|_| Err(self.too_late()))
     }
 
-    /// Like [`Exchange::send_once`], but the time-out is for standing still: it begins anew with each piece that is taken from
-    /// the body, and the answer has all of it after the last.
+    /// Like [`Exchange::send_once`], but the time-out applies to a lack of progress: it restarts with each piece taken
+    /// from the body, and after the last piece the answer has the full time.
     pub(super) async fn send_pieces(&self, head: &Head<'_>, body: Pieces) -> Result<Answer, Cause> {
         let moved = Rc::new(Cell::new(Instant::now()));
         let body = SizedStream::new(body.length, watched(body.pieces, Rc::clone(&moved)).map_ok(Into::into));
@@ -135,7 +136,7 @@ fn seconds(date: &str) -> Option<i64> {
     i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
-/// A body that cannot be read is nobody's silence.
+/// A body that cannot be read does not count as a missing answer.
 fn unsent(error: SendRequestError) -> Cause {
     match error {
         SendRequestError::Body(error) => Cause::Unreadable(
@@ -145,12 +146,12 @@ fn unsent(error: SendRequestError) -> Cause {
     }
 }
 
-/// Notes the time whenever a piece is taken.
+/// Records the time whenever a piece is taken.
 fn watched<S: Stream>(pieces: S, moved: Rc<Cell<Instant>>) -> impl Stream<Item = S::Item> {
     futures::StreamExt::inspect(pieces, move |_| moved.set(Instant::now()))
 }
 
-/// The result of some work, or none when nothing has moved for as long as the time-out.
+/// The result of some work; `None` when nothing has progressed for the time-out.
 async fn unless_still<T>(timeout: Duration, moved: &Cell<Instant>, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     loop {
@@ -163,7 +164,7 @@ async fn unless_still<T>(timeout: Duration, moved: &Cell<Instant>, work: impl Fu
     }
 }
 
-/// Pause after an attempt that failed, counted from 1; `chance` is between 0.5 and 1.
+/// Pause after a failed attempt, counted from 1; `chance` is between 0.5 and 1.
 fn pause(backoff: Duration, attempt: u32, chance: f64) -> Duration {
     const MAX_DOUBLINGS: u32 = 6;
     (backoff * 2_u32.pow((attempt - 1).min(MAX_DOUBLINGS))).mul_f64(chance)
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(pauses, [50, 100, 200, 3200, 3200].map(Duration::from_millis));
     }
 
-    /// Ten pieces with a pause before each, and one more before the answer: what came of it, and when.
+    /// Sends ten pieces with a pause before each, and one before the answer. Returns the outcome and its time.
     async fn sent(before_each: u64, before_answer: u64) -> (Option<&'static str>, u64) {
         let begin = Instant::now();
         let moved = Rc::new(Cell::new(begin));

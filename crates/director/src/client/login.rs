@@ -1,7 +1,7 @@
-//! What the director wants to see as `Authorization`.
+//! The `Authorization` header that the director expects.
 //!
-//! The director says in `/info` which kind it wants; that is asked once. A UAA token is kept until shortly before it expires and
-//! thrown away when the director refuses it, because a restarted UAA may have new keys.
+//! The director states in `/info` which kind it expects; that is requested once. A UAA token is kept until shortly
+//! before it expires. It is discarded when the director refuses it, because a restarted UAA may have new keys.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(super) struct Login {
 
 pub(super) struct Logins {
     credentials: Credentials,
-    // One question at a time: several requests that start together share one token.
+    // One request at a time: several requests that start together share one token.
     known: Mutex<Known>,
 }
 
@@ -47,7 +47,7 @@ impl Logins {
         Self { credentials, known: Mutex::new(Known::Nothing) }
     }
 
-    /// What to send now.
+    /// The header to send now.
     pub(super) async fn current(&self, exchange: &Exchange, director: &Url) -> Result<Login, ClientError> {
         let mut known = self.known.lock().await;
         if matches!(*known, Known::Nothing) {
@@ -67,7 +67,7 @@ impl Logins {
         }
     }
 
-    /// Forgets what the director refused, unless somebody has replaced it already.
+    /// Discards a refused login, unless it has been replaced already.
     pub(super) async fn refused(&self, login: &Login) {
         let mut known = self.known.lock().await;
         match &mut *known {
@@ -76,7 +76,7 @@ impl Logins {
                     *token = None;
                 }
             }
-            // The director may have been moved to a UAA, or back.
+            // The director may have switched to a UAA, or back.
             _ => *known = Known::Nothing,
         }
     }
@@ -98,7 +98,7 @@ impl Logins {
     }
 }
 
-/// `GET /info`, which needs no login.
+/// `GET /info`, which requires no login.
 pub(super) async fn info(exchange: &Exchange, director: &Url) -> Result<Info, ClientError> {
     let failed = |cause| ClientError { operation: Operation::Info, cause };
     let mut url = director.clone();
@@ -124,14 +124,14 @@ fn discover(info: &Info) -> Result<Known, ClientError> {
     }
 }
 
-/// A token that is good for more than a century is not what a UAA gives: its settings hold seconds in 31 bits.
+/// Lifetime of a token. More than a century is not valid: a UAA's settings hold seconds in 31 bits.
 fn lifetime(expires_in: u64) -> Result<Duration, Cause> {
     let seconds = u32::try_from(expires_in);
     let odd = |_| Cause::Odd(format!("a token whose `expires_in` is {expires_in} seconds"));
     seconds.map(|seconds| Duration::from_secs(seconds.into())).map_err(odd)
 }
 
-/// How long a token is used: the rest is for the way and for clocks that differ.
+/// How long a token is used. The rest is a margin for latency and differing clocks.
 fn usable(valid: Duration) -> Duration {
     valid - (valid / 4).min(Duration::from_secs(30))
 }

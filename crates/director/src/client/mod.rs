@@ -1,4 +1,4 @@
-//! Asks a director.
+//! A client for a director.
 //!
 //! ```text
 //!   DirectorClient ── what is asked or ordered, redirects, one renewal of the login
@@ -6,10 +6,11 @@
 //!     └─ Exchange ─── one request: TLS, time-outs, size, retries with jitter
 //! ```
 //!
-//! What is read makes no task, and is asked for again when nobody answers or the director fails. What is written is sent
-//! once: without an answer nobody knows whether it was done. Most of it makes a task, which is read like anything else.
+//! A read creates no task, and is repeated when there is no answer or the director fails. A write is sent once: without
+//! an answer it is unknown whether it took effect. Most writes create a task, which is read like anything else.
 //!
-//! A client lives on one thread (`awc` is not `Send`) and its futures must run on an actix or tokio current-thread runtime.
+//! A client lives on one thread (`awc` is not `Send`), and its futures must run on an actix or tokio current-thread
+//! runtime.
 
 mod error;
 mod exchange;
@@ -39,13 +40,13 @@ use crate::wire::{
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
-/// Of the list, which costs the director two queries.
+/// Path of the list, which costs the director two queries.
 const DEPLOYMENTS: &str =
     "/deployments?exclude_configs=true&exclude_releases=true&exclude_stemcells=true&exclude_lock=true";
 /// 9999-12-31T23:59:59Z, in seconds since 1970.
 const LAST_SECOND: i64 = 253_402_300_799;
 
-/// Asks one director.
+/// A client for one director.
 pub struct DirectorClient {
     director: Url,
     exchange: Exchange,
@@ -53,7 +54,7 @@ pub struct DirectorClient {
 }
 
 impl DirectorClient {
-    /// A client; nothing is sent yet.
+    /// Creates a client; sends nothing yet.
     ///
     /// # Errors
     /// When the URL or the CA cannot be used.
@@ -66,7 +67,7 @@ impl DirectorClient {
     /// `GET /info`, without login.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn info(&self) -> Result<Info, ClientError> {
         login::info(&self.exchange, &self.director).await
     }
@@ -74,18 +75,19 @@ impl DirectorClient {
     /// `GET /deployments`, names and teams only, which costs the director two queries.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn deployments(&self) -> Result<Vec<DeploymentRow>, ClientError> {
         self.get(Operation::Deployments, DEPLOYMENTS).await
     }
 
-    /// The same, from a client that may read every deployment. Any other is shown a part of them, or nothing, with status 200 as
-    /// well: so first comes `GET /locks`, which such a client is refused, and both with the same login.
+    /// The same list, for a client that may read every deployment. Any other client gets a part of the list, or
+    /// nothing, also with status 200. So `GET /locks` is requested first, which is refused to such a client, both with
+    /// the same login.
     ///
     /// # Errors
-    /// When there is no good answer; [`ClientError::lacks_right`] when the client may read a part only.
+    /// When the request fails; [`ClientError::lacks_right`] when the client may read only a part.
     pub async fn every_deployment(&self) -> Result<Vec<DeploymentRow>, ClientError> {
-        // What is no refusal says nothing about rights, only that the list was not had.
+        // Any other failure says nothing about permissions, only that the list could not be read.
         let may = |cause| match cause {
             Cause::Unauthorized(_) | Cause::Status { status: 403, .. } => {
                 ClientError { operation: Operation::Rights, cause }
@@ -93,11 +95,12 @@ impl DirectorClient {
             cause => ClientError { operation: Operation::Deployments, cause },
         };
         let list = |cause| ClientError { operation: Operation::Deployments, cause };
-        // A login is renewed when it is old, and after a refusal. Two renewals within so few requests are nobody's age.
+        // A login is renewed when it is old, and after a refusal. Two renewals within so few requests have another
+        // cause than age.
         for _ in 0..2 {
             let (allowed, by) =
                 self.with_known_login(async |login| self.follow("/locks", None, login).await).await.map_err(may)?;
-            // A director that has no such route has not refused it.
+            // A director without this route has not refused it.
             if !allowed.status.is_success() && allowed.status != StatusCode::NOT_FOUND {
                 return Err(may(failed(&allowed)));
             }
@@ -110,37 +113,37 @@ impl DirectorClient {
         Err(list(Cause::OtherLogin))
     }
 
-    /// `GET /deployments/:name`: the text of the last successful deploy, none before the first.
+    /// `GET /deployments/:name`: the text of the last successful deploy; `None` before the first.
     ///
     /// # Errors
-    /// When there is no good answer; [`ClientError::is_gone`] when there is no such deployment.
+    /// When the request fails; [`ClientError::is_gone`] when the deployment does not exist.
     pub async fn manifest(&self, deployment: &str) -> Result<Option<String>, ClientError> {
         let path = format!("/deployments/{}", segment(deployment));
         let body: ManifestBody = self.get(Operation::Manifest(deployment.to_owned()), &path).await?;
         Ok(body.manifest)
     }
 
-    /// `GET /deployments/:name/instances`, from the director's tables alone: no agent is asked.
+    /// `GET /deployments/:name/instances`, from the director's tables, without asking agents.
     ///
     /// # Errors
-    /// When there is no good answer; [`ClientError::is_gone`] when there is no such deployment.
+    /// When the request fails; [`ClientError::is_gone`] when the deployment does not exist.
     pub async fn instances(&self, deployment: &str) -> Result<Vec<InstanceRow>, ClientError> {
         let path = format!("/deployments/{}/instances", segment(deployment));
         self.get(Operation::Instances(deployment.to_owned()), &path).await
     }
 
-    /// `GET /events`: the newest 200, newest first; with `after` only those of a later second than that.
+    /// `GET /events`: the newest 200, newest first; with `after`, only those of a later second.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn events(&self, after: Option<i64>) -> Result<Vec<Event>, ClientError> {
         self.dated_events(after).await.map(|(events, _)| events)
     }
 
-    /// The same, with the time of the director's clock at the answer in seconds since 1970, if it says it.
+    /// The same, with the time of the director's clock at the answer in seconds since 1970, if given.
     ///
     /// # Errors
-    /// When there is no good answer, or an event has a time that is none.
+    /// When the request fails, or the time of an event is not valid.
     pub async fn dated_events(&self, after: Option<i64>) -> Result<(Vec<Event>, Option<i64>), ClientError> {
         let path = after.map_or_else(|| "/events".to_owned(), |after| format!("/events?after_time={after}"));
         let read = async {
@@ -152,11 +155,11 @@ impl DirectorClient {
         read.await.map_err(|cause| ClientError { operation: Operation::Events, cause })
     }
 
-    /// `GET /tasks` of those that have ended, however they did: the newest `limit`, the last to end first. Without
-    /// `of_every_kind` only work on deployments, releases, stemcells and disks, as people order it.
+    /// `GET /tasks` of tasks that have ended in any way: the newest `limit`, the last to end first. Without
+    /// `of_every_kind`, only work on deployments, releases, stemcells and disks, as ordered by people.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn ended_tasks(&self, limit: u32, of_every_kind: bool) -> Result<Vec<EndedTask>, ClientError> {
         let verbose = if of_every_kind { 2 } else { 1 };
         let path = format!("/tasks?state=done,error,cancelled,timeout&verbose={verbose}&limit={limit}");
@@ -166,7 +169,7 @@ impl DirectorClient {
     /// `GET /configs` of a type: the latest version of each name, in the director's order.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn configs(&self, kind: &'static str) -> Result<Vec<Config>, ClientError> {
         self.get(Operation::Configs(kind), &format!("/configs?type={kind}&latest=true")).await
     }
@@ -174,7 +177,7 @@ impl DirectorClient {
     /// `GET /configs/:id`, of any version that was not deleted.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn config(&self, id: u64) -> Result<Config, ClientError> {
         self.get(Operation::Config(id), &format!("/configs/{id}")).await
     }
@@ -182,7 +185,7 @@ impl DirectorClient {
     /// `GET /deployment_configs`: the configs that a deployment was deployed with.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn configs_of(&self, deployment: &str) -> Result<Vec<DeploymentConfig>, ClientError> {
         let path = format!("/deployment_configs?deployment[]={}", segment(deployment));
         self.get(Operation::DeploymentConfigs(deployment.to_owned()), &path).await
@@ -191,7 +194,7 @@ impl DirectorClient {
     /// `GET /releases`: every version of each, the oldest first.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn releases(&self) -> Result<Vec<ReleaseRow>, ClientError> {
         self.get(Operation::Releases, "/releases").await
     }
@@ -209,8 +212,8 @@ impl DirectorClient {
         self.with_known_login(ask).await.map(|(answer, _)| answer)
     }
 
-    /// Any answer but 401, and the login that it was given to. A login that may merely be too old is renewed once: the director says 401 also to good logins with
-    /// too few scopes, and would say so for ever.
+    /// Any answer except 401, and the login that it was given to. A login that may only be too old is renewed once: the
+    /// director also answers 401 to a valid login with too few scopes, and would do so again.
     async fn with_known_login(
         &self,
         ask: impl AsyncFn(&SecretString) -> Result<Answer, Cause>,
@@ -234,8 +237,8 @@ impl DirectorClient {
         }
     }
 
-    /// Reads. Follows redirects by their path alone: behind a proxy the director does not know its own address, and the login is
-    /// meant for the configured host only.
+    /// Reads, and follows redirects by their path only: behind a proxy the director does not know its own address, and
+    /// the login is meant for the configured host only.
     async fn follow(
         &self,
         path: &str,
@@ -261,7 +264,7 @@ impl DirectorClient {
     }
 }
 
-/// Where a redirect leads.
+/// Target of a redirect.
 fn target(from: &Url, answer: &Answer) -> Result<Url, Cause> {
     joined(from, answer.location.as_deref().ok_or(Cause::Redirect("without a place"))?)
 }
@@ -270,7 +273,8 @@ fn joined(base: &Url, place: &str) -> Result<Url, Cause> {
     base.join(place).map_err(|_| Cause::Redirect("to a place that is no URL"))
 }
 
-/// 303 instead of 302 is the director's answer to what is no `GET`, when nothing older than HTTP/1.1 is in between.
+/// The director answers 303 instead of 302 to requests other than `GET`, when no proxy older than HTTP/1.1 is in
+/// between.
 fn is_redirect(answer: &Answer) -> bool {
     matches!(answer.status, StatusCode::FOUND | StatusCode::SEE_OTHER)
 }
@@ -279,7 +283,7 @@ fn segment(name: &str) -> String {
     utf8_percent_encode(name, PATH_SEGMENT).to_string()
 }
 
-/// Reads JSON whatever the content type says: most JSON of a director comes as `text/html`.
+/// Parses JSON of any content type: most JSON of a director is declared as `text/html`.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Cause> {
     serde_json::from_slice(body).map_err(Cause::Malformed)
 }

@@ -1,4 +1,4 @@
-//! Where the director is, whom to trust, and how long to wait.
+//! Settings of the client: the director's address, its CA, and time-outs.
 
 use secrecy::SecretString;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -7,7 +7,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use url::{Host, Url};
 
-/// A director's user, or a client of its UAA: the director says itself which of the two it wants.
+/// A user of the director, or a client of its UAA: the director says which of the two it expects.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// User or client.
@@ -19,24 +19,26 @@ pub struct Credentials {
 /// How to reach a director.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// `https://HOST:25555`. Plain `http` is taken only for a loopback address.
+    /// `https://HOST:25555`. Plain `http` is accepted only for a loopback address.
     pub url: String,
-    /// Certificates to trust, as PEM text. Nothing else is trusted: directors have a CA of their own.
+    /// Trusted CA certificates, as PEM text. No others are trusted, because directors have a CA of their own.
     pub ca_pem: Option<String>,
-    /// Who asks.
+    /// The account.
     pub credentials: Credentials,
-    /// For one request with its answer. While a file is uploaded, for each piece of it and then for the answer.
+    /// Time-out of one request with its answer. While a file is uploaded, it applies to each piece of the file and then
+    /// to the answer.
     pub timeout: Duration,
-    /// Bytes read of one answer.
+    /// Largest answer in bytes.
     pub max_body: usize,
-    /// How often what is read is asked for at most, when nobody answers or the status is 5xx. What is written is sent once.
+    /// Maximum number of attempts of a read, when there is no answer or the status is 5xx. A write is sent once.
     pub attempts: u32,
-    /// Pause before the second attempt; doubles from there, and each pause is cut by chance to between half and all of it.
+    /// Pause before the second attempt. It doubles from there, and each pause is randomly shortened to between half and
+    /// all of it.
     pub backoff: Duration,
 }
 
 impl ClientSettings {
-    /// The usual waiting: 30 s, 32 MiB, three attempts.
+    /// The default limits: 30 s, 32 MiB, three attempts.
     pub fn new(url: impl Into<String>, ca_pem: Option<String>, credentials: Credentials) -> Self {
         Self {
             url: url.into(),
@@ -53,24 +55,24 @@ impl ClientSettings {
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// Not a URL.
+    /// The URL is not valid.
     #[error("the director's URL {url:?} cannot be read")]
     Url {
-        /// As written.
+        /// The URL as written.
         url: String,
-        /// Why.
+        /// Cause.
         #[source]
         source: url::ParseError,
     },
-    /// Neither https nor loopback.
+    /// The URL is neither https nor loopback.
     #[error(
         "{0:?} must be an https URL; plain http would show the credentials and is taken only for loopback addresses"
     )]
     Insecure(String),
-    /// Nothing to trust.
+    /// No CA certificate is given.
     #[error("no CA certificate for {0:?}; directors have a CA of their own, and no other is trusted")]
     NoCa(String),
-    /// The CA's text holds no certificate that can be trusted.
+    /// The text of the CA contains no certificate that can be trusted.
     #[error("the CA certificate of the director cannot be used: {0}")]
     BadCa(String),
     /// TLS cannot be set up.
@@ -78,7 +80,7 @@ pub enum SettingsError {
     Tls(#[source] rustls::Error),
 }
 
-/// Reads a URL and refuses one that would show credentials to the network.
+/// Parses a URL, and rejects one that would send credentials over the network in plain text.
 pub(super) fn checked_url(text: &str) -> Result<Url, SettingsError> {
     let url = Url::parse(text).map_err(|source| SettingsError::Url { url: text.to_owned(), source })?;
     let loopback = match url.host() {
@@ -94,7 +96,7 @@ pub(super) fn checked_url(text: &str) -> Result<Url, SettingsError> {
     }
 }
 
-/// TLS that trusts the given certificates alone and speaks HTTP/1.1.
+/// A TLS configuration that trusts only the given certificates and uses HTTP/1.1.
 pub(super) fn tls(settings: &ClientSettings, url: &Url) -> Result<Arc<ClientConfig>, SettingsError> {
     let mut roots = RootCertStore::empty();
     match &settings.ca_pem {

@@ -1,4 +1,4 @@
-//! Tasks: what the director does after it has answered.
+//! Tasks: the director's work after its answer.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use awc::http::{StatusCode, header};
 use super::{Cause, ClientError, DirectorClient, Operation, exchange::Answer, failed};
 use crate::wire::{Task, TaskEvent, TaskState};
 
-/// Names a task of one director.
+/// Id of a task of one director.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskId(u64);
 
@@ -18,20 +18,20 @@ impl fmt::Display for TaskId {
 }
 
 impl TaskId {
-    /// Of the path that a director redirects to: `/tasks/:id`.
+    /// Parses the path to which a director redirects: `/tasks/:id`.
     pub(super) fn from_path(path: &str) -> Option<Self> {
         path.strip_prefix("/tasks/")?.parse().ok().map(Self)
     }
 }
 
-/// How a task stands.
+/// Status of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskStatus {
     /// It waits for a worker, runs, or is about to stop: `queued`, `processing` or `cancelling`.
     UnderWay,
-    /// It ended well: `done`.
+    /// It succeeded: `done`.
     Done,
-    /// It ended otherwise.
+    /// It ended without success.
     Failed {
         /// `error`, `cancelled` or `timeout`.
         state: &'static str,
@@ -40,34 +40,34 @@ pub enum TaskStatus {
     },
 }
 
-/// What a task has told of its steps since the last look.
+/// Steps that a task has reported since the last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSteps {
-    /// In the order of time.
+    /// The steps, in order of time.
     pub steps: Vec<TaskStep>,
-    /// Where to read on.
+    /// Position for the next request.
     pub next: u64,
 }
 
-/// Something that a task begins, does or ends.
+/// A report about a step of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskStep {
     /// `Updating instance`, ...
     pub stage: String,
     /// `web/0 (canary)`, ...
     pub name: String,
-    /// How far it is.
+    /// State of the step.
     pub state: StepState,
 }
 
-/// How far a step is.
+/// State of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepState {
-    /// It begins.
+    /// It has begun.
     Started,
-    /// It goes on.
+    /// It is in progress.
     InProgress,
-    /// It ended well.
+    /// It succeeded.
     Finished,
     /// It failed, with the reason if the director gives one.
     Failed(Option<String>),
@@ -77,17 +77,17 @@ impl DirectorClient {
     /// `GET /tasks/:id`.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn task(&self, id: TaskId) -> Result<TaskStatus, ClientError> {
         let task: Task = self.get(Operation::Task(id), &format!("/tasks/{id}")).await?;
         Ok(task.into())
     }
 
-    /// `GET /tasks/:id/output?type=event` from a byte on, 0 at first: the lines that are whole by now. Lines that tell of no
-    /// step, such as warnings, are passed over.
+    /// `GET /tasks/:id/output?type=event` from a byte on, 0 at first: the lines that are complete. Lines that report no
+    /// step, such as warnings, are skipped.
     ///
     /// # Errors
-    /// When there is no good answer.
+    /// When the request fails.
     pub async fn task_steps(&self, id: TaskId, from: u64) -> Result<TaskSteps, ClientError> {
         let (path, range) = (format!("/tasks/{id}/output?type=event"), format!("bytes={from}-"));
         let answer = self.asked(&path, Some((header::RANGE, range.as_str()))).await;
@@ -97,12 +97,12 @@ impl DirectorClient {
     }
 }
 
-/// The part of an output that was asked for. Who knows no ranges sends all of it.
+/// The requested part of an output. A server without support for ranges sends all of it.
 fn news(answer: &Answer, from: u64) -> Result<&[u8], Cause> {
     match answer.status {
         StatusCode::PARTIAL_CONTENT => Ok(&answer.body),
         StatusCode::OK => Ok(usize::try_from(from).ok().and_then(|from| answer.body.get(from..)).unwrap_or_default()),
-        // Nothing was written yet, or nothing since.
+        // There is no output yet, or none since the last request.
         StatusCode::NO_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(&[]),
         _ => Err(failed(answer)),
     }

@@ -1,4 +1,5 @@
-//! What changes something. Each is sent once, or once more when the login had become too old, with which nothing was changed.
+//! Requests that change something. Each is sent once, or once more when the login had expired, because the first one
+//! then changed nothing.
 
 use secrecy::SecretString;
 use std::{io, path::Path};
@@ -13,15 +14,15 @@ use super::{
     failed, is_redirect, segment, target,
 };
 
-/// Read of a file at a time, and sent within one time-out.
+/// Number of bytes read from a file at a time and sent within one time-out.
 const PIECE: u64 = 64 << 10;
 
 impl DirectorClient {
-    /// `POST /releases`, as `bosh upload-release FILE`. [`ClientSettings::timeout`](super::ClientSettings::timeout) is for each
-    /// piece of the file and for the answer, not for all of it.
+    /// `POST /releases`, like `bosh upload-release FILE`. [`ClientSettings::timeout`](super::ClientSettings::timeout)
+    /// applies to each piece of the file and to the answer, not to the whole upload.
     ///
     /// # Errors
-    /// When the file cannot be read or the director does not take it.
+    /// When the file cannot be read or the director does not accept it.
     pub async fn upload_release(&self, file: &Path) -> Result<TaskId, ClientError> {
         let send = async |login: &SecretString| {
             let url = self.own_url("/releases")?;
@@ -32,20 +33,20 @@ impl DirectorClient {
         self.begin(Operation::UploadRelease(file.to_owned()), send).await
     }
 
-    /// `POST /deployments`, as `bosh deploy`, with the text of a manifest.
+    /// `POST /deployments`, like `bosh deploy`, with the text of a manifest.
     ///
     /// # Errors
-    /// When the director does not begin; what is found later is told by the task.
+    /// When the director does not begin; later errors are reported by the task.
     pub async fn deploy(&self, manifest: &str) -> Result<TaskId, ClientError> {
         let body = manifest.as_bytes();
         let send = async |login: &SecretString| self.post("/deployments", "text/yaml", body, login).await;
         self.begin(Operation::Deploy, send).await
     }
 
-    /// `DELETE /deployments/:name`, as `bosh delete-deployment`.
+    /// `DELETE /deployments/:name`, like `bosh delete-deployment`.
     ///
     /// # Errors
-    /// When the director does not begin; [`ClientError::is_gone`] when there is no such deployment.
+    /// When the director does not begin; [`ClientError::is_gone`] when the deployment does not exist.
     pub async fn delete_deployment(&self, name: &str) -> Result<TaskId, ClientError> {
         let send = async |login: &SecretString| {
             let url = self.own_url(&format!("/deployments/{}", segment(name)))?;
@@ -55,10 +56,10 @@ impl DirectorClient {
         self.begin(Operation::DeleteDeployment(name.to_owned()), send).await
     }
 
-    /// `POST /configs`, as `bosh update-config`: a new latest version, whatever the latest was. Makes no task.
+    /// `POST /configs`, like `bosh update-config`: a new latest version, whatever the latest was. Creates no task.
     ///
     /// # Errors
-    /// When the director does not take it.
+    /// When the director does not accept it.
     pub async fn update_config(&self, kind: &str, name: &str, content: &str) -> Result<(), ClientError> {
         let body = json!({"type": kind, "name": name, "content": content}).to_string();
         let post = async |login: &SecretString| self.post("/configs", "application/json", body.as_bytes(), login).await;
@@ -77,7 +78,7 @@ impl DirectorClient {
         self.exchange.send_once(&head, body).await
     }
 
-    /// Sends what is answered with a redirect to its task. That is the answer, and nothing to follow.
+    /// Sends a request that is answered with a redirect to its task. The redirect is the answer and is not followed.
     async fn begin(
         &self,
         operation: Operation,
@@ -99,7 +100,8 @@ impl DirectorClient {
     }
 }
 
-/// A file, to be read while it is sent. One that becomes shorter meanwhile is an error, and what it grows by is left out.
+/// A file as a body that is read while it is sent. If the file shrinks in the meantime, that is an error; if it grows,
+/// the additional bytes are not sent.
 async fn pieces(file: &Path) -> io::Result<Pieces> {
     let file = File::open(file).await?;
     let length = file.metadata().await?.len();
@@ -118,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// What is sent of a file that has another size by then.
+    /// Number of bytes sent of a file that changes its size in the meantime.
     async fn sent(announced: u64, by_then: u64) -> io::Result<usize> {
         let file = tempfile::NamedTempFile::new()?;
         file.as_file().set_len(announced)?;

@@ -1,4 +1,5 @@
-//! Jobs that addons bring to the instance groups of a manifest: its own addons, and then those of runtime configs.
+//! Adds the jobs of addons to the instance groups of a manifest: first of its own addons, then of those of runtime
+//! configs.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use super::{EXPOSE_PORTS, Reader, Surroundings, list, map, named, texts};
 use crate::addons::{Candidate, Filter, applies};
 use boshy_yaml::{Map, View, YamlError};
 
-/// An addon, and which groups it is for.
+/// An addon, and the groups it applies to.
 #[derive(Debug)]
 pub(super) struct Addon {
     pub(super) name: String,
@@ -29,13 +30,13 @@ pub(super) struct AddonJob {
 /// The job that makes a VM part of the mesh.
 const AGENT: &str = "virtual-ip-agent";
 
-/// Of a group, what addons ask about.
+/// Properties of a group that addons' conditions use.
 #[derive(Clone)]
 struct Traits {
     azs: Vec<String>,
     networks: Vec<String>,
     os: String,
-    /// Name and release, those of addons so far included.
+    /// Name and release of its jobs, including those of addons so far.
     jobs: Vec<(String, String)>,
 }
 
@@ -43,13 +44,13 @@ struct Traits {
 #[derive(Clone, Copy)]
 enum Level<'a> {
     Manifest,
-    /// A runtime config of this name.
+    /// In the runtime config of this name.
     Runtime(&'a str),
 }
 
 impl Reader<'_> {
-    /// The addons that are written at the top of a document. One that cannot be read is passed over; which groups one is for has to be
-    /// readable, else it is for none.
+    /// The addons at the top level of a document. One that cannot be parsed is skipped. If its conditions cannot be
+    /// parsed, it applies to no group.
     pub(super) fn written_addons(&mut self, document: Map<'_>) -> Vec<Addon> {
         let mut addons = Vec::new();
         for addon in list(document, "addons").unwrap_or_default() {
@@ -76,7 +77,7 @@ impl Reader<'_> {
         list(addon, "jobs").unwrap_or_default().into_iter().filter_map(&mut job).collect()
     }
 
-    /// Adds the jobs of addons to the groups that a director adds them to, in the order in which it does.
+    /// Adds the jobs of addons to the groups to which a director adds them, in the director's order.
     pub(super) fn add_addons(
         &mut self,
         manifest: Map<'_>,
@@ -113,7 +114,7 @@ impl Addon {
     }
 }
 
-/// Groups that get jobs of addons.
+/// Groups to which jobs of addons are added.
 struct Adding<'a> {
     name: &'a str,
     teams: &'a [String],
@@ -122,12 +123,12 @@ struct Adding<'a> {
 }
 
 impl Adding<'_> {
-    /// Adds one addon's jobs, and says which `expose_ports` have no effect in this manifest.
+    /// Adds one addon's jobs. Returns the `expose_ports` that have no effect in this manifest.
     fn add(&mut self, addon: &Addon, level: Level<'_>) -> Vec<Problem> {
-        // Which groups an addon is for is decided before its first job is added.
+        // The groups of an addon are determined before its first job is added.
         let fits = |(group, traits): (&WrittenGroup, &Traits)| match level {
             Level::Runtime(_) => self.fits(&addon.include, &addon.exclude, group, traits),
-            // A manifest's addons are for its own deployment: a director does not look at teams in them.
+            // A manifest's addons apply to its own deployment: a director ignores teams in them.
             Level::Manifest => self.fits(&without_teams(&addon.include), &without_teams(&addon.exclude), group, traits),
         };
         let fits: Vec<bool> = self.groups.iter().zip(&self.traits).map(fits).collect();
@@ -140,7 +141,7 @@ impl Adding<'_> {
                 traits.jobs.push((job.name.clone(), job.release.clone()));
                 let runtime_config = match level {
                     Level::Manifest => None,
-                    // Every VM has some of these; only those that expose something are of interest.
+                    // Every VM has some of these; only those that expose ports are relevant.
                     Level::Runtime(_) if job.ports == WrittenPorts::Absent => continue,
                     Level::Runtime(config) => Some(config.to_owned()),
                 };
@@ -170,8 +171,8 @@ impl Adding<'_> {
         applies(include, exclude, candidate)
     }
 
-    /// Groups that the next deploy leaves out of the mesh for no other reason than that no addon names their line of stemcells. What
-    /// else leaves a group out was written for it, and Windows is left out on purpose.
+    /// Groups that the next deploy would leave out of the mesh only because no addon names their line of stemcells. Any
+    /// other exclusion was written for the group, and Windows is excluded on purpose.
     fn left_out(&self, addons: &[&Addon]) -> Vec<Problem> {
         let left_out = |(group, traits): (&WrittenGroup, &Traits)| {
             let mut traits = traits.clone();
@@ -222,7 +223,7 @@ fn traits(group: Map<'_>, os: &HashMap<String, String>) -> Traits {
     }
 }
 
-/// Operating systems of the manifest's stemcells by alias. One that is given by its name has the system in it
+/// Operating systems of the manifest's stemcells by alias. The name of a stemcell contains the system
 /// (`bosh-warden-boshlite-ubuntu-jammy-go_agent`).
 fn systems(manifest: Map<'_>) -> HashMap<String, String> {
     let stemcell = |view: View<'_>| {

@@ -1,7 +1,7 @@
-//! Configs of a director to what the mesh reads of them: the addons of a runtime config, the networks of a cloud config.
+//! Parses the parts of configs that the mesh uses: the addons of a runtime config and the networks of a cloud config.
 //!
-//! A director has accepted what is read here, and refuses a deploy that it cannot be applied to. What cannot be read costs itself, and no
-//! deployment anything.
+//! A director has accepted these configs, and rejects a deploy to which it cannot apply them. A part that cannot be
+//! parsed is skipped, and no deployment is affected.
 
 use std::{collections::HashSet, net::IpAddr};
 
@@ -20,7 +20,7 @@ pub struct RuntimeConfig {
 }
 
 impl RuntimeConfig {
-    /// Reads the text of the config of this name.
+    /// Parses the text of the config with this name.
     pub fn read(name: &str, text: &str, limits: &Limits) -> Self {
         let place = Place::config("runtime", name);
         let mut reader = Reader { name: "", place: place.clone(), used: HashSet::new(), problems: Vec::new() };
@@ -44,12 +44,12 @@ impl RuntimeConfig {
         Self { name: name.to_owned(), addons, problems }
     }
 
-    /// What of it is of no use, and where it stands.
+    /// Parts of it that cannot be used, each with its place.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Whether any job of it has ports to expose.
+    /// Whether any of its jobs exposes ports.
     pub fn exposes(&self) -> bool {
         self.addons.iter().flat_map(|addon| &addon.jobs).any(|job| job.ports != WrittenPorts::Absent)
     }
@@ -71,7 +71,7 @@ impl Reader<'_> {
 /// The networks of a cloud config.
 ///
 /// # Errors
-/// When the text is no YAML or goes beyond the limits.
+/// When the text is not YAML or exceeds the limits.
 pub fn cloud_networks(text: &str, limits: &Limits) -> Result<Vec<CloudNetwork>, YamlError> {
     let document = Document::read(text, limits)?;
     let networks = match document.root().map(View::shape) {
@@ -99,7 +99,7 @@ fn range(subnet: Map<'_>) -> Option<IpNet> {
     subnet.get("range")?.value.text()?.trim().parse().ok()
 }
 
-/// An address or a range of them as blocks.
+/// An address or a range of addresses as blocks.
 fn blocks(text: &str) -> Vec<IpNet> {
     match networks::range(text) {
         Some((IpAddr::V4(first), IpAddr::V4(last))) => Ipv4Subnets::new(first, last, 0).map(IpNet::V4).collect(),

@@ -22,7 +22,7 @@ fn config(name: &str, text: &str) -> Arc<RuntimeConfig> {
     Arc::new(RuntimeConfig::read(name, text, &Limits::default()))
 }
 
-/// The groups to which runtime configs bring a job with ports.
+/// The groups to which runtime configs add a job with ports.
 fn groups_with_ports(teams: &[&str], configs: &[Arc<RuntimeConfig>]) -> Vec<String> {
     let teams: Vec<String> = teams.iter().map(|team| (*team).to_owned()).collect();
     let surroundings = Surroundings { teams: &teams, runtime_configs: configs, latest: &[] };
@@ -140,7 +140,7 @@ networks:
     assert!(cloud_networks("", &Limits::default()).unwrap().is_empty());
 }
 
-/// What is told of a group on this line of stemcells with these jobs, with a runtime config to come.
+/// The problems of a group with this line of stemcells and these jobs, when this runtime config is the latest.
 fn told(os: &str, jobs: &str, config: &str) -> Vec<String> {
     let text = format!(
         "
@@ -167,7 +167,7 @@ fn a_group_that_only_its_line_of_stemcells_leaves_out_of_the_mesh_is_named() {
     }
     assert_eq!(told("ubuntu-of-tomorrow", with_bpm, shipped), [""; 0]);
     assert_eq!(told("ubuntu-of-tomorrow", "[{name: bosh-pilot, release: istio}]", "addons: []"), [""; 0]);
-    // Left out on purpose.
+    // Excluded on purpose.
     let without = shipped.replace(
         "  exclude:\n    jobs:\n    - name: bpm",
         "  exclude:\n    instance_groups: [web]\n    x:\n    - name: bpm",

@@ -1,16 +1,16 @@
-//! `expose_ports` where nobody reads it: a problem that names the place and says where it belongs.
+//! Finds `expose_ports` keys that have no effect, and reports their place and where they belong.
 
 use boshy_mesh::{Place, Problem};
 
 use super::{EXPOSE_PORTS, Reader};
 use boshy_yaml::{Document, Shape, Step, View};
 
-/// Problems of this kind that one manifest names; the rest of them is of the same kind.
+/// Number of such problems that are named for one manifest; the others are of the same kind.
 const MAX_NAMED: usize = 20;
-/// How many letters may differ for a key to be taken for a misspelt one.
+/// Maximum number of differing letters for a key to count as misspelt.
 const MAX_DISTANCE: usize = 2;
 
-/// Names every such key that the reader has not used.
+/// Reports every such key that the reader has not used.
 pub(super) fn name(reader: &mut Reader<'_>, document: &Document) {
     let mut named = 0;
     for key in document.keys() {
@@ -19,7 +19,7 @@ pub(super) fn name(reader: &mut Reader<'_>, document: &Document) {
             continue;
         }
         let path = document.path(key);
-        // Elsewhere a name that is only similar may mean something to a job.
+        // Elsewhere, a key that is only similar may have a meaning for a job.
         if !is_it && !stands_at_a_job_or_group(&path) {
             continue;
         }
@@ -55,7 +55,7 @@ fn reason(is_it: bool, path: &[Step<'_>], belongs: &str) -> String {
     }
 }
 
-/// `instance_groups[..].KEY`, `instance_groups[..].jobs[..].KEY`, and so for addons.
+/// Whether a path is `instance_groups[..].KEY` or `instance_groups[..].jobs[..].KEY`, or the same for addons.
 fn stands_at_a_job_or_group(path: &[Step<'_>]) -> bool {
     let is = |step: &Step<'_>, name: &str| matches!(step, Step::Key(key) if key.is_text(name));
     let is_top = |step: &Step<'_>| is(step, "instance_groups") || is(step, "addons");
@@ -66,7 +66,7 @@ fn stands_at_a_job_or_group(path: &[Step<'_>]) -> bool {
     }
 }
 
-/// Whether a key is written nearly like the one that counts: `expose_port`, `exposed-ports`, `exposePorts`.
+/// Whether a key resembles the right one: `expose_port`, `exposed-ports`, `exposePorts`.
 fn resembles(key: View<'_>) -> bool {
     let Some(text) = key.short_text() else { return false };
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-', ' '], "");

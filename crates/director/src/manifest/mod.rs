@@ -1,8 +1,9 @@
-//! A manifest's text to what the mesh reads of it.
+//! Parses the part of a manifest that the mesh uses.
 //!
-//! The director checks only the keys it knows and keeps the rest, so unknown keys are passed over here as well. What stands under
-//! `expose_ports` was never checked by anybody: it is kept as written, whatever its shape, and judged in `boshy-mesh`, where
-//! a wrong entry is named by group, job and key instead of by line. An `expose_ports` that nobody reads is named (`misplaced`).
+//! The director checks only the keys that it knows and keeps the others, so unknown keys are ignored here as well. The
+//! director never checks `expose_ports`: it is kept as written, in any shape, and checked in `boshy-mesh`, where a
+//! wrong entry is reported by group, job and key instead of by line. An `expose_ports` that has no effect is reported
+//! (`misplaced`).
 
 mod addons;
 mod configs;
@@ -20,26 +21,26 @@ use boshy_yaml::{Document, Limits, Map, Shape, View, YamlError};
 /// The key under which a job exposes ports.
 const EXPOSE_PORTS: &str = "expose_ports";
 
-/// What decides beside the manifest which jobs a deployment has.
+/// Context that determines the jobs of a deployment in addition to its manifest.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Surroundings<'a> {
     /// Teams that own the deployment.
     pub(crate) teams: &'a [String],
     /// The runtime configs that it was deployed with, in the director's order.
     pub(crate) runtime_configs: &'a [Arc<RuntimeConfig>],
-    /// Those that its next deploy will have.
+    /// The runtime configs of its next deploy.
     pub(crate) latest: &'a [Arc<RuntimeConfig>],
 }
 
-/// Reads the manifest of the deployment that the director lists as `name`.
+/// Parses the manifest of the deployment that the director lists as `name`.
 ///
 /// # Errors
-/// When the text is no YAML, goes beyond the limits, or is so unlike a manifest that the director cannot have accepted it.
+/// When the text is not YAML, exceeds the limits, or is so unlike a manifest that the director cannot have accepted it.
 pub fn read(name: &str, text: &str, limits: &Limits) -> Result<WrittenDeployment, YamlError> {
     read_within(name, text, limits, Surroundings::default())
 }
 
-/// The same, with what runtime configs add to it.
+/// The same, with the jobs that runtime configs add.
 pub(crate) fn read_within(
     name: &str,
     text: &str,
@@ -49,7 +50,7 @@ pub(crate) fn read_within(
     let document = Document::read(text, limits)?;
     let mut reader = Reader { name, place: Place::deployment(name), used: HashSet::new(), problems: Vec::new() };
     let groups = reader.groups(&document, &surroundings);
-    // That a budget ended is the cause of whatever was then missed.
+    // An exhausted budget is the cause of whatever was missing after it.
     document.finish()?;
     let groups = groups?;
     misplaced::name(&mut reader, &document);
@@ -57,12 +58,12 @@ pub(crate) fn read_within(
     Ok(WrittenDeployment { name: name.to_owned(), groups, problems: reader.problems })
 }
 
-/// Reads one manifest, or one runtime config.
+/// Parser of one manifest or one runtime config.
 struct Reader<'n> {
-    /// The deployment; none in a config.
+    /// Name of the deployment; empty for a config.
     name: &'n str,
     place: Place,
-    /// The keys `expose_ports` that somebody reads, by their node.
+    /// The `expose_ports` keys that have an effect, by their node.
     used: HashSet<u32>,
     problems: Vec<Problem>,
 }
@@ -122,7 +123,7 @@ fn map(view: View<'_>) -> Result<Map<'_>, YamlError> {
     }
 }
 
-/// What is listed under a key. No list is as good as an empty one; anything else is none that a director accepts.
+/// The list under a key. A missing list counts as empty; a director accepts nothing else than a list.
 fn list<'d>(map: Map<'d>, key: &str) -> Result<Vec<View<'d>>, YamlError> {
     let Some(pair) = map.get(key) else { return Ok(Vec::new()) };
     match pair.value.shape() {
@@ -137,13 +138,13 @@ fn named(view: View<'_>, map: Map<'_>) -> Result<String, YamlError> {
     name.value.text().ok_or_else(|| name.value.refused("a name must be text"))
 }
 
-/// The names of the maps listed under a key; what is none is passed over.
+/// The names of the maps listed under a key; other entries are skipped.
 fn names(map: Map<'_>, key: &str) -> Vec<String> {
     let items = list(map, key).unwrap_or_default();
     items.into_iter().filter_map(|item| named(item, self::map(item).ok()?).ok()).collect()
 }
 
-/// The texts listed under a key; what is none is passed over.
+/// The texts listed under a key; other entries are skipped.
 fn texts(map: Map<'_>, key: &str) -> Vec<String> {
     list(map, key).unwrap_or_default().into_iter().filter_map(View::text).collect()
 }

@@ -1,4 +1,5 @@
-//! The networks of an instance group. They only help to tell addresses apart, so that what cannot be read is passed over.
+//! The networks of an instance group. They only help to distinguish addresses, so entries that cannot be parsed are
+//! skipped.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,7 +26,7 @@ fn network(view: View<'_>) -> Option<GroupNetwork> {
     })
 }
 
-/// `A`, `A-B` or `A/PREFIX`, as a director reads them.
+/// Parses `A`, `A-B` or `A/PREFIX` like a director.
 pub(super) fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     if let Ok(block) = text.trim().parse::<IpNet>() {
         return Some((block.network(), last(block)));

@@ -1,4 +1,4 @@
-//! What stands under `expose_ports`, whatever its shape.
+//! The value of `expose_ports`, in any shape.
 
 use boshy_mesh::{Written, WrittenPort, WrittenPortEntry, WrittenPorts};
 

@@ -144,7 +144,7 @@ fn an_alias_bomb_under_expose_ports_is_bounded_as_everywhere() {
     assert!(read("d", &text, &Limits::default()).is_err());
 }
 
-/// What is told of a manifest, and what it exposes.
+/// The problems of a manifest, and the ports that it exposes.
 fn told(text: &str) -> (Vec<String>, Vec<(String, String, u16)>) {
     let written = read_ok(text);
     (written.problems.iter().map(ToString::to_string).collect(), exposed(&written))

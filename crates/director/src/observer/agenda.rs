@@ -1,52 +1,53 @@
-//! Which deployment is read when, and how many at a time. Pure: values in, values out, time is brought along.
+//! Schedules the readings of deployments, and limits how many run at a time. Pure: callers supply the time.
 //!
-//! Four kinds of readings, each with a share of its own, so that none waits behind another: news; what was never read; what cannot be
-//! read; and a slow pass over everything, one deployment after the other, spread over its period. A reading that takes long gives its
-//! place to the next, up to a bound: one deployment that is never answered holds up nobody else.
+//! There are four kinds of readings, each with its own limit, so that none waits behind another: news; deployments
+//! never read; deployments whose last reading failed; and a slow pass over all, one deployment after the other, spread
+//! over its period. A slow reading gives up its place to the next one, up to a limit. So one deployment that is never
+//! answered holds up no other.
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// Readings of one kind that begin together, at most.
+/// Number of readings of one kind that may begin together.
 const AT_ONCE: usize = 4;
-/// Readings of one kind at the same time, those that take long included.
+/// Number of readings of one kind at the same time, including slow ones.
 const AT_MOST: usize = 8;
 /// The same for deployments whose last reading failed.
 const FAILING_AT_MOST: usize = 2;
 /// The same for the pass.
 const PASS_AT_MOST: usize = 2;
-/// How long a reading keeps its place from the next.
+/// How long a reading keeps its place before the next one may begin.
 const KEEPS_ITS_PLACE: Duration = Duration::from_secs(2);
-/// Pauses after readings that leave something to be desired: the first, and the second, from which on they double.
+/// Pauses after incomplete readings: the first one, and the second, from which on they double.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const SECOND_PAUSE: Duration = Duration::from_secs(5);
-/// When to look again for a place.
+/// How soon to check for a free place.
 const WAITING: Duration = Duration::from_millis(500);
 
-/// Why a deployment is read, the most urgent first.
+/// Why a deployment is read, in order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
-    /// Something was said of it, or its last answer is to be confirmed.
+    /// An event or task named it, or its last answer has to be confirmed.
     News,
-    /// It was never read, or nobody knows what was missed.
+    /// It was never read, or changes may have been missed.
     Unread,
-    /// Its last reading left something to be desired.
+    /// Its last reading was incomplete.
     Again,
-    /// It is its turn in the pass.
+    /// Its turn in the pass has come.
     Pass,
 }
 
-/// What a reading came to.
+/// Outcome of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// All is known.
+    /// Complete.
     Good,
     /// It failed, or there is no manifest yet.
     Wanting,
-    /// An answer that is believed when a second one says the same.
+    /// The answer needs to be confirmed by a second one.
     Doubtful,
 }
 
-/// The readings to come and those under way.
+/// Pending and running readings.
 pub(super) struct Agenda {
     longest_pause: Duration,
     confirm_after: Duration,
@@ -67,7 +68,7 @@ impl Agenda {
         Self { longest_pause, confirm_after, turns: BTreeMap::new(), next_of_pass: Duration::ZERO }
     }
 
-    /// Takes the names there are. A new one is read at once.
+    /// Sets the existing names. A new one is read at once.
     pub(super) fn keep<'a>(&mut self, names: impl Iterator<Item = &'a str>, now: Duration) {
         let mut before = std::mem::take(&mut self.turns);
         let unread = || Turn { due: Some((now, Reason::Unread)), ..Turn::default() };
@@ -78,8 +79,8 @@ impl Agenda {
         self.turns.contains_key(name)
     }
 
-    /// Wants a deployment to be read, and soon after its last reading rather than at once when there is no hurry: what changes
-    /// for minutes must not be read every second.
+    /// Schedules a reading because of news. Without urgency, it keeps a minimum time to the last reading: a deployment
+    /// that changes for minutes must not be read every second.
     pub(super) fn want(&mut self, name: &str, now: Duration, no_sooner_after_the_last: Duration) {
         if let Some(turn) = self.turns.get_mut(name) {
             let earliest = turn.read_at.map_or(now, |read_at| now.max(read_at + no_sooner_after_the_last));
@@ -87,12 +88,12 @@ impl Agenda {
         }
     }
 
-    /// Wants everything to be read, as fast as at the beginning.
+    /// Schedules readings of all deployments, as fast as at the start.
     pub(super) fn want_all(&mut self, now: Duration) {
         self.turns.values_mut().for_each(|turn| turn.want(now, Reason::Unread));
     }
 
-    /// The readings to begin now, `period` being that of the pass; none of the pass without one.
+    /// The readings to begin now. `period` is the period of the pass; without one, no reading of the pass begins.
     pub(super) fn begin(&mut self, now: Duration, period: Option<Duration>) -> Vec<String> {
         self.take_turn_of_pass(now, period);
         let mut due: Vec<_> = self.turns.iter().filter_map(|(name, turn)| Some((turn.is_due(now)?, name))).collect();
@@ -124,11 +125,11 @@ impl Agenda {
         }
     }
 
-    /// Lets the one that was not read for longest be read, when it is time for the next.
+    /// Schedules the deployment that has not been read for longest, when the pass is due for the next one.
     fn take_turn_of_pass(&mut self, now: Duration, period: Option<Duration>) {
         let Some(period) = period.filter(|_| self.has_place(Reason::Pass, now)) else { return };
         let pace = self.pace(period);
-        // A shorter period than before takes effect at once, and what the director was too slow for is not made up for.
+        // A shorter period takes effect at once. Time that a slow director has cost is not made up for.
         self.next_of_pass = self.next_of_pass.min(now + pace);
         // The pass begins when every deployment was read once.
         if self.turns.values().any(|turn| turn.read_at.is_none()) {
@@ -146,7 +147,7 @@ impl Agenda {
         period / u32::try_from(self.turns.len().max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Whether a reading was one of the pass, and notes how it ended. What was said of the deployment meanwhile stays due.
+    /// Records the outcome of a reading and returns its reason. News received in the meantime stays due.
     pub(super) fn end(&mut self, name: &str, outcome: Outcome, now: Duration) -> Option<Reason> {
         let (longest_pause, confirm_after) = (self.longest_pause, self.confirm_after);
         let turn = self.turns.get_mut(name)?;
@@ -163,11 +164,11 @@ impl Agenda {
         reason
     }
 
-    /// When to call [`Agenda::begin`] again at the latest.
+    /// When [`Agenda::begin`] has to be called again at the latest.
     pub(super) fn next_at(&self, now: Duration, period: Option<Duration>) -> Option<Duration> {
         let due = self.turns.values().filter(|turn| turn.asked.is_none()).filter_map(|turn| turn.due);
         let of_pass = period.filter(|_| !self.turns.is_empty()).map(|_| self.next_of_pass);
-        // What is due and not begun waits for a place, which time makes as well.
+        // A reading that is due but has not begun waits for a place, which may become free by the passing of time.
         due.map(|(at, _)| at).chain(of_pass).min().map(|at| if at <= now { now + WAITING } else { at })
     }
 }
@@ -178,13 +179,13 @@ impl Turn {
         self.due = Some((at.min(known_at), reason.min(known_reason)));
     }
 
-    /// When it is due: its reason and since when.
+    /// If it is due: its reason and since when.
     fn is_due(&self, now: Duration) -> Option<(Reason, Duration)> {
         let (at, _) = self.due.filter(|(at, _)| self.asked.is_none() && *at <= now)?;
         Some((self.kind()?, at))
     }
 
-    /// The share that its next reading belongs to: news of what cannot be read must not keep out news of what can.
+    /// The kind that its next reading counts as: news of failing deployments must not displace news of others.
     fn kind(&self) -> Option<Reason> {
         let (_, reason) = self.due?;
         Some(if self.failures > 0 { Reason::Again } else { reason })

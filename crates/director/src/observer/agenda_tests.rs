@@ -12,7 +12,7 @@ fn agenda(names: &[&str]) -> Agenda {
     agenda
 }
 
-/// Of these names, each read at the beginning.
+/// An agenda of these names, each read at the start.
 fn read(names: &[&str]) -> Agenda {
     let mut agenda = agenda(names);
     while let [_, ..] = agenda.begin(at(0), None)[..] {
@@ -47,13 +47,13 @@ fn what_is_new_is_read_at_once_few_at_a_time() {
 fn what_is_never_answered_holds_up_nobody_else() {
     let names: Vec<String> = numbered(40);
     let mut agenda = read(&self::names(&names));
-    // Five are asked for because of news, and not answered.
+    // Five have news, and their readings are not answered.
     names[..5].iter().for_each(|name| agenda.want(name, at(10), Duration::ZERO));
     assert_eq!(agenda.begin(at(10), None).len(), 4);
     assert_eq!(agenda.begin(at(12), None), ["d0004"]);
     agenda.want("d0030", at(13), Duration::ZERO);
     assert_eq!(agenda.begin(at(13), None), ["d0030"]);
-    // They fail, and their news are no longer those of others.
+    // They fail, and their news no longer competes with that of others.
     names[..5].iter().for_each(|name| {
         agenda.end(name, Outcome::Wanting, at(40));
     });

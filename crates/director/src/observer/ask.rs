@@ -1,12 +1,12 @@
-//! Puts the observer's questions to a director. Decides nothing.
+//! Sends the observer's questions to a director. It makes no decisions.
 
 use std::collections::BTreeSet;
 
 use super::{Answer, AppliedConfigs, ConfigsReading, Question, Reading};
 use crate::client::{ClientError, DirectorClient};
 
-/// Asks one question. A request takes no longer than the client's time-out, and a question is at most three of them besides a login, and one
-/// for each version of a runtime config that is not known.
+/// Sends one question. A request takes at most the client's time-out. A question is at most three requests in addition
+/// to a login, and one for each unknown version of a runtime config.
 pub async fn ask(client: &DirectorClient, question: Question) -> Answer {
     match question {
         Question::Deployments => Answer::Deployments(client.every_deployment().await),
@@ -32,7 +32,7 @@ pub async fn ask(client: &DirectorClient, question: Question) -> Answer {
 }
 
 async fn deployment(client: &DirectorClient, name: &str) -> Reading {
-    // In this order instances are at least as new as the manifest that tells their groups.
+    // In this order, instances are at least as new as the manifest with their groups.
     let manifest = client.manifest(name).await;
     let instances = client.instances(name).await;
     Reading { manifest, instances, configs: None }
@@ -46,7 +46,7 @@ async fn configs_of(client: &DirectorClient, name: &str, known: &BTreeSet<u64>) 
     for (id, _) in versions.iter().filter(|(id, _)| !known.contains(id)) {
         match client.config(*id).await {
             Ok(config) => unknown.push(config),
-            // One that was deleted is shown to nobody, also while deployments have it.
+            // A deleted version is not shown, even while deployments use it.
             Err(error) if error.is_not_there() => {}
             Err(error) => return Err(error),
         }

@@ -1,8 +1,9 @@
-//! One question that is asked again and again.
+//! Timing of one repeated question.
 
 use std::time::Duration;
 
-/// When a question is asked next: steadily while it is answered, ever more slowly while it is not, and never twice at a time.
+/// When a question is asked next: at a steady rate while it is answered, ever more slowly while it is not, and never
+/// twice at a time.
 #[derive(Debug, Default)]
 pub(super) struct Cadence {
     next_at: Duration,
@@ -16,7 +17,7 @@ impl Cadence {
         self.asked_at.is_none() && self.next_at <= now
     }
 
-    /// When it is due; none while it waits for its answer.
+    /// When it is due; `None` while an answer is awaited.
     pub(super) fn next_at(&self) -> Option<Duration> {
         self.asked_at.is_none().then_some(self.next_at)
     }
@@ -25,7 +26,7 @@ impl Cadence {
         (self.asked_at, self.hurried) = (Some(now), false);
     }
 
-    /// It was answered: the next is due a period after this one was asked.
+    /// It was answered: the next one is due a period after this one was asked.
     pub(super) fn answered(&mut self, period: Duration, now: Duration) {
         self.failures = 0;
         let next_at = self.asked_at.take().unwrap_or(now) + period;
@@ -39,7 +40,7 @@ impl Cadence {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// It is wanted at this time already, unless it goes unanswered anyway.
+    /// Makes it due at this time already, unless it is failing anyway.
     pub(super) fn hurry(&mut self, at: Duration) {
         if self.failures == 0 {
             self.hurried |= self.asked_at.is_some();
@@ -47,7 +48,7 @@ impl Cadence {
         }
     }
 
-    /// Somebody answers again: begins anew.
+    /// The director answers again: starts anew.
     pub(super) fn recover(&mut self, at: Duration) {
         self.failures = 0;
         self.next_at = self.next_at.min(at);
@@ -66,7 +67,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Asks as often as it is due, and tells when.
+    /// Asks as often as it is due, and returns the times.
     fn asked(cadence: &mut Cadence, until: u64, is_answered: impl Fn(u64) -> bool) -> Vec<u64> {
         let due = |second: &u64| {
             let is_due = cadence.is_due(at(*second));

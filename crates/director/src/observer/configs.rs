@@ -1,8 +1,8 @@
-//! Runtime and cloud configs. Pure: values in, values out.
+//! Runtime and cloud configs. Pure.
 //!
-//! A runtime config takes effect in a deployment at its next deploy. So a deployment has the versions that it was deployed with, which the
-//! director tells by their numbers, and a version never changes. Without ports to expose in any of them nobody is asked for that.
-//! What cannot be read leaves what is known.
+//! A runtime config takes effect in a deployment at its next deploy. So a deployment uses the versions that it was
+//! deployed with. The director lists their ids, and a version never changes. While none of them exposes ports, they are
+//! not requested. After a failed request, what is known stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
 };
 use boshy_yaml::Limits;
 
-/// What two questions about configs were answered with.
+/// Answers to the two requests for configs.
 #[derive(Debug)]
 pub struct ConfigsReading {
     /// The latest version of every runtime config.
@@ -31,18 +31,18 @@ pub struct ConfigsReading {
 /// The runtime configs that a deployment was deployed with.
 #[derive(Debug)]
 pub struct AppliedConfigs {
-    /// Their numbers and names.
+    /// Their ids and names.
     pub versions: Vec<(u64, String)>,
-    /// The contents of those that were not known, except of deleted ones, which the director does not show.
+    /// Those that were not known before, except deleted versions: the director does not return their contents.
     pub unknown: Vec<Config>,
 }
 
-/// What is known of configs.
+/// Known configs.
 pub(super) struct Configs {
     limits: Limits,
     pub(super) cadence: Cadence,
     pub(super) was_tried: bool,
-    /// Why they are not read, or not completely.
+    /// Why they could not be read completely.
     pub(super) error: Option<Arc<ClientError>>,
     versions: BTreeMap<u64, Arc<RuntimeConfig>>,
     latest: BTreeSet<u64>,
@@ -53,7 +53,7 @@ pub(super) struct Configs {
 }
 
 impl Configs {
-    /// `expose` is whether ports of runtime configs are known from an earlier life.
+    /// `expose` says whether ports of runtime configs are known from an earlier life.
     pub(super) fn new(limits: Limits, networks: Vec<CloudNetwork>, expose: bool) -> Self {
         Self {
             limits,
@@ -68,12 +68,12 @@ impl Configs {
         }
     }
 
-    /// The versions that need not be told again, when a deployment's have to be known.
+    /// The known versions, when a deployment's versions have to be requested.
     pub(super) fn wanted(&self) -> Option<BTreeSet<u64>> {
         self.expose.then(|| self.versions.keys().copied().collect())
     }
 
-    /// Takes an answer, and says whether from now on a deployment's configs have to be known.
+    /// Handles an answer. Returns whether from now on a deployment's configs have to be known.
     pub(super) fn take(&mut self, reading: ConfigsReading) -> bool {
         self.was_tried = true;
         self.error = None;
@@ -81,7 +81,7 @@ impl Configs {
         match reading.runtime {
             Ok(configs) => {
                 self.latest = configs.iter().filter_map(|config| self.learn(config)).collect();
-                // Of older versions those are kept that a deployment has.
+                // Older versions are kept while a deployment uses them.
                 let latest = &self.latest;
                 self.versions.retain(|id, version| latest.contains(id) || Arc::strong_count(version) > 1);
             }
@@ -106,7 +106,7 @@ impl Configs {
         }
     }
 
-    /// Reads a version, unless it was.
+    /// Parses a version, unless it is known.
     fn learn(&mut self, config: &Config) -> Option<u64> {
         let id = config.id.parse().ok()?;
         let read = || Arc::new(RuntimeConfig::read(&config.name, &config.content, &self.limits));
@@ -114,7 +114,8 @@ impl Configs {
         Some(id)
     }
 
-    /// The runtime configs of a deployment, in the order of their versions, and the names of those whose contents are not known.
+    /// Returns the runtime configs of a deployment, ordered by version, and the names of those whose contents are not
+    /// known.
     pub(super) fn of_deployment(&mut self, applied: AppliedConfigs) -> (Vec<Arc<RuntimeConfig>>, BTreeSet<String>) {
         let AppliedConfigs { mut versions, unknown } = applied;
         for config in &unknown {
@@ -137,12 +138,12 @@ impl Configs {
         &self.networks
     }
 
-    /// The latest runtime configs, in the order of their versions.
+    /// The latest runtime configs, ordered by version.
     pub(super) fn latest(&self) -> Vec<Arc<RuntimeConfig>> {
         self.latest.iter().filter_map(|id| self.versions.get(id)).cloned().collect()
     }
 
-    /// What is wrong in the latest versions.
+    /// Problems of the latest versions.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let latest = self.latest.iter().filter_map(|id| self.versions.get(id));
         latest.flat_map(|config| config.problems()).chain(&self.network_problems).cloned().collect()

@@ -1,26 +1,27 @@
-//! What the director's events say about which deployments have changed.
+//! Derives changed deployments from the director's events.
 //!
-//! Event ids come from a sequence and may become visible out of order, and `after_time` counts whole seconds: so every question reaches back
-//! by an overlap, and what is known already is dropped by its id. Where a question begins is the director's time at the last answer,
-//! because the clocks of the two machines may differ: so what is known is not fetched again for longer than the overlap. Nobody can
-//! blind the log by an event that bears a time to come, nor by a clock that is set back.
+//! Event ids come from a sequence and may become visible out of order, and `after_time` counts whole seconds. So every
+//! request reaches back by an overlap, and known events are dropped by id. A request starts from the director's time at
+//! the last answer, because the clocks of the two machines may differ. So known events are requested again for no
+//! longer than the overlap. Neither an event with a time in the future nor a clock that is set back makes the log miss
+//! events.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::news::{News, Subject, Urgency};
 use crate::wire::Event;
 
-/// How many events one answer holds at most.
+/// Maximum number of events in an answer.
 const PAGE: usize = 200;
-/// How much the director's clock may go back without that anything is said to be missed: it is read in whole seconds.
+/// How far the director's clock may go back without events counting as missed: it is read in whole seconds.
 const JITTER: i64 = 5;
 
-/// The events seen, as far back as the next question reaches.
+/// The events seen, as far back as the next request reaches.
 pub(super) struct EventLog {
     overlap: i64,
     /// The director's time at the last answer.
     answered: Option<i64>,
-    /// The director's time by the latest that an event bears, and when it was that.
+    /// The director's time by the latest event, and when that event was seen.
     newest: Option<(i64, Duration)>,
     known: BTreeSet<(String, i64)>,
 }
@@ -31,12 +32,12 @@ impl EventLog {
         Self { overlap, answered: None, newest: None, known: BTreeSet::new() }
     }
 
-    /// The second after which to ask, reaching back by the overlap; none to ask for the newest.
+    /// The second after which to request events, with the overlap; `None` to request the newest.
     pub(super) fn after(&self) -> Option<i64> {
         self.after_by(self.overlap)
     }
 
-    /// The same for a question that is asked often, which may reach back less.
+    /// The same for a frequent request, which may reach back less.
     pub(super) fn shortly_after(&self) -> Option<i64> {
         self.after_by(self.overlap.min(JITTER))
     }
@@ -45,12 +46,13 @@ impl EventLog {
         self.answered.map(|answered| answered.saturating_sub(overlap).saturating_sub(1))
     }
 
-    /// Whether the director has recorded events: that can be switched off, and where it always was there is none.
+    /// Whether the director has ever recorded events. Recording can be switched off; where it always was, there are
+    /// none.
     pub(super) fn has_seen_any(&self) -> bool {
         self.newest.is_some()
     }
 
-    /// Takes an answer; `clock` is the director's at that moment, in seconds since 1970, if it said it.
+    /// Handles an answer; `clock` is the director's time at that moment, in seconds since 1970, if given.
     pub(super) fn take(&mut self, events: &[Event], clock: Option<i64>, now: Duration) -> News {
         let is_known = |event: &Event| self.known.contains(&(event.id.clone(), event.timestamp));
         let is_full = events.len() >= PAGE && !events.iter().any(is_known);
@@ -72,9 +74,10 @@ impl EventLog {
         news
     }
 
-    /// Moves to the director's present, and says whether that is earlier than it was.
+    /// Advances to the director's present time. Returns whether that is earlier than before.
     fn advance(&mut self, events: &[Event], clock: Option<i64>, now: Duration) -> bool {
-        // It is at least as late as its newest event and the time since that was seen, unless the event bears a time to come.
+        // The present is at least the time of the newest event plus the time since it was seen, unless that event is
+        // dated in the future.
         let passed = |since: Duration| i64::try_from(now.saturating_sub(since).as_secs()).unwrap_or(i64::MAX);
         let before = self.newest.map(|(newest, since)| newest.saturating_add(passed(since)));
         let by_events = before.max(events.iter().map(|event| event.timestamp).max());
@@ -87,12 +90,12 @@ impl EventLog {
     }
 }
 
-/// Whether a config that is read has changed, by a newer or an older request. The deletion of one is told by nobody.
+/// Whether a config has changed, through a newer or an older route. The deletion of a config causes no event.
 fn is_of_config(event: &Event) -> bool {
     matches!(event.object_type.as_str(), "config/runtime" | "config/cloud" | "runtime-config" | "cloud-config")
 }
 
-/// Instances change minutes before the manifest text does; the released lock comes last of all.
+/// Instances change minutes before the manifest's text does; the release of the lock comes last.
 fn urgency(event: &Event) -> Option<Urgency> {
     match event.object_type.as_str() {
         "deployment" => Some(Urgency::Now),

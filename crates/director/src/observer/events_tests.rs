@@ -78,7 +78,7 @@ fn the_window_moves_with_the_directors_clock_though_nothing_happens() {
 fn a_question_reaches_back_to_the_last_answer_however_long_ago_that_was() {
     let mut log = EventLog::new(OVERLAP);
     log.take(&[event(5, 1_000, "vm", "create", Some("a"))], Some(1_000), at(0));
-    // Nobody answers for an hour.
+    // There is no answer for an hour.
     assert_eq!(log.after(), Some(939));
     let missed = [event(6, 1_500, "lock", "release", Some("b"))];
     assert_eq!(named(&log.take(&missed, Some(4_600), at(3_600))), ["b"]);
@@ -131,7 +131,7 @@ fn no_number_is_too_odd() {
 }
 
 proptest::proptest! {
-    /// Events become visible up to a minute after the time they bear, so also behind those already seen.
+    /// Events become visible up to a minute after their time, and so possibly after newer ones.
     #[test]
     fn every_event_is_news_once_as_long_as_it_is_not_later_than_the_overlap(
         lags in proptest::collection::vec(0..60_i64, 1..150),

@@ -1,8 +1,9 @@
-//! What is known of each deployment. Pure: values in, values out, time is brought along.
+//! Known facts about each deployment. Pure: callers supply the time.
 //!
-//! What only an error would say of a deployment that exists is believed when a second answer says the same, a few seconds later: that it is
-//! not there though it is listed, that it is not listed, that its manifest has no instance groups, that no instance of one of its
-//! groups can be reached any more. Everything else is believed at once.
+//! Some conclusions about an existing deployment would usually be due to an error: that it does not exist though it is
+//! listed, that it is not listed, that its manifest has no instance groups, that no instance of one of its groups is
+//! reachable any more. These are accepted when a second answer says the same, a few seconds later. Everything else is
+//! accepted at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use super::{
 use crate::{manifest::RuntimeConfig, wire::DeploymentRow};
 use boshy_yaml::Limits;
 
-/// All that is known.
+/// All known facts.
 pub(super) struct Facts {
     limits: Limits,
     confirm_after: Duration,
@@ -37,14 +38,14 @@ pub(super) struct Facts {
     inventory: Arc<Inventory>,
 }
 
-/// What a list brought.
+/// Changes found in a list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// Deployments that were not known, and those that are known no longer.
+    /// Deployments that are new, and those that are no longer known.
     pub(super) changed: BTreeSet<String>,
-    /// Those that it lacks for the first time: asked for by name, the director may say the same at once.
+    /// Deployments missing for the first time. Requested by name, the director may confirm at once that they are gone.
     pub(super) missing: BTreeSet<String>,
-    /// It lacks something, and a second list is to say so as well.
+    /// Whether a deployment is missing, which a second list has to confirm.
     pub(super) doubtful: bool,
 }
 
@@ -65,7 +66,7 @@ impl Facts {
         }
     }
 
-    /// Begins with facts of an earlier life. They stand in for what cannot be read, and everything is read anew.
+    /// Starts with facts of an earlier life. They are used for what cannot be read, and everything is read anew.
     pub(super) fn resuming(limits: Limits, confirm_after: Duration, inventory: Arc<Inventory>) -> Self {
         let known = |deployment: &Deployment| Known::resuming(deployment);
         let deployments = inventory.deployments.iter().map(|each| (each.name.clone(), known(each))).collect();
@@ -73,7 +74,7 @@ impl Facts {
         Self { deployments, networks, config_problems, inventory, ..Self::new(limits, confirm_after) }
     }
 
-    /// Takes what configs say of all deployments.
+    /// Applies configs to all deployments.
     pub(super) fn take_configs(&mut self, configs: &Configs) {
         let (networks, problems) = (configs.networks(), configs.problems());
         self.is_newer |= self.networks != networks || self.config_problems != problems;
@@ -81,14 +82,15 @@ impl Facts {
         self.latest_configs = configs.latest();
     }
 
-    /// Takes the runtime configs that a deployment was deployed with, and the names of those that are not known, for its next reading.
+    /// Sets the runtime configs that a deployment was deployed with, and the names of those whose contents are not
+    /// known, for its next reading.
     pub(super) fn apply(&mut self, name: &str, configs: Vec<Arc<RuntimeConfig>>, missing: BTreeSet<String>) {
         if let Some(known) = self.deployments.get_mut(name) {
             (known.runtime_configs, known.missing_configs) = (Some(configs), missing);
         }
     }
 
-    /// Takes a list of the deployments there are.
+    /// Handles a list of the existing deployments.
     pub(super) fn list(&mut self, rows: &[DeploymentRow], now: Duration) -> Listed {
         let mut listed = Listed::default();
         let confirm_after = self.confirm_after;
@@ -128,7 +130,7 @@ impl Facts {
         self.listed_nothing_at.is_some_and(|since| now >= since + self.confirm_after)
     }
 
-    /// Takes what was read of one deployment.
+    /// Handles a reading of one deployment.
     pub(super) fn take(&mut self, name: &str, reading: Reading, now: Moment) -> Option<Taken> {
         let taken = self.take_one(name, reading, now)?;
         self.is_newer |= taken.changed;
@@ -148,7 +150,8 @@ impl Facts {
         Some(known.take(name, reading, now, &terms))
     }
 
-    /// A deployment that is not listed any more is gone. One that is listed has no facts any more once that was said twice.
+    /// The director said that a deployment does not exist. When it is no longer listed either, it is removed. When it
+    /// is listed, its facts are removed once this was said twice.
     fn deny(&mut self, name: &str, error: String, now: Duration) -> Option<Taken> {
         let known = self.deployments.get_mut(name)?;
         known.attempted = true;
@@ -169,12 +172,12 @@ impl Facts {
         Some(Taken { outcome: Outcome::Wanting, changed, denied: true })
     }
 
-    /// All that are known.
+    /// All known deployments.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.deployments.keys().map(String::as_str)
     }
 
-    /// What is known now, the same value as before when nothing changed. Before it is complete it is what was known at the beginning.
+    /// The known facts; the same value as before when nothing has changed. Until it is complete, it is the initial one.
     pub(super) fn inventory(&mut self) -> Arc<Inventory> {
         if !self.is_complete() || !std::mem::take(&mut self.is_newer) {
             return Arc::clone(&self.inventory);
@@ -188,7 +191,7 @@ impl Facts {
         Arc::clone(&self.inventory)
     }
 
-    /// Whether every listed deployment was read or refused once since the start.
+    /// Whether every listed deployment has been read, or the reading has failed, once since the start.
     pub(super) fn is_complete(&mut self) -> bool {
         self.complete |= self.listed_once && self.deployments.values().all(|known| known.attempted);
         self.complete

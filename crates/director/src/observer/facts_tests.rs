@@ -78,7 +78,7 @@ fn list(facts: &mut Facts, names: &[&str], second: u64) -> Listed {
     facts.list(&rows(names), at(second).elapsed)
 }
 
-/// Facts about `a` and `b`, both read well at the start.
+/// Facts about `a` and `b`, both read successfully at the start.
 fn known() -> Facts {
     let mut facts = Facts::new(Limits::default(), CONFIRM);
     assert!(!list(&mut facts, &["a", "b"], 0).doubtful);
@@ -92,7 +92,7 @@ fn names(inventory: &Inventory) -> Vec<&str> {
     inventory.deployments.iter().map(|deployment| deployment.name.as_str()).collect()
 }
 
-/// Endpoints of `a`, as `group/index`, and how many ports it exposes.
+/// Endpoints of `a`, as `group/index`, and number of its ports.
 fn of_a(facts: &mut Facts) -> (Vec<String>, usize) {
     let inventory = facts.inventory();
     let Some(a) = inventory.deployments.iter().find(|deployment| deployment.name == "a") else { return (vec![], 0) };

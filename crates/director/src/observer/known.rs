@@ -1,4 +1,4 @@
-//! What is known of one deployment, and what a reading of it changes. Pure.
+//! Known facts about one deployment, and how a reading changes them. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,61 +21,61 @@ use crate::{
 };
 use boshy_yaml::Limits;
 
-/// Problems of one manifest that a status names.
+/// Number of problems of one manifest that a status names.
 const MAX_PROBLEMS_SHOWN: usize = 10;
 
-/// What the questions about a deployment were answered with.
+/// Answers to the requests about a deployment.
 #[derive(Debug)]
 pub struct Reading {
-    /// Text of the manifest, none before the first deploy has ended.
+    /// Text of the manifest; `None` before the first deploy has ended.
     pub manifest: Result<Option<String>, ClientError>,
     /// Its instances.
     pub instances: Result<Vec<InstanceRow>, ClientError>,
-    /// The runtime configs that it was deployed with, when they were asked for.
+    /// The runtime configs that it was deployed with, when they were requested.
     pub configs: Option<Result<AppliedConfigs, ClientError>>,
 }
 
-/// What a reading is taken by.
+/// Parameters for handling a reading.
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
-    /// What a manifest may cost.
+    /// Limits on the cost of a manifest.
     pub(super) limits: &'a Limits,
-    /// How long after the first a second answer is believed.
+    /// Time after which a second answer is accepted.
     pub(super) confirm_after: Duration,
     /// The latest runtime configs.
     pub(super) latest: &'a [Arc<RuntimeConfig>],
 }
 
-/// What a reading brought.
+/// Result of a reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) outcome: Outcome,
-    /// Whether the facts are others than before.
+    /// Whether the facts have changed.
     pub(super) changed: bool,
-    /// Whether the director says that there is no such deployment, which its list should say as well.
+    /// Whether the director says that the deployment does not exist, which its list should confirm.
     pub(super) denied: bool,
 }
 
-/// Who said that there is no such deployment, and when first.
+/// Which answer first said that the deployment does not exist, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denial {
     List(Duration),
     Reading(Duration),
 }
 
-/// What of one deployment goes into an inventory.
+/// The part of a deployment that goes into an inventory.
 type Content = (Option<Vec<InstanceGroup>>, Option<Vec<Instance>>, [Vec<Problem>; 2]);
 
-/// What is known of one deployment.
+/// Known facts about one deployment.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) groups: Option<Vec<InstanceGroup>>,
     pub(super) instances: Option<Vec<Instance>>,
     /// Teams that own it.
     pub(super) teams: Vec<String>,
-    /// The runtime configs that it was deployed with, once they had to be known and could be read.
+    /// The runtime configs that it was deployed with, once they were needed and could be read.
     pub(super) runtime_configs: Option<Vec<Arc<RuntimeConfig>>>,
-    /// The names of those whose contents are not known.
+    /// The names of the runtime configs whose contents are not known.
     pub(super) missing_configs: BTreeSet<String>,
     manifest_problems: Vec<Problem>,
     instance_problems: Vec<Problem>,
@@ -83,9 +83,9 @@ pub(super) struct Known {
     pub(super) error: Option<String>,
     pub(super) attempted: bool,
     pub(super) denied: Option<Denial>,
-    /// Since when the manifest is said to have no groups.
+    /// Since when the manifest is reported to have no groups.
     no_groups_since: Option<Duration>,
-    /// Groups of which no instance is said to be left, and since when.
+    /// Groups reported to have no reachable instance, and since when.
     deserted: BTreeMap<String, Duration>,
 }
 
@@ -95,13 +95,13 @@ impl Known {
         Self {
             groups: Some(deployment.groups.clone()),
             instances: Some(deployment.instances.clone()),
-            // Which half they are of is not kept, and both are read anew.
+            // The source of the problems is not stored; both halves are read anew.
             instance_problems: deployment.problems.clone(),
             ..Self::default()
         }
     }
 
-    /// Whether a list that lacks it is the second to say so. Notes the first.
+    /// Whether this list is the second one from which it is missing. Records the first.
     pub(super) fn is_denied_by_list(&mut self, now: Duration, confirm_after: Duration) -> bool {
         match self.denied {
             Some(Denial::Reading(_)) => true,
@@ -157,7 +157,8 @@ impl Known {
         }
     }
 
-    /// What a runtime config brought stays when its content cannot be read, as in a later life of the pilot.
+    /// While the contents of a runtime config cannot be read, the jobs that it added stay. This happens after a restart
+    /// of the pilot, when the version was deleted meanwhile.
     fn with_jobs_of_unread_configs(&self, mut groups: Vec<InstanceGroup>) -> Vec<InstanceGroup> {
         let is_unread = |name: &String| self.runtime_configs.is_none() || self.missing_configs.contains(name);
         for known in self.groups.iter().flatten() {
@@ -169,7 +170,8 @@ impl Known {
         groups
     }
 
-    /// A manifest without any group where there were some is doubted. That a group is gone, or exposes nothing any more, is not.
+    /// A manifest that has lost all its groups needs confirmation. The removal of a single group, or of its ports, does
+    /// not.
     fn take_groups(&mut self, (groups, problems): Groups, now: Duration, confirm_after: Duration) -> Option<String> {
         let wipes = groups.is_empty() && self.groups.as_ref().is_some_and(|known| !known.is_empty());
         let since = wipes.then(|| self.no_groups_since.unwrap_or(now));
@@ -184,8 +186,9 @@ impl Known {
         None
     }
 
-    /// The instances of a group of which none can be reached any more are kept until that is confirmed, unless the manifest has
-    /// dropped the group, or they are in another by now. That there are fewer is not doubted.
+    /// When no instance of a group is reachable any more, the known ones are kept until that is confirmed, unless the
+    /// manifest has dropped the group or they have moved to another one. A smaller number of instances needs no
+    /// confirmation.
     fn take_instances(&mut self, read: ReadInstances, now: Moment, confirm_after: Duration) -> Option<String> {
         let known = self.instances.take().unwrap_or_default();
         let mut instances = remembering(read, &known, self.groups.as_deref().unwrap_or_default(), now.wall);
@@ -211,7 +214,7 @@ impl Known {
         (self.groups.clone(), self.instances.clone(), problems)
     }
 
-    /// Facts once both halves have been read: a service without its instances would be worse than none.
+    /// The facts, once both halves have been read: a service without its instances would be worse than none.
     pub(super) fn facts(&self, name: &str) -> Option<Deployment> {
         let (groups, instances) = (self.groups.clone()?, self.instances.clone()?);
         let problems = self.manifest_problems.iter().chain(&self.instance_problems).cloned().collect();
@@ -221,7 +224,7 @@ impl Known {
 
 pub(super) type Groups = (Vec<InstanceGroup>, Vec<Problem>);
 
-/// What a manifest exposes, and what of it has no effect.
+/// The groups of a manifest, and its problems.
 pub(super) fn groups(
     name: &str,
     text: Option<String>,

@@ -1,4 +1,4 @@
-//! Reads a director again and again, cheaply, and keeps what it knows when the director does not answer.
+//! Polls a director at low cost, and keeps its facts when the director does not answer.
 //!
 //! ```text
 //!   each second      GET /events, or GET /tasks  ─> which have changed ─┐
@@ -7,22 +7,24 @@
 //!   once in a pass   GET /configs of type runtime and cloud, and after an event of theirs
 //! ```
 //!
-//! [`Observer`] is pure: it says which [`Question`]s are to be asked now, takes the [`Answer`]s in whatever order they come, and says
-//! what is known. [`ask`] puts a question to a director. Who holds both is their clock, and makes no choices.
+//! [`Observer`] is pure: it returns the [`Question`]s to ask now, takes the [`Answer`]s in any order, and returns the
+//! known facts. [`ask`] sends a question to a director. The owner of both provides the clock and makes no decisions.
 //!
-//! A deployment is read when it is new, when an event or a task that has ended names it, when its last reading left something to be
-//! desired (an error, no manifest yet, something to be confirmed), and in the pass, because not everything is told. Recording events can be
-//! switched off in a director; nothing tells so. So tasks are asked for beside events, and what a pass finds without either of them
-//! makes the pass faster until they tell something again.
+//! A deployment is read in these cases: when it is new; when an event or an ended task names it; when its last reading
+//! was incomplete (an error, no manifest yet, a conclusion to be confirmed); and in the pass, because not every change
+//! is reported. The recording of events can be switched off in a director, which nothing reports. So tasks are
+//! requested in addition to events. When a pass finds a change that neither reported, the pass becomes faster until
+//! they report changes again.
 //!
-//! Runtime configs bring jobs to a deployment at its next deploy. So a deployment that is read is asked for the versions that it has, once
-//! any of them exposes ports (see `configs`).
+//! Runtime configs add jobs to a deployment at its next deploy. So once any of them exposes ports, each reading of a
+//! deployment also requests the versions that it was deployed with (see `configs`).
 //!
-//! Fail static: what fails changes nothing, and what only an error would say is believed when it is said twice (see `facts`). A list
-//! is believed only of a client that may read every deployment: any other is shown a part as if it were all.
+//! Fail static: a failure changes nothing, and a conclusion that an error would explain is accepted when it is
+//! confirmed (see `facts`). A list is accepted only from a client that may read every deployment: any other client gets
+//! a part as if it were the whole.
 //!
-//! Not promised: a change is seen at once. It is seen within the second in which its event or its task's end is shown, or by the pass
-//! when there was neither.
+//! Not promised: that a change is seen at once. It is seen within the second in which its event or the end of its task
+//! is shown, or by the pass when there was neither.
 
 mod agenda;
 mod ask;
@@ -53,23 +55,24 @@ use crate::{
 };
 use boshy_yaml::Limits;
 
-/// How often to read what.
+/// What to read, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct ObserverSettings {
     /// Period of the list of deployments.
     pub list: Duration,
-    /// Period of the question for what has changed. Costs one request that is answered from an index, with nothing mostly.
+    /// Period of the request for changes. It costs one request that the director answers from an index, usually with
+    /// nothing.
     pub look: Duration,
-    /// Within which every deployment is read, changed or not.
+    /// Time within which every deployment is read, changed or not.
     pub full_pass: Duration,
-    /// The same while neither events nor tasks tell what changes.
+    /// The same while neither events nor tasks report changes.
     pub full_pass_without_news: Duration,
-    /// How long after something that only an error would say a second answer is asked for, and must say the same.
+    /// Time after which a doubtful conclusion has to be confirmed by a second answer.
     pub confirm_after: Duration,
-    /// How far back events are asked for again, in every period of the list. Must exceed the longest time between an event's number and
-    /// its appearance.
+    /// How far back events are requested again, in every period of the list. It must exceed the longest time between
+    /// the assignment of an event's id and its visibility.
     pub event_overlap: Duration,
-    /// What a manifest may cost.
+    /// Limits on the cost of a manifest.
     pub limits: Limits,
 }
 
@@ -87,41 +90,41 @@ impl Default for ObserverSettings {
     }
 }
 
-/// A moment, by both clocks.
+/// A moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// Time since the observer began, by a clock that is never set. All waiting goes by it.
+    /// Time since the observer's start on a monotonic clock, which all waiting uses.
     pub elapsed: Duration,
-    /// The wall clock, which is only shown to people.
+    /// The wall clock, for display only.
     pub wall: Timestamp,
 }
 
-/// Something to ask a director.
+/// A question to a director.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Whether the client may read every deployment, and which there are.
+    /// Whether the client may read every deployment, and which exist.
     Deployments,
-    /// Events of a later second than this; without one the newest.
+    /// Events later than this second; without it, the newest.
     Events {
-        /// Seconds since 1970, by the director's clock.
+        /// Seconds since 1970 by the director's clock.
         after: Option<i64>,
     },
     /// Tasks that have ended.
     Tasks {
-        /// How many.
+        /// Maximum number of tasks.
         limit: u32,
-        /// Whether also those that no person orders.
+        /// Whether to include those that are not ordered by people.
         of_every_kind: bool,
     },
     /// The latest runtime and cloud configs.
     Configs,
     /// Manifest and instances of one deployment.
     Deployment(String),
-    /// The same, and the runtime configs that it was deployed with; these need not be told.
+    /// The same, and the runtime configs that it was deployed with. The given versions are known already.
     DeploymentWithConfigs(String, BTreeSet<u64>),
 }
 
-/// What came back.
+/// Answer to a question.
 #[derive(Debug)]
 pub enum Answer {
     /// To [`Question::Deployments`].
@@ -143,32 +146,32 @@ pub enum Answer {
     Deployment(String, Reading),
 }
 
-/// How well one deployment is known.
+/// Status of one deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeploymentStatus {
     /// Name.
     pub name: String,
     /// When manifest and instances were last read without an error.
     pub last_good: Option<Timestamp>,
-    /// What is wrong with the last reading, with its place. The facts are then those of an earlier one.
+    /// Error of the last reading, with its place. The facts are then those of an earlier one.
     pub error: Option<String>,
 }
 
-/// What is known at a moment.
+/// Known facts at a moment.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// Facts, by name of the deployment. The same pointer as long as nothing changes.
+    /// Facts by deployment. The same pointer as long as nothing changes.
     pub inventory: Arc<Inventory>,
-    /// Every deployment that is listed, read or not.
+    /// Every listed deployment, read or not.
     pub deployments: Vec<DeploymentStatus>,
-    /// Whether every listed deployment was read or refused once since the start. Before that, what is missing in the inventory
-    /// may exist.
+    /// Whether every listed deployment has been read, or the reading has failed, once since the start. Before that, a
+    /// deployment that is missing in the inventory may exist.
     pub complete: bool,
     /// When the deployments were last listed.
     pub listed: Option<Timestamp>,
-    /// Why they could not be since, or why there are no news.
+    /// Why they could not be listed since, or why there is no news.
     pub error: Option<Arc<ClientError>>,
-    /// Why configs are not known, which costs the ports that runtime configs expose and what cloud configs tell of addresses.
+    /// Why configs are unknown, which affects the ports of runtime configs and the networks of cloud configs.
     pub config_error: Option<Arc<ClientError>>,
 }
 

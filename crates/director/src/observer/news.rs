@@ -1,57 +1,58 @@
-//! What is heard of deployments, and how far those who tell it can be trusted.
+//! News about deployments, and the reliability of its sources.
 //!
-//! Events can be switched off in a director, and nothing tells so: old ones remain. So each witness (events, ended tasks) is measured by
-//! what is found without it. One that kept silent about a change is not relied upon until it tells something again.
+//! The recording of events can be switched off in a director, which nothing reports: old events remain. So each source,
+//! called a witness (events, ended tasks), is compared with changes that are found without it. A witness that did not
+//! report such a change is not relied upon until it reports one again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// How long a witness may take to tell what was found already.
+/// How long a witness may take to report a change that was found already.
 const GRACE: Duration = Duration::from_secs(15);
-/// The same for a task that has ended: its events are recorded before.
+/// The same for a task that has ended: its events are recorded earlier.
 const GRACE_AFTER_ITS_END: Duration = Duration::from_secs(3);
-/// How long before something was found it may have been told.
+/// How long before its discovery a change may have been reported.
 const BEFORE: Duration = Duration::from_secs(60);
 
 /// How soon a deployment is to be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
-    /// Something is under way: now and then.
+    /// A change is in progress: from time to time.
     Soon,
-    /// Something has ended: at once.
+    /// A change has ended: at once.
     Now,
 }
 
-/// What can be told of.
+/// Subject of a report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Deployment(String),
     Task(u64),
 }
 
-/// What was told.
+/// The content of a report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct News {
     /// Deployments to read again.
     pub(super) deployments: BTreeMap<String, Urgency>,
-    /// Those, and what else was named: of something that has begun, say.
+    /// These deployments, and other subjects that were named, such as those of a change that has begun.
     pub(super) named: BTreeSet<Subject>,
-    /// Configs are to be read again.
+    /// Whether configs have to be read again.
     pub(super) configs: bool,
-    /// More happened than was told.
+    /// Whether there may have been more changes than were reported.
     pub(super) missed_some: bool,
 }
 
-/// Who tells news.
+/// A source of news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Witness {
     Events,
     Tasks,
 }
 
-/// The witnesses.
+/// All witnesses.
 #[derive(Default)]
 pub(super) struct Witnesses {
     events: Testimony,
@@ -83,7 +84,7 @@ impl Subject {
 }
 
 impl Witnesses {
-    /// Takes what a witness said; `ever` is whether it has ever said anything, also long ago.
+    /// Handles a report. `ever` says whether the witness has ever reported anything, even long ago.
     pub(super) fn hear(&mut self, witness: Witness, news: &News, ever: bool, now: Duration) {
         let testimony = self.of(witness);
         if !news.named.is_empty() || (ever && testimony.trust == Trust::Unknown) {
@@ -92,18 +93,18 @@ impl Witnesses {
         testimony.told.retain(|_, at| now.saturating_sub(*at) <= BEFORE + GRACE);
         testimony.told.extend(news.named.iter().map(|subject| (subject.clone(), now)));
         if witness == Witness::Tasks {
-            // A task that has ended is a change which events tell as well.
+            // The end of a task is a change that events report, too.
             let tasks = news.named.iter().filter(|subject| matches!(subject, Subject::Task(_)));
             tasks.for_each(|task| self.find(task, now));
         }
     }
 
-    /// A change was found by looking for it.
+    /// A change was found without a witness.
     pub(super) fn find(&mut self, subject: &Subject, now: Duration) {
         self.found.entry(subject.clone()).or_insert(now);
     }
 
-    /// Judges the witnesses by what was found a while ago.
+    /// Judges the witnesses by the changes found some time ago.
     pub(super) fn judge(&mut self, now: Duration) {
         let is_ripe = |(subject, at): &(Subject, Duration)| now >= *at + subject.grace();
         let (ripe, fresh) = std::mem::take(&mut self.found).into_iter().partition(is_ripe);
@@ -170,7 +171,7 @@ mod tests {
         for witness in [Witness::Events, Witness::Tasks] {
             witnesses.hear(witness, &of(&[]), true, at(0));
         }
-        // A task tells of a change, and events never do.
+        // A task reports a change that events never report.
         witnesses.hear(Witness::Events, &of(&[a("a")]), true, at(99));
         witnesses.hear(Witness::Tasks, &of(&[a("a"), Subject::Task(7)]), true, at(100));
         witnesses.judge(at(102));
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(trusted(&witnesses), (false, true), "old ones prove nothing");
         witnesses.hear(Witness::Events, &of(&[a("b")]), true, at(130));
         assert_eq!(trusted(&witnesses), (true, true));
-        // A pass finds what neither tells.
+        // A pass finds a change that neither reports.
         witnesses.find(&a("c"), at(300));
         witnesses.judge(at(315));
         assert_eq!(trusted(&witnesses), (false, false));

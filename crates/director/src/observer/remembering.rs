@@ -1,4 +1,4 @@
-//! What of the instances known before holds beside new facts. Pure.
+//! Combines new facts about instances with those known before. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use boshy_mesh::{Instance, InstanceGroup, Timestamp};
 
 use crate::wire::ReadInstances;
 
-/// Groups that had instances that could be reached, none of which can be any more.
+/// Groups that had reachable instances and have none any more.
 pub(super) fn deserted_groups(known: &[Instance], instances: &[Instance]) -> BTreeSet<String> {
     let reachable = |instance: &&Instance| instance.expects_vm && !instance.ips.is_empty();
     let ids: BTreeSet<&str> = instances.iter().filter(reachable).map(|instance| instance.id.as_str()).collect();
@@ -19,8 +19,8 @@ pub(super) fn deserted_groups(known: &[Instance], instances: &[Instance]) -> BTr
     deserted.into_iter().filter(|(_, deserted)| *deserted).map(|(group, _)| group.to_owned()).collect()
 }
 
-/// New facts beside those known of the same instances: since when each is as it is, and in which group it was last found. What could not be
-/// read of an instance stays as it was.
+/// Completes new facts with the known ones of the same instances: since when each is in its state, and its last known
+/// group. What could not be read of an instance stays as it was.
 pub(super) fn remembering(
     read: ReadInstances,
     known: &[Instance],
@@ -33,7 +33,7 @@ pub(super) fn remembering(
     let was_missed = |instance: &&Instance| read.nameless || read.unread.contains(&instance.id);
     instances.extend(known.iter().filter(|instance| !ids.contains(&instance.id)).filter(was_missed).cloned());
     let known: BTreeMap<&str, &Instance> = known.iter().map(|instance| (instance.id.as_str(), instance)).collect();
-    // A group is renamed as a whole, so that what became of its known instances tells where new ones belong.
+    // A group is renamed as a whole, so the new group of its known instances shows where new ones belong.
     let mut renamed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for instance in &mut instances {
         let before = known.get(instance.id.as_str()).copied();

@@ -1,4 +1,4 @@
-//! What is remembered of instances.
+//! Tests which facts about instances are remembered.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn ips(facts: &mut Facts) -> Vec<(String, Vec<String>)> {
     inventory.deployments[0].instances.iter().map(shown).collect()
 }
 
-/// Of a deployment with the group `web` alone.
+/// A reading of a deployment with the single group `web`.
 fn read(rows: &str) -> Reading {
     Reading { manifest: Ok(Some(web_alone())), instances: Ok(serde_json::from_str(rows).unwrap()), configs: None }
 }
@@ -18,7 +18,7 @@ fn web_alone() -> String {
     MANIFEST.split_once("- name: db").unwrap().0.to_owned()
 }
 
-/// The facts of a life before, with everything but `a` read.
+/// The facts of an earlier life, with everything but `a` read.
 fn resuming(kept: Arc<Inventory>) -> Facts {
     let mut facts = Facts::resuming(Limits::default(), CONFIRM, kept);
     list(&mut facts, &["a", "b"], 0);
@@ -104,7 +104,7 @@ fn an_instance_that_is_renamed_while_a_deploy_runs_is_remembered_in_its_group() 
     assert_eq!(formerly(&mut facts), [none("x"), none("y")]);
     facts.take("a", read(&rows(&[group("compilation-1", &["c"]), group("frontend", &["x", "y", "new"])])), at(6));
     assert_eq!(formerly(&mut facts), [none("c"), web("new"), web("x"), web("y")]);
-    // A pilot that starts now has it from the one before.
+    // A pilot that starts now takes over the facts of the previous one.
     let mut facts = resuming(facts.inventory());
     facts.take("a", read(&rows(&[group("frontend", &["x", "y", "new"])])), at(7));
     assert_eq!(formerly(&mut facts), [web("new"), web("x"), web("y")]);

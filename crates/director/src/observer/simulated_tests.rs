@@ -1,4 +1,4 @@
-//! A director made of values, and an observer that reads it in time that is counted rather than waited for.
+//! A simulated director, and an observer that reads it in virtual time.
 
 use std::{
     cell::Cell,
@@ -12,13 +12,13 @@ use crate::{
     wire::{Config, ErrorBody, InstanceRow},
 };
 
-/// What a client waits for an answer.
+/// The client's time-out.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const TICK: Duration = Duration::from_millis(100);
-/// The director's clock when the observer begins.
+/// The director's clock when the observer starts.
 pub(super) const EPOCH: i64 = 1_795_446_868;
 
-/// Answers as a director does.
+/// Answers like a director.
 pub(super) struct Fake {
     pub(super) ports: BTreeMap<String, u16>,
     pub(super) events: Vec<Event>,
@@ -26,7 +26,7 @@ pub(super) struct Fake {
     pub(super) records_events: bool,
     pub(super) keeps_tasks: bool,
     pub(super) may_read_all: bool,
-    /// Runtime configs, each version with its number; the latest of each name is in force.
+    /// Runtime configs: all versions with their ids. The latest of each name is in force.
     pub(super) runtime: Vec<Config>,
     pub(super) cloud: String,
     pub(super) may_read_configs: bool,
@@ -34,7 +34,7 @@ pub(super) struct Fake {
     pub(super) takes: fn(&Question) -> Duration,
 }
 
-/// An observer, its director, and what is under way between them.
+/// An observer, its director, and the requests in progress.
 pub(super) struct Sim {
     pub(super) observer: Observer,
     pub(super) director: Fake,
@@ -156,7 +156,7 @@ impl Fake {
         self.runtime.iter().filter(is_latest).cloned().collect()
     }
 
-    /// A new version of a runtime config, and the event of it.
+    /// Stores a new version of a runtime config, with its event.
     pub(super) fn configure(&mut self, name: &str, content: &str, now: Duration) {
         self.runtime.push(config(self.runtime.len() as u64 + 1, name, content));
         if self.records_events {
@@ -212,7 +212,7 @@ pub(super) fn instance() -> InstanceRow {
 }
 
 impl Sim {
-    /// With so many deployments, each of which exposes port 1.
+    /// A simulation with this number of deployments, each exposing port 1.
     pub(super) fn with(count: usize, takes: fn(&Question) -> Duration) -> Self {
         let mut director = Fake {
             ports: BTreeMap::new(),
@@ -241,7 +241,7 @@ impl Sim {
         }
     }
 
-    /// Read once, and so late that what was told in the beginning is no news.
+    /// A simulation in which everything was read once, so long ago that the initial events are no longer news.
     pub(super) fn settled(count: usize, takes: fn(&Question) -> Duration) -> Self {
         let mut sim = Self::with(count, takes);
         sim.runs_until(seconds(3_600), |sim| sim.observer.known().complete);
@@ -273,7 +273,7 @@ impl Sim {
         self.most_readings = self.most_readings.max(readings);
     }
 
-    /// Runs until something holds, and says how long that took; none when it does not.
+    /// Runs until a condition holds. Returns the time it took; `None` when it does not hold by the deadline.
     pub(super) fn runs_until(
         &mut self,
         deadline: Duration,
@@ -295,7 +295,7 @@ impl Sim {
         Some(deployment.groups.first()?.jobs.first()?.ports.first()?.number)
     }
 
-    /// Deploys and says how long it took until that was seen.
+    /// Deploys, and returns the time until the change was seen.
     pub(super) fn sees_a_deploy(&mut self, name: &str, port: u16) -> Option<Duration> {
         self.director.deploy(name, port, self.now);
         let deadline = self.now + seconds(600);
@@ -311,7 +311,7 @@ pub(super) fn quick(_: &Question) -> Duration {
     Duration::from_millis(20)
 }
 
-/// As a director with a thousand deployments and slow tables.
+/// Answer times like those of a director with a thousand deployments and slow tables.
 pub(super) fn slow_tables(question: &Question) -> Duration {
     match question {
         Question::Deployment(_) => Duration::from_millis(800),

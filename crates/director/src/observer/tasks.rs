@@ -1,25 +1,25 @@
-//! What the tasks that have ended say about which deployments have changed. A director keeps them whether it records events or not.
+//! Derives changed deployments from ended tasks. A director keeps tasks whether it records events or not.
 //!
 //! ```text
 //!   GET /tasks?state=done,error,cancelled,timeout&limit=1   the last to end: known?
 //!   GET /tasks?...&limit=20                                 no: which are new
 //! ```
 //!
-//! They are sorted by their end in whole seconds on some databases, so that of two in one second either may come first: after a new one,
-//! several are asked for during some seconds.
+//! Some databases sort them by their end in whole seconds, so that of two in one second either may come first. So after
+//! a new task, several are requested for some seconds.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::news::{News, Subject, Urgency};
 use crate::wire::EndedTask;
 
-/// How many to ask for when the last is not known.
+/// Number of tasks to request when the last one is not known.
 pub(super) const SEVERAL: u32 = 20;
-/// How long to ask for several after a new one.
+/// How long to request several after a new one.
 const AFTER_A_NEW_ONE: Duration = Duration::from_secs(3);
-/// How many numbers to remember.
+/// Number of ids to remember.
 const REMEMBERED: usize = 500;
-/// Work that changes no instance and no manifest, by how its description begins.
+/// Tasks that change no instance and no manifest, by the beginning of their description.
 const CHANGES_NOTHING: [&str; 8] = [
     "retrieve vm-stats",
     "fetch logs",
@@ -31,7 +31,7 @@ const CHANGES_NOTHING: [&str; 8] = [
     "delete snapshot",
 ];
 
-/// The tasks that were seen to have ended.
+/// The tasks that are known to have ended.
 #[derive(Default)]
 pub(super) struct TaskLog {
     known: BTreeSet<u64>,
@@ -40,18 +40,18 @@ pub(super) struct TaskLog {
 }
 
 impl TaskLog {
-    /// How many to ask for.
+    /// Number of tasks to request.
     pub(super) fn limit(&self, now: Duration) -> u32 {
         if self.begun && now >= self.several_until { 1 } else { SEVERAL }
     }
 
-    /// Whether there ever was one.
+    /// Whether there has ever been a task.
     pub(super) fn has_seen_any(&self) -> bool {
         !self.known.is_empty()
     }
 
-    /// Takes an answer to the question for `limit`. Says whether more should be asked for at once. Tasks of every kind may be too many to
-    /// see all of them: who asks a director for statistics makes one per deployment.
+    /// Handles the answer to a request with `limit`. Returns whether to request more at once. Tasks of every kind may
+    /// be too many to see all of them: a client that asks for statistics creates one per deployment.
     pub(super) fn take(&mut self, tasks: &[EndedTask], limit: u32, of_every_kind: bool, now: Duration) -> (News, bool) {
         let new: Vec<&EndedTask> = tasks.iter().filter(|task| !self.known.contains(&task.id)).collect();
         let all_new = !new.is_empty() && new.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
@@ -71,7 +71,7 @@ impl TaskLog {
         self.begun = true;
         self.known.extend(tasks.iter().map(|task| task.id));
         if self.known.len() > REMEMBERED {
-            // Tasks do not end in the order of their numbers: those that are listed now may be listed again.
+            // Tasks do not end in the order of their ids, so those listed now may be listed again.
             let listed = tasks.iter().map(|task| task.id);
             let newest = self.known.iter().rev().take(REMEMBERED / 2).copied();
             self.known = listed.chain(newest).collect();
@@ -128,7 +128,7 @@ mod tests {
         let mut log = begun(&[1]);
         log.take(&deploys(&[3]), 1, false, at(10));
         log.take(&deploys(&[3, 1]), SEVERAL, false, at(10));
-        // Task 2 ends in the same second, and is sorted behind.
+        // Task 2 ends in the same second, and is sorted after the other.
         assert_eq!(log.limit(at(12)), SEVERAL);
         assert_eq!(names(&log.take(&deploys(&[3, 2, 1]), SEVERAL, false, at(12)).0), ["d2"]);
         assert_eq!(log.limit(at(15)), 1);

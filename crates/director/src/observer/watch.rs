@@ -1,4 +1,5 @@
-//! The observer itself: what to ask now, and what an answer means for what is known, for what to ask next, and for whom to rely on.
+//! The observer: which question to ask now, and how an answer changes the facts, the schedule and the trust in the
+//! witnesses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,19 +20,19 @@ use crate::{
     wire::{DeploymentRow, EndedTask, Event},
 };
 
-/// Silent answers in a row after which no deployment is read until somebody answers: one that is too slow must not keep the others
-/// away, but a director that went down must not be asked a thousand times.
+/// Number of unanswered requests in a row after which no deployment is read until the director answers. One deployment
+/// that is too slow must not block the others, but a director that is down must not get a thousand requests.
 const MAX_SILENT: u32 = 3;
 
-/// How long after the start deployments wait for configs to be known. Who does not answer for these does not hold up the rest; when
-/// it answers later, deployments are read again if they have to be.
+/// How long after the start deployments wait for configs. A director that does not answer this request does not hold up
+/// the rest. When it answers later, deployments are read again if necessary.
 const WAITS_FOR_CONFIGS: Duration = Duration::from_secs(5);
 
-/// Deployments missing in a list up to which each is asked for by name. More are less likely deleted than the list is wrong, which a second
-/// list tells at less expense.
+/// Up to this number, deployments missing in a list are requested by name. If more are missing, the list is more likely
+/// wrong than all of them deleted, which a second list shows at lower cost.
 const MAX_ASKED_BY_NAME: usize = 4;
 
-/// What to ask one director when, and what its answers mean.
+/// Decides what to ask one director when, and what its answers mean.
 pub struct Observer {
     settings: ObserverSettings,
     facts: Facts,
@@ -48,7 +49,7 @@ pub struct Observer {
     silent: u32,
 }
 
-/// A log, when it is asked for, and why it was not answered.
+/// A log, the timing of its request, and the error of the last one.
 struct Asked<L> {
     log: L,
     cadence: Cadence,
@@ -63,14 +64,14 @@ impl<L> Asked<L> {
 }
 
 impl Observer {
-    /// An observer that knows nothing yet.
+    /// An observer without facts.
     pub fn new(settings: ObserverSettings) -> Self {
         let configs = Configs::new(settings.limits, Vec::new(), false);
         Self::with(settings, Facts::new(settings.limits, settings.confirm_after), configs)
     }
 
-    /// An observer that begins with facts of an earlier life, so that a deployment that cannot be read just now is not
-    /// taken for one that is gone.
+    /// An observer that starts with facts of an earlier life, so that a deployment that cannot be read at present does
+    /// not count as removed.
     pub fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
         let groups = inventory.deployments.iter().flat_map(|deployment| &deployment.groups);
         let exposed = groups.flat_map(|group| &group.jobs).any(|job| job.runtime_config.is_some());
@@ -96,7 +97,7 @@ impl Observer {
         }
     }
 
-    /// The questions to ask now. Each is taken to be asked: its answer is expected by [`Observer::take`].
+    /// The questions to ask now. Each counts as asked: [`Observer::take`] expects its answer.
     pub fn due(&mut self, now: Moment) -> Vec<Question> {
         let now = now.elapsed;
         let relied_on_events = self.tells(Witness::Events);
@@ -131,7 +132,7 @@ impl Observer {
         due
     }
 
-    /// Without events, resurrections and repairs are told by tasks that no person orders.
+    /// Without events, resurrections and repairs are visible only as tasks that people did not order.
     fn tasks_question(&mut self, now: Duration) -> Question {
         let is_time = self.every_kind_at.is_none_or(|at| now >= at + self.settings.list);
         let of_every_kind = is_time && self.tasks.was_tried && !self.tells(Witness::Events);
@@ -142,7 +143,8 @@ impl Observer {
         Question::Tasks { limit, of_every_kind }
     }
 
-    /// From when on to ask for events: in every period of the list as far back as they may be late, else shortly.
+    /// Start of the next request for events: once per list period it reaches back by the full overlap, otherwise by
+    /// less.
     fn since(&mut self, now: Duration) -> Option<i64> {
         if self.reached_back.is_some_and(|at| now < at + self.settings.list) {
             return self.events.log.shortly_after();
@@ -151,7 +153,7 @@ impl Observer {
         self.events.log.after()
     }
 
-    /// When to ask [`Observer::due`] again at the latest, as time since the observer began.
+    /// When [`Observer::due`] has to be called again at the latest, as time since the observer's start.
     pub fn next_at(&self, now: Moment) -> Duration {
         let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence, &self.configs.cadence];
         let cadences = cadences.into_iter().filter_map(Cadence::next_at);
@@ -160,7 +162,7 @@ impl Observer {
         cadences.chain(reading).min().unwrap_or(now.elapsed + self.settings.list)
     }
 
-    /// Deployments are read once it is known from where on their changes are told and what configs bring, and while anybody answers.
+    /// Deployments are read once the start of their news and the configs are known, and while the director answers.
     fn may_read(&self, now: Duration) -> bool {
         let configs = self.configs.was_tried || now >= WAITS_FOR_CONFIGS;
         self.events.was_tried && self.tasks.was_tried && configs && self.silent < MAX_SILENT
@@ -180,7 +182,7 @@ impl Observer {
         error.is_none() && self.witnesses.trusts(witness)
     }
 
-    /// Takes an answer.
+    /// Handles an answer.
     pub fn take(&mut self, answer: Answer, now: Moment) {
         self.count_silence(&answer, now.elapsed);
         match answer {
@@ -194,7 +196,7 @@ impl Observer {
         }
     }
 
-    /// One that answers after silence is asked for everything again.
+    /// When the director answers after a silence, everything is requested again.
     fn count_silence(&mut self, answer: &Answer, now: Duration) {
         let was_down = self.silent >= MAX_SILENT;
         self.silent = if answer.is_silence() { self.silent.saturating_add(1) } else { 0 };
@@ -246,7 +248,7 @@ impl Observer {
             }
             Err(error) => {
                 self.events.error = Some(Arc::new(error));
-                // From where on they are asked for is unchanged; what is missed meanwhile, tasks tell.
+                // The start of the next request stays unchanged; tasks report what is missed in the meantime.
                 self.reached_back = None;
                 self.events.cadence.failed(self.settings.look, self.settings.list, now);
                 self.tasks.cadence.hurry(now);
@@ -280,7 +282,8 @@ impl Observer {
         }
     }
 
-    /// Configs are read again after an event of theirs, and in every pass: nobody tells that one was deleted, nor anything without events.
+    /// Configs are read again after an event about them, and in every pass: a deletion is not reported, and without
+    /// events nothing is.
     fn take_configs(&mut self, reading: ConfigsReading, now: Duration) {
         if self.configs.take(reading) {
             self.agenda.want_all(now);
@@ -294,12 +297,12 @@ impl Observer {
         }
     }
 
-    /// Whether a question is the one to look for changes with, or asked in every period of the list.
+    /// Period of a question: that of the request for changes, or that of the list.
     fn look_or_list(&self, looks: bool) -> Duration {
         if looks { self.settings.look } else { self.settings.list }
     }
 
-    /// Wants what was told of to be read, and the list when somebody is told of whom it did not have.
+    /// Schedules the deployments that were reported, and the list when one of them is not in it.
     fn spread(&mut self, news: &News, now: Duration) {
         for (name, urgency) in &news.deployments {
             if self.agenda.knows(name) {
@@ -317,7 +320,7 @@ impl Observer {
         }
     }
 
-    /// Deployments have changed, as nobody has told perhaps.
+    /// Records that deployments have changed, possibly without a report.
     fn find<'a>(&mut self, names: impl Iterator<Item = &'a String>, now: Duration) {
         names.for_each(|name| self.witnesses.find(&Subject::Deployment(name.clone()), now));
     }
@@ -344,9 +347,9 @@ impl Observer {
         }
     }
 
-    /// What is known without asking.
+    /// The known facts, without asking the director.
     pub fn known(&mut self) -> Observation {
-        // Who tells nothing new is no trouble as long as another does.
+        // The failure of one witness is not reported as long as another one is reliable.
         let untold = |witness, error: &Option<Arc<ClientError>>| error.clone().filter(|_| !self.tells(witness));
         let error = self.list_error.clone();
         let error = error.or_else(|| self.events.error.clone());

@@ -1,4 +1,4 @@
-//! What runtime and cloud configs bring, and when it is seen.
+//! Tests what runtime and cloud configs add, and when that is seen.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn a_runtime_config_takes_effect_in_each_deployment_with_its_next_deploy() {
     assert!(took <= seconds(2), "{took:?}");
     assert_eq!(ports(&mut sim, "d0001"), [1]);
 
-    // A newer version changes nothing where the older one is, also for a pilot that begins now.
+    // A newer version changes nothing in a deployment with the older one, also for a pilot that starts now.
     sim.director.configure("default", &exposing(9200), sim.now);
     sim.director.deploy("d0001", 1, sim.now);
     let later = sim.now + seconds(400);

@@ -1,4 +1,4 @@
-//! The observer against a director made of values, in time that is counted rather than waited for.
+//! Tests the observer with a simulated director in virtual time.
 
 use super::*;
 

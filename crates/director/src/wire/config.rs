@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// One version of a config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// As it was sent.
+    /// Text as sent.
     pub content: String,
-    /// Number, as text.
+    /// Id, as text.
     pub id: String,
     /// `cloud`, `runtime` or any other.
     #[serde(rename = "type")]
@@ -22,10 +22,10 @@ pub struct Config {
     pub current: bool,
 }
 
-/// One line of `GET /deployment_configs`: a config that a deployment was deployed with.
+/// One row of `GET /deployment_configs`: a config that a deployment was deployed with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentConfig {
-    /// Number of the deployment.
+    /// Id of the deployment.
     pub id: u64,
     /// Deployment.
     pub deployment: String,
@@ -33,10 +33,10 @@ pub struct DeploymentConfig {
     pub config: ConfigVersion,
 }
 
-/// Names a version of a config.
+/// A version of a config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigVersion {
-    /// Number, which is text elsewhere.
+    /// Id, which is text elsewhere.
     pub id: u64,
     /// `cloud` or `runtime`.
     #[serde(rename = "type")]
@@ -59,12 +59,12 @@ pub struct ConfigPost {
     pub expected_latest_id: Option<serde_json::Value>,
 }
 
-/// Answer 412 of `POST /configs`: somebody else was faster.
+/// Answer 412 of `POST /configs`: another client stored a version first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigConflict {
-    /// What is the latest.
+    /// Id of the latest version.
     pub latest_id: String,
-    /// What the sender took for it.
+    /// Id that the sender expected.
     pub expected_latest_id: String,
     /// Text for people.
     pub description: String,
@@ -73,10 +73,10 @@ pub struct ConfigConflict {
 /// One line of a diff: the text and `added`, `removed` or null.
 pub type DiffLine = (String, Option<String>);
 
-/// Names a config version.
+/// Id of a config version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigId {
-    /// Number, as text.
+    /// Id, as text.
     pub id: String,
 }
 

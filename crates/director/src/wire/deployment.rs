@@ -13,7 +13,7 @@ pub struct NameVersion {
     pub version: String,
 }
 
-/// One line of `GET /deployments`. What the request excludes is not there.
+/// One row of `GET /deployments`. Fields that the request excludes are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploymentRow {
     /// Name.
@@ -30,7 +30,7 @@ pub struct DeploymentRow {
     /// Releases in use, those of runtime configs included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub releases: Option<Vec<NameVersion>>,
-    /// Whether a task works on it.
+    /// Whether a task is working on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked: Option<bool>,
 }
@@ -45,7 +45,7 @@ pub struct ManifestBody {
 /// `POST /deployments/:name/diff`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestDiff {
-    /// To be sent along with the deploy.
+    /// To be sent with the deploy.
     pub context: serde_json::Value,
     /// Lines.
     pub diff: Vec<DiffLine>,

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 /// One event. Empty fields are left out by the director.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Number, as text. Comes from a sequence and may become visible out of order.
+    /// Id, as text. It comes from a sequence and may become visible out of order.
     pub id: String,
-    /// At the end of something: the id of its start.
+    /// At the end of an operation: the id of its start event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<String>,
     /// Seconds since 1970.
     pub timestamp: i64,
-    /// Who.
+    /// User who caused it.
     #[serde(default)]
     pub user: String,
     /// `create`, `update`, `delete`, `acquire`, `release`, ...
@@ -33,10 +33,10 @@ pub struct Event {
     /// Deployment it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
-    /// `GROUP/ID`.
+    /// Instance, as `GROUP/ID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// More, by kind.
+    /// Further data, by kind.
     #[serde(default)]
     pub context: serde_json::Value,
 }

@@ -1,8 +1,8 @@
-//! `GET /info`, open to all.
+//! `GET /info`, which requires no login.
 
 use serde::{Deserialize, Serialize};
 
-/// Who the director is and how it wants to be asked.
+/// Identity of the director, and its authentication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {
     /// Name.
@@ -11,7 +11,7 @@ pub struct Info {
     pub uuid: String,
     /// `283.1.4 (00000000)`.
     pub version: String,
-    /// Who asks; null without good credentials.
+    /// The authenticated user; null without valid credentials.
     pub user: Option<String>,
     /// `warden_cpi`, ...
     #[serde(default)]
@@ -24,15 +24,15 @@ pub struct Info {
     pub stemcell_version: String,
     /// How to log in.
     pub user_authentication: UserAuthentication,
-    /// What is switched on.
+    /// Enabled features.
     #[serde(default)]
     pub features: Features,
 }
 
-/// What is switched on; a director without a feature leaves it out.
+/// Enabled features; a director without a feature omits it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Features {
-    /// Names of instances in DNS.
+    /// DNS names of instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_dns: Option<Feature>,
     /// Snapshots of disks.
@@ -49,7 +49,7 @@ pub struct UserAuthentication {
     /// `basic` or `uaa`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Where.
+    /// Where to log in.
     #[serde(default)]
     pub options: AuthOptions,
 }
@@ -65,12 +65,12 @@ pub struct AuthOptions {
     pub urls: Option<Vec<String>>,
 }
 
-/// Something that is switched on or off.
+/// A feature that is on or off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
-    /// Whether.
+    /// Whether it is on.
     pub status: bool,
-    /// More, by feature.
+    /// Further data, by feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extras: Option<serde_json::Value>,
 }

@@ -1,4 +1,4 @@
-//! Instances and VMs: from the director's own tables, and (`?format=full`) as every agent reports itself.
+//! Instances and VMs: from the director's tables, and (`?format=full`) as reported by every agent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,16 @@ use serde_json::Value;
 
 use super::time;
 
-/// One line of `GET /deployments/:name/instances`, in no order. A stopped instance that keeps its VM looks like a running one.
+/// One row of `GET /deployments/:name/instances`, in no particular order. A stopped instance that keeps its VM looks
+/// like a running one.
 ///
-/// What cannot be read of a line is left empty and named, so that it costs no other line.
+/// Fields of a row that cannot be parsed are left empty and named, so that no other row is affected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Value")]
 pub struct InstanceRow {
-    /// Agent of the VM.
+    /// Agent id of the VM.
     pub agent_id: Option<String>,
-    /// VM.
+    /// Cid of the VM.
     pub cid: Option<String>,
     /// Instance group.
     pub job: String,
@@ -26,13 +27,13 @@ pub struct InstanceRow {
     pub id: String,
     /// Availability zone.
     pub az: Option<String>,
-    /// Addresses over all networks, IPv4 first, each by number; blocks with their prefix (`10.20.0.16/28`).
+    /// Addresses of all networks, IPv4 first, in numerical order; blocks with their prefix (`10.20.0.16/28`).
     pub ips: Vec<String>,
     /// `2026-11-23T15:13:34Z`.
     pub vm_created_at: Option<String>,
     /// False for detached instances and for errands without a VM.
     pub expects_vm: bool,
-    /// Keys whose value is none.
+    /// Keys whose value cannot be parsed.
     #[serde(skip)]
     pub unreadable: Vec<&'static str>,
 }
@@ -79,7 +80,7 @@ impl From<Value> for InstanceRow {
             expects_vm.is_some()
         });
         (row.job, row.id) = (job.unwrap_or_default(), id.unwrap_or_default());
-        // Directors before 2018 do not say it; an address is a VM's.
+        // Directors before 2018 omit it; an address implies a VM.
         row.expects_vm = expects_vm.unwrap_or(!row.ips.is_empty());
         row.unreadable = unreadable;
         row
@@ -91,21 +92,21 @@ fn index(value: &Value) -> Option<u32> {
     number.or_else(|| value.as_str()?.parse().ok())
 }
 
-/// What the lines of one deployment say.
+/// The instances of one deployment's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadInstances {
-    /// The instances that could be read, by group and index.
+    /// The instances that could be parsed, by group and index.
     pub instances: Vec<Instance>,
-    /// Ids of those of which something could not be read without which an instance is none: its group, or any address.
+    /// Ids of instances of which an essential field could not be parsed: the group, or any address.
     pub unread: BTreeSet<String>,
-    /// Whether a line did not even tell whose it is.
+    /// Whether a row did not even have a valid id.
     pub nameless: bool,
-    /// What is of no use, and where.
+    /// Values that cannot be used, each with its place.
     pub problems: Vec<Problem>,
 }
 
 impl ReadInstances {
-    /// Reads line by line. `place` is the deployment.
+    /// Parses row by row. `place` is the deployment.
     pub fn of(place: &Place, rows: Vec<InstanceRow>) -> Self {
         let mut read = Self::default();
         let mut instances = BTreeMap::<String, Instance>::new();
@@ -167,12 +168,12 @@ impl ReadInstances {
     }
 }
 
-/// One line of `GET /deployments/:name/vms`.
+/// One row of `GET /deployments/:name/vms`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmRow {
-    /// Agent of the VM.
+    /// Agent id of the VM.
     pub agent_id: Option<String>,
-    /// VM.
+    /// Cid of the VM.
     pub cid: Option<String>,
     /// Instance group.
     pub job: String,
@@ -186,9 +187,9 @@ pub struct VmRow {
     pub ips: Vec<String>,
     /// `2026-11-23T15:13:34Z`.
     pub vm_created_at: Option<String>,
-    /// False while it waits to take over.
+    /// False while it waits to replace another VM.
     pub active: bool,
-    /// Whether its credentials for the message bus are its own.
+    /// Whether it has its own credentials for the message bus.
     pub permanent_nats_credentials: bool,
 }
 
@@ -209,16 +210,16 @@ pub struct JobInstance {
     pub disks: Vec<Value>,
 }
 
-/// One line of the result of `?format=full`.
+/// One row of the result of `?format=full`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FullRow {
     /// VM.
     pub vm_cid: Option<String>,
-    /// False while it waits to take over.
+    /// False while it waits to replace another VM.
     pub active: Option<bool>,
     /// `2026-11-23T15:13:34Z`.
     pub vm_created_at: Option<String>,
-    /// As the cloud config says.
+    /// Cloud properties of the cloud config.
     pub cloud_properties: Value,
     /// Disk.
     pub disk_cid: Option<String>,
@@ -238,9 +239,9 @@ pub struct FullRow {
     pub state: String,
     /// VM type.
     pub vm_type: Option<String>,
-    /// Load and the like; numbers as text.
+    /// Load and similar values; numbers as text.
     pub vitals: Option<Value>,
-    /// What monit watches.
+    /// Processes watched by monit.
     pub processes: Vec<Process>,
     /// Availability zone.
     pub az: Option<String>,
@@ -248,7 +249,7 @@ pub struct FullRow {
     pub id: String,
     /// Whether it is the first of its group.
     pub bootstrap: bool,
-    /// Whether deploys pass it over.
+    /// Whether deploys skip it.
     pub ignore: bool,
     /// Stemcell.
     pub stemcell: StemcellOf,
@@ -261,11 +262,11 @@ pub struct Process {
     pub name: String,
     /// `running`, `failing`, `starting` or `unknown`.
     pub state: String,
-    /// Seconds.
+    /// Seconds since its start.
     pub uptime: Value,
-    /// Use of memory.
+    /// Memory usage.
     pub mem: Value,
-    /// Use of processors.
+    /// CPU usage.
     pub cpu: Value,
 }
 

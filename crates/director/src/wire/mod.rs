@@ -1,8 +1,9 @@
-//! The director's answers, as they are on the wire.
+//! The director's answers on the wire.
 //!
-//! Unknown keys are passed over, because every director version adds some. Content types are not looked at: most JSON of a director
-//! comes as `text/html`. The types are written as well as read, so that the embedded director cannot drift from what the
-//! client reads; a recorded answer of a real director read and written again must be the same JSON.
+//! Unknown keys are ignored, because every director version adds some. Content types are ignored, because most JSON of
+//! a director is declared as `text/html`. The types are serialised as well as parsed, so that the embedded director
+//! stays consistent with what the client parses. A recorded answer of a real director must give the same JSON when it
+//! is parsed and serialised.
 
 mod config;
 mod deployment;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct ReleaseRow {
     /// Name.
     pub name: String,
-    /// The newest last.
+    /// Its versions, the newest last.
     pub release_versions: Vec<ReleaseVersion>,
 }
 
@@ -16,9 +16,9 @@ pub struct ReleaseRow {
 pub struct ReleaseVersion {
     /// Version.
     pub version: String,
-    /// Commit it was made of.
+    /// Commit that it was made from.
     pub commit_hash: Option<String>,
-    /// Whether there was more than the commit.
+    /// Whether there were uncommitted changes.
     pub uncommitted_changes: bool,
     /// Whether a deployment uses it.
     pub currently_deployed: bool,

@@ -11,23 +11,23 @@ pub struct ErrorBody {
     pub description: String,
 }
 
-/// What a task does.
+/// State of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskState {
-    /// Waits for a worker.
+    /// It waits for a worker.
     Queued,
-    /// Runs.
+    /// It runs.
     Processing,
-    /// Is to stop.
+    /// It was asked to stop.
     Cancelling,
-    /// Was stopped.
+    /// It was stopped.
     Cancelled,
-    /// Ended well.
+    /// It succeeded.
     Done,
-    /// Failed.
+    /// It failed.
     Error,
-    /// Took too long.
+    /// It took too long.
     Timeout,
 }
 
@@ -40,21 +40,21 @@ pub struct Task {
     pub state: TaskState,
     /// `create deployment`, ...
     pub description: String,
-    /// Seconds since 1970 of its end; null while it waits or runs.
+    /// End in seconds since 1970; null while it waits or runs.
     pub timestamp: Option<i64>,
-    /// Seconds since 1970.
+    /// Start in seconds since 1970.
     pub started_at: Option<i64>,
     /// Text for people.
     pub result: Option<String>,
-    /// Who asked for it.
+    /// User who requested it.
     pub user: String,
     /// Deployment it works on.
     pub deployment: Option<String>,
-    /// What the sender called it.
+    /// Context id given by the sender.
     pub context_id: String,
 }
 
-/// A task that has ended, as far as it matters what it changed.
+/// A task that has ended, with the fields that show what it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct EndedTask {
     /// Number.
@@ -79,7 +79,7 @@ pub enum TaskEvent {
         stage: String,
         /// Instance group, mostly.
         tags: Vec<String>,
-        /// How many steps the stage has.
+        /// Number of steps in the stage.
         total: u32,
         /// The step.
         task: String,
@@ -89,20 +89,20 @@ pub enum TaskEvent {
         state: String,
         /// Percent.
         progress: u32,
-        /// More.
+        /// Further data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data: Option<serde_json::Value>,
     },
-    /// The end of a failed task.
+    /// The failure of a task.
     Failure {
         /// Seconds since 1970.
         time: i64,
-        /// Why.
+        /// Reason.
         error: TaskError,
     },
 }
 
-/// Why a task failed.
+/// Reason of a task's failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
     /// The director's own number.
@@ -111,16 +111,16 @@ pub struct TaskError {
     pub message: String,
 }
 
-/// One line of `GET /locks`.
+/// One row of `GET /locks`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     /// `deployment`, `release`, ...
     #[serde(rename = "type")]
     pub kind: String,
-    /// What is locked.
+    /// The locked resource.
     pub resource: Vec<String>,
-    /// Seconds since 1970 until which it holds, as text.
+    /// End of the lock in seconds since 1970, as text.
     pub timeout: String,
-    /// Who holds it.
+    /// The task that holds it.
     pub task_id: String,
 }

@@ -1,4 +1,4 @@
-//! Every recorded answer is read by its type, and written again it is the same JSON.
+//! Every recorded answer is parsed by its type, and serialised again gives the same JSON.
 
 use secrecy::ExposeSecret;
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,7 +23,7 @@ fn same_json_lines<T: Serialize + DeserializeOwned>(body: &str) {
     body.lines().for_each(same_json::<T>);
 }
 
-/// Answers the mesh neither reads nor serves.
+/// An answer that the mesh neither parses nor serves.
 fn any_json(body: &str) {
     serde_json::from_str::<Value>(body).unwrap();
 }
@@ -124,7 +124,7 @@ fn instances_become_facts() {
     assert!(!web[1].expects_vm && web[1].ips.is_empty());
 }
 
-/// Ids and addresses of the instances in `rows`, and what is told.
+/// Ids and addresses of the instances in `rows`, and the problems.
 fn read(rows: &str) -> (Vec<String>, Vec<String>) {
     let read = ReadInstances::of(&Place::deployment("shop"), serde_json::from_str(rows).unwrap());
     let shown = |instance: &Instance| {

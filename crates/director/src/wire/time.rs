@@ -1,6 +1,7 @@
 //! Times as a director writes them.
 
-/// Seconds since the Unix epoch of `2026-11-23T15:13:34Z`, with or without a fraction. `None` for anything else, also before 1970.
+/// Parses `2026-11-23T15:13:34Z`, with or without a fraction, to seconds since the Unix epoch. `None` for anything
+/// else, including times before 1970.
 pub(super) fn seconds(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let [year, month, day] = numbers(date, '-')?;

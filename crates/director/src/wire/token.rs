@@ -6,8 +6,8 @@ use serde::Deserialize;
 /// A token for `client_credentials`. There is no refresh token for this grant.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Token {
-    /// What to send.
+    /// The token to send.
     pub access_token: SecretString,
-    /// Seconds it is good for.
+    /// Lifetime in seconds.
     pub expires_in: u64,
 }
