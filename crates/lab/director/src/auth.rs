@@ -1,4 +1,4 @@
-//! Who may ask for what: local users, or clients of a UAA that the same server plays.
+//! Authentication and authorization: local users, or clients of a UAA that the same server implements.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, time::Duration};
@@ -20,17 +20,18 @@ pub struct Account {
     pub name: String,
     /// Password or client secret.
     pub secret: SecretString,
-    /// `bosh.admin`, `bosh.read`, `bosh.teams.TEAM.admin`, `bosh.teams.TEAM.read`, or others, which are of no use here.
+    /// `bosh.admin`, `bosh.read`, `bosh.teams.TEAM.admin`, `bosh.teams.TEAM.read`, or others, which have no meaning
+    /// here.
     pub scopes: Vec<String>,
 }
 
 impl Account {
-    /// One that may do everything.
+    /// An account that may do everything.
     pub fn admin(name: &str, secret: &str) -> Self {
         Self { name: name.to_owned(), secret: SecretString::from(secret), scopes: vec!["bosh.admin".to_owned()] }
     }
 
-    /// One that may read.
+    /// An account that may read.
     pub fn reader(name: &str, secret: &str) -> Self {
         Self { scopes: vec!["bosh.read".to_owned()], ..Self::admin(name, secret) }
     }
@@ -45,27 +46,27 @@ pub enum Authentication {
     Uaa {
         /// Clients.
         clients: Vec<Account>,
-        /// How long a token is good for, in whole seconds.
+        /// Lifetime of a token, in whole seconds.
         token_lifetime: Duration,
     },
 }
 
-/// What a request takes. Who may do everything, or read everything, may also read.
+/// Permission that a request requires. An account that may do or read everything may also read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
     /// To change something.
     Write,
-    /// To read the whole director.
+    /// To read everything of the director.
     Read,
-    /// To read one deployment; its teams may.
+    /// To read one deployment; members of its teams may.
     ReadOwn,
-    /// To list deployments or tasks; admins of a team are shown those of the team.
+    /// To list deployments or tasks; admins of a team get those of the team.
     List,
-    /// To read what is shown whole to the members of any team.
+    /// To read what is shown in full to the members of any team.
     ReadAny,
 }
 
-/// Who asks.
+/// The account that sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     pub(super) name: String,
@@ -92,7 +93,7 @@ impl Gate {
         Self { authentication, uuid: uuid.to_owned(), tokens: BTreeMap::new(), refresh: BTreeMap::new(), last_token: 0 }
     }
 
-    /// Who asks, if the credentials are good.
+    /// The account of a request, if its credentials are valid.
     pub(super) fn caller(&self, request: &Request, now: Timestamp) -> Option<Caller> {
         let (scheme, rest) = request.authorization.as_deref()?.split_once(' ')?;
         match &self.authentication {
@@ -107,8 +108,8 @@ impl Gate {
         }
     }
 
-    /// Good credentials with too few scopes are answered with 401 as well. `owners` are the teams of the deployment that is asked
-    /// about.
+    /// Refuses a caller without the permission. Valid credentials with too few scopes are answered with 401 as well.
+    /// `owners` are the teams of the requested deployment.
     pub(super) fn refuse(&self, caller: &Caller, right: Right, owners: &[String]) -> Option<Answer> {
         let mut enough = self.scopes("admin");
         if right != Right::Write {
@@ -127,7 +128,7 @@ impl Gate {
         Some(DirectorError::new(401, 600_000, text).into())
     }
 
-    /// The teams to whose deployments a caller's lists are cut down; none for one that reads everything.
+    /// The teams to whose deployments a caller's lists are restricted; `None` for a caller that may read everything.
     pub(super) fn only_teams(&self, caller: &Caller) -> Option<Vec<String>> {
         let all = [self.scopes("admin"), self.scopes("read")].concat();
         (!caller.has_one(&all)).then(|| caller.teams(&["admin"]).map(str::to_owned).collect())
@@ -137,7 +138,7 @@ impl Gate {
         vec![format!("bosh.{right}"), format!("bosh.{}.{right}", self.uuid)]
     }
 
-    /// Gives an account other scopes. A token keeps those that it was given with.
+    /// Changes an account's scopes. A token keeps the scopes with which it was issued.
     pub(super) fn grant(&mut self, name: &str, scopes: &[&str]) {
         let (Authentication::Basic(accounts) | Authentication::Uaa { clients: accounts, .. }) =
             &mut self.authentication;
@@ -146,12 +147,12 @@ impl Gate {
         }
     }
 
-    /// Forgets all tokens, as a UAA with new keys does.
+    /// Invalidates all tokens, like a UAA with new keys.
     pub(super) fn revoke_tokens(&mut self) {
         self.tokens.clear();
     }
 
-    /// `GET /login`: what the CLI asks a person for.
+    /// `GET /login`: the prompts of the CLI for a person.
     pub(super) fn prompts(&self) -> Answer {
         match &self.authentication {
             Authentication::Uaa { .. } => {
@@ -162,7 +163,7 @@ impl Gate {
         }
     }
 
-    /// `POST /oauth/token` of a client, or of a person, who is one of the clients here.
+    /// `POST /oauth/token` of a client or a person; a person is one of the clients here.
     pub(super) fn token(&mut self, request: &Request, now: Timestamp) -> Answer {
         let refused = |status, error: &str, text: &str| {
             Answer::json_as(status, Kind::Json, &json!({"error": error, "error_description": text}))

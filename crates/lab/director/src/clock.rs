@@ -1,4 +1,4 @@
-//! Times as a director writes them.
+//! Formats times like a director.
 
 use boshy_mesh::Timestamp;
 

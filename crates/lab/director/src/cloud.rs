@@ -1,4 +1,4 @@
-//! The cloud config: zones and networks, and which addresses a director may give.
+//! The cloud config: availability zones and networks, and the addresses that a director may assign.
 
 use std::{collections::BTreeSet, net::Ipv4Addr, ops::RangeInclusive};
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::DirectorError;
 use boshy_yaml::{self as yaml, Limits};
 
-/// Zones and networks to place instances in.
+/// Availability zones and networks for instances.
 #[derive(Clone, Debug)]
 pub(super) struct CloudConfig {
     pub(super) azs: BTreeSet<String>,
@@ -62,7 +62,7 @@ struct RawSubnet {
 }
 
 impl CloudConfig {
-    /// Reads a cloud config's text.
+    /// Parses the text of a cloud config.
     pub(super) fn parse(text: &str) -> Result<Self, DirectorError> {
         let raw: RawCloud = yaml::from_text(text, &Limits::default())
             .map_err(|error| DirectorError::new(400, 440_011, format!("Config must be valid YAML: {error}")))?;
@@ -82,7 +82,7 @@ impl Network {
         Ok(Self { name: raw.name, subnets })
     }
 
-    /// The first address in order that may be given to an instance in a zone and is not taken.
+    /// The first free address for an instance in an availability zone.
     pub(super) fn free(&self, az: Option<&str>, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
         self.subnets
             .iter()
@@ -91,17 +91,17 @@ impl Network {
             .find(|ip| !taken.contains(ip))
     }
 
-    /// Whether an address may stay with an instance in a zone that did not ask for a certain one.
+    /// Whether an instance in an availability zone that did not request a certain address may keep this one.
     pub(super) fn is_dynamic(&self, ip: Ipv4Addr, az: Option<&str>) -> bool {
         self.subnets.iter().any(|subnet| subnet.serves(az) && subnet.range.contains(&ip) && subnet.is_dynamic(ip))
     }
 
-    /// Whether an address may be asked for by an instance in a zone.
+    /// Whether an instance in an availability zone may request this address.
     pub(super) fn is_static(&self, ip: Ipv4Addr, az: Option<&str>) -> bool {
         self.subnets.iter().any(|subnet| subnet.serves(az) && subnet.is_static(ip))
     }
 
-    /// Whether an address may be asked for at all.
+    /// Whether this address may be requested at all.
     pub(super) fn is_static_anywhere(&self, ip: Ipv4Addr) -> bool {
         self.subnets.iter().any(|subnet| subnet.is_static(ip))
     }

@@ -1,14 +1,15 @@
-//! Difference of two manifests or configs as a director shows it: parsed content is compared, the keys that lead to a change are shown
-//! with it, and what may be secret is not.
+//! The difference of two manifests or configs as a director shows it: it compares parsed content, shows the keys that
+//! lead to a change, and hides possible secrets.
 
 use serde_json::{Map, Value};
 
 use boshy_director::wire::DiffLine;
 
-/// What stands for a value that may be secret.
+/// Replacement for a possible secret.
 const REDACTED: &str = "<redacted>";
 
-/// The lines that differ. Values below `properties` and `env` are hidden when `redact` is set; that they differ is shown.
+/// The lines that differ. With `redact`, values below `properties` and `env` are hidden, but not the fact that they
+/// differ.
 pub(super) fn lines(from: &Value, to: &Value, redact: bool) -> Vec<DiffLine> {
     let mut lines = Vec::new();
     Walk { redact }.maps(&mut lines, 0, (&as_map(from), &as_map(to)), false);
@@ -73,7 +74,7 @@ impl Walk {
         }
     }
 
-    /// The value with what is secret in it hidden.
+    /// The value with its secrets hidden.
     fn shown(&self, value: &Value, secret: bool) -> Value {
         match value {
             Value::Object(map) => map
@@ -138,7 +139,7 @@ fn written_list(list: &[Value], indent: usize) -> Vec<String> {
     lines
 }
 
-/// A scalar as YAML writes it; a text that would be read as something else, or has several lines, in quotes.
+/// A scalar in YAML syntax. Text that would be parsed as another type, or has several lines, is quoted.
 fn scalar(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
     let special = |character: char| character.is_control() || "\"'`{}[],&*#?|<>=!%@\\".contains(character);

@@ -1,13 +1,13 @@
-//! Errors as a director gives them.
+//! Errors in a director's format.
 
-/// Refused by the director.
+/// An error with which the director refuses a request or fails a task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{description} (code {code})")]
 pub struct DirectorError {
-    /// HTTP status of the answer. An error of a task, which has no answer of its own, has the status the director defines
-    /// for its code.
+    /// HTTP status of the answer. An error of a task, which has no answer of its own, has the status that the director
+    /// defines for its code.
     pub status: u16,
-    /// The director's own number.
+    /// The director's error code.
     pub code: u32,
     /// Text for people.
     pub description: String,

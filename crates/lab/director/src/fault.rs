@@ -1,4 +1,4 @@
-//! What goes wrong on purpose.
+//! Injected faults.
 
 use std::time::Duration;
 
@@ -7,38 +7,38 @@ use super::{
     request::{Answer, Kind, Request},
 };
 
-/// Something that goes wrong.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A status, with no body worth reading.
+    /// An answer with this status and no useful body.
     Status(u16),
-    /// Sent elsewhere, with a status and a place.
+    /// A redirect with this status and location.
     Redirect(u16, String),
-    /// The answer comes late.
+    /// The answer is delayed.
     Delay(Duration),
     /// The connection ends in the middle of the body.
     TruncatedBody,
-    /// A body that is no JSON.
+    /// The body is not JSON.
     NotJson,
-    /// As if the deployment had been deleted a moment ago.
+    /// Answers as if the deployment had just been deleted.
     Gone,
-    /// An empty list instead of what there is.
+    /// An empty list instead of the actual one.
     EmptyList,
-    /// This body instead of what there is.
+    /// This body instead of the actual one.
     Body(String),
-    /// A body of another size, in bytes of JSON.
+    /// A body of this size, in bytes of JSON.
     Huge(usize),
-    /// Nobody listens. Concerns all requests, and every connection there is ends.
+    /// The port refuses connections. This affects all requests, and every open connection ends.
     ConnectionRefused,
 }
 
-/// A fault with the requests it hits.
+/// A fault with the requests that it affects.
 #[derive(Clone, Debug)]
 pub(super) struct Injected {
     pub(super) fault: Fault,
-    /// Route that it hits, or method and path of one request; none for all.
+    /// The route, or method and path of one request; `None` for all.
     route: Option<String>,
-    /// How many requests it hits yet; none for all.
+    /// Number of requests that it will still affect; `None` for all.
     left: Option<u32>,
 }
 
@@ -54,7 +54,7 @@ impl Faults {
         self.0.clear();
     }
 
-    /// The faults that hit a request.
+    /// The faults that affect a request.
     pub(super) fn hit(&mut self, route: &str, request: &Request) -> Vec<Fault> {
         let request = format!("{} {}", request.method, request.path);
         let mut hit = Vec::new();
@@ -70,7 +70,7 @@ impl Faults {
 }
 
 impl Fault {
-    /// Spoils an answer, as far as that is a matter of its content.
+    /// Applies the fault to an answer, as far as it concerns the content.
     pub(super) fn spoil(&self, answer: Answer) -> Answer {
         match self {
             Self::Status(status) => Answer::text(*status, Kind::Html, ""),

@@ -1,53 +1,53 @@
-//! What a director asks of the world outside it: VMs of a CPI, and work of the agent on each VM.
+//! The director's interface to the outside: VMs of a CPI, and the agent on each VM.
 //!
-//! A director without one is a director on paper: every deploy succeeds at once and releases need not exist.
+//! A director without it is a director on paper: every deploy succeeds at once, and releases need not exist.
 
 use std::{collections::BTreeMap, future::Future, net::Ipv4Addr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// What comes of an order. It goes on whether or not it is awaited.
+/// Result of an order. The order is carried out whether the result is awaited or not.
 pub type Done<T> = Pin<Box<dyn Future<Output = Result<T, AgentError>> + Send>>;
 
-/// An order that a CPI or an agent could not carry out; the text is what a task shows.
+/// An order that a CPI or an agent could not carry out. The text is shown by the task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct AgentError(pub String);
 
-/// Makes VMs and talks to their agents. VMs are named by their cid.
+/// Creates VMs and sends orders to their agents. VMs are identified by their cid.
 pub trait Infrastructure: Send + Sync {
-    /// Makes a VM that runs nothing but its agent (CPI `create_vm`, then the agent's first `ping`).
+    /// Creates a VM that runs only its agent (CPI `create_vm`, then the agent's first `ping`).
     fn create_vm(&self, vm: &VmSpec) -> Done<()>;
 
-    /// Ends a VM and forgets it; its jobs were stopped before if that was wanted (CPI `delete_vm`).
+    /// Deletes a VM. Its jobs have been stopped before, if requested (CPI `delete_vm`).
     fn delete_vm(&self, cid: &str) -> Done<()>;
 
-    /// Puts packages, rendered templates and monit files in place of those that are there (agent `apply`). Nothing runs.
+    /// Replaces packages, rendered templates and monit files (agent `apply`). No process is started.
     fn apply(&self, cid: &str, spec: Arc<ApplySpec>) -> Done<()>;
 
-    /// Runs every job's pre-start, lets monit start the processes, waits until all run, runs every post-start (agent `run_script
-    /// pre-start`, `start`, `get_state`, `run_script post-start`).
+    /// Runs every job's pre-start, starts the processes through monit, waits until all run, and runs every post-start
+    /// (agent `run_script pre-start`, `start`, `get_state`, `run_script post-start`).
     fn start(&self, cid: &str, patience: Duration) -> Done<()>;
 
-    /// Unmonitors, drains unless told otherwise, stops the processes, runs post-stop (agent `drain`, `stop`).
+    /// Ends monitoring, drains unless told otherwise, stops the processes, and runs post-stop (agent `drain`, `stop`).
     fn stop(&self, cid: &str, drain: bool) -> Done<()>;
 
-    /// What the agent's `get_state` says.
+    /// The agent's `get_state`.
     fn state(&self, cid: &str) -> Done<AgentState>;
 
-    /// Hands the VM a new `records.json` (agent `sync_dns`).
+    /// Sends a new `records.json` to the VM (agent `sync_dns`).
     fn sync_dns(&self, cid: &str, records: Arc<str>) -> Done<()>;
 
     /// `/var/vcap/sys/log` as a gzipped tar archive (agent `fetch_logs`).
     fn logs(&self, cid: &str) -> Done<Vec<u8>>;
 }
 
-/// A VM to be made.
+/// A VM to be created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmSpec {
-    /// The CPI's name for it.
+    /// The CPI's id of the VM.
     pub cid: String,
-    /// Its agent.
+    /// Its agent id.
     pub agent_id: String,
     /// Deployment.
     pub deployment: String,
@@ -65,16 +65,16 @@ pub struct VmSpec {
     pub networks: Vec<(String, Ipv4Addr)>,
 }
 
-/// What a VM is to have and run, rendered.
+/// Rendered jobs and packages for a VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApplySpec {
     /// In the order of the manifest, addons last.
     pub jobs: Vec<RenderedJob>,
-    /// Every package the jobs need, each after those it depends on.
+    /// Every package that the jobs need, each after its dependencies.
     pub packages: Vec<PackageRef>,
 }
 
-/// A job with its templates filled in.
+/// A job with rendered templates.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenderedJob {
     /// Name.
@@ -96,27 +96,27 @@ pub struct RenderedFile {
     pub content: String,
 }
 
-/// A package, to be compiled once and linked as `/var/vcap/packages/NAME`.
+/// A package, compiled once and linked as `/var/vcap/packages/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRef {
     /// Name.
     pub name: String,
-    /// Of its content: equal fingerprints need one compilation.
+    /// Fingerprint of its content: packages with equal fingerprints are compiled once.
     pub fingerprint: String,
     /// The package's gzipped tar archive on disk: sources and the script `packaging`.
     pub archive: PathBuf,
-    /// Names of packages that have to be there when it is compiled.
+    /// Names of packages that must exist when it is compiled.
     pub dependencies: Vec<String>,
 }
 
-/// How an agent finds its VM.
+/// State of a VM as reported by its agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentState {
     /// `running`, `failing`, `starting` or `stopped`.
     pub job_state: String,
-    /// What monit watches.
+    /// Processes watched by monit.
     pub processes: Vec<ProcessState>,
-    /// Further facts shown by `bosh vms --vitals`, as the agent words them.
+    /// Further values shown by `bosh vms --vitals`, as the agent reports them.
     pub vitals: BTreeMap<String, String>,
 }
 

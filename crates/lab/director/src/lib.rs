@@ -5,14 +5,15 @@
 //!   Handle ── deploy, delete, inject, requests ─────────────────────────────────────^  └── queue of tasks ────────────^
 //! ```
 //!
-//! What it answers is a pure function of what it knows; recorded answers of a real director are the measure.
+//! An answer is a pure function of the director's state; recorded answers of a real director are the reference.
 //!
-//! Without an [`Infrastructure`] it is a director on paper: releases and stemcells need not exist, runtime configs are stored but not
-//! applied, and tasks are done at once; who wants to make VMs of it follows [`Handle::subscribe`]. With one, tasks take time: what is
-//! uploaded is resolved and rendered, VMs are made, and their agents are given orders.
+//! Without an [`Infrastructure`] it is a director on paper: releases and stemcells need not exist, runtime configs are
+//! stored but not applied, and tasks are completed at once. Code that creates VMs for it follows [`Handle::subscribe`].
+//! With an infrastructure, tasks take time: uploads are resolved and rendered, VMs are created, and orders are sent to
+//! their agents.
 //!
-//! Not promised: it keeps nothing beyond its own life. Cloud properties mean nothing, there are no disks, errands are not run, VMs have no
-//! SSH, and a task's debug output holds only what is known of it anyway.
+//! Not promised: persistence beyond its own life. Cloud properties have no effect, there are no disks, errands are not
+//! run, VMs have no SSH, and a task's debug output contains only what is otherwise known about it.
 
 mod auth;
 mod clock;
@@ -67,8 +68,8 @@ pub use self::{
 };
 use boshy_director::client::Credentials;
 
-/// The cloud config of a lab on one machine, with one network that spans its zones: the first address given is 10.244.0.126, and
-/// those of 10.244.3.0/24 can be asked for.
+/// The cloud config of a lab on one machine, with one network for all availability zones. The first address assigned is
+/// 10.244.0.126, and those of 10.244.3.0/24 can be requested.
 pub const LAB_CLOUD_CONFIG: &str = "\
 azs:
 - name: z1
@@ -99,7 +100,7 @@ compilation:
 /// An embedded director could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Its certificate could not be made.
+    /// Its certificate could not be created.
     #[error("cannot set up TLS for the embedded director")]
     Tls(#[source] TlsError),
     /// It could not listen.
@@ -110,27 +111,27 @@ pub enum StartError {
 /// A manifest on disk could not be deployed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Not readable.
+    /// It cannot be read.
     #[error("cannot read {path}")]
     Read {
         /// File or folder.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// Refused.
+    /// The director refused it.
     #[error("cannot deploy {path}")]
     Refused {
         /// File.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: DirectorError,
     },
 }
 
-/// Deploys every `*.yml` of a folder, in order of the names.
+/// Deploys every `*.yml` of a folder, ordered by name.
 ///
 /// # Errors
 /// At the first file that cannot be read or is refused; those before it are deployed.
@@ -155,7 +156,7 @@ pub fn load_manifests(world: &mut World, folder: &Path, now: Timestamp) -> Resul
 #[derive(Debug)]
 pub struct EmbeddedDirector;
 
-/// An embedded director that runs. It ends when this is dropped.
+/// A running embedded director. It ends when this is dropped.
 pub struct Handle {
     shared: Arc<Shared>,
     commands: Option<mpsc::UnboundedSender<Command>>,
@@ -170,16 +171,16 @@ impl EmbeddedDirector {
     /// Starts a director on a listener, in a thread of its own. Call it in the network namespace of the listener.
     ///
     /// # Errors
-    /// When the certificate cannot be made or the listener cannot be used.
+    /// When the certificate cannot be created or the listener cannot be used.
     pub fn start(listener: TcpListener, settings: EmbeddedSettings, world: World) -> Result<Handle, StartError> {
         Self::start_on(vec![listener], settings, world)
     }
 
-    /// Starts a director on several listeners, which may be of several network namespaces; the first is the one its handle
-    /// names. After [`Fault::ConnectionRefused`] all are bound again in the namespace of the caller.
+    /// Starts a director on several listeners, which may belong to several network namespaces; its handle returns the
+    /// address of the first. After [`Fault::ConnectionRefused`], all are bound again in the namespace of the caller.
     ///
     /// # Errors
-    /// When the certificate cannot be made or a listener cannot be used.
+    /// When the certificate cannot be created or a listener cannot be used.
     pub fn start_on(
         listeners: Vec<TcpListener>,
         settings: EmbeddedSettings,
@@ -228,7 +229,7 @@ impl EmbeddedDirector {
     }
 }
 
-/// Starts a thread and waits until it says that it is ready.
+/// Starts a thread and waits until it reports that it is ready.
 fn thread(
     name: &str,
     work: impl FnOnce(&std_mpsc::Sender<io::Result<()>>) + Send + 'static,
@@ -250,7 +251,7 @@ fn first_credentials(authentication: &Authentication) -> Credentials {
 }
 
 impl Handle {
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -260,7 +261,7 @@ impl Handle {
         format!("https://{}", self.address)
     }
 
-    /// The CA that vouches for it.
+    /// The CA of its certificate.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
@@ -273,12 +274,12 @@ impl Handle {
     /// Deploys a manifest on paper.
     ///
     /// # Errors
-    /// When it is refused, and always in a director with VMs, which is asked by request.
+    /// When it is refused, and always in a director with VMs, which requires a request.
     pub fn deploy(&self, manifest: &str) -> Result<TaskId, DirectorError> {
         self.update(|world, user| world.deploy(manifest, user, now()))
     }
 
-    /// Shows another text as the manifest of a deployment, whatever it is: no check of this director refuses it.
+    /// Shows any text as the manifest of a deployment, without a check.
     ///
     /// # Errors
     /// When there is no such deployment.
@@ -286,10 +287,10 @@ impl Handle {
         self.update(|world, user| world.replace_manifest(deployment, text, user, now()))
     }
 
-    /// Shows these lines as the instances of a deployment, and emits the events of a deploy.
+    /// Shows these rows as the instances of a deployment, and records the events of a deploy.
     ///
     /// # Errors
-    /// When there is no such deployment, or no manifest of it.
+    /// When there is no such deployment, or it has no manifest.
     pub fn show_instances(&self, deployment: &str, rows: Vec<serde_json::Value>) -> Result<TaskId, DirectorError> {
         self.update(|world, user| {
             let text = world.show_instances(deployment, rows)?;
@@ -318,7 +319,7 @@ impl Handle {
         self.shared.with(|director| change(&mut director.world, &self.credentials.name))
     }
 
-    /// Looks at the world.
+    /// Reads the world.
     pub fn world<R>(&self, look: impl FnOnce(&World) -> R) -> R {
         look(&lock(&self.shared.director).world)
     }
@@ -328,7 +329,7 @@ impl Handle {
         self.shared.view.subscribe()
     }
 
-    /// Makes every request go wrong until [`Handle::heal`].
+    /// Makes every request fail in this way until [`Handle::heal`].
     pub fn inject(&self, fault: Fault) {
         if fault == Fault::ConnectionRefused {
             self.command(Command::Refuse);
@@ -337,8 +338,8 @@ impl Handle {
         }
     }
 
-    /// Makes the next requests of one route go wrong; routes are named as in [`Handle::requests`]. One deployment's are named by method
-    /// and path, such as `GET /deployments/shop`.
+    /// Makes the next requests of one route fail; routes are named as in [`Handle::requests`]. The requests of one
+    /// deployment are named by method and path, such as `GET /deployments/shop`.
     pub fn inject_on(&self, route: &str, fault: Fault, times: Option<u32>) {
         lock(&self.shared.faults).inject(fault, Some(route), times);
     }
@@ -349,12 +350,12 @@ impl Handle {
         self.command(Command::Accept);
     }
 
-    /// Forgets all tokens, as a UAA with new keys does.
+    /// Invalidates all tokens, like a UAA with new keys.
     pub fn revoke_tokens(&self) {
         lock(&self.shared.director).gate.revoke_tokens();
     }
 
-    /// Gives an account other scopes. A token keeps those that it was given with, as it does with a UAA.
+    /// Changes an account's scopes. As with a UAA, a token keeps the scopes with which it was issued.
     pub fn grant(&self, account: &str, scopes: &[&str]) {
         lock(&self.shared.director).gate.grant(account, scopes);
     }
@@ -366,7 +367,7 @@ impl Handle {
         }
     }
 
-    /// Records events from now on, or no longer. Those there are stay.
+    /// Switches the recording of events on or off. Existing events stay.
     pub fn record_events(&self, record: bool) {
         lock(&self.shared.director).world.journal.record_events = record;
     }
@@ -376,13 +377,13 @@ impl Handle {
         lock(&self.shared.requests).clone()
     }
 
-    /// Tells the thread and waits until it is done.
+    /// Sends a command to the thread and waits until it is done.
     fn command(&self, command: impl FnOnce(std_mpsc::Sender<()>) -> Command) {
         let (done, is_done) = std_mpsc::channel();
         if let Some(commands) = &self.commands
             && commands.send(command(done)).is_ok()
         {
-            // An error says that the thread is gone, which the next request shows.
+            // An error means that the thread has ended, which the next request shows.
             let _ = is_done.recv();
         }
     }

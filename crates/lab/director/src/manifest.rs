@@ -1,4 +1,4 @@
-//! The part of a manifest that a director acts on. Keys it does not know change nothing about the instances.
+//! The part of a manifest that a director uses. Other keys do not affect the instances.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use super::{DirectorError, cloud};
 use boshy_director::wire::NameVersion;
 use boshy_yaml::{self as yaml, Limits};
 
-/// Addresses that one entry under `static_ips` may name.
+/// Maximum number of addresses in one entry of `static_ips`.
 const MAX_STATIC_IPS: u32 = 65_536;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -22,7 +22,7 @@ pub(super) struct DeployManifest {
     pub(super) instance_groups: Vec<DeployGroup>,
 }
 
-/// How instances are updated, of a deployment or of one group.
+/// Settings for updating instances, of a deployment or of one group.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct UpdateSettings {
@@ -76,7 +76,7 @@ pub(super) struct DeployJob {
 }
 
 impl DeployManifest {
-    /// Reads what a client sent, with the errors that a director answers at once.
+    /// Parses a client's manifest. The errors are those that a director returns at once.
     pub(super) fn parse(text: &str) -> Result<(String, Self), DirectorError> {
         let bad = |error: yaml::YamlError| {
             let description = format!("Incorrect YAML structure of the uploaded manifest: {error}");
@@ -89,7 +89,7 @@ impl DeployManifest {
         }
     }
 
-    /// Stemcells in use, by the name under which a director lists them.
+    /// Stemcells in use, by the name that a director shows.
     pub(super) fn stemcell_rows(&self) -> Vec<NameVersion> {
         let row = |stemcell: &Stemcell| NameVersion { name: stemcell.shown_name(), version: stemcell.version.clone() };
         self.stemcells.iter().map(row).collect()
@@ -111,7 +111,7 @@ impl DeployGroup {
         self.lifecycle.as_deref() == Some("errand")
     }
 
-    /// Whether instances made for another version of this group need no update.
+    /// Whether instances of another version of this group need no update.
     pub(super) fn makes_the_same_as(&self, other: &Self) -> bool {
         let kept = |group: &Self| Self { instances: 0, azs: None, update: None, ..group.clone() };
         kept(self) == kept(other)
@@ -119,7 +119,7 @@ impl DeployGroup {
 }
 
 impl GroupNetwork {
-    /// The addresses that the group asks for; none when any will do.
+    /// The addresses that the group requests; `None` when any will do.
     pub(super) fn static_ips(&self, group: &str) -> Result<Option<Vec<Ipv4Addr>>, DirectorError> {
         let Some(written) = &self.static_ips else { return Ok(None) };
         let mut ips = Vec::new();

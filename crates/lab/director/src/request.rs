@@ -1,4 +1,4 @@
-//! A request and its answer as values, so that what a director says is a function of what it knows.
+//! Requests and answers as values, so that an answer is a function of the director's state.
 
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
@@ -10,20 +10,20 @@ use super::DirectorError;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Request {
     pub(super) method: String,
-    /// Path as sent.
+    /// Path as received.
     pub(super) path: String,
-    /// Name under which the client knows the director.
+    /// The client's name for the director.
     pub(super) host: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) authorization: Option<String>,
     pub(super) content_type: String,
-    /// First byte wanted, of `Range: bytes=N-`.
+    /// First requested byte, from `Range: bytes=N-`.
     pub(super) range_from: Option<usize>,
     pub(super) body: Vec<u8>,
 }
 
 impl Request {
-    /// Sets path and query from what stands in the request line.
+    /// Sets path and query from the request line.
     pub(super) fn with_target(mut self, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         self.path = path.to_owned();
@@ -44,7 +44,7 @@ impl Request {
         self.param(name) == Some("true")
     }
 
-    /// The body, when it is said to be of a type; a director knows no such route otherwise.
+    /// The body, if its content type is the given one; otherwise the answer is that of an unknown route.
     pub(super) fn body_of(&self, content_type: &str) -> Result<&[u8], Answer> {
         if self.content_type.split(';').next().map(str::trim) == Some(content_type) {
             Ok(&self.body)
@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// Content type of an answer. It is no guide to the content.
+/// Content type of an answer. It need not fit the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Html,
@@ -89,12 +89,12 @@ impl Answer {
         Self { status, kind, location: None, content_range: None, body: body.into() }
     }
 
-    /// JSON said to be HTML, as most of a director's.
+    /// JSON declared as HTML, like most of a director's.
     pub(super) fn html(value: &impl Serialize) -> Self {
         Self::json_as(200, Kind::Html, value)
     }
 
-    /// JSON said to be JSON.
+    /// JSON declared as JSON.
     pub(super) fn json(value: &impl Serialize) -> Self {
         Self::json_as(200, Kind::Json, value)
     }
@@ -104,7 +104,7 @@ impl Answer {
         written.map_or_else(|_| Self::text(500, Kind::Html, ""), |body| Self::text(status, kind, body))
     }
 
-    /// To a task.
+    /// A redirect to a task.
     pub(super) fn task(request: &Request, task: u64) -> Self {
         let location = Some(format!("https://{}/tasks/{task}", request.host));
         Self { location, ..Self::text(302, Kind::Html, "") }

@@ -1,8 +1,9 @@
-//! The embedded director on the network: a thread of its own, which reads requests, asks the pure [`Director`] and writes answers.
+//! The embedded director on the network: a thread that parses requests, passes them to the pure [`Director`] and writes
+//! its answers.
 //!
-//! Faults that concern the connection rather than the answer are made here. To refuse connections the listener is closed
-//! and bound again later, so the thread must live in the network namespace of the listener: that is the one from which it
-//! is started.
+//! Faults that concern the connection rather than the answer are implemented here. To refuse connections, the listener
+//! is closed and bound again later. So the thread must run in the network namespace of the listener, which is that of
+//! the caller that starts it.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +39,7 @@ use super::{
 /// How long to try to listen again after connections were refused: another process may hold the port for a moment.
 const REBIND_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the server's thread and its handle share.
+/// State shared by the server's thread and its handle.
 pub(super) struct Shared {
     pub(super) director: Mutex<Director>,
     pub(super) faults: Mutex<Faults>,
@@ -46,17 +47,17 @@ pub(super) struct Shared {
     pub(super) view: watch::Sender<Arc<WorldView>>,
     pub(super) max_body: usize,
     pub(super) is_up: AtomicBool,
-    /// Where tasks go that take time; none on paper.
+    /// Queue of long-running tasks; `None` on paper.
     pub(super) jobs: Option<mpsc::UnboundedSender<Job>>,
 }
 
-/// What the thread is told.
+/// A command to the thread.
 pub(super) enum Command {
     Refuse(std_mpsc::Sender<()>),
     Accept(std_mpsc::Sender<()>),
 }
 
-/// A lock that outlives the panic of another holder: this is a tool for tests, which are to see their own failure.
+/// Takes a lock even if another holder panicked: in tests, the original failure should be the visible one.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -67,12 +68,12 @@ pub(super) fn now() -> Timestamp {
 }
 
 impl Shared {
-    /// Does something with the director and tells who watches.
+    /// Accesses the director and notifies observers.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut Director) -> R) -> R {
         let mut director = lock(&self.director);
         let result = act(&mut director);
         for job in director.world.take_queue() {
-            // An error says that the workers are gone, which happens when the director ends.
+            // An error means that the workers have ended, which happens when the director ends.
             let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
         }
         let view = director.world.view();
@@ -101,7 +102,7 @@ impl Shared {
     }
 }
 
-/// Runs the server until the commands end. Tells `ready` whether it listens.
+/// Runs the server until the commands end. Reports through `ready` whether it listens.
 pub(super) fn run(
     listeners: Vec<TcpListener>,
     config: &ServerConfig,
@@ -192,7 +193,7 @@ fn launch(listeners: Vec<TcpListener>, config: &ServerConfig, shared: &Arc<Share
 
 async fn serve(shared: Arc<Shared>, mut request: actix_http::Request) -> Result<Response<BoxBody>, Infallible> {
     if !shared.is_up.load(Ordering::SeqCst) {
-        // The server has been stopped, and takes a moment to end the connections it has: until then none is served.
+        // The server has been stopped and takes a moment to close its connections: until then, no request is answered.
         std::future::pending::<()>().await;
     }
     let Some(body) = read_body(&mut request, shared.max_body).await else {
@@ -248,7 +249,7 @@ fn written(answer: Answer, truncated: bool) -> Response<BoxBody> {
     response
 }
 
-/// A body that announces twice what it holds.
+/// A body that announces twice its length.
 fn half(body: Vec<u8>) -> BoxBody {
     let announced = 2 * body.len().max(1) as u64;
     let chunk = futures::stream::iter([Ok::<_, io::Error>(body.into())]);

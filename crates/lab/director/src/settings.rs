@@ -1,30 +1,30 @@
-//! What an embedded director is told at its start.
+//! Settings of an embedded director.
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use super::{Account, Authentication, Infrastructure};
 
-/// What an embedded director is.
+/// Settings of an embedded director.
 #[derive(Clone)]
 pub struct EmbeddedSettings {
     /// Its name.
     pub name: String,
     /// Its uuid.
     pub uuid: String,
-    /// DNS names and addresses its certificate is good for, besides the address it listens on.
+    /// DNS names and addresses in its certificate, in addition to the listening address.
     pub names: Vec<String>,
-    /// Who may ask. The first account is the one its handle acts as.
+    /// Accounts. Its handle acts as the first one.
     pub authentication: Authentication,
-    /// Bytes read of one request.
+    /// Largest request body in bytes.
     pub max_body: usize,
-    /// Who makes VMs. With one, releases, stemcells and variables are checked and tasks take time; without, everything is on
-    /// paper and done at once.
+    /// Creates VMs. With it, releases, stemcells and variables are checked and tasks take time. Without it, everything
+    /// is on paper and completed at once.
     pub infrastructure: Option<Arc<dyn Infrastructure>>,
-    /// Folder for the archives of uploaded packages, which are there as long as the director is.
+    /// Folder for the archives of uploaded packages, which stay as long as the director runs.
     pub store: PathBuf,
-    /// Stemcells it has from the start: operating system and version.
+    /// Initial stemcells: operating system and version.
     pub stemcells: Vec<(String, String)>,
-    /// What `bosh ssh` is answered with: how to get into a VM instead.
+    /// Answer to `bosh ssh`: how to get into a VM instead.
     pub ssh_hint: String,
 }
 

@@ -1,4 +1,4 @@
-//! A certificate authority for one run, and the server's certificate from it.
+//! Creates a certificate authority for one run, and the server's certificate.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls_pki_types::PrivateKeyDer;
 /// TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A certificate could not be made, for instance because a name is no DNS name.
+    /// A certificate could not be created, for instance because a name is not a DNS name.
     #[error("cannot make a certificate")]
     Certificate(#[source] rcgen::Error),
     /// The certificate could not be used.
@@ -17,7 +17,7 @@ pub enum TlsError {
     Config(#[source] rustls::Error),
 }
 
-/// A server's TLS and the CA that vouches for it, as PEM text. HTTP/1.1 only.
+/// A server's TLS configuration and its CA, as PEM text. HTTP/1.1 only.
 pub(super) fn server(names: &[String]) -> Result<(ServerConfig, String), TlsError> {
     let (certificates, key, ca_pem) = issue(names).map_err(TlsError::Certificate)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

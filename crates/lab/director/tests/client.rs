@@ -135,7 +135,7 @@ fn a_token_is_replaced_before_it_expires() {
     });
 }
 
-/// Lets time pass for the client alone.
+/// Advances the time for the client only.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;

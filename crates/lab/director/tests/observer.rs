@@ -1,4 +1,4 @@
-//! The observer against the embedded director: what it learns, and what it costs.
+//! Tests the observer with the embedded director: the facts it learns, and the requests it makes.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
@@ -24,7 +24,7 @@ struct Scene {
 
 impl Scene {
     fn new(director: Handle) -> Self {
-        // The pass is slow enough to be seen only by who waits for it.
+        // The pass is so slow that only a test that waits for it sees it.
         let settings = ObserverSettings { full_pass: Duration::from_secs(6_000), ..ObserverSettings::default() };
         Self { client: client(&director), director, observer: Observer::new(settings), now: 0 }
     }
@@ -40,13 +40,13 @@ impl Scene {
         scene
     }
 
-    /// A round some seconds later.
+    /// A round ten seconds later.
     async fn round(&mut self) -> Observation {
         self.now += 10;
         self.asks().await
     }
 
-    /// Asks what is due until nothing is.
+    /// Asks all questions until none is due.
     async fn asks(&mut self) -> Observation {
         loop {
             let moment = Moment { elapsed: Duration::from_secs(self.now), wall: Timestamp(1_000_000 + self.now) };
@@ -61,7 +61,7 @@ impl Scene {
         }
     }
 
-    /// A round and the requests it took.
+    /// A round, and the requests that it made.
     async fn costed(&mut self) -> (Observation, Vec<String>) {
         let before = self.director.requests();
         let observation = self.round().await;
@@ -69,7 +69,7 @@ impl Scene {
     }
 }
 
-/// Ten seconds of them: a look each second is the matter of the observer's own tests.
+/// Requests of ten seconds: the observer's own tests cover the request in each second.
 const STEADY: [&str; 4] = ["1 GET /deployments", "1 GET /events", "1 GET /locks", "1 GET /tasks"];
 
 fn facts(observation: &Observation) -> BTreeMap<String, (Vec<u16>, usize)> {

@@ -1,4 +1,4 @@
-//! Tasks that only ask the agents: `?format=full`, and logs.
+//! Tasks that only query agents: `?format=full`, and logs.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     world::{Instance, Vm},
 };
 
-/// How long an agent may take to say how it is (director: five seconds).
+/// Time for an agent to report its state (director: five seconds).
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What an agent says of its VM; none when it does not answer in time.
+/// An agent's report about its VM; `None` when it does not answer in time.
 pub(super) async fn state_of(run: &Run, vm: &Vm) -> Option<AgentState> {
     tokio::time::timeout(PATIENCE, run.infrastructure().state(&vm.cid)).await.ok()?.ok()
 }
 
-/// A line for each instance, as its agent sees it.
+/// A row for each instance, as reported by its agent.
 pub(super) async fn report(run: &Run, only_vms: bool) -> Result<String, Halt> {
     let record = run.with(|world, scribe| world.deployment(&scribe.deployment).cloned())?;
     let asked = record.instances.iter().filter(|instance| !only_vms || instance.vm.is_some()).map(|instance| async {
@@ -36,7 +36,7 @@ pub(super) async fn report(run: &Run, only_vms: bool) -> Result<String, Halt> {
     Ok(String::new())
 }
 
-/// The logs of some instances as an archive to download; the task's result names it.
+/// The logs of some instances as an archive for download. The task's result is its id.
 pub(super) async fn logs(run: &Run, group: &str, id: &str) -> Result<String, Halt> {
     let instances =
         run.with(|world, scribe| Ok::<_, DirectorError>(world.deployment(&scribe.deployment)?.instances.clone()))?;

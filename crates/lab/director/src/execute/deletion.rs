@@ -7,7 +7,7 @@ use super::{
 use crate::DirectorError;
 use boshy_director::wire::Event;
 
-/// How many instances go at a time (director: `max_threads`).
+/// Number of instances deleted at a time (director: `max_threads`).
 const WIDTH: usize = 32;
 
 /// Deletes the deployment of a task with all its instances.

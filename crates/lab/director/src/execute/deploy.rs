@@ -1,4 +1,4 @@
-//! `POST /deployments` and changes of state that converge.
+//! `POST /deployments`, and state changes that converge the deployment.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::{
 use crate::world::{Agent, Change, DeployOrder, DeploymentRecord, Target};
 use boshy_director::wire::Event;
 
-/// How many VMs are made or ended at a time (director: `max_threads`).
+/// Number of VMs created or deleted at a time (director: `max_threads`).
 const WIDTH: usize = 32;
 
-/// Deploys, and says so in the events: a deployment is created or updated only at the very end, or when that failed.
+/// Deploys and records events: a deployment counts as created or updated only at the very end, or when that failed.
 pub(super) async fn deploy(run: &Run, order: DeployOrder) -> Result<String, Halt> {
     let name = run.deployment().to_owned();
     let (is_new, before) = run.with(|world, scribe| {
@@ -86,7 +86,8 @@ async fn carry_out(run: &Run, order: &DeployOrder) -> Result<(), Halt> {
     Ok(())
 }
 
-/// How the agents of all VMs are. One that does not answer fails the deploy, unless its VM is to be made anew anyway.
+/// The state of the agents of all VMs. An agent that does not answer fails the deploy, unless its VM is recreated
+/// anyway.
 async fn ask_agents(run: &Run, planned: &prepare::Planned, order: &DeployOrder) -> Result<Vec<(String, Agent)>, Halt> {
     let with_vm = planned.existing.iter().filter(|instance| instance.vm.is_some());
     let asked = with_vm.map(|instance| async move {
@@ -107,7 +108,7 @@ async fn ask_agents(run: &Run, planned: &prepare::Planned, order: &DeployOrder) 
     futures::future::join_all(asked).await.into_iter().collect()
 }
 
-/// Enters what is to be into the tables: new instances, which have no VM yet, and what the deployment is made of.
+/// Records the new state: new instances, which have no VM yet, and the releases and stemcells of the deployment.
 fn bind(run: &Run, prepared: &Prepared) {
     run.with(|world, scribe| {
         for action in ["acquire", "release"] {

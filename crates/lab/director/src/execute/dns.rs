@@ -1,4 +1,4 @@
-//! Hands `records.json` to the VMs that lack it.
+//! Sends `records.json` to the VMs that lack the latest version.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use futures::future::join_all;
 
 use super::Executor;
 
-/// How long one agent may take to answer (director: `dns.broadcast` timeout).
+/// Time for one agent to answer (director: `dns.broadcast` timeout).
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Executor {
-    /// Brings every VM that lacks them the newest records. One that does not answer is asked again later.
+    /// Sends the latest records to every VM that lacks them. A VM that does not answer is tried again later.
     pub(super) async fn sync_dns(&self) {
         let (version, text, behind) = self.shared.with(|director| director.world.behind());
         let sync = |cid: String| {

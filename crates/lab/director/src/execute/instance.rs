@@ -1,4 +1,4 @@
-//! What is done with one instance: its VM comes and goes, its jobs stop and start.
+//! Operations on one instance: creating and deleting its VM, stopping and starting its jobs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     world::{Instance, Vm, VmShape},
 };
 
-/// Makes the VM of an instance, which has the name and the addresses it is to have.
+/// Creates the VM of an instance with its assigned name and addresses.
 pub(super) async fn create_vm(run: &Run, instance: &Instance, shape: &VmShape) -> Result<(), Halt> {
     let Some(vm) = &instance.vm else { return Ok(()) };
     let name = instance.name();
@@ -28,7 +28,7 @@ pub(super) async fn create_vm(run: &Run, instance: &Instance, shape: &VmShape) -
     made
 }
 
-/// Ends the VM of an instance; its addresses stay with it.
+/// Deletes the VM of an instance; the instance keeps its addresses.
 pub(super) async fn delete_vm(run: &Run, instance: &Instance) -> Result<(), Halt> {
     let Some(vm) = &instance.vm else { return Ok(()) };
     let name = instance.name();
@@ -51,7 +51,7 @@ pub(super) async fn stop(run: &Run, vm: &Vm, drain: bool) -> Result<(), Halt> {
     run.infrastructure().stop(&vm.cid, drain).await.map_err(|error| run.agent_failed(&error))
 }
 
-/// Puts jobs and packages on a VM.
+/// Applies jobs and packages to a VM.
 pub(super) async fn apply(run: &Run, vm: &Vm, spec: &Arc<ApplySpec>) -> Result<(), Halt> {
     run.with(|world, _| {
         world.touch_vm(&vm.cid, |facts| (facts.dirty, facts.applied) = (true, None));
@@ -68,7 +68,7 @@ pub(super) async fn start(run: &Run, instance: &Instance, vm: &Vm, patience: Dur
             run.with(|world, _| world.touch_vm(&vm.cid, |facts| facts.dirty = false));
             Ok(())
         }
-        // A script that failed is told by its agent; processes that do not run are found by asking for them.
+        // The agent reports a failed script. Processes that do not run are found by asking for them.
         Err(error) if error.0.contains("scripts failed") => Err(run.agent_failed(&error)),
         Err(error) => match not_running(run, instance, vm).await {
             Some(not_running) => Err(Halt::Failed(not_running)),
@@ -77,7 +77,7 @@ pub(super) async fn start(run: &Run, instance: &Instance, vm: &Vm, patience: Dur
     }
 }
 
-/// The director's sentence when processes do not run after their start; none when something else was wrong.
+/// The director's error when processes do not run after their start; `None` when the error had another cause.
 async fn not_running(run: &Run, instance: &Instance, vm: &Vm) -> Option<DirectorError> {
     let state = run.infrastructure().state(&vm.cid).await.ok()?;
     if state.job_state == "stopped" || state.job_state == "running" {
@@ -96,7 +96,7 @@ async fn not_running(run: &Run, instance: &Instance, vm: &Vm) -> Option<Director
     Some(DirectorError::new(500, 400_007, format!("'{}' is not running after update.{logs}", instance.title())))
 }
 
-/// Stops, ends and forgets an instance.
+/// Stops, deletes and forgets an instance.
 pub(super) async fn delete(run: &Run, instance: &Instance, drain: bool, force: bool) -> Result<(), Halt> {
     let name = instance.name();
     let gone = async {

@@ -1,4 +1,5 @@
-//! `POST …/instance_groups/:group/:id/actions/:action`: one instance, as it was last deployed, without regard to the rest of its deployment.
+//! `POST …/instance_groups/:group/:id/actions/:action`: acts on one instance as it was last deployed, regardless of the
+//! rest of its deployment.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +12,10 @@ use crate::{
     world::{Action, Instance, IsolatedOrder, VmFacts, VmShape},
 };
 
-/// How long jobs may take to start when no manifest says it.
+/// Time for jobs to start when no manifest sets it.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Does what is asked with the instance.
+/// Carries out the action on the instance.
 pub(super) async fn act(run: &Run, order: IsolatedOrder) -> Result<String, Halt> {
     run.with(|world, scribe| world.journal.record(scribe.lock("acquire")));
     let result = on_instance(run, &order).await;
@@ -102,7 +103,7 @@ fn last_of(run: &Run, instance: &Instance) -> Result<(VmShape, Arc<ApplySpec>), 
     Ok(last.ok_or_else(|| DirectorError::new(400, 70_006, text()))?)
 }
 
-/// The instance with a VM, a new one if it has none.
+/// The instance with a VM; a new one if it has none.
 async fn with_vm(run: &Run, instance: &Instance) -> Result<(Instance, VmFacts), Halt> {
     let mut instance = instance.clone();
     if instance.vm.is_none() {

@@ -1,4 +1,4 @@
-//! Tasks that take time, over the [`Infrastructure`].
+//! Long-running tasks, carried out on the [`Infrastructure`].
 //!
 //! ```text
 //!   routes ── queue ──> Executor ── one future per task ──> Run ── decides: world::{plan, rollout}, prepare
@@ -6,8 +6,8 @@
 //!                                                            └─── World, for a moment at a time
 //! ```
 //!
-//! One task at a time works on a deployment; another waits for the lock for as long as a director waits, then fails. The world is never held
-//! while an order is carried out. A task is cancelled between its steps.
+//! One task at a time works on a deployment. Another one waits for the lock as long as a real director would, then
+//! fails. The world is never locked while an order is carried out. A task is cancelled between its steps.
 
 mod agents;
 mod deletion;
@@ -36,13 +36,13 @@ use super::{
 };
 use crate::release::Renderer;
 
-/// How long a task waits for the lock of its deployment (director: `with_deployment_lock`).
+/// Time that a task waits for the lock of its deployment (director: `with_deployment_lock`).
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often VMs that lack the newest DNS records are served (director: `bosh-director-sync-dns`).
+/// Interval at which VMs without the latest DNS records are updated (director: `bosh-director-sync-dns`).
 const DNS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the tasks share.
+/// State shared by the tasks.
 pub(super) struct Executor {
     shared: Arc<Shared>,
     infrastructure: Arc<dyn Infrastructure>,
@@ -50,7 +50,7 @@ pub(super) struct Executor {
     locks: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
 }
 
-/// Works until `stop` is dropped. Tasks under way end with it.
+/// Runs tasks until `stop` is dropped, which also ends running tasks.
 pub(super) fn run(
     shared: Arc<Shared>,
     infrastructure: Arc<dyn Infrastructure>,

@@ -1,4 +1,4 @@
-//! Everything that is decided before a VM is touched: which instances, what they run, and whether all templates can be filled in.
+//! All decisions before a VM is touched: the instances, their jobs, and whether all templates can be rendered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// Which instances there will be.
+/// The planned instances.
 pub(super) struct Planned {
     wanted: DeployManifest,
-    /// As they are.
+    /// The current instances.
     pub(super) existing: Vec<Instance>,
     plan: Plan,
     rollouts: BTreeMap<String, Rollout>,
@@ -31,7 +31,7 @@ pub(super) struct Planned {
     resolved: Arc<Resolved>,
 }
 
-/// What is to be done.
+/// The work to be done.
 pub(super) struct Prepared {
     pub(super) wanted: DeployManifest,
     pub(super) in_use: InUse,
@@ -40,13 +40,13 @@ pub(super) struct Prepared {
     pub(super) deleted: Vec<Instance>,
     /// New instances, without a VM.
     pub(super) new_rows: Vec<Instance>,
-    /// Only what needs an update.
+    /// Only groups that need an update.
     pub(super) groups: Vec<GroupUpdate>,
-    /// Uuids of all instances in the order of the manifest.
+    /// UUIDs of all instances in the order of the manifest.
     pub(super) order: Vec<String>,
 }
 
-/// Reads the manifest, finds what it names, and plans instances and addresses.
+/// Parses the manifest, looks up what it names, and plans instances and addresses.
 pub(super) async fn plan(run: &Run, order: &DeployOrder) -> Result<Planned, Halt> {
     let planned = run.with(|world, scribe| plan_in(world, scribe, order))?;
     Ok(planned)
@@ -69,7 +69,7 @@ fn plan_in(world: &mut World, scribe: &Scribe, order: &DeployOrder) -> Result<Pl
     Ok(Planned { wanted, existing, plan, rollouts, in_use, resolved: Arc::new(resolved) })
 }
 
-/// What runs where, with the runtime configs of the deploy.
+/// The jobs of each group, with the runtime configs of the deploy.
 fn resolved(world: &mut World, manifest: &str, configs: &ConfigIds) -> Result<Resolved, DirectorError> {
     let mut runtime: Vec<_> = configs.runtime.iter().filter_map(|id| world.configs.version(id)).collect();
     runtime.sort_by_key(|config| (config.name != "default", config.name.clone()));
@@ -99,7 +99,7 @@ fn rollouts(wanted: &DeployManifest, order: &DeployOrder) -> Result<BTreeMap<Str
     wanted.instance_groups.iter().map(rollout).collect()
 }
 
-/// Instances with the states that are asked for.
+/// Instances with the requested states.
 fn converged(existing: &[Instance], converge: Option<&Converge>) -> Vec<Instance> {
     let mut instances = existing.to_vec();
     for instance in instances.iter_mut().filter(|instance| is_meant(converge, instance)) {
@@ -120,7 +120,7 @@ fn is_meant(converge: Option<&Converge>, instance: &Instance) -> bool {
     })
 }
 
-/// Fills in all templates and compares the outcome with what there is.
+/// Renders all templates and compares the result with the current state.
 pub(super) async fn render(
     run: &Run,
     planned: Planned,
@@ -196,7 +196,7 @@ fn shape(resolved: &Resolved, group: &DeployGroup, instance: &Instance) -> VmSha
     }
 }
 
-/// What the links of a deployment add to DNS.
+/// The DNS entries of a deployment's links.
 fn links(resolved: &Resolved, wanted: &DeployManifest) -> DnsLinks {
     let groups = wanted.instance_groups.iter().map(|group| group.name.as_str());
     let provided =
@@ -211,7 +211,7 @@ fn links(resolved: &Resolved, wanted: &DeployManifest) -> DnsLinks {
     DnsLinks { provided: provided.collect(), aliases: aliases.collect() }
 }
 
-/// What each instance with a VM is to have, by uuid. Templates take time, so nothing is held meanwhile.
+/// The spec of each instance with a VM, by uuid. Rendering takes time, so nothing is locked in the meantime.
 async fn specs(run: &Run, planned: &Planned) -> Result<BTreeMap<String, Arc<ApplySpec>>, Halt> {
     let instances = &planned.plan.instances;
     let with_vm: Vec<Instance> = instances.iter().filter(|instance| instance.expects_vm()).cloned().collect();

@@ -1,4 +1,4 @@
-//! A task under way: what it is for, and how it writes what it does.
+//! A running task: its parameters, and how it records its progress.
 
 use std::{borrow::Cow, future::Future, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
 };
 use boshy_director::wire::Event;
 
-/// Why a task ends before its end.
+/// Why a task ends early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
     Cancelled,
@@ -26,7 +26,7 @@ impl From<DirectorError> for Halt {
 }
 
 impl Halt {
-    /// An order to the CPI that came back with an error.
+    /// An order to the CPI that failed.
     pub(super) fn cpi(method: &str, error: &AgentError) -> Self {
         let text = format!("CPI error 'Bosh::Clouds::CloudError' with message '{error}' in '{method}' CPI method");
         Self::Failed(DirectorError::new(500, 100, text))
@@ -40,7 +40,7 @@ impl Halt {
     }
 }
 
-/// A task under way.
+/// A running task.
 #[derive(Clone)]
 pub(super) struct Run {
     pub(super) executor: Arc<Executor>,
@@ -61,19 +61,19 @@ impl Run {
         &*self.executor.infrastructure
     }
 
-    /// Looks at the world, or changes it, for a moment.
+    /// Accesses or changes the world, holding its lock briefly.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut World, &Scribe) -> R) -> R {
         let scribe = Scribe { now: now(), ..self.scribe.clone() };
         self.executor.shared.with(|director| act(&mut director.world, &scribe))
     }
 
-    /// Ends a task that was cancelled.
+    /// Fails when the task was cancelled.
     pub(super) fn go_on(&self) -> Result<(), Halt> {
         let cancelled = self.with(|world, scribe| world.journal.is_cancelling(scribe.task));
         if cancelled { Err(Halt::Cancelled) } else { Ok(()) }
     }
 
-    /// An order to an agent that came back with an error.
+    /// An order to an agent that failed.
     pub(super) fn agent_failed(&self, error: &AgentError) -> Halt {
         let order = self.with(|world, _| world.ids().uuid());
         let text = format!("Action Failed get_task: Task {order} result: {error}");
@@ -84,7 +84,7 @@ impl Run {
         self.with(|world, scribe| world.journal.progress(scribe, step, progress));
     }
 
-    /// A step with its lines in the event output, if the task is still to go on.
+    /// Runs a step and writes its lines of the event output, unless the task was cancelled.
     pub(super) async fn step<T>(&self, step: &Step, work: impl Future<Output = Result<T, Halt>>) -> Result<T, Halt> {
         self.go_on()?;
         self.progress(step, Progress::Started);
@@ -96,7 +96,8 @@ impl Run {
         result
     }
 
-    /// Something that takes time, recorded as two events. `finished` may know more than `started`.
+    /// Runs an operation and records its start and end as events. The end event may have more details than the start
+    /// event.
     pub(super) async fn recorded<T>(
         &self,
         event: impl Fn(&Scribe) -> Event,
@@ -118,7 +119,8 @@ pub(super) fn step(stage: impl Into<Cow<'static, str>>, total: usize, index: usi
     Step { stage: stage.into(), tags: Vec::new(), total, index: index + 1, name: name.into() }
 }
 
-/// At most `width` at a time. After a failure none is begun, and those under way end; the first failure counts.
+/// Runs at most `width` at a time. After a failure, none is started, and the running ones are completed; the first
+/// failure is returned.
 pub(super) async fn in_flight<F>(width: usize, work: impl IntoIterator<Item = F>) -> Result<(), Halt>
 where
     F: Future<Output = Result<(), Halt>>,

@@ -15,7 +15,7 @@ use crate::{
 };
 use boshy_director::wire::Event;
 
-/// The changes of a group and how to go about them.
+/// The changes of a group, and how to roll them out.
 pub(super) struct GroupUpdate {
     pub(super) name: String,
     pub(super) size: usize,

@@ -9,7 +9,7 @@ use crate::{
     world::UploadOrder,
 };
 
-/// Takes what was uploaded.
+/// Stores an upload.
 pub(super) async fn take(run: &Run, order: UploadOrder) -> Result<String, Halt> {
     match order {
         UploadOrder::Release { tarball, upload } => release(run, tarball, upload).await,
@@ -38,7 +38,7 @@ async fn release(run: &Run, tarball: Arc<Vec<u8>>, upload: Upload) -> Result<Str
     let admitted = read
         .and_then(|read| read)
         .and_then(|release| run.with(|world, _| world.stores.releases.admit(release, upload)));
-    // What was moved away is not there any more, and what is left is of no use.
+    // Files that are needed have been moved away; the rest is discarded.
     let _ = fs::remove_dir_all(incoming);
     Ok(tell(run, admitted?))
 }

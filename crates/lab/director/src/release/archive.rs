@@ -1,11 +1,11 @@
-//! A release's tarball, taken apart.
+//! Unpacks and checks the tarball of a release.
 //!
 //! ```text
 //!   release.MF   jobs/NAME.tgz { job.MF monit templates/... }   packages/NAME.tgz   license.tgz
 //! ```
 //!
-//! Jobs are read into memory, packages are written to a folder unopened. Other entries are passed over. Nothing that an archive
-//! holds decides where a file is written: package files are named by fingerprint.
+//! Jobs are read into memory; packages are written to a folder unopened. Other entries are ignored. The content of an
+//! archive never determines where a file is written: package files are named by fingerprint.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ const INVALID_JOB: u32 = 80_000;
 const NO_JOB_MANIFEST: u32 = 80_001;
 const MISSING_PACKAGE: u32 = 80_003;
 
-/// What a tarball may unpack to.
+/// Limits on the unpacked size of a tarball.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of all entries of the tarball.
@@ -44,17 +44,17 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Room for a few large binaries.
+    /// Enough for a few large programs.
     fn default() -> Self {
         Self { total: 2 << 30, job: 16 << 20, manifest: 4 << 20, entries: 10_000 }
     }
 }
 
-/// Takes a tarball apart and checks it as a director does. Archives of packages are written to `folder`, which must exist, as
-/// `FINGERPRINT.tgz`; one that fails later leaves them there.
+/// Unpacks a tarball and checks it like a director. Archives of packages are written to `folder`, which must exist, as
+/// `FINGERPRINT.tgz`. They remain there when a later step fails.
 ///
 /// # Errors
-/// When it is no release, a part is missing, broken or not what its digest says, or it is larger than allowed.
+/// When it is not a release, when a part is missing, broken or differs from its digest, or when it exceeds the limits.
 pub fn unpack(tarball: &[u8], folder: &Path, limits: &Limits) -> Result<Release, ReleaseError> {
     let manifest = read_manifest(tarball, limits)?;
     let mut parts = Parts { manifest: &manifest, folder, limits, jobs: BTreeMap::new(), packages: BTreeMap::new() };
@@ -156,7 +156,7 @@ impl Parts<'_> {
     }
 }
 
-/// Whether a package's archive begins as one; it is opened in full where it is compiled.
+/// Checks that a package's archive begins as a tar archive; it is opened in full where it is compiled.
 fn lists(path: &Path, what: &str) -> Result<(), ReleaseError> {
     let broken = |_| {
         let text = format!("Extracting {what} archive failed. Check task debug log for details.");
@@ -183,7 +183,7 @@ fn require(digester: Digester, what: &str) -> Result<(), ReleaseError> {
     Err(ReleaseError::refused(BAD_DIGEST, format!("Expected {what} to have the digest that release.MF says")))
 }
 
-/// Reads a job's archive.
+/// Parses a job's archive.
 ///
 /// # Errors
 /// When it is broken, too large, or a director would refuse the job.
@@ -207,8 +207,8 @@ pub fn job(name: &str, archive: &[u8], limits: &Limits) -> Result<Job, ReleaseEr
     Job::assemble(spec, &files)
 }
 
-/// Visits the files of a gzipped tar archive until told to stop; folders and links are passed over. Entries together may have `limits.total` bytes, told
-/// by their headers and again while reading.
+/// Visits the files of a gzipped tar archive until told to stop; folders and links are skipped. All entries together
+/// may have `limits.total` bytes, checked by their headers and again while reading.
 fn walk(
     bytes: &[u8],
     limits: &Limits,
@@ -240,7 +240,7 @@ fn walk(
     Ok(())
 }
 
-/// A path without leading `./`; none when it leads out of the folder it is relative to.
+/// A path without a leading `./`; `None` when it leads out of its base folder.
 pub(super) fn inner_path(path: &Path) -> Option<PathBuf> {
     let mut inner = PathBuf::new();
     for component in path.components() {

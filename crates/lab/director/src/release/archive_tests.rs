@@ -124,7 +124,7 @@ fn what_unpacks_to_too_much_is_refused() {
     let job = testing::archive(&[("job.MF", b"name: j"), ("x", &vec![0; 1 << 20])]);
     let limits = Limits { job: 1 << 19, ..Limits::default() };
     assert!(matches!(super::job("j", &job, &limits), Err(ReleaseError::TooLarge { .. })));
-    // What is left of it up to the limit would be a manifest too, with fewer parts.
+    // The part up to the limit would also be a manifest, with fewer parts.
     let manifest = b"name: r\nversion: 1\njobs:\n- {name: j, version: v, fingerprint: f, sha1: x}\n";
     let limits = Limits { manifest: 25, ..Limits::default() };
     let error = unpack(&testing::archive(&[("release.MF", manifest)]), folder.path(), &limits).unwrap_err();

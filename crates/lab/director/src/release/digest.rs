@@ -1,16 +1,16 @@
-//! Digests as `release.MF` writes them.
+//! Digests in the format of `release.MF`.
 
 use ring::digest::{self, Algorithm, Context};
 
-/// Adds up what is written to it.
+/// Computes the digest of what is written to it.
 pub(super) struct Digester {
     context: Context,
     wanted: Vec<u8>,
 }
 
 impl Digester {
-    /// For a digest as written: `HEX` (SHA-1), `sha256:HEX` or `sha512:HEX`, or several joined by `;`, of which the strongest
-    /// counts. None when it is none of these.
+    /// For a digest as written: `HEX` (SHA-1), `sha256:HEX` or `sha512:HEX`, or several joined by `;`, of which the
+    /// strongest is used. `None` for any other text.
     pub(super) fn new(written: &str) -> Option<Self> {
         let known = written.split(';').filter_map(one);
         known
@@ -22,7 +22,7 @@ impl Digester {
         self.context.update(bytes);
     }
 
-    /// Whether all that was written has the digest.
+    /// Whether the written bytes have the digest.
     pub(super) fn matches(self) -> bool {
         self.context.finish().as_ref() == self.wanted
     }

@@ -2,31 +2,31 @@
 
 use std::{io, path::PathBuf};
 
-/// Refused. Texts and numbers are a director's where it has the same error.
+/// Why a release is refused. Texts and codes are a director's where it has the same error.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    /// Wrong content.
+    /// The content is not valid.
     #[error("{text}")]
     Refused {
-        /// A director's number.
+        /// The director's error code.
         code: u32,
-        /// A director's text.
+        /// The director's text.
         text: String,
     },
-    /// More than is read.
+    /// A part exceeds its limit.
     #[error("{what} is larger than {limit} bytes")]
     TooLarge {
-        /// Which part.
+        /// Name of the part.
         what: String,
-        /// Bytes read of it.
+        /// Limit in bytes.
         limit: u64,
     },
     /// A file could not be read or written.
     #[error("cannot use {path}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: io::Error,
     },
@@ -42,7 +42,7 @@ impl ReleaseError {
         move |source| Self::File { path, source }
     }
 
-    /// The number under which a director reports it; 100 where it has none.
+    /// The director's error code; 100 where it has none.
     pub fn code(&self) -> u32 {
         match self {
             Self::Refused { code, .. } => *code,

@@ -28,7 +28,7 @@ struct RawManifest {
     compiled_packages: Option<Value>,
 }
 
-/// An entry under `jobs` or `packages`. YAML reads a version of digits only as a number.
+/// An entry under `jobs` or `packages`. YAML parses a version that consists only of digits as a number.
 #[derive(Deserialize)]
 struct RawPart {
     name: Value,
@@ -57,7 +57,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Reads a manifest with at most so many jobs, and so many packages.
+    /// Parses a manifest with at most `most` jobs and `most` packages.
     pub(super) fn parse(text: &str, most: usize) -> Result<Self, ReleaseError> {
         let raw: RawManifest = yaml::from_text(text, &yaml::Limits::default())
             .map_err(|error| ReleaseError::refused(NO_MANIFEST, format!("Release manifest cannot be read: {error}")))?;
@@ -131,7 +131,7 @@ fn name(kind: &str, written: &Value) -> Result<String, ReleaseError> {
     scalar(written).filter(is_plain).ok_or_else(bad)
 }
 
-/// Text as written, whatever YAML makes of it.
+/// Text as written, whatever type YAML gives it.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -140,7 +140,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Segments of letters, digits, dots, dashes and plus signs, as in `1.2.3+dev.4`.
+/// Whether a text is a version: letters, digits, dots, dashes and plus signs, as in `1.2.3+dev.4`.
 pub(crate) fn is_version(text: &str) -> bool {
     let byte_fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'+');
     !text.is_empty() && text.len() <= 128 && text.bytes().all(byte_fits) && !text.starts_with(['.', '+', '-'])

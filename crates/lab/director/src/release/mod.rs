@@ -1,13 +1,13 @@
-//! Releases: what `bosh create-release` makes, read, checked and rendered as a director does it.
+//! Releases: the output of `bosh create-release`, parsed, checked and rendered like a director does.
 //!
 //! ```text
 //!   tarball ── archive::unpack ──> Release { jobs, packages }
 //!   folder  ── job_from_folder ──> Job ── Renderer (ruby, ERB) ──> RenderedJob
 //! ```
 //!
-//! A tarball is untrusted: what it may unpack to is bounded, and nothing is written outside the folder given.
+//! A tarball is untrusted: its unpacked size is bounded, and nothing is written outside the given folder.
 //!
-//! Not promised: compiled releases, and properties checked against `properties_schema.json`.
+//! Not promised: compiled releases, and checks of properties against `properties_schema.json`.
 
 pub mod archive;
 mod digest;
@@ -28,7 +28,7 @@ pub use self::{
     spec::{Consumed, Job, JobSpec, Property, Provided, job_from_folder},
 };
 
-/// A release that was read.
+/// A parsed release.
 #[derive(Clone, Debug)]
 pub struct Release {
     /// Name.
@@ -37,7 +37,7 @@ pub struct Release {
     pub version: String,
     /// Commit it was made from.
     pub commit_hash: String,
-    /// Whether the working copy had changes that were not committed.
+    /// Whether the working copy had uncommitted changes.
     pub uncommitted_changes: bool,
     /// Jobs, in the order of `release.MF`.
     pub jobs: Vec<ReleaseJob>,
@@ -45,21 +45,21 @@ pub struct Release {
     pub packages: Vec<Package>,
 }
 
-/// A job as a release holds it.
+/// A job in a release.
 #[derive(Clone, Debug)]
 pub struct ReleaseJob {
     /// The job.
     pub job: Job,
-    /// Of its content.
+    /// Fingerprint of its content.
     pub fingerprint: String,
-    /// Digest of its archive, as `release.MF` has it: SHA-1 in hex, or `sha256:` and hex.
+    /// Digest of its archive in `release.MF`: SHA-1 in hex, or `sha256:` and hex.
     pub digest: String,
-    /// Version as `release.MF` has it; the CLI writes the fingerprint.
+    /// Version in `release.MF`; the CLI writes the fingerprint.
     pub version: String,
 }
 
 impl Release {
-    /// A job by its name.
+    /// A job by name.
     pub fn job(&self, name: &str) -> Option<&Job> {
         self.jobs.iter().map(|entry| &entry.job).find(|job| job.spec.name == name)
     }

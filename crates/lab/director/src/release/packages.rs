@@ -9,19 +9,19 @@ use super::ReleaseError;
 pub struct Package {
     /// Name.
     pub name: String,
-    /// Version as `release.MF` has it; the CLI writes the fingerprint.
+    /// Version in `release.MF`; the CLI writes the fingerprint.
     pub version: String,
-    /// Of its content.
+    /// Fingerprint of its content.
     pub fingerprint: String,
-    /// Digest of its archive, as `release.MF` has it.
+    /// Digest of its archive in `release.MF`.
     pub digest: String,
-    /// Names of packages that have to be there when it is compiled.
+    /// Names of packages that must exist when it is compiled.
     pub dependencies: Vec<String>,
-    /// Its gzipped tar archive on disk. None when the tarball left it out because the director has it already.
+    /// Its gzipped tar archive on disk. `None` when the tarball omits it because the director has it already.
     pub archive: Option<PathBuf>,
 }
 
-/// The packages wanted and all that they need, each after those it depends on, otherwise in the order wanted.
+/// The wanted packages and all their dependencies, each after its own dependencies, otherwise in the given order.
 ///
 /// # Errors
 /// When a package is missing, or packages depend on each other in a circle.
@@ -39,7 +39,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Depth is bounded by the number of packages, because a circle ends it.
+    /// The depth is bounded by the number of packages, because a circle is an error.
     fn visit(&mut self, name: &str) -> Result<(), ReleaseError> {
         let package = self
             .packages

@@ -25,7 +25,7 @@ fn a_missing_package_and_a_circle_are_named() {
 }
 
 proptest! {
-    /// Packages depend on earlier ones only, so that there is no circle; they are listed in any order.
+    /// Packages depend only on earlier ones, so there is no circle; they are listed in any order.
     #[test]
     fn every_package_comes_once_and_after_what_it_needs(
         edges in prop::collection::vec((0_usize..12, 0_usize..12), 0..40),

@@ -1,7 +1,8 @@
-//! Templates of jobs, filled in by Ruby's ERB in a context that has what a director's has.
+//! Renders templates of jobs with Ruby's ERB, in a context like a director's.
 //!
-//! One process renders all jobs of a deploy: Ruby's start costs more than most templates. A template is a program of whoever made
-//! the release and can do what this process can; that holds for a director as well. It is ended when it takes too long.
+//! One process renders all jobs of a deploy, because starting Ruby takes longer than most templates. A template is a
+//! program written by the author of the release and can do whatever this process can; the same holds for a director. It
+//! is killed when it takes too long.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use crate::{RenderedFile, RenderedJob};
 
 const SCRIPT: &str = include_str!("render.rb");
 
-/// What a job's templates are told.
+/// Context of a job's templates.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     /// Deployment.
@@ -37,19 +38,20 @@ pub struct Context {
     pub az: Option<String>,
     /// Whether it is the first of its group.
     pub bootstrap: bool,
-    /// Name or address under which others reach it.
+    /// Name or address at which others reach the instance.
     pub address: String,
     /// Addresses by network, the default network first.
     pub networks: Vec<(String, Ipv4Addr)>,
-    /// What a template's `spec` has otherwise than the fields say, by key: networks that are not manual, addresses that are not IPv4.
+    /// Keys of a template's `spec` that differ from the other fields: networks that are not manual, addresses that are
+    /// not IPv4.
     pub otherwise: Map<String, Value>,
     /// Size of the persistent disk, MB.
     pub persistent_disk: u64,
-    /// Release that the job is from: name and version.
+    /// The job's release: name and version.
     pub release: (String, String),
-    /// Properties as the manifest has them for the job. Those that the job's specification does not name are not seen.
+    /// Properties of the job in the manifest. Those that the job's specification does not name are hidden.
     pub properties: Value,
-    /// Links by the name under which the job consumes them.
+    /// Links by the name that the job uses for them.
     pub links: BTreeMap<String, Link>,
 }
 
@@ -58,17 +60,17 @@ pub struct Context {
 pub struct Link {
     /// Deployment of the provider.
     pub deployment_name: String,
-    /// Domain of DNS names, without a dot in front. None when the link was written by hand.
+    /// Domain of DNS names, without a leading dot. `None` for a manual link.
     pub domain: Option<String>,
-    /// Network that its name is in.
+    /// Network of its name.
     pub default_network: String,
     /// Instance group of the provider.
     pub instance_group: String,
-    /// Instances of the provider. None in a link that was written by hand without.
+    /// Instances of the provider. `None` for a manual link without instances.
     pub instances: Option<Vec<LinkInstance>>,
-    /// Properties the provider exports.
+    /// Properties that the provider exports.
     pub properties: Value,
-    /// Address that was written by hand.
+    /// Address of a manual link.
     pub address: Option<String>,
     /// Numbers of availability zones in DNS names.
     pub az_ids: BTreeMap<String, u32>,
@@ -96,28 +98,28 @@ pub struct LinkInstance {
 pub struct Rendering<'a> {
     /// The job.
     pub job: &'a Job,
-    /// What its templates are told.
+    /// Context of its templates.
     pub context: &'a Context,
 }
 
-/// Ruby could not do its work. Errors of templates are not among these.
+/// Errors of running Ruby. Errors of templates are not included.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// It could not be run.
     #[error("cannot run {program}")]
     Run {
-        /// Which program.
+        /// Path of the program.
         program: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// It ended without an answer.
+    /// It ended without output.
     #[error("{program} gave no answer: {said}")]
     NoAnswer {
-        /// Which program.
+        /// Path of the program.
         program: PathBuf,
-        /// The end of what it wrote to standard error.
+        /// The end of its standard error.
         said: String,
     },
     /// It took too long.
@@ -130,7 +132,7 @@ pub enum RenderError {
 pub struct Renderer {
     /// Ruby 2.7 or later.
     pub ruby: PathBuf,
-    /// How long all templates of one call may take.
+    /// Time for all templates of one call.
     pub patience: Duration,
 }
 
@@ -152,10 +154,10 @@ struct JobAnswer {
 }
 
 impl Renderer {
-    /// Renders jobs: an answer for each, in order, which is the files or what is wrong with each template.
+    /// Renders jobs. Returns a result for each, in order: the files, or the errors of its templates.
     ///
     /// # Errors
-    /// When Ruby cannot be run or does not answer.
+    /// When Ruby cannot be run or gives no output.
     pub fn render(&self, jobs: &[Rendering<'_>]) -> Result<Vec<Result<RenderedJob, Vec<String>>>, RenderError> {
         let bound: Vec<_> = jobs.iter().map(|one| bind(&one.job.spec, &one.context.properties)).collect();
         let asked: Vec<Value> = jobs
@@ -187,7 +189,7 @@ impl Renderer {
             .map_err(failed)?;
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let question = question.to_string();
-        // A program that ends early closes its input; what it said then tells more than the broken pipe.
+        // A program that ends early closes its input; its output then explains more than the broken pipe.
         let writer = thread::spawn(move || input.map(|mut input| input.write_all(question.as_bytes())));
         let (send, receive) = channel();
         let reader = thread::spawn(move || {
@@ -202,7 +204,7 @@ impl Renderer {
         });
         let read = receive.recv_timeout(self.patience);
         if read.is_err() {
-            // Its descendants may keep the pipes open, so that the threads are not waited for.
+            // Its descendants may keep the pipes open, so the threads are not joined.
             child.kill().map_err(failed)?;
             child.wait().map_err(failed)?;
         }
@@ -285,7 +287,7 @@ impl Context {
 /// Domain of BOSH's DNS names.
 pub(crate) const DOMAIN: &str = "bosh";
 
-/// The properties that a job may see: those it names, with their defaults.
+/// The properties visible to a job: those that it declares, with their defaults.
 pub(crate) fn bind(spec: &JobSpec, given: &Value) -> Result<Value, String> {
     let mut bound = Value::Object(Map::new());
     for (name, property) in &spec.properties {
@@ -313,7 +315,7 @@ pub(crate) fn lookup<'a>(tree: &'a Value, name: &str) -> Result<Option<&'a Value
     Ok(Some(node))
 }
 
-/// Sets a property by its dotted name. What stands in the way is replaced.
+/// Sets a property by its dotted name, and replaces values that are in the way.
 pub(crate) fn set(tree: &mut Value, name: &str, value: Value) {
     let mut node = tree;
     for key in name.split('.') {
@@ -326,7 +328,7 @@ pub(crate) fn set(tree: &mut Value, name: &str, value: Value) {
     *node = value;
 }
 
-/// Ruby's name for a kind of value.
+/// Ruby's class name for a value.
 fn class(value: &Value) -> &'static str {
     match value {
         Value::Null => "NilClass",

@@ -1,4 +1,4 @@
-//! A job of a release: its specification in two steps, what is written and what it means, and its templates.
+//! A job of a release: its specification, as written and as checked, and its templates.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::ReleaseError;
 use boshy_yaml::{self as yaml, Limits};
 
-/// Numbers of the director's errors about jobs.
+/// The director's error codes about jobs.
 const MISSING_TEMPLATE: u32 = 80_002;
 const MISSING_MONIT: u32 = 80_004;
 const BAD_PROPERTIES: u32 = 80_008;
@@ -16,14 +16,14 @@ const BAD_LINK: u32 = 80_013;
 const DUPLICATE_LINK: u32 = 80_014;
 const BAD_MANIFEST: u32 = 80_001;
 
-/// What a job says of itself (`job.MF`, or `spec` in a release's folder).
+/// Specification of a job (`job.MF`, or `spec` in a release's folder).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobSpec {
     /// Name.
     pub name: String,
     /// Source below `templates`, and destination below the job's folder.
     pub templates: Vec<(String, String)>,
-    /// Names of packages it needs.
+    /// Names of the packages it needs.
     pub packages: Vec<String>,
     /// Properties it may read, by their dotted name.
     pub properties: Vec<(String, Property)>,
@@ -37,43 +37,43 @@ pub struct JobSpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Property {
-    /// What it means.
+    /// Description of the property.
     pub description: String,
-    /// Value when the manifest has none; `null` is none.
+    /// Default; `null` means none.
     pub default: Value,
-    /// An example; never used.
+    /// An example; not used.
     pub example: Value,
-    /// Type for a config server to make a value of.
+    /// Type of the value that a config server generates.
     #[serde(rename = "type")]
     pub kind: Option<String>,
 }
 
-/// A link provided.
+/// A provided link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Provided {
     /// Name.
     pub name: String,
     /// Type.
     pub kind: String,
-    /// Properties it carries.
+    /// Properties that it exports.
     pub properties: Vec<String>,
 }
 
-/// A link consumed.
+/// A consumed link.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consumed {
     /// Name.
     pub name: String,
     /// Type.
     pub kind: String,
-    /// Whether the job can do without.
+    /// Whether the link may be missing.
     pub optional: bool,
 }
 
 /// A job with its templates.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Job {
-    /// What it says of itself.
+    /// Its specification.
     pub spec: JobSpec,
     /// Template of its monit file.
     pub monit: String,
@@ -97,10 +97,10 @@ struct RawSpec {
 }
 
 impl JobSpec {
-    /// Reads a specification.
+    /// Parses a specification.
     ///
     /// # Errors
-    /// When it is no YAML or a director would refuse it.
+    /// When it is not YAML or a director would refuse it.
     pub fn parse(job: &str, text: &str) -> Result<Self, ReleaseError> {
         let raw: RawSpec = yaml::from_text(text, &Limits::default())
             .map_err(|error| ReleaseError::refused(BAD_MANIFEST, format!("Job '{job}' has a bad manifest: {error}")))?;
@@ -213,10 +213,10 @@ fn links<T>(
 }
 
 impl Job {
-    /// Puts a job together from its files.
+    /// Assembles a job from its files.
     ///
     /// # Errors
-    /// When its monit file or a template that it names is missing, or is no UTF-8 text.
+    /// When its monit file or a template that it names is missing or not UTF-8.
     pub(super) fn assemble(spec: JobSpec, files: &BTreeMap<String, Vec<u8>>) -> Result<Self, ReleaseError> {
         let name = &spec.name;
         let text = |path: &str, bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Releases made up for tests, in the form in which the CLI makes them.
+//! Creates releases for tests, in the CLI's format.
 
 use std::{fmt::Write as _, io::Write as _};
 
@@ -20,7 +20,7 @@ pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A release to be made.
+/// A release to be created.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) name: &'static str,
@@ -30,7 +30,7 @@ pub(crate) struct Draft {
     pub(crate) jobs: Vec<(String, Vec<(String, String)>)>,
     /// Name, content and dependencies of each package.
     pub(crate) packages: Vec<(&'static str, &'static str, Vec<&'static str>)>,
-    /// Packages whose archives are left out.
+    /// Packages whose archives are omitted.
     pub(crate) left_out: Vec<&'static str>,
 }
 
@@ -40,7 +40,7 @@ impl Draft {
         Self { name, version, commit_hash: "4c36884a", jobs, packages, left_out }
     }
 
-    /// With a job: its `job.MF` without the name, and its templates by source.
+    /// Adds a job: its `job.MF` without the name, and its templates by source.
     pub(crate) fn job(mut self, name: &str, manifest: &str, templates: &[(&str, &str)]) -> Self {
         let mut files = vec![("job.MF".to_owned(), format!("name: {name}\n{manifest}\n"))];
         files.push(("monit".to_owned(), "check process <%= spec.job.name %>".to_owned()));
@@ -82,7 +82,7 @@ impl Draft {
             }
         }
         manifest += "license: {version: x, fingerprint: x, sha1: x}\n";
-        // The CLI writes the manifest wherever it likes; last is the hardest place.
+        // The CLI may write the manifest at any position; the last one is the hardest case.
         files.push(("release.MF".to_owned(), manifest.into_bytes()));
         let files: Vec<_> = files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())).collect();
         archive(&files)

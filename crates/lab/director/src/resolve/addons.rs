@@ -1,11 +1,11 @@
-//! Which addons a director refuses, and which groups it gives the others to.
+//! Checks addons like a director, and determines their groups.
 
 use super::written::Addon;
 use crate::DirectorError;
 use boshy_director::addons;
 pub(super) use boshy_director::addons::Candidate;
 
-/// Whether an addon's jobs are to run in an instance group.
+/// Whether an addon's jobs run in an instance group.
 pub(super) fn applies(addon: &Addon, candidate: Candidate<'_>) -> bool {
     addons::applies(&addon.include, &addon.exclude, candidate)
 }
@@ -26,7 +26,7 @@ impl Level {
     }
 }
 
-/// Refuses an addon that a director refuses. `releases` are those named beside it.
+/// Refuses an addon that a director would refuse. `releases` are those declared beside it.
 pub(super) fn check(addon: &Addon, level: Level, releases: &[String]) -> Result<(), DirectorError> {
     let refuse = |code, text: String| Err(DirectorError::new(400, code, text));
     let named = level.name();

@@ -69,7 +69,7 @@ fn every_condition_is_about_its_own_fact() {
 }
 
 proptest! {
-    /// Each section is a list of conditions, each of which holds or not.
+    /// Each section is a list of conditions that hold or do not hold.
     #[test]
     fn conditions_are_anded_and_what_is_excluded_is_not_included(
         include in prop::collection::btree_map(0_usize..3, any::<bool>(), 0..4),

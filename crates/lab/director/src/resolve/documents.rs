@@ -1,4 +1,4 @@
-//! From texts to documents.
+//! Parses texts to documents.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,8 @@ use crate::{DirectorError, stores::Variables};
 use boshy_director::wire::NameVersion;
 use boshy_yaml as yaml;
 
-/// The manifest and all runtime configs as one, with the variables replaced that are not left for later.
+/// The manifest, and all runtime configs merged into one. Variables are replaced, except for those that are resolved
+/// later.
 pub(super) fn documents(inputs: &mut Inputs<'_>) -> Result<(Manifest, RuntimeConfig), DirectorError> {
     let mut manifest: Value = read("manifest", inputs.manifest)?;
     let name = manifest.get("name").and_then(Value::as_str).map(str::to_owned);
@@ -44,7 +45,7 @@ fn replace(value: &mut Value, late: &[&[&str]], variables: &mut Variables, name:
     Err(DirectorError::new(400, 540_001, errors.join("\n")))
 }
 
-/// Operating system of a stemcell, and its name and actual version.
+/// Operating system of a stemcell, its name, and its actual version.
 pub(super) fn check_stemcell(written: &Stemcell, inputs: &Inputs<'_>) -> Result<(String, NameVersion), DirectorError> {
     let shown = json!({"alias": written.alias, "os": written.os, "name": written.name, "version": written.version});
     match (&written.os, &written.name) {

@@ -1,4 +1,4 @@
-//! From documents to instance groups with their jobs.
+//! Builds instance groups with their jobs from documents.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -37,9 +37,9 @@ pub(super) struct Group {
 pub(super) struct PlannedJob {
     pub(super) name: String,
     pub(super) release: NameVersion,
-    /// None of a release whose part is played.
+    /// `None` for a release that the lab implements itself.
     pub(super) source: Option<Arc<Release>>,
-    /// Bound and with variables replaced, once all groups are there.
+    /// Bound and with variables replaced, once all groups are complete.
     pub(super) properties: Value,
     written: WrittenJob,
 }
@@ -50,7 +50,7 @@ struct Listed {
     source: Option<Arc<Release>>,
 }
 
-/// A deploy so far.
+/// A deploy under construction.
 struct Plan<'a> {
     inputs: Inputs<'a>,
     name: String,
@@ -188,7 +188,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Adds the addons of the runtime configs with the releases that they need, and says whether any fits.
+    /// Adds the addons of the runtime configs with the releases that they need. Returns whether any applies.
     fn add_runtime(&mut self, runtime: &RuntimeConfig) -> Result<bool, DirectorError> {
         let declared: Vec<_> = runtime.releases.iter().map(|release| release.name.clone()).collect();
         for WrittenRelease { name, version } in &runtime.releases {
@@ -204,7 +204,8 @@ impl Plan<'_> {
             addons::check(addon, Level::Runtime, &declared)?;
         }
         let fits = |plan: &Self, addon: &Addon| plan.groups.iter().any(|group| plan.applies(addon, group));
-        // Releases are listed for what fits before any addon has brought its jobs; then each addon sees the jobs of those before it.
+        // The applicable addons, and so the releases, are determined before any addon adds its jobs. After that, each
+        // addon sees the jobs of those before it.
         let applicable: Vec<&Addon> = runtime.addons.iter().filter(|addon| fits(self, addon)).collect();
         for addon in &applicable {
             self.list_for(addon, &runtime.releases)?;
@@ -224,7 +225,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Adds an addon to the groups that it fits.
+    /// Adds an addon to the groups to which it applies.
     fn add_addon(&mut self, addon: &Addon) -> Result<(), DirectorError> {
         let fits: Vec<bool> = self.groups.iter().map(|group| self.applies(addon, group)).collect();
         if !fits.contains(&true) {
@@ -234,7 +235,7 @@ impl Plan<'_> {
         for job in &addon.jobs {
             let release = job.release.as_deref().unwrap_or_default();
             let properties = job.properties.as_ref().or(addon.properties.as_ref()).unwrap_or(&nothing);
-            // A director drops what else a job of an addon says.
+            // A director ignores the other keys of an addon's job.
             let written = WrittenJob { custom_provider_definitions: Vec::new(), ..job.clone() };
             for position in (0..self.groups.len()).filter(|position| fits.get(*position) == Some(&true)) {
                 let planned = self.job(&written, release, properties)?;
@@ -246,7 +247,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// A release of a runtime config, which may be one that is there.
+    /// Lists a release of a runtime config, which may be listed already.
     fn list_beside(&mut self, release: &WrittenRelease) -> Result<(), DirectorError> {
         match self.listed(&release.name) {
             None => self.list(release),
@@ -309,8 +310,8 @@ impl Plan<'_> {
     }
 }
 
-/// The properties that a job may see, with variables replaced. A variable without a value is no error where the property has a
-/// default.
+/// The properties visible to a job, with variables replaced. A variable without a value is not an error where the
+/// property has a default.
 fn bind(spec: &JobSpec, given: &Value, variables: &mut Variables, deployment: &str) -> Result<Value, Vec<String>> {
     let mut given = given.clone();
     for (name, property) in &spec.properties {
@@ -337,7 +338,7 @@ impl Group {
         Ok(())
     }
 
-    /// Every package the group's jobs need, each after those it depends on.
+    /// Every package that the group's jobs need, each after its dependencies.
     pub(super) fn packages(&self) -> Result<Vec<(&PlannedJob, &Package)>, DirectorError> {
         let mut packages = Vec::new();
         for job in &self.jobs {
@@ -348,7 +349,7 @@ impl Group {
         Ok(packages)
     }
 
-    /// Packages of one name have one place on a VM.
+    /// Checks that packages with the same name do not conflict, because they have the same path on a VM.
     fn check_packages(&self) -> Result<(), DirectorError> {
         let packages = self.packages()?;
         for (position, (job, package)) in packages.iter().enumerate() {

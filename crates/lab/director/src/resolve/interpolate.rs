@@ -1,11 +1,11 @@
 //! `((variables))` in documents.
 //!
-//! A placeholder alone takes any value, one within text takes text or a number. Some parts of a manifest are left for later, when the
-//! variables that it declares have values.
+//! A placeholder that is a whole value is replaced by any value; one within text is replaced by text or a number. Some
+//! parts of a manifest are resolved later, when the variables that it declares have values.
 
 use serde_json::Value;
 
-/// Paths that are left as they are in a deployment manifest; `*` is any position or key.
+/// Paths in a deployment manifest that are resolved later; `*` is any position or key.
 pub(super) const LATE_IN_MANIFEST: &[&[&str]] = &[
     &["properties"],
     &["instance_groups", "*", "properties"],
@@ -26,7 +26,8 @@ pub(super) const LATE_IN_RUNTIME_CONFIG: &[&[&str]] = &[
     &["variables"],
 ];
 
-/// Replaces placeholders below `value`, except on the paths given. What could not be replaced is told in `errors`, once.
+/// Replaces placeholders below `value`, except on the paths given. Placeholders that could not be replaced are added to
+/// `errors`, once each.
 pub(super) fn interpolate(
     value: &mut Value,
     late: &[&[&str]],
@@ -134,7 +135,7 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     parts
 }
 
-/// The name in a text that is one placeholder and nothing else.
+/// The name in a text that consists of a single placeholder.
 pub(super) fn sole_placeholder(value: &Value) -> Option<&str> {
     match parts(value.as_str()?).as_slice() {
         [Part::Name(name)] => Some(name),

@@ -1,4 +1,4 @@
-//! Links: which job provides what, which job consumes it, and which provider each consumer gets.
+//! Links: the providers, the consumers, and the provider of each consumer.
 
 use std::sync::Arc;
 
@@ -44,13 +44,13 @@ pub(super) struct Consumer {
     pub(super) target: Option<Target>,
 }
 
-/// What the manifest says of a link consumed.
+/// The manifest's entry for a consumed link.
 enum Wish {
-    /// Nothing.
+    /// No entry.
     Any,
     /// `nil`.
     Blocked,
-    /// The link itself.
+    /// A manual link.
     Manual(Map<String, Value>),
     Named {
         deployment: Option<String>,
@@ -59,7 +59,7 @@ enum Wish {
     },
 }
 
-/// What a consumer gets.
+/// The source of a consumer's link.
 pub(super) enum Target {
     Manual(Map<String, Value>),
     Provider { at: ProviderAt, network: Option<String>, ip_addresses: Option<bool> },
@@ -73,10 +73,10 @@ pub(super) struct ProviderAt {
     pub(super) original: String,
 }
 
-/// A name that resolves to the instances behind a link.
+/// A DNS name for the instances behind a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alias {
-    /// Domain; `_.` in front stands for what `placeholder_type` says.
+    /// Domain; a leading `_.` is a placeholder according to `placeholder_type`.
     pub(crate) domain: String,
     /// Instance group of the provider.
     pub(crate) group: String,
@@ -87,7 +87,7 @@ pub(crate) struct Alias {
     pub(crate) placeholder_type: Option<String>,
 }
 
-/// A job at the place where it runs.
+/// A job in its group and deployment.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a> {
     pub(super) deployment: &'a str,
@@ -124,7 +124,7 @@ impl Links {
         self.providers.iter().flat_map(of).collect()
     }
 
-    /// Notes the links of a job. `properties` are its own, with variables replaced.
+    /// Adds the links of a job. `properties` are its own, with variables replaced.
     pub(super) fn add(
         &mut self,
         at: At<'_>,
@@ -160,7 +160,7 @@ impl Links {
         if errors.is_empty() { Ok(()) } else { Err(DirectorError::new(500, 100, errors.join("\n"))) }
     }
 
-    /// Gives every consumer its provider.
+    /// Determines the provider of every consumer.
     pub(super) fn connect(
         &mut self,
         deployment: &str,
@@ -331,7 +331,7 @@ fn fixed_names(link: &str, place: &str) -> String {
     )
 }
 
-/// Name of the link wanted, and what is said of it.
+/// Name of the wanted link, and the manifest's entry for it.
 fn wish(
     at: At<'_>,
     job: &str,
@@ -383,7 +383,7 @@ fn wish(
         return Ok((link.to_owned(), Wish::Manual(source.clone())));
     }
     let ip_addresses = source.get("ip_addresses").and_then(Value::as_bool);
-    // The director keeps what follows the last dot.
+    // The director uses only the part after the last dot.
     let name = name.rsplit('.').next().unwrap_or_default().to_owned();
     Ok((name, Wish::Named { deployment, network: text("network"), ip_addresses }))
 }

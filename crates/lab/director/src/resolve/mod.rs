@@ -1,14 +1,15 @@
-//! A manifest and the runtime configs, as far as they decide without knowing addresses which jobs run where, with which properties and
-//! links.
+//! Resolves a manifest and the runtime configs as far as possible without addresses: which jobs run where, with which
+//! properties and links.
 //!
 //! ```text
 //!   Inputs ── resolve ──> Resolved ── renderings(addresses) ──> Renderings ── render(ruby) ──> an ApplySpec per instance
 //!             refuses      pure                    pure                        takes time, needs no lock
 //! ```
 //!
-//! Texts and numbers of errors are the director's.
+//! Texts and codes of errors are the director's.
 //!
-//! Not promised: links of disks and variables, `migrated_from`, `property_mappings`, and links made by `POST /links`.
+//! Not promised: links of disks and variables, `migrated_from`, `property_mappings`, and links created by `POST
+//! /links`.
 
 mod addons;
 mod documents;
@@ -34,23 +35,23 @@ use super::{
 };
 use boshy_director::wire::NameVersion;
 
-/// What a deploy is decided from.
+/// Inputs of a deploy.
 pub(crate) struct Inputs<'a> {
-    /// The manifest as it was sent.
+    /// The manifest as sent.
     pub(crate) manifest: &'a str,
     /// Latest content of every runtime config, `default` first.
     pub(crate) runtime_configs: &'a [String],
-    /// Teams that the deployment belongs to.
+    /// Teams that own the deployment.
     pub(crate) teams: &'a [String],
     pub(crate) releases: &'a ReleaseStore,
     pub(crate) stemcells: &'a StemcellStore,
     pub(crate) variables: &'a mut Variables,
-    /// What the last deploy of another deployment came to, [`Resolved::nothing`] when it never came so far; none when there is
-    /// no such deployment.
+    /// Result of the last deploy of another deployment; [`Resolved::nothing`] when no deploy of it was resolved, `None`
+    /// when there is no such deployment.
     pub(crate) others: &'a dyn Fn(&str) -> Option<Arc<Resolved>>,
 }
 
-/// A deploy decided. Holds secrets and is therefore never shown in `Debug`.
+/// A resolved deploy. It contains secrets and is therefore never shown in `Debug`.
 pub(crate) struct Resolved {
     name: String,
     releases: Vec<NameVersion>,
@@ -66,16 +67,16 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// Decides a deploy.
+/// Resolves a deploy.
 ///
 /// # Errors
-/// When a director would refuse it. Values of variables that were made by then stay.
+/// When a director would refuse it. Values of variables generated until then stay.
 pub(crate) fn resolve(inputs: Inputs<'_>) -> Result<Resolved, DirectorError> {
     groups::resolve(inputs)
 }
 
 impl Resolved {
-    /// A deployment that provides nothing, because no deploy of it came so far.
+    /// A deployment that provides nothing, because no deploy of it was resolved.
     pub(crate) fn nothing(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -87,7 +88,7 @@ impl Resolved {
         }
     }
 
-    /// Releases in use, those of addons included, with their actual versions.
+    /// Releases in use, including those of addons, with their actual versions.
     pub(crate) fn releases(&self) -> &[NameVersion] {
         &self.releases
     }
@@ -107,27 +108,27 @@ impl Resolved {
         self.group(group).map(|group| &group.stemcell)
     }
 
-    /// Names of the link groups that an instance group's instances belong to, each `LINK-TYPE`, for the group ids of records.json.
+    /// Names of the link groups of an instance group's instances, each `LINK-TYPE`, for the group ids of records.json.
     pub(crate) fn link_groups(&self, group: &str) -> Vec<String> {
         self.links.groups_of(group)
     }
 
-    /// DNS aliases that the manifest gives to links.
+    /// DNS aliases that the manifest defines for links.
     pub(crate) fn aliases(&self) -> Vec<Alias> {
         self.links.aliases()
     }
 
-    /// Rows of `GET /link_providers`; `id` gives the next id.
+    /// Rows of `GET /link_providers`; `id` returns the next id.
     pub(crate) fn provider_rows(&self, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
         rows::providers(&self.name, &self.links, id)
     }
 
-    /// Rows of `GET /link_consumers`; `id` gives the next id.
+    /// Rows of `GET /link_consumers`; `id` returns the next id.
     pub(crate) fn consumer_rows(&self, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
         rows::consumers(&self.name, &self.links, id)
     }
 
-    /// What is to be rendered for some instances of the deployment.
+    /// The renderings for some instances of the deployment.
     pub(crate) fn renderings(
         &self,
         instances: &[super::Instance],
@@ -141,17 +142,17 @@ impl Resolved {
     }
 }
 
-/// In the order in which the names came.
+/// In the order of insertion.
 type Named<T> = Vec<(String, T)>;
 
-/// Errors of jobs by instance group, as a director tells them.
+/// Errors of jobs by instance group, in a director's format.
 #[derive(Default)]
 struct JobErrors {
     groups: Named<Named<Vec<String>>>,
 }
 
 impl JobErrors {
-    /// Adds errors of a job, each once.
+    /// Adds errors of a job, without duplicates.
     fn add(&mut self, group: &str, job: &str, texts: Vec<String>) {
         let jobs = entry(&mut self.groups, group);
         let known = entry(jobs, job);

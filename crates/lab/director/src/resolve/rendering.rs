@@ -1,4 +1,4 @@
-//! What each instance's templates are told, and what comes of them.
+//! The context of each instance's templates, and their results.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,16 +14,16 @@ use crate::{
     release::{Context, DOMAIN, Link, LinkInstance, Release, Renderer, Rendering},
 };
 
-/// Another deployment as links see it.
+/// Another deployment, for links to it.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub(crate) resolved: Arc<Resolved>,
     pub(crate) instances: Vec<Instance>,
 }
 
-/// What is around the instances that are rendered.
+/// The environment of the rendered instances.
 pub(crate) struct Surroundings<'a> {
-    /// All instances of the deployment as they are to be.
+    /// All instances of the deployment in their intended state.
     pub(crate) instances: &'a [Instance],
     /// Other deployments by name.
     pub(crate) peers: &'a dyn Fn(&str) -> Option<Peer>,
@@ -31,7 +31,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) az_ids: &'a AzIds,
 }
 
-/// Work for the renderer, free of everything that it comes from.
+/// Work for the renderer, independent of its source data.
 pub(crate) struct Renderings {
     instances: Vec<InstanceRendering>,
 }
@@ -83,7 +83,7 @@ fn packages(group: &Group) -> Result<Vec<PackageRef>, DirectorError> {
     Ok(packages)
 }
 
-/// An instance group seen from its place.
+/// An instance group within its deployment.
 struct View<'a> {
     resolved: &'a Resolved,
     group: &'a Group,
@@ -185,7 +185,7 @@ impl View<'_> {
     }
 }
 
-/// The first instance of its group is the one that others may follow.
+/// The bootstrap instance is the one with the lowest index of its group.
 fn is_bootstrap(instance: &Instance, all: &[Instance]) -> bool {
     let first = all.iter().filter(|other| other.group == instance.group).map(|other| other.index).min();
     first.is_none_or(|first| first == instance.index)
@@ -215,7 +215,7 @@ fn address(
     Some(format!("{}.{group}.{network}.{deployment}.{DOMAIN}", instance.id))
 }
 
-/// A name as it stands in DNS names.
+/// A name in the form used in DNS names.
 fn canonical(name: &str) -> String {
     let letter = |letter: char| match letter.to_ascii_lowercase() {
         '_' => Some('-'),
@@ -246,10 +246,10 @@ fn manual(written: &Map<String, Value>, deployment: &str) -> Link {
 }
 
 impl Renderings {
-    /// Renders everything in one process of Ruby: an [`ApplySpec`] by the id of each instance. Blocks.
+    /// Renders everything in one Ruby process: an [`ApplySpec`] for each instance id. Blocks.
     ///
     /// # Errors
-    /// When a template cannot be filled in, or Ruby cannot be run.
+    /// When a template cannot be rendered, or Ruby cannot be run.
     pub(crate) fn render(&self, renderer: &Renderer) -> Result<BTreeMap<String, ApplySpec>, DirectorError> {
         let mut asked = Vec::new();
         for job in self.instances.iter().flat_map(|instance| &instance.jobs) {
@@ -281,7 +281,7 @@ impl Renderings {
 }
 
 impl JobRendering {
-    /// A job that has no files, because who runs the VM does its work.
+    /// A job without files, because the infrastructure implements it itself.
     fn played(&self) -> RenderedJob {
         let release = self.context.release.0.clone();
         RenderedJob { name: self.name.clone(), release, files: Vec::new(), monit: String::new() }

@@ -1,4 +1,5 @@
-//! The runtime config that is shipped, as a director decides by it, on the lines of stemcells of bosh-deployment and on one to come.
+//! Tests the shipped runtime config like a director would apply it, with the lines of stemcells of bosh-deployment and
+//! a future one.
 
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ fn director(runtime_configs: Vec<String>) -> Fixture {
     fixture
 }
 
-/// The shipped one without properties and variables, which decide nothing here; `keep` says which addons it has.
+/// The shipped config without properties and variables, which do not matter here; `keep` selects its addons.
 fn shipped(keep: impl Fn(&str) -> bool) -> String {
     let text = RUNTIME_CONFIG.replace("((release_version))", "9.0.0");
     let mut config: Value = yaml::from_text(&text, &yaml::Limits::default()).unwrap();
@@ -40,7 +41,7 @@ fn shipped(keep: impl Fn(&str) -> bool) -> String {
     config.to_string()
 }
 
-/// A deployment of one group, of jobs of these releases.
+/// A deployment of one group with jobs of these releases.
 fn manifest(os: &str, lifecycle: &str, own: &[(&str, &str)]) -> String {
     let version = |release: &str| match release {
         "bpm" => "1.4.23",
@@ -56,7 +57,7 @@ fn manifest(os: &str, lifecycle: &str, own: &[(&str, &str)]) -> String {
     json!({"name": "shop", "releases": releases, "stemcells": stemcells, "instance_groups": [group]}).to_string()
 }
 
-/// What addons bring to a deployment of one group.
+/// The jobs that addons add to a deployment of one group.
 fn brought(fixture: &mut Fixture, os: &str, lifecycle: &str, own: &[(&str, &str)]) -> Vec<String> {
     let resolved =
         fixture.resolve(&manifest(os, lifecycle, own)).unwrap_or_else(|error| panic!("{os} {own:?}: {error}"));
@@ -124,7 +125,7 @@ fn bosh_dns_of_another_runtime_config_does_not_matter_in_either_order() {
     }
 }
 
-/// The releases stand in the first of several configs.
+/// Only the first of several configs declares the releases.
 fn without_releases_twice(text: &str, order: &[String]) -> String {
     let mut config: Value = serde_json::from_str(text).unwrap();
     if text != order[0] {
@@ -133,7 +134,7 @@ fn without_releases_twice(text: &str, order: &[String]) -> String {
     config.to_string()
 }
 
-/// Written down in the runtime config: what it cannot say.
+/// A limitation documented in the runtime config.
 #[test]
 fn another_version_of_bpm_beside_a_group_without_it_is_refused() {
     let mut fixture = director(vec![shipped(|_| true)]);

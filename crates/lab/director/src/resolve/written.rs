@@ -1,5 +1,5 @@
-//! Deployment manifests and runtime configs as they are written, the part that decides which jobs run where. Keys that are not
-//! known are passed over, as a director does.
+//! Deployment manifests and runtime configs as written: the part that determines which jobs run where. Unknown keys are
+//! ignored, as by a director.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -28,7 +28,7 @@ pub(super) struct Manifest {
     pub(super) features: Features,
 }
 
-/// A runtime config, or several merged.
+/// A runtime config, or several merged ones.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RuntimeConfig {
@@ -112,7 +112,7 @@ pub(super) struct Addon {
     pub(super) exclude: Filter,
 }
 
-/// YAML reads `1.0` as a number; a director takes its text.
+/// YAML parses `1.0` as a number; a director uses its text.
 fn version<'de, D: Deserializer<'de>>(node: D) -> Result<String, D::Error> {
     match Value::deserialize(node)? {
         Value::String(text) => Ok(text),
@@ -121,7 +121,7 @@ fn version<'de, D: Deserializer<'de>>(node: D) -> Result<String, D::Error> {
     }
 }
 
-/// Gives a document its shape.
+/// Converts a document to a type.
 pub(super) fn shaped<T: for<'de> Deserialize<'de>>(what: &str, value: Value) -> Result<T, DirectorError> {
     serde_json::from_value(value).map_err(|error| DirectorError::new(400, 40_000, format!("Bad {what}: {error}")))
 }

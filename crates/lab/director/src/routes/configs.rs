@@ -40,7 +40,7 @@ pub(super) fn refused(refused: PostRefused) -> Answer {
     }
 }
 
-/// Of what would be stored with what there is, or of two configs by id or content.
+/// The difference between a new config and the stored one, or between two configs by id or content.
 pub(super) fn diff(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let two: TwoConfigs = read_body(asked)?;
     match (two.from, two.to) {

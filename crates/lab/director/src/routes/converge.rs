@@ -1,4 +1,5 @@
-//! Requests that change what instances do, or that need a VM's agent: states, single instances, logs, and what this director refuses.
+//! Requests that change the state of instances or that need a VM's agent: states, single instances, logs, and requests
+//! that this director refuses.
 
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::{
 };
 use boshy_director::wire::{Config, ConfigVersion, DeploymentConfig};
 
-/// `PUT /deployments/:name/jobs[/:group[/:id]]?state=`: a deploy of the manifest there is, with other states.
+/// `PUT /deployments/:name/jobs[/:group[/:id]]?state=`: deploys the present manifest with other states.
 pub(super) fn change_state(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let request = asked.request;
     let record = world.deployment(&path[1])?;
@@ -41,7 +42,7 @@ pub(super) fn change_state(world: &mut World, asked: &Asked<'_>, path: &[String]
     Ok(Answer::task(request, task))
 }
 
-/// `POST …/instance_groups/:group/:id/actions/:action` of a director with VMs.
+/// `POST …/instance_groups/:group/:id/actions/:action` in a director with VMs.
 pub(super) fn act(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let Some(action) = Action::parse(&path[6]) else {
         return Err(Answer::text(404, Kind::Html, format!("Endpoint '{}' not found.", asked.request.path)));
@@ -65,7 +66,7 @@ pub(super) fn logs(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Res
     Ok(Answer::task(asked.request, task))
 }
 
-/// `GET /resources/:id`: bytes that a task left for a download.
+/// `GET /resources/:id`: bytes that a task stored for download.
 pub(super) fn resource(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     match world.blob(&path[1]) {
         Some(bytes) => Ok(Answer::text(200, Kind::Binary, bytes.to_vec())),

@@ -49,7 +49,7 @@ pub(super) fn deploy(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Resu
     Ok(Answer::task(asked.request, task))
 }
 
-/// What the parameters of a deploy ask for.
+/// The parameters of a deploy request.
 pub(super) fn order(asked: &Asked<'_>, text: String) -> DeployOrder {
     let request = asked.request;
     let owned = |name: &str| request.param(name).filter(|value| !value.is_empty()).map(str::to_owned);
@@ -66,7 +66,7 @@ pub(super) fn order(asked: &Asked<'_>, text: String) -> DeployOrder {
     }
 }
 
-/// The configs that a diff named and that its deploy is to use.
+/// The configs named by a diff, which its deploy has to use.
 fn config_ids(context: &str) -> Option<ConfigIds> {
     let context: Value = serde_json::from_str(context).ok()?;
     let ids = |key: &str| {
@@ -87,7 +87,7 @@ pub(super) fn delete(world: &mut World, asked: &Asked<'_>, path: &[String]) -> R
     Ok(Answer::task(asked.request, task))
 }
 
-/// For a deployment that is not there yet, everything is added. With VMs the configs that a deploy brings in count as well.
+/// For a new deployment, everything is added. In a director with VMs, the configs of the deploy count as well.
 pub(super) fn diff(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let wanted = read(&text(asked)?)?;
     let latest = world.latest_configs();
@@ -105,7 +105,7 @@ pub(super) fn diff(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Res
     Ok(Answer::html(&ManifestDiff { context, diff: diff::lines(&from, &to, redact) }))
 }
 
-/// A manifest with what its configs say beside it; lists of the same name are joined.
+/// A manifest merged with its configs; lists with the same name are joined.
 fn with_configs(world: &World, manifest: Value, ids: &ConfigIds) -> Value {
     let configs = ids.cloud.iter().chain(&ids.runtime).filter_map(|id| world.configs.content(id));
     let mut all = Map::new();

@@ -5,7 +5,8 @@ use boshy_director::wire::Event;
 
 const PAGE: usize = 200;
 
-/// The newest that pass all filters, newest first. `after_time` counts whole seconds: those of a later second.
+/// The newest events that pass all filters, newest first. `after_time` counts whole seconds: it selects events of a
+/// later second.
 pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let request = asked.request;
     let before_time = time(asked, "before")?;
@@ -32,7 +33,7 @@ pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<A
     event.map(Answer::json).ok_or_else(|| Answer::text(404, Kind::Json, "Event not found"))
 }
 
-/// Seconds since 1970. A real director also reads dates as text.
+/// Parses seconds since 1970. A real director also parses dates as text.
 fn time(asked: &Asked<'_>, side: &str) -> Result<Option<i64>, Answer> {
     let Some(written) = asked.request.param(&format!("{side}_time")) else { return Ok(None) };
     let wrong = |_| Answer::text(400, Kind::Json, format!("Invalid {side} parameter: '{written}' "));

@@ -1,4 +1,5 @@
-//! The embedded director against recorded answers of a real one: same status, same content type, same keys with the same JSON types.
+//! Compares the embedded director's answers with recorded ones of a real director: same status, same content type, same
+//! keys with the same JSON types.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +30,7 @@ fn recorded_heads() -> BTreeMap<String, (u16, String)> {
     rows.collect()
 }
 
-/// What keeps its meaning when values differ: keys and kinds, and which kinds of elements a list has.
+/// The part of an answer that does not depend on values: keys and types, and the types of elements in a list.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), shape_of(key, value))).collect(),
@@ -43,7 +44,7 @@ fn shape(value: &Value) -> Value {
     }
 }
 
-/// Here are no teams and no cloud, and how many tags a step has is no matter of shape.
+/// There are no teams and no cloud here, and the number of a step's tags is not compared.
 fn shape_of(key: &str, value: &Value) -> Value {
     match key {
         "team" | "teams" | "tags" | "cloud_properties" => "any".into(),
@@ -51,7 +52,7 @@ fn shape_of(key: &str, value: &Value) -> Value {
     }
 }
 
-/// The elements of a list, or the lines of an output, or the one value there is.
+/// The elements of a list, or the lines of an output, or the single value.
 fn elements(body: &str) -> Vec<Value> {
     match serde_json::from_str(body) {
         Ok(Value::Array(list)) => list,
@@ -102,7 +103,7 @@ fn recorded_world() -> Director {
     director
 }
 
-/// Answers and compares head and shape: whatever is answered must occur in the recorded answer.
+/// Sends a request and compares head and shape: every part of the answer must occur in the recorded answer.
 fn same_shape(director: &mut Director, file: &str, request: &Request) {
     let body = same_head(director, file, request);
     let (answered, recorded) = (shapes(&body), shapes(&fixture(file)));
@@ -110,7 +111,7 @@ fn same_shape(director: &mut Director, file: &str, request: &Request) {
     assert_eq!(answered.is_empty(), recorded.is_empty(), "{file}");
 }
 
-/// Answers and compares head and text.
+/// Sends a request and compares head and text.
 fn same_text(director: &mut Director, file: &str, request: &Request) {
     assert_eq!(same_head(director, file, request), fixture(file), "{file}");
 }

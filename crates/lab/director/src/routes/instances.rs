@@ -36,7 +36,7 @@ pub(super) fn job(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<A
     Ok(Answer::html(&instance.job_row(&path[1])))
 }
 
-/// On paper, only the actions that change what the director's tables show.
+/// On paper, only actions that change the director's tables have an effect.
 pub(super) fn action(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     if world.has_vms {
         return converge::act(world, asked, path);
@@ -60,7 +60,7 @@ fn ask_agents(world: &mut World, asked: &Asked<'_>, name: &str, only_vms: bool) 
     Ok(Answer::task(asked.request, task))
 }
 
-/// On paper: asks every agent, which a director does in a task; its result is a line per instance.
+/// On paper: queries every agent, which a director does in a task; the result has a row for each instance.
 fn full(
     world: &mut World,
     asked: &Asked<'_>,

@@ -1,11 +1,11 @@
-//! `/cloud_configs`, `/runtime_configs`, `/cpi_configs`: the configs of these types, as the CLI sends and asks for them.
+//! `/cloud_configs`, `/runtime_configs`, `/cpi_configs`: the configs of these types, in the form that the CLI uses.
 
 use serde_json::{Value, json};
 
 use super::{Answer, Asked, Kind, World, configs::refused, deployments};
 use boshy_director::wire::ConfigPost;
 
-/// The newest of a name; `limit` is always given by the CLI.
+/// The newest config of a name; the CLI always sets `limit`.
 pub(super) fn list(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let latest = world.configs.latest(kind(path), name(asked));
     let row =

@@ -1,4 +1,4 @@
-//! Which path is answered by what. A file per topic; each answer is a function of the request and of what the director knows.
+//! The routes. There is one file per topic. Each answer is a function of the request and the director's state.
 
 mod configs;
 mod converge;
@@ -19,7 +19,7 @@ use super::{
 };
 use boshy_director::wire::{AuthOptions, Feature, Features, Info, UserAuthentication};
 
-/// A director: what it is, what it knows, and who may ask.
+/// A director: identity, state and authorization.
 #[derive(Debug)]
 pub(super) struct Director {
     pub(super) name: String,
@@ -29,11 +29,11 @@ pub(super) struct Director {
     pub(super) ssh_hint: String,
 }
 
-/// One question to a director: the request, who asks, and when.
+/// A request to a director with its caller and time.
 struct Asked<'a> {
     request: &'a Request,
     caller: &'a Caller,
-    /// Teams to which a list is cut down; none for who reads everything.
+    /// Teams to which a list is restricted; `None` for a caller that may read everything.
     only_teams: Option<Vec<String>>,
     now: Timestamp,
     ssh_hint: &'a str,
@@ -41,11 +41,11 @@ struct Asked<'a> {
 
 type Handler = fn(&mut World, &Asked<'_>, &[String]) -> Result<Answer, Answer>;
 
-/// A route: how it is counted, what it takes, and who answers.
+/// A route: the name under which it is counted, the required permission, and the handler.
 struct Route {
     label: &'static str,
     right: Right,
-    /// Whether it is there only in a director with VMs.
+    /// Whether it exists only in a director with VMs.
     needs_vms: bool,
     handler: Handler,
 }
@@ -134,7 +134,7 @@ fn route(method: &str, segments: &[&str]) -> Option<Route> {
     })
 }
 
-/// Under which name a request is counted.
+/// The name under which a request is counted.
 pub(super) fn label(request: &Request) -> &'static str {
     let segments = request.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -147,7 +147,7 @@ pub(super) fn label(request: &Request) -> &'static str {
 }
 
 impl Asked<'_> {
-    /// Whether a list shows the caller what belongs to these teams.
+    /// Whether a list shows the caller an item of these teams.
     fn is_shown(&self, teams: &[String]) -> bool {
         self.only_teams.as_ref().is_none_or(|own| own.iter().any(|team| teams.contains(team)))
     }

@@ -62,7 +62,7 @@ pub(super) fn package_matches(world: &mut World, asked: &Asked<'_>, _: &[String]
     Ok(Answer::html(&world.stores.releases.matches(&deployments::text(asked)?)?))
 }
 
-/// Compiled packages are never kept.
+/// There are never compiled packages.
 pub(super) fn compiled_matches(_: &mut World, _: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     Ok(Answer::html(&Vec::<String>::new()))
 }
@@ -114,7 +114,7 @@ pub(super) fn links(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Re
     Ok(Answer::html(&rows))
 }
 
-/// Which deployments use a name and version of what `uses` tells of each.
+/// The deployments that use a name and version, according to `uses`.
 fn users_of<F>(world: &World, uses: F) -> impl Fn(&str, &str) -> Vec<String> + use<F>
 where
     F: Fn(&DeploymentRecord) -> Vec<boshy_director::wire::NameVersion>,

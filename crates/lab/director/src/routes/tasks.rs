@@ -6,7 +6,8 @@ use super::{Answer, Asked, Kind, World};
 use crate::{DirectorError, world::TaskRecord};
 use boshy_director::wire::Task;
 
-/// The last to end comes first, before it what has not ended. Without `limit` everything is returned; with `verbose` below 2 only work that people ask for.
+/// Running tasks come first, then ended ones, the last to end first. Without `limit`, all are returned; with `verbose`
+/// below 2, only work ordered by people.
 pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let request = asked.request;
     let states: Option<Vec<&str>> = request.param("state").map(|states| states.split(',').collect());
@@ -33,7 +34,7 @@ pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<A
     Ok(Answer::json(&find(world, &path[1])?.task))
 }
 
-/// `Range: bytes=N-` gives what is new since the last look.
+/// `Range: bytes=N-` returns what is new since the last request.
 pub(super) fn output(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let record = find(world, &path[1])?;
     let debug;
@@ -59,7 +60,7 @@ pub(super) fn output(world: &mut World, asked: &Asked<'_>, path: &[String]) -> R
     Ok(Answer { content_range, ..Answer::text(206, Kind::Html, &output.as_bytes()[from..]) })
 }
 
-/// What a director logs while it works is not kept here: only what is known of the task anyway.
+/// A director's log is not kept here: the output contains only what is otherwise known of the task.
 fn debug_output(record: &TaskRecord) -> String {
     let Task { id, description, user, .. } = &record.task;
     let mut lines = format!("Task {id}: {description}, for {user}\n{}", record.event_output);

@@ -1,4 +1,4 @@
-//! Certificates as a config server makes them of a variable's options.
+//! Generates certificates from a variable's options, like a config server.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,15 +8,15 @@ use rcgen::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Days that a certificate holds when its options do not say.
+/// Validity in days when the options do not set it.
 const DEFAULT_DAYS: u64 = 365;
 
-/// Options of a variable of type `certificate`. Keys that are not known are passed over.
+/// Options of a variable of type `certificate`. Unknown keys are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Options {
     is_ca: bool,
-    /// Name of the variable whose certificate signs this one. None is signed by itself.
+    /// Name of the variable whose certificate signs this one. Without it, the certificate is self-signed.
     pub(super) ca: Option<String>,
     common_name: Option<String>,
     organization: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Options {
     duration: Option<u64>,
 }
 
-/// A certificate and what signing with it takes.
+/// A certificate, with its key for signing others.
 pub(super) struct Made {
     params: CertificateParams,
     key: KeyPair,
@@ -45,10 +45,10 @@ impl Made {
     }
 }
 
-/// Makes a certificate.
+/// Generates a certificate.
 ///
 /// # Errors
-/// With a text, when an option is wrong.
+/// When an option is not valid, as a text.
 pub(super) fn make(options: &Options, ca: Option<&Made>) -> Result<Made, String> {
     let params = params(options)?;
     let broken = |error: rcgen::Error| error.to_string();

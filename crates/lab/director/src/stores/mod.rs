@@ -1,6 +1,6 @@
-//! What a director keeps besides deployments: releases, stemcells, and the values of variables.
+//! The director's state besides deployments: releases, stemcells, and values of variables.
 //!
-//! All of it lives as long as the director; only archives of packages are on disk.
+//! It lives as long as the director. Only archives of packages are on disk.
 
 mod certificate;
 mod release_rows;
@@ -27,7 +27,7 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// Empty stores. `folder` takes the archives of packages; `director` is the name in front of relative names of variables.
+    /// Empty stores. `folder` is for the archives of packages; `director` is the prefix of relative names of variables.
     pub(crate) fn new(folder: PathBuf, director: &str) -> Self {
         Self {
             releases: ReleaseStore::new(folder),

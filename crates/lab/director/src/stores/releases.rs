@@ -1,7 +1,7 @@
-//! Releases that were uploaded, and those whose part the lab plays.
+//! Uploaded releases, and releases that the lab implements itself.
 //!
-//! Packages are kept once per fingerprint, whichever release brought them. An upload has two halves, so that the long one needs no
-//! lock: [`read_upload`] unpacks, [`ReleaseStore::admit`] decides.
+//! Packages are stored once per fingerprint, whichever release contained them. An upload has two steps, so that the
+//! long one needs no lock: [`read_upload`] unpacks, [`ReleaseStore::admit`] decides.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use crate::{
 use boshy_director::wire::ReleaseRow;
 use boshy_yaml as yaml;
 
-/// Releases that cannot be fetched without an internet: who runs the VMs does what their jobs would do.
+/// Releases that cannot be downloaded without internet access: the infrastructure implements their jobs itself.
 const PLAYED: [&str; 2] = ["bpm", "bosh-dns"];
 
 /// Releases by name and version.
@@ -41,23 +41,23 @@ pub(crate) struct ReleaseStore {
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) version: String,
-    /// None of a release whose part is played.
+    /// `None` for a release that the lab implements itself.
     pub(crate) release: Option<Arc<Release>>,
 }
 
-/// How an upload is to be taken.
+/// Options of an upload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Upload {
-    /// Under the next version that is free.
+    /// Store it under the next free version.
     pub(crate) rebase: bool,
-    /// In place of what is there.
+    /// Replace what is stored.
     pub(crate) fix: bool,
 }
 
-/// What an upload did.
+/// Result of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Admitted {
-    /// Stages of the task with their steps, as its events tell them.
+    /// Stages of the task with their steps, for its events.
     pub(crate) stages: Vec<(String, Vec<String>)>,
     /// The task's result.
     pub(crate) result: String,
@@ -80,16 +80,17 @@ impl ReleaseStore {
         Self { folder, releases: BTreeMap::new(), archives: BTreeMap::new(), uploads: 0 }
     }
 
-    /// A folder of its own for the next upload. Whoever unpacks there removes it when [`ReleaseStore::admit`] is done.
+    /// A separate folder for the next upload. The code that unpacks there removes it when [`ReleaseStore::admit`] is
+    /// done.
     pub(crate) fn incoming(&mut self) -> PathBuf {
         self.uploads += 1;
         self.folder.join(format!("incoming-{}", self.uploads))
     }
 
-    /// Takes a release that was unpacked.
+    /// Stores an unpacked release.
     ///
     /// # Errors
-    /// When the version is there with another content, or a package came without its archive and is not known.
+    /// When the version exists with other content, or a package without its archive is not stored already.
     pub(crate) fn admit(&mut self, mut release: Release, upload: Upload) -> Result<Admitted, DirectorError> {
         if upload.rebase {
             release.version = self.next_version(&release);
@@ -112,7 +113,7 @@ impl ReleaseStore {
         Ok(Admitted { stages, result })
     }
 
-    /// Knows a release by a URL, when it is one whose part is played.
+    /// Registers a release by its URL, if the lab implements it itself.
     ///
     /// # Errors
     /// For any other URL.
@@ -132,14 +133,15 @@ impl ReleaseStore {
         Ok(Admitted { stages, result })
     }
 
-    /// Knows a version of a release whose part is played.
+    /// Registers a version of a release that the lab implements itself.
     pub(crate) fn play(&mut self, name: &str, version: &str) {
         if self.stored(name, version).is_none() {
             self.put(name, Stored { version: version.to_owned(), release: None });
         }
     }
 
-    /// A version of a release; `latest` is the newest. Of a release whose part is played, every version is there.
+    /// A version of a release; `latest` is the newest. Of a release that the lab implements itself, every version
+    /// exists.
     ///
     /// # Errors
     /// When there is none.
@@ -155,7 +157,7 @@ impl ReleaseStore {
         found.cloned().ok_or_else(|| no_version(name, version))
     }
 
-    /// `GET /releases`. `is_deployed` says of a name and version whether a deployment uses it.
+    /// `GET /releases`. `is_deployed` says whether a deployment uses a name and version.
     pub(crate) fn rows(&self, is_deployed: &dyn Fn(&str, &str) -> bool) -> Vec<ReleaseRow> {
         let rows = self.releases.iter().map(|(name, versions)| {
             let versions = versions.iter().map(|stored| version_row(stored, is_deployed(name, &stored.version)));
@@ -164,7 +166,7 @@ impl ReleaseStore {
         rows.collect()
     }
 
-    /// `GET /releases/:name?version=`; without a version all jobs and packages of all versions.
+    /// `GET /releases/:name?version=`; without a version, all jobs and packages of all versions.
     ///
     /// # Errors
     /// When there is none.
@@ -186,7 +188,7 @@ impl ReleaseStore {
     /// `POST /packages/matches`: fingerprints of a release manifest's packages that need not be uploaded.
     ///
     /// # Errors
-    /// When the text is no release manifest.
+    /// When the text is not a release manifest.
     pub(crate) fn matches(&self, manifest: &str) -> Result<Vec<String>, DirectorError> {
         #[derive(Deserialize)]
         struct Manifest {
@@ -202,7 +204,7 @@ impl ReleaseStore {
         Ok(fingerprints.filter(|fingerprint| self.archives.contains_key(fingerprint)).collect())
     }
 
-    /// Forgets a version, or all. `users` says which deployments use a name and version.
+    /// Deletes a version, or all. `users` lists the deployments that use a name and version.
     ///
     /// # Errors
     /// When there is none, or it is in use.
@@ -270,7 +272,7 @@ impl ReleaseStore {
         format!("{base}+dev.{}", numbers.max().unwrap_or(0) + 1)
     }
 
-    /// Moves a package's archive to where it stays, and says where that is.
+    /// Moves a package's archive to its final place, and records that place.
     fn keep(&mut self, package: &mut Package, fix: bool) -> Result<(), DirectorError> {
         let known = self.archives.get(&package.fingerprint).filter(|_| !fix || package.archive.is_none()).cloned();
         let kept = match (known, package.archive.take()) {
@@ -329,7 +331,7 @@ fn push(stages: &mut Vec<(String, Vec<String>)>, kind: &str, new: &[String], old
     }
 }
 
-/// A version keeps what earlier uploads of it brought.
+/// Adds what earlier uploads of the version contained.
 fn add_missing(release: &mut Release, existing: &Release) {
     let jobs: Vec<_> = existing.jobs.iter().filter(|old| release.job(&old.job.spec.name).is_none()).cloned().collect();
     release.jobs.extend(jobs);
@@ -338,7 +340,7 @@ fn add_missing(release: &mut Release, existing: &Release) {
     release.packages.extend(packages);
 }
 
-/// Name and version in a URL as bosh.io has them: `.../cloudfoundry/bpm-release?v=1.2.3`, or `.../bpm-release-1.2.3.tgz`.
+/// Name and version in a URL of bosh.io: `.../cloudfoundry/bpm-release?v=1.2.3`, or `.../bpm-release-1.2.3.tgz`.
 fn played_release(location: &str) -> Option<(String, String)> {
     let url = Url::parse(location).ok()?;
     let file = url.path_segments()?.next_back()?;

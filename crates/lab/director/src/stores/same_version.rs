@@ -1,4 +1,4 @@
-//! A version that is uploaded again has to be what it was.
+//! Checks that a version that is uploaded again has the same content.
 
 use crate::{
     DirectorError,

@@ -1,4 +1,4 @@
-//! Stemcells. Nothing is made of them but a name: who makes the VMs has their operating systems.
+//! Stemcells. Only their names are used: the infrastructure provides the operating systems.
 
 use std::io::Read;
 
@@ -13,7 +13,7 @@ use boshy_yaml as yaml;
 
 /// Bytes read of `stemcell.MF`.
 const MANIFEST_BYTES: u64 = 1 << 20;
-/// Bytes of a stemcell's archive that are looked at for it.
+/// Bytes of a stemcell's archive that are searched for it.
 const ARCHIVE_BYTES: u64 = 8 << 30;
 
 /// A stemcell.
@@ -26,7 +26,7 @@ pub(crate) struct Stemcell {
     pub(crate) version: String,
 }
 
-/// Stemcells in the order in which they came.
+/// Stemcells in the order of their upload.
 #[derive(Debug, Default)]
 pub(crate) struct StemcellStore {
     stemcells: Vec<(u64, Stemcell)>,
@@ -41,7 +41,7 @@ struct RawManifest {
 }
 
 impl Stemcell {
-    /// By the URL that it is at, `.../NAME?v=VERSION` or `.../bosh-stemcell-VERSION-REST.tgz`.
+    /// A stemcell by its URL, `.../NAME?v=VERSION` or `.../bosh-stemcell-VERSION-REST.tgz`.
     ///
     /// # Errors
     /// When the URL names none.
@@ -59,10 +59,10 @@ impl Stemcell {
         Ok(Self { name, os, version })
     }
 
-    /// By the manifest in its archive, which is not unpacked.
+    /// A stemcell by the manifest in its archive, which is not unpacked.
     ///
     /// # Errors
-    /// When it is no stemcell.
+    /// When it is not a stemcell.
     pub(crate) fn from_archive(archive: &[u8]) -> Result<Self, DirectorError> {
         let bad = |why: String| DirectorError::new(400, 50_000, format!("Extracting stemcell archive failed: {why}"));
         let broken = |_| bad("it is no gzipped tar archive".to_owned());
@@ -91,7 +91,7 @@ impl Stemcell {
     }
 }
 
-/// `bosh-stemcell-1.484-warden-boshlite-ubuntu-noble-go_agent.tgz`, also with `light-` in front.
+/// Parses `bosh-stemcell-1.484-warden-boshlite-ubuntu-noble-go_agent.tgz`, also with the prefix `light-`.
 fn from_file(file: &str) -> Option<(String, String)> {
     let rest = file.strip_suffix(".tgz")?;
     let rest = rest.strip_prefix("light-").unwrap_or(rest).strip_prefix("bosh-stemcell-")?;
@@ -99,7 +99,7 @@ fn from_file(file: &str) -> Option<(String, String)> {
     Some((format!("bosh-{rest}"), version.to_owned()))
 }
 
-/// `ubuntu-noble` or the like, which stands before `go_agent`.
+/// The operating system, such as `ubuntu-noble`, which precedes `go_agent`.
 fn os_of(name: &str) -> Option<String> {
     let front = name.split("-go_agent").next()?;
     let mut words = front.rsplit('-');
@@ -108,7 +108,7 @@ fn os_of(name: &str) -> Option<String> {
 }
 
 impl StemcellStore {
-    /// Keeps a stemcell; one that is there stays as it is.
+    /// Stores a stemcell; an existing one stays as it is.
     pub(crate) fn add(&mut self, stemcell: Stemcell) {
         if self.needs(&stemcell.name, &stemcell.version) {
             self.last_id += 1;
@@ -116,7 +116,7 @@ impl StemcellStore {
         }
     }
 
-    /// Whether a stemcell is not there yet (`POST /stemcell_uploads`).
+    /// Whether a stemcell is missing (`POST /stemcell_uploads`).
     pub(crate) fn needs(&self, name: &str, version: &str) -> bool {
         !self.stemcells.iter().any(|(_, known)| known.name == name && known.version == version)
     }
@@ -142,7 +142,7 @@ impl StemcellStore {
         })
     }
 
-    /// Forgets a stemcell.
+    /// Deletes a stemcell.
     ///
     /// # Errors
     /// When there is none, or deployments use it.
@@ -158,7 +158,7 @@ impl StemcellStore {
         Ok(())
     }
 
-    /// `GET /stemcells`. `users` says which deployments use a name and version.
+    /// `GET /stemcells`. `users` lists the deployments that use a name and version.
     pub(crate) fn rows(&self, users: &dyn Fn(&str, &str) -> Vec<String>) -> Value {
         let row = |(id, stemcell): &(u64, Stemcell)| {
             let deployments = users(&stemcell.name, &stemcell.version).into_iter().map(|name| json!({"name": name}));

@@ -1,6 +1,6 @@
-//! Variables, their values made and kept as a config server does it.
+//! Variables, whose values are generated and kept like in a config server.
 //!
-//! A value is made once and stays, until the options of its variable, or the certificate that signs it, are others.
+//! A value is generated once and stays until the options of its variable, or the certificate that signs it, change.
 //!
 //! Not promised: `rsa` and `ssh`, and rotation.
 
@@ -41,7 +41,7 @@ pub(crate) struct Variables {
 struct Kept {
     id: String,
     value: Value,
-    /// What it was made of: type, options, and the id of the certificate that signed it.
+    /// Its inputs: type, options, and the id of the certificate that signed it.
     made_of: (String, Value, Option<String>),
     certificate: Option<Made>,
 }
@@ -57,10 +57,10 @@ impl Variables {
         Self { director: director.to_owned(), kept: BTreeMap::new(), used: BTreeMap::new() }
     }
 
-    /// Makes the value of a variable, unless it is there.
+    /// Generates the value of a variable, unless it exists.
     ///
     /// # Errors
-    /// When the name, the type or an option is wrong.
+    /// When the name, the type or an option is not valid.
     pub(crate) fn generate(&mut self, deployment: &str, spec: &VariableSpec) -> Result<(), DirectorError> {
         check_name("Variable", &spec.name)?;
         let name = self.absolute(deployment, &spec.name);
@@ -104,10 +104,10 @@ impl Variables {
         Ok(())
     }
 
-    /// The value behind what stands between double brackets, such as `/mesh/ca.certificate`.
+    /// The value of a placeholder, given without its brackets, such as `/mesh/ca.certificate`.
     ///
     /// # Errors
-    /// With a text, when the name is wrong or there is no such value.
+    /// When the name is not valid or there is no such value, as a text.
     pub(crate) fn value(&mut self, deployment: &str, placeholder: &str) -> Result<Value, String> {
         let placeholder = placeholder.strip_prefix('!').unwrap_or(placeholder);
         check_name("Placeholder", placeholder).map_err(|error| error.description)?;
@@ -136,7 +136,7 @@ impl Variables {
         Ok(value)
     }
 
-    /// Whether there is a value behind what stands between double brackets.
+    /// Whether a placeholder, given without its brackets, has a value.
     pub(crate) fn has(&self, deployment: &str, placeholder: &str) -> bool {
         let absolute = self.absolute(deployment, placeholder.strip_prefix('!').unwrap_or(placeholder));
         absolute.split('.').next().is_some_and(|root| self.kept.contains_key(root))
@@ -149,7 +149,7 @@ impl Variables {
         Value::Array(rows.collect())
     }
 
-    /// A deployment is gone; its values stay, as a config server keeps them.
+    /// A deployment was deleted; its values stay, as in a config server.
     pub(crate) fn forget_deployment(&mut self, deployment: &str) {
         self.used.remove(deployment);
     }

@@ -1,4 +1,4 @@
-//! Order of versions as BOSH has it: `1.2.3-rc.1+dev.4`, part by part, numbers before words.
+//! BOSH's order of versions: `1.2.3-rc.1+dev.4` is compared part by part, numbers before words.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ enum Segment<'a> {
 /// Compares two versions.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (parts(left), parts(right));
-    // A version before its release is older than the release, one after it is younger.
+    // A pre-release is older than its release, a post-release is younger.
     segments(left.0)
         .cmp(&segments(right.0))
         .then_with(|| match (left.1, right.1) {
@@ -29,7 +29,7 @@ fn parts(version: &str) -> (&str, Option<&str>, Option<&str>) {
     (release, pre, post)
 }
 
-/// Zeros at the end say nothing: `1.0` is `1`.
+/// Trailing zeros do not count: `1.0` equals `1`.
 fn segments(part: &str) -> Vec<Segment<'_>> {
     let segment = |text| str::parse(text).map_or(Segment::Word(text), Segment::Number);
     let mut segments: Vec<_> = part.split('.').map(segment).collect();

@@ -1,32 +1,32 @@
-//! What a deploy has to do with one instance. Pure.
+//! Determines the work of a deploy for one instance. Pure.
 //!
-//! An instance that is as it is to be is not touched. What the director says of the reasons stands in its events.
+//! An instance that is in its intended state is not touched. The director's events contain the reasons.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Instance, InstanceState, VmFacts, VmShape};
 use crate::ApplySpec;
 
-/// How the agent of an instance's VM answered.
+/// State of the agent of an instance's VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agent {
-    /// There is no VM.
+    /// The instance has no VM.
     None,
     Running,
-    /// It answered, and not all its processes run.
+    /// It answered, but not all its processes run.
     Idle,
     /// It does not answer.
     Silent,
 }
 
-/// What was asked for this instance besides what its manifest says.
+/// Requests for this instance in addition to its manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) restart: bool,
     pub(crate) recreate: bool,
 }
 
-/// An instance as it is, and as it is to be.
+/// The present and the intended state of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) before: Option<Instance>,
@@ -35,9 +35,9 @@ pub(crate) struct Change {
     pub(crate) spec: Arc<ApplySpec>,
     pub(crate) agent: Agent,
     pub(crate) reasons: BTreeSet<&'static str>,
-    /// Its VM is to be another one than it has.
+    /// Whether it needs another VM than it has.
     pub(crate) new_vm: bool,
-    /// What it has is not what it is to have.
+    /// Whether jobs or packages have to be applied.
     pub(crate) apply: bool,
 }
 
@@ -60,12 +60,12 @@ impl Change {
         change
     }
 
-    /// Whether there is anything to do.
+    /// Whether there is any work to do.
     pub(crate) fn is_needed(&self) -> bool {
         !self.reasons.is_empty()
     }
 
-    /// Whether a VM has to be made for an instance that has none.
+    /// Whether a VM has to be created for an instance without one.
     pub(crate) fn lacks_vm(&self) -> bool {
         self.new_vm && self.before.as_ref().is_none_or(|before| before.vm.is_none())
     }

@@ -53,7 +53,7 @@ impl Default for Case {
     }
 }
 
-/// Reasons, whether another VM is needed, and whether something is applied.
+/// The reasons, whether another VM is needed, and whether anything is applied.
 fn reasons(case: Case) -> (Vec<&'static str>, bool, bool) {
     let facts = VmFacts { shape: shape("1"), applied: Some(spec("a")), dirty: case.dirty, dns: 1 };
     let (before, after) = (instance(case.before, Some("vm-1")), instance(case.after, Some("vm-1")));

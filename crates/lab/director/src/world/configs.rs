@@ -1,4 +1,4 @@
-//! Configs of any type: versions that are never overwritten.
+//! Configs of any type, in versions that are never overwritten.
 
 use boshy_mesh::Timestamp;
 use serde::Deserialize;
@@ -29,11 +29,11 @@ struct Version {
 pub(in super::super) struct ConfigFilter {
     pub(in super::super) kind: Option<String>,
     pub(in super::super) name: Option<String>,
-    /// Newest versions per type and name.
+    /// Number of newest versions per type and name.
     pub(in super::super) limit: Option<usize>,
 }
 
-/// A config to compare: one that is stored, or a text.
+/// A config to compare: a stored one or a text.
 #[derive(Debug, Deserialize)]
 pub(in super::super) struct ConfigRef {
     id: Option<Value>,
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// Stores a version of a config, with the event of it when it is a new one.
+    /// Stores a version of a config, and records an event when it is new.
     pub(in super::super) fn post_config(
         &mut self,
         post: &ConfigPost,
@@ -86,7 +86,7 @@ impl World {
 }
 
 impl Configs {
-    /// Stores a version. The content of the latest again stores nothing.
+    /// Stores a version. When its content equals the latest, nothing is stored.
     pub(in super::super) fn post(&mut self, post: &ConfigPost, now: Timestamp) -> Result<Config, PostRefused> {
         let (kind, name, content) = checked(post).map_err(PostRefused::Bad)?;
         let latest = self.latest(kind, name);
@@ -127,23 +127,23 @@ impl Configs {
         })
     }
 
-    /// Any version, also one that was deleted since.
+    /// Any version, including deleted ones.
     pub(in super::super) fn version(&self, id: &str) -> Option<&Config> {
         let version = self.versions.iter().find(|version| version.config.id == id);
         version.map(|version| &version.config)
     }
 
-    /// Content of any version, also of one that was deleted since.
+    /// Content of any version, including deleted ones.
     pub(in super::super) fn content(&self, id: &str) -> Option<&str> {
         self.version(id).map(|config| config.content.as_str())
     }
 
-    /// Any version.
+    /// Any version that was not deleted.
     pub(in super::super) fn get(&self, id: &str) -> Option<Config> {
         self.alive().find(|config| config.id == id).map(|config| self.shown(config))
     }
 
-    /// By type, `default` first in each, then by name; newest version first.
+    /// Ordered by type, `default` first in each, then by name; newest version first.
     pub(in super::super) fn list(&self, filter: &ConfigFilter) -> Vec<Config> {
         let wanted = |config: &&Config| {
             filter.kind.as_ref().is_none_or(|kind| config.kind == *kind)
@@ -165,7 +165,7 @@ impl Configs {
         found
     }
 
-    /// Removes one version, or all of one name, and says whether there was any.
+    /// Deletes one version, or all of one name. Returns whether there was any.
     pub(in super::super) fn delete(&mut self, is_meant: impl Fn(&Config) -> bool) -> bool {
         let mut any = false;
         for version in self.versions.iter_mut().filter(|version| !version.deleted && is_meant(&version.config)) {
@@ -175,7 +175,7 @@ impl Configs {
         any
     }
 
-    /// What a post would change.
+    /// The changes that a post would make.
     pub(in super::super) fn diff(&self, post: &ConfigPost, redact: bool) -> Result<ConfigDiff, DirectorError> {
         let (kind, name, content) = checked(post)?;
         let latest = self.latest(kind, name);
@@ -184,7 +184,7 @@ impl Configs {
         Ok(ConfigDiff { from: ConfigId { id }, diff: diff::lines(&from, &read(content)?, redact) })
     }
 
-    /// What differs between two configs.
+    /// The difference between two configs.
     pub(in super::super) fn diff_two(&self, from: &ConfigRef, to: &ConfigRef) -> Result<Vec<DiffLine>, DirectorError> {
         Ok(diff::lines(&self.referred(from)?, &self.referred(to)?, true))
     }
@@ -202,7 +202,7 @@ impl Configs {
         }
     }
 
-    /// How many versions were ever stored.
+    /// Number of versions ever stored.
     pub(in super::super) fn count(&self) -> usize {
         self.versions.len()
     }

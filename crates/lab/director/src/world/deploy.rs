@@ -1,4 +1,4 @@
-//! Deploys, deletions, and stopping and starting single instances, with the tasks and events a director makes of them.
+//! Deploys, deletions, and stopping and starting single instances, with the tasks and events of a director.
 
 use boshy_mesh::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{
 use crate::{DirectorError, cloud::CloudConfig, manifest::DeployManifest};
 use boshy_director::wire::Event;
 
-/// A deploy under way: its instances are there, its manifest is not yet shown.
+/// A deploy in progress: its instances are visible, its manifest is not.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) name: String,
@@ -24,13 +24,13 @@ impl World {
     /// Deploys a manifest.
     ///
     /// # Errors
-    /// When it is refused, be it at once or by its task.
+    /// When it is refused, at once or by its task.
     pub fn deploy(&mut self, manifest: &str, user: &str, now: Timestamp) -> Result<TaskId, DirectorError> {
         let task = self.submit(manifest, user, now)?;
         self.task(task).map(|_| task)
     }
 
-    /// Deploys as a director answers it: an error of the task is the task's, not the answer's.
+    /// Deploys as in a director's answer: an error of the task is not an error of the answer.
     pub(in super::super) fn submit(
         &mut self,
         manifest: &str,
@@ -42,8 +42,8 @@ impl World {
         Ok(task)
     }
 
-    /// First half of a deploy: instances as they are to be, the manifest as it was. The deployment is locked until
-    /// [`World::finish_deploy`]. A task that failed is not left pending.
+    /// First half of a deploy: the instances are in their intended state, the manifest is the previous one. The
+    /// deployment is locked until [`World::finish_deploy`]. A failed task is not left pending.
     ///
     /// # Errors
     /// When the manifest is refused at once, or the deployment is locked.
@@ -79,7 +79,8 @@ impl World {
         Ok(task)
     }
 
-    /// Second half of a deploy: its manifest is shown, and the lock is released. Does nothing for a task that is not pending.
+    /// Second half of a deploy: its manifest becomes visible, and the lock is released. Does nothing for a task that is
+    /// not pending.
     pub fn finish_deploy(&mut self, task: TaskId, now: Timestamp) {
         let Some(pending) = self.pending.remove(&task) else { return };
         let configs = self.latest_configs();
@@ -96,10 +97,10 @@ impl World {
         self.journal.end_task(task, format!("/deployments/{}", pending.name), now);
     }
 
-    /// Shows these lines as the instances of a deployment from now on, whatever they are, and gives its manifest.
+    /// Shows these rows as the instances of a deployment from now on, and returns its manifest.
     ///
     /// # Errors
-    /// When there is no such deployment, or no manifest of it.
+    /// When there is no such deployment, or it has no manifest.
     pub fn show_instances(&mut self, name: &str, rows: Vec<Value>) -> Result<String, DirectorError> {
         let text = self.deployment(name)?.manifest.clone().unwrap_or_default();
         if let Some(record) = self.deployments.get_mut(name) {
@@ -108,7 +109,7 @@ impl World {
         Ok(text)
     }
 
-    /// Shows another text as the manifest of a deployment, as a director might that lets through what this one refuses. The
+    /// Shows another text as the manifest of a deployment, like a director that accepts what this one refuses. The
     /// instances stay as they are.
     ///
     /// # Errors
@@ -152,7 +153,7 @@ impl World {
         Ok(task)
     }
 
-    /// Stops an instance for good: its VM goes, its addresses stay reserved.
+    /// Stops an instance and deletes its VM; its addresses stay reserved.
     ///
     /// # Errors
     /// When there is no such instance, or its deployment is locked.
@@ -220,7 +221,7 @@ impl World {
         self.deployments.get_mut(deployment)?.instances.get_mut(index)
     }
 
-    /// What is done at once is done on paper: where there are VMs, it is a task's work.
+    /// Immediate changes exist only on paper: with VMs, they are the work of a task.
     fn refuse_locked(&self, deployment: &str) -> Result<(), DirectorError> {
         if self.has_vms {
             return Err(DirectorError::new(400, 100, "This director has VMs: ask it by request"));
@@ -232,7 +233,7 @@ impl World {
         Ok(())
     }
 
-    /// A real director releases the lock before it says that it failed.
+    /// A real director releases the lock before it reports the failure.
     fn fail_deploy(&mut self, scribe: &Scribe, is_new: bool, error: &DirectorError) {
         self.journal.record(scribe.lock("release"));
         let action = if is_new { "create" } else { "update" };
@@ -250,7 +251,7 @@ impl World {
         }
     }
 
-    /// Records what a plan does, in the order in which a director does it.
+    /// Records the steps of a plan in a director's order.
     fn narrate(&mut self, scribe: &Scribe, plan: &Plan) {
         let step = |text: &str| vec![text.to_owned()];
         self.journal.stage(scribe, "Preparing deployment", &[], &step("Preparing deployment"));

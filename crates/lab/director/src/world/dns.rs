@@ -1,7 +1,7 @@
-//! `records.json`: which names and addresses bosh-dns on every VM knows. Pure.
+//! `records.json`: the names and addresses for bosh-dns on every VM. Pure.
 //!
-//! A row comes with a VM and goes with the instance: one that is detached keeps its stale address, as with a real director. Numbers
-//! once given to a group or a network stay with it.
+//! A row is added with a VM and removed with the instance: a detached instance keeps its stale address, as with a real
+//! director. Ids of groups and networks never change.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
@@ -26,15 +26,15 @@ const KEYS: [&str; 13] = [
 ];
 const DOMAIN: &str = "bosh";
 
-/// What a deployment's links add to DNS.
+/// DNS entries of a deployment's links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DnsLinks {
-    /// Instance group, and `NAME-TYPE` of a link it provides.
+    /// Instance group, and `NAME-TYPE` of a link that it provides.
     pub(crate) provided: Vec<(String, String)>,
     pub(crate) aliases: Vec<DnsAlias>,
 }
 
-/// Another name for a group.
+/// An alias of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DnsAlias {
     pub(crate) domain: String,
@@ -42,7 +42,7 @@ pub(crate) struct DnsAlias {
     pub(crate) link: String,
     pub(crate) health_filter: Option<String>,
     pub(crate) initial_health_check: Option<String>,
-    /// With `uuid` the name stands for one instance and begins with `_`.
+    /// With `uuid`, the name begins with `_` and stands for one instance.
     pub(crate) placeholder_type: Option<String>,
 }
 
@@ -58,7 +58,7 @@ struct Row {
     index: u32,
 }
 
-/// Numbers given in the order of first use.
+/// Ids assigned in the order of first use.
 #[derive(Debug, Default)]
 struct Numbers(BTreeMap<Vec<String>, u64>);
 
@@ -69,7 +69,7 @@ impl Numbers {
     }
 }
 
-/// Everything that `records.json` is made of.
+/// The content of `records.json`.
 #[derive(Debug, Default)]
 pub(crate) struct Dns {
     rows: Vec<Row>,
@@ -101,7 +101,7 @@ impl Dns {
         self.rows.extend(instance.networks.iter().map(row));
     }
 
-    /// An instance is gone.
+    /// An instance was deleted.
     pub(crate) fn unbind(&mut self, instance: &str) {
         self.rows.retain(|row| row.instance != instance);
     }
@@ -115,12 +115,12 @@ impl Dns {
         self.links.remove(deployment);
     }
 
-    /// The number of a zone in DNS names.
+    /// The id of an availability zone in DNS names.
     pub(crate) fn az_id(&mut self, az: &str) -> u32 {
         self.azs.of(&[az]).parse().unwrap_or(0)
     }
 
-    /// Version and text as they are now. The version rises with every change.
+    /// The current version and text. The version increases with every change.
     pub(crate) fn publish(&mut self) -> (u64, Arc<str>) {
         let mut body = self.body();
         if self.version == 0 || body != self.body {
@@ -190,7 +190,7 @@ fn record(row: &Row) -> Value {
     json!([row.ip.to_string(), format!("{}.{group}.{network}.{deployment}.{DOMAIN}", row.instance)])
 }
 
-/// A name as it stands in DNS names.
+/// A name in the form used in DNS names.
 fn canonical(name: &str) -> String {
     let lower = name.to_lowercase().replace('_', "-");
     lower.chars().filter(|character| character.is_ascii_alphanumeric() || *character == '-').collect()

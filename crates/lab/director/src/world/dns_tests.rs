@@ -25,7 +25,7 @@ fn recorded(file: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(format!("{folder}{file}")).unwrap()).unwrap()
 }
 
-/// Rows by key, as bosh-dns reads them.
+/// A column by key, as bosh-dns reads it.
 fn column(records: &Value, key: &str) -> Vec<Value> {
     let keys = records["record_keys"].as_array().unwrap();
     let position = keys.iter().position(|known| known == key).unwrap();

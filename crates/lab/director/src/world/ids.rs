@@ -1,4 +1,4 @@
-//! Ids that look like a director's and are the same in every run with the same seed.
+//! Ids in a director's format that are the same in every run with the same seed.
 
 use uuid::Builder;
 
@@ -19,7 +19,7 @@ impl Ids {
         Builder::from_random_bytes(bytes).into_uuid().to_string()
     }
 
-    /// SplitMix64: well mixed, and not meant to be secret.
+    /// SplitMix64: well mixed, but not secret.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;

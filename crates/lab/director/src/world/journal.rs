@@ -1,4 +1,4 @@
-//! Tasks and events: what the director did, and what it says about it.
+//! Tasks and events: the director's work and its records.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub type TaskId = u64;
 #[derive(Clone, Debug)]
 pub(in super::super) struct TaskRecord {
     pub(in super::super) task: Task,
-    /// Kind of work, as `verbose=1` filters by it.
+    /// Whether it is listed with `verbose=1`.
     pub(in super::super) listed: bool,
     pub(in super::super) error: Option<DirectorError>,
     pub(in super::super) event_output: String,
@@ -30,7 +30,7 @@ pub(in super::super) struct Journal {
     pub(in super::super) tasks: Vec<TaskRecord>,
 }
 
-/// Who does what for which deployment: what every event of a task has in common.
+/// The fields common to every event of a task.
 #[derive(Clone, Debug)]
 pub(crate) struct Scribe {
     pub(crate) task: TaskId,
@@ -39,7 +39,7 @@ pub(crate) struct Scribe {
     pub(crate) now: Timestamp,
 }
 
-/// A step of a task, as its event output names it.
+/// A step of a task, as named in its event output.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) stage: Cow<'static, str>,
@@ -49,11 +49,11 @@ pub(crate) struct Step {
     pub(crate) name: String,
 }
 
-/// How far a step is.
+/// State of a step.
 #[derive(Clone, Debug)]
 pub(crate) enum Progress {
     Started,
-    /// Percent, and what is done now.
+    /// Percentage, and the present work.
     At(u32, &'static str),
     Finished,
     Failed(String),
@@ -82,7 +82,7 @@ impl Scribe {
         self.event(action, "lock", Some(format!("lock:deployment:{}", self.deployment)))
     }
 
-    /// A lock on something that does not belong to one deployment.
+    /// The event of a lock that does not belong to one deployment.
     pub(crate) fn foreign_lock(&self, action: &str, name: String) -> Event {
         Event { deployment: None, ..self.event(action, "lock", Some(name)) }
     }
@@ -122,7 +122,7 @@ impl Journal {
         Self { record_events, last_event: 0, events: Vec::new(), tasks: Vec::new() }
     }
 
-    /// Records an event and gives its id.
+    /// Records an event and returns its id.
     pub(crate) fn record(&mut self, event: Event) -> String {
         self.last_event += 1;
         let id = self.last_event.to_string();
@@ -132,7 +132,7 @@ impl Journal {
         id
     }
 
-    /// Records something that is no task's.
+    /// Records an event that belongs to no task.
     pub(crate) fn note(&mut self, user: &str, action: &str, object_type: &str, name: &str, now: Timestamp) {
         self.record(Event {
             timestamp: i64::try_from(now.0).unwrap_or(i64::MAX),
@@ -145,7 +145,7 @@ impl Journal {
         });
     }
 
-    /// Records start and end of something that takes no time here.
+    /// Records start and end of an operation that takes no time here.
     pub(crate) fn pair(&mut self, start: Event, end: Event) {
         let parent_id = Some(self.record(start));
         self.record(Event { parent_id, ..end });
@@ -189,7 +189,7 @@ impl Journal {
         id
     }
 
-    /// A worker takes a task, unless it was cancelled meanwhile.
+    /// A worker takes a task, unless it has been cancelled in the meantime.
     pub(crate) fn start_task(&mut self, id: TaskId, now: Timestamp) {
         if let Some(record) = self.task_mut(id) {
             record.task.started_at = i64::try_from(now.0).ok();
@@ -199,7 +199,7 @@ impl Journal {
         }
     }
 
-    /// Asks a task to end. Says whether it still could.
+    /// Cancels a task. Returns whether that was still possible.
     pub(crate) fn cancel_task(&mut self, id: TaskId) -> bool {
         let record = self.task_mut(id);
         let open = record.filter(|record| matches!(record.task.state, TaskState::Queued | TaskState::Processing));
@@ -210,7 +210,7 @@ impl Journal {
         self.task(id).is_some_and(|record| record.task.state == TaskState::Cancelling)
     }
 
-    /// The end of a task that was asked to end.
+    /// Ends a cancelled task.
     pub(crate) fn end_cancelled(&mut self, id: TaskId, now: Timestamp) {
         let error = DirectorError::new(400, 10_001, format!("Task {id} cancelled"));
         self.fail_task(id, &error, now);

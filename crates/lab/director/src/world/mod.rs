@@ -1,7 +1,7 @@
-//! What the embedded director knows, and what changes it. Pure: time is brought along, and ids come from a seed.
+//! The embedded director's state and its changes. Pure: callers supply the time, and ids come from a seed.
 //!
-//! A deploy is one step, or two when a test wants to look in between: a real director shows new instances first and the new manifest
-//! only when everything is updated.
+//! A deploy is one step, or two when a test wants to see the state in between: a real director shows new instances
+//! first, and the new manifest only when everything is updated.
 
 mod changes;
 mod configs;
@@ -43,10 +43,10 @@ pub use self::{
 use super::{ApplySpec, DirectorError, stores::Stores};
 use boshy_director::wire::{ConfigPost, Lock, TaskState};
 
-/// How long a lock is said to hold.
+/// Reported duration of a lock.
 const LOCK_SECONDS: u64 = 10;
 
-/// Everything a director knows.
+/// State of a director.
 #[derive(Debug)]
 pub struct World {
     pub(super) deployments: BTreeMap<String, DeploymentRecord>,
@@ -54,21 +54,21 @@ pub struct World {
     pub(super) journal: Journal,
     pending: BTreeMap<TaskId, Pending>,
     ids: Ids,
-    /// Whether there are VMs: then tasks take time, and are queued for a worker.
+    /// Whether there are VMs. If so, tasks take time and are queued for a worker.
     pub(super) has_vms: bool,
     pub(super) stores: Stores,
     queue: Vec<Job>,
     held: BTreeMap<String, TaskId>,
-    /// Addresses that tasks will give.
+    /// Addresses that running tasks will assign.
     reserved: BTreeMap<TaskId, BTreeSet<Ipv4Addr>>,
     pub(super) dns: Dns,
     pub(super) vms: BTreeMap<String, VmFacts>,
-    /// What each instance was last made of, by uuid.
+    /// The last shape and spec of each instance, by uuid.
     last: BTreeMap<String, (VmShape, Arc<ApplySpec>)>,
     blobs: VecDeque<(String, Arc<[u8]>)>,
 }
 
-/// Deployments as they are at one moment, for who makes their VMs.
+/// Deployments at one moment, for code that creates their VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorldView {
     /// By name.
@@ -82,13 +82,13 @@ pub struct DeploymentView {
     pub name: String,
     /// Text of the last successful deploy.
     pub manifest: Option<Arc<str>>,
-    /// Its instances, by group and index as the manifest orders them.
+    /// Its instances, ordered by group (as in the manifest) and index.
     pub instances: Vec<Instance>,
 }
 
 impl World {
-    /// A world without deployments. `seed` decides all ids to come; `record_events` is false in a director that was not told
-    /// to record them.
+    /// A world without deployments. `seed` determines all ids; `record_events` is false for a director that does not
+    /// record events.
     ///
     /// # Errors
     /// When the cloud config cannot be used.
@@ -162,7 +162,7 @@ impl World {
         pending.chain(self.held.iter().map(|(deployment, task)| (task, deployment))).map(lock).collect()
     }
 
-    /// A task that is done at once, with an output for the one who asked.
+    /// A task that is completed at once, with an output for its sender.
     pub(super) fn report(
         &mut self,
         description: &str,

@@ -1,8 +1,8 @@
-//! Which instances a manifest wants, compared with those there are. Pure.
+//! Compares the instances that a manifest wants with the existing ones. Pure.
 //!
-//! Instances that stay keep index, zone, id and addresses. New ones take the lowest free index and the zone with the fewest instances, in the
-//! order the group names its zones; superfluous ones are those with the highest index. An address of an instance that goes is not given
-//! again in the same deploy.
+//! Instances that stay keep index, availability zone, id and addresses. New ones get the lowest free index and the
+//! availability zone with the fewest instances, in the order of the group's zones. Superfluous ones are those with the
+//! highest index. An address of a deleted instance is not assigned again in the same deploy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,20 +18,20 @@ use crate::{
     manifest::{DeployGroup, DeployManifest, GroupNetwork},
 };
 
-/// What a deploy does.
+/// Changes of a deploy.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// All instances afterwards.
     pub(crate) instances: Vec<Instance>,
-    /// Those that are new, by id.
+    /// Ids of new instances.
     pub(crate) created: BTreeSet<String>,
-    /// Those that stay and change, by id.
+    /// Ids of instances that stay and change.
     pub(crate) updated: BTreeSet<String>,
-    /// Those that go.
+    /// Deleted instances.
     pub(crate) deleted: Vec<Instance>,
 }
 
-/// What a plan starts from.
+/// Inputs of a plan.
 pub(crate) struct Situation<'a> {
     pub(crate) cloud: &'a CloudConfig,
     pub(crate) existing: &'a [Instance],
@@ -139,7 +139,7 @@ fn new_instance(group: &DeployGroup, others: &[Instance], id: String) -> Instanc
     Instance { group: group.name.clone(), index, id, az, networks: Vec::new(), state, errand, vm: None }
 }
 
-/// Gives an instance its addresses and says whether they changed.
+/// Assigns addresses to an instance. Returns whether they changed.
 fn settle(situation: &mut Situation<'_>, group: &DeployGroup, instance: &mut Instance) -> Result<bool, DirectorError> {
     if instance.errand {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! What is to be done by a worker: tasks that take time, in a director with VMs.
+//! Work for a worker: tasks that take time, in a director with VMs.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Job {
     pub(crate) work: Work,
 }
 
-/// What a task does.
+/// Work of a task.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
     Deploy(Box<DeployOrder>),
@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Upload(UploadOrder),
 }
 
-/// Something to be taken into the stores.
+/// An upload to the stores.
 #[derive(Clone, Debug)]
 pub(crate) enum UploadOrder {
     Release { tarball: Arc<Vec<u8>>, upload: Upload },
@@ -41,18 +41,18 @@ pub(crate) enum UploadOrder {
 pub(crate) struct DeployOrder {
     pub(crate) text: String,
     pub(crate) recreate: bool,
-    /// Makes VMs anew whose agents do not answer.
+    /// Whether to recreate VMs whose agents do not answer.
     pub(crate) fix: bool,
     pub(crate) dry_run: bool,
     pub(crate) skip_drain: SkipDrain,
     pub(crate) canaries: Option<String>,
     pub(crate) max_in_flight: Option<String>,
-    /// Versions of configs to use; the latest when not given.
+    /// Versions of configs to use; `None` for the latest.
     pub(crate) configs: Option<ConfigIds>,
     pub(crate) converge: Option<Converge>,
 }
 
-/// Ids of the configs that a deployment was made with.
+/// Ids of the configs of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConfigIds {
     pub(crate) cloud: Vec<String>,
@@ -63,13 +63,13 @@ pub(crate) struct ConfigIds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Converge {
     pub(crate) target: Target,
-    /// None for all.
+    /// Instance group; `None` for all.
     pub(crate) group: Option<String>,
-    /// Uuid or index; none for all of the group.
+    /// UUID or index; `None` for all of the group.
     pub(crate) instance: Option<String>,
 }
 
-/// What `state=` asks for.
+/// Value of `state=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Started,
@@ -92,7 +92,7 @@ impl Target {
     }
 }
 
-/// Whose drain scripts are not run.
+/// Groups whose drain scripts are not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SkipDrain {
     #[default]
@@ -102,7 +102,7 @@ pub(crate) enum SkipDrain {
 }
 
 impl SkipDrain {
-    /// `true`, `*` or names with commas between them.
+    /// Parses `true`, `*` or names separated by commas.
     pub(crate) fn parse(text: Option<&str>) -> Self {
         match text {
             None | Some("" | "false") => Self::None,
@@ -120,18 +120,18 @@ impl SkipDrain {
     }
 }
 
-/// An action on one instance, without regard to the manifest.
+/// An action on one instance, regardless of the manifest.
 #[derive(Clone, Debug)]
 pub(crate) struct IsolatedOrder {
     pub(crate) action: Action,
     pub(crate) group: String,
-    /// Uuid or index.
+    /// UUID or index.
     pub(crate) instance: String,
     pub(crate) hard: bool,
     pub(crate) skip_drain: bool,
 }
 
-/// What is done with one instance.
+/// Action on one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Start,
@@ -162,7 +162,7 @@ impl Action {
 }
 
 impl Work {
-    /// What `GET /tasks` calls it.
+    /// Its description in `GET /tasks`.
     fn description(&self, deployment: &str) -> String {
         match self {
             Self::Deploy(_) => "create deployment".to_owned(),
@@ -175,14 +175,14 @@ impl Work {
         }
     }
 
-    /// Whether only one task at a time may do it to a deployment.
+    /// Whether it needs the lock of its deployment.
     pub(crate) fn locks(&self) -> bool {
         matches!(self, Self::Deploy(_) | Self::Delete { .. } | Self::Isolated(_))
     }
 }
 
 impl World {
-    /// A task that is done at once and has nothing to say but how it ended.
+    /// A task that is completed at once and reports only its outcome.
     pub(crate) fn at_once(
         &mut self,
         description: &str,
@@ -199,7 +199,7 @@ impl World {
         task
     }
 
-    /// Queues a task for a worker. Without a deployment its name is empty.
+    /// Queues a task for a worker. Without a deployment, the name is empty.
     pub(crate) fn enqueue(&mut self, deployment: &str, user: &str, work: Work) -> TaskId {
         let listed = !matches!(work, Work::Agents { .. });
         let task = self.journal.queue_task(
@@ -212,7 +212,7 @@ impl World {
         task
     }
 
-    /// Hands over what was queued since the last time.
+    /// Takes the work queued since the last call.
     pub(crate) fn take_queue(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.queue)
     }

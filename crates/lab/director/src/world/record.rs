@@ -1,4 +1,4 @@
-//! What the director has in its tables about deployments and instances, and how it shows them.
+//! The director's tables of deployments and instances, and their output.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use super::{
 };
 use boshy_director::wire::{FullRow, InstanceRow, JobInstance, NameVersion, Process, StemcellOf, VmRow};
 
-/// What an instance is meant to do.
+/// Intended state of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstanceState {
     /// Runs.
@@ -39,11 +39,11 @@ impl InstanceState {
 /// A VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vm {
-    /// Its id in the cloud.
+    /// Cid of the VM.
     pub cid: String,
-    /// Its agent.
+    /// Its agent id.
     pub agent_id: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -58,9 +58,9 @@ pub struct Instance {
     pub id: String,
     /// Availability zone.
     pub az: Option<String>,
-    /// Addresses by network. Kept while there is no VM.
+    /// Addresses by network. They are kept without a VM.
     pub networks: Vec<(String, Ipv4Addr)>,
-    /// What it is meant to do.
+    /// Its intended state.
     pub state: InstanceState,
     /// Whether it belongs to an errand.
     pub errand: bool,
@@ -73,22 +73,23 @@ pub struct Instance {
 pub(in super::super) struct DeploymentRecord {
     /// Text of the last successful deploy.
     pub(in super::super) manifest: Option<String>,
-    /// What the last deploy, successful or under way, asked for.
+    /// The manifest of the last deploy, completed or in progress.
     pub(in super::super) wanted: DeployManifest,
     pub(in super::super) instances: Vec<Instance>,
-    /// What is shown in their stead.
+    /// Rows to show instead of the actual ones.
     pub(in super::super) shown_instances: Option<Vec<Value>>,
     /// Teams that own it.
     pub(in super::super) teams: Vec<String>,
-    /// The configs of the last deploy on paper, where they change nothing.
+    /// The configs of the last deploy on paper, where they have no effect.
     pub(in super::super) configs: ConfigIds,
-    /// What runs there, releases of addons included; none on paper, where the manifest says it.
+    /// Releases, stemcells and configs in use, including those of addons; `None` on paper, where the manifest is used.
     pub(in super::super) in_use: Option<InUse>,
-    /// What the last deploy came to, as far as links of others need it; none on paper, and before one came so far.
+    /// Result of the last deploy, as links of other deployments need it; `None` on paper, and before a deploy was
+    /// resolved.
     pub(in super::super) resolved: Option<Arc<Resolved>>,
 }
 
-/// What a deployment was made of when it was last deployed.
+/// Releases, stemcells and configs of the last deploy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct InUse {
     pub(in super::super) releases: Vec<NameVersion>,
@@ -97,7 +98,7 @@ pub(in super::super) struct InUse {
 }
 
 impl DeploymentRecord {
-    /// Releases in use, those of addons included.
+    /// Releases in use, including those of addons.
     pub(in super::super) fn releases(&self) -> &[NameVersion] {
         self.in_use.as_ref().map_or(&self.wanted.releases, |in_use| &in_use.releases)
     }
@@ -107,7 +108,7 @@ impl DeploymentRecord {
         self.in_use.as_ref().map_or_else(|| self.wanted.stemcell_rows(), |in_use| in_use.stemcells.clone())
     }
 
-    /// What events say about it.
+    /// Context of its events.
     pub(in super::super) fn context(&self) -> Value {
         let names =
             |rows: &[NameVersion]| rows.iter().map(|row| format!("{}/{}", row.name, row.version)).collect::<Vec<_>>();
@@ -116,7 +117,7 @@ impl DeploymentRecord {
 }
 
 impl Instance {
-    /// `GROUP/ID (INDEX)`, as tasks call it.
+    /// `GROUP/ID (INDEX)`, as in tasks.
     pub(in super::super) fn title(&self) -> String {
         format!("{} ({})", self.name(), self.index)
     }
@@ -126,14 +127,14 @@ impl Instance {
         format!("{}/{}", self.group, self.id)
     }
 
-    /// Addresses of its VM by number; none without a VM.
+    /// Addresses of its VM in numerical order; empty without a VM.
     pub fn ips(&self) -> Vec<IpAddr> {
         let mut ips: Vec<_> = self.networks.iter().map(|(_, ip)| IpAddr::V4(*ip)).collect();
         ips.sort();
         if self.vm.is_some() { ips } else { Vec::new() }
     }
 
-    /// Whether the director wants it to have a VM.
+    /// Whether it should have a VM.
     pub fn expects_vm(&self) -> bool {
         self.state != InstanceState::Detached && !self.errand
     }
@@ -188,7 +189,7 @@ impl Instance {
         }
     }
 
-    /// What its agent would report: as many processes as its group has jobs, all as the instance is meant to be.
+    /// A plausible report of its agent: as many processes as its group has jobs, all in the intended state.
     pub(in super::super) fn full_row(&self, record: &DeploymentRecord) -> FullRow {
         let group = record.wanted.instance_groups.iter().find(|group| group.name == self.group);
         let job_state = if self.state == InstanceState::Started { "running" } else { "stopped" };
@@ -225,7 +226,7 @@ impl Instance {
         }
     }
 
-    /// What its agent reports: nothing was asked of an instance without a VM, and `Some(None)` is an agent that does not
+    /// The report of its agent: `None` for an instance without a VM, and `Some(None)` for an agent that does not
     /// answer.
     pub(in super::super) fn agent_row(&self, record: &DeploymentRecord, agent: Option<Option<AgentState>>) -> FullRow {
         let row = self.full_row(record);
@@ -263,7 +264,7 @@ fn shown_process(process: ProcessState) -> Process {
     }
 }
 
-/// Vitals whose names have dots as the objects that the dots stand for; `uptime.secs` is a number, `load` a list of three.
+/// Vitals with dotted names, converted to nested objects; `uptime.secs` is a number, `load` a list of three.
 fn nested(flat: &BTreeMap<String, String>) -> Value {
     let mut all = json!({"cpu": {}, "disk": {}, "load": [], "mem": {}, "swap": {}, "uptime": {}});
     for (name, text) in flat {
@@ -284,7 +285,7 @@ fn nested(flat: &BTreeMap<String, String>) -> Value {
     all
 }
 
-/// Numbers as text, as agents send them.
+/// Numbers as text, like agents send them.
 fn vitals() -> Value {
     json!({
         "cpu": {"sys": "0.1", "user": "0.2", "wait": "0.0"},

@@ -1,6 +1,7 @@
-//! In which order and how many at a time the instances of a group are updated. Pure.
+//! Determines in which order and how many at a time the instances of a group are updated. Pure.
 //!
-//! Zone by zone; in the first one the canaries go before the others. What is too little for one instance is one.
+//! The update goes availability zone by zone; in the first one, the canaries precede the others. A number below one
+//! instance counts as one.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::{DirectorError, manifest::UpdateSettings};
 
-/// How a group is updated.
+/// Update settings of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rollout {
     pub(crate) serial: bool,
@@ -22,7 +23,7 @@ pub(crate) struct Rollout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wave<T> {
     pub(crate) canary: bool,
-    /// How many at a time.
+    /// Number of instances at a time.
     pub(crate) width: usize,
     pub(crate) instances: Vec<T>,
 }
@@ -50,7 +51,8 @@ impl Amount {
 }
 
 impl Rollout {
-    /// From the manifest's `update`, that of the group before that of the deployment, and what the one who deploys asks for.
+    /// From the manifest's `update` (that of the group overrides that of the deployment) and the parameters of the
+    /// deploy request.
     pub(crate) fn new(
         update: Option<&UpdateSettings>,
         of_group: Option<&UpdateSettings>,
@@ -75,7 +77,7 @@ impl Rollout {
         })
     }
 
-    /// Waves of the instances that need an update, which come in order of their indexes. `size` is that of the group.
+    /// Waves of the instances that need an update, given in order of their indexes. `size` is the size of the group.
     pub(crate) fn waves<T>(&self, instances: Vec<T>, size: usize, az: impl Fn(&T) -> Option<String>) -> Vec<Wave<T>> {
         let width = self.max_in_flight.of(size).max(1);
         let mut zones: Vec<(Option<String>, Vec<T>)> = Vec::new();
@@ -110,7 +112,7 @@ fn amount(name: &str, value: &Value) -> Result<Amount, DirectorError> {
     })
 }
 
-/// Milliseconds, or a range of them; the longest is meant.
+/// Parses milliseconds, or a range of them, of which the longest is used.
 fn watch_time(value: &Value) -> Result<Duration, DirectorError> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let longest = text.rsplit('-').next().and_then(|longest| longest.trim().parse().ok());

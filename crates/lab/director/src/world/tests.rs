@@ -183,7 +183,7 @@ fn a_failed_deploy_is_a_failed_task_with_events() {
 fn a_network_without_a_free_address_fails_the_deploy() {
     let cloud = "azs: [{name: z1}, {name: z2}]\nnetworks: [{name: default, subnets: [{range: 10.0.0.0/30, gateway: 10.0.0.1}]}]\n";
     let mut world = World::new(cloud, true, 1).unwrap();
-    // A subnet without zones serves every zone.
+    // A subnet without availability zones serves every zone.
     world.deploy(&manifest("a", 1, ""), "admin", NOW).unwrap();
     assert_eq!(world.deploy(&manifest("a", 2, ""), "admin", NOW).unwrap_err().code, 130_011);
     assert_eq!(shown(&world, "a"), ["web/0 z1 10.0.0.2"]);

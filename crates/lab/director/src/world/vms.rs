@@ -1,4 +1,4 @@
-//! What the director knows of its VMs, beside what it shows: what they were made of, and what was applied to them.
+//! The director's internal facts about its VMs: their shape, and what was applied to them.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -6,10 +6,10 @@ use super::{ConfigIds, Instance, InstanceState, TaskId, Vm, World, plan::new_vm}
 use crate::{ApplySpec, DirectorError, VmSpec, manifest::DeployManifest};
 use boshy_mesh::Timestamp;
 
-/// How many downloads are kept.
+/// Number of downloads kept.
 const MAX_BLOBS: usize = 8;
 
-/// What a VM is made of. Another one needs another VM.
+/// The shape of a VM. Another shape requires another VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct VmShape {
     pub(crate) os: String,
@@ -18,25 +18,25 @@ pub(crate) struct VmShape {
     pub(crate) networks: Vec<(String, Ipv4Addr)>,
 }
 
-/// A VM as the director left it.
+/// A VM in its last known state.
 #[derive(Clone, Debug)]
 pub(crate) struct VmFacts {
     pub(crate) shape: VmShape,
     pub(crate) applied: Option<Arc<ApplySpec>>,
-    /// Whether an update began that did not end well.
+    /// Whether an update has begun and did not succeed.
     pub(crate) dirty: bool,
-    /// Version of `records.json` that it has.
+    /// Version of its `records.json`.
     pub(crate) dns: u64,
 }
 
 impl World {
-    /// The configs that a deploy uses when nothing else is said.
+    /// The configs that a deploy uses by default.
     pub(crate) fn latest_configs(&self) -> ConfigIds {
         let ids = |kind: &str| self.configs.latest_of(kind).map(|config| config.id.clone()).collect();
         ConfigIds { cloud: ids("cloud"), runtime: ids("runtime") }
     }
 
-    /// The first cloud config of some.
+    /// The first of the given cloud configs.
     ///
     /// # Errors
     /// When there is none.
@@ -47,7 +47,7 @@ impl World {
         self.configs.content(first).ok_or_else(missing)
     }
 
-    /// The name that a manifest has.
+    /// The name in a manifest.
     ///
     /// # Errors
     /// When it is refused at once.
@@ -64,7 +64,7 @@ impl World {
         self.reserved.remove(&task);
     }
 
-    /// Keeps the addresses of instances to be from others until the task ends.
+    /// Reserves the addresses of planned instances until the task ends.
     pub(crate) fn reserve(&mut self, task: TaskId, instances: &[Instance]) {
         let ips = instances.iter().flat_map(|instance| instance.networks.iter().map(|(_, ip)| *ip));
         self.reserved.insert(task, ips.collect());
@@ -90,7 +90,7 @@ impl World {
         self.change_instance(deployment, id, |instance| instance.state = state);
     }
 
-    /// A VM has been made for an instance.
+    /// A VM was created for an instance.
     pub(crate) fn bind_vm(&mut self, deployment: &str, wanted: &Instance, shape: VmShape) {
         self.change_instance(deployment, &wanted.id, |instance| {
             instance.vm.clone_from(&wanted.vm);
@@ -103,7 +103,7 @@ impl World {
         self.dns.bind(deployment, wanted);
     }
 
-    /// A VM is gone; its addresses stay with the instance.
+    /// A VM was deleted; the instance keeps its addresses.
     pub(crate) fn unbind_vm(&mut self, deployment: &str, id: &str, cid: &str) {
         self.change_instance(deployment, id, |instance| {
             if instance.vm.as_ref().is_some_and(|vm| vm.cid == cid) {
@@ -121,7 +121,7 @@ impl World {
         self.last.remove(id);
     }
 
-    /// Remembers what an instance was made of, for the day its VM is made anew.
+    /// Stores the shape and spec of an instance, for when its VM is recreated.
     pub(crate) fn set_last(&mut self, id: &str, shape: VmShape, spec: Arc<ApplySpec>) {
         self.last.insert(id.to_owned(), (shape, spec));
     }
@@ -136,14 +136,14 @@ impl World {
         }
     }
 
-    /// VMs that lack the newest records, with them.
+    /// VMs without the latest records, and these records.
     pub(crate) fn behind(&mut self) -> (u64, Arc<str>, Vec<String>) {
         let (version, text) = self.dns.publish();
         let behind = self.vms.iter().filter(|(_, facts)| facts.dns < version).map(|(cid, _)| cid.clone()).collect();
         (version, text, behind)
     }
 
-    /// Keeps bytes for a download and names them.
+    /// Stores bytes for download and returns their id.
     pub(crate) fn keep_blob(&mut self, bytes: Vec<u8>) -> String {
         let id = self.ids.uuid();
         self.blobs.push_back((id.clone(), bytes.into()));
@@ -159,7 +159,7 @@ impl World {
 }
 
 impl VmShape {
-    /// What a CPI needs to know to make the VM of an instance.
+    /// The VM spec that a CPI needs for an instance.
     pub(crate) fn spec(&self, deployment: &str, instance: &Instance, vm: &Vm) -> VmSpec {
         VmSpec {
             cid: vm.cid.clone(),

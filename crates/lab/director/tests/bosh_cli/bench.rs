@@ -1,4 +1,4 @@
-//! A director with VMs in memory, and the real CLI pointed at it.
+//! A director with VMs in memory, and the real CLI that uses it.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ pub(crate) struct Bench {
     pub(crate) folder: TempDir,
 }
 
-/// What a run of the CLI came to.
+/// Result of a run of the CLI.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) ok: bool,
@@ -33,13 +33,13 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Fails the test unless the command succeeded and said all of it.
+    /// Fails the test unless the command succeeded and printed all of it.
     pub(crate) fn says(self, expected: &[&str]) -> Self {
         assert!(self.ok, "{}", self.text);
         self.mentions(expected)
     }
 
-    /// Fails the test unless the command failed and said all of it.
+    /// Fails the test unless the command failed and printed all of it.
     pub(crate) fn refuses(self, expected: &[&str]) -> Self {
         assert!(!self.ok, "{}", self.text);
         self.mentions(expected)
@@ -76,7 +76,7 @@ impl Bench {
         Self { director, vms, folder }
     }
 
-    /// With the release `sample` uploaded.
+    /// A bench with the release `sample` uploaded.
     pub(crate) fn ready() -> Self {
         let bench = Self::new();
         let tarball = bench.release("0.1.0", "");
@@ -101,7 +101,7 @@ impl Bench {
         Ran { ok: output.status.success(), text: text(&output.stdout) + &text(&output.stderr) }
     }
 
-    /// Runs a command beside the test.
+    /// Starts a command that runs concurrently with the test.
     pub(crate) fn begin(&self, args: &[&str]) -> Running {
         let child = self.command("admin", SECRET, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Running(child.unwrap())
@@ -146,7 +146,7 @@ impl Bench {
         self.tarball(&folder, version)
     }
 
-    /// What the CLI makes of the release `sample` in this folder.
+    /// The tarball that the CLI makes of the release `sample` in this folder.
     pub(crate) fn tarball(&self, folder: &str, version: &str) -> PathBuf {
         let tarball = self.folder.path().join(format!("{folder}.tgz"));
         let (at, file) = (format!("--dir={folder}"), format!("--tarball={}", tarball.display()));
@@ -192,7 +192,7 @@ impl Running {
     }
 }
 
-/// Looks until something holds.
+/// Waits until a condition holds.
 pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {

@@ -1,4 +1,4 @@
-//! Who asks, and what is uploaded and configured.
+//! Authentication, uploads and configs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Stop, start and the like, logs and deletion.
+//! Stop, start and similar actions, logs and deletion.
 
 use crate::bench::{Bench, read};
 

@@ -1,4 +1,4 @@
-//! What the CLI builds of a release in a folder.
+//! Checks the tarball that the CLI builds from a release's folder.
 
 use boshy_lab_director::release::{archive, job_from_folder};
 

@@ -27,7 +27,7 @@ pub(crate) fn director_with(settings: EmbeddedSettings, record_events: bool) -> 
     EmbeddedDirector::start(TcpListener::bind("127.0.0.1:0").unwrap(), settings, world).unwrap()
 }
 
-/// Impatient settings, so that failures are quick.
+/// Settings with short time-outs, so that failures are quick.
 pub(crate) fn settings(director: &Handle) -> ClientSettings {
     let usual = ClientSettings::new(director.url(), Some(director.ca_pem().to_owned()), director.credentials());
     ClientSettings { timeout: Duration::from_secs(5), backoff: Duration::from_millis(1), ..usual }
@@ -60,13 +60,13 @@ instance_groups:
     )
 }
 
-/// The time by which the embedded director dates its events.
+/// The clock that the embedded director uses for its events.
 #[expect(clippy::disallowed_methods, reason = "the time of day, by which events are dated")]
 pub(crate) fn wall_clock() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
-/// Requests by route since an earlier look.
+/// Requests by route since an earlier count.
 pub(crate) fn since(director: &Handle, before: &BTreeMap<&'static str, u64>) -> Vec<String> {
     let now = director.requests();
     let news = now.iter().map(|(route, count)| (route, count - before.get(route).unwrap_or(&0)));

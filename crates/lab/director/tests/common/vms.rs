@@ -1,4 +1,4 @@
-//! VMs in memory, whose orders are written down and can be held and failed.
+//! VMs in memory, whose orders are recorded and can be held or made to fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +43,7 @@ impl Vms {
         self.state.lock().unwrap()
     }
 
-    /// Orders since the last look, without those that hand out DNS records or only ask.
+    /// Orders since the last call, except for those that send DNS records or only query.
     pub(crate) fn take_orders(&self) -> Vec<String> {
         std::mem::take(&mut self.state().orders)
     }

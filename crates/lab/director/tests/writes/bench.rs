@@ -1,4 +1,4 @@
-//! A director with VMs in memory, and what can be given to it.
+//! A director with VMs in memory, and uploads for it.
 
 use std::{fs, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::{testing::Draft, vms::Vms};
 
-/// A director that makes VMs, and takes releases.
+/// A director that creates VMs and accepts releases.
 pub(crate) struct Bench {
     pub(crate) director: Handle,
     pub(crate) vms: Vms,
@@ -42,7 +42,7 @@ impl Bench {
         path
     }
 
-    /// A release that is sent in several pieces, and whose digests tell whether it arrived whole.
+    /// A release that is sent in several pieces, and whose digests show whether it arrived complete.
     pub(crate) fn release(&self) -> PathBuf {
         let noise: String =
             (0_u64..100_000).map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
@@ -76,7 +76,7 @@ pub(crate) fn uaa() -> Authentication {
     Authentication::Uaa { clients: vec![Account::admin("lab", "hunter2")], token_lifetime: Duration::from_secs(120) }
 }
 
-/// Everything a task tells until it ends, and how it ends.
+/// All steps of a task until it ends, and its final status.
 pub(crate) async fn follow(client: &DirectorClient, task: TaskId) -> (TaskStatus, Vec<TaskStep>) {
     let (mut all, mut from) = (Vec::new(), 0);
     loop {

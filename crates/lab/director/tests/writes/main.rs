@@ -1,4 +1,4 @@
-//! The client changes the embedded director, over real TLS on the loopback interface.
+//! The client changes the embedded director over real TLS on the loopback interface.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
@@ -28,10 +28,10 @@ use self::{
     rude::rude,
 };
 
-/// The routes of all that is written.
+/// The routes of all writes.
 const WRITES: [&str; 4] = ["POST /releases", "POST /deployments", "DELETE /deployments/:name", "POST /configs"];
 
-/// How every write fails, with the route it asks.
+/// The error of every write, with its route.
 async fn failures(client: &DirectorClient, bench: &Bench) -> impl Iterator<Item = (&'static str, ClientError)> {
     let errors = [
         client.upload_release(&bench.release()).await.unwrap_err(),
@@ -306,7 +306,7 @@ fn a_file_that_cannot_be_read_is_told_and_is_nobodys_silence() {
         let error = client.upload_release(&missing).await.unwrap_err();
         let operation = format!("cannot upload the release {}", missing.display());
         assert_eq!(chain(&error)[..2], [operation.as_str(), "the file cannot be read"]);
-        // One that is not empty opens and has a length, but no content.
+        // A folder that is not empty can be opened and has a length, but no content.
         let folder = bench.release().parent().unwrap().to_owned();
         let error = client.upload_release(&folder).await.unwrap_err();
         assert!(matches!(&error.cause, Cause::Unreadable(_)) && !error.is_silence(), "{error:?}");

@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// Says what it is, and to anything else nothing. Gives its URL, and how often it was asked for anything else.
+/// Answers `/info` and nothing else. Returns its URL, and the number of other requests.
 pub(crate) async fn rude(stands_still: bool) -> (String, Rc<Cell<u32>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
