@@ -1,4 +1,5 @@
-//! Events to a tree. Nodes stand in the order of their beginning, so that a subtree is a range of them.
+//! Builds a tree from parser events. Nodes are stored in the order of their beginning, so that a subtree is a range of
+//! nodes.
 
 use std::{
     borrow::Cow,
@@ -10,13 +11,13 @@ use libyaml_safer::{EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle}
 
 use super::{Limits, YamlError, refused};
 
-/// Work of the scanner for one text: at each token it looks at every level of `[` and `{` around it.
+/// Limit on the scanner's work for one text: at each token it visits every enclosing level of `[` and `{`.
 const MAX_WORK: usize = 50_000_000;
 
-/// What a node is.
+/// Kind of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A scalar that Psych looks into.
+    /// A scalar whose type Psych derives from its text.
     Plain,
     /// A scalar in quotes or a block, without a tag: always text.
     Quoted,
@@ -28,11 +29,11 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) kind: Kind,
-    /// Position in the tags, from 1.
+    /// Index of the tag, from 1.
     tag: u32,
     pub(super) line: u32,
     pub(super) column: u32,
-    /// Of a scalar its text, of a list or map its children, of an alias its node.
+    /// Of a scalar the start of its text, of a list or map the start of its children, of an alias its node.
     start: u32,
     length: u32,
 }
@@ -77,16 +78,16 @@ impl Tree {
         }
     }
 
-    /// What an alias stands for; any other node stands for itself.
+    /// The node that an alias refers to; any other node itself.
     pub(super) fn resolve(&self, index: u32) -> u32 {
         let node = self.node(index);
         if node.kind == Kind::Alias { node.start } else { index }
     }
 }
 
-/// Reads the first document of a text.
+/// Parses the first document of a text.
 ///
-/// A panic of the library costs the text and nobody else.
+/// A panic of the library makes only this text fail.
 pub(super) fn compose(text: &str, limits: &Limits) -> Result<Tree, YamlError> {
     catch_unwind(AssertUnwindSafe(|| Composer::new(limits).run(text)))
         .unwrap_or_else(|_| Err(refused(0, 0, "the YAML library failed on this text")))
@@ -97,7 +98,7 @@ struct Composer<'l> {
     tree: Tree,
     anchors: HashMap<String, u32>,
     tags: HashMap<String, u32>,
-    /// Lists and maps that have not ended: the node, where its children begin in `pending`, whether it is written with brackets.
+    /// Open lists and maps: the node, where its children begin in `pending`, and whether it is written with brackets.
     open: Vec<(u32, usize, bool)>,
     pending: Vec<u32>,
     brackets: usize,
@@ -225,8 +226,8 @@ impl<'l> Composer<'l> {
     }
 }
 
-/// The library panics where a block scalar ends with the text instead of a line break. One that has only the break which is added here ends
-/// without it, as libyaml has it.
+/// The library panics when a block scalar ends with the text instead of a line break. A block scalar that has only the
+/// line break added here ends without it, as in libyaml.
 fn with_last_line_ended(text: &str) -> Cow<'_, str> {
     if text.ends_with(['\n', '\r']) { Cow::Borrowed(text) } else { Cow::Owned(format!("{text}\n")) }
 }

@@ -1,4 +1,4 @@
-//! Views as a source of types. A shape that a type does not want is an error at its line.
+//! A serde deserializer for views. A shape that does not fit the type is an error at its line.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::{
     view::{Pair, Shape, View},
 };
 
-/// Levels that a type may be nested, itself or by aliases.
+/// Maximum nesting of a type, by itself or by aliases.
 const MAX_DEPTH: usize = 200;
 
 impl de::Error for YamlError {
@@ -24,7 +24,7 @@ impl de::Error for YamlError {
 }
 
 impl<'d> View<'d> {
-    /// Puts an error here that has no place yet.
+    /// Adds this place to an error that has none yet.
     fn at_least_here<T>(self, result: Result<T, YamlError>) -> Result<T, YamlError> {
         result.map_err(|error| match error {
             YamlError::Refused { line: 0, reason, .. } => self.refused(reason),
@@ -33,7 +33,7 @@ impl<'d> View<'d> {
     }
 }
 
-/// A view and how deep it is.
+/// A view and its depth.
 #[derive(Clone, Copy)]
 struct Nested<'d>(View<'d>, usize);
 
@@ -104,7 +104,7 @@ impl<'de> Deserializer<'de> for Nested<'_> {
         }
     }
 
-    /// `version: 1.0` is wanted as it is written.
+    /// A value such as `version: 1.0` is returned as written.
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, YamlError> {
         let is_plain = matches!(
             self.0.shape(),

@@ -1,15 +1,17 @@
-//! YAML as Ruby reads it, which is how a director reads it: the one place that knows the YAML library.
+//! Reads YAML as Ruby does, and so as a director does. This is the only module that depends on the YAML library.
 //!
 //! ```text
-//!   text --libyaml's grammar--> Tree (aliases are references) --Psych's rules, only where somebody looks--> values
+//!   text --libyaml's grammar--> Tree (aliases are references) --Psych's rules, only on access--> values
 //! ```
 //!
-//! The grammar is libyaml's, by a port of it, because Psych stands on libyaml. What Psych makes of the events is done here: scalars by its
-//! scanner, merge keys where its hashes merge, the last of duplicate keys, anchors and tags. An alias is a reference to its node, so that a text
-//! costs what it is long and not what its aliases expand to; who looks at values pays for each from a budget. What nobody looks at is checked
-//! by its grammar alone.
+//! The grammar is libyaml's, through a port of it, because Psych is based on libyaml. Psych's interpretation of the
+//! events is implemented here: scalars by its scanner, merge keys where its hashes merge, the last of duplicate keys,
+//! anchors and tags. An alias is a reference to its node, so the cost of a text is proportional to its length, not to
+//! the expansion of its aliases. Each access to a value is paid from a budget. Parts that are not accessed are checked
+//! by the grammar alone.
 //!
-//! Not promised: objects of Ruby's classes (`!ruby/object`), which a director refuses; they are known as objects and nothing more.
+//! Not promised: objects of Ruby's classes (`!ruby/object`), which a director rejects; they are only recognised as
+//! objects.
 
 mod compose;
 mod de;
@@ -26,53 +28,54 @@ pub use self::{
 };
 use compose::Tree;
 
-/// Nodes that are made values of a type, which take more room than nodes do.
+/// Maximum number of nodes turned into values of a type, which take more memory than nodes.
 const MAX_VALUES: usize = 500_000;
 
-/// What one text may cost.
+/// Limits on the cost of one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of text.
+    /// Size of the text in bytes.
     pub bytes: usize,
-    /// Nodes (lists, maps, scalars): those written, and again those looked at, each as often as an alias repeats it.
+    /// Nodes (lists, maps, scalars): the written ones, and again those accessed, counted as often as an alias repeats
+    /// them.
     pub nodes: usize,
-    /// Bytes of all scalars written, and again of those looked at.
+    /// Bytes of all scalars written, and again of those accessed.
     pub scalar_bytes: usize,
-    /// Nesting. Ruby's own stack ends between one and two thousand levels.
+    /// Nesting. Ruby's own stack overflows between one and two thousand levels.
     pub depth: usize,
 }
 
 impl Default for Limits {
-    /// Many times the largest manifests known. A text at the limits takes about a second and 150 megabytes while it is read.
+    /// Many times the largest known manifests. Reading a text at the limits takes about a second and 150 megabytes.
     fn default() -> Self {
         Self { bytes: 8 << 20, nodes: 2_000_000, scalar_bytes: 16 << 20, depth: 2_000 }
     }
 }
 
-/// Why a text was refused. Never holds the text itself: manifests may hold secrets.
+/// Why a text was rejected. It never contains the text itself, because manifests may contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlError {
-    /// Refused before it was read.
+    /// Rejected before it was parsed.
     #[error("the YAML text has {bytes} bytes, at most {limit} are read")]
     TooLarge {
-        /// Its size.
+        /// Size of the text.
         bytes: usize,
         /// [`Limits::bytes`].
         limit: usize,
     },
-    /// Not YAML, not of the wanted shape, or beyond [`Limits`].
+    /// Not YAML, not of the expected shape, or beyond [`Limits`].
     #[error("YAML line {line}, column {column}: {reason}")]
     Refused {
-        /// From 1; 0 when it is not known.
+        /// From 1; 0 when unknown.
         line: u64,
-        /// From 1; 0 when it is not known.
+        /// From 1; 0 when unknown.
         column: u64,
         /// What is wrong there.
         reason: String,
     },
 }
 
-/// A text that has been read: its first document, as Ruby takes it.
+/// A parsed text: its first document, as Ruby reads it.
 #[derive(Debug)]
 pub struct Document {
     tree: Tree,
@@ -82,10 +85,10 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a text. Nothing is looked at yet.
+    /// Parses a text. No value is accessed yet.
     ///
     /// # Errors
-    /// When the text is too large, is no YAML or goes beyond the limits.
+    /// When the text is too large, is not YAML, or exceeds the limits.
     pub fn read(text: &str, limits: &Limits) -> Result<Self, YamlError> {
         if text.len() > limits.bytes {
             return Err(YamlError::TooLarge { bytes: text.len(), limit: limits.bytes });
@@ -98,15 +101,16 @@ impl Document {
         })
     }
 
-    /// The document's node; `None` when the text has none.
+    /// The document's root node; `None` when the text has none.
     pub fn root(&self) -> Option<View<'_>> {
         self.tree.root.map(|index| View::new(self, index))
     }
 
-    /// Whether all that was looked at was there to see. Ask after looking: beyond the budget, lists and maps end early.
+    /// Checks that the budget has sufficed for all accesses. Call it after them: beyond the budget, lists and maps end
+    /// early.
     ///
     /// # Errors
-    /// When more was looked at than the limits allow.
+    /// When the accesses exceeded the limits.
     pub fn finish(&self) -> Result<(), YamlError> {
         if self.exhausted.get() {
             return Err(refused(1, 1, "expands to more nodes or bytes than are read"));
@@ -126,10 +130,10 @@ impl Document {
     }
 }
 
-/// Reads one document into a type.
+/// Parses one document into a type.
 ///
 /// # Errors
-/// When the text is too large, is no YAML, goes beyond the limits or does not have the shape of `T`.
+/// When the text is too large, is not YAML, exceeds the limits, or does not have the shape of `T`.
 pub fn from_text<T: DeserializeOwned>(text: &str, limits: &Limits) -> Result<T, YamlError> {
     let document = Document::read(text, limits)?;
     document.nodes_left.set(limits.nodes.min(MAX_VALUES));
@@ -137,7 +141,7 @@ pub fn from_text<T: DeserializeOwned>(text: &str, limits: &Limits) -> Result<T, 
         Some(root) => T::deserialize(root),
         None => T::deserialize(serde::de::value::UnitDeserializer::new()),
     };
-    // That a budget ended is the cause of whatever shape was then missed.
+    // An exhausted budget is the cause of any shape that was missing after it.
     document.finish()?;
     value
 }

@@ -1,6 +1,7 @@
-//! Scalars, by the rules of `Psych::ScalarScanner` and `Psych::Visitors::ToRuby`.
+//! Scalars by the rules of `Psych::ScalarScanner` and `Psych::Visitors::ToRuby`.
 //!
-//! They are not those of YAML 1.1: `y` and `n` are text, `1e3` and `08` are text, `1,000` is a thousand, and `1:30` is 5400.
+//! These differ from YAML 1.1: `y` and `n` are text, `1e3` and `08` are text, `1,000` is a thousand, and `1:30` is
+//! 5400.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// What Ruby makes of a scalar.
+/// Ruby's value of a scalar.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar<'t> {
     /// `nil`.
@@ -25,7 +26,7 @@ pub enum Scalar<'t> {
     Float(f64),
     /// A string.
     Text(Cow<'t, str>),
-    /// Text that is no UTF-8.
+    /// Text that is not UTF-8.
     Binary(Vec<u8>),
     /// A symbol, without its colon.
     Symbol(Cow<'t, str>),
@@ -33,13 +34,13 @@ pub enum Scalar<'t> {
     Date,
     /// A time.
     Time,
-    /// An object of a class of Ruby.
+    /// An object of a Ruby class.
     Object,
 }
 
 const BINARY: [&str; 2] = ["!binary", "tag:yaml.org,2002:binary"];
 const FLOAT: [&str; 2] = ["!float", "tag:yaml.org,2002:float"];
-/// Classes that Psych makes of a scalar, after `!ruby/`. Of other classes it takes the scalar.
+/// Classes that Psych creates from a scalar, after `!ruby/`. For other classes it returns the scalar.
 const OBJECTS: [&str; 9] = [
     "object:BigDecimal",
     "object:DateTime",
@@ -70,7 +71,7 @@ impl Scalar<'_> {
 /// The tag of text.
 pub(super) const STR: &str = "tag:yaml.org,2002:str";
 
-/// Reads a scalar with its tag; `quoted` without one is text.
+/// Interprets a scalar with its tag; a `quoted` one without a tag is text.
 pub(super) fn read<'t>(text: &'t str, tag: Option<&str>, quoted: bool) -> Scalar<'t> {
     let Some(tag) = tag else { return if quoted { Scalar::Text(text.into()) } else { tokenize(text) } };
     if BINARY.contains(&tag) {
@@ -93,13 +94,14 @@ pub(super) fn read<'t>(text: &'t str, tag: Option<&str>, quoted: bool) -> Scalar
     }
 }
 
-/// Whether a tag makes text of anything.
+/// Whether a tag makes any scalar text.
 pub(super) fn is_str(tag: &str) -> bool {
     let is_of = |prefix: &str| tag.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
     tag == STR || is_of("!str") || is_of("!ruby/string")
 }
 
-/// `String#unpack("m")`: what is no base64 is passed over. Text again where it is UTF-8, because Ruby compares such by their octets.
+/// `String#unpack("m")`: characters that are not base64 are skipped. The result is text where it is UTF-8, because Ruby
+/// compares such strings by their octets.
 fn binary(text: &str) -> Scalar<'_> {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -109,7 +111,7 @@ fn binary(text: &str) -> Scalar<'_> {
         .take_while(|octet| *octet != b'=')
         .filter(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/'))
         .collect();
-    // One digit over holds no octet.
+    // A single remaining digit contains no octet.
     let whole = if digits.len() % 4 == 1 { &digits[..digits.len() - 1] } else { &digits };
     let octets = GeneralPurpose::new(&STANDARD, config).decode(whole).unwrap_or_default();
     match String::from_utf8(octets) {
@@ -154,7 +156,7 @@ fn looks_like_text(text: &str) -> bool {
         || (first.is_some_and(|c| !c.is_ascii_digit() && !".:-".contains(c)) && characters.next().is_some_and(is_wordy))
 }
 
-/// The words that mean something. None is longer than five letters.
+/// Words with a special meaning. None is longer than five letters.
 fn word(text: &str) -> Option<Scalar<'static>> {
     if text.len() > 5 {
         return None;
@@ -167,14 +169,14 @@ fn word(text: &str) -> Option<Scalar<'static>> {
     })
 }
 
-/// Takes as many digits as there are, at least `least` and at most `most`.
+/// Takes as many digits as possible, at least `least` and at most `most`.
 fn digits(text: &str, least: usize, most: usize) -> Option<(u32, &str)> {
     let count = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
     let (digits, rest) = text.split_at(count);
     (count >= least).then(|| Some((digits.parse().ok()?, rest)))?
 }
 
-/// Year, month, day, and what follows.
+/// Year, month, day, and the rest of the text.
 fn date(text: &str) -> Option<(u32, u32, u32, &str)> {
     let (year, rest) = digits(text, 4, 4)?;
     let (month, rest) = digits(rest.strip_prefix('-')?, 1, 2)?;
@@ -247,7 +249,7 @@ fn sexagesimal(text: &str) -> Option<Scalar<'static>> {
     if !fits || fraction.is_some_and(|fraction| !fraction.bytes().all(|c| c.is_ascii_digit() || c == b'_')) {
         return None;
     }
-    // The power counts from the front also when there are but two parts.
+    // The powers count from the front, even when there are only two parts.
     let mut sum: i128 = 0;
     let mut power = 3600;
     for part in &parts {
@@ -296,7 +298,7 @@ fn integer(text: &str) -> Option<Scalar<'static>> {
     if let Some(found) = other.iter().find_map(|(prefix, radix)| of(rest.strip_prefix(prefix)?, *radix)) {
         return found;
     }
-    // `0`, or digits of which each `_` and `,` stands between two.
+    // `0`, or digits in which each `_` and `,` is between two digits.
     let is_decimal = rest == "0"
         || (rest.starts_with(|c: char| ('1'..='9').contains(&c))
             && rest.split(['_', ',']).all(|part| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit())));
@@ -304,7 +306,7 @@ fn integer(text: &str) -> Option<Scalar<'static>> {
 }
 
 fn number(digits: &str, radix: u32, is_negative: bool) -> Option<Scalar<'static>> {
-    // `0_` is zero; `0b_` is an error of Ruby's, and so no number.
+    // `0_` is zero. `0b_` is an error in Ruby, and so not a number.
     if digits.is_empty() {
         return (radix == 8).then_some(Scalar::Int(0));
     }

@@ -125,7 +125,7 @@ fn an_error_names_line_and_column_and_never_shows_the_text() {
     assert_eq!(error.to_string().matches("line").count(), 1, "{error}");
 }
 
-/// As Psych reads them.
+/// Expected values as Psych reads them.
 #[test]
 fn a_text_may_end_without_a_line_break_wherever_it_ends() {
     for (text, read) in [

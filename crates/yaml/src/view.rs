@@ -1,8 +1,8 @@
-//! Nodes, lists and maps, as what Ruby makes of them.
+//! Nodes, lists and maps, interpreted as Ruby does.
 //!
-//! Maps are filled as `Psych::Visitors::ToRuby#revive_hash` fills a hash: in order. A merge overwrites what stands before it and is
-//! overwritten by what stands after it; of a list of maps the first wins. [`Pairs`] therefore yields the pairs from the last one backwards,
-//! and enters each merged map where it stands: the first pair that it yields counts.
+//! Maps are filled as `Psych::Visitors::ToRuby#revive_hash` fills a hash: in order. A merge overwrites pairs before it
+//! and is overwritten by pairs after it; of a list of maps the first wins. So [`Pairs`] visits the pairs from the last
+//! one backwards, and descends into each merged map where it occurs: the first pair found with a key counts.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -13,15 +13,15 @@ use super::{
     scalar::{self, Scalar},
 };
 
-/// A node of a document. Looking at it is paid from the document's budget.
+/// A node of a document. Access to it is paid from the document's budget.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'d> {
     document: &'d Document,
-    /// As written: an alias stays one.
+    /// The node as written; an alias is not resolved.
     index: u32,
 }
 
-/// What a node is.
+/// Shape of a node.
 #[derive(Clone, Debug)]
 pub enum Shape<'d> {
     /// A value without parts.
@@ -30,11 +30,11 @@ pub enum Shape<'d> {
     List(List<'d>),
     /// A hash.
     Map(Map<'d>),
-    /// Of a class of Ruby.
+    /// An object of a Ruby class.
     Object,
 }
 
-/// An array of Ruby.
+/// A Ruby array.
 #[derive(Clone, Copy, Debug)]
 pub struct List<'d> {
     document: &'d Document,
@@ -50,7 +50,7 @@ impl<'d> View<'d> {
         Self { document, index }
     }
 
-    /// The node where it is written, whatever aliases lead there.
+    /// The node that is written in the text, with aliases resolved.
     pub fn node(self) -> u32 {
         self.document.tree.resolve(self.index)
     }
@@ -80,7 +80,7 @@ impl<'d> View<'d> {
         scalar::read(tree.text(index), tree.tag(index), tree.node(index).kind == Kind::Quoted)
     }
 
-    /// Whether it is this text. Nothing is copied for the answer.
+    /// Whether it is this text. The check copies nothing.
     pub fn is_text(self, wanted: &str) -> bool {
         let (tree, index) = (&self.document.tree, self.node());
         let may_be = matches!(tree.node(index).kind, Kind::Plain | Kind::Quoted)
@@ -88,7 +88,7 @@ impl<'d> View<'d> {
         may_be && matches!(self.scalar(index), Scalar::Text(text) if text == wanted)
     }
 
-    /// The text of a scalar that is text.
+    /// The text of a scalar, if it is text.
     pub fn text(self) -> Option<String> {
         match self.shape() {
             Shape::Scalar(Scalar::Text(text)) => self.owned(text),
@@ -96,14 +96,14 @@ impl<'d> View<'d> {
         }
     }
 
-    /// The text as it is written, when it is as short as names are. Nothing is paid for it.
+    /// The text as written, if it is as short as a name. It costs no budget.
     pub fn short_text(self) -> Option<&'d str> {
         let (tree, index) = (&self.document.tree, self.node());
         Some(tree.text(index))
             .filter(|text| matches!(tree.node(index).kind, Kind::Plain | Kind::Quoted) && text.len() <= 20)
     }
 
-    /// As the name of a key; `None` when it is no scalar.
+    /// The node as the name of a key; `None` when it is not a scalar.
     pub fn key(self) -> Option<String> {
         match self.shape() {
             Shape::Scalar(scalar) => self.owned(scalar.name()?.into()),
@@ -111,12 +111,12 @@ impl<'d> View<'d> {
         }
     }
 
-    /// A scalar as it is written, whatever it means.
+    /// A scalar as written, regardless of its meaning.
     pub(super) fn written(self) -> Option<String> {
         self.owned(self.document.tree.text(self.node()).into())
     }
 
-    /// A copy, paid for.
+    /// A copy, paid from the budget.
     pub fn owned(self, text: Cow<'_, str>) -> Option<String> {
         self.document.spend(0, text.len()).then(|| text.into_owned())
     }
@@ -149,19 +149,19 @@ impl<'d> List<'d> {
 }
 
 impl<'d> Document {
-    /// Every key of the text that stands in a map as written, with where it is: names of keys, and positions in lists.
+    /// Every key of a map in the text, as written.
     pub fn keys(&'d self) -> impl Iterator<Item = View<'d>> {
         let maps = (0..self.tree.len()).filter(|index| self.tree.node(*index).kind == Kind::Map);
         maps.flat_map(|map| self.tree.children(map).chunks_exact(2)).map(|pair| View::new(self, pair[0]))
     }
 
-    /// The way from the root to a key as written.
+    /// The path from the root to a key, as written.
     pub fn path(&'d self, key: View<'d>) -> Vec<Step<'d>> {
         let mut steps = Vec::new();
         let Some(mut at) = self.tree.root else { return steps };
         while at != key.index {
             let children = self.tree.children(at);
-            // Nodes stand in the order of their beginning, so that the last child that does not begin later holds the key.
+            // Nodes are in the order of their beginning, so the last child that does not begin later contains the key.
             let Some(position) = children.partition_point(|child| *child <= key.index).checked_sub(1) else {
                 return steps;
             };
@@ -180,21 +180,21 @@ impl<'d> Document {
     }
 }
 
-/// A part of a way to a node.
+/// A step of a path.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'d> {
     /// A key of a map.
     Key(View<'d>),
-    /// A position in a list, and what is there.
+    /// A position in a list, and its node.
     Item(usize, View<'d>),
 }
 
-/// A hash of Ruby.
+/// A Ruby hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Map<'d> {
     pub(super) document: &'d Document,
     pub(super) index: u32,
-    /// A set or an ordered map does not merge.
+    /// Whether merge keys apply; they do not in a set or an ordered map.
     pub(super) merges: bool,
 }
 
@@ -213,14 +213,14 @@ impl<'d> Map<'d> {
         self.pairs().find(|pair| pair.key.is_text(key))
     }
 
-    /// Pairs by precedence: of two with one key, the first counts.
+    /// Pairs by precedence: of two with the same key, the first counts.
     pub fn pairs(self) -> Pairs<'d> {
         let mut pairs = Pairs { document: self.document, merges: self.merges, open: Vec::new(), seen: HashSet::new() };
         pairs.enter(self.index);
         pairs
     }
 
-    /// Pairs, each key once. Keys that are no scalars are left out.
+    /// Pairs, each key once. Keys that are not scalars are left out.
     pub fn entries(self) -> Vec<(String, Pair<'d>)> {
         let mut known = HashSet::new();
         let named = self.pairs().filter_map(|pair| Some((pair.key.key()?, pair)));
@@ -234,7 +234,7 @@ impl<'d> Map<'d> {
 pub struct Pairs<'d> {
     document: &'d Document,
     merges: bool,
-    /// Maps that are being gone through, and how many of their pairs are left.
+    /// Maps being visited, with the number of their remaining pairs.
     open: Vec<(u32, usize)>,
     seen: HashSet<u32>,
 }
@@ -248,7 +248,7 @@ impl<'d> Pairs<'d> {
         }
     }
 
-    /// The last pair that is left of the map at hand.
+    /// The last remaining pair of the current map.
     fn take(&mut self) -> Option<(u32, u32)> {
         let tree = &self.document.tree;
         loop {
@@ -272,7 +272,7 @@ impl<'d> Pairs<'d> {
         }
     }
 
-    /// The maps that a pair merges, those that win first; `None` when it is a pair like others.
+    /// The maps that a pair merges, those with precedence first; `None` for an ordinary pair.
     fn merged(&self, key: u32, value: u32) -> Option<Vec<u32>> {
         let tree = &self.document.tree;
         if !self.merges || tree.tag(key) == Some(scalar::STR) || !View::new(self.document, key).is_text("<<") {
@@ -304,7 +304,7 @@ impl<'d> Iterator for Pairs<'d> {
                 let view = |index| View::new(self.document, index);
                 return Some(Pair { key: view(key), value: view(value) });
             };
-            // The one entered last is gone through first.
+            // The map entered last is visited first.
             maps.into_iter().rev().for_each(|map| self.enter(map));
         }
     }
