@@ -27,8 +27,8 @@ enum LogFormat {
 }
 
 impl LogArgs {
-    /// Starts logging. Call it only once. Returns the reason when the filter is not valid; the default filter is then used,
-    /// because a process must not end for how it logs.
+    /// Starts logging. Call it only once. Returns the reason when the filter is not valid. The default filter is then
+    /// used, because a process must not end because of its log settings.
     pub(crate) fn init(&self) -> Option<String> {
         let (filter, trouble) = self.filter();
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

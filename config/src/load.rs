@@ -31,12 +31,12 @@ pub enum SettingsError {
         #[source]
         source: YamlError,
     },
-    /// A value can be no setting, in the file or in a variable of the environment.
+    /// The file and the environment cannot be merged: a value of either cannot be a setting.
     #[error("{}: cannot be used together with the environment", file.display())]
     Merge {
         /// Path of the file.
         file: PathBuf,
-        /// The value at fault.
+        /// The value at fault and the cause.
         #[source]
         source: Box<ConfigError>,
     },
@@ -95,7 +95,7 @@ pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T, SettingsError>
     })
 }
 
-/// The values of a file, as a layer below the environment.
+/// The values of the file, which the environment overrides.
 #[derive(Clone, Debug)]
 struct Written(Map<String, Value>);
 

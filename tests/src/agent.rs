@@ -102,7 +102,7 @@ impl AgentPlan {
         self
     }
 
-    /// Reports this trouble with its log filter.
+    /// Reports this problem with the log filter.
     #[must_use]
     pub fn logging_by(mut self, trouble: &str) -> Self {
         self.log_trouble = Some(trouble.to_owned());

@@ -178,12 +178,12 @@ pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
     Resource::new(CAPTURE, listener.encode_to_vec())
 }
 
-/// What a VM's settings say of the capture listener.
+/// A VM's settings of the capture listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capture {
-    /// Where redirected connections arrive.
+    /// Address at which redirected connections arrive.
     pub address: SocketAddr,
-    /// When the connection of a program ends that has vanished; `None` leaves it to the kernel.
+    /// Time after which the connection of a vanished program is closed; `None` leaves it to the kernel.
     pub peer_timeout: Option<PeerTimeout>,
 }
 

@@ -67,7 +67,7 @@ impl Mesh {
         Self::altered(flavour, services, |set| set, None).await
     }
 
-    /// A mesh whose Envoy acknowledges this resource without having been sent it.
+    /// A mesh whose Envoy acknowledges this resource without having received it.
     async fn losing(flavour: Flavour, services: &[Arc<MeshService>], name: &str) -> Self {
         Self::altered(flavour, services, |set| set, Some(name)).await
     }
@@ -170,7 +170,7 @@ impl Mesh {
         answer
     }
 
-    /// What Envoy has otherwise than it acknowledged, as the agent finds it out.
+    /// Differences between what Envoy uses and what it acknowledged, found as the agent finds them.
     async fn differences(&self) -> Vec<Difference> {
         let (set, mut differences) = (self.set.borrow().clone(), Vec::new());
         for (kind, path) in INSPECTED {
@@ -190,7 +190,7 @@ impl Drop for Mesh {
     }
 }
 
-/// The body of an answer, which comes in chunks (RFC 9112 section 7.1).
+/// The body of an answer with chunked transfer coding (RFC 9112 section 7.1).
 fn body(answer: &str) -> String {
     let (mut rest, mut body) = (answer.split_once("\r\n\r\n").unwrap().1, String::new());
     while let Some((length, chunks)) = rest.split_once("\r\n") {
@@ -242,7 +242,7 @@ fn version() -> Option<EnvoyVersion> {
     version
 }
 
-/// A port of an address that no other test and no connection has: it stays free until Envoy takes it.
+/// A free port of an address that no other test and no connection uses, so it stays free until Envoy binds it.
 async fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let ip = Ipv4Addr::new(127, 40, 0, NEXT.fetch_add(1, Ordering::Relaxed));
@@ -354,7 +354,8 @@ async fn of_what_envoy_refuses_only_the_culprit_is_withheld() {
     .await;
 }
 
-/// Envoy acknowledges a resource, and does not have it: that is found, and mended by telling it again.
+/// Envoy has acknowledged a resource and does not use it. The difference is found, and sending the resource again
+/// repairs it.
 async fn what_got_lost_is_found_and_told_again(flavour: Flavour) {
     let web = service("web", 2, &[None]);
     let listener = format!("tcp_{}_9000", web.vip);

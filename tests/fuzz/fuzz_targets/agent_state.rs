@@ -1,5 +1,5 @@
-//! The agent's state, as somebody left it: the whole file, and a payload with the header that belongs to it. What is read comes back as it was
-//! written.
+//! Reads an arbitrary file of the agent's state, and an arbitrary payload with a matching header. A state that is
+//! accepted is unchanged by writing and reading it again.
 #![no_main]
 
 use boshy_xds::relay::Stored;
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 
 fuzz_target!(|octets: &[u8]| {
-    // The header of a state without content, with the length and checksum of this one.
+    // The header of an empty state, with the length and checksum of this payload.
     let empty = Stored::default().encode();
     let magic = &empty[..empty.len() - 8 - 32];
     let length = (octets.len() as u64).to_be_bytes();

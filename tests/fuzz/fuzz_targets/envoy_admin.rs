@@ -1,4 +1,5 @@
-//! What answers at the port of Envoy's admin interface, which may be another process. Whatever it says of itself has no difference.
+//! Reads an arbitrary answer from the port of Envoy's admin interface, which another process may hold. An answer that
+//! is accepted has no differences from itself.
 #![no_main]
 
 use boshy_xds::{

@@ -1,4 +1,5 @@
-//! The pilot's facts, as somebody left them: the whole file, and a body with the checksum that belongs to it. What is read comes back as it was written.
+//! Reads an arbitrary file of the pilot's facts, and an arbitrary body with a matching checksum. Facts that are
+//! accepted are unchanged by writing and reading them again.
 #![no_main]
 
 use boshy_actors::fuzzing::facts;

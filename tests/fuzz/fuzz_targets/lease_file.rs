@@ -1,4 +1,5 @@
-//! The pilot's leases, as somebody left them: the whole file, and a body with the checksum that belongs to it. What is read comes back as it was written.
+//! Reads an arbitrary file of the pilot's leases, and an arbitrary body with a matching checksum. Leases that are
+//! accepted are unchanged by writing and reading them again.
 #![no_main]
 
 use boshy_actors::fuzzing::leases;

@@ -63,7 +63,7 @@ impl<'i> Input<'i> {
     }
 }
 
-/// A state file of the pilot with this body, whatever it is.
+/// A state file of the pilot with an arbitrary body and a matching checksum.
 pub fn sealed(magic: &str, body: &[u8]) -> Vec<u8> {
     let sum: String = Sha256::digest(body).iter().map(|octet| format!("{octet:02x}")).collect();
     [format!("{magic} 1 {sum}\n").as_bytes(), body, b"\n"].concat()

@@ -146,7 +146,7 @@ fn a_program_that_vanishes_is_asked_for_as_an_instance_is() {
     let mut client = Peer::start(&lab, "apricot/0", &["hold", &address(&lab), "1"]);
     assert_eq!(client.hears(), "1");
     let sockets = lab.sh("apricot/0", "ss -Htno state established '( sport = :15001 )'");
-    // By default the first question comes after 20 s of silence, which `ss` would show in seconds; here after 2.
+    // By default the first probe is sent after 20 s of silence, which `ss` would show in seconds; here after 2 s.
     assert!(sockets.contains("timer:(keepalive,") && !sockets.contains("sec,"), "{sockets}");
 }
 

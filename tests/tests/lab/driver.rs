@@ -30,14 +30,15 @@ pub(crate) const AGENT: &str = "virtual-ip-agent";
 pub(crate) const ENVOY: &str = "bosh-envoy";
 pub(crate) const HTTPBIN: &str = "example-httpbin";
 
-/// The release that labs use, built once for all tests of this process. Another process may use another Envoy.
+/// The release that labs use, built once for all tests of this process. Each process has its own, because another one
+/// may use another Envoy.
 static RELEASE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let maker = name.strip_prefix("istio-").and_then(|rest| rest.strip_suffix(".tgz"));
         if maker.is_some_and(|maker| !Path::new("/proc").join(maker).exists()) {
-            // Another process that begins now may have removed it.
+            // Another process that starts now may have removed it already.
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -1,4 +1,5 @@
-//! A relay between an Envoy and its server, which loses a resource: Envoy acknowledges what it never was sent.
+//! A relay between an Envoy and its server that drops a resource from responses. Envoy then acknowledges a response
+//! without having received that resource.
 
 use std::{
     path::Path,
@@ -33,14 +34,14 @@ use tonic::{
 };
 use tower::service_fn;
 
-/// A running relay. It ends with the value.
+/// A running relay. Dropping it stops the relay.
 pub(crate) struct Relay {
     loses: Arc<AtomicBool>,
     server: JoinHandle<()>,
 }
 
 impl Relay {
-    /// Loses nothing any more.
+    /// Stops dropping the resource.
     pub(crate) fn is_mended(&self) {
         self.loses.store(false, Ordering::Relaxed);
     }
@@ -52,7 +53,7 @@ impl Drop for Relay {
     }
 }
 
-/// Passes everything on from `socket` to `upstream` and back, but for the resource of this name.
+/// Forwards streams from `socket` to `upstream`, and all responses except for the resource of this name.
 pub(crate) async fn relay(socket: &Path, upstream: &Path, name: &str) -> Relay {
     let upstream = upstream.to_owned();
     let connector = service_fn(move |_: Uri| {
@@ -85,7 +86,7 @@ impl Lossy {
     }
 }
 
-/// The name of a listener or cluster; of others nothing is lost.
+/// The name of a listener or cluster; empty for other types, of which nothing is dropped.
 fn name_of(resource: &Any) -> String {
     match resource.type_url.rsplit('.').next() {
         Some("Listener") => Listener::decode(&*resource.value).unwrap().name,
@@ -96,7 +97,7 @@ fn name_of(resource: &Any) -> String {
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// What is asked, until the stream ends in whichever way.
+/// The requests of a stream, until it ends or fails.
 fn requests<T: Send + 'static>(request: Request<Streaming<T>>) -> impl Stream<Item = T> + Send + 'static {
     request.into_inner().map_while(Result::ok)
 }
