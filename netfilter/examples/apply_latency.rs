@@ -1,11 +1,13 @@
-//! How long it takes to write and read back the rules with 5,000 pairs, to add one pair to them, and to look when nothing has
-//! changed and when something of others has; one JSON line, in milliseconds (medians):
+//! Measures four times: to write and read back the rules with 5,000 pairs; to add one pair to them; and to check them
+//! when nothing has changed, and when rules of other software have changed. Prints one JSON line, in milliseconds
+//! (medians):
 //!
 //! ```text
 //! {"pairs":5000,"apply_ms_median":9.1,"one_more_ms_median":0.4,"look_ms_median":0.003,"read_ms_median":3.2}
 //! ```
 //!
-//! Runs in a network namespace of its own, so it touches nothing; it needs no rights. Takes the number of runs as argument.
+//! Runs in a network namespace of its own, so it affects no rules of the machine, and it needs no privileges. The
+//! argument is the number of runs.
 
 use std::{env, error::Error, fs, io::Write, net::SocketAddrV4, sync::Arc, time::Instant};
 

@@ -127,7 +127,8 @@ pub trait Operated: Sized {
         self
     }
 
-    /// Makes an actor panic and waits until it runs again. The answer to the request may be lost when it is the HTTP server.
+    /// Makes an actor panic and waits until it runs again. The answer to the request may be lost when the actor is the
+    /// HTTP server.
     fn panics(&self, actor: &str) -> &Self {
         let process = self.process();
         let before = until_some("the actor is shown", || process.actor(actor));

@@ -28,7 +28,8 @@ struct Stick {
     seconds: f64,
 }
 
-/// Mounts `POST /debug/panic/{actor}` and `POST /debug/stick/{actor}?seconds=N`: 200, or 404 for an actor that does not exist.
+/// Mounts `POST /debug/panic/{actor}` and `POST /debug/stick/{actor}?seconds=N`. The answer is 200, or 404 for an actor
+/// that does not exist.
 pub fn configure(config: &mut ServiceConfig, switch: &Switch) {
     config
         .app_data(Data::from(Arc::clone(switch)))

@@ -1,13 +1,14 @@
-//! What a mesh of many services costs its pilot, one JSON line for each size:
+//! Measures the cost of a mesh of many services for its pilot. Prints one JSON line for each size:
 //!
 //! ```text
 //! cargo run --release -p boshy-xds --example scale
 //! ```
 //!
-//! `build_ms` is from a snapshot to everything that proxies share, encoded; `rebuild_ms` the same after one service has lost an
-//! instance; `node_us` completes the set for one proxy. `change_octets` is what that proxy is then sent. `keep_ms` is what an agent takes to write
-//! what it keeps, `keep_octets`, and to flush it, in the directory of temporary files: what a new name waits for. Medians over rounds.
-//! The proxy is a client on a real connection.
+//! `build_ms` is the time from a snapshot to the encoded resources that all proxies share; `rebuild_ms` is the same
+//! after one service has lost an instance; `node_us` is the time to complete the set for one proxy. `change_octets` is
+//! the size of what that proxy is then sent. `keep_ms` is the time that an agent takes to write and flush its state
+//! (`keep_octets`) in the directory of temporary files; a new name waits for this. Times are medians over rounds. The
+//! proxy is a client on a real connection.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark, which ends by what it waits for")]
 
@@ -45,7 +46,7 @@ const SIZES: [usize; 2] = [1_000, 5_000];
 const INSTANCES: usize = 3;
 const ROUNDS: usize = 9;
 const NODE: &str = "sidecar~10.0.0.1~x~x";
-/// No response for so long, and there is none.
+/// When no response arrives for this long, there is none.
 const QUIET: Duration = Duration::from_millis(300);
 
 #[tokio::main(flavor = "current_thread")]
@@ -74,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What an agent keeps that has all of a set.
+/// The state of an agent that has received all of a set.
 fn kept(set: &ResourceSet) -> Stored {
     let settings = RelaySettings { require_proxy: false, ..RelaySettings::default() };
     let mut relay = Relay::new(settings, Stored::default());
@@ -87,7 +88,7 @@ fn kept(set: &ResourceSet) -> Stored {
     relay.stored()
 }
 
-/// As the agent does.
+/// Writes the state as the agent does.
 fn write(stored: &Stored) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(&stored.encode())?;
@@ -125,7 +126,7 @@ fn numbered(number: usize) -> MeshService {
     service
 }
 
-/// The other services stay the very same, as in a pilot.
+/// Removes one instance. The other services keep their identical values, as in a pilot.
 fn with_one_instance_less(before: &MeshSnapshot) -> MeshSnapshot {
     let mut after = before.clone();
     after.generation += 1;
@@ -137,7 +138,7 @@ fn with_one_instance_less(before: &MeshSnapshot) -> MeshSnapshot {
     after
 }
 
-/// Octets of the first responses to one proxy, and of those after the change.
+/// Sizes in octets of the first responses to one proxy, and of those after the change.
 async fn sent(before: MeshSnapshot, after: MeshSnapshot) -> Result<(usize, usize), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);

@@ -1,6 +1,9 @@
-//! Tarballs of releases: any octets, and releases whose archives, sizes and digests are right, so that what is inside them is
-//! reached. Files of an input begin with a line `>`, archive (`j` a job's, any other the release's), type of entry in tar,
-//! content (`=` what follows, `@` the job's archive, `!` as `=` with a size that lies), path. `DIGEST` is that of the job's archive.
+//! Reads tarballs of releases: arbitrary octets, and releases whose archives, sizes and digests are correct, so that
+//! the content is reached as well.
+//!
+//! A file in the input begins with a line of `>`, the archive (`j` for a job's, anything else for the release's), the
+//! type of the tar entry, the content (`=` what follows, `@` the job's archive, `!` like `=` with a wrong size), and
+//! the path. `DIGEST` is the digest of the job's archive.
 #![no_main]
 
 use std::{

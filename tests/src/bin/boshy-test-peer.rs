@@ -1,18 +1,22 @@
-//! One end of TCP connections, which tests run in a VM of the lab. It is told on standard input what to do, and says on standard
-//! output, in lines of JSON, what it saw.
+//! One end of TCP connections, run by tests in a VM of the lab. It reads commands from standard input, and writes
+//! results to standard output as lines of JSON.
 //!
 //! ```text
-//! serve PORT              accepts one connection for each line STEP...; says "ready" once it listens
+//! serve PORT              accepts one connection for each line STEP...; prints "ready" once it listens
 //! connect                 makes one connection for each line HOST:PORT STEP...
-//! echo PORT               accepts whatever comes and sends each octet back; says "ready" once it listens
-//! late PORT               listens with a backlog that is full; says "ready", and for a line begins to accept whatever comes and to send each octet back
-//! hold HOST:PORT N        opens N connections and has an octet sent back over each, and says how many answer. For a line "again" it does so
-//!                         once more; for "ends" it sends an octet over every second one, and says how many end by themselves
+//! echo PORT               accepts all connections and sends each octet back; prints "ready" once it listens
+//! late PORT               listens with a full backlog; prints "ready"; after a line, accepts connections and sends
+//!                         each octet back
+//! hold HOST:PORT N        opens N connections, has an octet sent back over each, and prints how many answer. After a
+//!                         line "again" it repeats this; after "ends" it sends an octet over every second connection,
+//!                         and prints how many end by themselves
 //! ```
 //!
-//! Steps: `send:N` octets; `recv:N` reads so many; `arrived:N` waits until so many lie unread in the kernel; `drain` reads to the end;
-//! `slowly` reads to the end in small pieces; `shut` closes for writing; `close`; `reset` closes with a reset; `quiet:MS` wants neither
-//! octets nor an end for so long; `rest:MS` does nothing for so long; `upload:N` sends while it reads to the end, and does not mind if the other end takes no more.
+//! Steps: `send:N` sends N octets; `recv:N` reads N octets; `arrived:N` waits until N octets are unread in the kernel;
+//! `drain` reads to the end; `slowly` reads to the end in small pieces; `shut` closes for writing; `close` closes;
+//! `reset` closes with a reset; `quiet:MS` requires that neither octets nor an end arrive for this time; `rest:MS` does
+//! nothing for this time; `upload:N` sends N octets while it reads to the end, and tolerates that the other end accepts
+//! no more.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program: whatever fails fails the test")]
 #![expect(clippy::disallowed_methods, reason = "a test program: a test fails by what it waits for")]

@@ -1,7 +1,7 @@
 //! A client for a director.
 //!
 //! ```text
-//!   DirectorClient ── what is asked or ordered, redirects, one renewal of the login
+//!   DirectorClient ── requests, redirects, one renewal of the login
 //!     ├─ Logins ───── /info once; Basic, or a UAA token while it is good
 //!     └─ Exchange ─── one request: TLS, time-outs, size, retries with jitter
 //! ```

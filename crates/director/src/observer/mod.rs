@@ -1,8 +1,8 @@
 //! Polls a director at low cost, and keeps its facts when the director does not answer.
 //!
 //! ```text
-//!   each second      GET /events, or GET /tasks  ─> which have changed ─┐
-//!   each 10 seconds  GET /locks, GET /deployments ─> which there are ───┴─> agenda ─> manifest + instances of those only
+//!   each second      GET /events, or GET /tasks  ─> changed names ──────┐
+//!   each 10 seconds  GET /locks, GET /deployments ─> all names ─────────┴─> agenda ─> their manifests and instances
 //!   all the time     a slow pass over all of them ──────────────────────┘
 //!   once in a pass   GET /configs of type runtime and cloud, and after an event of theirs
 //! ```

@@ -1,5 +1,6 @@
-//! What a pilot costs a director: requests and octets in a minute in which nothing changes, by the number of deployments and the period
-//! of the full read. Octets are those on the wire, TLS included. Prints a table in Markdown and takes some minutes.
+//! Measures the load of a pilot on a director: requests and octets in a minute without changes, by number of
+//! deployments and period of the full read. Octets are counted on the wire, including TLS. Prints a Markdown table; a
+//! run takes some minutes.
 //!
 //! `cargo run --release --package boshy-lab-director --example pilot_cost [SIZE...]`
 
@@ -28,17 +29,17 @@ use futures::{StreamExt, stream::FuturesUnordered};
 
 const SIZES: [usize; 3] = [1, 100, 1_000];
 const INSTANCES: usize = 5;
-/// Until what was told of the first deploys is over.
+/// Time after which the news of the first deploys has been handled.
 const SETTLES: Duration = Duration::from_secs(80);
 const MEASURED: Duration = Duration::from_secs(60);
-/// Periods of the full read: longer than the measurement, the usual one, and the one without news.
+/// Periods of the full read: longer than the measurement, the default, and the one that applies without news.
 const PERIODS: [(&str, u64); 3] = [("no full read", 86_400), ("full read in 300 s", 300), ("full read in 60 s", 60)];
 
 /// Octets to the director and from it.
 #[derive(Default)]
 struct Wire([AtomicU64; 2]);
 
-/// What was sent up to a moment.
+/// Totals up to a moment.
 struct Sent {
     requests: BTreeMap<&'static str, u64>,
     octets: [u64; 2],
@@ -98,7 +99,7 @@ instance_groups:
     director
 }
 
-/// Asks what is due, as the pilot does, until something holds.
+/// Asks what is due, as the pilot does, until a condition holds.
 async fn observe(
     observer: &mut Observer,
     client: &DirectorClient,
@@ -138,7 +139,7 @@ fn row(size: usize, what: &str, start: &Sent, end: &Sent) {
     eprintln!("{routes:?}");
 }
 
-/// Passes connections on to the director, and counts what goes through.
+/// Forwards connections to the director, and counts their octets.
 #[expect(clippy::disallowed_methods, reason = "a panic ends the example's figures, which somebody looks at")]
 fn relay(director: SocketAddr, wire: &Arc<Wire>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");

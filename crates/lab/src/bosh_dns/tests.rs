@@ -111,7 +111,8 @@ fn a_handler_that_cannot_be_served_is_refused_by_name() {
     }
 }
 
-/// Names with a server on this machine that answers one question over HTTP with `body`, and the first line of that question.
+/// Names with a server on this machine that answers one question over HTTP with `body`. Also returns the first line of
+/// that question.
 async fn over_http(status: &'static str, body: &'static str) -> (Names, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -10,7 +10,8 @@ use crate::{
     vm::{Compilation, compile},
 };
 
-/// Compiles the packages that `store` lacks, in the given order, in which dependencies come first. `say` is told of each.
+/// Compiles the packages that `store` lacks, in the given order, in which dependencies come first. Each is reported to
+/// `say`.
 pub(super) async fn compile_all(
     boshy: &Path,
     store: &Path,
