@@ -1,12 +1,13 @@
-//! Ends Envoy's connections to instances that do not answer any more, while octets for them are on their way.
+//! Ends Envoy's connections to instances that no longer answer while data to them is unacknowledged.
 //!
-//! The kernel ends a connection without traffic by keepalive. With octets on their way it retransmits for a quarter of an hour, and where the
-//! peer's window is zero it probes for half an hour. TCP_USER_TIMEOUT is no remedy: it also ends a connection whose peer answers
-//! each probe and takes nothing, because its program does not read. The two differ in what the kernel counts, which sock_diag shows:
-//! an answer to a window probe sets the count of unanswered probes to zero.
+//! Keepalive ends a connection without traffic. With unacknowledged data the kernel retransmits for a quarter of an hour;
+//! with a zero window it probes for half an hour. TCP_USER_TIMEOUT cannot be used: it also ends a connection whose peer
+//! answers every probe but does not read. The kernel's count of unanswered probes tells the two apart, because an answer
+//! to a window probe resets it. sock_diag shows that count.
 //!
-//! Only what bears the mark is touched: IP_FREEBIND on, IP_MULTICAST_ALL and IP_MULTICAST_LOOP off, which mean nothing on a TCP socket that
-//! connects, need no privilege, and are shown by the kernel since Linux 5.10. Envoy's bootstrap sets them.
+//! Only marked sockets are ended. The mark is IP_FREEBIND on, IP_MULTICAST_ALL and IP_MULTICAST_LOOP off: these options
+//! have no effect on a TCP socket that connects and need no privilege, and the kernel shows them since Linux 5.10.
+//! Envoy's bootstrap sets them.
 
 use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 
@@ -21,10 +22,10 @@ use crate::{
     },
 };
 
-/// Transmissions in a row without an answer, however much time that took: as many as keepalive has.
+/// Consecutive unanswered transmissions before a connection may be ended; keepalive uses the same number.
 const ASKED: u8 = 3;
 
-/// Connections cannot be looked at or ended.
+/// Why connections cannot be listed or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadPeersError {
@@ -34,7 +35,7 @@ pub enum DeadPeersError {
     /// The kernel cannot end connections of other processes.
     #[error("the kernel ends no connection for another process")]
     NoDestroy(#[source] io::Error),
-    /// The kernel does not show by which options Envoy's connections are known.
+    /// The kernel does not show the socket options by which Envoy's connections are recognized.
     #[error("the kernel does not show the options of connections")]
     NoOptions,
     /// The kernel refused.
@@ -54,12 +55,12 @@ impl DeadPeersError {
     }
 }
 
-/// What was ended.
+/// The connections that were ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Their other ends.
+    /// Their remote addresses.
     pub peers: BTreeSet<SocketAddr>,
 }
 
@@ -70,10 +71,10 @@ pub struct DeadPeers {
 }
 
 impl DeadPeers {
-    /// Opens a socket, and asks the kernel whether it could end a connection.
+    /// Opens a socket and checks that the kernel allows it to end connections.
     ///
     /// # Errors
-    /// When it could not.
+    /// When the kernel does not allow it.
     pub fn open() -> Result<Self, DeadPeersError> {
         let socket = Socket::open(SockProtocol::NetlinkSockDiag, 0).map_err(refused)?;
         let mut peers = Self { socket };
@@ -81,12 +82,12 @@ impl DeadPeers {
         Ok(peers)
     }
 
-    /// Ends those connections of Envoy whose peer has answered nothing for this time, although it was asked.
+    /// Ends those connections of Envoy whose peer has left all transmissions unanswered for `timeout`.
     ///
-    /// All connections are read in brief, 120 octets each; what is measured is asked of those alone that are suspect.
+    /// All connections are listed in a short form of 120 octets each. Measurements are requested for suspects only.
     ///
     /// # Errors
-    /// When they cannot be read or ended.
+    /// When connections cannot be listed or ended.
     pub fn end(&mut self, timeout: Duration) -> Result<Ended, DeadPeersError> {
         let mut ended = Ended::default();
         for suspect in self.suspects()? {
@@ -116,7 +117,7 @@ impl DeadPeers {
         if hidden { Err(DeadPeersError::NoOptions) } else { Ok(suspects) }
     }
 
-    /// What is known of one; `None` when it is gone.
+    /// One connection with its measurements; `None` when it no longer exists.
     fn look(&mut self, identity: &Identity) -> Result<Option<Connection>, DeadPeersError> {
         let sequence = self.socket.next_sequence();
         let mut found = None;
@@ -125,13 +126,13 @@ impl DeadPeers {
         Ok(found)
     }
 
-    /// Whether it was there to be ended.
+    /// Whether the connection still existed and was ended.
     fn end_one(&mut self, identity: &Identity) -> Result<bool, DeadPeersError> {
         let sequence = self.socket.next_sequence();
         self.ask(end(identity, sequence).bytes(), sequence, |_| {})
     }
 
-    /// Whether what was asked about is there.
+    /// Whether the socket that was asked about exists.
     fn ask(
         &mut self,
         question: &[u8],
@@ -142,7 +143,7 @@ impl DeadPeers {
             self.socket.request(question, sequence, |message| connection(message).into_iter().for_each(&mut each));
         match asked {
             Ok(()) => Ok(true),
-            // It ended meanwhile, or its place is another's.
+            // The connection has ended, or another socket has its addresses by now.
             Err(Refusal { errno: Errno::ENOENT | Errno::ESTALE, .. }) => Ok(false),
             Err(refusal) => Err(refused(refusal.errno)),
         }
@@ -158,12 +159,12 @@ fn refused(errno: Errno) -> DeadPeersError {
     }
 }
 
-/// Whether what the kernel tells in brief gives a reason to look closer.
+/// Whether the short form justifies a request for measurements.
 fn is_suspect(connection: &Connection) -> bool {
     connection.marked == Some(true) && connection.timer != Timer::Other && connection.unanswered >= ASKED
 }
 
-/// Whether the peer was asked several times in this time, and answered nothing.
+/// Whether the peer left several transmissions unanswered within `timeout`.
 fn is_dead(connection: &Connection, timeout: Duration) -> bool {
     let Some(info) = connection.info.filter(|info| info.silence >= timeout) else { return false };
     if !is_suspect(connection) {
@@ -171,11 +172,12 @@ fn is_dead(connection: &Connection, timeout: Duration) -> bool {
     }
     match connection.timer {
         Timer::WindowProbe => true,
-        // A window that was shrunk to zero: the retransmissions are probes then, and are not counted. The kernel ends these by what it has heard.
+        // The peer shrank its window to zero: retransmissions are probes then and are not counted. The kernel ends such a
+        // connection by itself.
         Timer::Retransmission if info.window == 0 => false,
-        // Counted is what did not advance the connection, and an answer need not: a peer without memory acknowledges again what it has.
-        // Time doubles between retransmissions, so the last three were sent within three quarters of the present one and what
-        // has passed of it.
+        // The count includes retransmissions that were answered without progress: a peer without memory acknowledges old
+        // data again. The time-out doubles with each retransmission, so the last three were sent within three quarters of the
+        // current time-out plus the part of it that has passed.
         Timer::Retransmission => {
             let timeout = info.retransmission_timeout;
             info.silence >= timeout.saturating_sub(connection.expires) + timeout * 3 / 4
@@ -184,7 +186,7 @@ fn is_dead(connection: &Connection, timeout: Duration) -> bool {
     }
 }
 
-/// How many connections of a datagram of the kernel's would be ended, for who tries any octets.
+/// Number of connections in a kernel datagram that would be ended. For fuzzing.
 pub fn dead_in(datagram: &[u8], timeout: Duration) -> usize {
     messages(datagram).filter_map(|message| connection(&message)).filter(|found| is_dead(found, timeout)).count()
 }

@@ -1,4 +1,5 @@
-//! TCP sockets as sock_diag messages, both ways: the kernel's `inet_diag.h`, and `struct tcp_info` of its `tcp.h`.
+//! sock_diag messages about TCP sockets, in both directions: the kernel's `inet_diag.h`, and `struct tcp_info` of
+//! `tcp.h`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,13 +13,13 @@ const DESTROY: u16 = 21;
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 const TCP: u8 = 6;
-/// The families of addresses that a socket may have.
+/// Address families of TCP sockets.
 pub(crate) const FAMILIES: [u8; 2] = [IPV4, IPV6];
-/// ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK and CLOSING: octets or the end may be without an acknowledgement.
+/// ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK and CLOSING: states with possibly unacknowledged data or FIN.
 const UNACKNOWLEDGED: u32 = 1 << 1 | 1 << 4 | 1 << 8 | 1 << 9 | 1 << 11;
-/// Length of `struct inet_diag_sockid`, of which the last 8 octets are a number that no other socket ever has.
+/// Length of `struct inet_diag_sockid`. Its last 8 octets are a cookie that is unique to the socket.
 const IDENTITY: usize = 48;
-/// Where that structure begins in a message, and the length of `struct inet_diag_msg`.
+/// Offset of that structure in a message. [`HEADER`] is the length of `struct inet_diag_msg`.
 const IDENTITY_AT: usize = 4;
 const HEADER: usize = 72;
 const INFO: u16 = 2;
@@ -28,7 +29,7 @@ const FREEBIND: u8 = 1 << 2;
 const MULTICAST_LOOP: u8 = 1 << 4;
 const MULTICAST_ALL: u8 = 1 << 6;
 
-/// Which socket, as the kernel knows it.
+/// The kernel's identity of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     family: u8,
@@ -36,10 +37,10 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// No socket's.
+    /// An identity that no socket has.
     pub(crate) const NOBODY: Self = Self { family: IPV4, octets: [0; IDENTITY] };
 
-    /// The other end.
+    /// The remote address.
     pub(crate) fn peer(&self) -> SocketAddr {
         let octets = |from: usize, index: usize| self.octets[from + index];
         let port = u16::from_be_bytes([octets(2, 0), octets(2, 1)]);
@@ -51,44 +52,45 @@ impl Identity {
     }
 }
 
-/// What a socket waits for.
+/// The timer that is pending on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
-    /// To send again what is not acknowledged.
+    /// Retransmission of unacknowledged data.
     Retransmission,
-    /// To ask a peer again that takes nothing.
+    /// Probe of a peer's zero window.
     WindowProbe,
-    /// Something else, or nothing.
+    /// Another timer, or none.
     Other,
 }
 
-/// What is known of a connection.
+/// A connection as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
     pub(crate) identity: Identity,
     pub(crate) timer: Timer,
-    /// Retransmissions, or window probes, in a row without an answer.
+    /// Consecutive unanswered retransmissions or window probes.
     pub(crate) unanswered: u8,
-    /// Until the timer.
+    /// Time until the timer expires.
     pub(crate) expires: Duration,
-    /// Whether it bears the mark of Envoy's connections to instances; `None` where the kernel does not show options (before Linux 5.10).
+    /// Whether the socket has the mark of Envoy's connections to instances; `None` where the kernel does not show socket
+    /// options (before Linux 5.10).
     pub(crate) marked: Option<bool>,
-    /// Where it was asked for.
+    /// Measurements, where they were requested.
     pub(crate) info: Option<Info>,
 }
 
-/// What the kernel measures.
+/// The kernel's measurements of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Info {
-    /// From the last transmission to the timer.
+    /// Time from the last transmission to the expiry of the timer.
     pub(crate) retransmission_timeout: Duration,
-    /// Since anything was received: data, or an acknowledgement, also one that acknowledges nothing new.
+    /// Time since data or an acknowledgement was received, including acknowledgements of old data.
     pub(crate) silence: Duration,
-    /// Octets that the peer would take, when it was heard last.
+    /// The peer's last advertised window, in octets.
     pub(crate) window: u32,
 }
 
-/// Asks for all connections of a family, without what is measured.
+/// Request for all connections of an address family, without measurements.
 pub(crate) fn connections_question(family: u8, sequence: u32) -> Writer {
     let mut writer = Writer::default();
     let identity = Identity { family, ..Identity::NOBODY };
@@ -96,14 +98,14 @@ pub(crate) fn connections_question(family: u8, sequence: u32) -> Writer {
     writer
 }
 
-/// Asks for one connection, with what is measured.
+/// Request for one connection with its measurements.
 pub(crate) fn connection_question(identity: &Identity, sequence: u32) -> Writer {
     let mut writer = Writer::default();
     writer.message(BY_FAMILY, ACK, sequence, |writer| request(writer, identity, 1 << (INFO - 1)));
     writer
 }
 
-/// Ends a connection: its program is told ECONNABORTED, its peer gets a reset.
+/// Request to end a connection: its program gets ECONNABORTED, its peer a reset.
 pub(crate) fn end(identity: &Identity, sequence: u32) -> Writer {
     let mut writer = Writer::default();
     writer.message(DESTROY, ACK, sequence, |writer| request(writer, identity, 0));
@@ -117,7 +119,7 @@ fn request(writer: &mut Writer, identity: &Identity, extensions: u8) {
     writer.raw(&identity.octets);
 }
 
-/// Reads a connection; `None` for anything else.
+/// Parses a connection; `None` for any other message.
 pub(crate) fn connection(message: &Message<'_>) -> Option<Connection> {
     let &[family, _, timer, unanswered, ..] = message.body else { return None };
     if message.kind != BY_FAMILY || !FAMILIES.contains(&family) || message.body.len() < HEADER {
