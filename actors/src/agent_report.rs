@@ -20,7 +20,18 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
-use crate::{lookout::Want, peer_watcher::Trouble, port::Port};
+use crate::{peer_watcher::Trouble, port::Port};
+
+/// A missing resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Want {
+    /// Name of the resource.
+    pub(crate) what: &'static str,
+    /// Why it is missing.
+    pub(crate) reason: String,
+    /// What an operator can do.
+    pub(crate) remedy: String,
+}
 
 /// A socket, and what does not work while another process holds it.
 pub(crate) struct Socket {

@@ -11,21 +11,13 @@ use boshy_web::status::Lack;
 use tokio::time::interval;
 use tracing::{info, warn};
 
-use crate::{agent_report::Reports, clock};
+use crate::{
+    agent_report::{Reports, Want},
+    clock,
+};
 
 /// Also the time that the agent has after its start to find everything.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// A missing resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Want {
-    /// Name of the resource.
-    pub(crate) what: &'static str,
-    /// Why it is missing.
-    pub(crate) reason: String,
-    /// What an operator can do.
-    pub(crate) remedy: String,
-}
 
 /// Inputs and output of the lookout; they outlive the task.
 #[derive(Clone)]
