@@ -3,9 +3,10 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, TcpListener, UdpSocket},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -83,8 +84,16 @@ fn curl(url: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// A port below those that the kernel gives to sockets, so that no other socket takes it between this look and its use.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(20_100);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn agent_on(shape: &Value) -> (Deployed, u16) {
@@ -114,9 +123,10 @@ fn the_real_agent_lives_with_what_comes_of_every_shape() {
         let data = tempfile::tempdir().unwrap();
         let folder = installed(&deployed.rendered(), data.path());
         let config = folder.path().join("config/agent.yml");
+        let log = data.path().join("agent.log");
         let child = Command::new(program("BOSHY_BIN"))
             .args(["agent", "--config", config.to_str().unwrap()])
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut agent = Agent(child);
@@ -125,7 +135,8 @@ fn the_real_agent_lives_with_what_comes_of_every_shape() {
             if let Ok(status) = serde_json::from_str(&curl(&format!("http://127.0.0.1:{http}/status"))) {
                 break status;
             }
-            assert!(Instant::now() < deadline && agent.0.try_wait().unwrap().is_none(), "{name}: no status");
+            let lives = Instant::now() < deadline && agent.0.try_wait().unwrap().is_none();
+            assert!(lives, "{name}: no status at port {http}\n{}", fs::read_to_string(&log).unwrap());
             std::thread::sleep(Duration::from_millis(50));
         };
         assert!(status["node"].as_str().unwrap().contains(crate::job::ID), "{name}: {}", status["node"]);
