@@ -74,15 +74,17 @@
 //!   the queue, which ends the life.
 
 mod board;
-mod child;
+mod body;
 mod child_ref;
 mod exit;
 mod life;
 mod link;
+mod nested;
 mod orders;
 mod policy;
 mod pulse;
 mod roster;
+mod spec;
 mod status;
 mod supervise;
 mod tree;

@@ -42,13 +42,13 @@ const TICK: Duration = Duration::from_secs(2);
 pub(crate) type Inbox<A> = Arc<Mutex<mpsc::Receiver<Envelope<A>>>>;
 type Queue<A> = OwnedMutexGuard<mpsc::Receiver<Envelope<A>>>;
 
-/// The connection between a supervisor and one life. Dropping `died` unsent reports that the life was killed, for
+/// The connection between a supervisor and one life. Dropping `exited` unsent reports that the life was killed, for
 /// instance with its thread. The receiving ends belong to this life alone: late news of an earlier one has no receiver.
 pub(crate) struct Seat {
     pub(crate) link: Link,
     pub(crate) orders: Arc<Orders>,
-    pub(crate) born: oneshot::Sender<()>,
-    pub(crate) died: oneshot::Sender<ExitReason>,
+    pub(crate) started: oneshot::Sender<()>,
+    pub(crate) exited: oneshot::Sender<ExitReason>,
 }
 
 /// Runs one life. `factory` runs inside it, so a panic of the factory is one of the life.
@@ -57,16 +57,16 @@ where
     A: Actor<Context = Context<A>>,
 {
     // Declared first and therefore dropped last: when the death is reported, the queue is free.
-    let Seat { link, orders, born, died } = seat;
+    let Seat { link, orders, started, exited } = seat;
     let reason = match orders.unless_killed(inbox.lock_owned()).await {
         Some(queue) => match guarded(|| Body::new(factory, &link, queue, Arc::clone(&orders))) {
-            Ok(body) => body.run(&orders, born).await,
+            Ok(body) => body.run(&orders, started).await,
             Err(text) => ExitReason::Panicked(text),
         },
         None => link.verdict(ExitReason::Killed),
     };
     // There is no receiver when the tree itself is gone.
-    let _ = died.send(reason);
+    let _ = exited.send(reason);
 }
 
 /// Runs one life of a task. When asked to end, the task is dropped at its current await point.
@@ -74,10 +74,10 @@ pub(crate) async fn perform<F>(work: impl FnOnce(Heart) -> F, seat: Seat)
 where
     F: Future<Output: Outcome>,
 {
-    let Seat { link, orders, born, died } = seat;
+    let Seat { link, orders, started, exited } = seat;
     let reason = match guarded(|| Box::pin(work(link.heart("round")))) {
         Ok(mut work) => {
-            let reason = attend(&link, &orders, born, |task| {
+            let reason = attend(&link, &orders, started, |task| {
                 if orders.given(Order::Drain) {
                     return Poll::Ready(ExitReason::Normal);
                 }
@@ -91,17 +91,17 @@ where
         }
         Err(text) => ExitReason::Panicked(text),
     };
-    let _ = died.send(reason);
+    let _ = exited.send(reason);
 }
 
 /// Polls a life to its end, and records by each poll that its thread runs.
 async fn attend(
     link: &Link,
     orders: &Orders,
-    born: oneshot::Sender<()>,
+    started: oneshot::Sender<()>,
     mut poll: impl FnMut(&mut Task<'_>) -> Poll<ExitReason>,
 ) -> ExitReason {
-    let mut born = Some(born);
+    let mut started = Some(started);
     let mut tick = ticks(link);
     poll_fn(|task| {
         orders.listen(task);
@@ -124,8 +124,8 @@ async fn attend(
         };
         match polled {
             Ok(Poll::Pending) => {
-                if let Some(born) = born.take() {
-                    let _ = born.send(());
+                if let Some(started) = started.take() {
+                    let _ = started.send(());
                 }
                 Poll::Pending
             }
@@ -157,9 +157,9 @@ impl<A: Actor<Context = Context<A>>> Body<A> {
         Self { context: Some(ctx.into_future(actor)), link: link.clone() }
     }
 
-    async fn run(mut self, orders: &Orders, born: oneshot::Sender<()>) -> ExitReason {
+    async fn run(mut self, orders: &Orders, started: oneshot::Sender<()>) -> ExitReason {
         let link = self.link.clone();
-        attend(&link, orders, born, |task| match self.context.as_mut() {
+        attend(&link, orders, started, |task| match self.context.as_mut() {
             Some(context) => Pin::new(context).poll(task).map(|()| link.verdict(ExitReason::Normal)),
             None => Poll::Ready(ExitReason::Killed),
         })

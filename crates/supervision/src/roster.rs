@@ -18,7 +18,7 @@ use crate::{
 pub(crate) enum Phase {
     /// To be started when its turn comes.
     Waiting,
-    /// Its life has been ordered and has not reported its birth.
+    /// Its life has been ordered and has not reported that it started.
     Starting,
     Running {
         since: Instant,
@@ -36,15 +36,15 @@ impl Phase {
     }
 }
 
-/// Consequence of a fall.
+/// What a supervisor does about a child's exit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The child has ended for good.
-    End,
-    /// The child starts again after this pause. The children in `stop` are stopped first, in this order.
-    Restart { after: Duration, stop: Vec<usize> },
-    /// The tree gives up.
-    GiveUp,
+pub(crate) enum Reaction {
+    /// The child is not restarted.
+    LeaveTerminated,
+    /// The child is restarted after this pause. The children in `terminate` are stopped first, in this order.
+    Restart { after: Duration, terminate: Vec<usize> },
+    /// The tree has reached its maximum restart intensity, and gives up.
+    Shutdown,
 }
 
 /// The part of a child specification that the decisions use.
@@ -144,16 +144,16 @@ impl Roster {
         self.members.iter().all(Member::has_been_tried)
     }
 
-    pub(crate) fn started(&mut self, child: usize) {
+    pub(crate) fn starting(&mut self, child: usize) {
         self.members[child].phase = Phase::Starting;
     }
 
-    pub(crate) fn born(&mut self, child: usize, now: Instant) {
+    pub(crate) fn started(&mut self, child: usize, now: Instant) {
         self.members[child].phase = Phase::Running { since: now };
     }
 
     /// A life has ended without being asked to; `roll` is a random number from 0 to 1, for the jitter.
-    pub(crate) fn fell(&mut self, child: usize, reason: &ExitReason, now: Instant, roll: f64) -> Verdict {
+    pub(crate) fn exited(&mut self, child: usize, reason: &ExitReason, now: Instant, roll: f64) -> Reaction {
         let member = &mut self.members[child];
         let again = match member.terms.restart {
             Restart::Permanent => true,
@@ -162,7 +162,7 @@ impl Roster {
         };
         if !again {
             member.phase = Phase::Ended;
-            return Verdict::End;
+            return Reaction::LeaveTerminated;
         }
         member.look_back(now, self.intensity.period);
         let Terms { backoff, .. } = member.terms;
@@ -172,13 +172,13 @@ impl Roster {
         member.streak = member.streak.saturating_add(1);
         member.phase = Phase::BackingOff { until: now + after };
         if self.too_many_falls(now) || whole_row {
-            return Verdict::GiveUp;
+            return Reaction::Shutdown;
         }
-        let stop = match self.strategy {
+        let terminate = match self.strategy {
             Strategy::OneForOne => Vec::new(),
             Strategy::RestForOne => self.take_down_after(child, now),
         };
-        Verdict::Restart { after, stop }
+        Reaction::Restart { after, terminate }
     }
 
     fn too_many_falls(&mut self, now: Instant) -> bool {

@@ -22,8 +22,8 @@ fn panicked() -> ExitReason {
 fn settle(roster: &mut Roster, now: Instant) -> Vec<usize> {
     let mut begun = Vec::new();
     while let Some(child) = roster.next_start(now) {
-        roster.started(child);
-        roster.born(child, now);
+        roster.starting(child);
+        roster.started(child, now);
         begun.push(child);
     }
     begun
@@ -34,13 +34,13 @@ fn children_begin_one_after_the_other() {
     let now = Instant::now();
     let mut roster = permanent(Strategy::OneForOne, 3, 2);
     assert_eq!(roster.next_start(now), Some(0));
-    roster.started(0);
+    roster.starting(0);
     assert_eq!(roster.next_start(now), None);
-    roster.born(0, now);
+    roster.started(0, now);
     assert_eq!(roster.next_start(now), Some(1));
     assert!(!roster.is_up());
-    roster.started(1);
-    roster.born(1, now);
+    roster.starting(1);
+    roster.started(1, now);
     assert!(roster.is_up());
 }
 
@@ -48,9 +48,9 @@ fn children_begin_one_after_the_other() {
 fn a_child_that_always_falls_does_not_keep_the_others_from_their_turn() {
     let now = Instant::now();
     let mut roster = permanent(Strategy::OneForOne, 3, 2);
-    roster.started(0);
-    roster.fell(0, &panicked(), now, 0.0);
-    roster.started(0);
+    roster.starting(0);
+    roster.exited(0, &panicked(), now, 0.0);
+    roster.starting(0);
     assert_eq!(roster.next_start(now), Some(1));
 }
 
@@ -59,10 +59,13 @@ fn under_rest_for_one_the_rest_is_stopped_last_first_and_waits() {
     let now = Instant::now();
     let mut roster = permanent(Strategy::RestForOne, 3, 4);
     settle(&mut roster, now);
-    assert_eq!(roster.fell(1, &panicked(), now, 0.0), Verdict::Restart { after: Duration::ZERO, stop: vec![3, 2] });
+    assert_eq!(
+        roster.exited(1, &panicked(), now, 0.0),
+        Reaction::Restart { after: Duration::ZERO, terminate: vec![3, 2] }
+    );
     assert_eq!(settle(&mut roster, now), [1, 2, 3]);
-    let second = roster.fell(1, &panicked(), now, 0.0);
-    assert_eq!(second, Verdict::Restart { after: SECOND, stop: vec![3, 2] });
+    let second = roster.exited(1, &panicked(), now, 0.0);
+    assert_eq!(second, Reaction::Restart { after: SECOND, terminate: vec![3, 2] });
     assert!(settle(&mut roster, now).is_empty());
     assert_eq!(roster.next_due(), Some(now + SECOND));
     assert_eq!(settle(&mut roster, now + SECOND), [1, 2, 3]);
@@ -110,15 +113,15 @@ proptest! {
             }
             seen.push(now);
             let recent = seen.iter().filter(|fall| now.duration_since(**fall) < 60 * SECOND).count();
-            let verdict = roster.fell(child, &panicked(), now, 0.3);
-            if let Verdict::Restart { stop, .. } = &verdict {
-                for stopped in stop.iter().filter(|stopped| now.duration_since(since[**stopped]) >= 60 * SECOND) {
+            let reaction = roster.exited(child, &panicked(), now, 0.3);
+            if let Reaction::Restart { terminate, .. } = &reaction {
+                for stopped in terminate.iter().filter(|stopped| now.duration_since(since[**stopped]) >= 60 * SECOND) {
                     rows[*stopped] = 0;
                 }
             }
             rows[child] = if now.duration_since(since[child]) >= 60 * SECOND { 1 } else { rows[child] + 1 };
-            prop_assert_eq!(verdict == Verdict::GiveUp, recent.max(rows[child]) > max_restarts as usize);
-            if verdict == Verdict::GiveUp {
+            prop_assert_eq!(reaction == Reaction::Shutdown, recent.max(rows[child]) > max_restarts as usize);
+            if reaction == Reaction::Shutdown {
                 break;
             }
         }
@@ -134,10 +137,10 @@ proptest! {
             settle(&mut roster, now);
             if roster.phase(child).has_life() {
                 let living: Vec<_> = (child + 1..5).rev().filter(|later| roster.phase(*later).has_life()).collect();
-                let Verdict::Restart { stop, .. } = roster.fell(child, &panicked(), now, 0.0) else {
+                let Reaction::Restart { terminate, .. } = roster.exited(child, &panicked(), now, 0.0) else {
                     return Err(TestCaseError::fail("no restart"));
                 };
-                prop_assert_eq!(stop, living);
+                prop_assert_eq!(terminate, living);
             }
             let first_down = (0..5).find(|child| !roster.phase(*child).has_life()).unwrap_or(5);
             prop_assert!((first_down..5).all(|child| !roster.phase(child).has_life()));

@@ -46,7 +46,7 @@ pub enum ChildKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildState {
-    /// Not born yet.
+    /// Not started yet.
     Starting,
     /// Alive.
     Running,

@@ -16,11 +16,10 @@ use tokio::{
 use crate::{
     ChildState, ExitReason, Link, Shutdown,
     board::Board,
-    child::Child,
     life::Seat,
     orders::{Order, Orders, Ties},
-    roster::{Phase, Roster, Verdict},
-    tree::Tree,
+    roster::{Phase, Reaction, Roster},
+    spec::{Child, SupervisorSpec},
 };
 
 /// How long a killed child is awaited. One that has not ended by then is stuck on its own thread and is left behind.
@@ -30,32 +29,32 @@ const KILLED_WITHIN: Duration = Duration::from_secs(1);
 struct Life {
     orders: Arc<Orders>,
     /// `None` once it was received.
-    born: Option<oneshot::Receiver<()>>,
-    died: oneshot::Receiver<ExitReason>,
+    started: Option<oneshot::Receiver<()>>,
+    exited: oneshot::Receiver<ExitReason>,
 }
 
 impl Life {
-    fn poll(&mut self, task: &mut Context<'_>) -> Poll<News> {
-        if let Some(born) = &mut self.born
-            && let Poll::Ready(told) = Pin::new(born).poll(task)
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<ChildEvent> {
+        if let Some(started) = &mut self.started
+            && let Poll::Ready(told) = Pin::new(started).poll(task)
         {
-            self.born = None;
+            self.started = None;
             if told.is_ok() {
-                return Poll::Ready(News::Born);
+                return Poll::Ready(ChildEvent::Started);
             }
         }
-        Pin::new(&mut self.died).poll(task).map(|told| News::Died(told.unwrap_or(ExitReason::Killed)))
+        Pin::new(&mut self.exited).poll(task).map(|told| ChildEvent::Exited(told.unwrap_or(ExitReason::Killed)))
     }
 
     async fn stop(mut self, shutdown: Shutdown) -> Option<ExitReason> {
         if let Shutdown::Drain(deadline) = shutdown {
             self.orders.give(Order::Drain);
-            if let Ok(told) = timeout(deadline, &mut self.died).await {
+            if let Ok(told) = timeout(deadline, &mut self.exited).await {
                 return Some(told.unwrap_or(ExitReason::Killed));
             }
         }
         self.orders.give(Order::Kill);
-        let told = timeout(KILLED_WITHIN, &mut self.died).await.ok()?;
+        let told = timeout(KILLED_WITHIN, &mut self.exited).await.ok()?;
         Some(told.unwrap_or(ExitReason::Killed))
     }
 }
@@ -66,34 +65,35 @@ impl Drop for Life {
     }
 }
 
-enum News {
-    Born,
-    Died(ExitReason),
+/// What a life tells its supervisor.
+enum ChildEvent {
+    Started,
+    Exited(ExitReason),
 }
 
 enum Event {
     Shutdown,
-    Child(usize, News),
+    Child(usize, ChildEvent),
     Due,
 }
 
 /// Runs a tree until it is asked to stop or gives up; in both cases no child is alive afterwards. `up` is notified once
 /// every child has had its turn.
 pub(crate) async fn supervise(
-    tree: &Tree,
+    spec: &SupervisorSpec,
     prefix: &str,
     board: &Board,
     shutdown: impl Future<Output = ()>,
     up: Option<oneshot::Sender<()>>,
 ) -> ExitReason {
-    let terms = tree.children.iter().map(|child| (child.terms, child.ended.get()));
-    let roster = Roster::new(tree.strategy, tree.intensity, terms);
-    let lives = tree.children.iter().map(|_| None).collect();
-    Supervisor { tree, prefix, board, roster, lives }.run(shutdown, up).await
+    let terms = spec.children.iter().map(|child| (child.terms, child.ended.get()));
+    let roster = Roster::new(spec.strategy, spec.intensity, terms);
+    let lives = spec.children.iter().map(|_| None).collect();
+    Supervisor { spec, prefix, board, roster, lives }.run(shutdown, up).await
 }
 
 struct Supervisor<'a> {
-    tree: &'a Tree,
+    spec: &'a SupervisorSpec,
     /// Path of the tree in the root's status.
     prefix: &'a str,
     board: &'a Board,
@@ -118,12 +118,12 @@ impl Supervisor<'_> {
                     self.stop_all().await;
                     return ExitReason::Normal;
                 }
-                Event::Child(child, News::Born) => {
-                    self.roster.born(child, Instant::now());
+                Event::Child(child, ChildEvent::Started) => {
+                    self.roster.started(child, Instant::now());
                     self.show(child, ChildState::Running);
                     true
                 }
-                Event::Child(child, News::Died(reason)) => self.fell(child, &reason).await,
+                Event::Child(child, ChildEvent::Exited(reason)) => self.exited(child, &reason).await,
                 Event::Due => true,
             };
             if !bearable {
@@ -141,9 +141,9 @@ impl Supervisor<'_> {
             }
             for (child, life) in lives.iter_mut().enumerate() {
                 if let Some(life) = life
-                    && let Poll::Ready(news) = life.poll(task)
+                    && let Poll::Ready(event) = life.poll(task)
                 {
-                    return Poll::Ready(Event::Child(child, news));
+                    return Poll::Ready(Event::Child(child, event));
                 }
             }
             match due.as_mut().as_pin_mut() {
@@ -159,34 +159,34 @@ impl Supervisor<'_> {
         let generation = child.generation.get() + 1;
         child.generation.set(generation);
         let orders = Arc::new(Orders::default());
-        let (born, hear_born) = oneshot::channel();
-        let (died, hear_died) = oneshot::channel();
+        let (started, hear_started) = oneshot::channel();
+        let (exited, hear_exited) = oneshot::channel();
         let link = Link::new(self.path(index), generation, child.silence);
         child.present.set(Some(Ties { orders: Arc::clone(&orders), link: link.clone() }));
-        child.body.begin(Seat { link, orders: Arc::clone(&orders), born, died }, self.board);
-        self.lives[index] = Some(Life { orders, born: Some(hear_born), died: hear_died });
-        self.roster.started(index);
+        child.body.begin(Seat { link, orders: Arc::clone(&orders), started, exited }, self.board);
+        self.lives[index] = Some(Life { orders, started: Some(hear_started), exited: hear_exited });
+        self.roster.starting(index);
         self.board.update(&self.path(index), |status| {
             status.state = ChildState::Starting;
             status.restarts = generation - 1;
         });
     }
 
-    /// Handles a fall. Returns false when the tree gave up.
-    async fn fell(&mut self, index: usize, reason: &ExitReason) -> bool {
+    /// Handles an exit that nobody asked for. Returns false when the tree gave up.
+    async fn exited(&mut self, index: usize, reason: &ExitReason) -> bool {
         self.gone(index, reason);
-        let verdict = self.roster.fell(index, reason, Instant::now(), rand::random());
+        let reaction = self.roster.exited(index, reason, Instant::now(), rand::random());
         let (path, restarts) = (self.path(index), self.child(index).generation.get());
-        match verdict {
-            Verdict::End => {
+        match reaction {
+            Reaction::LeaveTerminated => {
                 tracing::info!(child = path, %reason, "child ended");
                 self.end(index);
                 true
             }
-            Verdict::Restart { after, stop } => {
+            Reaction::Restart { after, terminate } => {
                 tracing::warn!(child = path, %reason, restarts, ?after, "restarting child");
                 self.show(index, ChildState::BackingOff);
-                for sibling in stop {
+                for sibling in terminate {
                     tracing::info!(child = self.path(sibling), fallen = path, "restarting child after one before it");
                     self.stop(sibling).await;
                     self.show(sibling, ChildState::Starting);
@@ -196,8 +196,8 @@ impl Supervisor<'_> {
                 }
                 true
             }
-            Verdict::GiveUp => {
-                tracing::error!(child = path, %reason, tree = self.tree.name, "too many restarts: giving up");
+            Reaction::Shutdown => {
+                tracing::error!(child = path, %reason, tree = self.spec.name, "too many restarts: giving up");
                 self.stop_all().await;
                 self.show(index, ChildState::GaveUp);
                 false
@@ -240,7 +240,7 @@ impl Supervisor<'_> {
     }
 
     fn child(&self, index: usize) -> &Child {
-        &self.tree.children[index]
+        &self.spec.children[index]
     }
 
     fn path(&self, index: usize) -> String {

@@ -9,10 +9,12 @@ use crate::{
     Backoff, ChildKind, ChildRef, ExitReason, Heart, Link, Outcome, Placement, Restart, Saboteur, Shutdown, Strategy,
     TreeStatus, Vitals,
     board::Board,
-    child::{ActorBody, Body, Child, Factory, Ground, Nested, TaskBody, Work},
+    body::{ActorBody, Factory, Ground, TaskBody, Work},
+    nested::Nested,
     orders::{Lives, Present},
     policy::{Intensity, SILENCE},
     roster::Terms,
+    spec::{Body, Child, SupervisorSpec},
     supervise::supervise,
     vitals::Watch,
 };
@@ -23,10 +25,7 @@ const DEFAULT_QUEUE: usize = 1024;
 /// A supervisor and its children. The order of declaration is the order of start and of dependency; stopping uses the
 /// reverse order.
 pub struct Tree {
-    pub(crate) name: String,
-    pub(crate) strategy: Strategy,
-    pub(crate) intensity: Intensity,
-    pub(crate) children: Vec<Child>,
+    spec: SupervisorSpec,
     board: Board,
     lives: Lives,
 }
@@ -35,20 +34,19 @@ impl Tree {
     /// A tree without children: one-for-one, with three restarts allowed per minute.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self {
+        let spec = SupervisorSpec {
             name: name.to_owned(),
             strategy: Strategy::default(),
             intensity: Intensity::default(),
             children: Vec::new(),
-            board: Board::new(name),
-            lives: Lives::default(),
-        }
+        };
+        Self { spec, board: Board::new(name), lives: Lives::default() }
     }
 
     /// Sets which children a fall affects.
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
-        self.strategy = strategy;
+        self.spec.strategy = strategy;
         self
     }
 
@@ -57,7 +55,7 @@ impl Tree {
     /// children and gives up, which its parent counts as the fall of one child.
     #[must_use]
     pub fn intensity(mut self, max_restarts: u32, period: Duration) -> Self {
-        self.intensity = Intensity { max_restarts, period };
+        self.spec.intensity = Intensity { max_restarts, period };
         self
     }
 
@@ -114,11 +112,11 @@ impl Tree {
     /// # Panics
     /// When a child of that name exists.
     pub fn tree(&mut self, tree: Self) {
-        let name = tree.name.clone();
+        let name = tree.spec.name.clone();
         let inner = tree.board.children();
         self.lives.add_below(&name, &tree.lives);
         let terms = Terms { restart: Restart::Permanent, backoff: Backoff::default() };
-        self.push(name.clone(), ChildKind::Tree, terms, Nested::SHUTDOWN, None, Box::new(Nested(Rc::new(tree))));
+        self.push(name.clone(), ChildKind::Tree, terms, Nested::SHUTDOWN, None, Box::new(Nested(Rc::new(tree.spec))));
         for (child, kind) in inner {
             self.board.add(format!("{name}/{child}"), kind);
         }
@@ -149,16 +147,9 @@ impl Tree {
     /// Returns [`ExitReason::Normal`] or [`ExitReason::GaveUp`].
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
         let _watch = Watch::begin(self.lives.clone(), self.board.clone());
-        let reason = supervise(&self, "", &self.board, shutdown, None).await;
-        self.close();
+        let reason = supervise(&self.spec, "", &self.board, shutdown, None).await;
+        self.spec.close();
         reason
-    }
-
-    /// Ends all children for good.
-    pub(crate) fn close(&self) {
-        for child in self.children.iter().rev() {
-            child.close();
-        }
     }
 
     fn push(
@@ -170,14 +161,18 @@ impl Tree {
         silence: Option<Duration>,
         body: Box<dyn Body>,
     ) {
-        assert!(self.children.iter().all(|child| child.name != name), "tree {}: two children {name}", self.name);
+        assert!(
+            self.spec.children.iter().all(|child| child.name != name),
+            "tree {}: two children {name}",
+            self.spec.name
+        );
         self.board.add(name.clone(), kind);
         let present = Present::default();
         if kind != ChildKind::Tree {
             self.lives.add(name.clone(), present.clone());
         }
         let (generation, ended) = (Cell::new(0), Cell::new(false));
-        self.children.push(Child { name, terms, shutdown, silence, body, generation, ended, present });
+        self.spec.children.push(Child { name, terms, shutdown, silence, body, generation, ended, present });
     }
 }
 

@@ -1,12 +1,6 @@
-//! The implementation of a child specification: how each kind of child starts a life and ends for good.
+//! How an actor and a task start a life and end for good.
 
-use std::{
-    cell::{Cell, RefCell},
-    future::Future,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, future::Future, sync::Arc};
 
 use actix::{Actor, Context};
 use actix_rt::{Arbiter, ArbiterHandle, System};
@@ -15,42 +9,9 @@ use crate::{
     ExitReason, Heart, Link, Outcome,
     board::Board,
     life::{self, Inbox, Seat, live, perform},
-    orders::Present,
-    policy::{Placement, Shutdown},
-    roster::Terms,
-    supervise::supervise,
-    tree::Tree,
+    policy::Placement,
+    spec::Body,
 };
-
-/// Any kind of child.
-pub(crate) trait Body {
-    /// Starts a new life. All errors are reported through the seat.
-    fn begin(&self, seat: Seat, board: &Board);
-    /// Called when no further life will be started.
-    fn close(&self);
-}
-
-pub(crate) struct Child {
-    pub(crate) name: String,
-    pub(crate) terms: Terms,
-    pub(crate) shutdown: Shutdown,
-    /// How long it may show no sign of life; `None` for a tree, whose children have their own bounds.
-    pub(crate) silence: Option<Duration>,
-    pub(crate) body: Box<dyn Body>,
-    /// Number of lives so far. Like `ended`, it outlives a fall of the tree.
-    pub(crate) generation: Cell<u64>,
-    pub(crate) ended: Cell<bool>,
-    pub(crate) present: Present,
-}
-
-impl Child {
-    /// Ends the child for good.
-    pub(crate) fn close(&self) {
-        if !self.ended.replace(true) {
-            self.body.close();
-        }
-    }
-}
 
 /// Creates the fresh actor of each life.
 pub(crate) type Factory<A> = Arc<dyn Fn(&Link) -> A + Send + Sync>;
@@ -77,7 +38,7 @@ impl Ground {
                     reason = "this is supervision: a seat that is dropped tells the death"
                 )]
                 Ok(thread) => _ = thread.spawn_fn(move || start(seat)),
-                Err(text) => _ = seat.died.send(ExitReason::Failed(text)),
+                Err(text) => _ = seat.exited.send(ExitReason::Failed(text)),
             },
         }
     }
@@ -150,34 +111,5 @@ impl<F: Future<Output: Outcome> + 'static> Body for TaskBody<F> {
 
     fn close(&self) {
         self.ground.end();
-    }
-}
-
-/// A tree as a child of another tree.
-pub(crate) struct Nested(pub(crate) Rc<Tree>);
-
-impl Nested {
-    /// No deadline: its children stop within their own.
-    pub(crate) const SHUTDOWN: Shutdown = Shutdown::Drain(Duration::MAX);
-}
-
-impl Body for Nested {
-    fn begin(&self, seat: Seat, board: &Board) {
-        let (tree, board) = (Rc::clone(&self.0), board.clone());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is supervision: the parent waits for `died`, which a panic drops"
-        )]
-        actix_rt::spawn(async move {
-            let Seat { link, orders, born, died } = seat;
-            let prefix = format!("{}/", link.name());
-            let reason = supervise(&tree, &prefix, &board, orders.to_end(), Some(born)).await;
-            // There is no receiver when the parent itself is gone.
-            let _ = died.send(reason);
-        });
-    }
-
-    fn close(&self) {
-        self.0.close();
     }
 }
