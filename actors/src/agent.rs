@@ -38,8 +38,7 @@ use boshy_web::{
 };
 use boshy_xds::{
     Capture, PeerTimeout, Proxies, Repairs, Verdicts,
-    client::{ExchangeSettings, Kept, Outlets, Uri},
-    relay::RelaySettings,
+    agent::{ExchangeSettings, Kept, Outlets, Uri, relay::RelaySettings},
 };
 use err_report::Report;
 use tokio::sync::watch;

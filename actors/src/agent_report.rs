@@ -16,7 +16,7 @@ use boshy_web::{
 };
 use boshy_xds::{
     CAPTURE_LISTENER, Proxies, ResourceType,
-    client::{ExchangeStatus, Outlets},
+    agent::{ExchangeStatus, Outlets},
 };
 use tokio::sync::watch;
 

@@ -9,7 +9,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Wrap
 use boshy_dns::{Sockets, Stats, Zone, Zones, serve};
 use boshy_mesh::{NameTable, Tld};
 use boshy_supervision::{ChildRef, Heart, Link};
-use boshy_xds::{ResourceType, client::Outlets};
+use boshy_xds::{ResourceType, agent::Outlets};
 use tokio::sync::watch;
 use tracing::warn;
 

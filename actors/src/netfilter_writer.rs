@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use boshy_mesh::{NameTable, VipRange};
 use boshy_netfilter::{Error, Found, Pairs, RouteError};
 use boshy_web::status::RulesStatus;
-use boshy_xds::{ResourceSet, outbound_pairs};
+use boshy_xds::{ResourceSet, agent::outbound_pairs};
 use err_report::Report;
 use tokio::sync::watch;
 use tracing::{info, warn};

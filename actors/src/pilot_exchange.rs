@@ -1,13 +1,13 @@
 //! Keeps one stream to a pilot open. Its content is judged by the local Envoy, written to disk and acknowledged.
 //!
 //! ```text
-//!   streams ── PilotHeard ───> PilotExchange ──> Outlets (boshy_xds::client::Exchange decides)
+//!   streams ── PilotHeard ───> PilotExchange ──> Outlets (boshy_xds::agent::Exchange decides)
 //!   Envoy ──── VerdictReached ──>│
 //!   disk ───── StateKept ───────>│
 //!   clock ──── TimePassed ──────>'
 //! ```
 //!
-//! The relay decides what is served, answered and acknowledged (`boshy_xds::relay`). A fresh life starts from what the
+//! The relay decides what is served, answered and acknowledged (`boshy_xds::agent::relay`). A fresh life starts from what the
 //! previous one published.
 
 use std::{
@@ -21,10 +21,10 @@ use boshy_supervision::{Heart, Link};
 use boshy_tls::ClientTls;
 use boshy_xds::{
     Verdicts,
-    client::{
+    agent::{
         Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
+        relay::{Relay, RelaySettings},
     },
-    relay::{Relay, RelaySettings},
 };
 use tokio::{sync::watch, time::sleep};
 

@@ -6,8 +6,9 @@ use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::{ChildRef, Tree};
 use boshy_xds::{
     Resource, ResourceType,
-    client::{ExchangeError, Kept, Request, Response},
+    agent::{ExchangeError, Kept},
     names,
+    session::client::{Request, Response},
 };
 use tokio::{sync::mpsc, time::timeout};
 

@@ -1,7 +1,7 @@
 //! Keeps on disk what the agent would need without a pilot.
 //!
 //! One write is in progress at a time, always of the newest state: later changes are part of the next write. Names and
-//! answers to the pilot wait for it (`boshy_xds::client::Kept`), unless the disk refuses or takes too long. Then
+//! answers to the pilot wait for it (`boshy_xds::agent::Kept`), unless the disk refuses or takes too long. Then
 //! nothing waits, the reason is reported, and the write is tried again.
 
 use std::{
@@ -13,10 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use boshy_supervision::Heart;
-use boshy_xds::{
-    client::{Kept, Outlets},
-    relay::Stored,
-};
+use boshy_xds::agent::{Kept, Outlets, relay::Stored};
 use bytes::Bytes;
 use err_report::Report;
 use tokio::time::{sleep, timeout};

@@ -6,7 +6,8 @@ use boshy_mesh::{Hostname, MeshService, Origin, Service, SnapshotContent, Tld, V
 use boshy_supervision::{ExitReason, Tree};
 use boshy_xds::{
     ResourceType,
-    client::{ExchangeSettings, PilotStream, Request, Response, StreamEvent, StreamListener},
+    agent::{ExchangeSettings, PilotStream, StreamEvent, StreamListener},
+    session::client::{Request, Response},
 };
 use tokio::{sync::mpsc, time::timeout};
 

@@ -28,8 +28,8 @@ use std::{
 use boshy_mesh::{Endpoint, Hostname, MeshService, MeshSnapshot, NodeId, Tld};
 use boshy_xds::{
     AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources, Verdicts,
-    client::Response,
-    relay::{Relay, RelaySettings, Stored},
+    agent::relay::{Relay, RelaySettings, Stored},
+    session::client::Response,
 };
 use envoy_types::pb::envoy::{
     config::core::v3::Node,

@@ -6,17 +6,20 @@
 //!                                                                  Verdicts, Proxies <─────────┘
 //! ```
 //!
+//! | module | contents |
+//! |---|---|
+//! | `render` | a snapshot becomes resources (pure) |
+//! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
+//! | `session` | both ends of the protocol (pure) |
+//! | `server` | gRPC for the serving end (thin) |
+//! | `agent` | what a VM receives, serves to its Envoy and lets DNS answer (pure, but for the stream) |
+//!
 //! No other crate depends on gRPC, protobuf or Envoy's messages.
 
-mod bootstrap;
-mod build;
-pub mod client;
+pub mod agent;
 mod envoy;
-pub mod inspection;
 pub mod names;
-mod pairs;
-mod peers;
-pub mod relay;
+mod render;
 mod resource;
 mod server;
 pub mod session;
@@ -28,14 +31,8 @@ mod verdicts;
 #[path = "../tests/support/mesh.rs"]
 mod support;
 
-pub use bootstrap::{Bootstrap, EnvoyVersion};
-pub use build::{CAPTURE, SharedResources};
-pub use envoy::{CAPTURE as CAPTURE_LISTENER, Capture};
-pub use peers::PeerTimeout;
-/// HTTP/2 in ALPN (RFC 7301), the only protocol of gRPC.
-pub const ALPN: &[&[u8]] = &[b"h2"];
-
-pub use pairs::outbound_pairs;
+pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
+pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Sets, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
@@ -43,3 +40,6 @@ pub use told::MeshTold;
 /// Failure of a gRPC transport as a whole.
 pub use tonic::transport::Error as TransportError;
 pub use verdicts::{Verdict, Verdicts};
+
+/// HTTP/2 in ALPN (RFC 7301), the only protocol of gRPC.
+pub const ALPN: &[&[u8]] = &[b"h2"];

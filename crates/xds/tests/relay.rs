@@ -17,9 +17,11 @@ use boshy_mesh::Hostname;
 use boshy_xds::{
     AdsService, CAPTURE, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
     TypedResources, Verdicts,
-    client::{self, Backoff, Exchange, ExchangeSettings, Outlets},
+    agent::{
+        self, Backoff, Exchange, ExchangeSettings, Outlets,
+        relay::{Relay, RelaySettings, Stored},
+    },
     names,
-    relay::{Relay, RelaySettings, Stored},
 };
 use envoy::{Envoy, Holding};
 use envoy_types::pb::envoy::config::{

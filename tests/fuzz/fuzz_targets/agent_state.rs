@@ -2,7 +2,7 @@
 //! accepted is unchanged by writing and reading it again.
 #![no_main]
 
-use boshy_xds::relay::Stored;
+use boshy_xds::agent::relay::Stored;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};

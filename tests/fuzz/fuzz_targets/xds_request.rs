@@ -7,7 +7,7 @@ use std::sync::Arc;
 use boshy_fuzz::Input;
 use boshy_xds::{
     Resource, ResourceMap, ResourceSet, ResourceType, TypedResources,
-    session::{Action, Channel, Delta, News, Response, Session, Sotw, identify},
+    session::server::{Action, Channel, Delta, News, Response, Session, Sotw, identify},
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,

@@ -13,9 +13,9 @@ use boshy_fuzz::Input;
 use boshy_mesh::{Hostname, NameTable};
 use boshy_xds::{
     ResourceSet, ResourceType, Verdict,
-    client::{Request, Response, UndecodableResponse},
+    agent::relay::{Judge, Relay, RelaySettings, Step, Stored},
     names,
-    relay::{Judge, Relay, RelaySettings, Step, Stored},
+    session::client::{Request, Response, UndecodableResponse},
 };
 use envoy_types::pb::{
     envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource},

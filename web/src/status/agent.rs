@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use boshy_dns::{Rcode, StatsSnapshot};
 use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::TreeStatus;
-use boshy_xds::{ResourceType, inspection::Difference, relay::Refusal};
+use boshy_xds::{ResourceType, agent::relay::Refusal, inspection::Difference};
 use serde::Serialize;
 
 use super::{Lack, Readiness};

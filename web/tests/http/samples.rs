@@ -9,7 +9,7 @@ use boshy_mesh::{
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
-use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus, relay::Refusal};
+use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus, agent::relay::Refusal};
 use tokio::sync::watch;
 
 pub(crate) fn host(group: &str) -> Hostname {

@@ -8,7 +8,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::session::{Channel, Response};
+use crate::session::server::{Channel, Response};
 
 /// Codec of one flavour.
 pub(super) struct RawCodec<C>(PhantomData<fn() -> C>);

@@ -56,7 +56,7 @@ pub use self::{
 };
 use crate::{
     MeshTold, Verdicts,
-    session::{Channel, Delta, Sotw},
+    session::server::{Channel, Delta, Sotw},
 };
 
 /// Largest request: a reconnecting proxy lists all its resources, about 100 octets each.

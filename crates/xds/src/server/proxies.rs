@@ -9,7 +9,7 @@ use std::{
 use boshy_mesh::NodeId;
 use tokio::sync::watch;
 
-use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::News};
+use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::server::News};
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]

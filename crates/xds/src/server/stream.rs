@@ -16,7 +16,7 @@ use tonic::{Request, Response as GrpcResponse, Status, Streaming, codegen::BoxFu
 use super::{AdsService, connection::Connection, proxies::Entry};
 use crate::{
     ResourceSet, ResourceType, Verdicts,
-    session::{Action, Channel, Close, News, Response, Session, identify},
+    session::server::{Action, Channel, Close, News, Response, Session, identify},
     verdicts::StreamVerdicts,
 };
 

@@ -8,10 +8,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use boshy_mesh::NodeId;
 use serde_json::{Value, json};
 
-use crate::{
-    Flavour, PeerTimeout,
-    peers::{KEEPALIVE_ON, SocketOption},
-};
+use super::peers::{KEEPALIVE_ON, PeerTimeout, SocketOption};
+use crate::Flavour;
 
 /// Suffixes of the cluster statistics that are kept.
 const KEPT_OF_CLUSTERS: [&str; 8] = [

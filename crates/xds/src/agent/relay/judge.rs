@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, ops::Bound, sync::Arc};
 
 use boshy_mesh::Hostname;
 
-use crate::{Resource, ResourceType, Verdict, Verdicts, client::DeltaClient, envoy::CAPTURE};
+use crate::{Resource, ResourceType, Verdict, Verdicts, envoy::CAPTURE, session::client::DeltaClient};
 
 /// A source of verdicts about resources.
 pub trait Judge {

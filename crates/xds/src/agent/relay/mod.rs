@@ -54,8 +54,8 @@ use self::{
 };
 use crate::{
     ResourceMap, ResourceSet, ResourceType, TypedResources,
-    client::{DeltaClient, Malformed, Request, Response, Update},
     envoy::{CAPTURE, Capture, captured_at},
+    session::client::{DeltaClient, Malformed, Request, Response, Update},
 };
 
 /// Types that Envoy judges: all but names.

@@ -14,7 +14,10 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::gate::Gate;
-use crate::{Resource, ResourceMap, ResourceType, client::DeltaClient, client::Response};
+use crate::{
+    Resource, ResourceMap, ResourceType,
+    session::client::{DeltaClient, Response},
+};
 
 const MAGIC: &[u8; 8] = b"BOSHYVM\n";
 const FORMAT: u32 = 1;

@@ -118,5 +118,5 @@ fn inbound(snapshot: &MeshSnapshot) -> BTreeMap<IpAddr, BTreeSet<u16>> {
 }
 
 #[cfg(test)]
-#[path = "build_tests.rs"]
+#[path = "render_tests.rs"]
 mod tests;

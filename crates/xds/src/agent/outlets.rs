@@ -6,12 +6,11 @@ use boshy_mesh::NameTable;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::Kept;
-use crate::{
-    ResourceSet, ResourceType,
+use super::{
+    Kept,
     relay::{NameCounts, Refusal, Stored},
-    told::MeshTold,
 };
+use crate::{MeshTold, ResourceSet, ResourceType};
 
 /// Status of the exchange with the pilots, for operators. Times are seconds since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -1,10 +1,25 @@
-//! State of a delta ADS client: the resources that it holds of each type.
+//! The client's end of the delta protocol: the resources that it holds of each type.
+//!
+//! ```text
+//!   server --DeltaDiscoveryResponse--> Response --> DeltaClient --> Update
+//!   server <--DeltaDiscoveryRequest--- Request <--- the owner's answer
+//! ```
+//!
+//! Held resources outlive every stream: the end of a stream, an error and a reconnect remove nothing. A new stream
+//! reports the held resources, so that an unchanged client is sent nothing.
+//!
+//! Not promised: an order between types other than the server's; TTLs of resources (a resource stays until it is removed
+//! by name).
+
+#[cfg(test)]
+pub(crate) mod samples;
+mod wire;
 
 use std::{net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::Hostname;
 
-use super::{Malformed, Request, Response};
+pub use self::wire::{Malformed, Request, Response, UndecodableResponse};
 use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names};
 
 /// The first field of every Envoy resource served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
@@ -137,5 +152,4 @@ fn same_name(resource: &Resource, found: &str) -> Result<(), String> {
 }
 
 #[cfg(test)]
-#[path = "delta_tests.rs"]
 mod tests;

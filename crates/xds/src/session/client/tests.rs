@@ -1,5 +1,5 @@
+use super::samples::{listener, name, response};
 use super::*;
-use crate::client::samples::{listener, name, response};
 
 fn held(request: &Request) -> (ResourceType, Vec<(&str, &str)>) {
     let Request::Subscribe { kind, held, .. } = request else { panic!("no subscription: {request:?}") };

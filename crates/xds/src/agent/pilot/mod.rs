@@ -2,6 +2,10 @@
 //!
 //! The owner of a [`PilotStream`] chooses pilots and pauses, and handles its events:
 
+mod connect;
+mod error;
+mod picker;
+
 use std::{future::Future, io, time::Duration};
 
 use boshy_mesh::NodeId;
@@ -22,8 +26,16 @@ use tonic::{
 };
 use tower::service_fn;
 
-use super::{Malformed, Request, Response, connect::connect, error::ExchangeError};
-use crate::told::MeshTold;
+use self::connect::connect;
+pub use self::{
+    connect::ConnectError,
+    error::ExchangeError,
+    picker::{Attempt, Backoff, PilotPicker},
+};
+use crate::{
+    MeshTold,
+    session::client::{Malformed, Request, Response},
+};
 
 /// Limit on messages on their way to the pilot and on unanswered responses. At the limit, no more is read from the
 /// pilot.
@@ -94,7 +106,7 @@ pub struct PilotStream {
     pub settings: ExchangeSettings,
     /// TLS for `https` pilots; without it, such a pilot cannot be reached.
     pub tls: Option<ClientTls>,
-    /// Number of unanswered responses ([`super::Outlets::unanswered`]).
+    /// Number of unanswered responses ([`crate::agent::Outlets::unanswered`]).
     pub unanswered: watch::Receiver<usize>,
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Judge, RelaySettings};
-use crate::{Resource, ResourceMap, ResourceType, Verdict, client::DeltaClient};
+use crate::{Resource, ResourceMap, ResourceType, Verdict, session::client::DeltaClient};
 
 /// Number of rejections of the same version that still double the pause before the next attempt.
 const DOUBLINGS: u32 = 16;

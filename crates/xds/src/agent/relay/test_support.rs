@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::*;
-pub(crate) use crate::client::samples::{listener as resource, name, vip};
-use crate::{Resource, Verdict, client::samples::response};
+pub(crate) use crate::session::client::samples::{listener as resource, name, vip};
+use crate::{Resource, Verdict, session::client::samples::response};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -13,8 +13,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use boshy_mesh::NameTable;
 
-use super::Request;
-use crate::relay::Stored;
+use super::relay::Stored;
+use crate::session::client::Request;
 
 /// State of the disk.
 #[derive(Clone, Debug, Default)]

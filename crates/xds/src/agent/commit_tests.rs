@@ -5,15 +5,16 @@ use boshy_mesh::Hostname;
 use super::*;
 use crate::{
     ResourceType,
-    client::samples::{name, response, vip},
-    relay::{Relay, RelaySettings},
+    agent::relay::{Relay, RelaySettings},
+    session::client::samples::{name, response, vip},
 };
 
 /// A state in which these names are answered.
 fn state(names: &[(&str, u8)]) -> (Stored, NameTable) {
     let mut relay = Relay::new(RelaySettings { require_proxy: false, ..RelaySettings::default() }, Stored::default());
     let resources: Vec<_> = names.iter().map(|(host, last)| name(host, *last)).collect();
-    let response = crate::client::Response { complete: true, ..response(ResourceType::Names, "1", &resources, &[]) };
+    let response =
+        crate::session::client::Response { complete: true, ..response(ResourceType::Names, "1", &resources, &[]) };
     relay.receive(response, std::time::Instant::now(), &crate::Verdicts::default());
     (relay.stored(), relay.answered())
 }

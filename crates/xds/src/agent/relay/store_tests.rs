@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::client::samples::{listener, name, vip};
+use crate::session::client::samples::{listener, name, vip};
 
 fn stored(listeners: &[Resource], names: &[(&str, u8, bool)]) -> Stored {
     let map = |resources: Vec<Resource>| -> Arc<ResourceMap> {

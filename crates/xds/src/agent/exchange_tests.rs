@@ -27,12 +27,12 @@ use tonic::{Status, Streaming};
 
 use super::*;
 use crate::{
-    Resource, ResourceType, client,
-    client::{
+    Resource, ResourceType, agent,
+    agent::{
         Backoff, ExchangeSettings, ExchangeStatus,
-        samples::{listener, name, vip},
+        relay::{RelaySettings, Stored},
     },
-    relay::{RelaySettings, Stored},
+    session::client::samples::{listener, name, vip},
     verdicts::StreamVerdicts,
 };
 

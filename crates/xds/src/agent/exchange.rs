@@ -22,13 +22,11 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    Outlets, Request, StreamEvent,
+    ExchangeError, Outlets, StreamEvent,
     commit::{Commit, Released},
-};
-use crate::{
-    MeshTold, Verdicts,
     relay::{News, Refusal, Relay, Step},
 };
+use crate::{MeshTold, Verdicts, session::client::Request};
 
 /// Number of rejections shown with their texts. For all of them, only the number is shown.
 const REFUSALS_SHOWN: usize = 20;
@@ -115,7 +113,7 @@ impl Exchange {
         self.release(released);
     }
 
-    fn ended(&mut self, lived: Duration, error: &super::ExchangeError) {
+    fn ended(&mut self, lived: Duration, error: &ExchangeError) {
         let cause = Report::new(error).to_string();
         let known = lived.is_zero() && self.outlets.status.borrow().last_error.as_ref() == Some(&cause);
         if known {

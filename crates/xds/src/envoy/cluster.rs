@@ -1,0 +1,137 @@
+//! Clusters: how Envoy connects to the instances of a service, and to the workload on its own VM.
+
+use std::net::Ipv4Addr;
+
+use boshy_mesh::ServiceKey;
+use envoy_types::pb::{
+    envoy::{
+        config::{
+            cluster::v3::{
+                CircuitBreakers, Cluster, OutlierDetection,
+                circuit_breakers::Thresholds,
+                cluster::{ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig},
+            },
+            core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource, config_source::ConfigSourceSpecifier},
+            endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints},
+        },
+        r#type::v3::Percent,
+    },
+    google::protobuf::{Duration, UInt32Value},
+};
+use prost::Message;
+
+use super::endpoint::lb_endpoint;
+use crate::Resource;
+
+/// Name of the cluster without endpoints: a connection to it is closed.
+pub(super) const NOWHERE: &str = "nowhere";
+/// Timeout of one attempt, and so the longest round trip to an instance. A connection that meets two endpoints in a row
+/// that swallow packets still succeeds within 1.1 seconds. When the first packet is lost, the next attempt sends it
+/// sooner than the kernel would.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 500_000_000 };
+/// Duration of the first ejection of an endpoint that could not be connected to. Each further ejection lasts longer by
+/// this time.
+const FIRST_EJECTION: Duration = Duration { seconds: 1, nanos: 0 };
+/// Longest ejection, and so the longest time that a recovered endpoint waits for connections.
+const LONGEST_EJECTION: Duration = Duration { seconds: 3, nanos: 0 };
+/// How often Envoy checks which ejections are over.
+const EJECTION_SWEEP: Duration = Duration { seconds: 0, nanos: 500_000_000 };
+
+/// `out.KEY`: the instances of a service, by EDS.
+pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
+    let ads = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        resource_api_version: ApiVersion::V3.into(),
+        ..ConfigSource::default()
+    };
+    let eds = EdsClusterConfig { eds_config: Some(ads), service_name: key.to_string() };
+    let name = outbound_name(key);
+    let cluster = Cluster {
+        eds_cluster_config: Some(eds),
+        outlier_detection: Some(unreachable_endpoints()),
+        circuit_breakers: Some(unbroken()),
+        common_lb_config: Some(heeding_ejections()),
+        ..cluster(&name, DiscoveryType::Eds)
+    };
+    Resource::new(name, cluster.encode_to_vec())
+}
+
+/// `in.PORT`: the workload on the proxy's VM.
+pub(crate) fn inbound_cluster(port: u16) -> Resource {
+    let name = inbound_name(port);
+    let cluster = static_cluster(&name, vec![lb_endpoint(Ipv4Addr::LOCALHOST.into(), port)]);
+    Resource::new(name, cluster.encode_to_vec())
+}
+
+/// The cluster without endpoints to which `virtual` falls back.
+pub(crate) fn nowhere_cluster() -> Resource {
+    Resource::new(NOWHERE, static_cluster(NOWHERE, Vec::new()).encode_to_vec())
+}
+
+pub(super) fn outbound_name(key: &ServiceKey) -> String {
+    format!("out.{key}")
+}
+
+pub(super) fn inbound_name(port: u16) -> String {
+    format!("in.{port}")
+}
+
+/// Endpoint ejection: an endpoint that cannot be connected to is excluded for a while, because a director lists an
+/// instance also while it is stopped, restarts or has crashed. An endpoint that answers with errors stays, because only
+/// a client that speaks the protocol can recognise errors.
+fn unreachable_endpoints() -> OutlierDetection {
+    let number = |value| Some(UInt32Value { value });
+    OutlierDetection {
+        // For TCP, these are failures to connect.
+        consecutive_5xx: number(1),
+        enforcing_success_rate: number(0),
+        interval: Some(EJECTION_SWEEP),
+        base_ejection_time: Some(FIRST_EJECTION),
+        max_ejection_time: Some(LONGEST_EJECTION),
+        max_ejection_percent: number(100),
+        ..OutlierDetection::default()
+    }
+}
+
+/// No limit on connections. By default, Envoy closes the 1,025th connection to a service, and those that wait for a
+/// connection beyond 1,024 others. The limit is the number of files that Envoy may open.
+fn unbroken() -> CircuitBreakers {
+    let most = Some(UInt32Value { value: u32::MAX });
+    let thresholds = Thresholds { max_connections: most, max_pending_requests: most, ..Thresholds::default() };
+    CircuitBreakers { thresholds: vec![thresholds], ..CircuitBreakers::default() }
+}
+
+/// An ejected endpoint gets no connections from that moment on, unless all are ejected: then all are tried, because one
+/// may have recovered. By default, Envoy delays such a change to its workers for up to a second after the previous one,
+/// and tries all endpoints once half of them are ejected.
+fn heeding_ejections() -> CommonLbConfig {
+    CommonLbConfig {
+        update_merge_window: Some(Duration::default()),
+        healthy_panic_threshold: Some(Percent { value: 1.0 }),
+        ..CommonLbConfig::default()
+    }
+}
+
+fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Cluster {
+    let endpoints = if lb_endpoints.is_empty() {
+        Vec::new()
+    } else {
+        vec![LocalityLbEndpoints { lb_endpoints, ..LocalityLbEndpoints::default() }]
+    };
+    let assignment =
+        ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints, ..ClusterLoadAssignment::default() };
+    Cluster {
+        load_assignment: Some(assignment),
+        circuit_breakers: Some(unbroken()),
+        ..cluster(name, DiscoveryType::Static)
+    }
+}
+
+fn cluster(name: &str, discovery: DiscoveryType) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        connect_timeout: Some(CONNECT_TIMEOUT),
+        ..Cluster::default()
+    }
+}

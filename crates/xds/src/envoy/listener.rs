@@ -1,0 +1,143 @@
+//! Listeners: the one that accepts redirected connections, and those to which it passes them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use boshy_mesh::ServiceKey;
+use envoy_types::{
+    pb::{
+        envoy::{
+            config::{
+                core::v3::{BackoffStrategy, SocketOption, socket_option},
+                listener::v3::{Filter, FilterChain, Listener, filter},
+            },
+            extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier},
+        },
+        google::protobuf::{BoolValue, Duration, UInt32Value},
+    },
+    util::pack_any,
+};
+use prost::Message;
+
+use super::{
+    cluster::{NOWHERE, inbound_name, outbound_name},
+    endpoint::address,
+    peers::PeerTimeout,
+};
+use crate::Resource;
+
+/// Name of the capture listener, which accepts redirected connections.
+pub const CAPTURE: &str = "virtual";
+/// Separates a version from the settings that were inserted into the resource. No pilot's version contains it.
+const AT: char = '@';
+/// Maximum number of endpoints that one connection tries, so that a stopped instance that is still listed costs no
+/// request. Connections share one round-robin position, so a single one may meet the same dead endpoint again until
+/// that is ejected. Together with the time of an attempt, this is how long a single endpoint with a full backlog may
+/// take: eight seconds.
+const CONNECT_ATTEMPTS: u32 = 16;
+/// Maximum pause before the second attempt; the pause grows with each further one. It gives the failed endpoint time to
+/// be ejected: attempts within the same millisecond may all go to one endpoint.
+const CONNECT_AGAIN: Duration = Duration { seconds: 0, nanos: 10_000_000 };
+/// Longest pause. It is short, so that a client of a service that is completely down gets an error within a fraction of
+/// a second.
+const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
+/// Connections that Envoy accepts before it handles others. By default it accepts as long as there are any: a program
+/// that opens thousands keeps it from noticing established connections to instances for longer than
+/// [`CONNECT_TIMEOUT`].
+const ACCEPTED_AT_ONCE: u32 = 16;
+/// No idle timeout: a program may keep a direct connection idle for days.
+const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
+/// `tcp_VIP_PORT`: not bound. Envoy passes it the connections to this address that the capture listener accepted.
+pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
+    unbound_listener(IpAddr::V4(vip), port, &outbound_name(key))
+}
+
+/// `tcp_IP_PORT` on a VM's own address, not bound.
+pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
+    unbound_listener(ip, port, &inbound_name(port))
+}
+
+/// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
+/// for which there is no listener is closed; forwarding it to its destination would bring it back here.
+pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
+    let listener = Listener {
+        use_original_dst: Some(BoolValue { value: true }),
+        max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
+        // Accepted connections inherit the options. The other listeners are not bound and accept nothing.
+        socket_options: keepalive(Some(PeerTimeout::DEFAULT)),
+        ..listener(CAPTURE, capture, NOWHERE)
+    };
+    Resource::new(CAPTURE, listener.encode_to_vec())
+}
+
+/// A VM's settings of the capture listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Address at which redirected connections arrive.
+    pub address: SocketAddr,
+    /// Time after which the connection of a vanished program is closed; `None` leaves it to the kernel.
+    pub peer_timeout: Option<PeerTimeout>,
+}
+
+/// Adapts the capture listener to this VM: a pilot serves the same one to all, and its address and its keepalive are
+/// settings of the VM. The version then includes them. A body that is not a listener stays unchanged.
+pub(crate) fn captured_at(resource: &Resource, capture: Capture) -> Resource {
+    let as_served = resource.version.split_once(AT).map_or(&*resource.version, |(version, _)| version);
+    let Ok(message) = Listener::decode(resource.body.clone()) else { return resource.clone() };
+    let Capture { address: at, peer_timeout } = capture;
+    let (wanted, socket_options) = (Some(address(at.ip(), at.port())), keepalive(peer_timeout));
+    if message.address == wanted && message.socket_options == socket_options {
+        return resource.clone();
+    }
+    let seconds = peer_timeout.map_or(0, PeerTimeout::seconds);
+    let body = Listener { address: wanted, socket_options, ..message }.encode_to_vec().into();
+    Resource { name: resource.name.clone(), version: format!("{as_served}{AT}{at},{seconds}s").into(), body }
+}
+
+/// The pilot's version of a resource that [`captured_at`] may have changed.
+pub(crate) fn version_as_served(version: &Arc<str>) -> Arc<str> {
+    version.split_once(AT).map_or_else(|| Arc::clone(version), |(version, _)| version.into())
+}
+
+fn unbound_listener(ip: IpAddr, port: u16, cluster: &str) -> Resource {
+    let name = format!("tcp_{ip}_{port}");
+    let listener = Listener {
+        bind_to_port: Some(BoolValue { value: false }),
+        ..listener(&name, SocketAddr::new(ip, port), cluster)
+    };
+    Resource::new(name, listener.encode_to_vec())
+}
+
+fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
+    let proxy = TcpProxy {
+        stat_prefix: "tcp".to_owned(),
+        max_connect_attempts: Some(UInt32Value { value: CONNECT_ATTEMPTS }),
+        backoff_options: Some(BackoffStrategy {
+            base_interval: Some(CONNECT_AGAIN),
+            max_interval: Some(LONGEST_PAUSE),
+        }),
+        idle_timeout: Some(NO_IDLE_TIMEOUT),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..TcpProxy::default()
+    };
+    let filter = Filter {
+        name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config_type: Some(filter::ConfigType::TypedConfig(pack_any(proxy))),
+    };
+    Listener {
+        name: name.to_owned(),
+        address: Some(address(at.ip(), at.port())),
+        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
+        ..Listener::default()
+    }
+}
+
+fn keepalive(timeout: Option<PeerTimeout>) -> Vec<SocketOption> {
+    timeout.into_iter().flat_map(PeerTimeout::keepalive).map(socket_option).collect()
+}
+
+fn socket_option((level, name, value): (i64, i64, i64)) -> SocketOption {
+    SocketOption { level, name, value: Some(socket_option::Value::IntValue(value)), ..SocketOption::default() }
+}

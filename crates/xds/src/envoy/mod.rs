@@ -1,0 +1,21 @@
+//! Envoy's side of the mesh: its v3 messages as the mesh uses them, its bootstrap, and what it reports to have.
+//!
+//! Clusters and listeners have the names of the v1 API.
+
+mod bootstrap;
+mod cluster;
+mod endpoint;
+pub mod inspection;
+mod listener;
+mod peers;
+
+pub use self::{
+    bootstrap::{Bootstrap, EnvoyVersion},
+    listener::{CAPTURE, Capture},
+    peers::PeerTimeout,
+};
+pub(crate) use self::{
+    cluster::{inbound_cluster, nowhere_cluster, outbound_cluster},
+    endpoint::endpoints,
+    listener::{capture_listener, captured_at, inbound_listener, outbound_listener, version_as_served},
+};

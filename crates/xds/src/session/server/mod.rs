@@ -1,0 +1,260 @@
+//! One ADS stream as a state machine: no I/O, no clock.
+//!
+//! ```text
+//!   requests ──> Session ──> responses, news of what the proxy accepted or refused
+//!   a new set ─┘    └ one Channel per type, delta or state of the world
+//! ```
+//!
+//! The resources of a proxy change in an order that never leaves a listener without its cluster, nor a name without its
+//! listener:
+//!
+//! 1. names, clusters and endpoints that are added or changed; removed names
+//! 2. listeners and routes, once all of the above is answered
+//! 3. removed clusters, once listeners and routes are answered; then removed endpoints
+//!
+//! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
+//! which requires the endpoints. So an answer about clusters also says that they are ready for use.
+//!
+//! Not promised: that a proxy sees every intermediate state, because changes during an outstanding answer are sent as
+//! one; that clusters are removed from a proxy that never asks for listeners; that a listener follows its cluster when
+//! the proxy rejects the cluster.
+
+mod delta;
+mod request;
+mod response;
+mod sotw;
+mod subscription;
+
+use std::sync::Arc;
+
+pub use self::{
+    delta::Delta,
+    request::{Close, DiscoveryRequestMessage, identify},
+    response::Response,
+    sotw::Sotw,
+};
+use crate::{Flavour, ResourceSet, ResourceType, TypedResources};
+
+/// One resource type on one stream, in one of the two flavours.
+pub trait Channel: Sized {
+    /// The flavour.
+    const FLAVOUR: Flavour;
+    /// The flavour's request message.
+    type Request: DiscoveryRequestMessage;
+
+    /// Handles the first request for the type.
+    fn open(
+        kind: ResourceType,
+        target: TypedResources,
+        first: Self::Request,
+        news: &mut Vec<News>,
+    ) -> Result<Self, Close>;
+    /// Handles a later request.
+    fn request(&mut self, request: Self::Request, news: &mut Vec<News>) -> Result<(), Close>;
+    /// Sets the resources that the proxy should have from now on.
+    fn retarget(&mut self, target: TypedResources);
+    /// Sends a name again, because what was sent about it has no effect at the proxy.
+    fn tell_again(&mut self, name: &Arc<str>);
+    /// The next response, if one is needed and allowed.
+    fn next(&mut self, may: Turn, nonce: u64) -> Option<Response>;
+    /// What is still to be sent.
+    fn pending(&self) -> Turn;
+    /// Whether a response has not been answered.
+    fn unanswered(&self) -> bool;
+    /// Whether a resource is withheld because the proxy rejected it.
+    fn withheld(&self) -> bool;
+}
+
+/// The two kinds of changes, whose turns differ in the order above.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// New or changed resources, and the answer that a resource does not exist.
+    pub additions: bool,
+    /// Removed resources.
+    pub withdrawals: bool,
+}
+
+/// Name and version of a resource; the version is `None` when it is removed.
+pub type Item = (Arc<str>, Option<Arc<str>>);
+
+/// What a proxy has reported about one type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It asked for the type for the first time.
+    Subscribed,
+    /// It has these resources: it acknowledged a response of this version, or reported them when it connected.
+    Accepted {
+        /// Version of the response, if there was one.
+        version: Option<Arc<str>>,
+        /// The resources that it has.
+        items: Vec<Item>,
+    },
+    /// It rejected these resources. They are not sent again until they change or the proxy asks for them.
+    Refused {
+        /// Version of the response.
+        version: Arc<str>,
+        /// Resources in the response that were new to the proxy.
+        items: Vec<Item>,
+        /// Its error text, shortened.
+        reason: Arc<str>,
+    },
+}
+
+/// Consequence of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this response.
+    Send(Response),
+    /// Record this about a type.
+    Note(ResourceType, News),
+    /// First request for a type that is not served. It is ignored. Closing the stream would take the other types away
+    /// from a proxy that can do without this one, and the proxy would reconnect with the same request.
+    Ignore(String),
+}
+
+/// State of one stream.
+#[derive(Debug)]
+pub struct Session<C> {
+    set: Arc<ResourceSet>,
+    channels: [Option<C>; ResourceType::ALL.len()],
+    nonce: u64,
+    ignored: bool,
+}
+
+impl<C: Channel> Session<C> {
+    /// A stream of a proxy that should have this set.
+    pub fn new(set: Arc<ResourceSet>) -> Self {
+        Self { set, channels: [const { None }; ResourceType::ALL.len()], nonce: 0, ignored: false }
+    }
+
+    /// Handles a request, including the first one.
+    ///
+    /// # Errors
+    /// When the stream must be closed.
+    pub fn request(&mut self, request: C::Request) -> Result<Vec<Action>, Close> {
+        let Some(kind) = ResourceType::from_url(request.type_url()) else {
+            return Ok(self.ignore(request.type_url()));
+        };
+        let mut news = Vec::new();
+        match &mut self.channels[kind.index()] {
+            Some(channel) => channel.request(request, &mut news)?,
+            slot => {
+                news.push(News::Subscribed);
+                *slot = Some(C::open(kind, self.set.of(kind).clone(), request, &mut news)?);
+            }
+        }
+        let mut actions = news.into_iter().map(|news| Action::Note(kind, news)).collect();
+        self.send(&mut actions);
+        Ok(actions)
+    }
+
+    /// Sets the resources that the proxy should have from now on. A type that is not known stays unchanged.
+    pub fn resources(&mut self, set: Arc<ResourceSet>) -> Vec<Action> {
+        for (kind, channel) in ResourceType::ALL.into_iter().zip(&mut self.channels) {
+            if let Some(channel) = channel
+                && set.of(kind).is_known()
+            {
+                channel.retarget(set.of(kind).clone());
+            }
+        }
+        self.set = set;
+        let mut actions = Vec::new();
+        self.send(&mut actions);
+        actions
+    }
+
+    /// Sends names again that the proxy was found to lack, or to have although they are removed.
+    pub fn tell_again(&mut self, names: &[(ResourceType, Arc<str>)]) -> Vec<Action> {
+        for (kind, name) in names {
+            if let Some(channel) = &mut self.channels[kind.index()] {
+                channel.tell_again(name);
+            }
+        }
+        let mut actions = Vec::new();
+        self.send(&mut actions);
+        actions
+    }
+
+    /// Whether a response is unanswered.
+    pub fn unanswered(&self) -> bool {
+        self.channels.iter().flatten().any(Channel::unanswered)
+    }
+
+    /// Whether resources of the type are withheld because the proxy rejected them.
+    pub fn withheld(&self, kind: ResourceType) -> bool {
+        self.channels[kind.index()].as_ref().is_some_and(Channel::withheld)
+    }
+
+    /// Whether resources of any type are withheld because the proxy rejected them.
+    pub fn refusing(&self) -> bool {
+        self.channels.iter().flatten().any(Channel::withheld)
+    }
+
+    /// The generation that the proxy has accepted completely. `None` while a response is unanswered, still to be sent,
+    /// or withheld.
+    pub(crate) fn accepted(&self) -> Option<u64> {
+        let all = |channel: &C| !channel.unanswered() && channel.pending() == Turn::default() && !channel.withheld();
+        self.channels.iter().flatten().all(all).then(|| self.set.generation())
+    }
+
+    fn ignore(&mut self, url: &str) -> Vec<Action> {
+        if std::mem::replace(&mut self.ignored, true) {
+            return Vec::new();
+        }
+        vec![Action::Ignore(request::bounded(url).to_owned())]
+    }
+
+    /// Sends in push order until nothing may be sent. Sending can only close turns, so one round is enough.
+    fn send(&mut self, actions: &mut Vec<Action>) {
+        for kind in ResourceType::ALL {
+            while let Some(response) = self.next(kind) {
+                actions.push(Action::Send(response));
+            }
+        }
+    }
+
+    fn next(&mut self, kind: ResourceType) -> Option<Response> {
+        let may = self.turn(kind);
+        let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1)?;
+        self.nonce += 1;
+        Some(response)
+    }
+
+    /// What the order lets a type send now.
+    fn turn(&self, kind: ResourceType) -> Turn {
+        use ResourceType::{Cluster, Endpoints, Listener, Names, Route};
+        let groundwork = || self.done(Names) && self.added(Cluster) && self.added(Endpoints);
+        // A reconnecting proxy asks for clusters first. Its listeners are not known until it asks for them, too.
+        let unused = || self.channels[Listener.index()].is_some() && self.done(Listener) && self.done(Route);
+        match kind {
+            Names => Turn { additions: true, withdrawals: true },
+            Cluster => Turn { additions: true, withdrawals: self.added(Cluster) && groundwork() && unused() },
+            Endpoints => Turn { additions: true, withdrawals: self.done(Cluster) && unused() },
+            Listener | Route => {
+                let ready = groundwork();
+                Turn { additions: ready, withdrawals: ready }
+            }
+        }
+    }
+
+    /// Whether all additions of a type are answered.
+    fn added(&self, kind: ResourceType) -> bool {
+        let channel = self.channels[kind.index()].as_ref();
+        channel.is_none_or(|channel| !channel.unanswered() && !channel.pending().additions)
+    }
+
+    /// Whether everything of a type is answered.
+    fn done(&self, kind: ResourceType) -> bool {
+        let channel = self.channels[kind.index()].as_ref();
+        channel.is_none_or(|channel| !channel.unanswered() && channel.pending() == Turn::default())
+    }
+}
+
+#[cfg(test)]
+mod delta_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod sotw_tests;
+#[cfg(test)]
+mod test_support;
