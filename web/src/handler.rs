@@ -46,7 +46,7 @@ async fn handle(view: Data<HandlerView>, request: HttpRequest) -> HttpResponse {
     let pairs = Query::<Vec<(String, String)>>::from_query(request.query_string());
     let pairs = pairs.as_ref().map_or(&[][..], |pairs| pairs.as_slice());
     let first = |wanted| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    let query = HandlerQuery { name: first("name"), kind: first("type") };
+    let query = HandlerQuery { name: first("name"), qtype: first("type") };
     let answer = view.zones.patiently(|zone| answer(zone, query), |answer| answer.status != 503).await;
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     HttpResponse::build(status).content_type(ContentType::json()).body(answer.body)

@@ -28,10 +28,10 @@ use hickory_server::{
 
 use crate::{
     ANSWER_TTL, NEGATIVE_TTL, Rcode, Zone,
-    answer::LowerName,
-    signed::{self, Refusal},
-    wire::{HEADER, NAME_MAX, OPCODE, PAYLOAD, QR, RD, kind, u16_at},
-    zone::{SOA_MAILBOX, SOA_TIMERS, Verdict},
+    plain::LowerName,
+    signed::{self, BadKey},
+    wire::{HEADER, NAME_MAX, OPCODE, PAYLOAD, QR, RD, rtype, u16_at},
+    zone::{Lookup, SOA_MAILBOX, SOA_TIMERS},
 };
 
 /// Octets that every client accepts in a datagram (RFC 1035 section 4.2.1).
@@ -66,8 +66,8 @@ pub fn answer(zone: &Zone, packet: &[u8], transport: Transport) -> Option<(Vec<u
     // client.
     let reply = catch_unwind(AssertUnwindSafe(|| {
         check(packet)?;
-        if let Some(refusal) = signed::refusal(packet) {
-            return refusal.map(|refusal| (refused(packet, &refusal, transport), Rcode::NotAuth));
+        if let Some(bad_key) = signed::reject(packet) {
+            return bad_key.map(|bad_key| (bad_key_response(packet, &bad_key, transport), Rcode::NotAuth));
         }
         read(packet).and_then(|request| write(zone, &request, transport))
     }));
@@ -89,14 +89,14 @@ fn bare(packet: &[u8], rcode: Rcode) -> Vec<u8> {
     reply
 }
 
-/// The refusal of a signed message. When its names and data do not fit into the datagram, the record that repeats them
+/// The response to a message that is signed with an unknown key (RFC 8945 section 5.2.1). When its names and data do not fit into the datagram, the record that repeats them
 /// is left out.
-fn refused(packet: &[u8], refusal: &Refusal, transport: Transport) -> Vec<u8> {
+fn bad_key_response(packet: &[u8], bad_key: &BadKey, transport: Transport) -> Vec<u8> {
     let mut reply = bare(packet, Rcode::NotAuth);
     let limit = if transport == Transport::Tcp { usize::from(u16::MAX) } else { SMALLEST_LIMIT };
-    if reply.len() + refusal.records.len() <= limit {
-        reply[HEADER - 1] = refusal.count;
-        reply.extend(&refusal.records);
+    if reply.len() + bad_key.records.len() <= limit {
+        reply[HEADER - 1] = bad_key.count;
+        reply.extend(&bad_key.records);
     }
     reply
 }
@@ -159,11 +159,11 @@ fn write(zone: &Zone, request: &MessageRequest, transport: Transport) -> Result<
 }
 
 fn decide(zone: &Zone, question: &LowerQuery) -> (Rcode, Records) {
-    let kind = u16::from(question.query_type());
-    if question.query_class() != DNSClass::IN || matches!(kind, kind::AXFR | kind::IXFR) {
+    let qtype = u16::from(question.query_type());
+    if question.query_class() != DNSClass::IN || matches!(qtype, rtype::AXFR | rtype::IXFR) {
         return (Rcode::Refused, Records::default());
     }
-    if kind::is_meta(kind) {
+    if rtype::is_meta(qtype) {
         return (Rcode::NotImp, Records::default());
     }
     let asked = question.original().name();
@@ -172,16 +172,16 @@ fn decide(zone: &Zone, question: &LowerQuery) -> (Rcode, Records) {
         Records { authoritative: true, answer: Some(record), authority: None }
     };
     let negative = || Records { authoritative: true, answer: None, authority: Some(soa(zone, asked)) };
-    match zone.decide(&lower_wire(asked), kind) {
-        Verdict::Address(record) => (Rcode::NoError, answer(ANSWER_TTL, RData::A(A(record.address())))),
-        Verdict::Soa => {
+    match zone.lookup(&lower_wire(asked), qtype) {
+        Lookup::Address(record) => (Rcode::NoError, answer(ANSWER_TTL, RData::A(A(record.address())))),
+        Lookup::Soa => {
             (Rcode::NoError, Records { authoritative: true, answer: Some(soa(zone, asked)), authority: None })
         }
-        Verdict::Ns => (Rcode::NoError, answer(ANSWER_TTL, RData::NS(NS(asked.clone())))),
-        Verdict::NoData => (Rcode::NoError, negative()),
-        Verdict::NoName => (Rcode::NxDomain, negative()),
-        Verdict::Outside => (Rcode::Refused, Records::default()),
-        Verdict::NotKnown => (Rcode::ServFail, Records::default()),
+        Lookup::Ns => (Rcode::NoError, answer(ANSWER_TTL, RData::NS(NS(asked.clone())))),
+        Lookup::NoData => (Rcode::NoError, negative()),
+        Lookup::NxDomain => (Rcode::NxDomain, negative()),
+        Lookup::OutOfZone => (Rcode::Refused, Records::default()),
+        Lookup::NotKnownYet => (Rcode::ServFail, Records::default()),
     }
 }
 

@@ -86,8 +86,8 @@ fn rfc1035_4_1_1_other_operations_are_not_implemented_and_repeated() {
 
 #[test]
 fn rfc5936_2_2_1_zone_transfers_are_refused() {
-    for kind in [RecordType::AXFR, RecordType::IXFR] {
-        let reply = answered(&query("boshy.", kind).to_vec().unwrap(), Transport::Tcp);
+    for qtype in [RecordType::AXFR, RecordType::IXFR] {
+        let reply = answered(&query("boshy.", qtype).to_vec().unwrap(), Transport::Tcp);
         assert_eq!(reply.metadata.response_code, ResponseCode::Refused);
         assert!(!reply.metadata.authoritative && reply.answers.is_empty());
     }
@@ -95,8 +95,8 @@ fn rfc5936_2_2_1_zone_transfers_are_refused() {
 
 #[test]
 fn rfc6895_3_1_other_meta_types_are_not_implemented() {
-    for kind in [RecordType::OPT, RecordType::TSIG, RecordType::Unknown(253)] {
-        assert_eq!(ask(&query(HTTPBIN, kind)).metadata.response_code, ResponseCode::NotImp, "{kind}");
+    for qtype in [RecordType::OPT, RecordType::TSIG, RecordType::Unknown(253)] {
+        assert_eq!(ask(&query(HTTPBIN, qtype)).metadata.response_code, ResponseCode::NotImp, "{qtype}");
     }
 }
 

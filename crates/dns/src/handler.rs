@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     ANSWER_TTL, Rcode, Zone,
-    wire::{self, kind},
-    zone::Verdict,
+    wire::{self, rtype},
+    zone::Lookup,
 };
 
 /// The two parameters of the request, after percent-decoding.
@@ -18,12 +18,12 @@ pub struct HandlerQuery<'q> {
     /// `name`, with or without a final dot.
     pub name: Option<&'q str>,
     /// `type`, a number. When absent, an A record is meant.
-    pub kind: Option<&'q str>,
+    pub qtype: Option<&'q str>,
 }
 
 /// The HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandlerAnswer {
+pub struct HandlerResponse {
     /// HTTP status: 200, 400 when a parameter cannot be parsed, 503 before the first name table.
     pub status: u16,
     /// JSON, for every status.
@@ -62,39 +62,39 @@ struct Answer<'q> {
 }
 
 /// Answers one request.
-pub fn answer(zone: &Zone, query: HandlerQuery<'_>) -> HandlerAnswer {
-    let Ok(kind) = query.kind.unwrap_or("1").parse() else {
+pub fn answer(zone: &Zone, query: HandlerQuery<'_>) -> HandlerResponse {
+    let Ok(qtype) = query.qtype.unwrap_or("1").parse() else {
         return render(400, Rcode::ServFail, None, None);
     };
-    let question = |name| Some(Question { name, r#type: kind });
+    let question = |name| Some(Question { name, r#type: qtype });
     let Some(name) = query.name else {
         // For a type without data the answer is the same without a name.
-        let (status, rcode) = if kind == kind::A { (400, Rcode::ServFail) } else { (200, Rcode::NoError) };
+        let (status, rcode) = if qtype == rtype::A { (400, Rcode::ServFail) } else { (200, Rcode::NoError) };
         return render(status, rcode, question(""), None);
     };
-    let (status, rcode, address) = decide(zone, name, kind);
-    let answer = address.map(|data| Answer { name, r#type: kind::A, TTL: ANSWER_TTL, data });
+    let (status, rcode, address) = decide(zone, name, qtype);
+    let answer = address.map(|data| Answer { name, r#type: rtype::A, TTL: ANSWER_TTL, data });
     render(status, rcode, question(name), answer)
 }
 
-fn decide(zone: &Zone, name: &str, kind: u16) -> (u16, Rcode, Option<String>) {
+fn decide(zone: &Zone, name: &str, qtype: u16) -> (u16, Rcode, Option<String>) {
     // The protocol can carry only A records, so every other type, including ANY, has no data.
-    if kind != kind::A {
+    if qtype != rtype::A {
         return (200, Rcode::NoError, None);
     }
     let Some(name) = wire::lower_name(name) else {
         return (200, Rcode::NxDomain, None);
     };
-    match zone.decide(&name, kind) {
-        Verdict::Address(record) => (200, Rcode::NoError, Some(record.address().to_string())),
-        Verdict::NoData | Verdict::Soa | Verdict::Ns => (200, Rcode::NoError, None),
-        Verdict::NoName => (200, Rcode::NxDomain, None),
-        Verdict::Outside => (200, Rcode::Refused, None),
-        Verdict::NotKnown => (503, Rcode::ServFail, None),
+    match zone.lookup(&name, qtype) {
+        Lookup::Address(record) => (200, Rcode::NoError, Some(record.address().to_string())),
+        Lookup::NoData | Lookup::Soa | Lookup::Ns => (200, Rcode::NoError, None),
+        Lookup::NxDomain => (200, Rcode::NxDomain, None),
+        Lookup::OutOfZone => (200, Rcode::Refused, None),
+        Lookup::NotKnownYet => (503, Rcode::ServFail, None),
     }
 }
 
-fn render(status: u16, rcode: Rcode, question: Option<Question<'_>>, answer: Option<Answer<'_>>) -> HandlerAnswer {
+fn render(status: u16, rcode: Rcode, question: Option<Question<'_>>, answer: Option<Answer<'_>>) -> HandlerResponse {
     let body = Body {
         Status: rcode.code(),
         TC: false,
@@ -108,7 +108,7 @@ fn render(status: u16, rcode: Rcode, question: Option<Question<'_>>, answer: Opt
         edns_client_subnet: "0.0.0.0/0",
     };
     let body = serde_json::to_string(&body).expect("text, numbers and booleans always have a JSON form");
-    HandlerAnswer { status, body }
+    HandlerResponse { status, body }
 }
 
 #[cfg(test)]

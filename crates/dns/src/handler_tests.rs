@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::testing::zone;
 
-fn ask<'q>(name: impl Into<Option<&'q str>>, kind: impl Into<Option<&'q str>>) -> (u16, Value) {
-    let answered = answer(&zone(), HandlerQuery { name: name.into(), kind: kind.into() });
+fn ask<'q>(name: impl Into<Option<&'q str>>, qtype: impl Into<Option<&'q str>>) -> (u16, Value) {
+    let answered = answer(&zone(), HandlerQuery { name: name.into(), qtype: qtype.into() });
     (answered.status, serde_json::from_str(&answered.body).unwrap())
 }
 
@@ -78,15 +78,15 @@ fn a_missing_name_is_a_bad_request() {
 
 #[test]
 fn a_type_that_is_no_number_is_a_bad_request_in_valid_json() {
-    for kind in ["abc", "", "-1", "65536", "1\"}"] {
-        let (status, body) = ask("httpbin.banana.sample.boshy.", kind);
-        assert_eq!((status, &body["Answer"], &body["Question"]), (400, &json!([]), &json!([])), "{kind}");
+    for qtype in ["abc", "", "-1", "65536", "1\"}"] {
+        let (status, body) = ask("httpbin.banana.sample.boshy.", qtype);
+        assert_eq!((status, &body["Answer"], &body["Question"]), (400, &json!([]), &json!([])), "{qtype}");
     }
 }
 
 #[test]
 fn before_the_first_name_table_the_handler_fails_instead_of_denying() {
-    let query = HandlerQuery { name: Some("httpbin.banana.sample.boshy."), kind: None };
+    let query = HandlerQuery { name: Some("httpbin.banana.sample.boshy."), qtype: None };
     assert_eq!(answer(&Zone::not_known_yet(&Tld::default()), query).status, 503);
 }
 
@@ -99,14 +99,14 @@ fn any_name() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_name_and_type_give_valid_json_that_repeats_the_name(name in any_name(), kind in "[0-9]{1,6}|1|\\PC{0,5}") {
-        let (status, body) = ask(name.as_str(), kind.as_str());
-        prop_assert_eq!(status == 200, kind.parse::<u16>().is_ok());
+    fn any_name_and_type_give_valid_json_that_repeats_the_name(name in any_name(), qtype in "[0-9]{1,6}|1|\\PC{0,5}") {
+        let (status, body) = ask(name.as_str(), qtype.as_str());
+        prop_assert_eq!(status == 200, qtype.parse::<u16>().is_ok());
         if status == 200 {
             prop_assert_eq!(body["Question"][0]["name"].as_str(), Some(name.as_str()));
         }
         let known = name.trim_end_matches('.').eq_ignore_ascii_case("httpbin.banana.sample.boshy") && !name.ends_with("..");
-        let answered = (known && kind.parse() == Ok(1u16)).then_some(name.as_str());
+        let answered = (known && qtype.parse() == Ok(1u16)).then_some(name.as_str());
         prop_assert_eq!(body["Answer"][0]["name"].as_str(), answered);
     }
 }

@@ -1,10 +1,10 @@
 //! The mesh's own DNS zone, and the server that answers from it.
 
-mod answer;
 mod batch;
 pub mod fallback;
 pub mod handler;
 mod inherit;
+mod plain;
 mod rcode;
 mod respond;
 mod server;
@@ -19,8 +19,8 @@ mod wire;
 mod zone;
 mod zones;
 
-pub use answer::{Plain, plain};
 pub use boshy_mesh::ANSWER_TTL;
+pub use plain::{PlainOutcome, answer_plain};
 pub use rcode::Rcode;
 pub use respond::{Datagram, Response, respond};
 pub use server::{BindError, ServeError, Sockets, serve};

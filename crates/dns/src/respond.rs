@@ -1,9 +1,8 @@
 //! The answer to one datagram, by the plain path or the fallback.
 
 use crate::{
-    Plain, Rcode, Zone,
+    PlainOutcome, Rcode, Zone, answer_plain,
     fallback::{self, Transport},
-    plain,
     wire::PAYLOAD,
 };
 
@@ -32,10 +31,10 @@ pub fn respond(zone: &Zone, datagram: Datagram<'_>, out: &mut [u8; PAYLOAD]) -> 
     let (reply, rcode) = if datagram.cut_short {
         fallback::cut_short(datagram.octets)?
     } else {
-        match plain(zone, datagram.octets, out) {
-            Plain::Answered { length, rcode } => return Some(Response { length, rcode, plain: true }),
-            Plain::Drop => return None,
-            Plain::NotPlain => fallback::answer(zone, datagram.octets, Transport::Udp)?,
+        match answer_plain(zone, datagram.octets, out) {
+            PlainOutcome::Answered { length, rcode } => return Some(Response { length, rcode, plain: true }),
+            PlainOutcome::Drop => return None,
+            PlainOutcome::NotPlain => fallback::answer(zone, datagram.octets, Transport::Udp)?,
         }
     };
     out[..reply.len()].copy_from_slice(&reply);

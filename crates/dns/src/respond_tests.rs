@@ -73,7 +73,7 @@ struct Asked {
     id: u16,
     flags: u16,
     name: Labels,
-    kind: u16,
+    qtype: u16,
     class: u16,
     opt: Option<Opt>,
 }
@@ -89,7 +89,7 @@ impl Asked {
             packet.extend(label);
         }
         packet.push(0);
-        packet.extend(self.kind.to_be_bytes());
+        packet.extend(self.qtype.to_be_bytes());
         packet.extend(self.class.to_be_bytes());
         if let Some(opt) = &self.opt {
             packet.extend([0, 0, 41]);
@@ -105,7 +105,7 @@ impl Asked {
     /// Whether the question is plain, by the generator's own knowledge and not by the code under test.
     fn is_plain(&self) -> bool {
         self.class == 1
-            && (self.kind == 255 || self.kind < 128 && self.kind != 41 || self.kind > 255)
+            && (self.qtype == 255 || self.qtype < 128 && self.qtype != 41 || self.qtype > 255)
             && self.opt.as_ref().is_none_or(|opt| opt.version == 0 && opt.options.is_empty())
     }
 
@@ -118,7 +118,7 @@ impl Asked {
         let service = SERVICES.iter().find(|(name, _)| labels(name) == lower);
         let exists = SERVICES.iter().any(|(name, _)| labels(name).ends_with(&lower));
         match service {
-            Some((_, address)) if matches!(self.kind, 1 | 255) => (Rcode::NoError, Some(*address)),
+            Some((_, address)) if matches!(self.qtype, 1 | 255) => (Rcode::NoError, Some(*address)),
             _ if exists => (Rcode::NoError, None),
             _ => (Rcode::NxDomain, None),
         }
@@ -137,13 +137,13 @@ fn any_question() -> impl Strategy<Value = Asked> {
         ],
     )
         .prop_map(|(size, version, flags, options)| Opt { size, version, flags, options });
-    let kind =
+    let qtype =
         prop_oneof![4 => Just(1), 4 => select(vec![2, 5, 6, 12, 15, 16, 28, 33, 64, 65, 255]), 1 => any::<u16>()];
     let class = prop_oneof![9 => Just(1), 1 => any::<u16>()];
     // A query with all operation bits cleared; the other flags are arbitrary.
     let flags = any::<u16>().prop_map(|flags| flags & 0x07ff);
-    (any::<u16>(), flags, any_name(), kind, class, proptest::option::of(opt))
-        .prop_map(|(id, flags, name, kind, class, opt)| Asked { id, flags, name, kind, class, opt })
+    (any::<u16>(), flags, any_name(), qtype, class, proptest::option::of(opt))
+        .prop_map(|(id, flags, name, qtype, class, opt)| Asked { id, flags, name, qtype, class, opt })
 }
 
 fn whole(packet: &[u8]) -> Datagram<'_> {
@@ -159,7 +159,7 @@ fn spelt(reply: &[u8]) -> String {
 /// types of its apex) are excluded.
 fn any_question_of_the_table() -> impl Strategy<Value = Asked> {
     let of_the_table = |asked: &Asked| {
-        asked.is_plain() && !matches!(asked.kind, 2 | 6) && (asked.kind != 255 || asked.name.len() != 1)
+        asked.is_plain() && !matches!(asked.qtype, 2 | 6) && (asked.qtype != 255 || asked.name.len() != 1)
     };
     any_question().prop_map(|asked| Asked { opt: None, ..asked }).prop_filter("a question of the table", of_the_table)
 }
@@ -171,15 +171,15 @@ proptest! {
     fn both_ways_answer_a_plain_question_alike(asked in any_question()) {
         let packet = asked.packet();
         let mut out = [0; PAYLOAD];
-        match plain(&zone(), &packet, &mut out) {
-            Plain::Answered { length, rcode } => {
+        match answer_plain(&zone(), &packet, &mut out) {
+            PlainOutcome::Answered { length, rcode } => {
                 prop_assert!(asked.is_plain());
                 let (other, other_rcode) = fallback::answer(&zone(), &packet, Transport::Udp).unwrap();
                 prop_assert_eq!(rcode, other_rcode);
                 prop_assert_eq!(spelt(&out[..length]), spelt(&other));
             }
-            Plain::NotPlain => prop_assert!(!asked.is_plain()),
-            Plain::Drop => prop_assert!(false, "a query was dropped"),
+            PlainOutcome::NotPlain => prop_assert!(!asked.is_plain()),
+            PlainOutcome::Drop => prop_assert!(false, "a query was dropped"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Refuses signed messages: TSIG (RFC 8945) and SIG(0) (RFC 2931).
+//! Rejects signed messages: TSIG (RFC 8945) and SIG(0) (RFC 2931).
 //!
 //! This server has no keys. A client that signs its question expects a signed answer and would take an unsigned one for
 //! a forgery. RFC 8945 section 5.2 requires an answer that says that the key is not known. Nothing here is verified or
@@ -6,7 +6,7 @@
 
 use crate::{
     Rcode,
-    wire::{CLASS_ANY, HEADER, LABEL_MAX, NAME_MAX, OPT, PAYLOAD, kind, u16_at},
+    wire::{CLASS_ANY, HEADER, LABEL_MAX, NAME_MAX, OPT, PAYLOAD, rtype, u16_at},
 };
 
 /// TSIG error "key not recognised" (RFC 8945 section 3).
@@ -14,10 +14,10 @@ const BADKEY: u16 = 17;
 /// Octets of a TSIG record's data between the algorithm's name and the MAC: time, fudge, size of the MAC.
 const BEFORE_MAC: usize = 10;
 
-/// The part of the refusal after the header.
+/// The additional section of a response with the TSIG error BADKEY (RFC 8945 section 5.2.1).
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// Records of the additional section.
+pub(crate) struct BadKey {
+    /// Number of records (ARCOUNT).
     pub(crate) count: u8,
     /// Their octets.
     pub(crate) records: Vec<u8>,
@@ -26,16 +26,16 @@ pub(crate) struct Refusal {
 /// A record as found in a message.
 struct Record<'p> {
     owner: usize,
-    kind: u16,
+    rtype: u16,
     class: u16,
     ttl: u32,
     data: &'p [u8],
     data_at: usize,
 }
 
-/// The refusal of a signed message, or FORMERR when the signature is malformed. `None` when there is no signature, or
+/// The BADKEY response to a signed message, or FORMERR when the signature is malformed. `None` when there is no signature, or
 /// when the message cannot be parsed up to it. The message has one question.
-pub(crate) fn refusal(packet: &[u8]) -> Option<Result<Refusal, Rcode>> {
+pub(crate) fn reject(packet: &[u8]) -> Option<Result<BadKey, Rcode>> {
     let count = |at| u16_at(packet, at).map_or(0, usize::from);
     let (before, all) = (count(6) + count(8), count(6) + count(8) + count(10));
     let mut at = name_end(packet, HEADER)? + 4;
@@ -44,15 +44,15 @@ pub(crate) fn refusal(packet: &[u8]) -> Option<Result<Refusal, Rcode>> {
         let (record, next) = Record::read(packet, at)?;
         let Some(record) = record else {
             // The record's data exceeds the message.
-            return (u16_at(packet, name_end(packet, at)?)? == kind::TSIG).then_some(Err(Rcode::FormErr));
+            return (u16_at(packet, name_end(packet, at)?)? == rtype::TSIG).then_some(Err(Rcode::FormErr));
         };
-        match record.kind {
+        match record.rtype {
             // RFC 8945 section 5.1: TSIG is the last record of the additional section, and so the only one.
-            kind::TSIG if place < before || place + 1 < all => return Some(Err(Rcode::FormErr)),
-            kind::TSIG => return Some(key_not_known(packet, &record, edns).ok_or(Rcode::FormErr)),
+            rtype::TSIG if place < before || place + 1 < all => return Some(Err(Rcode::FormErr)),
+            rtype::TSIG => return Some(key_not_known(packet, &record, edns).ok_or(Rcode::FormErr)),
             // RFC 2931 section 3: a SIG(0) record covers no type.
-            kind::SIG if place >= before && record.data.starts_with(&[0, 0]) => return Some(Err(Rcode::FormErr)),
-            kind::OPT if place >= before => edns = Some(record.ttl & 0x8000 != 0),
+            rtype::SIG if place >= before && record.data.starts_with(&[0, 0]) => return Some(Err(Rcode::FormErr)),
+            rtype::OPT if place >= before => edns = Some(record.ttl & 0x8000 != 0),
             _ => {}
         }
         at = next;
@@ -61,7 +61,7 @@ pub(crate) fn refusal(packet: &[u8]) -> Option<Result<Refusal, Rcode>> {
 }
 
 /// RFC 8945 section 5.2.1: the request's own record, with the error and without a MAC. `edns` is the request's DO bit.
-fn key_not_known(packet: &[u8], record: &Record<'_>, edns: Option<bool>) -> Option<Refusal> {
+fn key_not_known(packet: &[u8], record: &Record<'_>, edns: Option<bool>) -> Option<BadKey> {
     if (record.class, record.ttl) != (CLASS_ANY, 0) {
         return None;
     }
@@ -83,21 +83,21 @@ fn key_not_known(packet: &[u8], record: &Record<'_>, edns: Option<bool>) -> Opti
     data.extend(BADKEY.to_be_bytes());
     data.extend(&after_mac[4..]);
 
-    let mut refusal = Refusal::default();
+    let mut bad_key = BadKey::default();
     if let Some(dnssec_ok) = edns {
         let [high, low] = (PAYLOAD as u16).to_be_bytes();
-        let opt: [u8; OPT] = [0, 0, kind::OPT as u8, high, low, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0];
-        refusal.count = 1;
-        refusal.records.extend(opt);
+        let opt: [u8; OPT] = [0, 0, rtype::OPT as u8, high, low, 0, 0, u8::from(dnssec_ok) << 7, 0, 0, 0];
+        bad_key.count = 1;
+        bad_key.records.extend(opt);
     }
-    refusal.count += 1;
-    refusal.records.extend(key);
-    refusal.records.extend(kind::TSIG.to_be_bytes());
-    refusal.records.extend(CLASS_ANY.to_be_bytes());
-    refusal.records.extend([0; 4]);
-    refusal.records.extend(u16::try_from(data.len()).ok()?.to_be_bytes());
-    refusal.records.extend(data);
-    Some(refusal)
+    bad_key.count += 1;
+    bad_key.records.extend(key);
+    bad_key.records.extend(rtype::TSIG.to_be_bytes());
+    bad_key.records.extend(CLASS_ANY.to_be_bytes());
+    bad_key.records.extend([0; 4]);
+    bad_key.records.extend(u16::try_from(data.len()).ok()?.to_be_bytes());
+    bad_key.records.extend(data);
+    Some(bad_key)
 }
 
 impl<'p> Record<'p> {
@@ -111,7 +111,7 @@ impl<'p> Record<'p> {
         let end = data_at + usize::from(u16::from_be_bytes([high, low]));
         let record = packet.get(data_at..end).map(|data| Self {
             owner,
-            kind: u16::from_be_bytes([fixed[0], fixed[1]]),
+            rtype: u16::from_be_bytes([fixed[0], fixed[1]]),
             class: u16::from_be_bytes([fixed[2], fixed[3]]),
             ttl: u32::from_be_bytes([a, b, c, d]),
             data,

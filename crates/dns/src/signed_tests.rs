@@ -7,11 +7,11 @@ use crate::{
 
 const NAME: &str = "httpbin.banana.sample.boshy";
 
-/// A record with this owner, kind, class and data, and a TTL of 0.
-fn record(owner: &str, kind: u16, class: u16, data: &[u8]) -> Vec<u8> {
+/// A record with this owner, rtype, class and data, and a TTL of 0.
+fn record(owner: &str, rtype: u16, class: u16, data: &[u8]) -> Vec<u8> {
     let owner = if owner.is_empty() { vec![0] } else { wire_name(owner).unwrap() };
     let length = data.len() as u16;
-    [&owner[..], &kind.to_be_bytes(), &class.to_be_bytes(), &[0; 4], &length.to_be_bytes(), data].concat()
+    [&owner[..], &rtype.to_be_bytes(), &class.to_be_bytes(), &[0; 4], &length.to_be_bytes(), data].concat()
 }
 
 fn tsig_data(mac: &[u8], other: &[u8]) -> Vec<u8> {
@@ -22,11 +22,11 @@ fn tsig_data(mac: &[u8], other: &[u8]) -> Vec<u8> {
 }
 
 fn tsig() -> Vec<u8> {
-    record("MyKey", kind::TSIG, CLASS_ANY, &tsig_data(&[0x11; 32], &[]))
+    record("MyKey", rtype::TSIG, CLASS_ANY, &tsig_data(&[0x11; 32], &[]))
 }
 
 fn opt() -> Vec<u8> {
-    record("", kind::OPT, 1232, &[])
+    record("", rtype::OPT, 1232, &[])
 }
 
 /// A question with these records in the additional section.
@@ -59,9 +59,9 @@ fn rfc8945_5_2_1_a_key_that_is_not_known_is_notauth_with_badkey_and_no_mac_as_by
     assert_eq!(gets(&signed(&[tsig()])), (Rcode::NotAuth, 1, NSD.to_owned()));
     let with_opt = format!("00002904d0000000000000{NSD}");
     assert_eq!(gets(&signed(&[opt(), tsig()])), (Rcode::NotAuth, 2, with_opt));
-    let without_mac = record("mykey", kind::TSIG, CLASS_ANY, &tsig_data(&[], &[]));
+    let without_mac = record("mykey", rtype::TSIG, CLASS_ANY, &tsig_data(&[], &[]));
     assert_eq!(gets(&signed(&[without_mac])), (Rcode::NotAuth, 1, NSD.to_owned()));
-    let with_other = record("mykey", kind::TSIG, CLASS_ANY, &tsig_data(&[1; 65], &[0; 6]));
+    let with_other = record("mykey", rtype::TSIG, CLASS_ANY, &tsig_data(&[1; 65], &[0; 6]));
     let other = NSD.replace("001d0b", "00230b").replace("00110000", "00110006000000000000");
     assert_eq!(gets(&signed(&[with_other])), (Rcode::NotAuth, 1, other));
 }
@@ -90,7 +90,7 @@ fn rfc8945_5_1_a_signature_that_is_not_the_last_record_or_not_the_only_one_is_a_
 #[test]
 fn a_signature_that_cannot_be_read_is_a_format_error() {
     let data = tsig_data(&[0x11; 32], &[]);
-    let of = |class, data: &[u8]| signed(&[record("mykey", kind::TSIG, class, data)]);
+    let of = |class, data: &[u8]| signed(&[record("mykey", rtype::TSIG, class, data)]);
     let mut ttl = tsig();
     ttl[13] = 5;
     let mut lies = data.clone();
@@ -109,7 +109,7 @@ fn a_signature_that_cannot_be_read_is_a_format_error() {
 #[test]
 fn rfc2931_3_a_signature_by_public_key_is_a_format_error_as_by_nsd() {
     let data = [&[0, 0, 8, 0][..], &[0; 14], &wire_name("k.boshy").unwrap(), &[0; 64]].concat();
-    let sig0 = record("", kind::SIG, CLASS_ANY, &data);
+    let sig0 = record("", rtype::SIG, CLASS_ANY, &data);
     for additional in [vec![sig0.clone()], vec![opt(), sig0]] {
         assert_eq!(gets(&signed(&additional)), (Rcode::FormErr, 0, String::new()));
     }
@@ -129,7 +129,7 @@ fn pointers_that_lead_nowhere_end() {
 #[test]
 fn a_refusal_that_does_not_fit_a_datagram_goes_without_the_record() {
     let other = [7; 600];
-    let packet = signed(&[record("mykey", kind::TSIG, CLASS_ANY, &tsig_data(&[], &other))]);
+    let packet = signed(&[record("mykey", rtype::TSIG, CLASS_ANY, &tsig_data(&[], &other))]);
     let (udp, rcode) = answer(&zone(), &packet, Transport::Udp).unwrap();
     assert_eq!((udp.len(), rcode), (HEADER, Rcode::NotAuth));
     let (tcp, _) = answer(&zone(), &packet, Transport::Tcp).unwrap();

@@ -24,9 +24,9 @@ pub(crate) fn zone() -> Zone {
     Zone::build(&table(&[(HTTPBIN, HTTPBIN_VIP)]), &Tld::default(), 7)
 }
 
-pub(crate) fn query(name: &str, kind: RecordType) -> Message {
+pub(crate) fn query(name: &str, qtype: RecordType) -> Message {
     let mut query = Message::query();
     query.metadata.id = 0x1234;
-    query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    query.add_query(Query::query(Name::from_ascii(name).unwrap(), qtype));
     query
 }

@@ -18,13 +18,13 @@ pub(crate) const ROOM: usize = 1024;
 const LARGEST: usize = 512;
 
 /// A waiting question.
-pub(crate) struct Question {
+pub(crate) struct WaitingQuery {
     pub(crate) from: SocketAddr,
     pub(crate) octets: Box<[u8]>,
     deadline: Instant,
 }
 
-impl Question {
+impl WaitingQuery {
     /// Whether its time is up, so that it is answered with what is known.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.deadline <= now
@@ -33,7 +33,7 @@ impl Question {
 
 /// All waiting questions, in order of arrival, which is also the order of their deadlines.
 #[derive(Default)]
-pub(crate) struct Waiting(VecDeque<Question>);
+pub(crate) struct Waiting(VecDeque<WaitingQuery>);
 
 impl Waiting {
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,7 +45,7 @@ impl Waiting {
         let fits = self.0.len() < ROOM && datagram.octets.len() <= LARGEST && !datagram.cut_short;
         if fits {
             let deadline = Instant::now() + PATIENCE;
-            self.0.push_back(Question { from, octets: datagram.octets.into(), deadline });
+            self.0.push_back(WaitingQuery { from, octets: datagram.octets.into(), deadline });
         }
         fits
     }
@@ -60,7 +60,7 @@ impl Waiting {
     }
 
     /// Removes the questions for which `answered` returns true.
-    pub(crate) fn settle(&mut self, mut answered: impl FnMut(&Question) -> bool) {
+    pub(crate) fn settle(&mut self, mut answered: impl FnMut(&WaitingQuery) -> bool) {
         self.0.retain(|question| !answered(question));
     }
 }

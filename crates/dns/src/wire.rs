@@ -27,8 +27,8 @@ pub(crate) const CLASS_IN: u16 = 1;
 /// Class "any", used by records that are not data (RFC 1035 section 3.2.5).
 pub(crate) const CLASS_ANY: u16 = 255;
 
-/// Record types with a meaning here. Every other type has no data in the zone.
-pub(crate) mod kind {
+/// TYPE and QTYPE values with a meaning here (RFC 1035 section 3.2). Every other type has no data in the zone.
+pub(crate) mod rtype {
     pub(crate) const A: u16 = 1;
     pub(crate) const NS: u16 = 2;
     pub(crate) const SOA: u16 = 6;
@@ -41,8 +41,8 @@ pub(crate) mod kind {
 
     /// Whether a type asks for an operation and not for data (RFC 6895 section 3.1). ANY is answered as data (RFC
     /// 8482).
-    pub(crate) const fn is_meta(kind: u16) -> bool {
-        kind == OPT || (kind >= 128 && kind < ANY)
+    pub(crate) const fn is_meta(rtype: u16) -> bool {
+        rtype == OPT || (rtype >= 128 && rtype < ANY)
     }
 }
 

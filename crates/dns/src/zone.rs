@@ -2,14 +2,14 @@
 //!
 //! A zone is built once per name table and never changed, so that readers share it through an atomic pointer. The parts
 //! of an answer are encoded in wire form here, not when a question arrives. The zone has one address per name, no
-//! delegation, no wildcard and no alias. Its decision is a function of name and type ([`Zone::decide`]), which both
-//! paths (plain and hickory's) use.
+//! delegation, no wildcard and no alias. A lookup is a function of name and QTYPE ([`Zone::lookup`]), which both paths
+//! (plain and hickory's) use.
 
 use std::{collections::HashMap, net::Ipv4Addr};
 
 use boshy_mesh::{ANSWER_TTL, Hostname, NameTable, Tld};
 
-use crate::wire::{self, CLASS_IN, HEADER, kind};
+use crate::wire::{self, CLASS_IN, HEADER, rtype};
 
 /// Seconds for which the absence of a name or of a type may be cached; it is short, so that a new name is found soon.
 /// It is the MINIMUM of the SOA record and the record's own TTL, as RFC 2308 section 3 takes the smaller of the two.
@@ -33,7 +33,7 @@ pub(crate) struct AddressRecord([u8; RECORD_HEAD + 4]);
 impl AddressRecord {
     fn new(address: Ipv4Addr) -> Self {
         let mut record = [0; RECORD_HEAD + 4];
-        record[..RECORD_HEAD].copy_from_slice(&record_head(kind::A, ANSWER_TTL, 4));
+        record[..RECORD_HEAD].copy_from_slice(&record_head(rtype::A, ANSWER_TTL, 4));
         record[RECORD_HEAD..].copy_from_slice(&address.octets());
         Self(record)
     }
@@ -53,17 +53,17 @@ impl AddressRecord {
 enum Node {
     /// The zone itself.
     Apex,
-    /// No data, but names below it (RFC 8020: such a name exists).
-    Inner,
+    /// An empty non-terminal (RFC 8499 section 7): no data, but names below it. Such a name exists (RFC 8020).
+    EmptyNonTerminal,
     /// A service.
     Address(AddressRecord),
     /// A service that is announced but not reachable yet.
     Awaited,
 }
 
-/// The decision on a question.
+/// What a lookup of a name and QTYPE finds (RFC 1034 section 4.3.2), which decides the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict<'z> {
+pub(crate) enum Lookup<'z> {
     /// The address of a service.
     Address(&'z AddressRecord),
     /// The SOA record as an answer.
@@ -73,11 +73,11 @@ pub(crate) enum Verdict<'z> {
     /// The name exists, the type does not: NOERROR with the SOA record in the authority section (RFC 2308 section 2.2).
     NoData,
     /// The name does not exist: NXDOMAIN with the SOA record in the authority section (RFC 2308 section 2.1).
-    NoName,
-    /// The name belongs to another zone.
-    Outside,
-    /// The name is in the zone, but it, or the whole zone, is not known yet.
-    NotKnown,
+    NxDomain,
+    /// The name belongs to another zone: REFUSED.
+    OutOfZone,
+    /// The name is in the zone, but it, or the whole zone, is not known yet: SERVFAIL.
+    NotKnownYet,
 }
 
 /// The data from which the DNS server answers. Immutable.
@@ -145,7 +145,7 @@ impl Zone {
         self.nodes.insert(name.into(), node);
         let mut ancestor = wire::parent(name);
         while let Some(name) = ancestor.filter(|name| **name != *self.apex) {
-            self.nodes.entry(name.into()).or_insert(Node::Inner);
+            self.nodes.entry(name.into()).or_insert(Node::EmptyNonTerminal);
             ancestor = wire::parent(name);
         }
     }
@@ -165,19 +165,19 @@ impl Zone {
         self.serial
     }
 
-    /// Decides a question of class IN. `name` is in lower-cased wire form.
-    pub(crate) fn decide(&self, name: &[u8], kind: u16) -> Verdict<'_> {
+    /// Looks up a question of class IN. `name` is in lower-cased wire form.
+    pub(crate) fn lookup(&self, name: &[u8], qtype: u16) -> Lookup<'_> {
         if !self.known {
-            return if self.holds(name) { Verdict::NotKnown } else { Verdict::Outside };
+            return if self.holds(name) { Lookup::NotKnownYet } else { Lookup::OutOfZone };
         }
         match self.nodes.get(name) {
-            Some(Node::Address(record)) if matches!(kind, kind::A | kind::ANY) => Verdict::Address(record),
-            Some(Node::Apex) if matches!(kind, kind::SOA | kind::ANY) => Verdict::Soa,
-            Some(Node::Apex) if kind == kind::NS => Verdict::Ns,
-            Some(Node::Awaited) => Verdict::NotKnown,
-            Some(_) => Verdict::NoData,
-            None if self.holds(name) => Verdict::NoName,
-            None => Verdict::Outside,
+            Some(Node::Address(record)) if matches!(qtype, rtype::A | rtype::ANY) => Lookup::Address(record),
+            Some(Node::Apex) if matches!(qtype, rtype::SOA | rtype::ANY) => Lookup::Soa,
+            Some(Node::Apex) if qtype == rtype::NS => Lookup::Ns,
+            Some(Node::Awaited) => Lookup::NotKnownYet,
+            Some(_) => Lookup::NoData,
+            None if self.holds(name) => Lookup::NxDomain,
+            None => Lookup::OutOfZone,
         }
     }
 
@@ -225,10 +225,10 @@ fn pointer(offset: usize) -> [u8; 2] {
 }
 
 /// The head of a record whose owner is the question's name.
-fn record_head(kind: u16, ttl: u32, data: usize) -> [u8; RECORD_HEAD] {
+fn record_head(rtype: u16, ttl: u32, data: usize) -> [u8; RECORD_HEAD] {
     let mut head = [0; RECORD_HEAD];
     head[..2].copy_from_slice(&pointer(HEADER));
-    head[2..4].copy_from_slice(&kind.to_be_bytes());
+    head[2..4].copy_from_slice(&rtype.to_be_bytes());
     head[4..6].copy_from_slice(&CLASS_IN.to_be_bytes());
     head[6..10].copy_from_slice(&ttl.to_be_bytes());
     head[10..].copy_from_slice(&(data as u16).to_be_bytes());
@@ -239,7 +239,7 @@ fn record_head(kind: u16, ttl: u32, data: usize) -> [u8; RECORD_HEAD] {
 /// own name (RFC 6303 section 3).
 fn soa_record(serial: u32) -> [u8; SOA_RECORD] {
     let mut record = [0; SOA_RECORD];
-    record[..RECORD_HEAD].copy_from_slice(&record_head(kind::SOA, NEGATIVE_TTL, SOA_RECORD - RECORD_HEAD));
+    record[..RECORD_HEAD].copy_from_slice(&record_head(rtype::SOA, NEGATIVE_TTL, SOA_RECORD - RECORD_HEAD));
     record[RECORD_HEAD..RECORD_HEAD + 2].copy_from_slice(&pointer(HEADER));
     record[RECORD_HEAD + 2..SOA_RECORD - 20].copy_from_slice(MAILBOX);
     let [refresh, retry, expire] = SOA_TIMERS;
@@ -254,7 +254,7 @@ fn soa_record(serial: u32) -> [u8; SOA_RECORD] {
 /// The NS record. Its only name server is the zone's own name, like the primary server in the SOA record.
 fn ns_record() -> [u8; RECORD_HEAD + 2] {
     let mut record = [0; RECORD_HEAD + 2];
-    record[..RECORD_HEAD].copy_from_slice(&record_head(kind::NS, ANSWER_TTL, 2));
+    record[..RECORD_HEAD].copy_from_slice(&record_head(rtype::NS, ANSWER_TTL, 2));
     record[RECORD_HEAD..].copy_from_slice(&pointer(HEADER));
     record
 }

@@ -33,10 +33,10 @@ fn zone(address: Ipv4Addr, serial: u32) -> Zone {
     Zone::build(&names, &Tld::default(), serial)
 }
 
-fn question(id: u16, name: &str, kind: RecordType) -> Message {
+fn question(id: u16, name: &str, qtype: RecordType) -> Message {
     let mut query = Message::query();
     query.metadata.id = id;
-    query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    query.add_query(Query::query(Name::from_ascii(name).unwrap(), qtype));
     query
 }
 
@@ -143,7 +143,7 @@ async fn udp_and_tcp_give_the_same_answers() {
     let _server = world.start();
     let client = world.client().await;
     let mut stream = TcpStream::connect(world.sockets.address()).await.unwrap();
-    for (name, kind) in [
+    for (name, qtype) in [
         (HTTPBIN, RecordType::A),
         ("HTTPBIN.Banana.sample.boshy.", RecordType::A),
         (HTTPBIN, RecordType::AAAA),
@@ -154,10 +154,10 @@ async fn udp_and_tcp_give_the_same_answers() {
         ("boshy.", RecordType::AXFR),
         ("example.org.", RecordType::A),
     ] {
-        let query = question(1, name, kind);
+        let query = question(1, name, qtype);
         let over_udp = client.ask(&query).await;
         tcp_send(&mut stream, &query.to_vec().unwrap()).await;
-        assert_eq!(over_udp, tcp_receive(&mut stream).await, "{name} {kind}");
+        assert_eq!(over_udp, tcp_receive(&mut stream).await, "{name} {qtype}");
     }
 }
 

@@ -18,13 +18,13 @@ static ADDRESSES: LazyLock<BTreeMap<String, String>> =
     LazyLock::new(|| names().iter().map(|(host, vip)| (host.to_string(), vip.to_string())).collect());
 
 fuzz_target!(|text: &str| {
-    let (name, kind) = text.split_once('\n').unwrap_or((text, "-"));
+    let (name, qtype) = text.split_once('\n').unwrap_or((text, "-"));
     let given = |part| Some(part).filter(|part| *part != "-");
-    let query = HandlerQuery { name: given(name), kind: given(kind) };
+    let query = HandlerQuery { name: given(name), qtype: given(qtype) };
     let (status, body) = asked(&KNOWN, query);
     assert!(matches!(status, 200 | 400), "{status}");
 
-    let is_a = query.kind.is_none_or(|kind| kind.parse() == Ok(1_u16));
+    let is_a = query.qtype.is_none_or(|qtype| qtype.parse() == Ok(1_u16));
     let lower = query.name.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
     let address = lower.filter(|_| is_a).and_then(|name| ADDRESSES.get(&name));
     let answers = body["Answer"].as_array().expect("a list of answers");

@@ -2,8 +2,8 @@
 //!
 //! Plain questions are nearly all that resolvers send: one standard query of class IN for data, with its name written
 //! in full, with or without an EDNS(0) record that carries no options, and nothing else in the message. Every other
-//! message is [`Plain::NotPlain`] and goes to hickory, which implements the rest of DNS. So this module never has to
-//! say what is wrong with a message.
+//! message is [`PlainOutcome::NotPlain`] and goes to hickory, which implements the rest of DNS. So this module never has
+//! to say what is wrong with a message.
 //!
 //! The answer repeats the question as received, which preserves the case of its name, and every name in the answer is a
 //! pointer into the question. That bounds the size below what every client accepts ([`LARGEST`]), so a plain answer is
@@ -11,8 +11,8 @@
 
 use crate::{
     Rcode, Zone,
-    wire::{self, AA, CLASS_IN, HEADER, NAME_MAX, OPCODE, OPT, PAYLOAD, QR, RD, kind},
-    zone::{SOA_RECORD, Verdict},
+    wire::{self, AA, CLASS_IN, HEADER, NAME_MAX, OPCODE, OPT, PAYLOAD, QR, RD, rtype},
+    zone::{Lookup, SOA_RECORD},
 };
 
 /// Octets of the largest plain answer: header, question, one SOA record, OPT.
@@ -23,7 +23,7 @@ const _: () = assert!(LARGEST <= 512);
 
 /// Outcome for one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plain {
+pub enum PlainOutcome {
     /// An answer of this length was written to the buffer.
     Answered {
         /// Octets written.
@@ -39,11 +39,11 @@ pub enum Plain {
 }
 
 /// The parts of a plain question.
-struct Question<'p> {
+struct PlainQuestion<'p> {
     /// Header and question as received.
     message: &'p [u8],
     name: LowerName,
-    kind: u16,
+    qtype: u16,
     edns: Option<Edns>,
 }
 
@@ -54,17 +54,17 @@ struct Edns {
 }
 
 /// Answers a plain question into `out`.
-pub fn plain(zone: &Zone, packet: &[u8], out: &mut [u8; PAYLOAD]) -> Plain {
+pub fn answer_plain(zone: &Zone, packet: &[u8], out: &mut [u8; PAYLOAD]) -> PlainOutcome {
     if packet.len() < HEADER || packet[2] & QR != 0 {
-        return Plain::Drop;
+        return PlainOutcome::Drop;
     }
-    match Question::read(packet) {
+    match PlainQuestion::read(packet) {
         Some(question) => question.answer(zone, out),
-        None => Plain::NotPlain,
+        None => PlainOutcome::NotPlain,
     }
 }
 
-impl<'p> Question<'p> {
+impl<'p> PlainQuestion<'p> {
     fn read(packet: &'p [u8]) -> Option<Self> {
         let [_, _, flags, _, 0, 1, 0, 0, 0, 0, 0, additional, body @ ..] = packet else { return None };
         if flags & OPCODE != 0 {
@@ -72,8 +72,8 @@ impl<'p> Question<'p> {
         }
         let name = LowerName::read(body)?;
         let end = HEADER + name.length + 4;
-        let kind = wire::u16_at(packet, end - 4)?;
-        if wire::u16_at(packet, end - 2)? != CLASS_IN || kind::is_meta(kind) {
+        let qtype = wire::u16_at(packet, end - 4)?;
+        if wire::u16_at(packet, end - 2)? != CLASS_IN || rtype::is_meta(qtype) {
             return None;
         }
         let edns = match (additional, &packet[end..]) {
@@ -81,28 +81,28 @@ impl<'p> Question<'p> {
             (1, record) => Some(Edns::read(record)?),
             _ => return None,
         };
-        Some(Self { message: &packet[..end], name, kind, edns })
+        Some(Self { message: &packet[..end], name, qtype, edns })
     }
 
-    fn answer(&self, zone: &Zone, out: &mut [u8; PAYLOAD]) -> Plain {
+    fn answer(&self, zone: &Zone, out: &mut [u8; PAYLOAD]) -> PlainOutcome {
         let mut reply = Reply { out, length: self.message.len() };
         reply.out[..self.message.len()].copy_from_slice(self.message);
         let apex = || HEADER + self.name.length - zone.apex_len();
-        let (rcode, answers, authorities) = match zone.decide(self.name.as_bytes(), self.kind) {
-            Verdict::Address(record) => (Rcode::NoError, reply.push(record.as_bytes()), 0),
-            Verdict::Soa => (Rcode::NoError, reply.push(&zone.soa(apex())), 0),
-            Verdict::Ns => (Rcode::NoError, reply.push(zone.ns()), 0),
-            Verdict::NoData => (Rcode::NoError, 0, reply.push(&zone.soa(apex()))),
-            Verdict::NoName => (Rcode::NxDomain, 0, reply.push(&zone.soa(apex()))),
-            Verdict::Outside => (Rcode::Refused, 0, 0),
-            Verdict::NotKnown => (Rcode::ServFail, 0, 0),
+        let (rcode, answers, authorities) = match zone.lookup(self.name.as_bytes(), self.qtype) {
+            Lookup::Address(record) => (Rcode::NoError, reply.push(record.as_bytes()), 0),
+            Lookup::Soa => (Rcode::NoError, reply.push(&zone.soa(apex())), 0),
+            Lookup::Ns => (Rcode::NoError, reply.push(zone.ns()), 0),
+            Lookup::NoData => (Rcode::NoError, 0, reply.push(&zone.soa(apex()))),
+            Lookup::NxDomain => (Rcode::NxDomain, 0, reply.push(&zone.soa(apex()))),
+            Lookup::OutOfZone => (Rcode::Refused, 0, 0),
+            Lookup::NotKnownYet => (Rcode::ServFail, 0, 0),
         };
         let additionals = self.edns.map_or(0, |edns| reply.push(&edns.reply()));
         let authoritative = if answers + authorities > 0 { AA } else { 0 };
         reply.out[2] = QR | authoritative | (self.message[2] & RD);
         reply.out[3] = rcode.code() as u8;
         reply.out[4..HEADER].copy_from_slice(&[0, 1, 0, answers, 0, authorities, 0, additionals]);
-        Plain::Answered { length: reply.length, rcode }
+        PlainOutcome::Answered { length: reply.length, rcode }
     }
 }
 
@@ -136,7 +136,7 @@ impl Edns {
     /// 3).
     fn reply(self) -> [u8; OPT] {
         let [high, low] = (PAYLOAD as u16).to_be_bytes();
-        [0, 0, kind::OPT as u8, high, low, 0, 0, u8::from(self.dnssec_ok) << 7, 0, 0, 0]
+        [0, 0, rtype::OPT as u8, high, low, 0, 0, u8::from(self.dnssec_ok) << 7, 0, 0, 0]
     }
 }
 
@@ -177,5 +177,5 @@ impl LowerName {
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
+#[path = "plain_tests.rs"]
 mod tests;

@@ -21,8 +21,8 @@ fn with_edns(mut query: Message, edit: impl FnOnce(&mut HickoryEdns)) -> Message
 
 fn answered(zone: &Zone, packet: &[u8]) -> Vec<u8> {
     let mut out = [0; PAYLOAD];
-    match plain(zone, packet, &mut out) {
-        Plain::Answered { length, .. } => out[..length].to_vec(),
+    match answer_plain(zone, packet, &mut out) {
+        PlainOutcome::Answered { length, .. } => out[..length].to_vec(),
         other => panic!("{other:?}"),
     }
 }
@@ -66,10 +66,10 @@ fn rfc4343_3_a_name_matches_without_case_and_is_repeated_as_asked() {
 
 #[test]
 fn rfc2308_2_2_another_type_of_a_known_name_is_no_data_with_soa() {
-    for kind in [RecordType::AAAA, RecordType::TXT, RecordType::MX, RecordType::Unknown(65_000)] {
-        let reply = ask(&query(HTTPBIN, kind));
-        assert_eq!(reply.metadata.response_code, ResponseCode::NoError, "{kind}");
-        assert!(reply.metadata.authoritative && reply.answers.is_empty(), "{kind}");
+    for qtype in [RecordType::AAAA, RecordType::TXT, RecordType::MX, RecordType::Unknown(65_000)] {
+        let reply = ask(&query(HTTPBIN, qtype));
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError, "{qtype}");
+        assert!(reply.metadata.authoritative && reply.answers.is_empty(), "{qtype}");
         assert_soa_in_authority(&reply);
     }
 }
@@ -151,8 +151,8 @@ fn rfc1035_4_2_1_no_answer_exceeds_512_octets() {
     let name = format!("{}.{tld}.", "a".repeat(253 - 1 - tld.as_str().len()));
     let names = table(&[(&name, Ipv4Addr::new(10, 0, 0, 1))]);
     let zone = Zone::build(&names, &tld, 1);
-    for kind in [RecordType::A, RecordType::AAAA] {
-        let packet = with_edns(query(&name, kind), |_| {}).to_vec().unwrap();
+    for qtype in [RecordType::A, RecordType::AAAA] {
+        let packet = with_edns(query(&name, qtype), |_| {}).to_vec().unwrap();
         let reply = answered(&zone, &packet);
         assert!(reply.len() <= LARGEST);
         assert!(!Message::from_vec(&reply).unwrap().metadata.truncation);
@@ -165,16 +165,16 @@ fn rfc1035_4_2_1_no_answer_exceeds_512_octets() {
 fn a_response_and_less_than_a_header_are_dropped() {
     let mut packet = query(HTTPBIN, RecordType::A).to_vec().unwrap();
     packet[2] |= QR;
-    assert_eq!(plain(&zone(), &packet, &mut [0; PAYLOAD]), Plain::Drop);
+    assert_eq!(answer_plain(&zone(), &packet, &mut [0; PAYLOAD]), PlainOutcome::Drop);
     for length in 0..HEADER {
-        assert_eq!(plain(&zone(), &[0; HEADER][..length], &mut [0; PAYLOAD]), Plain::Drop);
+        assert_eq!(answer_plain(&zone(), &[0; HEADER][..length], &mut [0; PAYLOAD]), PlainOutcome::Drop);
     }
 }
 
 #[test]
 fn whatever_is_not_a_plain_question_is_left_to_the_other_way() {
     let not_plain = |what: &str, packet: &[u8]| {
-        assert_eq!(plain(&zone(), packet, &mut [0; PAYLOAD]), Plain::NotPlain, "{what}");
+        assert_eq!(answer_plain(&zone(), packet, &mut [0; PAYLOAD]), PlainOutcome::NotPlain, "{what}");
     };
     let good = query(HTTPBIN, RecordType::A).to_vec().unwrap();
     let edited = |at: usize, octet: u8| {
@@ -198,8 +198,8 @@ fn whatever_is_not_a_plain_question_is_left_to_the_other_way() {
     let mut chaos = query(HTTPBIN, RecordType::A);
     chaos.queries[0].set_query_class(DNSClass::CH);
     not_plain("class CH", &chaos.to_vec().unwrap());
-    for kind in [RecordType::AXFR, RecordType::IXFR, RecordType::OPT, RecordType::TSIG] {
-        not_plain("a meta type", &query(HTTPBIN, kind).to_vec().unwrap());
+    for qtype in [RecordType::AXFR, RecordType::IXFR, RecordType::OPT, RecordType::TSIG] {
+        not_plain("a meta type", &query(HTTPBIN, qtype).to_vec().unwrap());
     }
     let edns = with_edns(query(HTTPBIN, RecordType::A), |edns| {
         edns.set_version(1);
