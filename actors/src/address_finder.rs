@@ -13,7 +13,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Configuration and channels of the finder; they outlive the task.
 #[derive(Clone)]
-pub(crate) struct Finding {
+pub(crate) struct AddressFinderParts {
     /// What the settings say about the VM.
     pub(crate) wanted: Wanted,
     /// Range that cannot contain the VM's address.
@@ -26,17 +26,17 @@ pub(crate) struct Finding {
 }
 
 /// Looks for the address once per period, forever.
-pub(crate) async fn find(finding: Finding, heart: Heart) {
-    let mut sources = Sources::new(finding.wanted.clone());
+pub(crate) async fn find(parts: AddressFinderParts, heart: Heart) {
+    let mut sources = Sources::new(parts.wanted.clone());
     let mut periods = interval(PERIOD);
     loop {
         periods.tick().await;
         heart.beat();
-        finding.take(sources.address(finding.range));
+        parts.take(sources.address(parts.range));
     }
 }
 
-impl Finding {
+impl AddressFinderParts {
     fn take(&self, address: Result<Ipv4Addr, NoAddress>) {
         if **self.missing.load() != address.err() {
             self.missing.store(Arc::new(address.err()));

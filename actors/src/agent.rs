@@ -45,22 +45,22 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    address_finder::{self, Finding},
+    address_finder::{self, AddressFinderParts},
     agent_report::{Reports, Socket},
-    dns_server::{self, Answering, DnsServer},
-    envoy_watcher::{self, Watching},
+    dns_server::{self, DnsServer, DnsServerParts},
+    envoy_watcher::{self, EnvoyWatcherParts},
     farewell::farewell,
     http_server::{Door, HttpServer, Site},
-    lookout::{self, Looking},
+    lookout::{self, LookoutParts},
     name_gate::Led,
-    netfilter_writer::{NetfilterWriter, Redirecting},
-    peer_watcher::{self, PeerWatching, Trouble},
-    pilot_exchange::{Exchanging, PilotExchange, Streams},
+    netfilter_writer::{NetfilterWriter, NetfilterWriterParts},
+    peer_watcher::{self, PeerWatcherParts, Trouble},
+    pilot_exchange::{PilotExchange, PilotExchangeParts, Streams},
     port::Port,
     redirect::{Kernel, Linux},
     start::{self, StartError},
-    state_keeper::{self, Keeping},
-    xds_server::{RelayDoor, Serving, XdsServer},
+    state_keeper::{self, StateKeeperParts},
+    xds_server::{RelayDoor, XdsServer, XdsServerParts},
 };
 
 /// Restarts within a minute that the tree tolerates, one more than it has children. Each is a bug; more of them mean
@@ -174,14 +174,14 @@ impl Agent {
 
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
-        let (tree, keeping) = self.tree();
+        let (tree, keeper) = self.tree();
         let ended = tree.run_until(shutdown).await;
-        keeping.finish().await;
+        keeper.finish().await;
         ended
     }
 
     /// The tree, and the state keeper's work to do after its end.
-    fn tree(self) -> (Tree, Keeping) {
+    fn tree(self) -> (Tree, StateKeeperParts) {
         let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads, log_trouble } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
@@ -198,14 +198,14 @@ impl Agent {
         }
         outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
 
-        let finding = Finding {
+        let parts = AddressFinderParts {
             wanted: wanted(&settings.node),
             range: settings.vip_range,
             found: watch::Sender::new(None),
             missing: Arc::default(),
         };
-        let (address, missing) = (finding.found.subscribe(), Arc::clone(&finding.missing));
-        tree.task("address_finder", move |heart| address_finder::find(finding.clone(), heart)).add();
+        let (address, missing) = (parts.found.subscribe(), Arc::clone(&parts.missing));
+        tree.task("address_finder", move |heart| address_finder::find(parts.clone(), heart)).add();
 
         let streams = Streams {
             node: settings.node.clone(),
@@ -214,7 +214,7 @@ impl Agent {
             settings: ExchangeSettings::default(),
             tls,
         };
-        let exchanging = Exchanging {
+        let parts = PilotExchangeParts {
             streams: Some(streams),
             relay: RelaySettings {
                 require_proxy: settings.proxy == ProxyMode::Required,
@@ -227,10 +227,10 @@ impl Agent {
             verdicts: verdicts.clone(),
             outlets: outlets.clone(),
         };
-        tree.child("pilot_exchange", move |link| PilotExchange::new(exchanging.clone(), link)).add();
+        tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
 
-        let keeping = Keeping { file, outlets: outlets.clone(), unkept: Arc::clone(&unkept) };
-        let kept = keeping.clone();
+        let keeper = StateKeeperParts { file, outlets: outlets.clone(), unkept: Arc::clone(&unkept) };
+        let kept = keeper.clone();
         tree.task("state_keeper", move |heart| state_keeper::keep(kept.clone(), heart)).silent_for(HUNG_DISK).add();
 
         let mut sockets = vec![
@@ -241,25 +241,25 @@ impl Agent {
         let no_handler = "bosh-dns handlers of source type http get no answer";
         let handlers = settings.handler.zip(handler.clone());
         sockets.extend(handlers.map(|(address, port)| Socket::new("handler", port, address.to_string(), no_handler)));
-        let answering = Answering {
+        let parts = DnsServerParts {
             sockets: dns,
             zones: zones.clone(),
             tld: settings.tld.clone(),
             answered: answered.clone(),
             stats: Arc::clone(&stats),
         };
-        let server = tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link));
+        let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link));
         let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), led.subscribe()));
         tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
 
         let door =
             RelayDoor { listener: ads, proxies: proxies.clone(), verdicts: verdicts.clone(), repairs: repairs.clone() };
-        let serving = Serving::relay(door, outlets.served.subscribe());
-        tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
+        let parts = XdsServerParts::relay(door, outlets.served.subscribe());
+        tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
 
         let redirects = settings.netfilter != NetfilterBackend::None;
         let kernel = move || Box::new(Linux::new(ruleset.clone())) as Box<dyn Kernel>;
-        let redirecting = Redirecting {
+        let parts = NetfilterWriterParts {
             kernel: redirects.then(|| Arc::new(kernel) as _),
             range: settings.vip_range,
             served: outlets.served.subscribe(),
@@ -268,17 +268,17 @@ impl Agent {
             led,
             status: Arc::clone(&rules),
         };
-        let writer = move |_: &Link| NetfilterWriter::new(redirecting.clone());
+        let writer = move |_: &Link| NetfilterWriter::new(parts.clone());
         tree.child("netfilter_writer", writer).on(Placement::OwnThread).add();
 
         let peers = Arc::<ArcSwap<Trouble>>::default();
         let timeout = settings.peer_timeout.filter(|_| settings.proxy == ProxyMode::Required);
-        let watching = PeerWatching { timeout, trouble: Arc::clone(&peers) };
-        let watcher = tree.task("peer_watcher", move |heart| peer_watcher::watch_peers(watching.clone(), heart));
+        let parts = PeerWatcherParts { timeout, trouble: Arc::clone(&peers) };
+        let watcher = tree.task("peer_watcher", move |heart| peer_watcher::watch_peers(parts.clone(), heart));
         watcher.on(Placement::OwnThread).add();
 
         let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
-        let watching = Watching {
+        let parts = EnvoyWatcherParts {
             admin: settings.envoy_admin,
             live: Arc::clone(&live),
             served: outlets.served.subscribe(),
@@ -287,7 +287,7 @@ impl Agent {
             repairs,
             inspected: Arc::clone(&inspected),
         };
-        tree.task("envoy_watcher", move |heart| envoy_watcher::watch(watching.clone(), heart)).add();
+        tree.task("envoy_watcher", move |heart| envoy_watcher::watch(parts.clone(), heart)).add();
 
         let asked = HandlerView::new(zones);
         let reports = Arc::new(Reports {
@@ -315,8 +315,8 @@ impl Agent {
             handler: asked.clone(),
             actors: tree.status(),
         });
-        let looking = Looking { reports: Arc::clone(&reports), lacking };
-        tree.task("lookout", move |heart| lookout::look_out(looking.clone(), heart)).add();
+        let parts = LookoutParts { reports: Arc::clone(&reports), lacking };
+        tree.task("lookout", move |heart| lookout::look_out(parts.clone(), heart)).add();
         let view = AgentView { status: Arc::new(move || reports.report()), health: start::health(tree.vitals()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
         let status = Site::new(Door::Tcp(http), move |config| {
@@ -328,7 +328,7 @@ impl Agent {
             handler.map(|handler| Site::new(Door::Tcp(handler), move |config| handler::configure(config, &asked)));
         let sites: Vec<Site> = [Some(status), health, answers].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
-        (tree, keeping)
+        (tree, keeper)
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Converged {
 
 /// Inputs and output of the measurement; they outlive the task.
 #[derive(Clone)]
-pub(crate) struct Measuring {
+pub(crate) struct ConvergenceParts {
     /// The published snapshots.
     pub(crate) snapshot: watch::Receiver<Arc<MeshSnapshot>>,
     /// The proxies that accept them.
@@ -36,8 +36,8 @@ pub(crate) struct Measuring {
 }
 
 /// Measures until the channel of snapshots is closed.
-pub(crate) async fn measure(measuring: Measuring, heart: Heart) {
-    let Measuring { mut snapshot, proxies, converged } = measuring;
+pub(crate) async fn measure(parts: ConvergenceParts, heart: Heart) {
+    let ConvergenceParts { mut snapshot, proxies, converged } = parts;
     while heart.rest(snapshot.changed()).await.is_ok() {
         let published = Instant::now();
         let generation = snapshot.borrow_and_update().generation;

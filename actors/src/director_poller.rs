@@ -48,7 +48,7 @@ pub(crate) type Tell = Arc<dyn Fn(Arc<Inventory>) -> LocalBoxFuture<'static, Res
 
 /// Configuration and channels of the poller; they outlive the actor.
 #[derive(Clone)]
-pub(crate) struct Polling {
+pub(crate) struct DirectorPollerParts {
     /// How to reach the director.
     pub(crate) connect: Connect,
     /// What to read, and how often.
@@ -116,20 +116,20 @@ pub(crate) fn to_registry(registry: ChildRef<ServiceRegistry>) -> Tell {
 
 /// See the module's documentation.
 pub(crate) struct DirectorPoller {
-    polling: Polling,
+    parts: DirectorPollerParts,
     link: Link,
     heart: Heart,
     begun: Instant,
     observer: Observer,
     asker: Option<Asker>,
     timer: Option<SpawnHandle>,
-    telling: Telling,
+    delivery: Delivery,
     kept: KeptFacts,
 }
 
 /// State of passing facts to the registry.
 #[derive(Default)]
-struct Telling {
+struct Delivery {
     last: Option<Arc<Inventory>>,
     begun_at: Option<Instant>,
     was_refused: bool,
@@ -138,16 +138,16 @@ struct Telling {
 
 impl DirectorPoller {
     /// A poller for one life.
-    pub(crate) fn new(polling: Polling, link: &Link) -> Self {
-        let known = polling.report.load().known.clone();
+    pub(crate) fn new(parts: DirectorPollerParts, link: &Link) -> Self {
+        let known = parts.report.load().known.clone();
         let observer = match known.clone() {
-            Some(known) => Observer::resuming(polling.observer, known),
-            None => Observer::new(polling.observer),
+            Some(known) => Observer::resuming(parts.observer, known),
+            None => Observer::new(parts.observer),
         };
-        let kept = KeptFacts::new(&polling, known);
+        let kept = KeptFacts::new(&parts, known);
         let heart = link.heart("turns");
-        let (link, begun, telling) = (link.clone(), Instant::now(), Telling::default());
-        Self { polling, link, heart, begun, observer, asker: None, timer: None, telling, kept }
+        let (link, begun, delivery) = (link.clone(), Instant::now(), Delivery::default());
+        Self { parts, link, heart, begun, observer, asker: None, timer: None, delivery, kept }
     }
 
     fn moment(&self) -> Moment {
@@ -171,21 +171,21 @@ impl DirectorPoller {
     /// Passes new facts to the registry. Known facts are repeated once per list period, because the registry may have
     /// been unable to use them, and because its result may depend on the time.
     fn tell(&mut self, inventory: Arc<Inventory>, ctx: &mut Context<Self>) {
-        let Telling { last, begun_at, was_refused, under_way } = &self.telling;
+        let Delivery { last, begun_at, was_refused, under_way } = &self.delivery;
         let pause = match (last.as_ref() == Some(&inventory), was_refused) {
-            (true, false) => self.polling.observer.list,
-            (_, true) => TURN.min(self.polling.observer.list),
+            (true, false) => self.parts.observer.list,
+            (_, true) => TURN.min(self.parts.observer.list),
             (false, false) => Duration::ZERO,
         };
         if *under_way || begun_at.is_some_and(|at| at.elapsed() < pause) {
             return;
         }
-        (self.telling.under_way, self.telling.begun_at) = (true, Some(Instant::now()));
-        let told = (self.polling.tell)(Arc::clone(&inventory)).into_actor(self);
+        (self.delivery.under_way, self.delivery.begun_at) = (true, Some(Instant::now()));
+        let told = (self.parts.tell)(Arc::clone(&inventory)).into_actor(self);
         ctx.spawn(told.map(|result, actor, ctx| {
-            (actor.telling.under_way, actor.telling.was_refused) = (false, result.is_err());
+            (actor.delivery.under_way, actor.delivery.was_refused) = (false, result.is_err());
             match result {
-                Ok(()) => actor.telling.last = Some(inventory),
+                Ok(()) => actor.delivery.last = Some(inventory),
                 Err(error) => error!(error, "the mesh stays as it is"),
             }
             ctx.notify(PollNow);
@@ -194,7 +194,7 @@ impl DirectorPoller {
 
     fn tell_what_is_known(&mut self, ctx: &mut Context<Self>) {
         let observation = self.observer.known();
-        publish(&self.polling, &observation);
+        publish(&self.parts, &observation);
         if observation.complete {
             self.kept.keep(&observation.inventory, ctx);
             self.tell(observation.inventory, ctx);
@@ -206,7 +206,7 @@ impl Actor for DirectorPoller {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        match (self.polling.connect)() {
+        match (self.parts.connect)() {
             Ok(asker) => self.asker = Some(asker),
             Err(error) => return self.link.fail(ctx, error),
         }
@@ -236,8 +236,8 @@ impl Handler<DirectorAnswered> for DirectorPoller {
     }
 }
 
-fn publish(polling: &Polling, observation: &Observation) {
-    let before = polling.report.load_full();
+fn publish(parts: &DirectorPollerParts, observation: &Observation) {
+    let before = parts.report.load_full();
     if observation.complete && !before.complete {
         info!(deployments = observation.deployments.len(), "the director was read completely");
     }
@@ -263,7 +263,7 @@ fn publish(polling: &Polling, observation: &Observation) {
         error: trouble,
     };
     let lacking = lacking(observation, &before.lacking);
-    polling.report.store(Arc::new(PollReport {
+    parts.report.store(Arc::new(PollReport {
         known: observation.complete.then(|| Arc::clone(&observation.inventory)).or_else(|| before.known.clone()),
         // This flag is never reset: a restarted poller reads everything anew, but the served facts were complete and
         // remain so.
@@ -302,8 +302,8 @@ struct KeptFacts {
 }
 
 impl KeptFacts {
-    fn new(polling: &Polling, last: Option<Arc<Inventory>>) -> Self {
-        let (file, unkept) = (polling.file.clone(), Arc::clone(&polling.unkept));
+    fn new(parts: &DirectorPollerParts, last: Option<Arc<Inventory>>) -> Self {
+        let (file, unkept) = (parts.file.clone(), Arc::clone(&parts.unkept));
         let pause = Pause::new(TURN, LONGEST_PAUSE);
         Self { file, unkept, last, is_writing: false, pause, not_before: Instant::now() }
     }

@@ -22,10 +22,10 @@ struct World {
 }
 
 impl World {
-    fn polling(self: &Arc<Self>, file: PathBuf) -> Polling {
+    fn parts(self: &Arc<Self>, file: PathBuf) -> DirectorPollerParts {
         let (asking, telling) = (Arc::clone(self), Arc::clone(self));
         let director = DirectorStatus { url: "https://director".into(), last_success: None, error: None };
-        Polling {
+        DirectorPollerParts {
             connect: Arc::new(move || {
                 let asking = Arc::clone(&asking);
                 Ok(Rc::new(move |question| {
@@ -89,16 +89,18 @@ fn read(name: &str) -> Answer {
 }
 
 /// Runs a test with a poller in a tree, in virtual time.
-fn with_poller<F: Future<Output = ()>>(test: impl FnOnce(Arc<World>, Polling, ChildRef<DirectorPoller>) -> F) {
+fn with_poller<F: Future<Output = ()>>(
+    test: impl FnOnce(Arc<World>, DirectorPollerParts, ChildRef<DirectorPoller>) -> F,
+) {
     let disk = tempfile::TempDir::new().unwrap();
     actix_rt::System::new().block_on(async {
         tokio::time::pause();
         let world = Arc::new(World::default());
-        let polling = world.polling(disk.path().join("inventory"));
+        let parts = world.parts(disk.path().join("inventory"));
         let mut tree = Tree::new("test");
-        let of_tree = polling.clone();
+        let of_tree = parts.clone();
         let poller = tree.child("director_poller", move |link| DirectorPoller::new(of_tree.clone(), link)).add();
-        assert_eq!(tree.run_until(test(world, polling, poller)).await, ExitReason::Normal);
+        assert_eq!(tree.run_until(test(world, parts, poller)).await, ExitReason::Normal);
     });
 }
 
@@ -108,7 +110,7 @@ async fn says(poller: &ChildRef<DirectorPoller>, answer: Answer) {
 
 #[test]
 fn answers_in_any_order_become_an_inventory_that_is_told_once_it_is_complete() {
-    with_poller(|world, polling, poller| async move {
+    with_poller(|world, parts, poller| async move {
         poller.send(PollNow).await.unwrap();
         let asked = world.asked();
         assert_eq!(asked[0], Question::Deployments);
@@ -123,7 +125,7 @@ fn answers_in_any_order_become_an_inventory_that_is_told_once_it_is_complete() {
         assert_eq!(world.services_told(), [0; 0]);
         says(&poller, read("a")).await;
         assert_eq!(world.services_told(), [2]);
-        assert!(polling.report.load().complete);
+        assert!(parts.report.load().complete);
     });
 }
 

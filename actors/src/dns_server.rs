@@ -30,7 +30,7 @@ pub(crate) struct ZoneChanged {
 
 /// Configuration and channels of the server; they outlive the actor.
 #[derive(Clone)]
-pub(crate) struct Answering {
+pub(crate) struct DnsServerParts {
     /// Sockets of the server.
     pub(crate) sockets: Port<Sockets>,
     /// The zone that is served; this actor is the only writer.
@@ -45,14 +45,14 @@ pub(crate) struct Answering {
 
 /// See the module's documentation.
 pub(crate) struct DnsServer {
-    answering: Answering,
+    parts: DnsServerParts,
     link: Link,
 }
 
 impl DnsServer {
     /// A server for one life.
-    pub(crate) fn new(answering: Answering, link: &Link) -> Self {
-        Self { answering, link: link.clone() }
+    pub(crate) fn new(parts: DnsServerParts, link: &Link) -> Self {
+        Self { parts, link: link.clone() }
     }
 }
 
@@ -60,7 +60,7 @@ impl Actor for DnsServer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let Answering { sockets, zones, stats, .. } = self.answering.clone();
+        let DnsServerParts { sockets, zones, stats, .. } = self.parts.clone();
         let serving = async move { serve(sockets.bound().await.as_ref().clone(), zones, stats, pending()).await };
         ctx.spawn(serving.into_actor(self).map(|ended, server, ctx| {
             if let Err(error) = ended {
@@ -74,7 +74,7 @@ impl Handler<ZoneChanged> for DnsServer {
     type Result = ();
 
     fn handle(&mut self, ZoneChanged { names, awaited }: ZoneChanged, _: &mut Context<Self>) {
-        let Answering { zones, tld, answered, .. } = &self.answering;
+        let DnsServerParts { zones, tld, answered, .. } = &self.parts;
         let zone = match &names {
             Some(names) => Zone::build(names, tld, zones.load().serial().wrapping_add(1)).awaiting(&awaited),
             // The names led to the proxy and do so no more. A name that exists must not be denied.
@@ -183,7 +183,7 @@ mod tests {
         let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         client.connect(sockets.address()).await.unwrap();
         let tld = Tld::default();
-        let answering = Answering {
+        let parts = DnsServerParts {
             sockets: Port::of(sockets),
             zones: Zones::new(Zone::not_known_yet(&tld)),
             tld,
@@ -191,7 +191,7 @@ mod tests {
             stats: Arc::default(),
         };
         let mut tree = Tree::new("test");
-        let server = tree.child("dns_server", move |link| DnsServer::new(answering.clone(), link)).add();
+        let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link)).add();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = actix::spawn(tree.run_until(async { drop(stopped.await) }));
 

@@ -40,7 +40,7 @@ const SHOWN: usize = 20;
 
 /// Configuration and channels of the watcher; they outlive the task.
 #[derive(Clone)]
-pub(crate) struct Watching {
+pub(crate) struct EnvoyWatcherParts {
     /// Envoy's admin address.
     pub(crate) admin: SocketAddr,
     /// Whether Envoy is live; `None` while it does not answer. This task is the only writer.
@@ -58,17 +58,17 @@ pub(crate) struct Watching {
 }
 
 /// Checks once per period, forever.
-pub(crate) async fn watch(watching: Watching, heart: Heart) {
+pub(crate) async fn watch(parts: EnvoyWatcherParts, heart: Heart) {
     let client = Client::builder().timeout(PERIOD).finish();
     // Envoy's admin interface: `GET /ready` returns 200 when live, 503 otherwise.
-    let ready = format!("http://{}/ready", watching.admin);
-    let mut inspector = Inspector::new(watching.clone());
+    let ready = format!("http://{}/ready", parts.admin);
+    let mut inspector = Inspector::new(parts.clone());
     loop {
         heart.beat();
         let live = client.get(&ready).send().await.ok().map(|answer| answer.status().is_success());
-        if **watching.live.load() != live {
+        if **parts.live.load() != live {
             info!(?live, "the local Envoy");
-            watching.live.store(Arc::new(live));
+            parts.live.store(Arc::new(live));
         }
         if live == Some(true) {
             heart.beat();
@@ -79,7 +79,7 @@ pub(crate) async fn watch(watching: Watching, heart: Heart) {
 }
 
 struct Inspector {
-    watching: Watching,
+    parts: EnvoyWatcherParts,
     client: Client,
     last: Option<Instant>,
     due: Instant,
@@ -88,19 +88,19 @@ struct Inspector {
 }
 
 impl Inspector {
-    fn new(watching: Watching) -> Self {
+    fn new(parts: EnvoyWatcherParts) -> Self {
         let client = Client::builder().timeout(LONGEST_LOOK).finish();
-        Self { watching, client, last: None, due: Instant::now() + SETTLING, suspects: BTreeSet::new() }
+        Self { parts, client, last: None, due: Instant::now() + SETTLING, suspects: BTreeSet::new() }
     }
 
     async fn look_when_due(&mut self) {
         let now = Instant::now();
-        if self.watching.served.has_changed().unwrap_or(false) {
-            self.watching.served.mark_unchanged();
+        if self.parts.served.has_changed().unwrap_or(false) {
+            self.parts.served.mark_unchanged();
             let rested = self.last.map_or(now, |last| last + REST);
             self.due = self.due.min((now + SETTLING).max(rested));
         }
-        if now < self.due || self.watching.verdicts.connected() == 0 {
+        if now < self.due || self.parts.verdicts.connected() == 0 {
             return;
         }
         self.last = Some(now);
@@ -120,7 +120,7 @@ impl Inspector {
     }
 
     async fn look(&self) -> Result<BTreeSet<Difference>, String> {
-        let Watching { admin, served, verdicts, proxies, .. } = &self.watching;
+        let EnvoyWatcherParts { admin, served, verdicts, proxies, .. } = &self.parts;
         // When both variants are in use, state of the world decides: its versions cannot be compared.
         let flavour = proxies.list().iter().map(|proxy| proxy.flavour).find(|flavour| *flavour == Flavour::Sotw);
         let flavour = flavour.unwrap_or(Flavour::Delta);
@@ -151,7 +151,7 @@ impl Inspector {
         let differing = confirmed.len();
         if differing > 0 {
             let names = confirmed.iter().map(|one| (one.kind, Arc::clone(&one.name))).collect();
-            self.watching.repairs.tell_again(names);
+            self.parts.repairs.tell_again(names);
         }
         self.publish(|status| {
             *status = InspectionStatus {
@@ -165,9 +165,9 @@ impl Inspector {
     }
 
     fn publish(&self, change: impl FnOnce(&mut InspectionStatus)) {
-        let mut status = self.watching.inspected.load().as_ref().clone();
+        let mut status = self.parts.inspected.load().as_ref().clone();
         change(&mut status);
-        self.watching.inspected.store(Arc::new(status));
+        self.parts.inspected.store(Arc::new(status));
     }
 }
 

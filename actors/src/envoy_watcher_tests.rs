@@ -48,7 +48,7 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
         let verdicts = Verdicts::saying_accepted(ResourceType::Listener, &resource);
         let has = Arc::new(Mutex::new(vec![("left-over", "1".to_owned())]));
         let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
-        let mut inspector = Inspector::new(Watching {
+        let mut inspector = Inspector::new(EnvoyWatcherParts {
             admin: admin(&has),
             live: Arc::default(),
             served,

@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Inputs and output of the lookout; they outlive the task.
 #[derive(Clone)]
-pub(crate) struct Looking {
+pub(crate) struct LookoutParts {
     /// Sources to check.
     pub(crate) reports: Arc<Reports>,
     /// What is missing. This task is the only writer.
@@ -29,16 +29,16 @@ pub(crate) struct Looking {
 }
 
 /// Checks once per period, forever.
-pub(crate) async fn look_out(looking: Looking, heart: Heart) {
+pub(crate) async fn look_out(parts: LookoutParts, heart: Heart) {
     let mut periods = interval(PERIOD);
     loop {
         periods.tick().await;
         heart.beat();
-        looking.look();
+        parts.look();
     }
 }
 
-impl Looking {
+impl LookoutParts {
     fn look(&self) {
         let Self { reports, lacking } = self;
         let before = lacking.load();

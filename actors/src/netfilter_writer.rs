@@ -52,7 +52,7 @@ pub(crate) struct Look;
 
 /// Configuration and channels of the writer; they outlive the actor.
 #[derive(Clone)]
-pub(crate) struct Redirecting {
+pub(crate) struct NetfilterWriterParts {
     /// Opens the kernel interface; `None` when another program redirects, and nothing is written.
     pub(crate) kernel: Option<Arc<dyn Fn() -> Box<dyn Kernel> + Send + Sync>>,
     /// Range of the virtual IPs.
@@ -71,11 +71,11 @@ pub(crate) struct Redirecting {
 
 /// See the module's documentation.
 pub(crate) struct NetfilterWriter {
-    redirecting: Redirecting,
+    parts: NetfilterWriterParts,
     kernel: Option<Box<dyn Kernel>>,
     served: Option<Arc<Pairs>>,
     answered: Arc<NameTable>,
-    /// The pairs last published through [`Redirecting::led`].
+    /// The pairs last published through [`NetfilterWriterParts::led`].
     told: Option<Arc<Pairs>>,
     status: RulesStatus,
     pause: Pause,
@@ -84,12 +84,12 @@ pub(crate) struct NetfilterWriter {
 
 impl NetfilterWriter {
     /// A writer for one life.
-    pub(crate) fn new(redirecting: Redirecting) -> Self {
-        let status = RulesStatus { drift_repairs: redirecting.status.load().drift_repairs, ..RulesStatus::default() };
+    pub(crate) fn new(parts: NetfilterWriterParts) -> Self {
+        let status = RulesStatus { drift_repairs: parts.status.load().drift_repairs, ..RulesStatus::default() };
         let pause = Pause::new(PERIOD, LONGEST_PAUSE);
-        let kernel = redirecting.kernel.as_ref().map(|open| open());
+        let kernel = parts.kernel.as_ref().map(|open| open());
         Self {
-            redirecting,
+            parts,
             kernel,
             served: None,
             answered: Arc::default(),
@@ -101,7 +101,7 @@ impl NetfilterWriter {
     }
 
     fn keep(&mut self) {
-        let Some(source) = *self.redirecting.source.borrow() else { return };
+        let Some(source) = *self.parts.source.borrow() else { return };
         let Some(mut kernel) = self.kernel.take() else { return };
         let rules = self.keep_rules(kernel.as_mut());
         let rules = rules.map_err(|error| (Report::new(&error).to_string(), error.remedy()));
@@ -137,8 +137,8 @@ impl NetfilterWriter {
 
     fn tell(&mut self, written: Option<Arc<Pairs>>) {
         self.status.pairs = written.as_ref().map_or(0, |pairs| pairs.len());
-        if **self.redirecting.status.load() != self.status {
-            self.redirecting.status.store(Arc::new(self.status.clone()));
+        if **self.parts.status.load() != self.status {
+            self.parts.status.store(Arc::new(self.status.clone()));
         }
         let same = match (&written, &self.told) {
             (Some(now), Some(before)) => Arc::ptr_eq(now, before),
@@ -149,7 +149,7 @@ impl NetfilterWriter {
         }
         let led = written.as_deref().map_or(Led::Unknown, Led::by);
         self.told = written;
-        self.redirecting.led.send_if_modified(|told| {
+        self.parts.led.send_if_modified(|told| {
             let changed = *told != led;
             *told = led;
             changed
@@ -196,7 +196,7 @@ impl Actor for NetfilterWriter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let Redirecting { served, answered, led, range, .. } = self.redirecting.clone();
+        let NetfilterWriterParts { served, answered, led, range, .. } = self.parts.clone();
         if self.kernel.is_none() {
             led.send_replace(Led::Elsewhere);
             return;

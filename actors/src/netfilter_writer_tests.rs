@@ -67,7 +67,7 @@ struct Scene {
     led: watch::Receiver<Led>,
     status: Arc<ArcSwap<RulesStatus>>,
     writer: Addr<NetfilterWriter>,
-    redirecting: Redirecting,
+    parts: NetfilterWriterParts,
 }
 
 impl Scene {
@@ -78,7 +78,7 @@ impl Scene {
             move || Box::new(View { paper: Arc::clone(&paper), written: None }) as Box<dyn Kernel>
         };
         let (led, status) = (watch::Sender::default(), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
-        let redirecting = Redirecting {
+        let parts = NetfilterWriterParts {
             kernel: Some(Arc::new(kernel)),
             range: VipRange::default(),
             served: watch::Sender::default().subscribe(),
@@ -87,8 +87,8 @@ impl Scene {
             led: led.clone(),
             status: Arc::clone(&status),
         };
-        let writer = NetfilterWriter::new(redirecting.clone()).start();
-        Self { paper, led: led.subscribe(), status, writer, redirecting }
+        let writer = NetfilterWriter::new(parts.clone()).start();
+        Self { paper, led: led.subscribe(), status, writer, parts }
     }
 
     async fn serves(&self, ports: &[u16]) -> &Self {
@@ -150,7 +150,7 @@ async fn pairs_of_an_earlier_process_stay_until_it_is_known_what_is_served() {
 async fn a_fresh_life_takes_nothing_away() {
     let scene = Scene::with(None, false);
     scene.serves(&[1, 2]).await;
-    let next = NetfilterWriter::new(scene.redirecting.clone()).start();
+    let next = NetfilterWriter::new(scene.parts.clone()).start();
     next.send(Look).await.unwrap();
     assert_eq!(scene.in_place(), pairs(&[1, 2]));
     assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1, 2])));
@@ -189,7 +189,7 @@ async fn rules_that_are_refused_lead_nowhere_and_say_so_and_a_refused_change_cos
 #[actix::test]
 async fn where_somebody_else_redirects_names_do_not_wait() {
     let scene = Scene::with(None, false);
-    let elsewhere = Redirecting { kernel: None, ..scene.redirecting.clone() };
+    let elsewhere = NetfilterWriterParts { kernel: None, ..scene.parts.clone() };
     let writer = NetfilterWriter::new(elsewhere).start();
     writer.send(Look).await.unwrap();
     assert_eq!(*scene.led.borrow(), Led::Elsewhere);

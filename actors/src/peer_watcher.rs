@@ -23,7 +23,7 @@ pub(crate) type Trouble = Option<(String, &'static str)>;
 
 /// Configuration and channels of the watcher; they outlive the task.
 #[derive(Clone)]
-pub(crate) struct PeerWatching {
+pub(crate) struct PeerWatcherParts {
     /// How long a peer may leave transmissions unanswered; `None` leaves it to the kernel.
     pub(crate) timeout: Option<Duration>,
     /// This task is the only writer.
@@ -31,8 +31,8 @@ pub(crate) struct PeerWatching {
 }
 
 /// Checks once per period, forever. It blocks, so it belongs on a thread of its own.
-pub(crate) async fn watch_peers(watching: PeerWatching, heart: Heart) {
-    let Some(timeout) = watching.timeout else { return heart.rest(std::future::pending()).await };
+pub(crate) async fn watch_peers(parts: PeerWatcherParts, heart: Heart) {
+    let Some(timeout) = parts.timeout else { return heart.rest(std::future::pending()).await };
     let mut periods = interval(PERIOD);
     periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut peers = None;
@@ -49,8 +49,8 @@ pub(crate) async fn watch_peers(watching: PeerWatching, heart: Heart) {
                 Some((Report::new(&error).to_string(), error.remedy()))
             }
         };
-        if **watching.trouble.load() != trouble {
-            watching.trouble.store(Arc::new(trouble));
+        if **parts.trouble.load() != trouble {
+            parts.trouble.store(Arc::new(trouble));
         }
     }
 }

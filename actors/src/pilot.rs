@@ -35,17 +35,17 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
-    convergence::{self, Converged, Measuring},
-    director_poller::{self, DirectorPoller, PollReport, Polling},
+    convergence::{self, Converged, ConvergenceParts},
+    director_poller::{self, DirectorPoller, DirectorPollerParts, PollReport},
     disk,
     http_server::{Door, HttpServer, Site},
     port::Port,
     records_file::RecordsFile,
-    service_registry::{Registry, ServiceRegistry},
+    service_registry::{ServiceRegistry, ServiceRegistryParts},
     start::{self, StartError},
     state_dir::StateDir,
-    vip_pool::{self, PoolReport, PoolSettings, VipPool},
-    xds_server::{MeshDoor, Serving, XdsServer},
+    vip_pool::{self, PoolReport, VipPool, VipPoolParts},
+    xds_server::{MeshDoor, XdsServer, XdsServerParts},
 };
 
 /// Restarts within a minute that the tree tolerates. Each is a bug; more of them mean that a fresh process is needed.
@@ -141,21 +141,21 @@ impl Pilot {
         let mut tree = Tree::new("pilot").intensity(INTENSITY, Duration::from_secs(60));
 
         let rules = lease_rules(&settings);
-        let pool_settings = PoolSettings {
+        let parts = VipPoolParts {
             file: settings.state_dir.join("leases"),
             rules,
             clock: Clock::system(),
             report: Arc::clone(&state.pool),
         };
         let pool = tree
-            .child("vip_pool", move |_| VipPool::new(pool_settings.clone()))
+            .child("vip_pool", move |_| VipPool::new(parts.clone()))
             // It waits for the disk, which must not hold up the others.
             .on(Placement::OwnThread)
             // For two files, one after the other.
             .silent_for(4 * disk::PATIENCE)
             .add();
 
-        let registry = Registry {
+        let parts = ServiceRegistryParts {
             tld: settings.tld.clone(),
             rules,
             pool,
@@ -164,9 +164,9 @@ impl Pilot {
             snapshot: Arc::clone(&state.snapshot),
             problems: Arc::clone(&state.problems),
         };
-        let registry = tree.child("service_registry", move |_| ServiceRegistry(registry.clone())).add();
+        let registry = tree.child("service_registry", move |_| ServiceRegistry(parts.clone())).add();
 
-        let polling = Polling {
+        let parts = DirectorPollerParts {
             connect: director_poller::over_https(client_settings(&settings)),
             observer: observer_settings(&settings),
             tell: director_poller::to_registry(registry),
@@ -174,7 +174,7 @@ impl Pilot {
             file: settings.state_dir.join("inventory"),
             unkept: Arc::clone(&state.unkept),
         };
-        tree.child("director_poller", move |link| DirectorPoller::new(polling.clone(), link)).add();
+        tree.child("director_poller", move |link| DirectorPoller::new(parts.clone(), link)).add();
 
         let door = MeshDoor {
             listener: Arc::new(xds),
@@ -182,12 +182,12 @@ impl Pilot {
             told: MeshTold { tld: settings.tld.clone(), vip_range: settings.vip_range },
             proxies: state.proxies.clone(),
         };
-        let serving = Serving::mesh(door, state.snapshot.subscribe());
-        tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).on(Placement::OwnThread).add();
+        let parts = XdsServerParts::mesh(door, state.snapshot.subscribe());
+        tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).on(Placement::OwnThread).add();
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
-        let measuring = Measuring { snapshot, proxies, converged: Arc::clone(&state.converged) };
-        tree.task("convergence", move |heart| convergence::measure(measuring.clone(), heart)).add();
+        let parts = ConvergenceParts { snapshot, proxies, converged: Arc::clone(&state.converged) };
+        tree.task("convergence", move |heart| convergence::measure(parts.clone(), heart)).add();
 
         let reporter = {
             let (state, actors) = (state.clone(), tree.status());

@@ -30,7 +30,7 @@ use tokio::{sync::watch, time::sleep};
 
 /// Configuration and channels of the exchange; they outlive the actor.
 #[derive(Clone)]
-pub(crate) struct Exchanging {
+pub(crate) struct PilotExchangeParts {
     /// How to reach pilots; `None` in tests, which send the pilot's messages themselves.
     pub(crate) streams: Option<Streams>,
     /// Settings of the relay.
@@ -80,7 +80,7 @@ pub(crate) struct TimePassed;
 /// See the module's documentation.
 pub(crate) struct PilotExchange {
     exchange: Exchange,
-    exchanging: Exchanging,
+    parts: PilotExchangeParts,
     link: Link,
     /// When the next [`TimePassed`] is due.
     alarm: Option<(Instant, SpawnHandle)>,
@@ -88,11 +88,11 @@ pub(crate) struct PilotExchange {
 
 impl PilotExchange {
     /// An exchange for one life.
-    pub(crate) fn new(exchanging: Exchanging, link: &Link) -> Self {
-        let Exchanging { relay, verdicts, outlets, .. } = exchanging.clone();
+    pub(crate) fn new(parts: PilotExchangeParts, link: &Link) -> Self {
+        let PilotExchangeParts { relay, verdicts, outlets, .. } = parts.clone();
         let stored = outlets.stored.borrow().as_ref().clone();
         let exchange = Exchange::new(Relay::new(relay, stored), verdicts, outlets);
-        Self { exchange, exchanging, link: link.clone(), alarm: None }
+        Self { exchange, parts, link: link.clone(), alarm: None }
     }
 
     /// Sets the timer to the next deadline, when it has changed.
@@ -115,7 +115,7 @@ impl Actor for PilotExchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let Exchanging { streams, verdicts, outlets, .. } = self.exchanging.clone();
+        let PilotExchangeParts { streams, verdicts, outlets, .. } = self.parts.clone();
         let (own, link) = (ctx.address(), self.link.clone());
         if let Some(streams) = streams {
             let unanswered = outlets.unanswered.subscribe();

@@ -78,10 +78,10 @@ fn driven<F: Future<Output = ()> + 'static>(
     let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
     outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
     let relay = RelaySettings { require_proxy, ..RelaySettings::default() };
-    let exchanging = Exchanging { streams: None, relay, verdicts, outlets: outlets.clone() };
+    let parts = PilotExchangeParts { streams: None, relay, verdicts, outlets: outlets.clone() };
     actix::System::new().block_on(async {
         let mut tree = Tree::new("test");
-        let exchange = tree.child("pilot_exchange", move |link| PilotExchange::new(exchanging.clone(), link)).add();
+        let exchange = tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
         tree.run_until(test(exchange, outlets)).await;
     });
 }

@@ -33,7 +33,7 @@ pub(crate) enum RegistryError {
 
 /// Configuration and channels of the registry; they outlive the actor.
 #[derive(Clone)]
-pub(crate) struct Registry {
+pub(crate) struct ServiceRegistryParts {
     /// Zone of the mesh.
     pub(crate) tld: Tld,
     /// Rules of the leases: range, quarantine and share.
@@ -50,7 +50,7 @@ pub(crate) struct Registry {
     pub(crate) problems: Arc<ArcSwap<Vec<Problem>>>,
 }
 
-impl Registry {
+impl ServiceRegistryParts {
     async fn publish(self, inventory: Arc<Inventory>) -> Result<(), RegistryError> {
         let inventory = records_file::completed(inventory, &*self.records.rows().await);
         let found = discover(&inventory, &self.tld, self.rules.range);
@@ -85,7 +85,7 @@ impl Registry {
 }
 
 /// See the module's documentation.
-pub(crate) struct ServiceRegistry(pub(crate) Registry);
+pub(crate) struct ServiceRegistry(pub(crate) ServiceRegistryParts);
 
 impl Actor for ServiceRegistry {
     type Context = Context<Self>;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     clock::Clock,
-    vip_pool::{self, PoolSettings},
+    vip_pool::{self, VipPoolParts},
 };
 
 /// The outputs of a registry.
@@ -47,13 +47,13 @@ fn run<F: Future<Output = ()> + 'static>(
     let rules =
         LeaseRules { range: VipRange::default(), quarantine: Duration::from_secs(3600), share: VipShare::default() };
     let report = Arc::new(ArcSwap::from_pointee(vip_pool::unused(&rules)));
-    let settings = PoolSettings { file: file.to_owned(), rules, clock: Clock::system(), report };
+    let parts = VipPoolParts { file: file.to_owned(), rules, clock: Clock::system(), report };
     let snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>> = Arc::new(watch::Sender::new(Arc::default()));
     let published = Published { snapshot: snapshot.subscribe(), problems: Arc::default() };
     System::new().block_on(async {
         let mut tree = Tree::new("test");
-        let pool = tree.child("vip_pool", move |_| VipPool::new(settings.clone())).add();
-        let registry = Registry {
+        let pool = tree.child("vip_pool", move |_| VipPool::new(parts.clone())).add();
+        let parts = ServiceRegistryParts {
             tld: Tld::default(),
             rules,
             pool,
@@ -62,7 +62,7 @@ fn run<F: Future<Output = ()> + 'static>(
             snapshot,
             problems: Arc::clone(&published.problems),
         };
-        let registry = tree.child("service_registry", move |_| ServiceRegistry(registry.clone())).add();
+        let registry = tree.child("service_registry", move |_| ServiceRegistry(parts.clone())).add();
         assert_eq!(tree.run_until(scenario(registry, published)).await, ExitReason::Normal);
     });
 }

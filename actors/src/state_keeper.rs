@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Configuration and channels of the keeper; they outlive the task.
 #[derive(Clone)]
-pub(crate) struct Keeping {
+pub(crate) struct StateKeeperParts {
     /// Path of the file.
     pub(crate) file: PathBuf,
     /// The state to keep, and the state on disk. This task is the only writer of the latter.
@@ -38,14 +38,14 @@ pub(crate) struct Keeping {
 }
 
 /// Writes the state whenever it differs from the one on disk.
-pub(crate) async fn keep(keeping: Keeping, heart: Heart) {
-    let mut stored = keeping.outlets.stored.subscribe();
+pub(crate) async fn keep(parts: StateKeeperParts, heart: Heart) {
+    let mut stored = parts.outlets.stored.subscribe();
     loop {
         let state = Arc::clone(&stored.borrow_and_update());
-        if !keeping.is_kept(&state) {
-            keeping.write(state).await;
+        if !parts.is_kept(&state) {
+            parts.write(state).await;
         }
-        let again = async { if keeping.unkept.load().is_some() { sleep(AGAIN).await } else { pending().await } };
+        let again = async { if parts.unkept.load().is_some() { sleep(AGAIN).await } else { pending().await } };
         let gone = heart.rest(async {
             tokio::select! {
                 changed = stored.changed() => changed.is_err(),
@@ -58,7 +58,7 @@ pub(crate) async fn keep(keeping: Keeping, heart: Heart) {
     }
 }
 
-impl Keeping {
+impl StateKeeperParts {
     /// Writes one state, however long that takes, and reports the result, after [`PATIENCE`] at the latest.
     async fn write(&self, state: Arc<Stored>) {
         let mut written = Box::pin(self.replace(Arc::clone(&state)));

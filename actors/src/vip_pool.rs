@@ -57,7 +57,7 @@ pub(crate) enum LeaseError {
 
 /// Configuration and channels of the pool; they outlive the actor.
 #[derive(Clone)]
-pub(crate) struct PoolSettings {
+pub(crate) struct VipPoolParts {
     /// The lease file.
     pub(crate) file: PathBuf,
     /// Rules of the leases: range, quarantine and share.
@@ -79,7 +79,7 @@ pub(crate) struct PoolReport {
 
 /// See the module's documentation.
 pub(crate) struct VipPool {
-    settings: PoolSettings,
+    parts: VipPoolParts,
     /// The table on disk; `None` until the file was read.
     written: Option<Written>,
     withdrawals: Withdrawals,
@@ -93,12 +93,12 @@ struct Written {
 
 impl VipPool {
     /// A pool that reads its file at the first request.
-    pub(crate) fn new(settings: PoolSettings) -> Self {
-        Self { settings, written: None, withdrawals: Withdrawals::default() }
+    pub(crate) fn new(parts: VipPoolParts) -> Self {
+        Self { parts, written: None, withdrawals: Withdrawals::default() }
     }
 
     fn reconcile(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
-        let PoolSettings { file, rules, clock, .. } = &self.settings;
+        let VipPoolParts { file, rules, clock, .. } = &self.parts;
         let stamp = clock.look();
         let written = match &mut self.written {
             Some(written) => written,
@@ -108,19 +108,19 @@ impl VipPool {
         let reusable = self.withdrawals.reusable(message.accepted, stamp.moment);
         let decided = written.leases.reconcile(&message.claims, rules, stamp.moment, &reusable);
         if !written.must_change(&decided.leases, rules, stamp.moment) {
-            self.settings.show(&decided, &stamp, None);
+            self.parts.show(&decided, &stamp, None);
             return Ok(decided);
         }
         match state_file::replace(file, &lease_file::seal(&decided.leases, &stamp)) {
             Ok(()) => {
                 log_changes(&written.leases, &decided.leases);
                 *written = Written { leases: decided.leases.clone(), at: stamp.moment };
-                self.settings.show(&decided, &stamp, None);
+                self.parts.show(&decided, &stamp, None);
                 Ok(decided)
             }
             Err(refused) => {
                 let told = decided.as_written_in(&written.leases);
-                self.settings.show(&told, &stamp, Some(&refused));
+                self.parts.show(&told, &stamp, Some(&refused));
                 // No served lease is in the table on disk, so that table belongs to another mesh and cannot be used.
                 if told.leases.held() == 0 && decided.leases.held() > 0 { Err(refused.into()) } else { Ok(told) }
             }
@@ -128,7 +128,7 @@ impl VipPool {
     }
 }
 
-impl PoolSettings {
+impl VipPoolParts {
     fn show(&self, told: &Reconciled, stamp: &Stamp, refused: Option<&StateFileError>) {
         let Self { file, rules, report, .. } = self;
         let remedy = || {
@@ -228,7 +228,7 @@ impl Handler<ReconcileLeases> for VipPool {
         if self.written.is_none()
             && let Err(error) = &answer
         {
-            self.settings.show_unread(error);
+            self.parts.show_unread(error);
         }
         answer
     }

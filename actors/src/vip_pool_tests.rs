@@ -19,7 +19,7 @@ use super::*;
 struct Bench {
     disk: TempDir,
     now: Arc<AtomicI64>,
-    settings: PoolSettings,
+    parts: VipPoolParts,
 }
 
 fn origin(deployment: &str) -> Origin {
@@ -52,8 +52,8 @@ impl Bench {
             wall: Timestamp(0),
         });
         let report = Arc::new(ArcSwap::from_pointee(unused(&rules)));
-        let settings = PoolSettings { file: disk.path().join("state/leases"), rules, clock, report };
-        Self { disk, now, settings }
+        let parts = VipPoolParts { file: disk.path().join("state/leases"), rules, clock, report };
+        Self { disk, now, parts }
     }
 
     fn passes(&self, time: Duration) {
@@ -61,15 +61,15 @@ impl Bench {
     }
 
     fn pool(&self) -> Addr<VipPool> {
-        VipPool::new(self.settings.clone()).start()
+        VipPool::new(self.parts.clone()).start()
     }
 
     fn lack(&self) -> Option<String> {
-        self.settings.report.load().lack.as_ref().map(|lack| lack.reason.clone())
+        self.parts.report.load().lack.as_ref().map(|lack| lack.reason.clone())
     }
 
     fn status(&self) -> PoolStatus {
-        self.settings.report.load().status.clone()
+        self.parts.report.load().status.clone()
     }
 }
 
@@ -187,8 +187,8 @@ fn a_pool_that_starts_on_a_disk_that_takes_nothing_tells_what_stands_in_its_tabl
         let mut bench = Bench::new();
         let first = asks(&bench.pool(), claims(["shop"]), &Arc::default(), None).await.unwrap();
         // The file can be read by this name, but no other file can be created beside it.
-        let open = File::open(&bench.settings.file).unwrap();
-        bench.settings.file = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
+        let open = File::open(&bench.parts.file).unwrap();
+        bench.parts.file = format!("/proc/self/fd/{}", open.as_raw_fd()).into();
         let told = asks(&bench.pool(), claims(["shop", "blog"]), &Arc::default(), None).await.unwrap();
         assert_eq!(told.leases.vip(&host("shop")), first.leases.vip(&host("shop")));
         assert_eq!(told.refused.keys().collect::<Vec<_>>(), [&host("blog")]);
@@ -200,7 +200,7 @@ fn a_pool_that_starts_on_a_disk_that_takes_nothing_tells_what_stands_in_its_tabl
 fn a_pool_without_a_table_and_without_a_disk_tells_nothing() {
     run(async {
         let mut bench = Bench::new();
-        bench.settings.file = "/proc/self/fd/leases".into();
+        bench.parts.file = "/proc/self/fd/leases".into();
         assert!(asks(&bench.pool(), claims(["shop"]), &Arc::default(), None).await.is_err());
         assert!(bench.lack().is_some());
     });
@@ -211,11 +211,11 @@ fn a_fifo_in_place_of_the_table_is_refused_at_once_and_left_as_it_is() {
     run(async {
         let bench = Bench::new();
         fs::create_dir(bench.disk.path().join("state")).unwrap();
-        nix::unistd::mkfifo(&bench.settings.file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&bench.parts.file, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let pool = bench.pool();
         assert!(asks(&pool, claims(["shop"]), &Arc::default(), None).await.is_err());
         assert!(bench.lack().unwrap().contains("is a FIFO where a regular file should be"), "{:?}", bench.lack());
-        fs::remove_file(&bench.settings.file).unwrap();
+        fs::remove_file(&bench.parts.file).unwrap();
         assert!(asks(&pool, claims(["shop"]), &Arc::default(), None).await.is_ok());
         assert_eq!(bench.lack(), None);
     });
@@ -225,7 +225,7 @@ fn a_fifo_in_place_of_the_table_is_refused_at_once_and_left_as_it_is() {
 fn five_thousand_leases_are_compared_in_passing() {
     run(async {
         let mut bench = Bench::new();
-        bench.settings.rules.range = VipRange::parse("10.0.0.0/16").unwrap();
+        bench.parts.rules.range = VipRange::parse("10.0.0.0/16").unwrap();
         let host = |number: u32| Hostname::of_service("app", &format!("g{number}"), "big", &Tld::default()).unwrap();
         let owner = |number: u32| Origin { group: format!("g{number}"), ..origin("big") };
         let claim = |number| vec![Claim { owner: owner(number), formerly: Vec::new() }];

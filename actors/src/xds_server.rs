@@ -22,7 +22,7 @@ use crate::{news::each, port::Port};
 pub(crate) struct Published<T>(pub(crate) Arc<T>);
 
 /// What to serve, and how; it outlives the actor.
-pub(crate) struct Serving<T> {
+pub(crate) struct XdsServerParts<T> {
     published: watch::Receiver<Arc<T>>,
     serve: Serve<T>,
 }
@@ -67,20 +67,20 @@ pub(crate) enum ServeError {
     Transport(#[from] TransportError),
 }
 
-impl<T> Clone for Serving<T> {
+impl<T> Clone for XdsServerParts<T> {
     fn clone(&self) -> Self {
         Self { published: self.published.clone(), serve: Arc::clone(&self.serve) }
     }
 }
 
-impl Serving<MeshSnapshot> {
+impl XdsServerParts<MeshSnapshot> {
     /// Serves the mesh, whose snapshots arrive through `published`.
     pub(crate) fn mesh(door: MeshDoor, published: watch::Receiver<Arc<MeshSnapshot>>) -> Self {
         Self { published, serve: Arc::new(move |snapshots| Box::pin(door.clone().serve(snapshots))) }
     }
 }
 
-impl Serving<ResourceSet> {
+impl XdsServerParts<ResourceSet> {
     /// Serves the local Envoy's resources, which arrive through `published`.
     pub(crate) fn relay(door: RelayDoor, published: watch::Receiver<Arc<ResourceSet>>) -> Self {
         Self { published, serve: Arc::new(move |sets| Box::pin(door.clone().serve(sets))) }
@@ -113,7 +113,7 @@ impl RelayDoor {
 
 /// See the module's documentation.
 pub(crate) struct XdsServer<T> {
-    serving: Serving<T>,
+    parts: XdsServerParts<T>,
     /// The content that the streams of this life read.
     served: watch::Sender<Arc<T>>,
     link: Link,
@@ -121,9 +121,9 @@ pub(crate) struct XdsServer<T> {
 
 impl<T> XdsServer<T> {
     /// A server for one life.
-    pub(crate) fn new(serving: Serving<T>, link: &Link) -> Self {
-        let served = watch::Sender::new(Arc::clone(&serving.published.borrow()));
-        Self { serving, served, link: link.clone() }
+    pub(crate) fn new(parts: XdsServerParts<T>, link: &Link) -> Self {
+        let served = watch::Sender::new(Arc::clone(&parts.published.borrow()));
+        Self { parts, served, link: link.clone() }
     }
 }
 
@@ -131,8 +131,8 @@ impl<T: 'static> Actor for XdsServer<T> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.add_message_stream(each(self.serving.published.clone(), |published| Published(Arc::clone(published))));
-        let serving = (self.serving.serve)(self.served.subscribe());
+        ctx.add_message_stream(each(self.parts.published.clone(), |published| Published(Arc::clone(published))));
+        let serving = (self.parts.serve)(self.served.subscribe());
         self.link.keep(ctx, "serving xDS", |heart| async move { heart.rest(serving).await });
     }
 }

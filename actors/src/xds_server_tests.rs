@@ -75,10 +75,10 @@ fn it_is_driven_by_messages_alone_and_a_fresh_life_begins_with_what_is_published
         proxies: Proxies::default(),
     };
     let published = watch::Sender::new(mesh(1, "a.b.kept.boshy"));
-    let serving = Serving::mesh(door, published.subscribe());
+    let parts = XdsServerParts::mesh(door, published.subscribe());
     actix::System::new().block_on(async {
         let mut tree = Tree::new("test");
-        let server = tree.child("xds_server", move |link| XdsServer::new(serving.clone(), link)).add();
+        let server = tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
         let (saboteur, status) = (tree.saboteur(), tree.status());
         let scenario = async move {
             let (told, mut heard) = mpsc::unbounded_channel();
