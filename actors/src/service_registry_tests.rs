@@ -21,7 +21,7 @@ impl Published {
     fn services(&self) -> Vec<(String, String)> {
         let snapshot = self.snapshot.borrow();
         let services = snapshot.content.services.iter();
-        services.map(|service| (service.host().to_string(), service.service.origin.deployment.clone())).collect()
+        services.map(|plan| (plan.host().to_string(), plan.service.origin.deployment.clone())).collect()
     }
 
     fn told(&self) -> Vec<String> {

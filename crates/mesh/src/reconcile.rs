@@ -47,7 +47,7 @@ pub enum Shortage {
 
 /// A name without an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct LeaseRefusal {
     /// The job that claims the name.
     pub owner: Origin,
     /// Reason of the refusal.
@@ -60,7 +60,7 @@ pub struct Reconciled {
     /// The new table, to be persisted before it is published.
     pub leases: Leases,
     /// Names without an address.
-    pub refused: BTreeMap<Hostname, Refusal>,
+    pub refused: BTreeMap<Hostname, LeaseRefusal>,
 }
 
 impl Leases {
@@ -86,7 +86,7 @@ impl Leases {
             match pool.take(host, owner) {
                 Ok(vip) => pool.give(vip, host, owner),
                 Err(shortage) => {
-                    refused.insert(host.clone(), Refusal { owner: owner.clone(), shortage });
+                    refused.insert(host.clone(), LeaseRefusal { owner: owner.clone(), shortage });
                 }
             }
         }
@@ -236,7 +236,7 @@ impl Reconciled {
             if leases.vip(&lease.host).is_none()
                 && let Some(owner) = lease.owner.clone()
             {
-                refused.insert(lease.host.clone(), Refusal { owner, shortage: Shortage::Unwritten });
+                refused.insert(lease.host.clone(), LeaseRefusal { owner, shortage: Shortage::Unwritten });
             }
         }
         Self { leases, refused }

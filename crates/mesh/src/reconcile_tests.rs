@@ -240,7 +240,7 @@ fn while_a_table_cannot_be_written_only_what_was_written_before_is_told() {
     let told = unwritten.as_written_in(&written);
     assert_eq!(told.leases.vip(&host(2)), written.vip(&host(2)));
     assert_eq!((told.leases.vip(&host(1)), told.leases.vip(&host(3))), (None, None));
-    assert_eq!(told.refused[&host(3)], Refusal { owner: origin("d", 3), shortage: Shortage::Unwritten });
+    assert_eq!(told.refused[&host(3)], LeaseRefusal { owner: origin("d", 3), shortage: Shortage::Unwritten });
 }
 
 /// Exposed jobs by number; the flag says whether they are in `D` or in `d`.

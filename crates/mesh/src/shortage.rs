@@ -59,13 +59,13 @@ fn names(hosts: &[&Hostname]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Origin, Refusal, Tld, VipRange, VipShare};
+    use crate::{LeaseRefusal, Origin, Tld, VipRange, VipShare};
 
     #[test]
     fn many_names_of_one_deployment_are_one_sentence() {
         let owner = Origin { deployment: "big".into(), group: "web".into(), job: "app".into() };
         let host = |number: u32| Hostname::of_service(&format!("j{number}"), "web", "big", &Tld::default()).unwrap();
-        let refusal = Refusal { owner, shortage: Shortage::Share(127) };
+        let refusal = LeaseRefusal { owner, shortage: Shortage::Share(127) };
         let refused = (0..5).map(|number| (host(number), refusal.clone())).collect();
         let rules = LeaseRules {
             range: VipRange::default(),

@@ -11,9 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{Discovery, Hostname, Inventory, Leases, NameTable, Service, ServiceKey};
 
-/// A service with its virtual IP.
+/// What the resources of a service are made of: the service, joined with all that applies to it.
+///
+/// A rule of an operator that applies to the service (routes, retries, who may call it) becomes a field here and is
+/// joined in [`SnapshotContent::assemble`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-pub struct MeshService {
+pub struct ServicePlan {
     /// The service.
     #[serde(flatten)]
     pub service: Service,
@@ -22,15 +25,15 @@ pub struct MeshService {
 }
 
 /// Availability zone of a VM; `None` when the director gives none.
-pub type Zone = Option<String>;
+pub type AvailabilityZone = Option<String>;
 
 /// Content of a snapshot, without its generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SnapshotContent {
     /// Services with an address, sorted by name. Unchanged services are shared with the previous snapshot.
-    pub services: Vec<Arc<MeshService>>,
+    pub services: Vec<Arc<ServicePlan>>,
     /// Availability zone of every VM of the director, by each of its addresses, whether it exposes a port or not.
-    pub zones: BTreeMap<IpAddr, Zone>,
+    pub zones: BTreeMap<IpAddr, AvailabilityZone>,
 }
 
 /// An immutable state of the mesh.
@@ -58,7 +61,7 @@ impl SnapshotContent {
                 let service = claimants.iter().find(|service| service.origin == *owner)?;
                 let unchanged =
                     previous.service(service.host.as_str()).filter(|old| old.vip == vip && old.service == *service);
-                Some(unchanged.cloned().unwrap_or_else(|| Arc::new(MeshService { service: service.clone(), vip })))
+                Some(unchanged.cloned().unwrap_or_else(|| Arc::new(ServicePlan { service: service.clone(), vip })))
             })
             .collect();
         let instances = inventory.deployments.iter().flat_map(|deployment| &deployment.instances);
@@ -67,30 +70,30 @@ impl SnapshotContent {
     }
 
     /// A service by name.
-    pub fn service(&self, host: &str) -> Option<&Arc<MeshService>> {
-        let index = self.services.binary_search_by(|service| service.service.host.as_str().cmp(host)).ok()?;
+    pub fn service(&self, host: &str) -> Option<&Arc<ServicePlan>> {
+        let index = self.services.binary_search_by(|plan| plan.service.host.as_str().cmp(host)).ok()?;
         self.services.get(index)
     }
 
     /// Services with an endpoint on this address: those for which a sidecar there receives traffic.
-    pub fn services_on(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<MeshService>> {
-        self.services.iter().filter(move |service| service.service.endpoints.iter().any(|endpoint| endpoint.ip == ip))
+    pub fn services_on(&self, ip: IpAddr) -> impl Iterator<Item = &Arc<ServicePlan>> {
+        self.services.iter().filter(move |plan| plan.service.endpoints.iter().any(|endpoint| endpoint.ip == ip))
     }
 
     /// The name table.
     pub fn names(&self) -> NameTable {
-        self.services.iter().map(|service| (service.service.host.clone(), service.vip)).collect()
+        self.services.iter().map(|plan| (plan.service.host.clone(), plan.vip)).collect()
     }
 
     fn hash(&self) -> String {
         let mut digest = Sha256::new();
         let mut feed = |line: String| digest.update(line.as_bytes());
-        for service in &self.services {
-            feed(format!("{} {}\n", service.service.host, service.vip));
-            for port in &service.service.ports {
+        for plan in &self.services {
+            feed(format!("{} {}\n", plan.service.host, plan.vip));
+            for port in &plan.service.ports {
                 feed(format!(" {} {} {:?}\n", port.name, port.number, port.protocol));
             }
-            for endpoint in &service.service.endpoints {
+            for endpoint in &plan.service.endpoints {
                 feed(format!(" {} {:?}\n", endpoint.ip, endpoint.az));
             }
         }
@@ -101,7 +104,7 @@ impl SnapshotContent {
     }
 }
 
-impl MeshService {
+impl ServicePlan {
     /// Name of the service.
     pub fn host(&self) -> &Hostname {
         &self.service.host

@@ -32,7 +32,7 @@ impl Withdrawals {
         if published.generation == 0 || resting.len() == self.0.len() {
             return;
         }
-        let served: BTreeSet<_> = published.content.services.iter().map(|service| service.vip).collect();
+        let served: BTreeSet<_> = published.content.services.iter().map(|plan| plan.vip).collect();
         for vip in resting.difference(&served) {
             self.0.entry(*vip).or_insert(Withdrawal { generation: published.generation, at: now });
         }

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_mesh::{Endpoint, Hostname, MeshService, MeshSnapshot, NodeId, Tld};
+use boshy_mesh::{Endpoint, Hostname, MeshSnapshot, NodeId, ServicePlan, Tld};
 use boshy_xds::{
     AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources, Verdicts,
     agent::relay::{Relay, RelaySettings, Stored},
@@ -114,16 +114,16 @@ fn snapshot(generation: u64, size: usize) -> MeshSnapshot {
     mesh::snapshot(generation, &services)
 }
 
-fn numbered(number: usize) -> MeshService {
-    let mut service = mesh::service("web", 1, &[]).as_ref().clone();
+fn numbered(number: usize) -> ServicePlan {
+    let mut plan = mesh::service("web", 1, &[]).as_ref().clone();
     let address = |base: u32, number: usize| Ipv4Addr::from(base + number as u32);
-    service.vip = address(0x0a80_0000, number);
-    service.service.host =
+    plan.vip = address(0x0a80_0000, number);
+    plan.service.host =
         Hostname::of_service("web", &format!("group-{number:04}"), "deployment", &Tld::default()).expect("a host name");
     let instance = |index| address(0x0a00_0001, number * INSTANCES + index);
-    service.service.endpoints =
+    plan.service.endpoints =
         (0..INSTANCES).map(|index| Endpoint { ip: IpAddr::V4(instance(index)), az: Some("z1".into()) }).collect();
-    service
+    plan
 }
 
 /// Removes one instance. The other services keep their identical values, as in a pilot.

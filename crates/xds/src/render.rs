@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use boshy_mesh::{Hostname, MeshService, MeshSnapshot, NodeId, ServiceKey};
+use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan};
 
 use crate::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
 
@@ -19,7 +19,7 @@ pub const CAPTURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 /// The resources of one snapshot, for all proxies.
 #[derive(Clone, Debug, Default)]
 pub struct SharedResources {
-    services: BTreeMap<Hostname, (Arc<MeshService>, Arc<Encoded>)>,
+    services: BTreeMap<Hostname, (Arc<ServicePlan>, Arc<Encoded>)>,
     inbound: BTreeMap<IpAddr, BTreeSet<u16>>,
     set: ResourceSet,
 }
@@ -39,10 +39,10 @@ impl SharedResources {
             .content
             .services
             .iter()
-            .map(|service| {
-                let known = previous.and_then(|previous| previous.encoded(service));
-                let encoded = known.unwrap_or_else(|| Arc::new(Encoded::of(service)));
-                (service.host().clone(), (service.clone(), encoded))
+            .map(|plan| {
+                let known = previous.and_then(|previous| previous.encoded(plan));
+                let encoded = known.unwrap_or_else(|| Arc::new(Encoded::of(plan)));
+                (plan.host().clone(), (plan.clone(), encoded))
             })
             .collect();
         let of_services = services.values().flat_map(|(_, encoded)| encoded.0.iter().cloned());
@@ -61,23 +61,21 @@ impl SharedResources {
         self.set.clone().with(ResourceType::Cluster, clusters).with(ResourceType::Listener, listeners)
     }
 
-    fn encoded(&self, service: &Arc<MeshService>) -> Option<Arc<Encoded>> {
-        let (old, encoded) = self.services.get(service.host())?;
-        (Arc::ptr_eq(old, service) || old == service).then(|| encoded.clone())
+    fn encoded(&self, plan: &Arc<ServicePlan>) -> Option<Arc<Encoded>> {
+        let (old, encoded) = self.services.get(plan.host())?;
+        (Arc::ptr_eq(old, plan) || old == plan).then(|| encoded.clone())
     }
 }
 
 impl Encoded {
-    fn of(service: &MeshService) -> Self {
-        let mut resources = vec![(
-            ResourceType::Names,
-            Resource::new(service.host().as_str(), names::encode(service.host(), service.vip)),
-        )];
-        for port in &service.service.ports {
-            let key = ServiceKey::new(service.host(), &port.name);
+    fn of(plan: &ServicePlan) -> Self {
+        let mut resources =
+            vec![(ResourceType::Names, Resource::new(plan.host().as_str(), names::encode(plan.host(), plan.vip)))];
+        for port in &plan.service.ports {
+            let key = ServiceKey::new(plan.host(), &port.name);
             resources.push((ResourceType::Cluster, envoy::outbound_cluster(&key)));
-            resources.push((ResourceType::Endpoints, envoy::endpoints(&key, service, port)));
-            resources.push((ResourceType::Listener, envoy::outbound_listener(&key, service.vip, port.number)));
+            resources.push((ResourceType::Endpoints, envoy::endpoints(&key, &plan.service, port)));
+            resources.push((ResourceType::Listener, envoy::outbound_listener(&key, plan.vip, port.number)));
         }
         Self(resources.into_iter().map(|(kind, resource)| (kind, Arc::new(resource))).collect())
     }
@@ -108,9 +106,9 @@ fn map(resources: impl Iterator<Item = Arc<Resource>>) -> ResourceMap {
 /// Exposed ports, by the address on which they are exposed.
 fn inbound(snapshot: &MeshSnapshot) -> BTreeMap<IpAddr, BTreeSet<u16>> {
     let mut inbound: BTreeMap<IpAddr, BTreeSet<u16>> = BTreeMap::new();
-    for service in &snapshot.content.services {
-        for endpoint in &service.service.endpoints {
-            let ports = service.service.ports.iter().map(|port| port.number);
+    for plan in &snapshot.content.services {
+        for endpoint in &plan.service.endpoints {
+            let ports = plan.service.ports.iter().map(|port| port.number);
             inbound.entry(endpoint.ip).or_default().extend(ports);
         }
     }

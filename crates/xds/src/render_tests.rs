@@ -10,7 +10,7 @@ use prost::Message;
 use super::*;
 use crate::support::{service, snapshot};
 
-fn build(services: &[Arc<MeshService>], previous: Option<&SharedResources>) -> SharedResources {
+fn build(services: &[Arc<ServicePlan>], previous: Option<&SharedResources>) -> SharedResources {
     SharedResources::build(&snapshot(1, services), previous, CAPTURE)
 }
 

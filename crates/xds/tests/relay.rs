@@ -219,8 +219,8 @@ async fn what_is_rendered_for_a_node_names_listeners_and_clusters_as_the_relay_l
     let mut envoy = agent.envoy(Holding::default(), &[]);
     pilot.set.send_replace(Arc::new(rendered.clone()));
     let table = until(&mut agent.outlets.names.subscribe(), |names| names.len() == services.len()).await;
-    for service in &services {
-        assert_eq!(table.get(service.service.host.as_str()), Some(service.vip));
+    for plan in &services {
+        assert_eq!(table.get(plan.service.host.as_str()), Some(plan.vip));
     }
     envoy.holds(&rendered).await;
 }

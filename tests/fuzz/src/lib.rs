@@ -10,7 +10,7 @@ use std::{
 
 use boshy_lab_director::release::JobSpec;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Port, PortName, Protocol, Service,
+    Endpoint, Hostname, ServicePlan, MeshSnapshot, NameTable, Origin, Port, PortName, Protocol, Service,
     SnapshotContent, Tld,
 };
 use sha2::{Digest, Sha256};
@@ -77,7 +77,7 @@ const JOBS: [(&str, u8); 3] =
 /// address.
 pub fn snapshot() -> MeshSnapshot {
     let mut services: Vec<_> = JOBS.into_iter().map(|(job, vip)| Arc::new(service(job, vip))).collect();
-    let endpoints = services.iter().flat_map(|service| &service.service.endpoints);
+    let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
     let zones: BTreeMap<_, _> = endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
     services.sort_by(|one, other| one.host().cmp(other.host()));
     MeshSnapshot { generation: 1, hash: String::new(), content: SnapshotContent { services, zones } }
@@ -88,13 +88,13 @@ pub fn names() -> NameTable {
     snapshot().content.names()
 }
 
-fn service(job: &str, vip: u8) -> MeshService {
+fn service(job: &str, vip: u8) -> ServicePlan {
     let port = |name, number| Port { name: PortName::new(name).expect("a port name"), number, protocol: Protocol::Tcp };
     let endpoint = |ip: &str, az: Option<&str>| Endpoint {
         ip: ip.replace('x', &vip.to_string()).parse().expect("an address"),
         az: az.map(str::to_owned),
     };
-    MeshService {
+    ServicePlan {
         service: Service {
             host: Hostname::of_service(job, "web", "shop", &Tld::default()).expect("a host name"),
             origin: Origin { deployment: "shop".into(), group: "web".into(), job: job.into() },

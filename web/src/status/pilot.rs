@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use boshy_mesh::{Endpoint, Hostname, MeshService, MeshSnapshot, Port, Problem, VipRange};
+use boshy_mesh::{Endpoint, Hostname, MeshSnapshot, Port, Problem, ServicePlan, VipRange};
 use boshy_supervision::TreeStatus;
 use boshy_xds::ProxyStatus;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -137,18 +137,18 @@ impl From<&MeshSnapshot> for SnapshotStatus {
             generation: snapshot.generation,
             hash: snapshot.hash.clone(),
             services: services.len() as u64,
-            endpoints: services.iter().map(|service| service.service.endpoints.len() as u64).sum(),
+            endpoints: services.iter().map(|plan| plan.service.endpoints.len() as u64).sum(),
         }
     }
 }
 
-impl From<&MeshService> for ServiceStatus {
-    fn from(service: &MeshService) -> Self {
+impl From<&ServicePlan> for ServiceStatus {
+    fn from(plan: &ServicePlan) -> Self {
         Self {
-            host: service.host().clone(),
-            vip: service.vip,
-            ports: service.service.ports.clone(),
-            endpoints: service.service.endpoints.clone(),
+            host: plan.host().clone(),
+            vip: plan.vip,
+            ports: plan.service.ports.clone(),
+            endpoints: plan.service.endpoints.clone(),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Discovery {
                 self.known(Api::Routes)?;
                 found(Api::Routes, documents::routes(&name))
             }
-            Question::Zone { node } => {
+            Question::AvailabilityZone { node } => {
                 let node = parsed(Api::AvailabilityZone, &node)?;
                 let generation = self.known(Api::AvailabilityZone)?;
                 found(Api::AvailabilityZone, documents::availability_zone(&generation.snapshot, &node))
@@ -141,7 +141,7 @@ impl Question {
             Self::Listeners { .. } => "ListListeners",
             Self::Clusters { .. } => "ListClusters",
             Self::Routes { .. } => "ListRoutes",
-            Self::Zone { .. } => "AvailabilityZone",
+            Self::AvailabilityZone { .. } => "AvailabilityZone",
             Self::CacheStatistics | Self::ResetCacheStatistics => OTHER,
         }
     }

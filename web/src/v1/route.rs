@@ -13,7 +13,7 @@ pub(super) enum Question {
     Listeners { node: String },
     Clusters { node: String },
     Routes { name: String, node: String },
-    Zone { node: String },
+    AvailabilityZone { node: String },
     CacheStatistics,
     ResetCacheStatistics,
 }
@@ -63,7 +63,7 @@ impl Question {
             ["v1", "listeners", _, node] => Self::Listeners { node: node.into() },
             ["v1", "clusters", _, node] => Self::Clusters { node: node.into() },
             ["v1", "routes", name, _, node] => Self::Routes { name: name.into(), node: node.into() },
-            ["v1", "az", _, node] => Self::Zone { node: node.into() },
+            ["v1", "az", _, node] => Self::AvailabilityZone { node: node.into() },
             ["cache_stats"] => Self::CacheStatistics,
             ["cache_stats_delete"] => Self::ResetCacheStatistics,
             _ => return None,

@@ -4,8 +4,8 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use boshy_dns::StatsSnapshot;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshService, MeshSnapshot, NameTable, Origin, Place, Port, PortName, Problem, Protocol,
-    Service, SnapshotContent, Tld, VipRange,
+    Endpoint, Hostname, MeshSnapshot, NameTable, Origin, Place, Port, PortName, Problem, Protocol, Service,
+    ServicePlan, SnapshotContent, Tld, VipRange,
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
@@ -17,16 +17,16 @@ pub(crate) fn host(group: &str) -> Hostname {
 }
 
 /// A service on port 9001 named `http`.
-pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Arc<MeshService> {
+pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Arc<ServicePlan> {
     let origin = Origin { deployment: "sample".into(), group: group.into(), job: "httpbin".into() };
     let ports = vec![Port { name: PortName::new("http").unwrap(), number: 9001, protocol: Protocol::Tcp }];
     let endpoints = ips.iter().map(|ip| Endpoint { ip: ip.parse().unwrap(), az: Some("z1".into()) }).collect();
     let service = Service { host: host(group), origin, ports, endpoints };
-    Arc::new(MeshService { service, vip: Ipv4Addr::new(169, 254, 255, vip) })
+    Arc::new(ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, vip) })
 }
 
-pub(crate) fn snapshot(generation: u64, services: Vec<Arc<MeshService>>) -> Arc<MeshSnapshot> {
-    let endpoints = services.iter().flat_map(|service| &service.service.endpoints);
+pub(crate) fn snapshot(generation: u64, services: Vec<Arc<ServicePlan>>) -> Arc<MeshSnapshot> {
+    let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
     let zones = endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
     Arc::new(MeshSnapshot { generation, hash: "ab12".into(), content: SnapshotContent { services, zones } })
 }
@@ -78,7 +78,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
             refused: vec![host("late")],
             unwritten: vec![host("unkept")],
         },
-        services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
+        services: snapshot.content.services.iter().map(|plan| plan.as_ref().into()).collect(),
         actors: actors(),
         xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into() },
         proxies: vec![ProxyStatus {

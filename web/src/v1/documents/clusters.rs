@@ -33,7 +33,7 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Cluster> {
 
 /// Inbound clusters reach the workload beside the sidecar over loopback.
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster> {
-    let ports = snapshot.content.services_on(ip).flat_map(|service| &service.service.ports);
+    let ports = snapshot.content.services_on(ip).flat_map(|plan| &plan.service.ports);
     ports.map(|port| Cluster {
         name: inbound_cluster(port),
         service_name: None,
@@ -46,9 +46,9 @@ fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster>
 
 /// Envoy asks for endpoints by service key (SDS), so a change of endpoints changes no cluster.
 fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Cluster> {
-    snapshot.content.services.iter().flat_map(|service| {
-        service.service.ports.iter().map(move |port| {
-            let key = service_key(service, port);
+    snapshot.content.services.iter().flat_map(|plan| {
+        plan.service.ports.iter().map(move |port| {
+            let key = service_key(plan, port);
             Cluster {
                 name: outbound_cluster(&key),
                 service_name: Some(key.to_string()),

@@ -15,11 +15,11 @@ pub(super) fn of_key(snapshot: &MeshSnapshot, key: &str) -> Vec<Host> {
     let names: Vec<&str> = parts.next().unwrap_or_default().split(',').collect();
     // Instances of the mesh carry no labels, so no instance matches a requested label.
     let asks_for_labels = parts.next().is_some_and(|labels| !labels.is_empty());
-    let Some(service) = snapshot.content.service(host).filter(|_| !asks_for_labels) else {
+    let Some(plan) = snapshot.content.service(host).filter(|_| !asks_for_labels) else {
         return Vec::new();
     };
-    let ports: Vec<&Port> = service.service.ports.iter().filter(|port| names.contains(&port.name.as_str())).collect();
-    let endpoints = &service.service.endpoints;
+    let ports: Vec<&Port> = plan.service.ports.iter().filter(|port| names.contains(&port.name.as_str())).collect();
+    let endpoints = &plan.service.endpoints;
     endpoints.iter().flat_map(|endpoint| ports.iter().map(|port| host_of(endpoint, port, false))).collect()
 }
 
@@ -27,10 +27,10 @@ pub(super) fn of_key(snapshot: &MeshSnapshot, key: &str) -> Vec<Host> {
 pub(super) fn of_all(snapshot: &MeshSnapshot) -> Vec<Registration> {
     let services = snapshot.content.services.iter();
     let mut entries: Vec<Registration> = services
-        .flat_map(|service| {
-            service.service.ports.iter().map(move |port| Registration {
-                service_key: service_key(service, port).to_string(),
-                hosts: service.service.endpoints.iter().map(|endpoint| host_of(endpoint, port, true)).collect(),
+        .flat_map(|plan| {
+            plan.service.ports.iter().map(move |port| Registration {
+                service_key: service_key(plan, port).to_string(),
+                hosts: plan.service.endpoints.iter().map(|endpoint| host_of(endpoint, port, true)).collect(),
             })
         })
         .collect();

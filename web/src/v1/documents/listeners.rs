@@ -44,15 +44,15 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Listener> {
 }
 
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Listener> {
-    let ports = snapshot.content.services_on(ip).flat_map(|service| &service.service.ports);
+    let ports = snapshot.content.services_on(ip).flat_map(|plan| &plan.service.ports);
     ports.map(move |port| proxied(ip, port, inbound_cluster(port), vec![single(ip)], false))
 }
 
 fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
-    snapshot.content.services.iter().flat_map(|service| {
-        let vip = IpAddr::V4(service.vip);
-        service.service.ports.iter().map(move |port| {
-            let cluster = outbound_cluster(&service_key(service, port));
+    snapshot.content.services.iter().flat_map(|plan| {
+        let vip = IpAddr::V4(plan.vip);
+        plan.service.ports.iter().map(move |port| {
+            let cluster = outbound_cluster(&service_key(plan, port));
             proxied(vip, port, cluster, vec![single(vip)], false)
         })
     })
@@ -61,9 +61,9 @@ fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
 /// Listeners of a router. It has no virtual addresses: it accepts every address on a port number, for the first service
 /// by name that exposes this port.
 fn standing_alone(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
-    snapshot.content.services.iter().flat_map(|service| {
-        service.service.ports.iter().map(move |port| {
-            let cluster = outbound_cluster(&service_key(service, port));
+    snapshot.content.services.iter().flat_map(|plan| {
+        plan.service.ports.iter().map(move |port| {
+            let cluster = outbound_cluster(&service_key(plan, port));
             proxied(ANY, port, cluster, Vec::new(), true)
         })
     })

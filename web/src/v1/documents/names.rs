@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use boshy_mesh::{MeshService, Port, ServiceKey};
+use boshy_mesh::{Port, ServiceKey, ServicePlan};
 use sha1::{Digest, Sha1};
 
 /// Longest cluster name that the v1 API emits. A longer one ends in the SHA-1 of the whole name.
@@ -10,8 +10,8 @@ const MAX_CLUSTER_NAME: usize = 189;
 /// Length of a SHA-1 in hexadecimal digits.
 const DIGEST_LENGTH: usize = 40;
 
-pub(super) fn service_key(service: &MeshService, port: &Port) -> ServiceKey {
-    ServiceKey::new(service.host(), &port.name)
+pub(super) fn service_key(plan: &ServicePlan, port: &Port) -> ServiceKey {
+    ServiceKey::new(plan.host(), &port.name)
 }
 
 pub(super) fn inbound_cluster(port: &Port) -> String {

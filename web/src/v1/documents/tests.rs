@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::{
-    Endpoint, Hostname, MeshService, MeshSnapshot, NodeId, Origin, Port, PortName, Protocol, Service, SnapshotContent,
+    Endpoint, Hostname, MeshSnapshot, NodeId, Origin, Port, PortName, Protocol, Service, ServicePlan, SnapshotContent,
     Tld,
 };
 
@@ -13,20 +13,20 @@ fn port(name: &str, number: u16) -> Port {
     Port { name: PortName::new(name).unwrap(), number, protocol: Protocol::Tcp }
 }
 
-fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&str>)]) -> Arc<MeshService> {
+fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&str>)]) -> Arc<ServicePlan> {
     let (job, deployment) = ("example-httpbin", "sample-deployment");
     let host = Hostname::of_service(job, group, deployment, &Tld::default()).unwrap();
     let origin = Origin { deployment: deployment.into(), group: group.into(), job: job.into() };
     let endpoints =
         endpoints.iter().map(|(ip, az)| Endpoint { ip: ip.parse().unwrap(), az: az.map(str::to_owned) }).collect();
-    Arc::new(MeshService {
+    Arc::new(ServicePlan {
         service: Service { host, origin, ports, endpoints },
         vip: Ipv4Addr::new(169, 254, 255, vip),
     })
 }
 
-fn snapshot(services: Vec<Arc<MeshService>>) -> MeshSnapshot {
-    let endpoints = services.iter().flat_map(|service| &service.service.endpoints);
+fn snapshot(services: Vec<Arc<ServicePlan>>) -> MeshSnapshot {
+    let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
     let mut zones: std::collections::BTreeMap<_, _> =
         endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
     zones.insert("10.244.0.9".parse().unwrap(), Some("z9".into()));
