@@ -22,9 +22,9 @@ pub struct AgentSettings {
     pub pilots: Vec<Url>,
     /// Certificate files for `https` pilots; present whenever such a pilot is listed.
     pub pilot_tls: Option<ClientFiles>,
-    /// Zone of the mesh.
+    /// DNS zone of the mesh; the agent answers for names in it.
     pub tld: Tld,
-    /// Range of virtual IPs.
+    /// Range of virtual IPs, whose connections are redirected.
     pub vip_range: VipRange,
     /// Directory of the last accepted configuration, which survives restarts.
     pub state_dir: PathBuf,

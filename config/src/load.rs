@@ -16,16 +16,16 @@ pub enum SettingsError {
     /// A file could not be read.
     #[error("{}: cannot be read", file.display())]
     Unreadable {
-        /// Path of the file.
+        /// Path of the settings file.
         file: PathBuf,
-        /// Cause.
+        /// Error of the operating system.
         #[source]
         source: std::io::Error,
     },
     /// The file is not YAML.
     #[error("{}: is not valid YAML", file.display())]
     Syntax {
-        /// Path of the file.
+        /// Path of the settings file.
         file: PathBuf,
         /// Position and cause.
         #[source]
@@ -34,7 +34,7 @@ pub enum SettingsError {
     /// The file and the environment cannot be merged: a value of either cannot be a setting.
     #[error("{}: cannot be used together with the environment", file.display())]
     Merge {
-        /// Path of the file.
+        /// Path of the settings file.
         file: PathBuf,
         /// The value at fault and the cause.
         #[source]
@@ -43,7 +43,7 @@ pub enum SettingsError {
     /// A key is missing, unknown, or of the wrong type.
     #[error("{}: {key}: {reason}", file.display())]
     Key {
-        /// Path of the file.
+        /// Path of the settings file.
         file: PathBuf,
         /// Path of the key, such as `director.auth`.
         key: String,

@@ -20,9 +20,9 @@ use crate::load::{self, SettingsError};
 pub struct PilotSettings {
     /// The director to read.
     pub director: DirectorSettings,
-    /// Zone of the mesh.
+    /// DNS zone of the mesh; all service names end in it.
     pub tld: Tld,
-    /// Range of virtual IPs.
+    /// Range from which virtual IPs are given.
     pub vip_range: VipRange,
     /// How long the address of a vanished service stays in quarantine before another service may get it.
     pub vip_quarantine: Duration,
@@ -48,7 +48,7 @@ pub struct PilotSettings {
     pub test_hooks: bool,
 }
 
-/// HTTP over TLS.
+/// A port that serves HTTP over TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpsSettings {
     /// Address to listen on.

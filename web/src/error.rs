@@ -36,7 +36,7 @@ pub(crate) enum RequestError {
     Discovery {
         /// The method that was called.
         api: Api,
-        /// Reason.
+        /// Why the document cannot be made.
         reason: DocumentError,
     },
     /// No snapshot has been made yet. On a 503, old Envoys keep their configuration and ask again.

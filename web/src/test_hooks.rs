@@ -14,7 +14,7 @@ use crate::{error::RequestError, operations::readable};
 /// A fault to inject into an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Panics.
+    /// The handler panics.
     Panic,
     /// Blocks its thread for this time.
     Stick(Duration),

@@ -35,19 +35,19 @@ pub struct Record {
     pub id: String,
     /// Number of the instance in DNS queries.
     pub num_id: String,
-    /// Instance group.
+    /// Name of its instance group.
     pub instance_group: String,
     /// Numbers of the group and of its links in DNS queries.
     pub group_ids: Vec<String>,
-    /// Availability zone.
+    /// Name of its availability zone, when it has one.
     pub az: Option<String>,
     /// Number of the availability zone in DNS queries.
     pub az_id: Option<String>,
-    /// Network.
+    /// Name of the network that the address is in.
     pub network: String,
     /// Number of the network in DNS queries.
     pub network_id: String,
-    /// Deployment.
+    /// Name of its deployment.
     pub deployment: String,
     /// The instance's address on that network.
     pub address: Address,

@@ -38,7 +38,7 @@ pub(super) struct Node {
     length: u32,
 }
 
-/// A document.
+/// The nodes of one document in flat arrays, so that a large document costs few allocations.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,

@@ -58,9 +58,9 @@ pub enum YamlError {
     /// Rejected before it was parsed.
     #[error("the YAML text has {bytes} bytes, at most {limit} are read")]
     TooLarge {
-        /// Size of the text.
+        /// Size of the text, in octets.
         bytes: usize,
-        /// [`Limits::bytes`].
+        /// The limit, [`Limits::bytes`].
         limit: usize,
     },
     /// Not YAML, not of the expected shape, or beyond [`Limits`].

@@ -21,7 +21,7 @@ pub struct View<'d> {
     index: u32,
 }
 
-/// Shape of a node.
+/// What Ruby makes of a node.
 #[derive(Clone, Debug)]
 pub enum Shape<'d> {
     /// A value without parts.
@@ -203,7 +203,7 @@ pub struct Map<'d> {
 pub struct Pair<'d> {
     /// The key, which may be of any shape.
     pub key: View<'d>,
-    /// The value.
+    /// The value under the key.
     pub value: View<'d>,
 }
 

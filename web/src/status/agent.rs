@@ -21,7 +21,7 @@ pub struct AgentStatus {
     pub lacking: Vec<Lack>,
     /// Node id, `sidecar~IP~ID~DOMAIN`.
     pub node: String,
-    /// Source of the configuration.
+    /// The stream to the pilot, from which the configuration comes.
     pub pilot: PilotLink,
     /// Names known to the DNS server.
     pub names: NamesStatus,
@@ -31,7 +31,7 @@ pub struct AgentStatus {
     pub rules: RulesStatus,
     /// Counters of the DNS server.
     pub dns: DnsStatus,
-    /// The supervised actors.
+    /// Actors and tasks of the supervision tree, with restarts and last exits.
     pub actors: TreeStatus,
 }
 
@@ -100,7 +100,7 @@ impl EnvoyStatus {
     }
 }
 
-/// The redirect rules.
+/// The redirect rules in the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RulesStatus {
     /// Whether the rules were as wanted at the last check.

@@ -33,15 +33,15 @@ pub struct PilotStatus {
     pub pool: PoolStatus,
     /// Services, sorted by name.
     pub services: Vec<ServiceStatus>,
-    /// The supervised actors.
+    /// Actors and tasks of the supervision tree, with restarts and last exits.
     pub actors: TreeStatus,
-    /// The xDS port.
+    /// State of the port on which proxies connect.
     pub xds: XdsStatus,
-    /// Connected proxies.
+    /// Proxies with an open stream.
     pub proxies: Vec<ProxyStatus>,
 }
 
-/// The xDS port.
+/// State of the port on which proxies connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct XdsStatus {
     /// Whether proxies must present a certificate.
@@ -77,10 +77,10 @@ pub struct ConvergenceStatus {
     pub milliseconds: Option<u64>,
 }
 
-/// The director.
+/// The director, and how well it can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DirectorStatus {
-    /// Its URL.
+    /// URL as in the settings, without credentials.
     pub url: String,
     /// When it was last read successfully.
     pub last_success: Option<u64>,
@@ -88,7 +88,7 @@ pub struct DirectorStatus {
     pub error: Option<String>,
 }
 
-/// One deployment.
+/// A deployment, and whether its facts are current.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeploymentStatus {
     /// Name of the deployment.
@@ -102,7 +102,7 @@ pub struct DeploymentStatus {
 /// Use of the virtual-IP range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
-    /// The range.
+    /// Range from which virtual IPs are given, as in the settings.
     pub range: VipRange,
     /// Number of usable addresses.
     pub capacity: u64,
@@ -117,16 +117,16 @@ pub struct PoolStatus {
     pub unwritten: Vec<Hostname>,
 }
 
-/// One service.
+/// A service as the mesh serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServiceStatus {
     /// Name of the service.
     pub host: Hostname,
-    /// Its virtual IP.
+    /// Virtual IP to which its name resolves.
     pub vip: Ipv4Addr,
-    /// Exposed ports.
+    /// Ports that its jobs expose, in the order of the manifest.
     pub ports: Vec<Port>,
-    /// Its instances.
+    /// Instances that Envoy balances over.
     pub endpoints: Vec<Endpoint>,
 }
 
