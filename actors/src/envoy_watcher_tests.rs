@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use boshy_xds::{Resource, ResourceMap, ResourceType, TypedResources};
+use boshy_xds::{Layer, Resource, ResourceMap, ResourceType, TypedResources};
 
 use super::*;
 
@@ -42,8 +42,8 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
         let resource = Arc::new(Resource::new("virtual", "body"));
         let map = ResourceMap::from([(resource.name.clone(), Arc::clone(&resource))]);
         let set = ResourceSet::default()
-            .with(ResourceType::Listener, TypedResources::new(Arc::new(map), Arc::default()))
-            .with(ResourceType::Cluster, TypedResources::new(Arc::default(), Arc::default()));
+            .with(ResourceType::Listener, TypedResources::new([Layer::new(map)]))
+            .with(ResourceType::Cluster, TypedResources::new([Layer::default()]));
         let (_sender, served) = watch::channel(Arc::new(set));
         let verdicts = Verdicts::saying_accepted(ResourceType::Listener, &resource);
         let has = Arc::new(Mutex::new(vec![("left-over", "1".to_owned())]));

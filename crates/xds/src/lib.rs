@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `render` | a snapshot becomes resources (pure) |
 //! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
+//! | `layers` | the resources of a proxy as layers that proxies share (pure) |
 //! | `session` | both ends of the protocol (pure) |
 //! | `server` | gRPC for the serving end (thin) |
 //! | `agent` | what a VM receives, serves to its Envoy and lets DNS answer (pure, but for the stream) |
@@ -18,6 +19,7 @@
 
 pub mod agent;
 mod envoy;
+mod layers;
 pub mod names;
 mod render;
 mod resource;
@@ -32,8 +34,9 @@ mod verdicts;
 mod support;
 
 pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
+pub use layers::{Layer, ResourceSet, TypedResources};
 pub use render::{CAPTURE, SharedResources};
-pub use resource::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
+pub use resource::{Resource, ResourceMap, ResourceType};
 pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Sets, Source};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;

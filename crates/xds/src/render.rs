@@ -11,7 +11,7 @@ use std::{
 
 use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan};
 
-use crate::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
+use crate::{Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
 
 /// Address at which Envoy accepts redirected connections.
 pub const CAPTURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15001);
@@ -55,9 +55,9 @@ impl SharedResources {
         let Some((ip, ports)) = node.ip().and_then(|ip| self.inbound.get_key_value(&ip)) else {
             return self.set.clone();
         };
-        let own = |make: &dyn Fn(u16) -> Resource| Arc::new(map(ports.iter().map(|port| Arc::new(make(*port)))));
-        let clusters = self.set.of(ResourceType::Cluster).with_own(own(&envoy::inbound_cluster));
-        let listeners = self.set.of(ResourceType::Listener).with_own(own(&|port| envoy::inbound_listener(*ip, port)));
+        let workload = |make: &dyn Fn(u16) -> Resource| ports.iter().map(|port| make(*port)).collect();
+        let clusters = self.set.of(ResourceType::Cluster).with(workload(&envoy::inbound_cluster));
+        let listeners = self.set.of(ResourceType::Listener).with(workload(&|port| envoy::inbound_listener(*ip, port)));
         self.set.clone().with(ResourceType::Cluster, clusters).with(ResourceType::Listener, listeners)
     }
 
@@ -86,9 +86,10 @@ fn collect(resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>) -> Re
     for (kind, resource) in resources {
         maps[kind.index()].insert(resource.name.clone(), resource);
     }
-    ResourceType::ALL.into_iter().zip(maps).fold(ResourceSet::default(), |set, (kind, map)| {
-        set.with(kind, TypedResources::new(Arc::new(map), Arc::default()))
-    })
+    ResourceType::ALL
+        .into_iter()
+        .zip(maps)
+        .fold(ResourceSet::default(), |set, (kind, map)| set.with(kind, TypedResources::new([Layer::new(map)])))
 }
 
 /// Resources that exist without any service.
@@ -97,10 +98,6 @@ fn fixed(capture: SocketAddr) -> [(ResourceType, Arc<Resource>); 2] {
         (ResourceType::Cluster, Arc::new(envoy::nowhere_cluster())),
         (ResourceType::Listener, Arc::new(envoy::capture_listener(capture))),
     ]
-}
-
-fn map(resources: impl Iterator<Item = Arc<Resource>>) -> ResourceMap {
-    resources.map(|resource| (resource.name.clone(), resource)).collect()
 }
 
 /// Exposed ports, by the address on which they are exposed.

@@ -25,8 +25,8 @@ use std::{
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshSnapshot, NodeId, ServicePlan};
 use boshy_xds::{
-    AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Repairs, Resource, ResourceMap, ResourceSet,
-    ResourceType, SharedResources, TypedResources, Verdict, Verdicts,
+    AdsService, Bootstrap, EnvoyVersion, Flavour, Layer, PeerTimeout, Proxies, Repairs, Resource, ResourceMap,
+    ResourceSet, ResourceType, SharedResources, TypedResources, Verdict, Verdicts,
     inspection::{self, Difference, INSPECTED},
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
@@ -340,7 +340,7 @@ async fn of_what_envoy_refuses_only_the_culprit_is_withheld() {
         let mut listeners: ResourceMap =
             set.of(Listeners).iter().map(|resource| (resource.name.clone(), resource.clone())).collect();
         listeners.insert(bad.name.clone(), bad.clone());
-        set.with(Listeners, TypedResources::new(Arc::new(listeners), Arc::default()))
+        set.with(Listeners, TypedResources::new([Layer::new(listeners)]))
     };
     let mesh = Mesh::altered(Flavour::Delta, &[service("web", 2, &[None])], with_bad, None).await;
     let set = mesh.set.borrow().clone();

@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time:
 
 use boshy_mesh::Hostname;
 use boshy_xds::{
-    AdsService, CAPTURE, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
+    AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
     TypedResources, Verdicts,
     agent::{
         self, Backoff, Exchange, ExchangeSettings, Outlets,
@@ -95,9 +95,10 @@ fn set(services: &[Service]) -> Arc<ResourceSet> {
     for (kind, resource) in services.iter().flat_map(|service| service.resources()) {
         maps[kind as usize].insert(Arc::clone(&resource.name), Arc::new(resource));
     }
-    let set = ResourceType::ALL.into_iter().zip(maps).fold(ResourceSet::default(), |set, (kind, map)| {
-        set.with(kind, TypedResources::new(Arc::new(map), Arc::default()))
-    });
+    let set = ResourceType::ALL
+        .into_iter()
+        .zip(maps)
+        .fold(ResourceSet::default(), |set, (kind, map)| set.with(kind, TypedResources::new([Layer::new(map)])));
     Arc::new(set)
 }
 

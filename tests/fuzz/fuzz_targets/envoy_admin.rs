@@ -3,7 +3,7 @@
 #![no_main]
 
 use boshy_xds::{
-    Flavour, Resource, ResourceSet, ResourceType, TypedResources,
+    Flavour, Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources,
     inspection::{INSPECTED, differences, read},
 };
 use libfuzzer_sys::fuzz_target;
@@ -15,11 +15,11 @@ fuzz_target!(|answer: &[u8]| {
             let resource = Resource { version: version.as_str().into(), ..Resource::new(name.as_str(), "") };
             (resource.name.clone(), resource.into())
         };
-        let map = found.iter().map(resource).collect();
-        let set = ResourceSet::default().with(kind, TypedResources::new(std::sync::Arc::new(map), Default::default()));
+        let map: ResourceMap = found.iter().map(resource).collect();
+        let set = ResourceSet::default().with(kind, TypedResources::new([Layer::new(map)]));
         let accepted = |name: &str| found.get(name).map(|version| version.as_str().into());
         assert_eq!(differences(kind, Flavour::Delta, &set, accepted, &found), []);
-        let nothing = ResourceSet::default().with(kind, TypedResources::new(Default::default(), Default::default()));
+        let nothing = ResourceSet::default().with(kind, TypedResources::new([Layer::default()]));
         let left_over = differences(kind, Flavour::Sotw, &nothing, |_| None, &found);
         assert_eq!(left_over.len(), found.len());
         assert!(left_over.iter().all(|one| one.kind != ResourceType::Names && !one.sentence().is_empty()));

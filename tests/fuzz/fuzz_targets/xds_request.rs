@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boshy_fuzz::Input;
 use boshy_xds::{
-    Resource, ResourceMap, ResourceSet, ResourceType, TypedResources,
+    Layer, Resource, ResourceSet, ResourceType, TypedResources,
     session::server::{Action, Channel, Delta, News, Response, Session, Sotw, identify},
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -227,7 +227,6 @@ fn set(input: &mut Input<'_>) -> ResourceSet {
 fn typed(octet: u8) -> TypedResources {
     let (edition, own) = (octet >> 6, octet & 0x20 != 0);
     let names = NAMES.into_iter().enumerate().filter(|(bit, _)| octet >> bit & 1 == 1);
-    let map: Arc<ResourceMap> =
-        Arc::new(names.map(|(_, name)| (name.into(), Arc::new(Resource::new(name, vec![edition; 100])))).collect());
-    if own { TypedResources::new(Arc::default(), map) } else { TypedResources::new(map, Arc::default()) }
+    let layer: Layer = names.map(|(_, name)| Resource::new(name, vec![edition; 100])).collect();
+    TypedResources::new(if own { [Layer::default(), layer] } else { [layer, Layer::default()] })
 }

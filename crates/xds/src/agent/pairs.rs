@@ -21,10 +21,8 @@ fn pair(name: &str) -> Option<SocketAddrV4> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{Resource, TypedResources};
+    use crate::{Layer, Resource, TypedResources};
 
     #[test]
     fn each_outbound_listener_is_a_pair_and_no_other_is() {
@@ -36,9 +34,8 @@ mod tests {
             "tcp_169.254.255.3",
             "tcp_x_1",
         ];
-        let listeners = names.map(|name| (name.into(), Arc::new(Resource::new(name, "")))).into();
-        let served = ResourceSet::default()
-            .with(ResourceType::Listener, TypedResources::new(Arc::new(listeners), Arc::default()));
+        let listeners = names.into_iter().map(|name| Resource::new(name, "")).collect();
+        let served = ResourceSet::default().with(ResourceType::Listener, TypedResources::new([listeners]));
         let pairs = ["169.254.255.2:22", "169.254.255.2:65535"].map(|pair| pair.parse().unwrap());
         assert_eq!(outbound_pairs(&served, VipRange::default()), Some(pairs.into()));
     }
@@ -46,8 +43,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_empty() {
         assert_eq!(outbound_pairs(&ResourceSet::default(), VipRange::default()), None);
-        let none =
-            ResourceSet::default().with(ResourceType::Listener, TypedResources::new(Arc::default(), Arc::default()));
+        let none = ResourceSet::default().with(ResourceType::Listener, TypedResources::new([Layer::default()]));
         assert_eq!(outbound_pairs(&none, VipRange::default()), Some(BTreeSet::new()));
     }
 }

@@ -137,7 +137,7 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Resource, TypedResources};
+    use crate::{Layer, Resource, TypedResources};
 
     fn served(names: &[(&str, &str)]) -> ResourceSet {
         let resource = |(name, version): &(&str, &str)| {
@@ -145,7 +145,7 @@ mod tests {
             (resource.name.clone(), Arc::new(resource))
         };
         let map = Arc::new(names.iter().map(resource).collect());
-        ResourceSet::default().with(ResourceType::Listener, TypedResources::new(map, Arc::default()))
+        ResourceSet::default().with(ResourceType::Listener, TypedResources::new([Layer::new(map)]))
     }
 
     #[test]

@@ -53,7 +53,7 @@ use self::{
     gate::Gate,
 };
 use crate::{
-    ResourceMap, ResourceSet, ResourceType, TypedResources,
+    Layer, ResourceMap, ResourceSet, ResourceType, TypedResources,
     envoy::{CAPTURE, Capture, captured_at},
     session::client::{DeltaClient, Malformed, Request, Response, Update},
 };
@@ -412,7 +412,7 @@ impl Relay {
         let mut served = ResourceSet::clone(&self.served);
         for &kind in changed.iter().filter(|kind| self.client.is_known(**kind)) {
             let map = self.doubts.less_refused(kind, self.client.held(kind));
-            served = served.with(kind, TypedResources::new(Arc::clone(&map), Arc::default()));
+            served = served.with(kind, TypedResources::new([Layer::new(Arc::clone(&map))]));
             self.offered.know(kind, map);
         }
         self.served = Arc::new(served);

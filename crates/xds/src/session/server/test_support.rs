@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Action, Response};
-use crate::{Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
+use crate::{Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 
 /// A resource with this name and content.
 pub(crate) fn resource(name: &str, version: u8) -> Arc<Resource> {
@@ -17,9 +17,8 @@ pub(crate) fn set(entries: &[(ResourceType, &str, u8)]) -> ResourceSet {
         let resource = resource(name, *version);
         maps.entry(*kind).or_default().insert(resource.name.clone(), resource);
     }
-    maps.into_iter().fold(ResourceSet::default(), |set, (kind, map)| {
-        set.with(kind, TypedResources::new(Arc::new(map), Arc::default()))
-    })
+    maps.into_iter()
+        .fold(ResourceSet::default(), |set, (kind, map)| set.with(kind, TypedResources::new([Layer::new(map)])))
 }
 
 /// The responses in a list of actions.
