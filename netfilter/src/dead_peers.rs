@@ -11,14 +11,13 @@
 
 use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 
+use boshy_netlink::{NetlinkError, Socket, Writer, messages};
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
 use crate::{
     error::NEEDS_NET_ADMIN,
-    netlink::{
-        diag::{Connection, FAMILIES, Identity, Timer, connection, connection_question, connections_question, end},
-        socket::{Refusal, Socket},
-        wire::messages,
+    netlink::diag::{
+        Connection, FAMILIES, Identity, Timer, connection, connection_question, connections_question, end,
     },
 };
 
@@ -102,15 +101,13 @@ impl DeadPeers {
     fn suspects(&mut self) -> Result<Vec<Identity>, DeadPeersError> {
         let (mut suspects, mut hidden) = (Vec::new(), false);
         for family in FAMILIES {
-            let sequence = self.socket.next_sequence();
-            let question = connections_question(family, sequence);
             let each = |connection: Connection| {
                 hidden |= connection.marked.is_none();
                 if is_suspect(&connection) {
                     suspects.push(connection.identity);
                 }
             };
-            if !self.ask(question.bytes(), sequence, each)? {
+            if !self.ask(|sequence| connections_question(family, sequence), each)? {
                 return Err(refused(Errno::ENOENT));
             }
         }
@@ -119,33 +116,27 @@ impl DeadPeers {
 
     /// One connection with its measurements; `None` when it no longer exists.
     fn look(&mut self, identity: &Identity) -> Result<Option<Connection>, DeadPeersError> {
-        let sequence = self.socket.next_sequence();
         let mut found = None;
-        let question = connection_question(identity, sequence);
-        self.ask(question.bytes(), sequence, |connection| found = Some(connection))?;
+        self.ask(|sequence| connection_question(identity, sequence), |connection| found = Some(connection))?;
         Ok(found)
     }
 
     /// Whether the connection still existed and was ended.
     fn end_one(&mut self, identity: &Identity) -> Result<bool, DeadPeersError> {
-        let sequence = self.socket.next_sequence();
-        self.ask(end(identity, sequence).bytes(), sequence, |_| {})
+        self.ask(|sequence| end(identity, sequence), |_| {})
     }
 
     /// Whether the socket that was asked about exists.
     fn ask(
         &mut self,
-        question: &[u8],
-        sequence: u32,
+        question: impl FnOnce(u32) -> Writer,
         mut each: impl FnMut(Connection),
     ) -> Result<bool, DeadPeersError> {
-        let asked =
-            self.socket.request(question, sequence, |message| connection(message).into_iter().for_each(&mut each));
-        match asked {
+        match self.socket.ask(question, |message| connection(message).into_iter().for_each(&mut each)) {
             Ok(()) => Ok(true),
             // The connection has ended, or another socket has its addresses by now.
-            Err(Refusal { errno: Errno::ENOENT | Errno::ESTALE, .. }) => Ok(false),
-            Err(refusal) => Err(refused(refusal.errno)),
+            Err(NetlinkError { errno: Errno::ENOENT | Errno::ESTALE, .. }) => Ok(false),
+            Err(error) => Err(refused(error.errno)),
         }
     }
 }

@@ -1,10 +1,8 @@
+use boshy_netlink::{Message, Writer};
 use proptest::prelude::*;
 
 use super::*;
-use crate::netlink::{
-    diag::Info,
-    wire::{Message, Writer},
-};
+use crate::netlink::diag::Info;
 
 const TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -78,8 +76,7 @@ fn what_does_not_bear_the_mark_or_waits_for_nothing_is_left_alone() {
 /// `struct inet_diag_msg` of Linux 6.18 with the options of a marked socket, its measures cut off behind the window.
 #[test]
 fn a_connection_is_read_as_the_kernel_writes_it() {
-    let mut writer = Writer::default();
-    writer.message(20, 0, 1, |writer| {
+    let writer = Writer::single(20, 0, 1, |writer| {
         writer.raw(&[2, 1, 1, 8]);
         writer.raw(&[0x9c, 0x40, 0x24, 0xb8, 10, 244, 0, 130, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         writer.raw(&[10, 244, 0, 131, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);

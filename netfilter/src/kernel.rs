@@ -11,15 +11,13 @@
 
 use std::{io, net::SocketAddrV4};
 
+use boshy_netlink::{NetlinkError, Socket};
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
 use crate::{
     difference::{Observed, ObservedChain, ObservedRule},
     error::{Cause, Error, Operation},
-    netlink::{
-        nftables::{Answer, Batch, OWNED_AND_PERSISTENT, Question, answer},
-        socket::{Refusal, Socket},
-    },
+    netlink::nftables::{Answer, Batch, OWNED_AND_PERSISTENT, Question, answer},
     ruleset::{Chain, PAIRS, Pairs},
 };
 
@@ -72,12 +70,12 @@ impl Netlink {
         };
         let batch = Batch::replace(chains, pairs, flags, self.socket.next_sequence());
         match self.transact(&batch) {
-            Err(refusal) if flags != 0 && batch.is_new_table(refusal.sequence) && is_unknown_flag(refusal.errno) => {
+            Err(refused) if flags != 0 && batch.is_new_table(refused.sequence) && is_unknown_flag(refused.errno) => {
                 tracing::info!("this kernel cannot make the rules our own; they are an ordinary table");
                 self.ownership = Ownership::Shared;
                 self.replace(chains, pairs)
             }
-            other => other.map_err(|refusal| self.error(Operation::Apply, &refusal, batch.step_of(refusal.sequence))),
+            other => other.map_err(|refused| self.error(Operation::Apply, &refused, batch.step_of(refused.sequence))),
         }
     }
 
@@ -97,8 +95,8 @@ impl Netlink {
         };
         match self.transact(&batch) {
             Ok(()) => Ok(true),
-            Err(Refusal { errno: Errno::ERESTART, .. }) => Ok(false),
-            Err(refusal) => Err(self.error(Operation::Apply, &refusal, batch.step_of(refusal.sequence))),
+            Err(NetlinkError { errno: Errno::ERESTART, .. }) => Ok(false),
+            Err(refused) => Err(self.error(Operation::Apply, &refused, batch.step_of(refused.sequence))),
         }
     }
 
@@ -113,8 +111,8 @@ impl Netlink {
             match self.observe_once() {
                 Ok(observed) if self.generation()? == before => return Ok(observed),
                 // The table, or a part of it, may be removed between two requests.
-                Ok(_) | Err(Refusal { errno: Errno::EINTR | Errno::ENOENT, .. }) => {}
-                Err(refusal) => return Err(self.error(Operation::Read, &refusal, "the question for the rules")),
+                Ok(_) | Err(NetlinkError { errno: Errno::EINTR | Errno::ENOENT, .. }) => {}
+                Err(refused) => return Err(self.error(Operation::Read, &refused, "the question for the rules")),
             }
         }
         Err(error(Cause::Unsettled))
@@ -127,7 +125,7 @@ impl Netlink {
     pub fn remove(&mut self) -> Result<(), Error> {
         let batch = Batch::remove(self.socket.next_sequence());
         self.transact(&batch)
-            .map_err(|refusal| self.error(Operation::Remove, &refusal, batch.step_of(refusal.sequence)))
+            .map_err(|refused| self.error(Operation::Remove, &refused, batch.step_of(refused.sequence)))
     }
 
     /// A number that the kernel increases with every change of any table in the network namespace.
@@ -157,22 +155,23 @@ impl Netlink {
                 generation = number;
             }
         });
-        asked.map_err(|refusal| self.cause(&refusal, "the question for the generation"))?;
+        asked.map_err(|refused| self.cause(&refused, "the question for the generation"))?;
         Ok(generation)
     }
 
-    fn ask(&mut self, question: Question, mut each: impl FnMut(Answer)) -> Result<(), Refusal> {
-        let sequence = self.socket.next_sequence();
-        let message = question.bytes(sequence);
-        self.socket.request(message.bytes(), sequence, |message| {
-            if let Some(said) = answer(message) {
-                each(said);
-            }
-        })
+    fn ask(&mut self, question: Question, mut each: impl FnMut(Answer)) -> Result<(), NetlinkError> {
+        self.socket.ask(
+            |sequence| question.message(sequence),
+            |message| {
+                if let Some(said) = answer(message) {
+                    each(said);
+                }
+            },
+        )
     }
 
     /// Reads the table once. Fails with EINTR when something changed in the meantime.
-    fn observe_once(&mut self) -> Result<Option<Observed>, Refusal> {
+    fn observe_once(&mut self) -> Result<Option<Observed>, NetlinkError> {
         let mut observed = Observed::default();
         let asked = self.ask(Question::Table, |said| {
             if let Answer::Table { dormant, .. } = said {
@@ -180,7 +179,7 @@ impl Netlink {
             }
         });
         match asked {
-            Err(Refusal { errno: Errno::ENOENT, .. }) => return Ok(None),
+            Err(NetlinkError { errno: Errno::ENOENT, .. }) => return Ok(None),
             other => other?,
         }
         self.ask(Question::Chains, |said| {
@@ -208,17 +207,17 @@ impl Netlink {
         Ok(Some(observed))
     }
 
-    fn transact(&mut self, batch: &Batch) -> Result<(), Refusal> {
+    fn transact(&mut self, batch: &Batch) -> Result<(), NetlinkError> {
         self.socket.request(batch.bytes(), batch.last(), |_| {})
     }
 
-    fn error(&mut self, operation: Operation, refusal: &Refusal, step: &str) -> Error {
-        Error { operation, cause: self.cause(refusal, step) }
+    fn error(&mut self, operation: Operation, refused: &NetlinkError, step: &str) -> Error {
+        Error { operation, cause: self.cause(refused, step) }
     }
 
-    fn cause(&mut self, refusal: &Refusal, step: &str) -> Cause {
-        let source = io::Error::from(refusal.errno);
-        if refusal.errno != Errno::EPERM {
+    fn cause(&mut self, refused: &NetlinkError, step: &str) -> Cause {
+        let source = io::Error::from(refused.errno);
+        if refused.errno != Errno::EPERM {
             return Cause::Refused { step: step.to_owned(), source };
         }
         match self.other_owner() {

@@ -10,15 +10,13 @@
 
 use std::{io, net::Ipv4Addr};
 
+use boshy_netlink::{NetlinkError, Socket};
 use ipnet::Ipv4Net;
 use nix::{errno::Errno, net::if_::if_nametoindex, sys::socket::SockProtocol};
 
 use crate::{
     error::{NEEDS_NET_ADMIN, Operation},
-    netlink::{
-        route::{Entry, delete, entries_question, entry, insert},
-        socket::{Refusal, Socket},
-    },
+    netlink::route::{Entry, delete, entries_question, entry, insert},
 };
 
 /// How often a read is repeated when a change interrupted it.
@@ -92,9 +90,9 @@ impl VipRoute {
     /// # Errors
     /// When no netlink socket can be opened.
     pub fn new(range: Ipv4Net, source: Ipv4Addr) -> Result<Self, RouteError> {
-        let refused = |errno: Errno| refusal(Operation::Open, errno);
-        let socket = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(refused)?;
-        let loopback = if_nametoindex("lo").map_err(refused)?;
+        let failed = |errno: Errno| refused(Operation::Open, errno);
+        let socket = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(failed)?;
+        let loopback = if_nametoindex("lo").map_err(failed)?;
         Ok(Self { socket, desired: Entry::ours(range.trunc(), loopback, Some(source)) })
     }
 
@@ -137,23 +135,20 @@ impl VipRoute {
 
     /// Writes the desired entry. It replaces an earlier one of boshy at the same place, with no gap in between.
     fn insert(&mut self) -> Result<(), RouteError> {
-        let sequence = self.socket.next_sequence();
-        let message = insert(&self.desired, sequence);
-        match self.socket.request(message.bytes(), sequence, |_| {}) {
+        match self.socket.ask(|sequence| insert(&self.desired, sequence), |_| {}) {
             // The kernel reports a preferred source that is not local in this way.
-            Err(Refusal { errno: Errno::EINVAL, .. }) if self.desired.source.is_some() => {
+            Err(NetlinkError { errno: Errno::EINVAL, .. }) if self.desired.source.is_some() => {
                 Err(RouteError::ForeignSource(self.desired.source.unwrap_or(Ipv4Addr::UNSPECIFIED)))
             }
-            other => other.map_err(|refused| refusal(Operation::Apply, refused.errno)),
+            other => other.map_err(|error| refused(Operation::Apply, error.errno)),
         }
     }
 
     fn delete(&mut self, old: &Entry, operation: Operation) -> Result<(), RouteError> {
-        let sequence = self.socket.next_sequence();
-        match self.socket.request(delete(old, sequence).bytes(), sequence, |_| {}) {
+        match self.socket.ask(|sequence| delete(old, sequence), |_| {}) {
             // It has been removed in the meantime.
-            Ok(()) | Err(Refusal { errno: Errno::ESRCH, .. }) => Ok(()),
-            Err(refused) => Err(refusal(operation, refused.errno)),
+            Ok(()) | Err(NetlinkError { errno: Errno::ESRCH, .. }) => Ok(()),
+            Err(error) => Err(refused(operation, error.errno)),
         }
     }
 
@@ -165,19 +160,17 @@ impl VipRoute {
         let mut last = Errno::EINTR;
         for _ in 0..READINGS {
             let mut all = Vec::new();
-            let sequence = self.socket.next_sequence();
-            let question = entries_question(sequence);
-            match self.socket.request(question.bytes(), sequence, |message| all.extend(entry(message))) {
+            match self.socket.ask(entries_question, |message| all.extend(entry(message))) {
                 Ok(()) => return Ok(all),
-                Err(Refusal { errno: Errno::EINTR, .. }) => last = Errno::EINTR,
-                Err(refused) => return Err(refusal(operation, refused.errno)),
+                Err(NetlinkError { errno: Errno::EINTR, .. }) => last = Errno::EINTR,
+                Err(error) => return Err(refused(operation, error.errno)),
             }
         }
-        Err(refusal(operation, last))
+        Err(refused(operation, last))
     }
 }
 
-fn refusal(operation: Operation, errno: Errno) -> RouteError {
+fn refused(operation: Operation, errno: Errno) -> RouteError {
     let source = io::Error::from(errno);
     match errno {
         Errno::EPERM => RouteError::NeedsNetAdmin { operation, source },

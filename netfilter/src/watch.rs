@@ -9,9 +9,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
+use boshy_netlink::Socket;
 use nix::{errno::Errno, sys::socket::SockProtocol};
-
-use crate::netlink::socket::Socket;
 
 /// The multicast group of nf_tables, as a bit: group 7 of `nfnetlink.h`.
 const NFTABLES: u32 = 1 << 6;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::wire::{ACK, Attributes, DUMP, Message, Writer};
+use boshy_netlink::{ACK, Attributes, DUMP, Message, Writer};
 
 const BY_FAMILY: u16 = 20;
 const DESTROY: u16 = 21;
@@ -92,24 +92,18 @@ pub(crate) struct Info {
 
 /// Request for all connections of an address family, without measurements.
 pub(crate) fn connections_question(family: u8, sequence: u32) -> Writer {
-    let mut writer = Writer::default();
     let identity = Identity { family, ..Identity::NOBODY };
-    writer.message(BY_FAMILY, DUMP, sequence, |writer| request(writer, &identity, 0));
-    writer
+    Writer::single(BY_FAMILY, DUMP, sequence, |writer| request(writer, &identity, 0))
 }
 
 /// Request for one connection with its measurements.
 pub(crate) fn connection_question(identity: &Identity, sequence: u32) -> Writer {
-    let mut writer = Writer::default();
-    writer.message(BY_FAMILY, ACK, sequence, |writer| request(writer, identity, 1 << (INFO - 1)));
-    writer
+    Writer::single(BY_FAMILY, ACK, sequence, |writer| request(writer, identity, 1 << (INFO - 1)))
 }
 
 /// Request to end a connection: its program gets ECONNABORTED, its peer a reset.
 pub(crate) fn end(identity: &Identity, sequence: u32) -> Writer {
-    let mut writer = Writer::default();
-    writer.message(DESTROY, ACK, sequence, |writer| request(writer, identity, 0));
-    writer
+    Writer::single(DESTROY, ACK, sequence, |writer| request(writer, identity, 0))
 }
 
 /// `struct inet_diag_req_v2`.

@@ -6,9 +6,9 @@
 
 use std::net::Ipv4Addr;
 
+use boshy_netlink::{Attributes, Writer};
 use ipnet::Ipv4Net;
 
-use super::wire::{Attributes, Writer};
 use crate::{
     difference::ObservedRule,
     ruleset::{Match, PAIRS, Rule, Verdict},
@@ -72,33 +72,33 @@ impl Expression {
         };
         match self {
             Self::Meta(key) => element("meta", &|writer| {
-                writer.number(1, REGISTER);
-                writer.number(2, *key);
+                writer.u32_be(1, REGISTER);
+                writer.u32_be(2, *key);
             }),
             Self::Payload { base, offset, length, register } => element("payload", &|writer| {
                 for (kind, value) in [(1, *register), (2, *base), (3, *offset), (4, *length)] {
-                    writer.number(kind, value);
+                    writer.u32_be(kind, value);
                 }
             }),
             Self::Mask(mask) => element("bitwise", &|writer| {
                 let length = u32::try_from(mask.len()).expect("a mask is as long as an address");
                 for (kind, value) in [(1, REGISTER), (2, REGISTER), (3, length)] {
-                    writer.number(kind, value);
+                    writer.u32_be(kind, value);
                 }
                 writer.nested(4, |writer| writer.attribute(1, mask));
                 writer.nested(5, |writer| writer.attribute(1, &vec![0; mask.len()]));
             }),
             Self::Equal(value) => element("cmp", &|writer| {
-                writer.number(1, REGISTER);
-                writer.number(2, OPERATION_EQUAL);
+                writer.u32_be(1, REGISTER);
+                writer.u32_be(2, OPERATION_EQUAL);
                 writer.nested(3, |writer| writer.attribute(1, value));
             }),
             Self::Load(value) => element("immediate", &|writer| {
-                writer.number(1, REGISTER);
+                writer.u32_be(1, REGISTER);
                 writer.nested(2, |writer| writer.attribute(1, value));
             }),
             Self::Verdict(code, chain) => element("immediate", &|writer| {
-                writer.number(1, VERDICT_REGISTER);
+                writer.u32_be(1, VERDICT_REGISTER);
                 writer.nested(2, |writer| {
                     writer.nested(2, |writer| {
                         writer.attribute(1, &code.to_be_bytes());
@@ -110,12 +110,12 @@ impl Expression {
             }),
             Self::Lookup(set) => element("lookup", &|writer| {
                 writer.text(1, set);
-                writer.number(2, REGISTER);
+                writer.u32_be(2, REGISTER);
             }),
-            Self::Reject(kind) => element("reject", &|writer| writer.number(1, *kind)),
+            Self::Reject(kind) => element("reject", &|writer| writer.u32_be(1, *kind)),
             Self::Redirect => element("redir", &|writer| {
-                writer.number(1, REGISTER);
-                writer.number(3, PORT_SPECIFIED);
+                writer.u32_be(1, REGISTER);
+                writer.u32_be(3, PORT_SPECIFIED);
             }),
             Self::Other(name) => element(name, &|_| {}),
         }
@@ -128,22 +128,22 @@ impl Expression {
     }
 
     fn known(name: &str, data: Attributes<'_>) -> Option<Self> {
-        let numbers = |wanted: &[(u16, u32)]| wanted.iter().all(|(kind, value)| data.number(*kind) == Some(*value));
+        let numbers = |wanted: &[(u16, u32)]| wanted.iter().all(|(kind, value)| data.u32_be(*kind) == Some(*value));
         let bytes = |kind| data.inside(kind).get(1).map(<[u8]>::to_vec);
         match name {
-            "meta" if numbers(&[(1, REGISTER)]) => Some(Self::Meta(data.number(2)?)),
+            "meta" if numbers(&[(1, REGISTER)]) => Some(Self::Meta(data.u32_be(2)?)),
             "payload" => Some(Self::Payload {
-                register: data.number(1)?,
-                base: data.number(2)?,
-                offset: data.number(3)?,
-                length: data.number(4)?,
+                register: data.u32_be(1)?,
+                base: data.u32_be(2)?,
+                offset: data.u32_be(3)?,
+                length: data.u32_be(4)?,
             }),
             // The flags attribute is present when the rule matches what is not in the set.
-            "lookup" if numbers(&[(2, REGISTER)]) && data.number(5).unwrap_or(0) == 0 => {
+            "lookup" if numbers(&[(2, REGISTER)]) && data.u32_be(5).unwrap_or(0) == 0 => {
                 Some(Self::Lookup(data.text(1)?))
             }
-            "reject" if data.get(2).is_none() => Some(Self::Reject(data.number(1)?)),
-            "bitwise" if numbers(&[(1, REGISTER), (2, REGISTER)]) && data.number(6).unwrap_or(0) == 0 => {
+            "reject" if data.get(2).is_none() => Some(Self::Reject(data.u32_be(1)?)),
+            "bitwise" if numbers(&[(1, REGISTER), (2, REGISTER)]) && data.u32_be(6).unwrap_or(0) == 0 => {
                 bytes(5)?.iter().all(|byte| *byte == 0).then_some(())?;
                 Some(Self::Mask(bytes(4)?))
             }
@@ -151,10 +151,10 @@ impl Expression {
             "immediate" if numbers(&[(1, REGISTER)]) => Some(Self::Load(bytes(2)?)),
             "immediate" if numbers(&[(1, VERDICT_REGISTER)]) => {
                 let verdict = data.inside(2).inside(2);
-                Some(Self::Verdict(verdict.number(1)?.cast_signed(), verdict.text(2)))
+                Some(Self::Verdict(verdict.u32_be(1)?.cast_signed(), verdict.text(2)))
             }
             // The kernel also reports the first port of the range as its last.
-            "redir" if numbers(&[(1, REGISTER), (3, PORT_SPECIFIED)]) && data.number(2).unwrap_or(1) == 1 => {
+            "redir" if numbers(&[(1, REGISTER), (3, PORT_SPECIFIED)]) && data.u32_be(2).unwrap_or(1) == 1 => {
                 Some(Self::Redirect)
             }
             _ => None,

@@ -9,10 +9,9 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use super::{
-    expression::{Expression, lift, lower},
-    wire::{ACK, APPEND, Attributes, CREATE, DUMP, Message, Writer},
-};
+use boshy_netlink::{ACK, APPEND, Attributes, CREATE, DUMP, Message, Writer};
+
+use super::expression::{Expression, lift, lower};
 use crate::{
     difference::{ObservedChain, ObservedRule},
     ruleset::{Base, Chain, PAIRS, Pairs, Rule},
@@ -73,13 +72,13 @@ impl Batch {
         let mut batch = Self::deleting(first);
         batch.step(NEW_TABLE, CREATE, THE_NEW_TABLE.to_owned(), |writer| {
             writer.text(1, NAME);
-            writer.number(2, flags);
+            writer.u32_be(2, flags);
         });
         batch.step(NEW_SET, CREATE, format!("set {PAIRS}"), |writer| {
             writer.text(1, NAME);
             writer.text(2, PAIRS);
             for (kind, value) in [(3, 0), (4, ADDRESS_AND_PORT), (5, PAIR_LENGTH), (10, 1)] {
-                writer.number(kind, value);
+                writer.u32_be(kind, value);
             }
         });
         batch.elements(NEW_ELEMENTS, CREATE, pairs.iter());
@@ -126,7 +125,7 @@ impl Batch {
         let mut batch = Self { writer: Writer::default(), first, steps: Vec::new(), last_step: 0 };
         batch.bound(BATCH_BEGIN, "the transaction", |writer| {
             if let Some(generation) = generation {
-                writer.number(1, generation);
+                writer.u32_be(1, generation);
             }
         });
         batch
@@ -165,10 +164,10 @@ impl Batch {
             writer.text(3, chain.name);
             if let Some(base) = &chain.base {
                 writer.nested(4, |writer| {
-                    writer.number(1, number_of(&HOOKS, &base.hook));
-                    writer.number(2, base.priority.cast_unsigned());
+                    writer.u32_be(1, number_of(&HOOKS, &base.hook));
+                    writer.u32_be(2, base.priority.cast_unsigned());
                 });
-                writer.number(5, number_of(&POLICIES, &base.policy));
+                writer.u32_be(5, number_of(&POLICIES, &base.policy));
                 writer.text(7, &base.kind);
             }
         });
@@ -258,7 +257,7 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    pub(crate) fn bytes(self, sequence: u32) -> Writer {
+    pub(crate) fn message(self, sequence: u32) -> Writer {
         let (kind, flags, family) = match self {
             Self::Generation => (GET_GENERATION, ACK, ANY_FAMILY),
             Self::Table => (GET_TABLE, ACK, INET),
@@ -267,8 +266,7 @@ impl Question {
             Self::Sets => (GET_SET, DUMP, INET),
             Self::Pairs => (GET_ELEMENTS, DUMP, INET),
         };
-        let mut writer = Writer::default();
-        writer.message(SUBSYSTEM << 8 | kind, flags, sequence, |writer| {
+        Writer::single(SUBSYSTEM << 8 | kind, flags, sequence, |writer| {
             writer.raw(&[family, 0, 0, 0]);
             if matches!(self, Self::Table | Self::Rules | Self::Sets | Self::Pairs) {
                 writer.text(1, NAME);
@@ -276,8 +274,7 @@ impl Question {
             if matches!(self, Self::Pairs) {
                 writer.text(2, PAIRS);
             }
-        });
-        writer
+        })
     }
 }
 
@@ -307,15 +304,15 @@ pub(crate) fn answer(message: &Message<'_>) -> Option<Answer> {
     }
     let attributes = message.attributes(FAMILY_HEADER);
     if u16::from(kind) == NEW_GENERATION {
-        return attributes.number(1).map(Answer::Generation);
+        return attributes.u32_be(1).map(Answer::Generation);
     }
     if message.body.first() != Some(&INET) || attributes.text(1).as_deref() != Some(NAME) {
         return None;
     }
     match u16::from(kind) {
         NEW_TABLE => {
-            let dormant = attributes.number(2).unwrap_or(0) & DORMANT != 0;
-            Some(Answer::Table { dormant, owner: attributes.number(7) })
+            let dormant = attributes.u32_be(2).unwrap_or(0) & DORMANT != 0;
+            Some(Answer::Table { dormant, owner: attributes.u32_be(7) })
         }
         NEW_CHAIN => {
             Some(Answer::Chain(ObservedChain { name: attributes.text(3)?, base: base(attributes), rules: Vec::new() }))
@@ -326,7 +323,7 @@ pub(crate) fn answer(message: &Message<'_>) -> Option<Answer> {
             Some(Answer::Rule(attributes.text(2)?, lift(&expressions)))
         }
         NEW_SET => {
-            let key = (attributes.number(4), attributes.number(5), attributes.number(3).unwrap_or(0));
+            let key = (attributes.u32_be(4), attributes.u32_be(5), attributes.u32_be(3).unwrap_or(0));
             let fits = key == (Some(ADDRESS_AND_PORT), Some(PAIR_LENGTH), 0);
             Some(Answer::Set(attributes.text(2)?, fits))
         }
@@ -341,9 +338,9 @@ fn base(chain: Attributes<'_>) -> Option<Base> {
     let hook = chain.inside(4);
     Some(Base {
         kind: chain.text(7)?.into(),
-        hook: name_of(&HOOKS, hook.number(1)?),
-        priority: hook.number(2)?.cast_signed(),
-        policy: name_of(&POLICIES, chain.number(5)?),
+        hook: name_of(&HOOKS, hook.u32_be(1)?),
+        priority: hook.u32_be(2)?.cast_signed(),
+        policy: name_of(&POLICIES, chain.u32_be(5)?),
     })
 }
 

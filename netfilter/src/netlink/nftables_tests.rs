@@ -1,7 +1,8 @@
+use boshy_netlink::messages;
+
 use super::*;
 use crate::{
     difference::{Observed, difference},
-    netlink::wire::messages,
     ruleset::Ruleset,
 };
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::wire::{ACK, CREATE, DUMP, Message, REPLACE, Writer};
+use boshy_netlink::{ACK, CREATE, DUMP, Message, REPLACE, Writer};
 
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
@@ -61,10 +61,10 @@ impl Entry {
         writer.raw(&[0; 4]);
         writer.attribute(DESTINATION, &self.network.network().octets());
         if let Some(device) = self.device {
-            writer.attribute(OUTPUT_DEVICE, &device.to_ne_bytes());
+            writer.u32_ne(OUTPUT_DEVICE, device);
         }
         if self.metric != 0 {
-            writer.attribute(METRIC, &self.metric.to_ne_bytes());
+            writer.u32_ne(METRIC, self.metric);
         }
         if let Some(source) = self.source {
             writer.attribute(PREFERRED_SOURCE, &source.octets());
@@ -74,47 +74,48 @@ impl Entry {
 
 /// Adds a route, or replaces the one at the same place.
 pub(crate) fn insert(entry: &Entry, sequence: u32) -> Writer {
-    let mut writer = Writer::default();
-    writer.message(NEW_ROUTE, ACK | CREATE | REPLACE, sequence, |writer| entry.write(writer));
-    writer
+    Writer::single(NEW_ROUTE, ACK | CREATE | REPLACE, sequence, |writer| entry.write(writer))
 }
 
 /// Deletes exactly this route: the kernel compares the protocol number too.
 pub(crate) fn delete(entry: &Entry, sequence: u32) -> Writer {
-    let mut writer = Writer::default();
-    writer.message(DELETE_ROUTE, ACK, sequence, |writer| entry.write(writer));
-    writer
+    Writer::single(DELETE_ROUTE, ACK, sequence, |writer| entry.write(writer))
 }
 
 /// Asks for all IPv4 routes.
 pub(crate) fn entries_question(sequence: u32) -> Writer {
-    let mut writer = Writer::default();
-    writer.message(GET_ROUTE, DUMP, sequence, |writer| {
+    Writer::single(GET_ROUTE, DUMP, sequence, |writer| {
         writer.raw(&[IPV4]);
         writer.raw(&[0; ROUTE_HEADER - 1]);
-    });
-    writer
+    })
 }
 
 /// Parses a route; `None` for anything but an IPv4 route of the main table.
 pub(crate) fn entry(message: &Message<'_>) -> Option<Entry> {
     let [IPV4, bits, _, service, table, protocol, scope, kind, ..] = *message.body else { return None };
     let attributes = message.attributes(ROUTE_HEADER);
-    // Unlike nf_tables, rtnetlink uses the machine's byte order for numbers.
-    let number = |kind| attributes.get(kind).and_then(|value| value.try_into().ok()).map(u32::from_ne_bytes);
     let address = |kind| Some(Ipv4Addr::from(<[u8; 4]>::try_from(attributes.get(kind)?).ok()?));
-    if message.kind != NEW_ROUTE || number(TABLE).unwrap_or(table.into()) != MAIN_TABLE {
+    if message.kind != NEW_ROUTE || attributes.u32_ne(TABLE).unwrap_or(table.into()) != MAIN_TABLE {
         return None;
     }
     let network = Ipv4Net::new(address(DESTINATION).unwrap_or(Ipv4Addr::UNSPECIFIED), bits).ok()?;
-    let (source, device) = (address(PREFERRED_SOURCE), number(OUTPUT_DEVICE));
-    Some(Entry { network, source, device, protocol, scope, kind, service, metric: number(METRIC).unwrap_or(0) })
+    let (source, device) = (address(PREFERRED_SOURCE), attributes.u32_ne(OUTPUT_DEVICE));
+    Some(Entry {
+        network,
+        source,
+        device,
+        protocol,
+        scope,
+        kind,
+        service,
+        metric: attributes.u32_ne(METRIC).unwrap_or(0),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::wire::messages;
+    use boshy_netlink::messages;
 
     fn ours() -> Entry {
         Entry::ours("169.254.255.0/24".parse().unwrap(), 1, Some(Ipv4Addr::new(10, 0, 0, 5)))

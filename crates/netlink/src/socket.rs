@@ -1,9 +1,10 @@
-//! A netlink socket: one request at a time, with answers matched by sequence number.
+//! The socket: one request at a time, with answers matched by sequence number.
 //!
 //! The kernel answers within the request call, so a request takes as long as its work. The receive timeout covers a
 //! kernel that never answers. Messages from other processes and late answers to an earlier request are ignored.
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
@@ -20,22 +21,32 @@ use nix::{
     },
 };
 
-use super::wire::{DONE, ERROR, INTERRUPTED, Message, messages};
+use crate::wire::{DONE, ERROR, INTERRUPTED, Message, Writer, messages};
 
 /// The kernel sends no longer datagram (`NLMSG_GOODSIZE` and the largest dump buffer are 32 KiB).
 const LONGEST: usize = 64 * 1024;
+/// Receive timeout.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A refusal by the kernel: the sequence number of the message, and the error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) sequence: u32,
-    pub(crate) errno: Errno,
+/// The kernel refused a message (`NLMSG_ERROR`), or the socket failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("netlink message {sequence} failed: {errno}")]
+pub struct NetlinkError {
+    /// Sequence number of the refused message; that of the first one when the socket failed.
+    pub sequence: u32,
+    /// The kernel's error.
+    pub errno: Errno,
+}
+
+impl From<NetlinkError> for io::Error {
+    fn from(error: NetlinkError) -> Self {
+        error.errno.into()
+    }
 }
 
 /// An open netlink socket.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     fd: OwnedFd,
     port: u32,
     sequence: u32,
@@ -43,8 +54,12 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket of a netlink protocol, subscribed to a set of multicast groups (bit n-1 for group n).
-    pub(crate) fn open(protocol: SockProtocol, groups: u32) -> Result<Self, Errno> {
+    /// Opens a socket of a netlink protocol in the network namespace of the calling thread, subscribed to a set of
+    /// multicast groups (bit n-1 for group n).
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(protocol: SockProtocol, groups: u32) -> Result<Self, Errno> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         let patience = TimeVal::new(PATIENCE.as_secs().cast_signed(), 0);
@@ -54,7 +69,7 @@ impl Socket {
     }
 
     /// Allows requests of this length. Without the privilege for that, the socket gets at most the system-wide limit.
-    pub(crate) fn make_room(&self, bytes: usize) {
+    pub fn make_room(&self, bytes: usize) {
         if setsockopt(&self.fd, SndBufForce, &bytes).is_err() {
             // The kernel reduces it to the permitted value, which is not an error.
             let _ = setsockopt(&self.fd, SndBuf, &bytes);
@@ -62,27 +77,39 @@ impl Socket {
     }
 
     /// The address by which the kernel knows this socket.
-    pub(crate) fn port(&self) -> u32 {
+    pub fn port(&self) -> u32 {
         self.port
     }
 
     /// The sequence number that the next request must begin with.
-    pub(crate) fn next_sequence(&self) -> u32 {
+    pub fn next_sequence(&self) -> u32 {
         self.sequence
+    }
+
+    /// Sends the one message that `message` writes with the sequence number it is given. Passes the answers to `each`.
+    ///
+    /// # Errors
+    /// When the message is refused, or the socket fails.
+    pub fn ask(
+        &mut self,
+        message: impl FnOnce(u32) -> Writer,
+        each: impl FnMut(&Message<'_>),
+    ) -> Result<(), NetlinkError> {
+        let sequence = self.sequence;
+        self.request(message(sequence).bytes(), sequence, each)
     }
 
     /// Sends one or more messages, numbered from [`Socket::next_sequence`] to `last` or beyond. Passes the answers to
     /// `each` until `last` is acknowledged, a dump ends, or a message is refused.
-    pub(crate) fn request(
-        &mut self,
-        bytes: &[u8],
-        last: u32,
-        mut each: impl FnMut(&Message<'_>),
-    ) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// When a message is refused, or the socket fails. EINTR when objects changed while they were dumped, and ETIMEDOUT
+    /// when the kernel does not answer within two seconds.
+    pub fn request(&mut self, bytes: &[u8], last: u32, mut each: impl FnMut(&Message<'_>)) -> Result<(), NetlinkError> {
         let first = self.sequence;
         // A commit follows the last step. Its number must not be reused either.
         self.sequence = last.wrapping_add(2);
-        let refused = |errno| Refusal { sequence: first, errno };
+        let refused = |errno| NetlinkError { sequence: first, errno };
         let mut interrupted = false;
         // A refused batch leaves an error for each of its messages. Unread, they could fill the queue and displace the
         // next answer.
@@ -109,9 +136,9 @@ impl Socket {
                 match message.kind {
                     ERROR | DONE if message.errno() != 0 => {
                         let errno = Errno::from_raw(message.errno());
-                        return Err(Refusal { sequence: message.sequence, errno });
+                        return Err(NetlinkError { sequence: message.sequence, errno });
                     }
-                    DONE if interrupted => return Err(Refusal { sequence: first, errno: Errno::EINTR }),
+                    DONE if interrupted => return Err(NetlinkError { sequence: first, errno: Errno::EINTR }),
                     DONE => return Ok(()),
                     ERROR if message.sequence == last => return Ok(()),
                     ERROR => {}
@@ -122,7 +149,10 @@ impl Socket {
     }
 
     /// Takes one datagram without waiting; `false` when there is none.
-    pub(crate) fn take_waiting(&mut self) -> Result<bool, Errno> {
+    ///
+    /// # Errors
+    /// When the socket cannot be read. ENOBUFS when the kernel has dropped datagrams.
+    pub fn take_waiting(&mut self) -> Result<bool, Errno> {
         match nix::sys::socket::recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(_) => Ok(true),
             Err(Errno::EAGAIN) => Ok(false),

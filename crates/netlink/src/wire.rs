@@ -14,15 +14,17 @@ const KIND: u16 = 0x3fff;
 /// Flag: the message is a request.
 pub(crate) const REQUEST: u16 = 1;
 /// Flag: report success, too.
-pub(crate) const ACK: u16 = 4;
+pub const ACK: u16 = 4;
 /// Flag: return all objects.
-pub(crate) const DUMP: u16 = 0x300;
+pub const DUMP: u16 = 0x300;
 /// Flag: create the object when it does not exist.
-pub(crate) const CREATE: u16 = 0x400;
+pub const CREATE: u16 = 0x400;
 /// Flag: append the object to the others.
-pub(crate) const APPEND: u16 = 0x800;
+pub const APPEND: u16 = 0x800;
 /// Flag: replace an existing object.
-pub(crate) const REPLACE: u16 = 0x100;
+pub const REPLACE: u16 = 0x100;
+/// Flag: fail when the object exists.
+pub const EXCLUSIVE: u16 = 0x200;
 
 /// An error, or an acknowledgement when the error is 0.
 pub(crate) const ERROR: u16 = 2;
@@ -33,18 +35,25 @@ pub(crate) const INTERRUPTED: u16 = 0x10;
 
 /// Writes messages one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Writer {
+pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
+    /// Writes a single message, whose content after the header `body` writes.
+    pub fn single(kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) -> Self {
+        let mut writer = Self::default();
+        writer.message(kind, flags, sequence, body);
+        writer
+    }
+
     /// The bytes written.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Writes a message, whose content after the header `body` writes. Returns where the message begins.
-    pub(crate) fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) -> usize {
+    pub fn message(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) -> usize {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         self.bytes.extend(kind.to_ne_bytes());
@@ -58,24 +67,24 @@ impl Writer {
     }
 
     /// Requests an acknowledgement of the message that begins at `start`.
-    pub(crate) fn acknowledge(&mut self, start: usize) {
+    pub fn acknowledge(&mut self, start: usize) {
         for (byte, flag) in self.bytes[start + 6..start + 8].iter_mut().zip(ACK.to_ne_bytes()) {
             *byte |= flag;
         }
     }
 
     /// Writes a fixed structure.
-    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+    pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Writes an attribute with its padding.
-    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.framed(kind, |writer| writer.raw(value));
     }
 
     /// Writes a text with the NUL that the kernel expects.
-    pub(crate) fn text(&mut self, kind: u16, value: &str) {
+    pub fn text(&mut self, kind: u16, value: &str) {
         self.framed(kind, |writer| {
             writer.raw(value.as_bytes());
             writer.raw(&[0]);
@@ -83,12 +92,17 @@ impl Writer {
     }
 
     /// Writes a number in network byte order, as nf_tables expects.
-    pub(crate) fn number(&mut self, kind: u16, value: u32) {
+    pub fn u32_be(&mut self, kind: u16, value: u32) {
         self.attribute(kind, &value.to_be_bytes());
     }
 
+    /// Writes a number in the machine's byte order, as rtnetlink expects.
+    pub fn u32_ne(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_ne_bytes());
+    }
+
     /// Writes an attribute that contains attributes.
-    pub(crate) fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
+    pub fn nested(&mut self, kind: u16, body: impl FnOnce(&mut Self)) {
         self.framed(kind | NESTED, body);
     }
 
@@ -105,28 +119,31 @@ impl Writer {
 
 /// A parsed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Message<'a> {
-    pub(crate) kind: u16,
-    pub(crate) flags: u16,
-    pub(crate) sequence: u32,
+pub struct Message<'a> {
+    /// Type of the message.
+    pub kind: u16,
+    /// Flags of the header.
+    pub flags: u16,
+    /// Sequence number; that of the request in an answer.
+    pub sequence: u32,
     /// Content after the header.
-    pub(crate) body: &'a [u8],
+    pub body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
     /// The attributes after a fixed structure of `skip` bytes.
-    pub(crate) fn attributes(&self, skip: usize) -> Attributes<'a> {
+    pub fn attributes(&self, skip: usize) -> Attributes<'a> {
         Attributes(self.body.get(skip..).unwrap_or_default())
     }
 
     /// The errno of an error, of an acknowledgement (0), or of the end of a dump.
-    pub(crate) fn errno(&self) -> i32 {
+    pub fn errno(&self) -> i32 {
         number_at(self.body, 0).map_or(0, |value| i32::from_ne_bytes(value).wrapping_neg())
     }
 }
 
 /// The messages of a datagram.
-pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         let length = usize::try_from(u32::from_ne_bytes(number_at(rest, 0)?)).ok()?;
@@ -142,28 +159,33 @@ pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     })
 }
 
-/// Parsed attributes: kind and value.
+/// Parsed attributes: kind and value, in the order of the message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Attributes<'a>(pub(crate) &'a [u8]);
+pub struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The first attribute of a kind.
-    pub(crate) fn get(mut self, kind: u16) -> Option<&'a [u8]> {
+    pub fn get(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find(|(each, _)| *each == kind).map(|(_, value)| value)
     }
 
     /// The attributes inside an attribute; empty when it is absent.
-    pub(crate) fn inside(self, kind: u16) -> Self {
+    pub fn inside(self, kind: u16) -> Self {
         Self(self.get(kind).unwrap_or_default())
     }
 
     /// A number in network byte order.
-    pub(crate) fn number(self, kind: u16) -> Option<u32> {
+    pub fn u32_be(self, kind: u16) -> Option<u32> {
         number_at(self.get(kind)?, 0).map(u32::from_be_bytes)
     }
 
+    /// A number in the machine's byte order.
+    pub fn u32_ne(self, kind: u16) -> Option<u32> {
+        number_at(self.get(kind)?, 0).map(u32::from_ne_bytes)
+    }
+
     /// A text, without its NUL.
-    pub(crate) fn text(self, kind: u16) -> Option<String> {
+    pub fn text(self, kind: u16) -> Option<String> {
         let value = self.get(kind)?;
         let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
         Some(String::from_utf8_lossy(&value[..end]).into_owned())
@@ -201,7 +223,7 @@ mod tests {
             prop_assert!(attributes.take(bytes.len() + 1).count() <= bytes.len());
             for (kind, value) in attributes {
                 attributes.inside(kind).for_each(drop);
-                let (text, number) = (attributes.text(kind), attributes.number(kind));
+                let (text, number) = (attributes.text(kind), attributes.u32_be(kind));
                 prop_assert!(text.is_some() && number.is_some() == (attributes.get(kind).unwrap().len() >= 4));
                 prop_assert!(value.len() <= bytes.len());
             }
@@ -217,12 +239,16 @@ mod tests {
                 writer.raw(&[1, 2, 3, 4]);
                 writer.text(kind, &text);
             });
-            writer.message(8, DUMP, sequence, |writer| writer.nested(kind, |writer| writer.number(5, number)));
+            writer.message(8, DUMP, sequence, |writer| writer.nested(kind, |writer| {
+                writer.u32_be(5, number);
+                writer.u32_ne(6, number);
+            }));
             let read: Vec<_> = messages(writer.bytes()).collect();
             prop_assert_eq!(read.len(), 2);
             prop_assert_eq!((read[0].kind, read[0].flags, read[0].sequence), (7, ACK | REQUEST, sequence));
             prop_assert_eq!(read[0].attributes(4).text(kind), Some(text));
-            prop_assert_eq!(read[1].attributes(0).inside(kind).number(5), Some(number));
+            let inside = read[1].attributes(0).inside(kind);
+            prop_assert_eq!((inside.u32_be(5), inside.u32_ne(6)), (Some(number), Some(number)));
         }
 
         #[test]
