@@ -13,6 +13,7 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture, fut};
 use arc_swap::ArcSwap;
+use boshy_backoff::{Backoff, Retries};
 use boshy_director::{
     client::{ClientError, ClientSettings, DirectorClient, SettingsError},
     observer::{self, Answer, Moment, Observation, Observer, ObserverSettings, Question},
@@ -26,7 +27,6 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::{
-    backoff::Pause,
     clock,
     sealed::Sealed,
     service_registry::{InventoryObserved, ServiceRegistry},
@@ -36,8 +36,8 @@ use crate::{
 /// Longest pause between two checks of what is due, and pause before facts are sent to the registry again that it could
 /// not use.
 const TURN: Duration = Duration::from_secs(1);
-/// Longest pause between write attempts on a disk that refuses.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pauses between write attempts on a disk that refuses.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30), jitter: 0.25 };
 
 /// Sends questions to a director.
 pub(crate) type Asker = Rc<dyn Fn(Question) -> LocalBoxFuture<'static, Answer>>;
@@ -297,15 +297,14 @@ struct KeptFacts {
     unkept: Arc<ArcSwap<Option<Lack>>>,
     last: Option<Arc<Inventory>>,
     is_writing: bool,
-    pause: Pause,
+    retries: Retries,
     not_before: Instant,
 }
 
 impl KeptFacts {
     fn new(parts: &DirectorPollerParts, last: Option<Arc<Inventory>>) -> Self {
         let (file, unkept) = (parts.file.clone(), Arc::clone(&parts.unkept));
-        let pause = Pause::new(TURN, LONGEST_PAUSE);
-        Self { file, unkept, last, is_writing: false, pause, not_before: Instant::now() }
+        Self { file, unkept, last, is_writing: false, retries: Retries::new(BACKOFF), not_before: Instant::now() }
     }
 
     /// Begins to write facts that are not on disk, unless a write is in progress or was refused recently; then a later
@@ -332,11 +331,11 @@ impl KeptFacts {
         let lack = match ended {
             Ok(()) => {
                 self.last = Some(inventory);
-                self.pause.succeeded();
+                self.retries.succeeded();
                 None
             }
             Err(reason) => {
-                self.not_before = Instant::now() + self.pause.failed();
+                self.not_before = Instant::now() + self.retries.failed();
                 let remedy = format!(
                     "Make {} writable for the pilot, with room on the disk; until then a restart without the director begins with older facts.",
                     self.file.display()

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use boshy_backoff::{Backoff, Retries};
 use boshy_config::AgentSettings;
 use boshy_dns::Sockets;
 use err_report::Report;
@@ -24,8 +25,6 @@ use nix::{
 };
 use tracing::{info, warn};
 
-use crate::backoff::Pause;
-
 /// Tells the agent the pid of its keeper.
 const VARIABLE: &str = "BOSHY_KEEPER";
 /// Exit code of invalid settings, which a restart does not correct (`EX_USAGE`).
@@ -34,9 +33,8 @@ const USAGE: u8 = 64;
 const FALLS: u32 = 10;
 /// A life of this length ends a row.
 const QUIET: Duration = Duration::from_secs(60);
-/// Bounds of the pause between two starts, after the first crash in a row.
-const SHORTEST: Duration = Duration::from_millis(400);
-const LONGEST: Duration = Duration::from_secs(5);
+/// Pauses between two starts, after the first crash in a row.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), longest: Duration::from_secs(5), jitter: 0.25 };
 
 /// Whether a keeper has started this process. If so, the process then ends together with its keeper, which leaves no
 /// process behind.
@@ -85,12 +83,12 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
 /// Crashes in a row, each soon after a start.
 struct Row {
     falls: u32,
-    pause: Pause,
+    retries: Retries,
 }
 
 impl Row {
     fn new() -> Self {
-        Self { falls: 0, pause: Pause::new(SHORTEST, LONGEST) }
+        Self { falls: 0, retries: Retries::new(BACKOFF) }
     }
 
     /// Returns the pause before the next start, which is zero after the first crash, because questions are waiting.
@@ -102,7 +100,7 @@ impl Row {
         self.falls += 1;
         match self.falls {
             1 => Some(Duration::ZERO),
-            falls => (falls <= FALLS).then(|| self.pause.failed()),
+            falls => (falls <= FALLS).then(|| self.retries.failed()),
         }
     }
 }
@@ -147,7 +145,8 @@ mod tests {
         let mut row = Row::new();
         let pauses: Vec<_> = (0..FALLS).map_while(|_| row.fall_after(Duration::ZERO)).collect();
         assert_eq!((pauses.len(), pauses[0]), (10, Duration::ZERO));
-        assert!(pauses[1] <= SHORTEST && pauses[9] > LONGEST / 2 && pauses[9] <= LONGEST, "{pauses:?}");
+        let Backoff { first, longest, .. } = BACKOFF;
+        assert!(pauses[1] <= first && pauses[9] > longest / 2 && pauses[9] <= longest, "{pauses:?}");
         assert_eq!(row.fall_after(Duration::ZERO), None);
         assert_eq!(row.fall_after(QUIET), Some(Duration::ZERO));
     }

@@ -7,7 +7,6 @@
 mod address_finder;
 pub mod agent;
 mod agent_report;
-mod backoff;
 mod clock;
 mod convergence;
 mod director_poller;

@@ -16,6 +16,7 @@ use std::{
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use arc_swap::ArcSwap;
+use boshy_backoff::{Backoff, Retries};
 use boshy_mesh::{NameTable, VipRange};
 use boshy_netfilter::{Error, Found, Pairs, RouteError};
 use boshy_web::status::RulesStatus;
@@ -25,15 +26,14 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    backoff::Pause,
     name_gate::{Led, wanted},
     news::each,
     redirect::Kernel,
 };
 
 const PERIOD: Duration = Duration::from_millis(250);
-/// Longest pause between attempts on a VM where rules cannot be written.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Pauses between attempts on a VM where rules cannot be written.
+const BACKOFF: Backoff = Backoff { first: PERIOD, longest: Duration::from_secs(10), jitter: 0.25 };
 
 /// The proxy serves these pairs; `None` while that is unknown.
 #[derive(Message)]
@@ -78,7 +78,7 @@ pub(crate) struct NetfilterWriter {
     /// The pairs last published through [`NetfilterWriterParts::led`].
     told: Option<Arc<Pairs>>,
     status: RulesStatus,
-    pause: Pause,
+    retries: Retries,
     not_before: Instant,
 }
 
@@ -86,7 +86,6 @@ impl NetfilterWriter {
     /// A writer for one life.
     pub(crate) fn new(parts: NetfilterWriterParts) -> Self {
         let status = RulesStatus { drift_repairs: parts.status.load().drift_repairs, ..RulesStatus::default() };
-        let pause = Pause::new(PERIOD, LONGEST_PAUSE);
         let kernel = parts.kernel.as_ref().map(|open| open());
         Self {
             parts,
@@ -95,7 +94,7 @@ impl NetfilterWriter {
             answered: Arc::default(),
             told: None,
             status,
-            pause,
+            retries: Retries::new(BACKOFF),
             not_before: Instant::now(),
         }
     }
@@ -112,8 +111,12 @@ impl NetfilterWriter {
         self.status.route.in_place = route.is_ok();
         (self.status.route.error, self.status.route.remedy) = route.err().unzip();
         let good = self.status.in_place && self.status.route.in_place;
-        let pause = if good { self.pause.succeeded() } else { self.pause.failed() };
-        self.not_before = Instant::now() + if good { Duration::ZERO } else { pause };
+        if good {
+            self.retries.succeeded();
+            self.not_before = Instant::now();
+        } else {
+            self.not_before = Instant::now() + self.retries.failed();
+        }
         self.tell(kernel.written());
         self.kernel = Some(kernel);
     }

@@ -22,7 +22,8 @@ use boshy_tls::ClientTls;
 use boshy_xds::{
     Verdicts,
     agent::{
-        Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
+        Exchange, ExchangeSettings, Outlets, PickerSettings, PilotPicker, PilotStream, StreamEvent, StreamListener,
+        Uri,
         relay::{Relay, RelaySettings},
     },
 };
@@ -195,7 +196,7 @@ async fn converse(
 
 /// Tries the pilots one after the other.
 async fn converse_by(stream: &PilotStream, pilots: Vec<Uri>, ear: &Ear, heart: &Heart) {
-    let mut picker = PilotPicker::new(pilots, Backoff::default()).expect("settings name at least one pilot");
+    let mut picker = PilotPicker::new(pilots, PickerSettings::default()).expect("settings name at least one pilot");
     let mut attempt = picker.first();
     loop {
         let lived = heart.rest(async {

@@ -11,15 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use boshy_backoff::{Backoff, Retries};
 use err_report::Report;
 use tokio::time::sleep;
 
-use crate::backoff::Pause;
-
-/// Pause between the first attempts.
-const SOON: Duration = Duration::from_millis(250);
-/// Longest pause: a port that has become free is served no later than this.
-const LATER: Duration = Duration::from_secs(5);
+/// A port that has become free is served after the longest pause at the latest.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5), jitter: 0.25 };
 
 /// See the module's documentation. Clones share the socket.
 pub(crate) struct Port<S>(Arc<Inner<S>>);
@@ -61,12 +58,12 @@ impl<S> Port<S> {
 
     /// Waits for the bound socket.
     pub(crate) async fn bound(&self) -> Arc<S> {
-        let mut pause = Pause::new(SOON, LATER);
+        let mut retries = Retries::new(BACKOFF);
         loop {
             if let Some(socket) = self.try_bind() {
                 return socket;
             }
-            sleep(pause.failed()).await;
+            sleep(retries.failed()).await;
         }
     }
 

@@ -90,11 +90,12 @@ mod supervise;
 mod tree;
 mod vitals;
 
+pub use boshy_backoff::Backoff;
 pub use child_ref::{ChildRef, SendError};
 pub use exit::{ExitReason, Outcome};
 pub use link::Link;
 pub use orders::Saboteur;
-pub use policy::{Backoff, Placement, Restart, Shutdown, Strategy};
+pub use policy::{Placement, Restart, Shutdown, Strategy};
 pub use pulse::Heart;
 pub use status::{ChildKind, ChildState, ChildStatus, TreeStatus};
 pub use tree::{ActorOf, Declaration, TaskOf, Tree};

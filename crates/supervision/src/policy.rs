@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use boshy_backoff::Backoff;
+
 /// After which ends a child is restarted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Restart {
@@ -51,43 +53,12 @@ pub enum Placement {
     OwnThread,
 }
 
-/// Pause between a fall and the restart.
+/// Pauses between falls and restarts unless a child sets others: 100 ms, doubling up to 30 s, with a fifth randomised.
 ///
-/// The first restart is immediate. The second in a row waits `first`, and each further one `factor` times longer, up to
-/// `max`. A life that lasted `max` or longer counts as quiet and starts a new row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backoff {
-    /// Pause before the second restart in a row.
-    pub first: Duration,
-    /// Longest pause.
-    pub max: Duration,
-    /// Growth from one pause to the next.
-    pub factor: f64,
-    /// Largest part of a pause that is removed at random, from 0 to 1, so that many processes do not restart in step.
-    pub jitter: f64,
-}
-
-impl Backoff {
-    /// Every restart is immediate.
-    pub const NONE: Self = Self { first: Duration::ZERO, max: Duration::ZERO, factor: 1.0, jitter: 0.0 };
-
-    /// Pause after `streak` earlier falls in a row; `roll` is random, from 0 to 1.
-    pub(crate) fn delay(&self, streak: u32, roll: f64) -> Duration {
-        let Some(grown) = streak.checked_sub(1) else { return Duration::ZERO };
-        let growth = self.factor.powi(grown.try_into().unwrap_or(i32::MAX));
-        let full = (self.first.as_secs_f64() * growth).min(self.max.as_secs_f64());
-        let pause = full * (1.0 - self.jitter.clamp(0.0, 1.0) * roll);
-        // Out of range only for invalid settings, such as a negative factor.
-        Duration::try_from_secs_f64(pause).unwrap_or(self.max)
-    }
-}
-
-impl Default for Backoff {
-    /// 100 ms, doubling up to 30 s, with a fifth randomised.
-    fn default() -> Self {
-        Self { first: Duration::from_millis(100), max: Duration::from_secs(30), factor: 2.0, jitter: 0.2 }
-    }
-}
+/// The first restart is immediate. A pause follows from the second fall in a row on. A life that lasted the longest
+/// pause counts as quiet and starts a new row.
+pub(crate) const BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(30), jitter: 0.2 };
 
 /// Default bound on the time without a sign of life. It is far longer than a loaded machine takes to schedule a thread,
 /// and short compared with the time until an operator notices.

@@ -6,11 +6,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use boshy_backoff::Backoff;
 use tokio::time::Instant;
 
 use crate::{
     ExitReason,
-    policy::{Backoff, Intensity, Restart, Strategy},
+    policy::{Intensity, Restart, Strategy},
 };
 
 /// State of a child.
@@ -67,7 +68,7 @@ impl Member {
     /// A life ends: after a quiet one, rows start anew.
     fn look_back(&mut self, now: Instant, period: Duration) {
         let Phase::Running { since } = self.phase else { return };
-        let (lasted, longest) = (now.duration_since(since), self.terms.backoff.max);
+        let (lasted, longest) = (now.duration_since(since), self.terms.backoff.longest);
         if lasted >= longest {
             self.streak = 0;
         }
@@ -168,7 +169,7 @@ impl Roster {
         let Terms { backoff, .. } = member.terms;
         member.row = member.row.saturating_add(1);
         let whole_row = member.row > self.intensity.max_restarts;
-        let after = backoff.delay(member.streak, roll);
+        let after = backoff.pause(member.streak, roll);
         member.streak = member.streak.saturating_add(1);
         member.phase = Phase::BackingOff { until: now + after };
         if self.too_many_falls(now) || whole_row {

@@ -12,7 +12,7 @@ use crate::{
     body::{ActorBody, Factory, Ground, TaskBody, Work},
     nested::Nested,
     orders::{Lives, Present},
-    policy::{Intensity, SILENCE},
+    policy::{BACKOFF, Intensity, SILENCE},
     roster::Terms,
     spec::{Body, Child, SupervisorSpec},
     supervise::supervise,
@@ -99,7 +99,7 @@ impl Tree {
         Declaration {
             tree: self,
             name: name.to_owned(),
-            terms: Terms { restart: Restart::default(), backoff: Backoff::default() },
+            terms: Terms { restart: Restart::default(), backoff: BACKOFF },
             placement: Placement::default(),
             silence: SILENCE,
             kind,
@@ -115,7 +115,7 @@ impl Tree {
         let name = tree.spec.name.clone();
         let inner = tree.board.children();
         self.lives.add_below(&name, &tree.lives);
-        let terms = Terms { restart: Restart::Permanent, backoff: Backoff::default() };
+        let terms = Terms { restart: Restart::Permanent, backoff: BACKOFF };
         self.push(name.clone(), ChildKind::Tree, terms, Nested::SHUTDOWN, None, Box::new(Nested(Rc::new(tree.spec))));
         for (child, kind) in inner {
             self.board.add(format!("{name}/{child}"), kind);
@@ -206,7 +206,8 @@ impl<K> Declaration<'_, K> {
         self
     }
 
-    /// Pauses between restarts.
+    /// Pauses between restarts. The first restart is immediate; the second in a row waits `backoff.first`. A life that
+    /// lasted `backoff.longest` or longer starts a new row. Default: 100 ms, doubling up to 30 s.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.terms.backoff = backoff;
         self

@@ -13,12 +13,13 @@ mod mesh;
 
 use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
 
+use boshy_backoff::Backoff;
 use boshy_mesh::Hostname;
 use boshy_xds::{
     AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
     TypedResources, Verdicts,
     agent::{
-        self, Backoff, Exchange, ExchangeSettings, Outlets,
+        self, Exchange, ExchangeSettings, Outlets, PickerSettings,
         relay::{Relay, RelaySettings, Stored},
     },
     names,
@@ -157,11 +158,11 @@ impl Agent {
         outlets.names.send_replace(Arc::new(relay.answered()));
         let conversing = Exchange::new(relay, verdicts.clone(), outlets.clone());
         let pilots = pilots.iter().map(|pilot| pilot.address.parse().unwrap()).collect();
-        let backoff =
-            Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(100), ..Backoff::default() };
+        let backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_millis(100), jitter: 0.5 };
+        let picker = PickerSettings { backoff, ..PickerSettings::default() };
         let mut tasks = JoinSet::new();
         let (words, told) = (verdicts.clone(), outlets.clone());
-        tasks.spawn(exchange::converse(conversing, ExchangeSettings::default(), pilots, backoff, words, told));
+        tasks.spawn(exchange::converse(conversing, ExchangeSettings::default(), pilots, picker, words, told));
         let service = AdsService::new(outlets.served.subscribe(), Proxies::default()).recording(verdicts.clone());
         let listener = UnixListener::bind(socket.path().join("ads.sock")).unwrap();
         tasks.spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() });

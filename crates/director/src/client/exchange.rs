@@ -18,6 +18,7 @@ use awc::{
         header::{self, HeaderName, HttpDate},
     },
 };
+use boshy_backoff::Backoff;
 use futures::{Stream, TryStreamExt};
 use tokio::time::Instant;
 use url::Url;
@@ -53,7 +54,7 @@ pub(super) struct Exchange {
     timeout: Duration,
     max_body: usize,
     attempts: u32,
-    backoff: Duration,
+    backoff: Backoff,
 }
 
 impl Exchange {
@@ -65,7 +66,7 @@ impl Exchange {
             timeout: settings.timeout,
             max_body: settings.max_body,
             attempts: settings.attempts.max(1),
-            backoff: settings.backoff,
+            backoff: backoff(settings.backoff),
         })
     }
 
@@ -82,7 +83,7 @@ impl Exchange {
             if !again || attempt >= self.attempts {
                 return answer;
             }
-            tokio::time::sleep(pause(self.backoff, attempt, rand::random_range(0.5..=1.0))).await;
+            tokio::time::sleep(self.backoff.pause(attempt, rand::random())).await;
             attempt += 1;
         }
     }
@@ -131,6 +132,11 @@ impl Exchange {
     }
 }
 
+/// Pauses between attempts at one request.
+fn backoff(first: Duration) -> Backoff {
+    Backoff { first, longest: first * 64, jitter: 0.5 }
+}
+
 fn seconds(date: &str) -> Option<i64> {
     let date = SystemTime::from(date.parse::<HttpDate>().ok()?);
     i64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
@@ -164,12 +170,6 @@ async fn unless_still<T>(timeout: Duration, moved: &Cell<Instant>, work: impl Fu
     }
 }
 
-/// Pause after a failed attempt, counted from 1; `chance` is between 0.5 and 1.
-fn pause(backoff: Duration, attempt: u32, chance: f64) -> Duration {
-    const MAX_DOUBLINGS: u32 = 6;
-    (backoff * 2_u32.pow((attempt - 1).min(MAX_DOUBLINGS))).mul_f64(chance)
-}
-
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        let pauses: Vec<_> = [1, 2, 3, 7, 100].map(|attempt| pause(Duration::from_millis(100), attempt, 0.5)).to_vec();
+        let backoff = backoff(Duration::from_millis(100));
+        let pauses = [1, 2, 3, 7, 100].map(|attempt| backoff.pause(attempt, 1.0));
         assert_eq!(pauses, [50, 100, 200, 3200, 3200].map(Duration::from_millis));
     }
 

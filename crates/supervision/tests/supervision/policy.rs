@@ -47,7 +47,7 @@ fn a_temporary_child_is_never_restarted() {
 
 #[test]
 fn pauses_grow_from_none_to_the_longest_and_begin_anew_after_a_quiet_life() {
-    let backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(5), factor: 2.0, jitter: 0.0 };
+    let backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(5), jitter: 0.0 };
     paused(async {
         let mut tree = Tree::new("tree").intensity(100, MINUTE);
         let child = tree.child("child", Probe::factory(&Habits::default(), &Journal::default())).backoff(backoff).add();
@@ -71,7 +71,7 @@ fn pauses_grow_from_none_to_the_longest_and_begin_anew_after_a_quiet_life() {
 
 #[test]
 fn a_child_in_its_pause_is_shown_so_and_keeps_its_messages() {
-    let backoff = Backoff { first: MINUTE, max: MINUTE, factor: 1.0, jitter: 0.0 };
+    let backoff = Backoff { first: MINUTE, longest: MINUTE, jitter: 0.0 };
     paused(async {
         let mut tree = Tree::new("tree");
         let child = tree.child("child", Probe::factory(&Habits::default(), &Journal::default())).backoff(backoff).add();
@@ -235,7 +235,7 @@ fn rest_for_one_restarts_those_after_the_fallen_and_leaves_those_before() {
 fn rest_for_one_starts_the_rest_only_once_the_fallen_is_up_again() {
     let journal = Journal::default();
     let habits = Habits { panic_in_started: |generation| generation < 4, ..Habits::default() };
-    let backoff = Backoff { first: Duration::from_secs(1), max: MINUTE, factor: 1.0, jitter: 0.0 };
+    let backoff = Backoff { first: Duration::from_secs(1), longest: MINUTE, jitter: 0.0 };
     paused(async {
         let mut tree = Tree::new("tree").strategy(Strategy::RestForOne);
         let _first = tree.child("first", Probe::factory(&habits, &journal)).backoff(backoff).add();
@@ -253,7 +253,7 @@ fn rest_for_one_starts_the_rest_only_once_the_fallen_is_up_again() {
 #[test]
 fn one_for_one_does_not_wait_for_a_child_that_cannot_start() {
     let habits = Habits { panic_in_started: |_| true, ..Habits::default() };
-    let backoff = Backoff { first: MINUTE, max: MINUTE, factor: 1.0, jitter: 0.0 };
+    let backoff = Backoff { first: MINUTE, longest: MINUTE, jitter: 0.0 };
     paused(async {
         let begin = Instant::now();
         let mut tree = Tree::new("tree");

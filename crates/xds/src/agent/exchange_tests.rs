@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
 };
 
+use boshy_backoff::Backoff;
 use envoy_types::pb::{
     envoy::service::discovery::v3::{
         DiscoveryRequest, DiscoveryResponse, Resource as WireResource,
@@ -29,7 +30,7 @@ use super::*;
 use crate::{
     Resource, ResourceType, agent,
     agent::{
-        Backoff, ExchangeSettings, ExchangeStatus,
+        ExchangeSettings, ExchangeStatus, PickerSettings,
         relay::{RelaySettings, Stored},
     },
     session::client::samples::{listener, name, vip},
@@ -175,9 +176,10 @@ impl Agent {
         outlets.names.send_replace(Arc::new(relay.answered()));
         let exchange = Exchange::new(relay, verdicts.clone(), outlets.clone());
         let pilots = pilots.iter().map(|address| format!("http://{address}").parse().unwrap()).collect();
-        let backoff = Backoff { base: Duration::from_millis(10), ..Backoff::default() };
+        let backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(30), jitter: 0.5 };
+        let picker = PickerSettings { backoff, ..PickerSettings::default() };
         let task =
-            tokio::spawn(driver::converse(exchange, settings, pilots, backoff, verdicts.clone(), outlets.clone()));
+            tokio::spawn(driver::converse(exchange, settings, pilots, picker, verdicts.clone(), outlets.clone()));
         Self { outlets, verdicts, task: task.abort_handle() }
     }
 

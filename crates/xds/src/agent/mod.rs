@@ -22,7 +22,7 @@ pub use self::{
     outlets::{ExchangeStatus, Outlets},
     pairs::outbound_pairs,
     pilot::{
-        Attempt, Backoff, ConnectError, ExchangeError, ExchangeSettings, PilotPicker, PilotStream, StreamEvent,
+        Attempt, ConnectError, ExchangeError, ExchangeSettings, PickerSettings, PilotPicker, PilotStream, StreamEvent,
         StreamListener,
     },
 };

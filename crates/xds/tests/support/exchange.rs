@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 use super::agent::{
-    Backoff, Exchange, ExchangeSettings, Outlets, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
+    Exchange, ExchangeSettings, Outlets, PickerSettings, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
 };
 
 struct Ear(Arc<Mutex<Exchange>>);
@@ -22,7 +22,7 @@ pub(crate) async fn converse(
     exchange: Exchange,
     settings: ExchangeSettings,
     pilots: Vec<Uri>,
-    backoff: Backoff,
+    picker: PickerSettings,
     verdicts: super::Verdicts,
     outlets: Outlets,
 ) {
@@ -30,7 +30,7 @@ pub(crate) async fn converse(
     let exchange = Arc::new(Mutex::new(exchange));
     let stream = PilotStream { node, settings, tls: None, unanswered: outlets.unanswered.subscribe() };
     let streams = async {
-        let Some(mut picker) = PilotPicker::new(pilots, backoff) else { return std::future::pending::<()>().await };
+        let Some(mut picker) = PilotPicker::new(pilots, picker) else { return std::future::pending::<()>().await };
         let mut attempt = picker.first();
         loop {
             tokio::time::sleep(attempt.pause).await;

@@ -30,7 +30,7 @@ use self::connect::connect;
 pub use self::{
     connect::ConnectError,
     error::ExchangeError,
-    picker::{Attempt, Backoff, PilotPicker},
+    picker::{Attempt, PickerSettings, PilotPicker},
 };
 use crate::{
     MeshTold,

@@ -6,20 +6,22 @@
 
 use std::time::Duration;
 
-/// Pauses between attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// Longest pause before the next pilot of the same round, and base of the pause between rounds.
-    pub base: Duration,
-    /// Longest pause of all.
-    pub cap: Duration,
+use boshy_backoff::Backoff;
+
+/// When the next attempt follows a failed one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PickerSettings {
+    /// Pauses between rounds. Before the next pilot of the same round, any part of the first of these pauses is
+    /// awaited.
+    pub backoff: Backoff,
     /// A stream that lasted this long counts as a success: the next attempt starts a fresh count.
     pub settled: Duration,
 }
 
-impl Default for Backoff {
+impl Default for PickerSettings {
     fn default() -> Self {
-        Self { base: Duration::from_millis(500), cap: Duration::from_secs(30), settled: Duration::from_secs(30) }
+        let backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30), jitter: 0.5 };
+        Self { backoff, settled: Duration::from_secs(30) }
     }
 }
 
@@ -36,15 +38,15 @@ pub struct Attempt<P> {
 #[derive(Clone, Debug)]
 pub struct PilotPicker<P> {
     pilots: Vec<P>,
-    backoff: Backoff,
+    settings: PickerSettings,
     current: usize,
     failures: usize,
 }
 
 impl<P: Clone> PilotPicker<P> {
     /// Starts with the first pilot. `None` for an empty list.
-    pub fn new(pilots: Vec<P>, backoff: Backoff) -> Option<Self> {
-        (!pilots.is_empty()).then_some(Self { pilots, backoff, current: 0, failures: 0 })
+    pub fn new(pilots: Vec<P>, settings: PickerSettings) -> Option<Self> {
+        (!pilots.is_empty()).then_some(Self { pilots, settings, current: 0, failures: 0 })
     }
 
     /// The first attempt, without a pause.
@@ -55,20 +57,18 @@ impl<P: Clone> PilotPicker<P> {
     /// The attempt after one that ended. `lived` is how long its stream was open (zero when it never was). `random` is
     /// drawn uniformly from 0 to 1.
     pub fn after(&mut self, lived: Duration, random: f64) -> Attempt<P> {
-        self.failures = if lived >= self.backoff.settled { 1 } else { self.failures.saturating_add(1) };
+        self.failures = if lived >= self.settings.settled { 1 } else { self.failures.saturating_add(1) };
         self.current = (self.current + 1) % self.pilots.len();
-        Attempt { pause: self.pause(random.clamp(0.0, 1.0)), pilot: self.pilots[self.current].clone() }
+        Attempt { pause: self.pause(random), pilot: self.pilots[self.current].clone() }
     }
 
-    /// Within a round: between zero and the base. Between rounds: between half and the whole of a pause that doubles.
     fn pause(&self, random: f64) -> Duration {
-        let rounds = self.failures / self.pilots.len();
+        let backoff = self.settings.backoff;
         if !self.failures.is_multiple_of(self.pilots.len()) {
-            return self.backoff.base.min(self.backoff.cap).mul_f64(random);
+            return Backoff { jitter: 1.0, ..backoff }.pause(1, random);
         }
-        let doublings = u32::try_from(rounds - 1).unwrap_or(u32::MAX).min(31);
-        let whole = self.backoff.base.saturating_mul(1 << doublings).min(self.backoff.cap);
-        whole.mul_f64(0.5 + random / 2.0)
+        let rounds = self.failures / self.pilots.len();
+        backoff.pause(u32::try_from(rounds).unwrap_or(u32::MAX), random)
     }
 }
 

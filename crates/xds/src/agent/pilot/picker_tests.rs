@@ -3,15 +3,19 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const BACKOFF: Backoff = Backoff { base: SECOND, cap: Duration::from_secs(20), settled: Duration::from_secs(30) };
+const LONGEST: Duration = Duration::from_secs(20);
+const SETTINGS: PickerSettings = PickerSettings {
+    backoff: Backoff { first: SECOND, longest: LONGEST, jitter: 0.5 },
+    settled: Duration::from_secs(30),
+};
 
 fn picker(pilots: &[&'static str]) -> PilotPicker<&'static str> {
-    PilotPicker::new(pilots.to_vec(), BACKOFF).unwrap()
+    PilotPicker::new(pilots.to_vec(), SETTINGS).unwrap()
 }
 
 #[test]
 fn without_pilots_there_is_nothing_to_pick() {
-    assert!(PilotPicker::<&str>::new(vec![], BACKOFF).is_none());
+    assert!(PilotPicker::<&str>::new(vec![], SETTINGS).is_none());
 }
 
 #[test]
@@ -20,7 +24,7 @@ fn the_next_pilot_follows_at_once_and_a_failed_round_makes_the_next_one_wait() {
     assert_eq!(picker.first(), Attempt { pause: Duration::ZERO, pilot: "a" });
     let mut attempts = Vec::new();
     for _ in 0..8 {
-        let attempt = picker.after(Duration::ZERO, 1.0);
+        let attempt = picker.after(Duration::ZERO, 0.0);
         attempts.push((attempt.pilot, attempt.pause.as_secs()));
     }
     let expected = [("b", 1), ("a", 1), ("b", 1), ("a", 2), ("b", 1), ("a", 4), ("b", 1), ("a", 8)];
@@ -31,16 +35,16 @@ fn the_next_pilot_follows_at_once_and_a_failed_round_makes_the_next_one_wait() {
 fn a_stream_that_lived_starts_a_fresh_count() {
     let mut picker = picker(&["a"]);
     for _ in 0..10 {
-        picker.after(Duration::ZERO, 1.0);
+        picker.after(Duration::ZERO, 0.0);
     }
-    assert_eq!(picker.after(Duration::ZERO, 1.0).pause, BACKOFF.cap);
-    assert_eq!(picker.after(BACKOFF.settled, 1.0).pause, SECOND);
+    assert_eq!(picker.after(Duration::ZERO, 0.0).pause, LONGEST);
+    assert_eq!(picker.after(SETTINGS.settled, 0.0).pause, SECOND);
 }
 
 #[test]
 fn a_stream_that_dies_young_counts_as_a_failure() {
     let mut picker = picker(&["a"]);
-    let pauses: Vec<_> = (0..3).map(|_| picker.after(BACKOFF.settled - SECOND, 1.0).pause.as_secs()).collect();
+    let pauses: Vec<_> = (0..3).map(|_| picker.after(SETTINGS.settled - SECOND, 0.0).pause.as_secs()).collect();
     assert_eq!(pauses, [1, 2, 4]);
 }
 
@@ -51,20 +55,20 @@ proptest! {
         // Successes are rare, so that pauses reach the cap.
         lives in proptest::collection::vec((prop_oneof![30 => 0_u64..30, 1 => 30_u64..60], 0.0..=1.0_f64), 1..200),
     ) {
-        let mut picker = PilotPicker::new((0..pilots).collect(), BACKOFF).unwrap();
+        let mut picker = PilotPicker::new((0..pilots).collect(), SETTINGS).unwrap();
         let mut expected = picker.first().pilot;
         let (mut failures, mut longest) = (0, SECOND);
         for (lived, random) in lives {
             let attempt = picker.after(Duration::from_secs(lived), random);
             expected = (expected + 1) % pilots;
             prop_assert_eq!(attempt.pilot, expected);
-            if lived >= BACKOFF.settled.as_secs() {
+            if lived >= SETTINGS.settled.as_secs() {
                 (failures, longest) = (0, SECOND);
             }
             failures += 1;
             if failures % pilots == 0 {
                 prop_assert!((longest / 2..=longest).contains(&attempt.pause), "{:?} of {longest:?}", attempt.pause);
-                longest = (longest * 2).min(BACKOFF.cap);
+                longest = (longest * 2).min(LONGEST);
             } else {
                 prop_assert!(attempt.pause <= SECOND, "{:?} within a round", attempt.pause);
             }

@@ -13,9 +13,6 @@ use std::{
 use super::{Judge, RelaySettings};
 use crate::{Resource, ResourceMap, ResourceType, Verdict, session::client::DeltaClient};
 
-/// Number of rejections of the same version that still double the pause before the next attempt.
-const DOUBLINGS: u32 = 16;
-
 /// A resource that Envoy rejected.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Refusal {
@@ -82,10 +79,9 @@ impl Doubt {
 
     fn refuse(&mut self, reason: &str, settings: &RelaySettings, now: Instant) {
         let attempts = self.refused.as_ref().map_or(0, |refused| refused.attempts) + 1;
-        let pause = settings.first_retry.saturating_mul(1 << (attempts - 1).min(DOUBLINGS));
         let reason: Arc<str> = reason.into();
         self.refused =
-            Some(Refused { reason: Arc::clone(&reason), attempts, due: now + pause.min(settings.longest_retry) });
+            Some(Refused { reason: Arc::clone(&reason), attempts, due: now + settings.retry.pause(attempts, 0.0) });
         self.standing = Standing::Refused(reason);
     }
 }

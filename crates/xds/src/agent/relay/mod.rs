@@ -40,6 +40,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use boshy_backoff::Backoff;
 use boshy_mesh::{Hostname, NameTable};
 
 pub use self::{
@@ -63,7 +64,7 @@ const JUDGED: [ResourceType; 4] =
     [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
 
 /// Settings chosen by an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RelaySettings {
     /// How long the pilot waits for an answer while Envoy gives none.
     pub patience: Duration,
@@ -71,10 +72,8 @@ pub struct RelaySettings {
     pub require_proxy: bool,
     /// This VM's settings of the capture listener; `None` to use the pilot's.
     pub capture: Option<Capture>,
-    /// Pause before a rejected resource is tried again; each rejection of the same version doubles it.
-    pub first_retry: Duration,
-    /// The longest such pause.
-    pub longest_retry: Duration,
+    /// Pauses before a rejected version of a resource is tried again.
+    pub retry: Backoff,
 }
 
 impl Default for RelaySettings {
@@ -83,8 +82,7 @@ impl Default for RelaySettings {
             patience: Duration::from_secs(5),
             require_proxy: true,
             capture: None,
-            first_retry: Duration::from_secs(1),
-            longest_retry: Duration::from_secs(30),
+            retry: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30), jitter: 0.0 },
         }
     }
 }
