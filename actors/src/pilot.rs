@@ -244,7 +244,7 @@ impl State {
             deployments: poll.deployments.clone(),
             problems: self.problems.load().as_ref().clone(),
             pool: pool.status.clone(),
-            services: snapshot.content.services.iter().map(|service| service.as_ref().into()).collect(),
+            services: snapshot.content.services.iter().map(|plan| (&**plan).into()).collect(),
             actors: actors.clone(),
             xds: XdsStatus {
                 tls: self.security.is_some(),

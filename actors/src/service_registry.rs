@@ -53,14 +53,14 @@ pub(crate) struct ServiceRegistryParts {
 impl ServiceRegistryParts {
     async fn publish(self, inventory: Arc<Inventory>) -> Result<(), RegistryError> {
         let inventory = records_file::completed(inventory, &*self.records.rows().await);
-        let found = discover(&inventory, &self.tld, self.rules.range);
         let published = self.snapshot.borrow().clone();
+        let found = discover(&inventory, &self.tld, self.rules.range, &published.content.workloads);
         let request = ReconcileLeases { claims: found.claims(), published, accepted: self.proxies.oldest() };
         let reconciled = self.pool.send(request).await??;
         let collisions = found.collisions(&reconciled.leases);
         self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules)].concat());
         self.snapshot.send_if_modified(|current| {
-            let content = SnapshotContent::assemble(&inventory, &found, &reconciled.leases, &current.content);
+            let content = SnapshotContent::assemble(&found, &reconciled.leases, &current.content);
             let Some(next) = current.next(content) else { return false };
             info!(
                 generation = next.generation,

@@ -9,7 +9,8 @@ use std::{
 use actix::Addr;
 use actix_rt::System;
 use boshy_mesh::{
-    Claim, EARLIEST_REUSE, Hostname, Origin, Service, ServicePlan, SnapshotContent, Timestamp, Tld, VipRange, VipShare,
+    Claim, EARLIEST_REUSE, Hostname, Origin, Service, ServicePlan, Shared, SnapshotContent, Timestamp, Tld, VipRange,
+    VipShare,
 };
 use tempfile::TempDir;
 
@@ -79,7 +80,7 @@ fn publishing(generation: u64, told: &Reconciled) -> Arc<MeshSnapshot> {
     let service = |(vip, lease): (_, &boshy_mesh::Lease)| {
         let origin = lease.owner.clone().unwrap();
         let service = Service { host: lease.host.clone(), origin, ports: Vec::new(), endpoints: Vec::new() };
-        Arc::new(ServicePlan { service, vip })
+        Shared::new(ServicePlan { service, vip })
     };
     let content = SnapshotContent { services: held.map(service).collect(), ..SnapshotContent::default() };
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use boshy_mesh::{Hostname, Origin, Service, ServicePlan, SnapshotContent, Tld, VipRange};
+use boshy_mesh::{Hostname, Origin, Service, ServicePlan, Shared, SnapshotContent, Tld, VipRange};
 use boshy_supervision::{ExitReason, Tree};
 use boshy_xds::{
     ResourceType,
@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn mesh(generation: u64, host: &str) -> Arc<MeshSnapshot> {
     let origin = Origin { deployment: "c".into(), group: "b".into(), job: "a".into() };
     let service = Service { host: Hostname::parse(host).unwrap(), origin, ports: Vec::new(), endpoints: Vec::new() };
-    let services = vec![Arc::new(ServicePlan { service, vip: [169, 254, 255, 1].into() })];
+    let services = vec![Shared::new(ServicePlan { service, vip: [169, 254, 255, 1].into() })];
     let content = SnapshotContent { services, ..SnapshotContent::default() };
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })
 }

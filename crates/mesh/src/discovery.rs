@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Claim, Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Place, Port, Problem, Tld,
-    VipRange, residents::Residents,
+    Claim, Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Place, Port, Problem,
+    Shared, Tld, VipRange, Workload, Workloads, residents::Residents,
 };
 
 /// Where a service comes from, as written in the manifest. It distinguishes services that share one name in the mesh.
@@ -25,16 +25,16 @@ pub struct Origin {
 }
 
 /// One instance of a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Address of the VM.
+    /// The address at which the workload is reached.
     pub ip: IpAddr,
-    /// Availability zone.
-    pub az: Option<String>,
+    /// The workload behind it.
+    pub workload: Shared<Workload>,
 }
 
 /// A service without its virtual IP.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
     /// Its name.
     pub host: Hostname,
@@ -51,17 +51,19 @@ pub struct Service {
 pub struct Discovery {
     /// The services that claim each name, in the inventory's order. The leases say which of several owns the name.
     pub services: BTreeMap<Hostname, Vec<Service>>,
+    /// The workloads, in the inventory's order.
+    pub workloads: Vec<Shared<Workload>>,
     /// Earlier origins of the jobs of a migrated group.
     formerly: BTreeMap<Origin, Vec<Origin>>,
     /// Names that are not valid DNS names, and addresses inside the virtual-IP range.
     pub problems: Vec<Problem>,
 }
 
-/// Computes the services.
-pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery {
+/// Computes the services and workloads. Workloads that are unchanged are shared with the `known` ones.
+pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange, known: &Workloads) -> Discovery {
     let mut services: BTreeMap<Hostname, Vec<Service>> = BTreeMap::new();
     let mut formerly = BTreeMap::new();
-    let residents = Residents::of(inventory, range);
+    let residents = Residents::of(inventory, range, known);
     let mut problems = Vec::new();
     for deployment in &inventory.deployments {
         for (group, job) in exposing_jobs(deployment) {
@@ -91,7 +93,7 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange) -> Discovery 
     problems.extend(residents.problems);
     problems.extend(inventory.problems.iter().cloned());
     problems.extend(inventory.deployments.iter().flat_map(|deployment| deployment.problems.iter().cloned()));
-    Discovery { services, formerly, problems }
+    Discovery { services, workloads: residents.workloads, formerly, problems }
 }
 
 impl Discovery {

@@ -32,7 +32,12 @@ fn deployment(name: &str, groups: Vec<InstanceGroup>, instances: Vec<Instance>) 
 }
 
 fn of(deployments: Vec<Deployment>) -> Discovery {
-    discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default())
+    discover(
+        &Inventory { deployments, ..Inventory::default() },
+        &Tld::default(),
+        VipRange::default(),
+        &Workloads::default(),
+    )
 }
 
 /// The only service; fails when there are more.
@@ -60,7 +65,8 @@ fn a_service_has_the_instances_of_its_group() {
         vec![instance("web", 0, "10.0.0.1"), instance("db", 0, "10.0.0.9"), instance("compilation-1", 0, "10.0.0.8")],
     )]);
     assert_eq!(only(&found).host.as_str(), "front-end.web.shop.boshy");
-    assert_eq!(only(&found).endpoints, [Endpoint { ip: "10.0.0.1".parse().unwrap(), az: Some("z1".into()) }]);
+    let [endpoint] = &only(&found).endpoints[..] else { panic!("{:?}", found.services) };
+    assert_eq!((endpoint.ip.to_string(), endpoint.workload.az.as_deref()), ("10.0.0.1".into(), Some("z1")));
     assert!(found.problems.is_empty());
 }
 

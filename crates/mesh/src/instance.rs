@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, InstanceGroup,
+    Address, AvailabilityZone, InstanceGroup,
     address::{impossible, is_private},
     label::canonical,
 };
@@ -30,7 +30,7 @@ pub struct Instance {
     /// Instance uuid.
     pub id: String,
     /// Availability zone.
-    pub az: Option<String>,
+    pub az: AvailabilityZone,
     /// All addresses, in the director's order. Empty without a VM.
     pub ips: Vec<Address>,
     /// False for detached instances and for errands without a VM.
@@ -94,9 +94,17 @@ impl Instance {
 
     /// All its addresses that are not blocks.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.all_addresses().filter(|address| !address.is_block()).map(|address| address.ip)
+    }
+
+    /// All its addresses and blocks at which a VM can be reached.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = Address> {
+        self.all_addresses().filter(|address| impossible(address.ip).is_none())
+    }
+
+    fn all_addresses(&self) -> impl Iterator<Item = Address> {
         let recorded = self.recorded.iter().map(|recorded| recorded.address);
-        let all = self.ips.iter().copied().chain(recorded.filter(|address| !self.ips.contains(address)));
-        all.filter(|address| !address.is_block()).map(|address| address.ip)
+        self.ips.iter().copied().chain(recorded.filter(|address| !self.ips.contains(address)))
     }
 
     /// The address at which the instance is reached.
@@ -109,19 +117,17 @@ impl Instance {
     ///
     /// Addresses at which no VM can be reached are skipped.
     pub(crate) fn address(&self, group: &InstanceGroup, cloud: &[CloudNetwork]) -> Option<IpAddr> {
-        let recorded = self.recorded.iter().map(|recorded| recorded.address);
-        let all = self.ips.iter().copied().chain(recorded).filter(|address| impossible(address.ip).is_none());
         let rank = |address: Address| {
             let network = self.network_of(address, group, cloud);
             let rank = rank(network, group, cloud);
             let public = rank == Rank::Unknown && !is_private(address.ip);
             (address.is_block(), rank, public, Reverse(address.ip.is_ipv4()))
         };
-        all.min_by_key(|address| rank(*address)).map(|address| address.ip)
+        self.reachable().min_by_key(|address| rank(*address)).map(|address| address.ip)
     }
 
     /// The group's network to which an address belongs.
-    fn network_of<'g>(
+    pub(crate) fn network_of<'g>(
         &self,
         address: Address,
         group: &'g InstanceGroup,

@@ -6,8 +6,10 @@
 //!                                            v                     │
 //!   Inventory (all deployments) --discover--> Claims               v
 //!                                     └──────────────> Leases::reconcile
+//!                          services, workloads                     │
 //!                                            │                     │
 //!                                            └──> MeshSnapshot <───┘
+//!                                     (plans of services and workloads)
 //! ```
 //!
 //! Every rule about what is valid lives here, so that it can be tested as a function of values. The readers of
@@ -22,16 +24,19 @@ mod label;
 mod lease;
 mod names;
 mod node;
+mod plan;
 mod port;
 mod problem;
 mod range;
 mod reconcile;
 mod residents;
 mod share;
+mod shared;
 mod shortage;
 mod snapshot;
 mod time;
 mod withdrawal;
+mod workload;
 
 pub use address::Address;
 pub use deployment::{
@@ -44,11 +49,14 @@ pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
 pub use names::{ANSWER_TTL, NameTable};
 pub use node::{NodeId, NodeIdError, NodeKind};
+pub use plan::{ServicePlan, WorkloadPlan};
 pub use port::{Port, PortName, Protocol, ServiceKey};
 pub use problem::{ConfigName, Place, Problem};
 pub use range::{RangeError, VipRange};
 pub use reconcile::{Claim, Claims, LeaseRefusal, LeaseRules, Reconciled, Shortage};
 pub use share::{ShareError, VipShare};
-pub use snapshot::{AvailabilityZone, MeshSnapshot, ServicePlan, SnapshotContent};
+pub use shared::Shared;
+pub use snapshot::{MeshSnapshot, SnapshotContent};
 pub use time::{Moment, Timestamp};
 pub use withdrawal::Withdrawals;
+pub use workload::{AvailabilityZone, NetworkAddress, Workload, Workloads};

@@ -1,4 +1,4 @@
-//! Decides which instance owns which address. Pure.
+//! Decides which instance owns which address, and so who is there. Pure.
 //!
 //! An address leads to one VM. A director gives it to one instance at a time, but the facts of a deployment that cannot
 //! be read are old, and its addresses may have a new owner by now. So each address belongs to the newest claim: the one
@@ -9,7 +9,8 @@
 use std::{cmp::Ordering, collections::HashMap, net::IpAddr};
 
 use crate::{
-    Deployment, Endpoint, Instance, InstanceGroup, Inventory, Lifecycle, Place, Problem, VipRange, address::impossible,
+    Address, Deployment, Endpoint, Instance, InstanceGroup, Inventory, Lifecycle, NetworkAddress, Place, Problem,
+    Shared, VipRange, Workload, Workloads, address::impossible,
 };
 
 /// An instance's claim to an address.
@@ -19,21 +20,28 @@ struct Claim<'i> {
     instance: &'i Instance,
 }
 
-/// Endpoints of every group that exposes a port, and the problems that exclude other instances.
+/// All workloads, the endpoints of every group that exposes a port, and the problems that exclude other instances.
 pub(crate) struct Residents<'i> {
     endpoints: HashMap<(&'i str, &'i str), Vec<Endpoint>>,
+    pub(crate) workloads: Vec<Shared<Workload>>,
     pub(crate) problems: Vec<Problem>,
 }
 
 impl<'i> Residents<'i> {
-    pub(crate) fn of(inventory: &'i Inventory, range: VipRange) -> Self {
+    pub(crate) fn of(inventory: &'i Inventory, range: VipRange, known: &Workloads) -> Self {
         let owners = owners(inventory);
-        let mut residents = Self { endpoints: HashMap::new(), problems: Vec::new() };
+        let mut residents = Self { endpoints: HashMap::new(), workloads: Vec::new(), problems: Vec::new() };
         for deployment in &inventory.deployments {
-            for instance in deployment.instances.iter().filter(|instance| instance.expects_vm) {
-                let Some(group) = deployment.group_of(instance).filter(|group| group.exposes()) else { continue };
-                let place = Place::deployment(&deployment.name).group(&group.name);
+            for instance in &deployment.instances {
                 let claim = Claim { deployment: &deployment.name, instance };
+                let group = deployment.group_of(instance);
+                let workload = claim.workload(group, inventory, &owners);
+                let workload = Shared::reusing(known.like(&workload).map(|plan| &plan.workload), workload);
+                if !workload.addresses.is_empty() {
+                    residents.workloads.push(workload.clone());
+                }
+                let Some(group) = group.filter(|group| instance.expects_vm && group.exposes()) else { continue };
+                let place = Place::deployment(&deployment.name).group(&group.name);
                 let mut problem = |reason: String| {
                     residents
                         .problems
@@ -54,8 +62,8 @@ impl<'i> Residents<'i> {
                     problem(format!("has the address {ip}, which {now} has claimed since; it is left out"));
                     continue;
                 }
-                let endpoint = Endpoint { ip, az: instance.az.clone() };
-                residents.endpoints.entry((&deployment.name, &group.name)).or_default().push(endpoint);
+                let endpoints = residents.endpoints.entry((&deployment.name, &group.name)).or_default();
+                endpoints.push(Endpoint { ip, workload });
             }
         }
         residents
@@ -66,11 +74,12 @@ impl<'i> Residents<'i> {
     }
 }
 
-/// The newest claim to each address.
+/// The newest claim to each address. An instance that expects no VM has no address, unless the director says so and no
+/// other instance claims it.
 fn owners(inventory: &Inventory) -> HashMap<IpAddr, Claim<'_>> {
     let mut owners: HashMap<IpAddr, Claim<'_>> = HashMap::new();
     for deployment in &inventory.deployments {
-        for instance in deployment.instances.iter().filter(|instance| instance.expects_vm) {
+        for instance in &deployment.instances {
             let claim = Claim { deployment: &deployment.name, instance };
             for ip in instance.addresses() {
                 let owner = owners.entry(ip).or_insert(claim);
@@ -84,18 +93,46 @@ fn owners(inventory: &Inventory) -> HashMap<IpAddr, Claim<'_>> {
 }
 
 impl Claim<'_> {
+    /// The workload of this claim's instance, with the addresses that it owns.
+    fn workload(
+        self,
+        group: Option<&InstanceGroup>,
+        inventory: &Inventory,
+        owners: &HashMap<IpAddr, Claim<'_>>,
+    ) -> Workload {
+        let Self { deployment, instance } = self;
+        let is_own = |address: &Address| owners.get(&address.ip).is_none_or(|owner| owner.is(self));
+        let network = |address: Address| {
+            let network = instance.network_of(address, group?, &inventory.networks)?;
+            Some(network.name.clone())
+        };
+        Workload {
+            id: instance.id.clone(),
+            deployment: deployment.to_owned(),
+            group: group.map_or(&instance.group, |group| &group.name).clone(),
+            addresses: instance
+                .reachable()
+                .filter(is_own)
+                .map(|address| NetworkAddress { address, network: network(address) })
+                .collect(),
+            az: instance.az.clone(),
+            jobs: group.into_iter().flat_map(|group| &group.jobs).map(|job| job.name.clone()).collect(),
+        }
+    }
+
     fn is(self, other: Self) -> bool {
         self.deployment == other.deployment && self.instance.id == other.instance.id
     }
 
     /// Orders two claims. Never equal for two instances, so that two pilots with the same facts reach the same result.
     fn newer(self, other: Self) -> Ordering {
+        let is_there = self.instance.expects_vm.cmp(&other.instance.expects_vm);
         let made = match (self.instance.vm_created_at, other.instance.vm_created_at) {
             (Some(one), Some(other)) => one.cmp(&other),
             _ => Ordering::Equal,
         };
         let by_name = || (other.deployment, &other.instance.id).cmp(&(self.deployment, &self.instance.id));
-        made.then_with(|| self.instance.since.cmp(&other.instance.since)).then_with(by_name)
+        is_there.then(made).then_with(|| self.instance.since.cmp(&other.instance.since)).then_with(by_name)
     }
 }
 

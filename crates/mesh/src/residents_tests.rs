@@ -28,7 +28,7 @@ fn deployment(name: &str, groups: Vec<InstanceGroup>, instances: Vec<Instance>) 
 /// The addresses of each service, and the reported problems.
 fn of(deployments: Vec<Deployment>, wanted: &[(&str, &str)]) -> (Vec<Vec<String>>, Vec<String>) {
     let inventory = Inventory { deployments, ..Inventory::default() };
-    let residents = Residents::of(&inventory, VipRange::default());
+    let residents = Residents::of(&inventory, VipRange::default(), &Workloads::default());
     let ips = |(deployment, group): &(&str, &str)| {
         residents.endpoints(deployment, group).iter().map(|endpoint| endpoint.ip.to_string()).collect()
     };

@@ -1,9 +1,13 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
-    Deployment, Instance, InstanceGroup, Job, LeaseRules, Moment, Port, PortName, Protocol, Tld, VipRange, VipShare,
-    discover,
+    Address, Deployment, Endpoint, GroupNetwork, Hostname, Instance, InstanceGroup, Inventory, Job, LeaseRules, Moment,
+    NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld, VipRange, VipShare, WorkloadPlan, discover,
 };
 
 fn inventory(instances: u8) -> Inventory {
@@ -35,11 +39,19 @@ fn inventory(instances: u8) -> Inventory {
 }
 
 fn content(instances: u8, previous: &SnapshotContent) -> SnapshotContent {
+    of(&inventory(instances), previous)
+}
+
+fn of(inventory: &Inventory, previous: &SnapshotContent) -> SnapshotContent {
     let range = VipRange::default();
-    let found = discover(&inventory(instances), &Tld::default(), range);
+    let found = discover(inventory, &Tld::default(), range, &previous.workloads);
     let rules = LeaseRules { range, quarantine: Duration::ZERO, share: VipShare::default() };
     let leases = Leases::default().reconcile(&found.claims(), &rules, Moment(0), &BTreeSet::new()).leases;
-    SnapshotContent::assemble(&inventory(instances), &found, &leases, previous)
+    SnapshotContent::assemble(&found, &leases, previous)
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
 }
 
 #[test]
@@ -51,21 +63,139 @@ fn equal_content_makes_no_new_snapshot_but_the_first_one_counts_even_when_empty(
     let second = first.next(content(2, &first.content)).unwrap();
     assert_eq!(second.generation, 2);
     assert_ne!(first.hash, second.hash);
+    assert_eq!(second.next(content(2, &second.content)), None);
 }
 
 #[test]
-fn an_unchanged_service_is_shared_with_the_snapshot_before() {
-    let before = content(1, &SnapshotContent::default());
-    let after = content(2, &before);
-    assert!(Arc::ptr_eq(&before.services[0], &after.services[0]));
-    assert!(!Arc::ptr_eq(&before.services[1], &after.services[1]));
+fn what_is_unchanged_is_shared_with_the_snapshot_before() {
+    let before = content(2, &SnapshotContent::default());
+    let after = content(3, &before);
+    assert!(Shared::ptr_eq(&before.services[0], &after.services[0]));
+    assert!(!Shared::ptr_eq(&before.services[1], &after.services[1]));
+    for last in [0, 1] {
+        let (old, new) = (before.workloads.at(ip(last)).unwrap(), after.workloads.at(ip(last)).unwrap());
+        assert!(Shared::ptr_eq(old, new));
+        let endpoint = &after.services[1].service.endpoints[usize::from(last)];
+        assert!(Shared::ptr_eq(&endpoint.workload, &old.workload), "also by a service that has changed");
+    }
 }
 
 #[test]
-fn a_node_finds_what_it_serves_and_its_zone() {
+fn two_pilots_with_equal_content_have_one_hash_however_they_came_to_it() {
+    let start = MeshSnapshot::default();
+    let at_once = start.next(content(3, &start.content)).unwrap();
+    let mut by_steps = start.next(content(1, &start.content)).unwrap();
+    for instances in [2, 3] {
+        by_steps = by_steps.next(content(instances, &by_steps.content)).unwrap();
+    }
+    assert_eq!(by_steps.generation, 3);
+    assert_eq!((by_steps.hash, by_steps.content), (at_once.hash, at_once.content));
+}
+
+#[test]
+fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
     let content = content(2, &SnapshotContent::default());
-    let ip = IpAddr::from([10, 0, 0, 1]);
-    let here: Vec<_> = content.services_on(ip).map(|service| service.host().as_str()).collect();
-    assert_eq!(here, ["httpbin.banana.d.boshy"]);
-    assert_eq!(content.zones[&ip], Some("z1".into()));
+    let plan = content.workloads.at(ip(1)).unwrap();
+    assert_eq!(plan.inbound, [(SocketAddr::new(ip(1), 9002), Protocol::Tcp)].into());
+    let Workload { id, deployment, group, addresses, az, jobs } = &*plan.workload;
+    assert_eq!((&**id, &**deployment, &**group, az.as_deref()), ("1", "d", "banana", Some("z1")));
+    assert_eq!(addresses[..], [NetworkAddress { address: ip(1).into(), network: None }]);
+    assert_eq!(jobs[..], ["httpbin"]);
+    assert!(content.workloads.at(ip(9)).is_none());
+}
+
+#[test]
+fn a_vm_that_exposes_nothing_is_a_workload_at_each_of_its_addresses_in_its_network() {
+    let mut inventory = inventory(1);
+    let network = |name: &str, range: &str| GroupNetwork {
+        name: name.into(),
+        static_ips: vec![(range.parse().unwrap(), range.parse().unwrap())],
+        ..GroupNetwork::default()
+    };
+    let deployment = &mut inventory.deployments[0];
+    deployment.groups[1].jobs.clear();
+    deployment.groups[1].networks = vec![network("one", "10.0.0.0"), network("two", "10.9.0.7")];
+    deployment.instances[0].ips.extend(["10.9.0.7", "127.0.0.1", "10.9.9.9"].map(|ip| Address::parse(ip).unwrap()));
+    let content = of(&inventory, &SnapshotContent::default());
+    let plan = content.workloads.at("10.9.0.7".parse().unwrap()).unwrap();
+    assert!(plan.inbound.is_empty());
+    let addresses = plan.workload.addresses.iter();
+    let addresses: Vec<_> = addresses.map(|own| (own.address.to_string(), own.network.as_deref())).collect();
+    let wanted = [("10.0.0.0", Some("one")), ("10.9.0.7", Some("two")), ("10.9.9.9", None)];
+    assert_eq!(addresses, wanted.map(|(address, network)| (address.to_owned(), network)));
+    assert_eq!(content.workloads.iter().len(), 1);
+}
+
+#[test]
+fn an_address_leads_to_the_workload_that_claimed_it_last_and_to_no_other() {
+    let mut inventory = inventory(2);
+    let instances = &mut inventory.deployments[0].instances;
+    instances[0].ips.push(ip(1).into());
+    instances[1].since = 5;
+    let content = of(&inventory, &SnapshotContent::default());
+    assert_eq!(content.workloads.at(ip(1)).unwrap().workload.id, "1");
+    assert_eq!(content.workloads.at(ip(0)).unwrap().workload.addresses.len(), 1);
+}
+
+/// What the hash of a snapshot is when a plan is changed in one way.
+fn hash_with(change: impl FnOnce(&mut ServicePlan, &mut WorkloadPlan)) -> String {
+    let sample = content(2, &SnapshotContent::default());
+    let mut service = ServicePlan::clone(&sample.services[1]);
+    let mut workload = WorkloadPlan::clone(sample.workloads.at(ip(1)).unwrap());
+    change(&mut service, &mut workload);
+    let workloads = Workloads::from_iter([Shared::new(workload)]);
+    ContentHash::of(&SnapshotContent { services: vec![Shared::new(service)], workloads }).to_string()
+}
+
+fn hash_with_workload(change: impl FnOnce(&mut Workload)) -> String {
+    hash_with(|_, plan| {
+        let mut workload = Workload::clone(&plan.workload);
+        change(&mut workload);
+        plan.workload = Shared::new(workload);
+    })
+}
+
+/// The patterns name every field, so that a new one fails to compile until it is here.
+#[test]
+fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
+    let other = Hostname::of_service("other", "banana", "d", &Tld::default()).unwrap();
+    let mut hashes = vec![
+        hash_with(|_, _| {}),
+        hash_with(|ServicePlan { vip, service: _ }, _| *vip = Ipv4Addr::LOCALHOST),
+        hash_with(|ServicePlan { service: Service { host, origin: _, ports: _, endpoints: _ }, .. }, _| *host = other),
+        hash_with(|plan, _| {
+            let Origin { deployment, group: _, job: _ } = &mut plan.service.origin;
+            deployment.push('x');
+        }),
+        hash_with(|plan, _| plan.service.origin.group.push('x')),
+        hash_with(|plan, _| plan.service.origin.job.push('x')),
+        hash_with(|plan, _| {
+            let Port { name, number: _, protocol: _ } = &mut plan.service.ports[0];
+            *name = PortName::new("x").unwrap();
+        }),
+        hash_with(|plan, _| plan.service.ports[0].number += 1),
+        hash_with(|plan, _| drop(plan.service.ports.pop())),
+        hash_with(|plan, _| {
+            let Endpoint { ip: address, workload: _ } = &mut plan.service.endpoints[0];
+            *address = ip(9);
+        }),
+        hash_with(|plan, _| plan.service.endpoints[0].workload = Shared::new(Workload::default())),
+        hash_with(|plan, _| drop(plan.service.endpoints.pop())),
+        hash_with(|_, WorkloadPlan { inbound, workload: _ }| inbound.clear()),
+        hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, az: _, jobs: _ }| id.push('x')),
+        hash_with_workload(|workload| workload.deployment.push('x')),
+        hash_with_workload(|workload| workload.group.push('x')),
+        hash_with_workload(|workload| drop(workload.addresses.pop())),
+        hash_with_workload(|workload| {
+            let NetworkAddress { address, network: _ } = &mut workload.addresses[0];
+            *address = ip(9).into();
+        }),
+        hash_with_workload(|workload| workload.addresses[0].network = Some("x".into())),
+        hash_with_workload(|workload| workload.az = None),
+        hash_with_workload(|workload| workload.jobs.push("x".into())),
+    ];
+    let all = hashes.len();
+    hashes.sort();
+    hashes.dedup();
+    assert_eq!(hashes.len(), all, "{hashes:?}");
 }

@@ -1,7 +1,7 @@
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use super::*;
-use crate::{Hostname, Lease, LeaseState, Origin, Service, ServicePlan, SnapshotContent, Tld};
+use crate::{Hostname, Lease, LeaseState, Origin, Service, ServicePlan, Shared, SnapshotContent, Tld};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 7);
 
@@ -16,7 +16,7 @@ fn resting() -> Leases {
 fn snapshot(generation: u64, serves: bool) -> MeshSnapshot {
     let origin = Origin { deployment: "gone".into(), group: "web".into(), job: "app".into() };
     let service = Service { host: host(), origin, ports: Vec::new(), endpoints: Vec::new() };
-    let services = serves.then(|| Arc::new(ServicePlan { service, vip: VIP })).into_iter().collect();
+    let services = serves.then(|| Shared::new(ServicePlan { service, vip: VIP })).into_iter().collect();
     MeshSnapshot {
         generation,
         content: SnapshotContent { services, ..SnapshotContent::default() },

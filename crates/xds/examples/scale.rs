@@ -4,6 +4,7 @@
 //! cargo run --release -p boshy-xds --example scale
 //! ```
 //!
+//! `join_ms` is the time from an inventory, in which one instance has changed, to a snapshot with all leases held;
 //! `build_ms` is the time from a snapshot to the encoded resources that all proxies share; `rebuild_ms` is the same
 //! after one service has lost an instance; `node_us` is the time to complete the set for one proxy. `change_octets` is
 //! the size of what that proxy is then sent. `keep_ms` is the time that an agent takes to write and flush its state
@@ -25,7 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_mesh::{Endpoint, Hostname, MeshSnapshot, NodeId, ServicePlan, Tld};
+use boshy_mesh::{
+    Deployment, Hostname, Instance, InstanceGroup, Inventory, Job, LeaseRules, Leases, MeshSnapshot, Moment, NodeId,
+    Port, PortName, Protocol, ServicePlan, Shared, SnapshotContent, Tld, VipRange, VipShare, Workloads, discover,
+};
 use boshy_xds::{
     AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources, Verdicts,
     agent::relay::{Relay, RelaySettings, Stored},
@@ -62,10 +66,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let stored = kept(&first.for_node(&node));
         let keep_octets = stored.encode().len();
         let keep = median(|| write(&stored).expect("write to the directory of temporary files"));
+        let join = joining(size);
         let (initial, change) = sent(before, after).await?;
         writeln!(
             std::io::stdout(),
-            r#"{{"services":{size},"instances":{INSTANCES},"build_ms":{:.2},"rebuild_ms":{:.2},"node_us":{:.1},"initial_octets":{initial},"change_octets":{change},"keep_octets":{keep_octets},"keep_ms":{:.1}}}"#,
+            r#"{{"services":{size},"instances":{INSTANCES},"join_ms":{:.2},"build_ms":{:.2},"rebuild_ms":{:.2},"node_us":{:.1},"initial_octets":{initial},"change_octets":{change},"keep_octets":{keep_octets},"keep_ms":{:.1}}}"#,
+            join.as_secs_f64() * 1e3,
             build.as_secs_f64() * 1e3,
             rebuild.as_secs_f64() * 1e3,
             complete.as_secs_f64() * 1e6,
@@ -109,33 +115,87 @@ fn median(mut work: impl FnMut()) -> Duration {
     times[ROUNDS / 2]
 }
 
+/// Time to find services in an inventory and to join them with their leases, while one instance changes.
+fn joining(size: usize) -> Duration {
+    let inventories = [inventory(size, 0), inventory(size, 1)];
+    let (tld, range) = (Tld::default(), VipRange::parse("10.128.0.0/16").expect("a range"));
+    let rules = LeaseRules { range, quarantine: Duration::ZERO, share: VipShare::percent(100).expect("a share") };
+    let claims = discover(&inventories[0], &tld, range, &Workloads::default()).claims();
+    let leases = Leases::default().reconcile(&claims, &rules, Moment(0), &Default::default()).leases;
+    let mut current = MeshSnapshot::default();
+    let mut turn = 0;
+    median(|| {
+        turn += 1;
+        let inventory = &inventories[turn % 2];
+        let found = discover(inventory, &tld, range, &current.content.workloads);
+        let content = SnapshotContent::assemble(&found, &leases, &current.content);
+        current = current.next(content).expect("one instance has changed");
+    })
+}
+
+/// Deployments of ten groups with three instances each; `missing` instances are left out.
+fn inventory(size: usize, missing: usize) -> Inventory {
+    let port = Port { name: PortName::new("http").expect("a name"), number: 9000, protocol: Protocol::Tcp };
+    let job = Job { name: "web".into(), ports: vec![port], runtime_config: None };
+    let instance = |number: usize, index: usize| Instance {
+        group: format!("group-{}", number % 10),
+        index: Some(index as u32),
+        id: format!("9d8a6f6c-7d8c-4f5e-9d1f-{:012}", number * INSTANCES + index),
+        az: Some("z1".into()),
+        ips: vec![IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + (number * INSTANCES + index) as u32)).into()],
+        expects_vm: true,
+        ..Instance::default()
+    };
+    let deployment = |number: usize| Deployment {
+        name: format!("deployment-{number:04}"),
+        groups: (0..10)
+            .map(|group| InstanceGroup {
+                name: format!("group-{group}"),
+                jobs: vec![job.clone()],
+                ..InstanceGroup::default()
+            })
+            .collect(),
+        instances: (0..10)
+            .flat_map(|group| (0..INSTANCES).map(move |index| (number * 10 + group, index)))
+            .map(|(number, index)| instance(number, index))
+            .collect(),
+        ..Deployment::default()
+    };
+    let mut deployments: Vec<_> = (0..size / 10).map(deployment).collect();
+    let middle = deployments.len() / 2;
+    let instances = &mut deployments[middle].instances;
+    instances.truncate(instances.len() - missing);
+    Inventory { deployments, ..Inventory::default() }
+}
+
 fn snapshot(generation: u64, size: usize) -> MeshSnapshot {
-    let services: Vec<_> = (0..size).map(|number| Arc::new(numbered(number))).collect();
+    let services: Vec<_> = (0..size).map(|number| Shared::new(numbered(number))).collect();
     mesh::snapshot(generation, &services)
 }
 
 fn numbered(number: usize) -> ServicePlan {
-    let mut plan = mesh::service("web", 1, &[]).as_ref().clone();
+    let mut plan = ServicePlan::clone(&mesh::service("web", 1, &[]));
     let address = |base: u32, number: usize| Ipv4Addr::from(base + number as u32);
     plan.vip = address(0x0a80_0000, number);
     plan.service.host =
         Hostname::of_service("web", &format!("group-{number:04}"), "deployment", &Tld::default()).expect("a host name");
     let instance = |index| address(0x0a00_0001, number * INSTANCES + index);
     plan.service.endpoints =
-        (0..INSTANCES).map(|index| Endpoint { ip: IpAddr::V4(instance(index)), az: Some("z1".into()) }).collect();
+        (0..INSTANCES).map(|index| mesh::endpoint(IpAddr::V4(instance(index)), Some("z1"))).collect();
     plan
 }
 
 /// Removes one instance. The other services keep their identical values, as in a pilot.
 fn with_one_instance_less(before: &MeshSnapshot) -> MeshSnapshot {
-    let mut after = before.clone();
-    after.generation += 1;
-    let services = &mut after.content.services;
+    let MeshSnapshot { generation, content, .. } = before;
+    let mut services = content.services.clone();
     let middle = services.len() / 2;
-    let mut changed = services[middle].as_ref().clone();
+    let mut changed = ServicePlan::clone(&services[middle]);
     changed.service.endpoints.pop();
-    services[middle] = Arc::new(changed);
-    after
+    services[middle] = Shared::new(changed);
+    let workloads = content.workloads.iter().map(|plan| plan.workload.clone());
+    let content = SnapshotContent::join(services, workloads, content);
+    MeshSnapshot { generation: generation + 1, hash: String::new(), content }
 }
 
 /// Sizes in octets of the first responses to one proxy, and of those after the change.

@@ -1,15 +1,16 @@
 //! Converts a snapshot to resources.
 //!
-//! Resources that all proxies share are encoded once per change of their service and passed on by reference. Only a
-//! node's own resources, its inbound part, are made per node.
+//! Resources are a function of a plan. What all proxies share is encoded once per change of a service's plan, what only
+//! the proxies of one VM get once per change of its workload's plan. Both are remembered by the plan and passed on by
+//! reference.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan};
+use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan, Shared, WorkloadPlan, Workloads};
 
 use crate::{Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
 
@@ -19,18 +20,27 @@ pub const CAPTURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST),
 /// The resources of one snapshot, for all proxies.
 #[derive(Clone, Debug, Default)]
 pub struct SharedResources {
-    services: BTreeMap<Hostname, (Arc<ServicePlan>, Arc<Encoded>)>,
-    inbound: BTreeMap<IpAddr, BTreeSet<u16>>,
+    services: BTreeMap<Hostname, (Shared<ServicePlan>, Arc<ServiceResources>)>,
+    /// The workloads that have ports, by each of their addresses.
+    workloads: HashMap<IpAddr, Arc<WorkloadResources>>,
     set: ResourceSet,
 }
 
 /// The encoded resources of one service.
 #[derive(Debug)]
-struct Encoded(Vec<(ResourceType, Arc<Resource>)>);
+struct ServiceResources(Vec<(ResourceType, Arc<Resource>)>);
+
+/// The resources of one workload, which only the proxies on its VM get. They are encoded when the first of these asks,
+/// because most VMs may be connected to another pilot.
+#[derive(Debug)]
+struct WorkloadResources {
+    plan: Shared<WorkloadPlan>,
+    layers: OnceLock<[(ResourceType, Layer); 2]>,
+}
 
 impl SharedResources {
-    /// Renders a snapshot. Services that are unchanged since `previous` are not encoded again. A snapshot of generation
-    /// 0, from before the first read of the director, gives resources that are not known.
+    /// Renders a snapshot. Services and workloads that are unchanged since `previous` are not encoded again. A snapshot
+    /// of generation 0, from before the first read of the director, gives resources that are not known.
     pub fn build(snapshot: &MeshSnapshot, previous: Option<&Self>, capture: SocketAddr) -> Self {
         if snapshot.generation == 0 {
             return Self::default();
@@ -41,33 +51,32 @@ impl SharedResources {
             .iter()
             .map(|plan| {
                 let known = previous.and_then(|previous| previous.encoded(plan));
-                let encoded = known.unwrap_or_else(|| Arc::new(Encoded::of(plan)));
+                let encoded = known.unwrap_or_else(|| Arc::new(ServiceResources::of(plan)));
                 (plan.host().clone(), (plan.clone(), encoded))
             })
             .collect();
         let of_services = services.values().flat_map(|(_, encoded)| encoded.0.iter().cloned());
         let set = collect(of_services.chain(fixed(capture))).of_generation(snapshot.generation);
-        Self { inbound: inbound(snapshot), services, set: previous.map_or(set.clone(), |old| set.sharing(&old.set)) }
+        let workloads = workload_resources(&snapshot.content.workloads, previous);
+        Self { workloads, services, set: previous.map_or(set.clone(), |old| set.sharing(&old.set)) }
     }
 
-    /// The resources for one proxy. A node whose address hosts no service has no inbound part.
+    /// The resources for one proxy: those that all share, and those of the workload that has the node's address.
     pub fn for_node(&self, node: &NodeId) -> ResourceSet {
-        let Some((ip, ports)) = node.ip().and_then(|ip| self.inbound.get_key_value(&ip)) else {
-            return self.set.clone();
-        };
-        let workload = |make: &dyn Fn(u16) -> Resource| ports.iter().map(|port| make(*port)).collect();
-        let clusters = self.set.of(ResourceType::Cluster).with(workload(&envoy::inbound_cluster));
-        let listeners = self.set.of(ResourceType::Listener).with(workload(&|port| envoy::inbound_listener(*ip, port)));
-        self.set.clone().with(ResourceType::Cluster, clusters).with(ResourceType::Listener, listeners)
+        let own = node.ip().and_then(|ip| self.workloads.get(&ip)).map(|own| own.layers()).unwrap_or_default();
+        own.iter().fold(self.set.clone(), |set, (kind, layer)| {
+            let layered = set.of(*kind).with(layer.clone());
+            set.with(*kind, layered)
+        })
     }
 
-    fn encoded(&self, plan: &Arc<ServicePlan>) -> Option<Arc<Encoded>> {
+    fn encoded(&self, plan: &Shared<ServicePlan>) -> Option<Arc<ServiceResources>> {
         let (old, encoded) = self.services.get(plan.host())?;
-        (Arc::ptr_eq(old, plan) || old == plan).then(|| encoded.clone())
+        (old == plan).then(|| encoded.clone())
     }
 }
 
-impl Encoded {
+impl ServiceResources {
     fn of(plan: &ServicePlan) -> Self {
         let mut resources =
             vec![(ResourceType::Names, Resource::new(plan.host().as_str(), names::encode(plan.host(), plan.vip)))];
@@ -79,6 +88,40 @@ impl Encoded {
         }
         Self(resources.into_iter().map(|(kind, resource)| (kind, Arc::new(resource))).collect())
     }
+}
+
+impl WorkloadResources {
+    fn new(plan: &Shared<WorkloadPlan>) -> Self {
+        Self { plan: plan.clone(), layers: OnceLock::new() }
+    }
+
+    fn layers(&self) -> &[(ResourceType, Layer)] {
+        self.layers.get_or_init(|| layers_of_workload(&self.plan))
+    }
+}
+
+/// The inbound part of a VM.
+fn layers_of_workload(plan: &WorkloadPlan) -> [(ResourceType, Layer); 2] {
+    let ports = plan.inbound.keys();
+    let clusters = ports.clone().map(|at| envoy::inbound_cluster(at.port())).collect();
+    let listeners = ports.map(|at| envoy::inbound_listener(at.ip(), at.port())).collect();
+    [(ResourceType::Cluster, clusters), (ResourceType::Listener, listeners)]
+}
+
+fn workload_resources(
+    workloads: &Workloads,
+    previous: Option<&SharedResources>,
+) -> HashMap<IpAddr, Arc<WorkloadResources>> {
+    let mut by_address = HashMap::with_capacity(workloads.iter().len());
+    for plan in workloads.iter().filter(|plan| !plan.inbound.is_empty()) {
+        let known = plan.workload.addresses.first().and_then(|own| previous?.workloads.get(&own.address.ip));
+        let known = known.filter(|known| known.plan == *plan).cloned();
+        let resources = known.unwrap_or_else(|| Arc::new(WorkloadResources::new(plan)));
+        for address in &plan.workload.addresses {
+            by_address.entry(address.address.ip).or_insert_with(|| Arc::clone(&resources));
+        }
+    }
+    by_address
 }
 
 fn collect(resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>) -> ResourceSet {
@@ -98,18 +141,6 @@ fn fixed(capture: SocketAddr) -> [(ResourceType, Arc<Resource>); 2] {
         (ResourceType::Cluster, Arc::new(envoy::nowhere_cluster())),
         (ResourceType::Listener, Arc::new(envoy::capture_listener(capture))),
     ]
-}
-
-/// Exposed ports, by the address on which they are exposed.
-fn inbound(snapshot: &MeshSnapshot) -> BTreeMap<IpAddr, BTreeSet<u16>> {
-    let mut inbound: BTreeMap<IpAddr, BTreeSet<u16>> = BTreeMap::new();
-    for plan in &snapshot.content.services {
-        for endpoint in &plan.service.endpoints {
-            let ports = plan.service.ports.iter().map(|port| port.number);
-            inbound.entry(endpoint.ip).or_default().extend(ports);
-        }
-    }
-    inbound
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use boshy_mesh::{NetworkAddress, SnapshotContent, Workload};
 use envoy_types::pb::envoy::{
     config::{
         cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
@@ -10,7 +11,7 @@ use prost::Message;
 use super::*;
 use crate::support::{service, snapshot};
 
-fn build(services: &[Arc<ServicePlan>], previous: Option<&SharedResources>) -> SharedResources {
+fn build(services: &[Shared<ServicePlan>], previous: Option<&SharedResources>) -> SharedResources {
     SharedResources::build(&snapshot(1, services), previous, CAPTURE)
 }
 
@@ -77,6 +78,29 @@ fn only_a_node_that_hosts_a_service_has_an_inbound_part_and_the_rest_is_shared()
 
     let listener: Listener = read(&host, ResourceType::Listener, "tcp_10.0.0.2_9000");
     assert_eq!(target(&listener), "in.9000");
+}
+
+#[test]
+fn a_workload_is_found_at_each_of_its_addresses_and_its_part_is_encoded_once() {
+    let plan = service("web", 2, &[None]);
+    let mut workload = Workload::clone(&plan.service.endpoints[0].workload);
+    let second: IpAddr = "10.9.0.2".parse().unwrap();
+    workload.addresses.push(NetworkAddress { address: second.into(), network: Some("other".into()) });
+    let workload = Shared::new(workload);
+    let content =
+        |services: &[_]| SnapshotContent::join(services.to_vec(), [workload.clone()], &SnapshotContent::default());
+    let snapshot =
+        |generation, services: &[_]| MeshSnapshot { generation, content: content(services), ..MeshSnapshot::default() };
+    let before = SharedResources::build(&snapshot(1, std::slice::from_ref(&plan)), None, CAPTURE);
+    let after = SharedResources::build(&snapshot(2, &[service("api", 9, &[]), plan]), Some(&before), CAPTURE);
+    let listeners = ["sidecar~10.0.0.2~x~x", "sidecar~10.9.0.2~y~y"].into_iter().flat_map(|node| {
+        [&before, &after].map(|shared| {
+            let set = shared.for_node(&node.parse().unwrap());
+            Arc::clone(set.of(ResourceType::Listener).get("tcp_10.0.0.2_9000").unwrap())
+        })
+    });
+    let listeners: Vec<_> = listeners.collect();
+    assert!(listeners.iter().all(|listener| Arc::ptr_eq(listener, &listeners[0])));
 }
 
 #[test]

@@ -63,19 +63,19 @@ struct Mesh {
 }
 
 impl Mesh {
-    async fn start(flavour: Flavour, services: &[Arc<ServicePlan>]) -> Self {
+    async fn start(flavour: Flavour, services: &[Shared<ServicePlan>]) -> Self {
         Self::altered(flavour, services, |set| set, None).await
     }
 
     /// A mesh whose Envoy acknowledges this resource without having received it.
-    async fn losing(flavour: Flavour, services: &[Arc<ServicePlan>], name: &str) -> Self {
+    async fn losing(flavour: Flavour, services: &[Shared<ServicePlan>], name: &str) -> Self {
         Self::altered(flavour, services, |set| set, Some(name)).await
     }
 
     /// A mesh whose Envoy gets an altered set.
     async fn altered(
         flavour: Flavour,
-        services: &[Arc<ServicePlan>],
+        services: &[Shared<ServicePlan>],
         alter: impl Fn(ResourceSet) -> ResourceSet + Send + 'static,
         loses: Option<&str>,
     ) -> Self {
@@ -127,7 +127,7 @@ impl Mesh {
         self.server = serve(&socket(&self.folder), &self.set, &self.proxies, &self.verdicts, &self.repairs);
     }
 
-    fn change(&mut self, services: &[Arc<ServicePlan>]) {
+    fn change(&mut self, services: &[Shared<ServicePlan>]) {
         self.generation += 1;
         self.snapshots.send_replace(Arc::new(snapshot(self.generation, services)));
     }

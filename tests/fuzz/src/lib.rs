@@ -1,17 +1,16 @@
 //! Shared by several fuzz targets: cutting an input into pieces, a small mesh, and the invariants of a job.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
     panic,
     path::{Component, Path},
-    sync::Arc,
 };
 
 use boshy_lab_director::release::JobSpec;
 use boshy_mesh::{
-    Endpoint, Hostname, ServicePlan, MeshSnapshot, NameTable, Origin, Port, PortName, Protocol, Service,
-    SnapshotContent, Tld,
+    Endpoint, Hostname, MeshSnapshot, NameTable, NetworkAddress, Origin, Port, PortName, Protocol, Service, ServicePlan,
+    Shared, SnapshotContent, Tld, Workload,
 };
 use sha2::{Digest, Sha256};
 
@@ -76,11 +75,12 @@ const JOBS: [(&str, u8); 3] =
 /// Three services with two ports and three instances each; one instance has no availability zone, one has an IPv6
 /// address.
 pub fn snapshot() -> MeshSnapshot {
-    let mut services: Vec<_> = JOBS.into_iter().map(|(job, vip)| Arc::new(service(job, vip))).collect();
-    let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
-    let zones: BTreeMap<_, _> = endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
+    let mut services: Vec<_> = JOBS.into_iter().map(|(job, vip)| Shared::new(service(job, vip))).collect();
     services.sort_by(|one, other| one.host().cmp(other.host()));
-    MeshSnapshot { generation: 1, hash: String::new(), content: SnapshotContent { services, zones } }
+    let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
+    let workloads: Vec<_> = endpoints.map(|endpoint| endpoint.workload.clone()).collect();
+    let content = SnapshotContent::join(services, workloads, &SnapshotContent::default());
+    MeshSnapshot { generation: 1, hash: String::new(), content }
 }
 
 /// The names of [`snapshot`].
@@ -90,9 +90,12 @@ pub fn names() -> NameTable {
 
 fn service(job: &str, vip: u8) -> ServicePlan {
     let port = |name, number| Port { name: PortName::new(name).expect("a port name"), number, protocol: Protocol::Tcp };
-    let endpoint = |ip: &str, az: Option<&str>| Endpoint {
-        ip: ip.replace('x', &vip.to_string()).parse().expect("an address"),
-        az: az.map(str::to_owned),
+    let endpoint = |ip: &str, az: Option<&str>| {
+        let id = ip.replace('x', &vip.to_string());
+        let ip: IpAddr = id.parse().expect("an address");
+        let addresses = vec![NetworkAddress { address: ip.into(), network: None }];
+        let workload = Workload { id, addresses, az: az.map(str::to_owned), ..Workload::default() };
+        Endpoint { ip, workload: Shared::new(workload) }
     };
     ServicePlan {
         service: Service {

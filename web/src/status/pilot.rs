@@ -1,8 +1,11 @@
 //! Status of the pilot.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
-use boshy_mesh::{Endpoint, Hostname, MeshSnapshot, Port, Problem, ServicePlan, VipRange};
+use boshy_mesh::{AvailabilityZone, Endpoint, Hostname, MeshSnapshot, Port, Problem, ServicePlan, VipRange};
 use boshy_supervision::TreeStatus;
 use boshy_xds::ProxyStatus;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -127,7 +130,16 @@ pub struct ServiceStatus {
     /// Ports that its jobs expose, in the order of the manifest.
     pub ports: Vec<Port>,
     /// Instances that Envoy balances over.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// One instance of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EndpointStatus {
+    /// Address of the VM.
+    pub ip: IpAddr,
+    /// Its availability zone.
+    pub az: AvailabilityZone,
 }
 
 impl From<&MeshSnapshot> for SnapshotStatus {
@@ -148,8 +160,14 @@ impl From<&ServicePlan> for ServiceStatus {
             host: plan.host().clone(),
             vip: plan.vip,
             ports: plan.service.ports.clone(),
-            endpoints: plan.service.endpoints.clone(),
+            endpoints: plan.service.endpoints.iter().map(EndpointStatus::from).collect(),
         }
+    }
+}
+
+impl From<&Endpoint> for EndpointStatus {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self { ip: endpoint.ip, az: endpoint.workload.az.clone() }
     }
 }
 

@@ -1,11 +1,14 @@
 //! A small mesh, and roles that report on it.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use boshy_dns::StatsSnapshot;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshSnapshot, NameTable, Origin, Place, Port, PortName, Problem, Protocol, Service,
-    ServicePlan, SnapshotContent, Tld, VipRange,
+    Endpoint, Hostname, MeshSnapshot, NameTable, NetworkAddress, Origin, Place, Port, PortName, Problem, Protocol,
+    Service, ServicePlan, Shared, SnapshotContent, Tld, VipRange, Workload,
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
@@ -17,18 +20,25 @@ pub(crate) fn host(group: &str) -> Hostname {
 }
 
 /// A service on port 9001 named `http`.
-pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Arc<ServicePlan> {
+pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Shared<ServicePlan> {
     let origin = Origin { deployment: "sample".into(), group: group.into(), job: "httpbin".into() };
     let ports = vec![Port { name: PortName::new("http").unwrap(), number: 9001, protocol: Protocol::Tcp }];
-    let endpoints = ips.iter().map(|ip| Endpoint { ip: ip.parse().unwrap(), az: Some("z1".into()) }).collect();
+    let endpoints = ips.iter().map(|ip| endpoint(ip.parse().unwrap())).collect();
     let service = Service { host: host(group), origin, ports, endpoints };
-    Arc::new(ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, vip) })
+    Shared::new(ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, vip) })
 }
 
-pub(crate) fn snapshot(generation: u64, services: Vec<Arc<ServicePlan>>) -> Arc<MeshSnapshot> {
+fn endpoint(ip: IpAddr) -> Endpoint {
+    let addresses = vec![NetworkAddress { address: ip.into(), network: None }];
+    let workload = Workload { id: ip.to_string(), addresses, az: Some("z1".into()), ..Workload::default() };
+    Endpoint { ip, workload: Shared::new(workload) }
+}
+
+pub(crate) fn snapshot(generation: u64, services: Vec<Shared<ServicePlan>>) -> Arc<MeshSnapshot> {
     let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
-    let zones = endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
-    Arc::new(MeshSnapshot { generation, hash: "ab12".into(), content: SnapshotContent { services, zones } })
+    let workloads: Vec<_> = endpoints.map(|endpoint| endpoint.workload.clone()).collect();
+    let content = SnapshotContent::join(services, workloads, &SnapshotContent::default());
+    Arc::new(MeshSnapshot { generation, hash: "ab12".into(), content })
 }
 
 /// One service, `httpbin.apricot.sample.boshy`, on 10.0.0.1 and 10.0.0.2.
@@ -78,7 +88,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
             refused: vec![host("late")],
             unwritten: vec![host("unkept")],
         },
-        services: snapshot.content.services.iter().map(|plan| plan.as_ref().into()).collect(),
+        services: snapshot.content.services.iter().map(|plan| (&**plan).into()).collect(),
         actors: actors(),
         xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into() },
         proxies: vec![ProxyStatus {

@@ -8,7 +8,7 @@ use std::{
 
 use boshy_director::manifest;
 use boshy_lab_director::{DeploymentView, WorldView};
-use boshy_mesh::{Deployment, Instance, Inventory, Service, Tld, VipRange, discover};
+use boshy_mesh::{Deployment, Instance, Inventory, Service, Tld, VipRange, Workloads, discover};
 use boshy_yaml::Limits;
 use serde::Deserialize;
 
@@ -27,7 +27,8 @@ pub(super) const AGENT_PORT: u16 = 15020;
 /// The services of the deployments. A deployment that the mesh rejects has none.
 pub(super) fn expected(view: &WorldView) -> Vec<Service> {
     let deployments = view.deployments.iter().filter_map(checked).collect();
-    let found = discover(&Inventory { deployments, ..Inventory::default() }, &Tld::default(), VipRange::default());
+    let inventory = Inventory { deployments, ..Inventory::default() };
+    let found = discover(&inventory, &Tld::default(), VipRange::default(), &Workloads::default());
     found.services.into_values().filter_map(|claimants| claimants.into_iter().next()).collect()
 }
 

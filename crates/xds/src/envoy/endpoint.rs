@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use boshy_mesh::{Endpoint, Port, Service, ServiceKey};
+use boshy_mesh::{AvailabilityZone, Endpoint, Port, Service, ServiceKey};
 use envoy_types::pb::envoy::config::{
     core::v3::{Address, Locality, SocketAddress, address, socket_address::PortSpecifier},
     endpoint::v3::{
@@ -16,11 +16,11 @@ use crate::Resource;
 /// `KEY`: the endpoints, one locality per availability zone, all with the same priority. Without zone-aware routing,
 /// which requires a local cluster in the bootstrap, Envoy balances over all of them.
 pub(crate) fn endpoints(key: &ServiceKey, service: &Service, port: &Port) -> Resource {
-    let mut zones: BTreeMap<&Option<String>, Vec<&Endpoint>> = BTreeMap::new();
+    let mut zones: BTreeMap<&AvailabilityZone, Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in &service.endpoints {
-        zones.entry(&endpoint.az).or_default().push(endpoint);
+        zones.entry(&endpoint.workload.az).or_default().push(endpoint);
     }
-    let locality = |(zone, endpoints): (&Option<String>, Vec<&Endpoint>)| LocalityLbEndpoints {
+    let locality = |(zone, endpoints): (&AvailabilityZone, Vec<&Endpoint>)| LocalityLbEndpoints {
         locality: zone.clone().map(|zone| Locality { zone, ..Locality::default() }),
         lb_endpoints: endpoints.iter().map(|endpoint| lb_endpoint(endpoint.ip, port.number)).collect(),
         ..LocalityLbEndpoints::default()

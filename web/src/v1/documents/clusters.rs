@@ -8,7 +8,7 @@ use std::{
 use boshy_mesh::{MeshSnapshot, NodeId, NodeKind};
 
 use super::{
-    names::{inbound_cluster, outbound_cluster, service_key, url},
+    names::{inbound_cluster, inbound_ports, outbound_cluster, service_key, url},
     wire::{Cluster, ClusterHost},
 };
 
@@ -33,14 +33,13 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Cluster> {
 
 /// Inbound clusters reach the workload beside the sidecar over loopback.
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster> {
-    let ports = snapshot.content.services_on(ip).flat_map(|plan| &plan.service.ports);
-    ports.map(|port| Cluster {
-        name: inbound_cluster(port),
+    inbound_ports(snapshot, ip).map(|(at, _)| Cluster {
+        name: inbound_cluster(at.port()),
         service_name: None,
         connect_timeout_ms: CONNECT_TIMEOUT_MS,
         kind: "static",
         lb_type: "round_robin",
-        hosts: vec![ClusterHost { url: url(Ipv4Addr::LOCALHOST.into(), port.number) }],
+        hosts: vec![ClusterHost { url: url((Ipv4Addr::LOCALHOST, at.port()).into()) }],
     })
 }
 

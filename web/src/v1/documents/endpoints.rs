@@ -39,6 +39,6 @@ pub(super) fn of_all(snapshot: &MeshSnapshot) -> Vec<Registration> {
 }
 
 fn host_of(endpoint: &Endpoint, port: &Port, tagged: bool) -> Host {
-    let zone = endpoint.az.as_ref().filter(|az| tagged && !az.is_empty());
+    let zone = endpoint.workload.az.as_ref().filter(|az| tagged && !az.is_empty());
     Host { ip_address: endpoint.ip.to_string(), port: port.number, tags: zone.map(|az| Tags { az: az.clone() }) }
 }

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use boshy_mesh::{MeshSnapshot, NodeId, NodeKind, Port, Protocol};
+use boshy_mesh::{MeshSnapshot, NodeId, NodeKind, Protocol};
 
 use super::{
-    names::{inbound_cluster, listener_name, outbound_cluster, service_key, single, url},
+    names::{inbound_cluster, inbound_ports, listener_name, outbound_cluster, service_key, single, url},
     wire::{
         AccessLog, Empty, Filter, FilterKind, HttpConnectionManager, HttpFilter, Listener, Rds, TcpProxy, TcpRoute,
         TcpRoutes, Tracing,
@@ -44,8 +44,8 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Listener> {
 }
 
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Listener> {
-    let ports = snapshot.content.services_on(ip).flat_map(|plan| &plan.service.ports);
-    ports.map(move |port| proxied(ip, port, inbound_cluster(port), vec![single(ip)], false))
+    let ports = inbound_ports(snapshot, ip);
+    ports.map(|(at, protocol)| proxied(at, protocol, inbound_cluster(at.port()), vec![single(at.ip())], false))
 }
 
 fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
@@ -53,7 +53,7 @@ fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
         let vip = IpAddr::V4(plan.vip);
         plan.service.ports.iter().map(move |port| {
             let cluster = outbound_cluster(&service_key(plan, port));
-            proxied(vip, port, cluster, vec![single(vip)], false)
+            proxied((vip, port.number).into(), port.protocol, cluster, vec![single(vip)], false)
         })
     })
 }
@@ -64,21 +64,27 @@ fn standing_alone(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {
     snapshot.content.services.iter().flat_map(|plan| {
         plan.service.ports.iter().map(move |port| {
             let cluster = outbound_cluster(&service_key(plan, port));
-            proxied(ANY, port, cluster, Vec::new(), true)
+            proxied((ANY, port.number).into(), port.protocol, cluster, Vec::new(), true)
         })
     })
 }
 
-fn proxied(ip: IpAddr, port: &Port, cluster: String, destination_ip_list: Vec<String>, bind_to_port: bool) -> Listener {
-    let (prefix, filter) = match port.protocol {
+fn proxied(
+    at: SocketAddr,
+    protocol: Protocol,
+    cluster: String,
+    destination_ip_list: Vec<String>,
+    bind_to_port: bool,
+) -> Listener {
+    let (prefix, filter) = match protocol {
         Protocol::Tcp => {
             let route_config = TcpRoutes { routes: vec![TcpRoute { cluster, destination_ip_list }] };
             ("tcp", FilterKind::TcpProxy(TcpProxy { stat_prefix: "tcp", route_config }))
         }
     };
     Listener {
-        address: url(ip, port.number),
-        name: listener_name(prefix, ip, port.number),
+        address: url(at),
+        name: listener_name(prefix, at),
         filters: vec![Filter { kind: "read", filter }],
         bind_to_port,
         use_original_dst: false,
@@ -87,7 +93,7 @@ fn proxied(ip: IpAddr, port: &Port, cluster: String, destination_ip_list: Vec<St
 
 fn capture() -> Listener {
     Listener {
-        address: url(ANY, CAPTURE_PORT),
+        address: url((ANY, CAPTURE_PORT).into()),
         name: "virtual".into(),
         filters: Vec::new(),
         bind_to_port: true,
@@ -110,8 +116,8 @@ fn ingress() -> Listener {
         access_log: vec![AccessLog { path: "/dev/stdout" }],
     };
     Listener {
-        address: url(ANY, INGRESS_PORT),
-        name: listener_name("http", ANY, INGRESS_PORT),
+        address: url((ANY, INGRESS_PORT).into()),
+        name: listener_name("http", (ANY, INGRESS_PORT).into()),
         filters: vec![Filter { kind: "read", filter: FilterKind::HttpConnectionManager(manager) }],
         bind_to_port: true,
         use_original_dst: false,

@@ -101,8 +101,8 @@ pub fn registration(snapshot: &MeshSnapshot) -> Document {
 /// # Errors
 /// [`Error::UnknownNode`] when no VM has the node's address.
 pub fn availability_zone(snapshot: &MeshSnapshot, node: &NodeId) -> Result<Document, Error> {
-    let zone = node.ip().and_then(|ip| snapshot.content.zones.get(&ip)).ok_or(Error::UnknownNode)?;
-    let text = zone.clone().unwrap_or_default();
+    let plan = node.ip().and_then(|ip| snapshot.content.workloads.at(ip)).ok_or(Error::UnknownNode)?;
+    let text = plan.workload.az.clone().unwrap_or_default();
     Ok(Document { resources: usize::from(!text.is_empty()), body: text.into() })
 }
 

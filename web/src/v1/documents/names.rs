@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use boshy_mesh::{Port, ServiceKey, ServicePlan};
+use boshy_mesh::{MeshSnapshot, Port, Protocol, ServiceKey, ServicePlan};
 use sha1::{Digest, Sha1};
 
 /// Longest cluster name that the v1 API emits. A longer one ends in the SHA-1 of the whole name.
@@ -14,8 +14,15 @@ pub(super) fn service_key(plan: &ServicePlan, port: &Port) -> ServiceKey {
     ServiceKey::new(plan.host(), &port.name)
 }
 
-pub(super) fn inbound_cluster(port: &Port) -> String {
-    format!("in.{}", port.number)
+/// Ports at which a sidecar reaches the workload beside it. This API knows an address, not a workload: a VM's other
+/// addresses have none.
+pub(super) fn inbound_ports(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = (SocketAddr, Protocol)> {
+    let inbound = snapshot.content.workloads.at(ip).into_iter().flat_map(|plan| &plan.inbound);
+    inbound.map(|(at, protocol)| (*at, *protocol)).filter(move |(at, _)| at.ip() == ip)
+}
+
+pub(super) fn inbound_cluster(port: u16) -> String {
+    format!("in.{port}")
 }
 
 pub(super) fn outbound_cluster(key: &ServiceKey) -> String {
@@ -30,12 +37,12 @@ pub(super) fn outbound_cluster(key: &ServiceKey) -> String {
 }
 
 /// `tcp://IP:PORT`, IPv6 in brackets.
-pub(super) fn url(ip: IpAddr, port: u16) -> String {
-    format!("tcp://{}", SocketAddr::new(ip, port))
+pub(super) fn url(at: SocketAddr) -> String {
+    format!("tcp://{at}")
 }
 
-pub(super) fn listener_name(protocol: &str, ip: IpAddr, port: u16) -> String {
-    format!("{protocol}_{ip}_{port}")
+pub(super) fn listener_name(protocol: &str, at: SocketAddr) -> String {
+    format!("{protocol}_{}_{}", at.ip(), at.port())
 }
 
 /// A single address as a CIDR block.
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn ipv6_has_brackets_in_urls_and_128_bits() {
-        let ip = "fd00::1".parse().unwrap();
-        assert_eq!((url(ip, 80), single(ip)), ("tcp://[fd00::1]:80".into(), "fd00::1/128".into()));
+        let ip: IpAddr = "fd00::1".parse().unwrap();
+        assert_eq!((url((ip, 80).into()), single(ip)), ("tcp://[fd00::1]:80".into(), "fd00::1/128".into()));
     }
 }

@@ -1,10 +1,10 @@
 //! Compares bodies byte by byte, for the deployment in the README of the API.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::net::Ipv4Addr;
 
 use boshy_mesh::{
-    Endpoint, Hostname, MeshSnapshot, NodeId, Origin, Port, PortName, Protocol, Service, ServicePlan, SnapshotContent,
-    Tld,
+    Address, Endpoint, Hostname, MeshSnapshot, NetworkAddress, NodeId, Origin, Port, PortName, Protocol, Service,
+    ServicePlan, Shared, SnapshotContent, Tld, Workload,
 };
 
 use super::*;
@@ -13,24 +13,29 @@ fn port(name: &str, number: u16) -> Port {
     Port { name: PortName::new(name).unwrap(), number, protocol: Protocol::Tcp }
 }
 
-fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&str>)]) -> Arc<ServicePlan> {
+fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&str>)]) -> Shared<ServicePlan> {
     let (job, deployment) = ("example-httpbin", "sample-deployment");
     let host = Hostname::of_service(job, group, deployment, &Tld::default()).unwrap();
     let origin = Origin { deployment: deployment.into(), group: group.into(), job: job.into() };
-    let endpoints =
-        endpoints.iter().map(|(ip, az)| Endpoint { ip: ip.parse().unwrap(), az: az.map(str::to_owned) }).collect();
-    Arc::new(ServicePlan {
+    let endpoint = |(ip, az): &(&str, Option<&str>)| Endpoint { ip: ip.parse().unwrap(), workload: workload(ip, *az) };
+    let endpoints = endpoints.iter().map(endpoint).collect();
+    Shared::new(ServicePlan {
         service: Service { host, origin, ports, endpoints },
         vip: Ipv4Addr::new(169, 254, 255, vip),
     })
 }
 
-fn snapshot(services: Vec<Arc<ServicePlan>>) -> MeshSnapshot {
+fn workload(ip: &str, az: Option<&str>) -> Shared<Workload> {
+    let addresses = vec![NetworkAddress { address: Address::parse(ip).unwrap(), network: None }];
+    Shared::new(Workload { id: ip.into(), addresses, az: az.map(str::to_owned), ..Workload::default() })
+}
+
+fn snapshot(services: Vec<Shared<ServicePlan>>) -> MeshSnapshot {
     let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
-    let mut zones: std::collections::BTreeMap<_, _> =
-        endpoints.map(|endpoint| (endpoint.ip, endpoint.az.clone())).collect();
-    zones.insert("10.244.0.9".parse().unwrap(), Some("z9".into()));
-    MeshSnapshot { generation: 1, hash: "0".into(), content: SnapshotContent { services, zones } }
+    let mut workloads: Vec<_> = endpoints.map(|endpoint| endpoint.workload.clone()).collect();
+    workloads.push(workload("10.244.0.9", Some("z9")));
+    let content = SnapshotContent::join(services, workloads, &SnapshotContent::default());
+    MeshSnapshot { generation: 1, hash: "0".into(), content }
 }
 
 fn sample() -> MeshSnapshot {

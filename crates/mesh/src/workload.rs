@@ -1,0 +1,101 @@
+//! Workloads: who is there.
+
+use std::{
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+};
+
+use crate::{Address, Shared, WorkloadPlan};
+
+/// Availability zone of a VM; `None` when the director gives none.
+pub type AvailabilityZone = Option<String>;
+
+/// What runs on one VM: an instance of the director that has an address. It may expose ports or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Workload {
+    /// Instance uuid.
+    pub id: String,
+    /// Deployment.
+    pub deployment: String,
+    /// Instance group as written in the manifest. For a VM that no manifest names, such as one that compiles packages,
+    /// the name that the director gives.
+    pub group: String,
+    /// Its addresses, in the director's order. No other workload has one of them.
+    pub addresses: Vec<NetworkAddress>,
+    /// Availability zone.
+    pub az: AvailabilityZone,
+    /// Names of its jobs, as written, in order.
+    pub jobs: Vec<String>,
+}
+
+/// An address in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NetworkAddress {
+    /// The address.
+    pub address: Address,
+    /// The network's name as written in the manifest; `None` when it is not known.
+    pub network: Option<String>,
+}
+
+impl Workload {
+    /// What identifies it among all workloads of a director.
+    pub(crate) fn key(&self) -> (&str, &str) {
+        (&self.deployment, &self.id)
+    }
+
+    fn first_address(&self) -> Option<IpAddr> {
+        self.addresses.first().map(|first| first.address.ip)
+    }
+}
+
+/// The workloads of a snapshot, in the order of the inventory.
+#[derive(Clone, Debug, Default)]
+pub struct Workloads {
+    plans: Vec<Shared<WorkloadPlan>>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Workloads {
+    /// The workload that has an address. A block of addresses is found by its first one.
+    pub fn at(&self, ip: IpAddr) -> Option<&Shared<WorkloadPlan>> {
+        self.by_address.get(&ip).and_then(|index| self.plans.get(*index))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Shared<WorkloadPlan>> {
+        self.plans.iter()
+    }
+
+    /// The plan for a workload that may be the same as this one: the one at its first address.
+    pub(crate) fn like(&self, workload: &Workload) -> Option<&Shared<WorkloadPlan>> {
+        self.at(workload.first_address()?)
+    }
+}
+
+impl FromIterator<Shared<WorkloadPlan>> for Workloads {
+    fn from_iter<I: IntoIterator<Item = Shared<WorkloadPlan>>>(plans: I) -> Self {
+        let plans: Vec<_> = plans.into_iter().collect();
+        let mut by_address = HashMap::with_capacity(plans.len());
+        for (index, plan) in plans.iter().enumerate() {
+            for own in &plan.workload.addresses {
+                by_address.entry(own.address.ip).or_insert(index);
+            }
+        }
+        Self { plans, by_address }
+    }
+}
+
+impl PartialEq for Workloads {
+    fn eq(&self, other: &Self) -> bool {
+        self.plans == other.plans
+    }
+}
+
+impl Eq for Workloads {}
+
+impl Hash for Workloads {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.plans.hash(state);
+    }
+}
