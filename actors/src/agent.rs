@@ -37,7 +37,7 @@ use boshy_web::{
     status::{InspectionStatus, RulesStatus},
 };
 use boshy_xds::{
-    Capture, PeerTimeout, Proxies, Repairs, Verdicts,
+    AckStates, Capture, PeerTimeout, Proxies, Repairs,
     agent::{ExchangeSettings, Kept, Outlets, Uri, relay::RelaySettings},
 };
 use err_report::Report;
@@ -185,7 +185,7 @@ impl Agent {
         let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads, log_trouble } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let file = settings.state_dir.join("relay");
-        let (outlets, proxies, verdicts) = (Outlets::default(), Proxies::default(), Verdicts::default());
+        let (outlets, proxies, ack_states) = (Outlets::default(), Proxies::default(), AckStates::default());
         let zones = Zones::new(Zone::not_known_yet(&settings.tld));
         let repairs = Repairs::default();
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
@@ -224,7 +224,7 @@ impl Agent {
                 }),
                 ..RelaySettings::default()
             },
-            verdicts: verdicts.clone(),
+            ack_states: ack_states.clone(),
             outlets: outlets.clone(),
         };
         tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
@@ -252,8 +252,12 @@ impl Agent {
         let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), led.subscribe()));
         tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
 
-        let door =
-            RelayDoor { listener: ads, proxies: proxies.clone(), verdicts: verdicts.clone(), repairs: repairs.clone() };
+        let door = RelayDoor {
+            listener: ads,
+            proxies: proxies.clone(),
+            ack_states: ack_states.clone(),
+            repairs: repairs.clone(),
+        };
         let parts = XdsServerParts::relay(door, outlets.served.subscribe());
         tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
 
@@ -282,7 +286,7 @@ impl Agent {
             admin: settings.envoy_admin,
             live: Arc::clone(&live),
             served: outlets.served.subscribe(),
-            verdicts,
+            ack_states,
             proxies: proxies.clone(),
             repairs,
             inspected: Arc::clone(&inspected),

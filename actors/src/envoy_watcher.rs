@@ -15,7 +15,7 @@ use awc::Client;
 use boshy_supervision::Heart;
 use boshy_web::status::InspectionStatus;
 use boshy_xds::{
-    Flavour, Proxies, Repairs, ResourceSet, Verdicts,
+    AckStates, Flavour, Proxies, Repairs, ResourceSet,
     inspection::{self, Difference, INSPECTED},
 };
 use err_report::Report;
@@ -47,8 +47,8 @@ pub(crate) struct EnvoyWatcherParts {
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
     /// The set served to Envoy.
     pub(crate) served: watch::Receiver<Arc<ResourceSet>>,
-    /// Envoy's verdicts on it.
-    pub(crate) verdicts: Verdicts,
+    /// What Envoy has acknowledged of it.
+    pub(crate) ack_states: AckStates,
     /// The connected proxies, for the variant of xDS that Envoy uses.
     pub(crate) proxies: Proxies,
     /// Sends resources again.
@@ -100,7 +100,7 @@ impl Inspector {
             let rested = self.last.map_or(now, |last| last + REST);
             self.due = self.due.min((now + SETTLING).max(rested));
         }
-        if now < self.due || self.parts.verdicts.connected() == 0 {
+        if now < self.due || self.parts.ack_states.connected() == 0 {
             return;
         }
         self.last = Some(now);
@@ -120,7 +120,7 @@ impl Inspector {
     }
 
     async fn look(&self) -> Result<BTreeSet<Difference>, String> {
-        let EnvoyWatcherParts { admin, served, verdicts, proxies, .. } = &self.parts;
+        let EnvoyWatcherParts { admin, served, ack_states, proxies, .. } = &self.parts;
         // When both variants are in use, state of the world decides: its versions cannot be compared.
         let flavour = proxies.list().iter().map(|proxy| proxy.flavour).find(|flavour| *flavour == Flavour::Sotw);
         let flavour = flavour.unwrap_or(Flavour::Delta);
@@ -135,7 +135,7 @@ impl Inspector {
             }
             let found = inspection::read(kind, &body).map_err(|error| Report::new(&error).to_string())?;
             let served = Arc::clone(&served.borrow());
-            let accepted = |name: &str| verdicts.accepted_version(kind, name);
+            let accepted = |name: &str| ack_states.acked_version(kind, name);
             differences.extend(inspection::differences(kind, flavour, &served, accepted, &found));
         }
         Ok(differences)

@@ -45,14 +45,14 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
             .with(ResourceType::Listener, TypedResources::new([Layer::new(map)]))
             .with(ResourceType::Cluster, TypedResources::new([Layer::default()]));
         let (_sender, served) = watch::channel(Arc::new(set));
-        let verdicts = Verdicts::saying_accepted(ResourceType::Listener, &resource);
+        let ack_states = AckStates::with_acked(ResourceType::Listener, &resource);
         let has = Arc::new(Mutex::new(vec![("left-over", "1".to_owned())]));
         let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
         let mut inspector = Inspector::new(EnvoyWatcherParts {
             admin: admin(&has),
             live: Arc::default(),
             served,
-            verdicts: verdicts.0.clone(),
+            ack_states: ack_states.0.clone(),
             proxies: Proxies::default(),
             repairs: Repairs::default(),
             inspected: Arc::clone(&inspected),

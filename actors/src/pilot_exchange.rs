@@ -1,8 +1,9 @@
-//! Keeps one stream to a pilot open. Its content is judged by the local Envoy, written to disk and acknowledged.
+//! Keeps one stream to a pilot open. What it delivers goes to the local Envoy and to the disk, and is then
+//! acknowledged.
 //!
 //! ```text
 //!   streams ── PilotHeard ───> PilotExchange ──> Outlets (boshy_xds::agent::Exchange decides)
-//!   Envoy ──── VerdictReached ──>│
+//!   Envoy ──── AckStatesChanged >│
 //!   disk ───── StateKept ───────>│
 //!   clock ──── TimePassed ──────>'
 //! ```
@@ -20,7 +21,7 @@ use boshy_config::NodeSettings;
 use boshy_supervision::{Heart, Link};
 use boshy_tls::ClientTls;
 use boshy_xds::{
-    Verdicts,
+    AckStates,
     agent::{
         Exchange, ExchangeSettings, Outlets, PickerSettings, PilotPicker, PilotStream, StreamEvent, StreamListener,
         Uri,
@@ -36,8 +37,8 @@ pub(crate) struct PilotExchangeParts {
     pub(crate) streams: Option<Streams>,
     /// Settings of the relay.
     pub(crate) relay: RelaySettings,
-    /// The local Envoy's verdicts.
-    pub(crate) verdicts: Verdicts,
+    /// Which resources the local Envoy has acknowledged or rejected.
+    pub(crate) ack_states: AckStates,
     /// The channels to publish on.
     pub(crate) outlets: Outlets,
 }
@@ -62,11 +63,11 @@ pub(crate) struct Streams {
 #[rtype(result = "()")]
 pub(crate) struct PilotHeard(pub(crate) StreamEvent);
 
-/// Envoy accepted or rejected a resource, connected or disconnected. The answer is how long to let verdicts gather
-/// before the next message.
+/// Envoy acknowledged or rejected a resource, connected or disconnected. The answer is how long to let more of its
+/// answers gather before the next message.
 #[derive(Message)]
 #[rtype(result = "Duration")]
-pub(crate) struct VerdictReached;
+pub(crate) struct AckStatesChanged;
 
 /// The state on disk has changed, or cannot be written.
 #[derive(Message)]
@@ -90,9 +91,9 @@ pub(crate) struct PilotExchange {
 impl PilotExchange {
     /// An exchange for one life.
     pub(crate) fn new(parts: PilotExchangeParts, link: &Link) -> Self {
-        let PilotExchangeParts { relay, verdicts, outlets, .. } = parts.clone();
+        let PilotExchangeParts { relay, ack_states, outlets, .. } = parts.clone();
         let stored = outlets.stored.borrow().as_ref().clone();
-        let exchange = Exchange::new(Relay::new(relay, stored), verdicts, outlets);
+        let exchange = Exchange::new(Relay::new(relay, stored), ack_states, outlets);
         Self { exchange, parts, link: link.clone(), alarm: None }
     }
 
@@ -116,13 +117,13 @@ impl Actor for PilotExchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let PilotExchangeParts { streams, verdicts, outlets, .. } = self.parts.clone();
+        let PilotExchangeParts { streams, ack_states, outlets, .. } = self.parts.clone();
         let (own, link) = (ctx.address(), self.link.clone());
         if let Some(streams) = streams {
             let unanswered = outlets.unanswered.subscribe();
             link.keep(ctx, "streams to pilots", |heart| converse(streams, unanswered, own.clone(), heart));
         }
-        link.keep(ctx, "words of Envoy", |heart| follow_verdicts(verdicts.changes(), own.clone(), heart));
+        link.keep(ctx, "answers of Envoy", |heart| follow_ack_states(ack_states.changes(), own.clone(), heart));
         link.keep(ctx, "the disk", |heart| follow_disk(outlets, own, heart));
         self.set_alarm(ctx);
     }
@@ -137,11 +138,11 @@ impl Handler<PilotHeard> for PilotExchange {
     }
 }
 
-impl Handler<VerdictReached> for PilotExchange {
-    type Result = actix::MessageResult<VerdictReached>;
+impl Handler<AckStatesChanged> for PilotExchange {
+    type Result = actix::MessageResult<AckStatesChanged>;
 
-    fn handle(&mut self, _: VerdictReached, ctx: &mut Context<Self>) -> Self::Result {
-        let rest = self.exchange.verdicts();
+    fn handle(&mut self, _: AckStatesChanged, ctx: &mut Context<Self>) -> Self::Result {
+        let rest = self.exchange.ack_states_changed();
         self.set_alarm(ctx);
         actix::MessageResult(rest)
     }
@@ -207,9 +208,9 @@ async fn converse_by(stream: &PilotStream, pilots: Vec<Uri>, ear: &Ear, heart: &
     }
 }
 
-async fn follow_verdicts(mut changes: watch::Receiver<u64>, exchange: Addr<PilotExchange>, heart: Heart) {
+async fn follow_ack_states(mut changes: watch::Receiver<u64>, exchange: Addr<PilotExchange>, heart: Heart) {
     while heart.rest(changes.changed()).await.is_ok() {
-        let Ok(rest) = exchange.send(VerdictReached).await else { return };
+        let Ok(rest) = exchange.send(AckStatesChanged).await else { return };
         heart.rest(sleep(rest)).await;
     }
 }

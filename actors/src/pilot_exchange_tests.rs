@@ -75,10 +75,10 @@ fn driven<F: Future<Output = ()> + 'static>(
     require_proxy: bool,
     test: impl FnOnce(ChildRef<PilotExchange>, Outlets) -> F,
 ) {
-    let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
+    let (outlets, ack_states) = (Outlets::default(), AckStates::default());
     outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
     let relay = RelaySettings { require_proxy, ..RelaySettings::default() };
-    let parts = PilotExchangeParts { streams: None, relay, verdicts, outlets: outlets.clone() };
+    let parts = PilotExchangeParts { streams: None, relay, ack_states, outlets: outlets.clone() };
     actix::System::new().block_on(async {
         let mut tree = Tree::new("test");
         let exchange = tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
@@ -139,7 +139,7 @@ fn without_a_word_of_envoy_a_name_waits_and_the_pilot_does_not() {
         vm.is_told_of_a_name("n1").await;
         vm.keeps().await;
         assert!(matches!(vm.says().await, Request::Accept { .. }));
-        let rest = vm.exchange.send(VerdictReached).await.expect("the exchange lives");
+        let rest = vm.exchange.send(AckStatesChanged).await.expect("the exchange lives");
         assert!(rest < DEADLINE);
         assert_eq!(vm.answers(), NameTable::default());
         assert_eq!(vm.outlets.status.borrow().names.waiting, 1);

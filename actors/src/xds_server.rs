@@ -9,7 +9,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
 use boshy_xds::{
-    AdsService, CAPTURE, MeshSource, MeshTold, Proxies, Repairs, ResourceSet, Security, TransportError, Verdicts,
+    AckStates, AdsService, CAPTURE, MeshSource, MeshTold, Proxies, Repairs, ResourceSet, Security, TransportError,
 };
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
@@ -50,8 +50,8 @@ pub(crate) struct RelayDoor {
     pub(crate) listener: Port<unix::net::UnixListener>,
     /// The connected proxies.
     pub(crate) proxies: Proxies,
-    /// Envoy's verdicts on each resource.
-    pub(crate) verdicts: Verdicts,
+    /// Which resources Envoy has acknowledged or rejected.
+    pub(crate) ack_states: AckStates,
     /// Resources to be sent again.
     pub(crate) repairs: Repairs,
 }
@@ -106,7 +106,7 @@ impl RelayDoor {
         let listener = self.listener.bound().await.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
-        let service = AdsService::new(sets, self.proxies).recording(self.verdicts).repairing(self.repairs);
+        let service = AdsService::new(sets, self.proxies).recording(self.ack_states).repairing(self.repairs);
         Ok(service.serve_unix(listener, pending()).await?)
     }
 }

@@ -31,7 +31,7 @@ use boshy_mesh::{
     Port, PortName, Protocol, ServicePlan, Shared, SnapshotContent, Tld, VipRange, VipShare, Workloads, discover,
 };
 use boshy_xds::{
-    AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources, Verdicts,
+    AckStates, AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources,
     agent::relay::{Relay, RelaySettings, Stored},
     session::client::Response,
 };
@@ -89,7 +89,7 @@ fn kept(set: &ResourceSet) -> Stored {
         let resources = set.of(kind).iter().map(|resource| resource.as_ref().clone()).collect();
         let (nonce, version) = (String::new(), String::new());
         let response = Response { kind, nonce, version, resources, removed: Vec::new(), complete: true };
-        relay.receive(response, Instant::now(), &Verdicts::default());
+        relay.receive(response, Instant::now(), &AckStates::default());
     }
     relay.stored()
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   MeshSnapshot ──> SharedResources ──for_node──> ResourceSet ──> session ──> AdsService ──> proxy
 //!   (the pilot's)    encoded once                  by reference    pure        thin            │
-//!                                                                  Verdicts, Proxies <─────────┘
+//!                                                                  AckStates, Proxies <─────────┘
 //! ```
 //!
 //! | module | contents |
@@ -17,6 +17,7 @@
 //!
 //! No other crate depends on gRPC, protobuf or Envoy's messages.
 
+mod ack_states;
 pub mod agent;
 mod envoy;
 mod layers;
@@ -27,12 +28,12 @@ mod server;
 pub mod session;
 mod status;
 mod told;
-mod verdicts;
 
 #[cfg(test)]
 #[path = "../tests/support/mesh.rs"]
 mod support;
 
+pub use ack_states::{AckState, AckStates};
 pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use render::{CAPTURE, SharedResources};
@@ -42,7 +43,6 @@ pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;
 /// Failure of a gRPC transport as a whole.
 pub use tonic::transport::Error as TransportError;
-pub use verdicts::{Verdict, Verdicts};
 
 /// HTTP/2 in ALPN (RFC 7301), the only protocol of gRPC.
 pub const ALPN: &[&[u8]] = &[b"h2"];

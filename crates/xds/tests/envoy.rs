@@ -25,8 +25,8 @@ use std::{
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshSnapshot, NodeId, ServicePlan};
 use boshy_xds::{
-    AdsService, Bootstrap, EnvoyVersion, Flavour, Layer, PeerTimeout, Proxies, Repairs, Resource, ResourceMap,
-    ResourceSet, ResourceType, SharedResources, TypedResources, Verdict, Verdicts,
+    AckState, AckStates, AdsService, Bootstrap, EnvoyVersion, Flavour, Layer, PeerTimeout, Proxies, Repairs, Resource,
+    ResourceMap, ResourceSet, ResourceType, SharedResources, TypedResources,
     inspection::{self, Difference, INSPECTED},
 };
 use envoy_types::pb::envoy::config::listener::v3::Listener;
@@ -51,7 +51,7 @@ struct Mesh {
     snapshots: watch::Sender<Arc<MeshSnapshot>>,
     set: watch::Receiver<Arc<ResourceSet>>,
     generation: u64,
-    verdicts: Verdicts,
+    ack_states: AckStates,
     proxies: Proxies,
     admin: SocketAddr,
     capture: SocketAddr,
@@ -84,9 +84,9 @@ impl Mesh {
         let (admin, capture) = (free_address().await, free_address().await);
         let (snapshots, receiver) = watch::channel(Arc::new(snapshot(1, services)));
         let set = rendered(receiver, node.clone(), capture, alter);
-        let (verdicts, proxies, repairs) = (Verdicts::default(), Proxies::default(), Repairs::default());
+        let (ack_states, proxies, repairs) = (AckStates::default(), Proxies::default(), Repairs::default());
         let own = if loses.is_some() { folder.path().join("upstream.sock") } else { socket(&folder) };
-        let server = serve(&own, &set, &proxies, &verdicts, &repairs);
+        let server = serve(&own, &set, &proxies, &ack_states, &repairs);
         let relay = match loses {
             Some(name) => Some(forgetful::relay(&socket(&folder), &own, name).await),
             None => None,
@@ -107,7 +107,7 @@ impl Mesh {
             snapshots,
             set,
             generation: 1,
-            verdicts,
+            ack_states,
             proxies,
             admin,
             capture,
@@ -122,9 +122,9 @@ impl Mesh {
     /// Replaces the server by another with the same resources and no state.
     async fn replace_server(&mut self) {
         self.server.abort();
-        self.eventually("Envoy is disconnected", |verdicts| verdicts.connected() == 0).await;
+        self.eventually("Envoy is disconnected", |ack_states| ack_states.connected() == 0).await;
         std::fs::remove_file(socket(&self.folder)).unwrap();
-        self.server = serve(&socket(&self.folder), &self.set, &self.proxies, &self.verdicts, &self.repairs);
+        self.server = serve(&socket(&self.folder), &self.set, &self.proxies, &self.ack_states, &self.repairs);
     }
 
     fn change(&mut self, services: &[Shared<ServicePlan>]) {
@@ -136,22 +136,22 @@ impl Mesh {
     async fn accepted(&mut self, listeners: usize) {
         timeout(DEADLINE, self.set.wait_for(|set| set.of(Listeners).len() == listeners)).await.unwrap().unwrap();
         let set = self.set.borrow().clone();
-        self.eventually("Envoy accepts all", |verdicts| {
+        self.eventually("Envoy accepts all", |ack_states| {
             [Cluster, Endpoints, Listeners].into_iter().all(|kind| {
-                set.of(kind).iter().all(|one| match verdicts.of(kind, &one.name, &one.version) {
-                    Verdict::Accepted => true,
-                    Verdict::Pending => false,
-                    Verdict::Rejected(reason) => panic!("Envoy refused {kind:?} {}: {reason}", one.name),
+                set.of(kind).iter().all(|one| match ack_states.of(kind, &one.name, &one.version) {
+                    AckState::Acked => true,
+                    AckState::Pending => false,
+                    AckState::Nacked(reason) => panic!("Envoy refused {kind:?} {}: {reason}", one.name),
                 })
             })
         })
         .await;
     }
 
-    async fn eventually(&self, what: &str, holds: impl Fn(&Verdicts) -> bool) {
-        let mut changes = self.verdicts.changes();
+    async fn eventually(&self, what: &str, holds: impl Fn(&AckStates) -> bool) {
+        let mut changes = self.ack_states.changes();
         let waiting = async {
-            while !holds(&self.verdicts) {
+            while !holds(&self.ack_states) {
                 changes.changed().await.unwrap();
             }
         };
@@ -176,7 +176,7 @@ impl Mesh {
         for (kind, path) in INSPECTED {
             let answer = self.admin(path).await;
             let found = inspection::read(kind, body(&answer).as_bytes()).unwrap();
-            let accepted = |name: &str| self.verdicts.accepted_version(kind, name);
+            let accepted = |name: &str| self.ack_states.acked_version(kind, name);
             let flavour = self.proxies.list()[0].flavour;
             differences.extend(inspection::differences(kind, flavour, &set, accepted, &found));
         }
@@ -209,11 +209,12 @@ fn serve(
     socket: &Path,
     set: &watch::Receiver<Arc<ResourceSet>>,
     proxies: &Proxies,
-    verdicts: &Verdicts,
+    ack_states: &AckStates,
     repairs: &Repairs,
 ) -> JoinHandle<()> {
     let listener = UnixListener::bind(socket).unwrap();
-    let service = AdsService::new(set.clone(), proxies.clone()).recording(verdicts.clone()).repairing(repairs.clone());
+    let service =
+        AdsService::new(set.clone(), proxies.clone()).recording(ack_states.clone()).repairing(repairs.clone());
     tokio::spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() })
 }
 
@@ -282,8 +283,8 @@ async fn services_come_scale_and_go(flavour: Flavour) {
         assert!(clusters.contains(&format!("out.api.g.d.boshy|http::10.0.0.{last}:9000::")), "{clusters}");
     }
     mesh.change(&[web(&[Some("z1")])]);
-    mesh.eventually("the cluster goes", |verdicts| {
-        verdicts.accepted_version(Cluster, "out.api.g.d.boshy|http").is_none()
+    mesh.eventually("the cluster goes", |ack_states| {
+        ack_states.acked_version(Cluster, "out.api.g.d.boshy|http").is_none()
     })
     .await;
     assert!(!mesh.admin("/clusters").await.contains("out.api"), "the cluster is gone");
@@ -344,11 +345,11 @@ async fn of_what_envoy_refuses_only_the_culprit_is_withheld() {
     };
     let mesh = Mesh::altered(Flavour::Delta, &[service("web", 2, &[None])], with_bad, None).await;
     let set = mesh.set.borrow().clone();
-    mesh.eventually("Envoy refuses one listener and accepts the others", |verdicts| {
-        set.of(Listeners).iter().all(|one| match verdicts.of(Listeners, &one.name, &one.version) {
-            Verdict::Accepted => &*one.name != "bad",
-            Verdict::Rejected(_) => &*one.name == "bad",
-            Verdict::Pending => false,
+    mesh.eventually("Envoy refuses one listener and accepts the others", |ack_states| {
+        set.of(Listeners).iter().all(|one| match ack_states.of(Listeners, &one.name, &one.version) {
+            AckState::Acked => &*one.name != "bad",
+            AckState::Nacked(_) => &*one.name == "bad",
+            AckState::Pending => false,
         })
     })
     .await;
@@ -361,7 +362,7 @@ async fn what_got_lost_is_found_and_told_again(flavour: Flavour) {
     let listener = format!("tcp_{}_9000", web.vip);
     for (kind, name) in [(Listeners, listener.as_str()), (Cluster, "out.web.g.d.boshy|http")] {
         let mesh = Mesh::losing(flavour, std::slice::from_ref(&web), name).await;
-        mesh.eventually("Envoy acknowledges", |verdicts| verdicts.accepted_version(kind, name).is_some()).await;
+        mesh.eventually("Envoy acknowledges", |ack_states| ack_states.acked_version(kind, name).is_some()).await;
         let eventually = async |wanted: &[&str]| {
             let same = async {
                 loop {

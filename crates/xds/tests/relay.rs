@@ -16,8 +16,8 @@ use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time:
 use boshy_backoff::Backoff;
 use boshy_mesh::Hostname;
 use boshy_xds::{
-    AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType, SharedResources,
-    TypedResources, Verdicts,
+    AckStates, AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType,
+    SharedResources, TypedResources,
     agent::{
         self, Exchange, ExchangeSettings, Outlets, PickerSettings,
         relay::{Relay, RelaySettings, Stored},
@@ -146,27 +146,27 @@ impl Pilot {
 struct Agent {
     socket: tempfile::TempDir,
     outlets: Outlets,
-    verdicts: Verdicts,
+    ack_states: AckStates,
     _tasks: JoinSet<()>,
 }
 
 impl Agent {
     fn start(pilots: &[&Pilot], stored: Stored) -> Self {
         let socket = tempfile::tempdir().unwrap();
-        let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
+        let (outlets, ack_states) = (Outlets::default(), AckStates::default());
         let relay = Relay::new(RelaySettings::default(), stored);
         outlets.names.send_replace(Arc::new(relay.answered()));
-        let conversing = Exchange::new(relay, verdicts.clone(), outlets.clone());
+        let conversing = Exchange::new(relay, ack_states.clone(), outlets.clone());
         let pilots = pilots.iter().map(|pilot| pilot.address.parse().unwrap()).collect();
         let backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_millis(100), jitter: 0.5 };
         let picker = PickerSettings { backoff, ..PickerSettings::default() };
         let mut tasks = JoinSet::new();
-        let (words, told) = (verdicts.clone(), outlets.clone());
-        tasks.spawn(exchange::converse(conversing, ExchangeSettings::default(), pilots, picker, words, told));
-        let service = AdsService::new(outlets.served.subscribe(), Proxies::default()).recording(verdicts.clone());
+        let (answers, told) = (ack_states.clone(), outlets.clone());
+        tasks.spawn(exchange::converse(conversing, ExchangeSettings::default(), pilots, picker, answers, told));
+        let service = AdsService::new(outlets.served.subscribe(), Proxies::default()).recording(ack_states.clone());
         let listener = UnixListener::bind(socket.path().join("ads.sock")).unwrap();
         tasks.spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() });
-        Self { socket, outlets, verdicts, _tasks: tasks }
+        Self { socket, outlets, ack_states, _tasks: tasks }
     }
 
     /// A proxy on the VM.
@@ -207,7 +207,7 @@ async fn working(services: &[Service]) -> (Pilot, Agent, Envoy) {
 #[tokio::test]
 async fn names_are_answered_once_the_proxy_has_everything_behind_them() {
     let (_pilot, agent, envoy) = working(&services(3)).await;
-    assert_eq!(agent.verdicts.connected(), 1);
+    assert_eq!(agent.ack_states.connected(), 1);
     assert_eq!(envoy.complaints(), Vec::<String>::new());
 }
 

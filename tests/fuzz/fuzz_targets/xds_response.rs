@@ -1,4 +1,4 @@
-//! A pilot sends arbitrary messages to a VM's relay, with a proxy that judges arbitrarily, outages and restarts. The
+//! A pilot sends arbitrary messages to a VM's relay, with a proxy that answers arbitrarily, outages and restarts. The
 //! relay's rules hold: every response is answered once, a name is answered only with a listener and a cluster for it,
 //! and the stored state can be read back.
 #![no_main]
@@ -12,8 +12,8 @@ use std::{
 use boshy_fuzz::Input;
 use boshy_mesh::{Hostname, NameTable};
 use boshy_xds::{
-    ResourceSet, ResourceType, Verdict,
-    agent::relay::{Judge, Relay, RelaySettings, Step, Stored},
+    ResourceSet, ResourceType, AckState,
+    agent::relay::{LocalEnvoy, Relay, RelaySettings, Step, Stored},
     names,
     session::client::{Request, Response, UndecodableResponse},
 };
@@ -42,32 +42,32 @@ fuzz_target!(|octets: &[u8]| {
     assert_eq!(vm.relay.unanswered(), 0, "a response is never answered");
 });
 
-/// The proxy's verdicts, chosen at random from what it was served.
+/// The proxy's answers, chosen at random from what it was served.
 struct Words {
     served: Arc<ResourceSet>,
-    judges: u8,
+    subscribes: u8,
     salt: u8,
 }
 
-impl Judge for Words {
-    fn judges(&self, kind: ResourceType) -> bool {
-        self.judges >> kind as u8 & 1 == 1
+impl LocalEnvoy for Words {
+    fn subscribes(&self, kind: ResourceType) -> bool {
+        self.subscribes >> kind as u8 & 1 == 1
     }
 
     fn streams(&self) -> u64 {
-        self.judges.into()
+        self.subscribes.into()
     }
 
-    fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
+    fn ack_state(&self, kind: ResourceType, name: &str, version: &str) -> AckState {
         let served = self.served.of(kind).get(name).is_some_and(|resource| *resource.version == *version);
-        if !served || !self.judges(kind) {
-            return Verdict::Pending;
+        if !served || !self.subscribes(kind) {
+            return AckState::Pending;
         }
         let sum = name.bytes().chain(version.bytes()).fold(self.salt, |sum, octet| sum.wrapping_mul(31) ^ octet);
         match sum % 4 {
-            0 => Verdict::Pending,
-            1 => Verdict::Rejected("no".to_owned()),
-            _ => Verdict::Accepted,
+            0 => AckState::Pending,
+            1 => AckState::Nacked("no".to_owned()),
+            _ => AckState::Acked,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Judge for Words {
 struct Vm {
     relay: Relay,
     now: Instant,
-    judges: u8,
+    subscribes: u8,
     salt: u8,
     nonce: u64,
     /// Unanswered nonces, and how often each was used.
@@ -85,7 +85,7 @@ struct Vm {
 impl Vm {
     fn new() -> Self {
         let relay = Relay::new(RelaySettings { patience: PATIENCE, ..RelaySettings::default() }, Stored::default());
-        Self { relay, now: Instant::now(), judges: 0, salt: 0, nonce: 0, asked: BTreeMap::new() }
+        Self { relay, now: Instant::now(), subscribes: 0, salt: 0, nonce: 0, asked: BTreeMap::new() }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -96,7 +96,7 @@ impl Vm {
                 self.receive(&message.encode_to_vec());
             }
             4 => {
-                (self.judges, self.salt) = (input.octet(), input.octet());
+                (self.subscribes, self.salt) = (input.octet(), input.octet());
                 self.reconsider();
             }
             5 => self.wait(),
@@ -141,7 +141,7 @@ impl Vm {
     }
 
     fn act(&mut self, act: impl FnOnce(&mut Relay, Instant, &Words) -> Step) {
-        let words = Words { served: Arc::clone(self.relay.served()), judges: self.judges, salt: self.salt };
+        let words = Words { served: Arc::clone(self.relay.served()), subscribes: self.subscribes, salt: self.salt };
         let before = self.relay.answered();
         let step = act(&mut self.relay, self.now, &words);
         self.check_answers(&step);
@@ -184,7 +184,7 @@ impl Vm {
         let after = self.relay.answered();
         assert!(after.iter().all(|(host, vip)| before.get(host.as_str()) == Some(vip)));
         self.asked.clear();
-        self.judges = 0;
+        self.subscribes = 0;
         self.check_names();
     }
 

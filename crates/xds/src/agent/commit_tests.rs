@@ -15,7 +15,7 @@ fn state(names: &[(&str, u8)]) -> (Stored, NameTable) {
     let resources: Vec<_> = names.iter().map(|(host, last)| name(host, *last)).collect();
     let response =
         crate::session::client::Response { complete: true, ..response(ResourceType::Names, "1", &resources, &[]) };
-    relay.receive(response, std::time::Instant::now(), &crate::Verdicts::default());
+    relay.receive(response, std::time::Instant::now(), &crate::AckStates::default());
     (relay.stored(), relay.answered())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   PilotStream ── StreamEvent ──> Exchange ──> Outlets: served, names, stored, status
-//!   Verdicts ───── verdicts() ───────>│  └────> Request, to the stream that is open
+//!   AckStates ── ack_states_changed() >│  └────> Request, to the stream that is open
 //!   the disk ───── kept() ───────────>│
 //!   the clock ──── time() ───────────>'
 //! ```
@@ -26,7 +26,7 @@ use super::{
     commit::{Commit, Released},
     relay::{News, Refusal, Relay, Step},
 };
-use crate::{MeshTold, Verdicts, session::client::Request};
+use crate::{AckStates, MeshTold, session::client::Request};
 
 /// Number of rejections shown with their texts. For all of them, only the number is shown.
 const REFUSALS_SHOWN: usize = 20;
@@ -41,7 +41,7 @@ const REST: u32 = 4;
 pub struct Exchange {
     relay: Relay,
     commit: Commit,
-    verdicts: Verdicts,
+    ack_states: AckStates,
     outlets: Outlets,
     /// Sender to the pilot, while a stream is open or being opened.
     upstream: Option<mpsc::Sender<Request>>,
@@ -49,10 +49,10 @@ pub struct Exchange {
 
 impl Exchange {
     /// Publishes the relay's initial state.
-    pub fn new(relay: Relay, verdicts: Verdicts, outlets: Outlets) -> Self {
+    pub fn new(relay: Relay, ack_states: AckStates, outlets: Outlets) -> Self {
         let published = Arc::clone(&outlets.names.borrow());
         let commit = Commit::new(Arc::clone(&outlets.stored.borrow()), published);
-        let mut exchange = Self { relay, commit, verdicts, outlets, upstream: None };
+        let mut exchange = Self { relay, commit, ack_states, outlets, upstream: None };
         exchange.publish_resources();
         exchange.outlets.status.send_modify(|status| {
             status.pilot = None;
@@ -85,7 +85,7 @@ impl Exchange {
             StreamEvent::Received(message) => {
                 let now = Instant::now().into_std();
                 let step = match message {
-                    Ok(response) => self.relay.receive(response, now, &self.verdicts),
+                    Ok(response) => self.relay.receive(response, now, &self.ack_states),
                     Err(malformed) => Step::refusing(malformed),
                 };
                 self.perform(step);
@@ -95,7 +95,7 @@ impl Exchange {
     }
 
     /// Envoy answered, connected or disconnected. Returns how long to let answers gather before the next evaluation.
-    pub fn verdicts(&mut self) -> Duration {
+    pub fn ack_states_changed(&mut self) -> Duration {
         let started = Instant::now();
         self.time();
         started.elapsed() * REST
@@ -103,7 +103,7 @@ impl Exchange {
 
     /// Handles the passing of time.
     pub fn time(&mut self) {
-        let step = self.relay.reconsider(Instant::now().into_std(), &self.verdicts);
+        let step = self.relay.reconsider(Instant::now().into_std(), &self.ack_states);
         self.perform(step);
     }
 

@@ -28,13 +28,14 @@ use tonic::{Status, Streaming};
 
 use super::*;
 use crate::{
-    Resource, ResourceType, agent,
+    Resource, ResourceType,
+    ack_states::StreamAckStates,
+    agent,
     agent::{
         ExchangeSettings, ExchangeStatus, PickerSettings,
         relay::{RelaySettings, Stored},
     },
     session::client::samples::{listener, name, vip},
-    verdicts::StreamVerdicts,
 };
 
 #[path = "../../tests/support/exchange.rs"]
@@ -151,7 +152,7 @@ impl Pilot {
 /// The agent's side, with a proxy whose answers the test decides.
 struct Agent {
     outlets: Outlets,
-    verdicts: Verdicts,
+    ack_states: AckStates,
     task: AbortHandle,
 }
 
@@ -171,20 +172,20 @@ impl Agent {
     }
 
     fn with(settings: ExchangeSettings, pilots: &[SocketAddr], stored: Stored) -> Self {
-        let (outlets, verdicts) = (Outlets::default(), Verdicts::default());
+        let (outlets, ack_states) = (Outlets::default(), AckStates::default());
         let relay = Relay::new(RelaySettings::default(), stored);
         outlets.names.send_replace(Arc::new(relay.answered()));
-        let exchange = Exchange::new(relay, verdicts.clone(), outlets.clone());
+        let exchange = Exchange::new(relay, ack_states.clone(), outlets.clone());
         let pilots = pilots.iter().map(|address| format!("http://{address}").parse().unwrap()).collect();
         let backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(30), jitter: 0.5 };
         let picker = PickerSettings { backoff, ..PickerSettings::default() };
         let task =
-            tokio::spawn(driver::converse(exchange, settings, pilots, picker, verdicts.clone(), outlets.clone()));
-        Self { outlets, verdicts, task: task.abort_handle() }
+            tokio::spawn(driver::converse(exchange, settings, pilots, picker, ack_states.clone(), outlets.clone()));
+        Self { outlets, ack_states, task: task.abort_handle() }
     }
 
-    fn proxy(&self) -> StreamVerdicts {
-        let proxy = self.verdicts.open();
+    fn proxy(&self) -> StreamAckStates {
+        let proxy = self.ack_states.open();
         for kind in [ResourceType::Cluster, ResourceType::Listener] {
             proxy.subscribed(kind);
         }
@@ -218,9 +219,9 @@ fn item(resource: &Resource) -> (Arc<str>, Arc<str>) {
     (Arc::clone(&resource.name), Arc::clone(&resource.version))
 }
 
-fn accept(proxy: &StreamVerdicts, kind: ResourceType, resource: &Resource) {
+fn accept(proxy: &StreamAckStates, kind: ResourceType, resource: &Resource) {
     let (name, version) = item(resource);
-    proxy.accepted(kind, [(name, Some(version))]);
+    proxy.acked(kind, [(name, Some(version))]);
 }
 
 fn cluster() -> Resource {
@@ -232,7 +233,7 @@ fn tcp(edition: u32) -> Resource {
 }
 
 /// Brings pilot and agent to the state in which `a.boshy` is answered.
-async fn synchronise(pilot: &mut Pilot, agent: &Agent) -> (Talk, StreamVerdicts) {
+async fn synchronise(pilot: &mut Pilot, agent: &Agent) -> (Talk, StreamAckStates) {
     let mut talk = pilot.talk().await;
     talk.subscriptions().await;
     talk.complete().await;
@@ -277,7 +278,7 @@ async fn a_refusal_by_the_proxy_reaches_the_pilot_and_the_status() {
     let (mut talk, proxy) = synchronise(&mut pilot, &agent).await;
     talk.send(ResourceType::Listener, "4", &[tcp(2)], &[]).await;
     agent.serves(ResourceType::Listener, &tcp(2)).await;
-    proxy.rejected(ResourceType::Listener, [item(&tcp(2))], "no such filter");
+    proxy.nacked(ResourceType::Listener, [item(&tcp(2))], "no such filter");
     assert_eq!(talk.answer().await, ("4".to_owned(), Some("tcp_169.254.255.1_80: no such filter".to_owned())));
     agent.serves(ResourceType::Listener, &tcp(1)).await;
     let status = agent.status(|status| status.refusing > 0).await;
@@ -341,7 +342,7 @@ async fn an_agent_without_any_pilot_works_from_what_was_stored_and_follows_its_p
     assert_eq!(status.pilot, None);
     assert!(status.last_error.unwrap().starts_with(&format!("connecting to the pilot http://{nowhere}/: ")));
     let proxy = agent.proxy();
-    proxy.rejected(ResourceType::Listener, [item(&tcp(1))], "no such filter");
+    proxy.nacked(ResourceType::Listener, [item(&tcp(1))], "no such filter");
     until(&agent.outlets.served, |served| served.of(ResourceType::Listener).is_empty()).await;
     agent.answers("a.boshy", None).await;
 }

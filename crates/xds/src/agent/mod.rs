@@ -3,7 +3,7 @@
 //! ```text
 //!   pilot <── PilotStream ──> Exchange ──> Outlets: served, names, stored, status
 //!                                │
-//!                              Relay (decides) <── verdicts of the local Envoy
+//!                              Relay (decides) <── ACKs and NACKs of the local Envoy
 //! ```
 //!
 //! [`Relay`](relay::Relay) and [`PilotPicker`] are values without I/O or clock. [`PilotStream`] moves messages between

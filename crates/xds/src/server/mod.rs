@@ -3,7 +3,7 @@
 //! ```text
 //!   Source ── set ──> stream task ── responses ──> encoder ──> socket
 //!                      │   ^── requests ── decoder ──┘
-//!                      └──> Proxies (for operators), Verdicts (for the agent)
+//!                      └──> Proxies (for operators), AckStates (for the agent)
 //! ```
 //!
 //! A proxy costs the server a bounded amount of memory. Its session bounds what is unanswered, and requests are limited
@@ -55,7 +55,7 @@ pub use self::{
     source::{MeshSource, Sets, Source},
 };
 use crate::{
-    MeshTold, Verdicts,
+    AckStates, MeshTold,
     session::server::{Channel, Delta, Sotw},
 };
 
@@ -97,7 +97,7 @@ impl Default for Patience {
 pub struct AdsService {
     source: Arc<dyn Source>,
     proxies: Proxies,
-    verdicts: Option<Verdicts>,
+    ack_states: Option<AckStates>,
     told: Option<MeshTold>,
     repairs: Repairs,
     patience: Patience,
@@ -116,7 +116,7 @@ impl AdsService {
         Self {
             source: Arc::new(source),
             proxies,
-            verdicts: None,
+            ack_states: None,
             told: None,
             repairs: Repairs::default(),
             patience: Patience::default(),
@@ -127,10 +127,10 @@ impl AdsService {
         }
     }
 
-    /// Records a verdict for every resource.
+    /// Records which resources each proxy acknowledges and rejects.
     #[must_use]
-    pub fn recording(self, verdicts: Verdicts) -> Self {
-        Self { verdicts: Some(verdicts), ..self }
+    pub fn recording(self, ack_states: AckStates) -> Self {
+        Self { ack_states: Some(ack_states), ..self }
     }
 
     /// Sends resources again that proxies are found to lack.

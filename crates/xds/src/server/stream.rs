@@ -15,9 +15,9 @@ use tonic::{Request, Response as GrpcResponse, Status, Streaming, codegen::BoxFu
 
 use super::{AdsService, connection::Connection, proxies::Entry};
 use crate::{
-    ResourceSet, ResourceType, Verdicts,
+    AckStates, ResourceSet, ResourceType,
+    ack_states::StreamAckStates,
     session::server::{Action, Channel, Close, News, Response, Session, identify},
-    verdicts::StreamVerdicts,
 };
 
 /// Responses queued between the task and the transport. A session has fewer outstanding. A proxy that acknowledges
@@ -132,7 +132,7 @@ struct Stream<C> {
     node: NodeId,
     session: Session<C>,
     entry: Entry,
-    verdicts: Option<StreamVerdicts>,
+    ack_states: Option<StreamAckStates>,
     outlet: Outlet,
     patience: Duration,
     /// When the next answer is due, while one is outstanding.
@@ -151,7 +151,7 @@ impl<C: Channel> Stream<C> {
         Self {
             session: Session::new(set),
             entry: service.proxies.enter(&node, C::FLAVOUR, subject),
-            verdicts: service.verdicts.as_ref().map(Verdicts::open),
+            ack_states: service.ack_states.as_ref().map(AckStates::open),
             outlet,
             patience: service.patience.answer,
             deadline: Instant::now(),
@@ -209,13 +209,13 @@ impl<C: Channel> Stream<C> {
             let names: Vec<_> = items.iter().map(|(name, _)| &**name).take(10).collect();
             tracing::warn!(node = %self.node, ?kind, ?names, %version, %reason, "a proxy refused resources");
         }
-        let Some(verdicts) = &self.verdicts else { return };
+        let Some(ack_states) = &self.ack_states else { return };
         match news {
-            News::Subscribed => verdicts.subscribed(kind),
-            News::Accepted { items, .. } => verdicts.accepted(kind, items),
+            News::Subscribed => ack_states.subscribed(kind),
+            News::Accepted { items, .. } => ack_states.acked(kind, items),
             News::Refused { items, reason, .. } => {
                 let versions = items.into_iter().filter_map(|(name, version)| Some((name, version?)));
-                verdicts.rejected(kind, versions, &reason);
+                ack_states.nacked(kind, versions, &reason);
             }
         }
     }

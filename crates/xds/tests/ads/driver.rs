@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use boshy_mesh::MeshSnapshot;
-use boshy_xds::{AdsService, CAPTURE, MeshSource, Patience, Proxies, ProxyStatus, ResourceType, Verdicts};
+use boshy_xds::{AckStates, AdsService, CAPTURE, MeshSource, Patience, Proxies, ProxyStatus, ResourceType};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::Node,
@@ -38,7 +38,7 @@ pub(crate) struct Server {
     pub(crate) address: String,
     pub(crate) snapshots: watch::Sender<Arc<MeshSnapshot>>,
     pub(crate) proxies: Proxies,
-    pub(crate) verdicts: Verdicts,
+    pub(crate) ack_states: AckStates,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<()>,
 }
@@ -48,15 +48,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (snapshots, receiver) = watch::channel(Arc::new(first));
-        let (proxies, verdicts) = (Proxies::default(), Verdicts::default());
+        let (proxies, ack_states) = (Proxies::default(), AckStates::default());
         let source = MeshSource::new(receiver, CAPTURE);
-        let service = AdsService::new(source, proxies.clone()).recording(verdicts.clone()).patient(patience);
+        let service = AdsService::new(source, proxies.clone()).recording(ack_states.clone()).patient(patience);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             service.serve_tcp(listener, shutdown).await.unwrap();
         });
-        Self { address, snapshots, proxies, verdicts, stop, task }
+        Self { address, snapshots, proxies, ack_states, stop, task }
     }
 
     pub(crate) async fn with_one_service() -> Self {

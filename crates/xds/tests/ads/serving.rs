@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use boshy_mesh::MeshSnapshot;
-use boshy_xds::{AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, SharedResources, Verdict};
+use boshy_xds::{AckState, AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, SharedResources};
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
     service::discovery::v3::{
@@ -34,20 +34,20 @@ async fn a_delta_proxy_is_served_watched_and_kept_up_to_date() {
     let first = proxy.next().await.unwrap();
     assert_eq!(names(&first), ["in.9000", "nowhere", "out.web.g.d.boshy|http"]);
     let version = first.resources[2].version.clone();
-    let verdict = || server.verdicts.of(ResourceType::Cluster, "out.web.g.d.boshy|http", &version);
-    assert_eq!(verdict(), Verdict::Pending);
+    let ack_state = || server.ack_states.of(ResourceType::Cluster, "out.web.g.d.boshy|http", &version);
+    assert_eq!(ack_state(), AckState::Pending);
 
     proxy.answer(&first, None).await;
     let status = server.proxy(|proxy| proxy.types[&ResourceType::Cluster].accepted.is_some()).await;
     assert_eq!((&*status.node, status.flavour), (NODE, Flavour::Delta));
     assert_eq!(status.types[&ResourceType::Cluster].sent, status.types[&ResourceType::Cluster].accepted);
-    assert_eq!((verdict(), server.verdicts.connected()), (Verdict::Accepted, 1));
+    assert_eq!((ack_state(), server.ack_states.connected()), (AckState::Acked, 1));
 
     server.snapshots.send_replace(Arc::new(snapshot(2, &[service("api", 9, &[None]), service("web", 2, &[None])])));
     assert_eq!(names(&proxy.next().await.unwrap()), ["out.api.g.d.boshy|http"]);
     drop(proxy);
     server.deserted().await;
-    assert_eq!((server.verdicts.connected(), verdict()), (0, Verdict::Pending));
+    assert_eq!((server.ack_states.connected(), ack_state()), (0, AckState::Pending));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(crate) async fn converse(
     settings: ExchangeSettings,
     pilots: Vec<Uri>,
     picker: PickerSettings,
-    verdicts: super::Verdicts,
+    ack_states: super::AckStates,
     outlets: Outlets,
 ) {
     let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
@@ -38,13 +38,13 @@ pub(crate) async fn converse(
             attempt = picker.after(lived, 0.5);
         }
     };
-    let (mut words, mut kept) = (verdicts.changes(), outlets.kept.subscribe());
+    let (mut answers, mut kept) = (ack_states.changes(), outlets.kept.subscribe());
     let inputs = async {
         loop {
             let deadline = exchange.lock().await.deadline();
             let soon = std::time::Instant::now() + Duration::from_secs(3600);
             tokio::select! {
-                _ = words.changed() => drop(exchange.lock().await.verdicts()),
+                _ = answers.changed() => drop(exchange.lock().await.ack_states_changed()),
                 _ = kept.changed() => exchange.lock().await.kept(),
                 () = tokio::time::sleep_until(deadline.unwrap_or(soon).into()) => exchange.lock().await.time(),
                 // A response that arrived in the meantime may have set an earlier deadline.

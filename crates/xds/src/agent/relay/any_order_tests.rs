@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::{test_support::*, *};
-use crate::{Resource, Verdict};
+use crate::{AckState, Resource};
 
 /// What a pilot serves. A test changes it arbitrarily: names without listeners, listeners without clusters, anything.
 type World = [BTreeMap<String, Resource>; ResourceType::ALL.len()];
@@ -111,8 +111,8 @@ impl Play {
                 self.vm.proxy = Proxy::default();
                 self.vm.reconsider();
             }
-            Event::ProxyAccepts(kind) if self.vm.proxy.judges(kind) => self.vm.accept(kind),
-            Event::ProxyRejects(kind, index) if self.vm.proxy.judges(kind) => self.reject(kind, index),
+            Event::ProxyAccepts(kind) if self.vm.proxy.subscribes(kind) => self.vm.accept(kind),
+            Event::ProxyRejects(kind, index) if self.vm.proxy.subscribes(kind) => self.reject(kind, index),
             Event::TimePasses => self.vm.wait(PATIENCE),
             _ => {}
         }
@@ -212,8 +212,8 @@ impl Play {
                 assert!(served.iter().any(|r| r.name.starts_with(&prefix)), "{host} is answered without a {kind:?}");
                 if before.get(host.as_str()) != Some(vip) {
                     for resource in relay.received(kind).values().filter(|r| r.name.starts_with(&prefix)) {
-                        let verdict = self.vm.proxy.verdict(kind, &resource.name, &resource.version);
-                        assert_eq!(verdict, Verdict::Accepted, "{host} is answered before {}", resource.name);
+                        let ack_state = self.vm.proxy.ack_state(kind, &resource.name, &resource.version);
+                        assert_eq!(ack_state, AckState::Acked, "{host} is answered before {}", resource.name);
                     }
                 }
             }
@@ -293,7 +293,7 @@ proptest! {
         play.vm.accept_all();
         let names = play.world[ResourceType::Names.index()].values();
         for (host, vip) in names.map(|resource| crate::names::decode(&resource.body).unwrap()) {
-            let backed = judge::is_backed(&play.vm.relay.client, &play.vm.relay.client, &host, vip);
+            let backed = local_envoy::is_backed(&play.vm.relay.client, &play.vm.relay.client, &host, vip);
             prop_assert_eq!(play.vm.relay.answered().get(host.as_str()), backed.then_some(vip));
         }
     }

@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Judge, RelaySettings};
-use crate::{Resource, ResourceMap, ResourceType, Verdict, session::client::DeltaClient};
+use super::{LocalEnvoy, RelaySettings};
+use crate::{AckState, Resource, ResourceMap, ResourceType, session::client::DeltaClient};
 
 /// A resource that Envoy rejected.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -86,7 +86,7 @@ impl Doubt {
     }
 }
 
-/// Changes that followed from the judge's verdicts.
+/// Changes that followed from Envoy's answers.
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
     /// Resources that are newly rejected, or rejected again.
@@ -225,20 +225,20 @@ impl Doubts {
         })
     }
 
-    /// Asks the judge about all resources that are not settled, and about the good versions that stand in for rejected
+    /// Asks Envoy about all resources that are not settled, and about the good versions that stand in for rejected
     /// ones. Resources that are not served, because their type is not known yet, are not judged.
     pub(super) fn judge(
         &mut self,
         client: &DeltaClient,
-        judge: &impl Judge,
+        envoy: &impl LocalEnvoy,
         settings: &RelaySettings,
         now: Instant,
     ) -> Judgement {
         let mut judgement = Judgement::default();
         for kind in super::JUDGED {
-            let judged = client.is_known(kind) && judge.judges(kind);
+            let judged = client.is_known(kind) && envoy.subscribes(kind);
             self.0[kind.index()].retain(|name, doubt| {
-                let retained = doubt.judged(kind, name, judged.then_some(judge), settings, now, &mut judgement);
+                let retained = doubt.judged(kind, name, judged.then_some(envoy), settings, now, &mut judgement);
                 if !retained && doubt.refused.is_some() {
                     judgement.mended.push((kind, Arc::clone(name)));
                 }
@@ -286,26 +286,26 @@ impl Doubt {
         self.refused.as_ref().map(|refused| refused.due)
     }
 
-    /// Applies the judge's verdict; `judge` is `None` while there is no proxy to judge. Returns whether the doubt
+    /// Applies Envoy's answer; `envoy` is `None` while there is none that answers. Returns whether the doubt
     /// remains.
     fn judged(
         &mut self,
         kind: ResourceType,
         name: &Arc<str>,
-        judge: Option<&impl Judge>,
+        envoy: Option<&impl LocalEnvoy>,
         settings: &RelaySettings,
         now: Instant,
         judgement: &mut Judgement,
     ) -> bool {
-        let Some(judge) = judge else {
+        let Some(envoy) = envoy else {
             if self.standing == Standing::Open {
                 self.standing = Standing::Passed;
             }
             return true;
         };
         if let Standing::Refused(_) = self.standing {
-            let stand_in = self.good.as_ref().map(|good| judge.verdict(kind, name, &good.version));
-            if let Some(Verdict::Rejected(reason)) = stand_in
+            let stand_in = self.good.as_ref().map(|good| envoy.ack_state(kind, name, &good.version));
+            if let Some(AckState::Nacked(reason)) = stand_in
                 && let Some(good) = self.good.take()
             {
                 let (name, version) = (Arc::clone(name), Arc::clone(&good.version));
@@ -313,10 +313,10 @@ impl Doubt {
             }
             return true;
         }
-        match judge.verdict(kind, name, &self.version) {
-            Verdict::Accepted => false,
-            Verdict::Pending => true,
-            Verdict::Rejected(reason) => {
+        match envoy.ack_state(kind, name, &self.version) {
+            AckState::Acked => false,
+            AckState::Pending => true,
+            AckState::Nacked(reason) => {
                 // The rejected version may be the good one itself, rejected by another proxy when the pilot went back
                 // to it.
                 self.good.take_if(|good| good.version == self.version);

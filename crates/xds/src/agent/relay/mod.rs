@@ -5,7 +5,7 @@
 //!            pilot                       Relay                        this VM
 //!   Response ----------> received --(less what Envoy refused)--> served ----> Envoy
 //!                                                                  |            |
-//!   Accept/Refuse <----- awaiting <--------------- verdicts -------|------------'
+//!   Accept/Refuse <----- awaiting <-------------- ACK/NACK --------|------------'
 //!                                                    |             v
 //!   Names    ----------> waiting  --(all accepted)---'--------> answered ---> DNS
 //! ```
@@ -23,15 +23,15 @@
 //! * A type is served once all of it was received, so that an Envoy that reconnects with its resources is not told that
 //!   the rest is gone.
 //! * Only a removal by name removes a resource. The end of a stream, an error and a reconnect change nothing here.
-//! * The pilot's response is answered with Envoy's verdict. It is acknowledged when there is no Envoy to judge it, or
+//! * The pilot's response is answered with Envoy's answer. It is acknowledged when there is no Envoy, or
 //!   when Envoy takes longer than [`RelaySettings::patience`]. A resource that Envoy rejects after that is requested
 //!   again so that it can be rejected, and one that it accepts after all, so that it can be acknowledged.
 //!
-//! The relay has no I/O and no clock: time and verdicts are arguments.
+//! The relay has no I/O and no clock: time and Envoy's answers are arguments.
 
 mod doubts;
 mod gate;
-mod judge;
+mod local_envoy;
 mod store;
 
 use std::{
@@ -46,7 +46,7 @@ use boshy_mesh::{Hostname, NameTable};
 pub use self::{
     doubts::Refusal,
     gate::NameChange,
-    judge::Judge,
+    local_envoy::LocalEnvoy,
     store::{StoreError, Stored},
 };
 use self::{
@@ -259,7 +259,7 @@ impl Relay {
     }
 
     /// Handles a response.
-    pub fn receive(&mut self, mut response: Response, now: Instant, judge: &impl Judge) -> Step {
+    pub fn receive(&mut self, mut response: Response, now: Instant, envoy: &impl LocalEnvoy) -> Step {
         let kind = response.kind;
         if let (ResourceType::Listener, Some(capture)) = (kind, self.settings.capture) {
             for listener in response.resources.iter_mut().filter(|listener| *listener.name == *CAPTURE) {
@@ -284,14 +284,14 @@ impl Relay {
             deadline: now + self.settings.patience,
         });
         let changed = if kind == ResourceType::Names { Vec::new() } else { vec![kind] };
-        self.decide(changed, !update.removed.is_empty(), now, judge, &mut step);
+        self.decide(changed, !update.removed.is_empty(), now, envoy, &mut step);
         step
     }
 
     /// Envoy answered, connected or disconnected, or time passed.
-    pub fn reconsider(&mut self, now: Instant, judge: &impl Judge) -> Step {
+    pub fn reconsider(&mut self, now: Instant, envoy: &impl LocalEnvoy) -> Step {
         let mut step = Step::default();
-        self.decide(Vec::new(), false, now, judge, &mut step);
+        self.decide(Vec::new(), false, now, envoy, &mut step);
         step
     }
 
@@ -318,17 +318,17 @@ impl Relay {
         }
     }
 
-    /// Computes all consequences of `changed` resources (some of them maybe `lost`), verdicts and time.
+    /// Computes all consequences of `changed` resources (some of them maybe `lost`), answers of Envoy, and time.
     fn decide(
         &mut self,
         mut changed: Vec<ResourceType>,
         lost: bool,
         now: Instant,
-        judge: &impl Judge,
+        envoy: &impl LocalEnvoy,
         step: &mut Step,
     ) {
-        changed.extend(self.offer_again(now, judge));
-        let Judgement { refusals, mended } = self.doubts.judge(&self.client, judge, &self.settings, now);
+        changed.extend(self.offer_again(now, envoy));
+        let Judgement { refusals, mended } = self.doubts.judge(&self.client, envoy, &self.settings, now);
         let lost = lost || !refusals.is_empty();
         changed.extend(refusals.iter().map(|refusal| refusal.kind));
         let news = |refusal: &Refusal| refusal.attempts == 1;
@@ -345,19 +345,19 @@ impl Relay {
         step.upstream.extend(self.correct());
         let Self { gate, client, offered, doubts, settings, .. } = self;
         let ready = |host: &Hostname, vip, before| {
-            let accepted = |what| judge::is_accepted(what, judge, host, vip);
+            let accepted = |what| local_envoy::is_accepted(what, envoy, host, vip);
             let refused = |endpoints: &str| doubts.was_refused(ResourceType::Endpoints, endpoints);
             !settings.require_proxy
-                || (judge::is_backed(offered, client, host, vip)
+                || (local_envoy::is_backed(offered, client, host, vip)
                     && (accepted(client) || (before && accepted(offered)))
-                    && !judge::has_refused_endpoints(client, host, refused))
+                    && !local_envoy::has_refused_endpoints(client, host, refused))
         };
         gate.admit(ready, &mut step.names);
     }
 
     /// Serves rejected resources again that are due. Returns the types of which more is served.
-    fn offer_again(&mut self, now: Instant, judge: &impl Judge) -> Vec<ResourceType> {
-        let (streams, patience) = (judge.streams(), self.settings.patience);
+    fn offer_again(&mut self, now: Instant, envoy: &impl LocalEnvoy) -> Vec<ResourceType> {
+        let (streams, patience) = (envoy.streams(), self.settings.patience);
         let before = self.streams.replace(streams);
         if before.is_some_and(|before| before != streams) {
             self.doubts.begin_anew(&self.client, patience, now)
@@ -388,7 +388,7 @@ impl Relay {
     fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {
         if self.settings.require_proxy {
             let Self { gate, offered, client, .. } = self;
-            gate.suspend(|host, vip| !judge::is_backed(offered, client, host, vip), changes);
+            gate.suspend(|host, vip| !local_envoy::is_backed(offered, client, host, vip), changes);
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 pub(crate) use crate::session::client::samples::{listener as resource, name, vip};
-use crate::{Resource, Verdict, session::client::samples::response};
+use crate::{AckState, Resource, session::client::samples::response};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,8 +22,8 @@ pub(crate) struct Proxy {
     pub(crate) stream: u64,
 }
 
-impl Judge for Proxy {
-    fn judges(&self, kind: ResourceType) -> bool {
+impl LocalEnvoy for Proxy {
+    fn subscribes(&self, kind: ResourceType) -> bool {
         self.asks.contains(&kind)
     }
 
@@ -31,14 +31,14 @@ impl Judge for Proxy {
         self.stream
     }
 
-    fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
+    fn ack_state(&self, kind: ResourceType, name: &str, version: &str) -> AckState {
         let key = (kind, Arc::from(name));
         if self.rejected.get(&key).is_some_and(|rejected| **rejected == *version) {
-            Verdict::Rejected("no such filter".to_owned())
+            AckState::Nacked("no such filter".to_owned())
         } else if self.accepted.get(&key).is_some_and(|accepted| **accepted == *version) {
-            Verdict::Accepted
+            AckState::Acked
         } else {
-            Verdict::Pending
+            AckState::Pending
         }
     }
 }

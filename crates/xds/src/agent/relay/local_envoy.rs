@@ -1,25 +1,25 @@
-//! The local Envoy's verdicts, as the relay queries them.
+//! What the local Envoy has acknowledged, as the relay asks for it.
 
 use std::{net::Ipv4Addr, ops::Bound, sync::Arc};
 
 use boshy_mesh::Hostname;
 
-use crate::{Resource, ResourceType, Verdict, Verdicts, envoy::CAPTURE, session::client::DeltaClient};
+use crate::{AckState, AckStates, Resource, ResourceType, envoy::CAPTURE, session::client::DeltaClient};
 
-/// A source of verdicts about resources.
-pub trait Judge {
-    /// Whether resources of the type are judged: a proxy is connected and has asked for them.
-    fn judges(&self, kind: ResourceType) -> bool;
+/// Answers of the local Envoy to what it was sent.
+pub trait LocalEnvoy {
+    /// Whether it answers for the type: it is connected and has asked for such resources.
+    fn subscribes(&self, kind: ResourceType) -> bool;
 
-    /// Changes whenever a proxy's stream opens or ends, because another proxy may give the verdicts from then on.
+    /// Changes whenever a stream of it opens or ends, because another Envoy may answer from then on.
     fn streams(&self) -> u64;
 
-    /// The verdict on one version.
-    fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict;
+    /// State of one version.
+    fn ack_state(&self, kind: ResourceType, name: &str, version: &str) -> AckState;
 }
 
-impl Judge for Verdicts {
-    fn judges(&self, kind: ResourceType) -> bool {
+impl LocalEnvoy for AckStates {
+    fn subscribes(&self, kind: ResourceType) -> bool {
         self.subscribed(kind)
     }
 
@@ -27,7 +27,7 @@ impl Judge for Verdicts {
         self.opened_and_ended()
     }
 
-    fn verdict(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
+    fn ack_state(&self, kind: ResourceType, name: &str, version: &str) -> AckState {
         self.of(kind, name, version)
     }
 }
@@ -42,11 +42,11 @@ pub(super) fn is_backed(offered: &DeltaClient, received: &DeltaClient, host: &Ho
         && clusters(offered, host).any(led_to)
 }
 
-/// Whether there are listeners and clusters for a name, and the judge has accepted all of them in the versions of
+/// Whether there are listeners and clusters for a name, and Envoy has accepted all of them in the versions of
 /// `client`. Listeners are checked first, because they are sent last. The capture listener is on the way to every name.
-pub(super) fn is_accepted(client: &DeltaClient, judge: &impl Judge, host: &Hostname, vip: Ipv4Addr) -> bool {
+pub(super) fn is_accepted(client: &DeltaClient, envoy: &impl LocalEnvoy, host: &Hostname, vip: Ipv4Addr) -> bool {
     let accepted =
-        |resource: &Arc<Resource>, kind| judge.verdict(kind, &resource.name, &resource.version) == Verdict::Accepted;
+        |resource: &Arc<Resource>, kind| envoy.ack_state(kind, &resource.name, &resource.version) == AckState::Acked;
     some_and_all(listeners(client, vip), |listener| accepted(listener, ResourceType::Listener))
         && some_and_all(clusters(client, host), |cluster| accepted(cluster, ResourceType::Cluster))
         && client.held(ResourceType::Listener).get(CAPTURE).is_none_or(|it| accepted(it, ResourceType::Listener))

@@ -1,8 +1,8 @@
-//! Verdicts: which proxy has accepted which resource.
+//! What is recorded of the ACKs and NACKs of each proxy.
 
 use std::{sync::Arc, time::Duration};
 
-use boshy_xds::{Patience, ResourceType, Verdict};
+use boshy_xds::{AckState, Patience, ResourceType};
 use tokio::time::timeout;
 
 use crate::{
@@ -20,8 +20,8 @@ async fn a_refusal_is_shown_until_the_resource_is_mended() {
     let status = server.proxy(|proxy| proxy.types[&ResourceType::Listener].rejected.is_some()).await;
     assert_eq!(status.types[&ResourceType::Listener].rejected.as_ref().unwrap().reason, "no such filter");
     let refused = &first.resources[0];
-    let verdict = server.verdicts.of(ResourceType::Listener, &refused.name, &refused.version);
-    assert_eq!(verdict, Verdict::Rejected("no such filter".into()));
+    let ack_state = server.ack_states.of(ResourceType::Listener, &refused.name, &refused.version);
+    assert_eq!(ack_state, AckState::Nacked("no such filter".into()));
 
     server.snapshots.send_replace(Arc::new(snapshot(2, &[service("web", 2, &[])])));
     let second = proxy.next().await.unwrap();

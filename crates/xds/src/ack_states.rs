@@ -1,7 +1,7 @@
-//! The verdicts of the connected proxies on each resource.
+//! Which version of each resource the connected proxies have acknowledged (ACK) or rejected (NACK).
 //!
-//! The agent answers a name only once the local Envoy can carry its traffic, which it learns here. A verdict lasts as
-//! long as the stream on which it arrived: without a proxy there are no verdicts, and the reader decides what to do
+//! The agent answers a name only once the local Envoy can carry its traffic, which it learns here. An answer lasts as
+//! long as the stream on which it arrived: without a proxy every resource is pending, and the reader decides what to do
 //! then. Recording takes memory for every resource of every stream, so the pilot, which does not need it, does not
 //! record.
 
@@ -14,20 +14,20 @@ use tokio::sync::watch;
 
 use crate::ResourceType;
 
-/// Verdict on one version of one resource.
+/// State of one version of one resource, in the words of Envoy's client status (CSDS, `ClientResourceStatus`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AckState {
     /// Not sent, not answered, not subscribed to, or replaced by another version.
     Pending,
     /// Every open stream that subscribes to the type has acknowledged this version.
-    Accepted,
+    Acked,
     /// A proxy rejected this version, with this error text.
-    Rejected(String),
+    Nacked(String),
 }
 
-/// Verdicts of all open streams. Clones share them.
+/// The answers of all open streams. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Verdicts(Arc<Shared>);
+pub struct AckStates(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -47,17 +47,17 @@ type Answers = BTreeMap<ResourceType, HashMap<Arc<str>, Answer>>;
 
 #[derive(Debug, Default)]
 struct Answer {
-    accepted: Option<Arc<str>>,
-    rejected: Option<(Arc<str>, Arc<str>)>,
+    acked: Option<Arc<str>>,
+    nacked: Option<(Arc<str>, Arc<str>)>,
 }
 
-impl Default for Verdicts {
+impl Default for AckStates {
     fn default() -> Self {
         Self(Arc::new(Shared { streams: Mutex::default(), changes: watch::Sender::new(0) }))
     }
 }
 
-impl Verdicts {
+impl AckStates {
     /// Proxies on open streams.
     pub fn connected(&self) -> usize {
         self.streams().open.len()
@@ -74,32 +74,32 @@ impl Verdicts {
         self.streams().open.values().any(|answers| answers.contains_key(&kind))
     }
 
-    /// The verdict on one version. With several proxies, one rejection suffices to reject, and acceptance requires all
-    /// that subscribe to the type.
-    pub fn of(&self, kind: ResourceType, name: &str, version: &str) -> Verdict {
+    /// State of one version. With several proxies, one NACK suffices for [`AckState::Nacked`], and [`AckState::Acked`]
+    /// requires the ACK of all that subscribe to the type.
+    pub fn of(&self, kind: ResourceType, name: &str, version: &str) -> AckState {
         let streams = self.streams();
-        let mut verdict = Verdict::Pending;
+        let mut state = AckState::Pending;
         for (index, answers) in streams.of(kind).enumerate() {
             match answers.get(name) {
-                Some(Answer { rejected: Some((refused, reason)), .. }) if **refused == *version => {
-                    return Verdict::Rejected(reason.to_string());
+                Some(Answer { nacked: Some((nacked, reason)), .. }) if **nacked == *version => {
+                    return AckState::Nacked(reason.to_string());
                 }
-                Some(Answer { accepted: Some(accepted), .. }) if **accepted == *version => {
+                Some(Answer { acked: Some(acked), .. }) if **acked == *version => {
                     if index == 0 {
-                        verdict = Verdict::Accepted;
+                        state = AckState::Acked;
                     }
                 }
-                _ => verdict = Verdict::Pending,
+                _ => state = AckState::Pending,
             }
         }
-        verdict
+        state
     }
 
     /// The version in use: the one that all streams subscribed to the type acknowledged last. The rejection of a newer
     /// version does not change it.
-    pub fn accepted_version(&self, kind: ResourceType, name: &str) -> Option<Arc<str>> {
+    pub fn acked_version(&self, kind: ResourceType, name: &str) -> Option<Arc<str>> {
         let streams = self.streams();
-        let mut versions = streams.of(kind).map(|answers| answers.get(name)?.accepted.clone());
+        let mut versions = streams.of(kind).map(|answers| answers.get(name)?.acked.clone());
         let first = versions.next()??;
         versions.all(|version| version.as_deref() == Some(&first)).then_some(first)
     }
@@ -109,23 +109,23 @@ impl Verdicts {
         self.0.changes.subscribe()
     }
 
-    /// For tests of readers: verdicts of a proxy that has accepted one resource. They last as long as the second value.
-    pub fn saying_accepted(kind: ResourceType, resource: &crate::Resource) -> (Self, impl Send + use<>) {
-        let verdicts = Self::default();
-        let stream = verdicts.open();
-        stream.accepted(kind, [(Arc::clone(&resource.name), Some(Arc::clone(&resource.version)))]);
-        (verdicts, stream)
+    /// For tests of readers: a proxy has acknowledged one resource. Its answer lasts as long as the second value.
+    pub fn with_acked(kind: ResourceType, resource: &crate::Resource) -> (Self, impl Send + use<>) {
+        let ack_states = Self::default();
+        let stream = ack_states.open();
+        stream.acked(kind, [(Arc::clone(&resource.name), Some(Arc::clone(&resource.version)))]);
+        (ack_states, stream)
     }
 
     /// Registers a stream. Its answers are removed when the value is dropped.
-    pub(crate) fn open(&self) -> StreamVerdicts {
+    pub(crate) fn open(&self) -> StreamAckStates {
         let mut streams = self.streams();
         let id = streams.next;
         streams.next += 1;
         streams.open.insert(id, Answers::new());
         drop(streams);
         self.changed();
-        StreamVerdicts { verdicts: self.clone(), id }
+        StreamAckStates { ack_states: self.clone(), id }
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -145,12 +145,12 @@ impl Streams {
 
 /// Records the answers of one stream.
 #[derive(Debug)]
-pub(crate) struct StreamVerdicts {
-    verdicts: Verdicts,
+pub(crate) struct StreamAckStates {
+    ack_states: AckStates,
     id: u64,
 }
 
-impl StreamVerdicts {
+impl StreamAckStates {
     /// The proxy asked for the type.
     pub(crate) fn subscribed(&self, kind: ResourceType) {
         self.record(|answers| {
@@ -159,13 +159,13 @@ impl StreamVerdicts {
     }
 
     /// The proxy acknowledged these versions, or, where there is none, the removal of the resource.
-    pub(crate) fn accepted(&self, kind: ResourceType, items: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
+    pub(crate) fn acked(&self, kind: ResourceType, items: impl IntoIterator<Item = (Arc<str>, Option<Arc<str>>)>) {
         self.record(|answers| {
             let answers = answers.entry(kind).or_default();
             for (name, version) in items {
                 match version {
                     Some(version) => {
-                        answers.insert(name, Answer { accepted: Some(version), rejected: None });
+                        answers.insert(name, Answer { acked: Some(version), nacked: None });
                     }
                     None => {
                         answers.remove(&name);
@@ -176,7 +176,7 @@ impl StreamVerdicts {
     }
 
     /// The proxy rejected these versions and keeps those it had.
-    pub(crate) fn rejected(
+    pub(crate) fn nacked(
         &self,
         kind: ResourceType,
         items: impl IntoIterator<Item = (Arc<str>, Arc<str>)>,
@@ -186,26 +186,26 @@ impl StreamVerdicts {
         self.record(|answers| {
             let answers = answers.entry(kind).or_default();
             for (name, version) in items {
-                answers.entry(name).or_default().rejected = Some((version, reason.clone()));
+                answers.entry(name).or_default().nacked = Some((version, reason.clone()));
             }
         });
     }
 
     fn record(&self, change: impl FnOnce(&mut Answers)) {
-        if let Some(answers) = self.verdicts.streams().open.get_mut(&self.id) {
+        if let Some(answers) = self.ack_states.streams().open.get_mut(&self.id) {
             change(answers);
         }
-        self.verdicts.changed();
+        self.ack_states.changed();
     }
 }
 
-impl Drop for StreamVerdicts {
+impl Drop for StreamAckStates {
     fn drop(&mut self) {
-        let mut streams = self.verdicts.streams();
+        let mut streams = self.ack_states.streams();
         streams.open.remove(&self.id);
         streams.ended += 1;
         drop(streams);
-        self.verdicts.changed();
+        self.ack_states.changed();
     }
 }
 
@@ -215,60 +215,60 @@ mod tests {
 
     const KIND: ResourceType = ResourceType::Listener;
 
-    fn accept(stream: &StreamVerdicts, version: &str) {
-        stream.accepted(KIND, [("l".into(), Some(version.into()))]);
+    fn ack(stream: &StreamAckStates, version: &str) {
+        stream.acked(KIND, [("l".into(), Some(version.into()))]);
     }
 
     #[test]
-    fn without_a_proxy_there_is_no_verdict() {
-        let verdicts = Verdicts::default();
-        let stream = verdicts.open();
-        accept(&stream, "1");
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Accepted);
+    fn without_a_proxy_every_version_is_pending() {
+        let ack_states = AckStates::default();
+        let stream = ack_states.open();
+        ack(&stream, "1");
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Acked);
         drop(stream);
-        assert_eq!((verdicts.connected(), verdicts.subscribed(KIND)), (0, false));
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Pending);
+        assert_eq!((ack_states.connected(), ack_states.subscribed(KIND)), (0, false));
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Pending);
     }
 
     #[test]
     fn a_refused_version_leaves_the_accepted_one_in_use() {
-        let verdicts = Verdicts::default();
-        let stream = verdicts.open();
-        accept(&stream, "1");
-        stream.rejected(KIND, [("l".into(), "2".into())], "no");
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Accepted);
-        assert_eq!(verdicts.of(KIND, "l", "2"), Verdict::Rejected("no".into()));
-        assert_eq!(verdicts.accepted_version(KIND, "l").as_deref(), Some("1"));
-        accept(&stream, "3");
-        assert_eq!(verdicts.of(KIND, "l", "2"), Verdict::Pending);
+        let ack_states = AckStates::default();
+        let stream = ack_states.open();
+        ack(&stream, "1");
+        stream.nacked(KIND, [("l".into(), "2".into())], "no");
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Acked);
+        assert_eq!(ack_states.of(KIND, "l", "2"), AckState::Nacked("no".into()));
+        assert_eq!(ack_states.acked_version(KIND, "l").as_deref(), Some("1"));
+        ack(&stream, "3");
+        assert_eq!(ack_states.of(KIND, "l", "2"), AckState::Pending);
     }
 
     #[test]
     fn acceptance_takes_every_proxy_that_subscribes_in_whatever_order() {
-        let verdicts = Verdicts::default();
-        let (first, second, other) = (verdicts.open(), verdicts.open(), verdicts.open());
+        let ack_states = AckStates::default();
+        let (first, second, other) = (ack_states.open(), ack_states.open(), ack_states.open());
         other.subscribed(ResourceType::Names);
         first.subscribed(KIND);
-        accept(&second, "1");
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Pending);
-        assert_eq!(verdicts.accepted_version(KIND, "l"), None);
-        accept(&first, "1");
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Accepted);
-        accept(&second, "2");
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Pending);
-        second.rejected(KIND, [("l".into(), "1".into())], "no");
-        assert_eq!(verdicts.of(KIND, "l", "1"), Verdict::Rejected("no".into()));
+        ack(&second, "1");
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Pending);
+        assert_eq!(ack_states.acked_version(KIND, "l"), None);
+        ack(&first, "1");
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Acked);
+        ack(&second, "2");
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Pending);
+        second.nacked(KIND, [("l".into(), "1".into())], "no");
+        assert_eq!(ack_states.of(KIND, "l", "1"), AckState::Nacked("no".into()));
     }
 
     #[test]
     fn every_change_is_counted() {
-        let verdicts = Verdicts::default();
-        let mut changes = verdicts.changes();
+        let ack_states = AckStates::default();
+        let mut changes = ack_states.changes();
         changes.mark_unchanged();
-        let stream = verdicts.open();
+        let stream = ack_states.open();
         assert!(changes.has_changed().unwrap());
         changes.mark_unchanged();
-        accept(&stream, "1");
+        ack(&stream, "1");
         assert!(changes.has_changed().unwrap());
         changes.mark_unchanged();
         drop(stream);
@@ -277,11 +277,11 @@ mod tests {
 
     #[test]
     fn a_resource_that_is_gone_is_forgotten() {
-        let verdicts = Verdicts::default();
-        let stream = verdicts.open();
-        accept(&stream, "1");
-        stream.accepted(KIND, [("l".into(), None)]);
-        assert_eq!(verdicts.accepted_version(KIND, "l"), None);
-        assert!(verdicts.subscribed(KIND));
+        let ack_states = AckStates::default();
+        let stream = ack_states.open();
+        ack(&stream, "1");
+        stream.acked(KIND, [("l".into(), None)]);
+        assert_eq!(ack_states.acked_version(KIND, "l"), None);
+        assert!(ack_states.subscribed(KIND));
     }
 }
