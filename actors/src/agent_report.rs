@@ -162,9 +162,9 @@ impl Reports {
             })
         };
         let refused = || {
-            self.outlets.status.borrow().refused.first().map(|first| Want {
+            self.outlets.status.borrow().nacks.first().map(|first| Want {
             what: "configuration",
-            reason: envoy.refusal(first),
+            reason: envoy.nack_sentence(first),
             remedy: "Mend what Envoy names, such as a port that another process has; it is tried again by itself, at least every 30 s.".to_owned(),
         })
         };
@@ -222,8 +222,8 @@ impl Reports {
             Readiness::waiting("the redirect rules or the route are not in place")
         } else if self.proxy == ProxyMode::Required && !envoy.connected {
             Readiness::waiting("the local Envoy is not connected")
-        } else if let Some(refusal) = envoy.refused.iter().find(|refusal| &*refusal.name == CAPTURE_LISTENER) {
-            Readiness::waiting(envoy.refusal(refusal))
+        } else if let Some(nack) = envoy.refused.iter().find(|nack| &*nack.name == CAPTURE_LISTENER) {
+            Readiness::waiting(envoy.nack_sentence(nack))
         } else if awaited > 0 {
             Readiness::waiting(format!("{awaited} names wait for the local Envoy"))
         } else {
@@ -237,7 +237,7 @@ impl Reports {
         let accepted = types.clone().filter_map(|(kind, status)| Some((*kind, status.accepted.clone()?))).collect();
         let (refused, refusing) = {
             let exchange = self.outlets.status.borrow();
-            (exchange.refused.clone(), exchange.refusing)
+            (exchange.nacks.clone(), exchange.nack_count)
         };
         let (live, inspection) = (**self.live.load(), self.inspected.load().as_ref().clone());
         EnvoyStatus { connected: !statuses.is_empty(), live, accepted, refused, refusing, inspection }

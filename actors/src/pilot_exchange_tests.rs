@@ -8,7 +8,7 @@ use boshy_xds::{
     Resource, ResourceType,
     agent::{ExchangeError, Kept},
     names,
-    session::client::{Request, Response},
+    session::client::{RequestToPilot, ResponseFromPilot},
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -22,7 +22,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(169, 254, 255, 1);
 struct Vm {
     exchange: ChildRef<PilotExchange>,
     outlets: Outlets,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<RequestToPilot>,
 }
 
 impl Vm {
@@ -32,7 +32,7 @@ impl Vm {
         let mut vm = Self { exchange, outlets, requests };
         vm.hears(StreamEvent::Opening { upstream }).await;
         for kind in ResourceType::ALL {
-            assert!(matches!(vm.says().await, Request::Subscribe { kind: asked, .. } if asked == kind));
+            assert!(matches!(vm.says().await, RequestToPilot::Subscribe { kind: asked, .. } if asked == kind));
         }
         vm.hears(StreamEvent::Open { pilot: Uri::from_static("http://pilot"), told: None }).await;
         vm
@@ -44,7 +44,7 @@ impl Vm {
 
     async fn is_told_of_a_name(&self, nonce: &str) {
         let body = names::encode(&Hostname::parse(HOST).expect("a name"), VIP);
-        self.hears(StreamEvent::Received(Ok(Response {
+        self.hears(StreamEvent::Received(Ok(ResponseFromPilot {
             kind: ResourceType::Names,
             nonce: nonce.to_owned(),
             version: "1".to_owned(),
@@ -55,7 +55,7 @@ impl Vm {
         .await;
     }
 
-    async fn says(&mut self) -> Request {
+    async fn says(&mut self) -> RequestToPilot {
         timeout(DEADLINE, self.requests.recv()).await.expect("the deadline has passed").expect("the exchange lives")
     }
 
@@ -98,7 +98,7 @@ fn a_name_is_answered_and_its_response_acknowledged_once_they_are_on_disk() {
         assert_eq!(vm.outlets.stored.borrow().answered().get(HOST), Some(VIP));
         assert_eq!(*vm.outlets.unanswered.borrow(), 1);
         vm.keeps().await;
-        assert!(matches!(vm.says().await, Request::Accept { nonce, .. } if nonce == "n1"));
+        assert!(matches!(vm.says().await, RequestToPilot::Ack { nonce, .. } if nonce == "n1"));
         assert_eq!(vm.answers().get(HOST), Some(VIP));
         assert_eq!(*vm.outlets.unanswered.borrow(), 0);
     });
@@ -111,7 +111,7 @@ fn a_disk_that_takes_nothing_holds_up_nobody() {
         vm.is_told_of_a_name("n1").await;
         vm.outlets.kept.send_replace(Kept::Broken);
         vm.exchange.send(StateKept).await.expect("the exchange lives");
-        assert!(matches!(vm.says().await, Request::Accept { .. }));
+        assert!(matches!(vm.says().await, RequestToPilot::Ack { .. }));
         assert_eq!(vm.answers().get(HOST), Some(VIP));
     });
 }
@@ -138,7 +138,7 @@ fn without_a_word_of_envoy_a_name_waits_and_the_pilot_does_not() {
         let mut vm = Vm::new(exchange, outlets).await;
         vm.is_told_of_a_name("n1").await;
         vm.keeps().await;
-        assert!(matches!(vm.says().await, Request::Accept { .. }));
+        assert!(matches!(vm.says().await, RequestToPilot::Ack { .. }));
         let rest = vm.exchange.send(AckStatesChanged).await.expect("the exchange lives");
         assert!(rest < DEADLINE);
         assert_eq!(vm.answers(), NameTable::default());

@@ -7,7 +7,7 @@ use boshy_supervision::{ExitReason, Tree};
 use boshy_xds::{
     ResourceType,
     agent::{ExchangeSettings, PilotStream, StreamEvent, StreamListener},
-    session::client::{Request, Response},
+    session::client::{RequestToPilot, ResponseFromPilot},
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -26,22 +26,22 @@ fn mesh(generation: u64, host: &str) -> Arc<MeshSnapshot> {
 
 /// Asks for names, accepts all, and reports what it was sent.
 struct Ear {
-    upstream: RefCell<Option<mpsc::Sender<Request>>>,
-    heard: mpsc::UnboundedSender<Response>,
+    upstream: RefCell<Option<mpsc::Sender<RequestToPilot>>>,
+    heard: mpsc::UnboundedSender<ResponseFromPilot>,
 }
 
 impl StreamListener for Ear {
     async fn hear(&self, event: StreamEvent) -> bool {
         match event {
             StreamEvent::Opening { upstream } => {
-                let asked = Request::Subscribe { kind: ResourceType::Names, held: Vec::new(), mark: false };
+                let asked = RequestToPilot::Subscribe { kind: ResourceType::Names, held: Vec::new(), mark: false };
                 upstream.send(asked).await.unwrap();
                 *self.upstream.borrow_mut() = Some(upstream);
             }
             StreamEvent::Received(response) => {
                 let response = response.unwrap();
                 let accepted =
-                    Request::Accept { type_url: response.kind.url().to_owned(), nonce: response.nonce.clone() };
+                    RequestToPilot::Ack { type_url: response.kind.url().to_owned(), nonce: response.nonce.clone() };
                 let upstream = self.upstream.borrow().clone();
                 // The stream may have ended in the meantime.
                 let _ = upstream.unwrap().send(accepted).await;
@@ -54,7 +54,7 @@ impl StreamListener for Ear {
 }
 
 /// Names that were sent, and names that were removed.
-async fn names(heard: &mut mpsc::UnboundedReceiver<Response>) -> (Vec<String>, Vec<String>) {
+async fn names(heard: &mut mpsc::UnboundedReceiver<ResponseFromPilot>) -> (Vec<String>, Vec<String>) {
     let response = timeout(DEADLINE, heard.recv()).await.expect("the deadline has passed").unwrap();
     let sent = response.resources.iter().map(|resource| resource.name.to_string()).collect();
     (sent, response.removed.iter().map(ToString::to_string).collect())

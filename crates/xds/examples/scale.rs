@@ -33,7 +33,7 @@ use boshy_mesh::{
 use boshy_xds::{
     AckStates, AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources,
     agent::relay::{Relay, RelaySettings, Stored},
-    session::client::Response,
+    session::client::ResponseFromPilot,
 };
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
@@ -88,7 +88,7 @@ fn kept(set: &ResourceSet) -> Stored {
     for kind in ResourceType::ALL {
         let resources = set.of(kind).iter().map(|resource| resource.as_ref().clone()).collect();
         let (nonce, version) = (String::new(), String::new());
-        let response = Response { kind, nonce, version, resources, removed: Vec::new(), complete: true };
+        let response = ResponseFromPilot { kind, nonce, version, resources, removed: Vec::new(), complete: true };
         relay.receive(response, Instant::now(), &AckStates::default());
     }
     relay.stored()

@@ -15,7 +15,7 @@ use boshy_xds::{
     ResourceSet, ResourceType, AckState,
     agent::relay::{LocalEnvoy, Relay, RelaySettings, Step, Stored},
     names,
-    session::client::{Request, Response, UndecodableResponse},
+    session::client::{RequestToPilot, ResponseFromPilot, UndecodableResponse},
 };
 use envoy_types::pb::{
     envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource},
@@ -114,14 +114,14 @@ impl Vm {
     }
 
     fn receive(&mut self, octets: &[u8]) {
-        match Response::decode(octets) {
+        match ResponseFromPilot::decode(octets) {
             Ok(response) => {
                 *self.asked.entry(response.nonce.clone()).or_default() += 1;
                 self.act(|relay, now, words| relay.receive(response, now, words));
             }
             Err(UndecodableResponse::Content(malformed)) => {
                 let step = Step::refusing(malformed.clone());
-                assert!(matches!(&*step.upstream, [Request::Refuse { nonce, .. }] if *nonce == malformed.nonce));
+                assert!(matches!(&*step.upstream, [RequestToPilot::Nack { nonce, .. }] if *nonce == malformed.nonce));
             }
             Err(UndecodableResponse::Protobuf(_)) => {}
         }
@@ -152,10 +152,10 @@ impl Vm {
     fn check_answers(&mut self, step: &Step) {
         for request in &step.upstream {
             let nonce = match request {
-                Request::Accept { nonce, .. } | Request::Refuse { nonce, .. } => nonce,
+                RequestToPilot::Ack { nonce, .. } | RequestToPilot::Nack { nonce, .. } => nonce,
                 // A rejection that came too late for an answer: the resource is requested again.
-                Request::Again { .. } => continue,
-                Request::Subscribe { .. } => panic!("only a stream that opens subscribes"),
+                RequestToPilot::Resend { .. } => continue,
+                RequestToPilot::Subscribe { .. } => panic!("only a stream that opens subscribes"),
             };
             let open = self.asked.get_mut(nonce).expect("an answer to a response");
             *open = open.checked_sub(1).expect("one answer to one response");

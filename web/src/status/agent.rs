@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use boshy_dns::{Rcode, StatsSnapshot};
 use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::TreeStatus;
-use boshy_xds::{ResourceType, agent::relay::Refusal, inspection::Difference};
+use boshy_xds::{ResourceType, agent::relay::Nack, inspection::Difference};
 use serde::Serialize;
 
 use super::{Lack, Readiness};
@@ -68,7 +68,7 @@ pub struct EnvoyStatus {
     /// Last accepted version, by resource type.
     pub accepted: BTreeMap<ResourceType, String>,
     /// The first few resources that Envoy rejects, with Envoy's error text. Each is sent again.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<Nack>,
     /// Number of resources that Envoy rejects.
     pub refusing: usize,
     /// Result of reading back Envoy's configuration.
@@ -91,9 +91,9 @@ pub struct InspectionStatus {
 }
 
 impl EnvoyStatus {
-    /// Describes one refusal in a sentence.
-    pub fn refusal(&self, refusal: &Refusal) -> String {
-        let Refusal { kind, name, reason, .. } = refusal;
+    /// Describes one NACK in a sentence.
+    pub fn nack_sentence(&self, nack: &Nack) -> String {
+        let Nack { kind, name, reason, .. } = nack;
         let more = self.refusing.saturating_sub(1);
         let others = if more == 0 { String::new() } else { format!(" (and {more} more)") };
         format!("Envoy refuses the {} {name}: {reason}{others}", kind.noun())

@@ -12,7 +12,7 @@ use boshy_mesh::{
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
-use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus, agent::relay::Refusal};
+use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus, agent::relay::Nack};
 use tokio::sync::watch;
 
 pub(crate) fn host(group: &str) -> Hostname {
@@ -124,7 +124,7 @@ pub(crate) fn agent_status() -> AgentStatus {
             connected: false,
             live: None,
             accepted: [(ResourceType::Cluster, "v1".into())].into(),
-            refused: vec![Refusal {
+            refused: vec![Nack {
                 kind: ResourceType::Listener,
                 name: "virtual".into(),
                 version: "v2".into(),

@@ -14,7 +14,7 @@ use std::{collections::VecDeque, sync::Arc};
 use boshy_mesh::NameTable;
 
 use super::relay::Stored;
-use crate::session::client::Request;
+use crate::session::client::RequestToPilot;
 
 /// State of the disk.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +34,14 @@ pub(super) struct Released {
     /// The names to be answered, when they changed.
     pub(super) names: Option<Arc<NameTable>>,
     /// Answers to the pilot.
-    pub(super) answers: Vec<Request>,
+    pub(super) answers: Vec<RequestToPilot>,
 }
 
 #[derive(Debug)]
 struct Entry {
     state: Arc<Stored>,
     names: Arc<NameTable>,
-    answers: Vec<Request>,
+    answers: Vec<RequestToPilot>,
 }
 
 /// See the module's documentation.
@@ -78,7 +78,7 @@ impl Commit {
         &mut self,
         state: Stored,
         names: Option<NameTable>,
-        answers: Vec<Request>,
+        answers: Vec<RequestToPilot>,
         kept: &Kept,
     ) -> Released {
         let newest = self.newest();

@@ -13,21 +13,23 @@ use crate::{
 fn state(names: &[(&str, u8)]) -> (Stored, NameTable) {
     let mut relay = Relay::new(RelaySettings { require_proxy: false, ..RelaySettings::default() }, Stored::default());
     let resources: Vec<_> = names.iter().map(|(host, last)| name(host, *last)).collect();
-    let response =
-        crate::session::client::Response { complete: true, ..response(ResourceType::Names, "1", &resources, &[]) };
+    let response = crate::session::client::ResponseFromPilot {
+        complete: true,
+        ..response(ResourceType::Names, "1", &resources, &[])
+    };
     relay.receive(response, std::time::Instant::now(), &crate::AckStates::default());
     (relay.stored(), relay.answered())
 }
 
-fn answer(nonce: &str) -> Request {
-    Request::Accept { type_url: ResourceType::Names.url().to_owned(), nonce: nonce.to_owned() }
+fn answer(nonce: &str) -> RequestToPilot {
+    RequestToPilot::Ack { type_url: ResourceType::Names.url().to_owned(), nonce: nonce.to_owned() }
 }
 
 struct Disk {
     commit: Commit,
     kept: Kept,
     names: Vec<String>,
-    answers: Vec<Request>,
+    answers: Vec<RequestToPilot>,
 }
 
 impl Disk {

@@ -1,10 +1,10 @@
 //! Connects a VM's relay with its environment: the local ADS server, DNS, the disk and the pilot.
 //!
 //! ```text
-//!   PilotStream ── StreamEvent ──> Exchange ──> Outlets: served, names, stored, status
-//!   AckStates ── ack_states_changed() >│  └────> Request, to the stream that is open
-//!   the disk ───── kept() ───────────>│
-//!   the clock ──── time() ───────────>'
+//!   PilotStream ── StreamEvent ─────> Exchange ──> Outlets: served, names, stored, status
+//!   AckStates ── ack_states_changed() ──>│  └────> RequestToPilot, to the open stream
+//!   the disk ─── kept() ────────────────>│
+//!   the clock ── time() ────────────────>'
 //! ```
 //!
 //! It has no I/O and no task. Its owner (an actor) passes it one input at a time.
@@ -24,12 +24,12 @@ use tracing::{debug, info, warn};
 use super::{
     ExchangeError, Outlets, StreamEvent,
     commit::{Commit, Released},
-    relay::{News, Refusal, Relay, Step},
+    relay::{Nack, Relay, RelayEvent, Step},
 };
-use crate::{AckStates, MeshTold, session::client::Request};
+use crate::{AckStates, MeshTold, session::client::RequestToPilot};
 
 /// Number of rejections shown with their texts. For all of them, only the number is shown.
-const REFUSALS_SHOWN: usize = 20;
+const NACKS_SHOWN: usize = 20;
 
 /// Envoy acknowledges thousands of resources in hundreds of messages, and each evaluation goes through all resources
 /// that are not accepted. A pause of this many times the last evaluation lets answers gather, so that evaluations never
@@ -44,7 +44,7 @@ pub struct Exchange {
     ack_states: AckStates,
     outlets: Outlets,
     /// Sender to the pilot, while a stream is open or being opened.
-    upstream: Option<mpsc::Sender<Request>>,
+    upstream: Option<mpsc::Sender<RequestToPilot>>,
 }
 
 impl Exchange {
@@ -132,7 +132,7 @@ impl Exchange {
     }
 
     fn perform(&mut self, step: Step) {
-        let Step { names, served, upstream, news } = step;
+        let Step { names, served, upstream, events } = step;
         for change in &names {
             let event = if change.answered { "name leads to its service" } else { "name leads nowhere any more" };
             info!(name = %change.host, vip = %change.vip, "{event}");
@@ -142,15 +142,15 @@ impl Exchange {
         if served {
             self.publish_resources();
         }
-        news.into_iter().for_each(report);
+        events.into_iter().for_each(report);
         self.show_progress();
     }
 
     /// Passes the new state to the disk, and what depends on it to [`Commit`].
-    fn settle(&mut self, names: bool, upstream: Vec<Request>) {
+    fn settle(&mut self, names: bool, upstream: Vec<RequestToPilot>) {
         let names = names.then(|| self.relay.answered());
         // A request that is not an answer does not depend on the disk.
-        let (answers, questions) = upstream.into_iter().partition(Request::is_answer);
+        let (answers, questions) = upstream.into_iter().partition(RequestToPilot::is_answer);
         self.send(questions);
         let kept = self.outlets.kept.borrow().clone();
         let released = self.commit.change(self.relay.stored(), names, answers, &kept);
@@ -174,7 +174,7 @@ impl Exchange {
 
     /// Sends messages to the pilot. Without a pilot they are dropped; the next stream starts from the held resources
     /// instead.
-    fn send(&self, requests: Vec<Request>) {
+    fn send(&self, requests: Vec<RequestToPilot>) {
         let Some(upstream) = &self.upstream else { return };
         for request in requests {
             // There is room, because the stream reads only while there is. A stream that has ended drops messages.
@@ -198,8 +198,8 @@ impl Exchange {
             status.names = self.relay.counts();
             status.known = self.relay.known().collect();
             status.versions.clone_from(self.relay.versions());
-            status.refusing = self.relay.refusals().count();
-            status.refused = self.relay.refusals().take(REFUSALS_SHOWN).collect();
+            status.nack_count = self.relay.nacks().count();
+            status.nacks = self.relay.nacks().take(NACKS_SHOWN).collect();
             before != *status
         });
     }
@@ -217,18 +217,20 @@ impl Exchange {
     }
 }
 
-fn report(news: News) {
-    match news {
-        News::Malformed(malformed) => {
+fn report(event: RelayEvent) {
+    match event {
+        RelayEvent::Malformed(malformed) => {
             warn!(type_url = malformed.type_url, error = %malformed, "refused a response of the pilot");
         }
-        News::Unanswered { kind, resources } => {
+        RelayEvent::Unanswered { kind, resources } => {
             warn!(?kind, resources, "the proxy did not answer in time; acknowledged to the pilot without it");
         }
-        News::Refused(Refusal { kind, name, version, reason, .. }) => {
+        RelayEvent::Nacked(Nack { kind, name, version, reason, .. }) => {
             warn!(?kind, %name, %version, %reason, "the proxy refused a resource; the last accepted version stays, and it is tried again");
         }
-        News::Mended { kind, name } => info!(?kind, %name, "the proxy accepted a resource that it had refused"),
+        RelayEvent::Recovered { kind, name } => {
+            info!(?kind, %name, "the proxy accepted a resource that it had refused");
+        }
     }
 }
 

@@ -281,8 +281,8 @@ async fn a_refusal_by_the_proxy_reaches_the_pilot_and_the_status() {
     proxy.nacked(ResourceType::Listener, [item(&tcp(2))], "no such filter");
     assert_eq!(talk.answer().await, ("4".to_owned(), Some("tcp_169.254.255.1_80: no such filter".to_owned())));
     agent.serves(ResourceType::Listener, &tcp(1)).await;
-    let status = agent.status(|status| status.refusing > 0).await;
-    assert_eq!(&*status.refused[0].reason, "no such filter");
+    let status = agent.status(|status| status.nack_count > 0).await;
+    assert_eq!(&*status.nacks[0].reason, "no such filter");
     assert_eq!(status.names.answered, 1);
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{
     Kept,
-    relay::{NameCounts, Refusal, Stored},
+    relay::{Nack, NameCounts, Stored},
 };
 use crate::{MeshTold, ResourceSet, ResourceType};
 
@@ -31,9 +31,9 @@ pub struct ExchangeStatus {
     /// Numbers of answered and waiting names.
     pub names: NameCounts,
     /// The first few resources that the local Envoy rejects. They are tried again with growing pauses.
-    pub refused: Vec<Refusal>,
+    pub nacks: Vec<Nack>,
     /// Number of resources that it rejects.
-    pub refusing: usize,
+    pub nack_count: usize,
     /// What the pilot last reported about its mesh.
     pub told: Option<MeshTold>,
 }

@@ -34,7 +34,7 @@ pub use self::{
 };
 use crate::{
     MeshTold,
-    session::client::{Malformed, Request, Response},
+    session::client::{Malformed, RequestToPilot, ResponseFromPilot},
 };
 
 /// Limit on messages on their way to the pilot and on unanswered responses. At the limit, no more is read from the
@@ -71,7 +71,7 @@ pub enum StreamEvent {
     /// A stream is being opened. The listener has to send the first requests now, and later ones as needed.
     Opening {
         /// Takes the requests. The stream ends when it is dropped.
-        upstream: mpsc::Sender<Request>,
+        upstream: mpsc::Sender<RequestToPilot>,
     },
     /// The pilot has accepted the stream.
     Open {
@@ -81,7 +81,7 @@ pub enum StreamEvent {
         told: Option<MeshTold>,
     },
     /// A response arrived, or a malformed one.
-    Received(Result<Response, Malformed>),
+    Received(Result<ResponseFromPilot, Malformed>),
     /// The stream ended, or could not be opened.
     Ended {
         /// How long it was open; zero when it never was.
@@ -129,7 +129,7 @@ impl PilotStream {
         &self,
         pilot: &Uri,
         listener: &impl StreamListener,
-    ) -> Result<(mpsc::WeakSender<Request>, Streaming<DeltaDiscoveryResponse>), ExchangeError> {
+    ) -> Result<(mpsc::WeakSender<RequestToPilot>, Streaming<DeltaDiscoveryResponse>), ExchangeError> {
         let channel = channel(pilot, self.tls.as_ref(), &self.settings).await?;
         let mut client =
             AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(self.settings.largest_message);
@@ -151,13 +151,13 @@ impl PilotStream {
         &self,
         pilot: &Uri,
         listener: &impl StreamListener,
-        room: &mpsc::WeakSender<Request>,
+        room: &mpsc::WeakSender<RequestToPilot>,
         mut responses: Streaming<DeltaDiscoveryResponse>,
     ) -> ExchangeError {
         loop {
             self.room(room).await;
             let heard = match responses.message().await {
-                Ok(Some(message)) => listener.hear(StreamEvent::Received(Response::from_wire(message))).await,
+                Ok(Some(message)) => listener.hear(StreamEvent::Received(ResponseFromPilot::from_wire(message))).await,
                 Ok(None) => false,
                 Err(source) => return ExchangeError::Receive { pilot: pilot.clone(), source: Box::new(source) },
             };
@@ -169,7 +169,7 @@ impl PilotStream {
 
     /// Waits for room for the answer to the next response and for the outstanding answers. When the stream has ended
     /// there will be no room; the next read reports that better.
-    async fn room(&self, upstream: &mpsc::WeakSender<Request>) {
+    async fn room(&self, upstream: &mpsc::WeakSender<RequestToPilot>) {
         let mut unanswered = self.unanswered.clone();
         let open = unanswered.wait_for(|unanswered| *unanswered < IN_FLIGHT).await.map_or(0, |unanswered| *unanswered);
         if let Some(upstream) = upstream.upgrade() {

@@ -45,7 +45,7 @@ fn a_proxy_that_does_not_answer_is_waited_for_so_long_and_no_longer() {
     assert_eq!(vm.answers(), []);
     vm.wait(Duration::from_millis(1));
     assert_eq!(vm.answers(), [accepted("1")]);
-    assert_eq!(vm.news, [News::Unanswered { kind: ResourceType::Listener, resources: 1 }]);
+    assert_eq!(vm.events, [RelayEvent::Unanswered { kind: ResourceType::Listener, resources: 1 }]);
     assert_eq!(vm.relay.deadline(), None);
 }
 

@@ -154,7 +154,7 @@ impl Play {
         self.asked.clear();
         self.vm.upstream.clear();
         for request in self.vm.relay.opened() {
-            let Request::Subscribe { kind, held, mark } = request else { panic!("not a subscription") };
+            let RequestToPilot::Subscribe { kind, held, mark } = request else { panic!("not a subscription") };
             let held: BTreeMap<_, _> = held.into_iter().collect();
             let world = self.world[kind.index()].clone();
             let changed: Vec<_> = world

@@ -15,7 +15,7 @@ use crate::{AckState, Resource, ResourceMap, ResourceType, session::client::Delt
 
 /// A resource that Envoy rejected.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Refusal {
+pub struct Nack {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: ResourceType,
@@ -90,7 +90,7 @@ impl Doubt {
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
     /// Resources that are newly rejected, or rejected again.
-    pub(super) refusals: Vec<Refusal>,
+    pub(super) refusals: Vec<Nack>,
     /// Resources that were rejected and are accepted now.
     pub(super) mended: Vec<(ResourceType, Arc<str>)>,
 }
@@ -209,7 +209,7 @@ impl Doubts {
     }
 
     /// Resources that were rejected and have not been accepted since, including those that are being tried again.
-    pub(super) fn refusals(&self) -> impl Iterator<Item = Refusal> {
+    pub(super) fn refusals(&self) -> impl Iterator<Item = Nack> {
         super::JUDGED.into_iter().flat_map(|kind| {
             self.0[kind.index()].iter().filter_map(move |(name, doubt)| {
                 doubt.refused.as_ref().map(|refused| refused.told(kind, name, &doubt.version))
@@ -309,7 +309,7 @@ impl Doubt {
                 && let Some(good) = self.good.take()
             {
                 let (name, version) = (Arc::clone(name), Arc::clone(&good.version));
-                judgement.refusals.push(Refusal { kind, name, version, reason: reason.into(), attempts: 1 });
+                judgement.refusals.push(Nack { kind, name, version, reason: reason.into(), attempts: 1 });
             }
             return true;
         }
@@ -329,8 +329,8 @@ impl Doubt {
 }
 
 impl Refused {
-    fn told(&self, kind: ResourceType, name: &Arc<str>, version: &Arc<str>) -> Refusal {
+    fn told(&self, kind: ResourceType, name: &Arc<str>, version: &Arc<str>) -> Nack {
         let (name, version, reason) = (Arc::clone(name), Arc::clone(version), Arc::clone(&self.reason));
-        Refusal { kind, name, version, reason, attempts: self.attempts }
+        Nack { kind, name, version, reason, attempts: self.attempts }
     }
 }

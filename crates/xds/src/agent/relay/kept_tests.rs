@@ -101,7 +101,7 @@ fn what_is_redirected_is_taken_where_and_kept_as_the_settings_say_also_after_a_r
     assert_eq!(vm.answers(), [accepted("1")]);
     let held = |relay: &mut Relay| -> Vec<_> {
         let of_listeners = |request| match request {
-            Request::Subscribe { kind: ResourceType::Listener, held, .. } => held,
+            RequestToPilot::Subscribe { kind: ResourceType::Listener, held, .. } => held,
             _ => Vec::new(),
         };
         relay.opened().into_iter().flat_map(of_listeners).map(|(_, version)| version).collect()

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //!            pilot                       Relay                        this VM
-//!   Response ----------> received --(less what Envoy refused)--> served ----> Envoy
+//!   response ----------> received --(less what Envoy refused)--> served ----> Envoy
 //!                                                                  |            |
-//!   Accept/Refuse <----- awaiting <-------------- ACK/NACK --------|------------'
+//!   ACK/NACK <---------- awaiting <-------------- ACK/NACK --------|------------'
 //!                                                    |             v
 //!   Names    ----------> waiting  --(all accepted)---'--------> answered ---> DNS
 //! ```
@@ -44,7 +44,7 @@ use boshy_backoff::Backoff;
 use boshy_mesh::{Hostname, NameTable};
 
 pub use self::{
-    doubts::Refusal,
+    doubts::Nack,
     gate::NameChange,
     local_envoy::LocalEnvoy,
     store::{StoreError, Stored},
@@ -56,7 +56,7 @@ use self::{
 use crate::{
     Layer, ResourceMap, ResourceSet, ResourceType, TypedResources,
     envoy::{CAPTURE, Capture, captured_at},
-    session::client::{DeltaClient, Malformed, Request, Response, Update},
+    session::client::{DeltaClient, Malformed, RequestToPilot, ResponseFromPilot, Update},
 };
 
 /// Types that Envoy judges: all but names.
@@ -95,20 +95,20 @@ pub struct Step {
     /// Whether the served set has changed.
     pub served: bool,
     /// Messages for the pilot.
-    pub upstream: Vec<Request>,
+    pub upstream: Vec<RequestToPilot>,
     /// Events to be logged.
-    pub news: Vec<News>,
+    pub events: Vec<RelayEvent>,
 }
 
 /// An unusual event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum RelayEvent {
     /// A response was rejected before it reached Envoy.
     Malformed(Malformed),
     /// Envoy rejected a resource. Reported at the first attempt, and when the error text changes.
-    Refused(Refusal),
+    Nacked(Nack),
     /// Envoy accepted a resource that it had rejected.
-    Mended {
+    Recovered {
         /// Type of the resource.
         kind: ResourceType,
         /// Name of the resource.
@@ -220,7 +220,7 @@ impl Relay {
     }
 
     /// Resources that Envoy has rejected and not accepted since.
-    pub fn refusals(&self) -> impl Iterator<Item = Refusal> {
+    pub fn nacks(&self) -> impl Iterator<Item = Nack> {
         self.doubts.refusals()
     }
 
@@ -251,7 +251,7 @@ impl Relay {
 
     /// A stream to a pilot opened: returns the first messages. Resources that are open or rejected here are requested
     /// again, because an earlier stream may have ended before the pilot got the answer, and another pilot never got it.
-    pub fn opened(&mut self) -> Vec<Request> {
+    pub fn opened(&mut self) -> Vec<RequestToPilot> {
         self.awaiting.clear();
         self.told.clear();
         self.asked.clear();
@@ -259,7 +259,7 @@ impl Relay {
     }
 
     /// Handles a response.
-    pub fn receive(&mut self, mut response: Response, now: Instant, envoy: &impl LocalEnvoy) -> Step {
+    pub fn receive(&mut self, mut response: ResponseFromPilot, now: Instant, envoy: &impl LocalEnvoy) -> Step {
         let kind = response.kind;
         if let (ResourceType::Listener, Some(capture)) = (kind, self.settings.capture) {
             for listener in response.resources.iter_mut().filter(|listener| *listener.name == *CAPTURE) {
@@ -331,9 +331,9 @@ impl Relay {
         let Judgement { refusals, mended } = self.doubts.judge(&self.client, envoy, &self.settings, now);
         let lost = lost || !refusals.is_empty();
         changed.extend(refusals.iter().map(|refusal| refusal.kind));
-        let news = |refusal: &Refusal| refusal.attempts == 1;
-        step.news.extend(refusals.into_iter().filter(news).map(News::Refused));
-        step.news.extend(mended.into_iter().map(|(kind, name)| News::Mended { kind, name }));
+        let first = |refusal: &Nack| refusal.attempts == 1;
+        step.events.extend(refusals.into_iter().filter(first).map(RelayEvent::Nacked));
+        step.events.extend(mended.into_iter().map(|(kind, name)| RelayEvent::Recovered { kind, name }));
         step.served = !changed.is_empty();
         if step.served {
             self.serve(&changed);
@@ -368,7 +368,7 @@ impl Relay {
 
     /// Requests resources again that were acknowledged before they were rejected, or rejected before they were
     /// accepted, so that the pilot gets the right answer.
-    fn correct(&mut self) -> impl Iterator<Item = Request> + use<> {
+    fn correct(&mut self) -> impl Iterator<Item = RequestToPilot> + use<> {
         let refused = self.doubts.refused().map(|(kind, name)| (kind, Arc::clone(name)));
         let wrong = refused.filter(|key| !self.told.contains(key));
         let mended = self.told.iter().filter(|(kind, name)| self.doubts.standing(*kind, name).is_none()).cloned();
@@ -382,7 +382,7 @@ impl Relay {
         for (kind, name) in ask {
             again.entry(kind).or_default().push(name);
         }
-        again.into_iter().map(|(kind, names)| Request::Again { kind, names })
+        again.into_iter().map(|(kind, names)| RequestToPilot::Resend { kind, names })
     }
 
     fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {
@@ -396,9 +396,9 @@ impl Relay {
         let Self { doubts, told, .. } = self;
         self.awaiting.retain_mut(|awaiting| {
             let overdue = now >= awaiting.deadline;
-            let Some(request) = awaiting.answer(doubts, overdue, &mut step.news) else { return true };
+            let Some(request) = awaiting.answer(doubts, overdue, &mut step.events) else { return true };
             // A resource that was rejected together with others is sent again alone.
-            if let (Request::Refuse { .. }, [(name, _)]) = (&request, &awaiting.resources[..]) {
+            if let (RequestToPilot::Nack { .. }, [(name, _)]) = (&request, &awaiting.resources[..]) {
                 told.insert((awaiting.kind, Arc::clone(name)));
             }
             step.upstream.push(request);
@@ -419,13 +419,13 @@ impl Relay {
 
 impl Awaiting {
     /// The answer to the pilot, once there is one.
-    fn answer(&self, doubts: &mut Doubts, overdue: bool, news: &mut Vec<News>) -> Option<Request> {
+    fn answer(&self, doubts: &mut Doubts, overdue: bool, events: &mut Vec<RelayEvent>) -> Option<RequestToPilot> {
         let (type_url, nonce) = (self.kind.url().to_owned(), self.nonce.clone());
         let mut open = Vec::new();
         for (name, version) in &self.resources {
             match doubts.standing_of(self.kind, name, version) {
                 Some(Standing::Refused(reason)) => {
-                    return Some(Request::Refuse { type_url, nonce, reason: format!("{name}: {reason}") });
+                    return Some(RequestToPilot::Nack { type_url, nonce, reason: format!("{name}: {reason}") });
                 }
                 Some(Standing::Open) => open.push(name),
                 Some(Standing::Passed) | None => {}
@@ -435,19 +435,23 @@ impl Awaiting {
             if !overdue {
                 return None;
             }
-            news.push(News::Unanswered { kind: self.kind, resources: open.len() });
+            events.push(RelayEvent::Unanswered { kind: self.kind, resources: open.len() });
             for name in open {
                 doubts.pass(self.kind, name);
             }
         }
-        Some(Request::Accept { type_url, nonce })
+        Some(RequestToPilot::Ack { type_url, nonce })
     }
 }
 
 impl Step {
     /// The answer to a response that never reached the relay, because it is malformed.
     pub fn refusing(malformed: Malformed) -> Self {
-        Self { upstream: vec![malformed.clone().into()], news: vec![News::Malformed(malformed)], ..Self::default() }
+        Self {
+            upstream: vec![malformed.clone().into()],
+            events: vec![RelayEvent::Malformed(malformed)],
+            ..Self::default()
+        }
     }
 }
 

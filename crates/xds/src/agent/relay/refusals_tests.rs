@@ -10,7 +10,7 @@ fn a_refusal_reaches_the_pilot_in_envoys_words() {
     vm.reject(ResourceType::Listener, &refused);
     let reason = "tcp_169.254.255.1_80: no such filter".to_owned();
     assert_eq!(vm.answers(), [("5".to_owned(), Some(reason))]);
-    assert!(matches!(&vm.news[..], [News::Refused(refusal)] if refusal.version == refused.version));
+    assert!(matches!(&vm.events[..], [RelayEvent::Nacked(refusal)] if refusal.version == refused.version));
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_refusal_after_the_acknowledgement_is_heeded_and_told_when_the_pilot_sends_a
     vm.proxy = Proxy::connected();
     vm.reject(ResourceType::Listener, &listener(1, 80, 1));
     assert_eq!(vm.served(ResourceType::Listener, "tcp_169.254.255.1_80"), None);
-    let again = Request::Again { kind: ResourceType::Listener, names: vec!["tcp_169.254.255.1_80".into()] };
+    let again = RequestToPilot::Resend { kind: ResourceType::Listener, names: vec!["tcp_169.254.255.1_80".into()] };
     assert_eq!(vm.upstream, [again]);
     vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
     let reason = "tcp_169.254.255.1_80: no such filter".to_owned();
@@ -73,9 +73,9 @@ fn a_reconnect_asks_again_for_what_was_refused_and_is_refused_again_without_the_
     vm.receive(ResourceType::Listener, std::slice::from_ref(&refused), &[]);
     vm.reject(ResourceType::Listener, &refused);
     vm.answers();
-    let held = |requests: Vec<Request>| -> Vec<Arc<str>> {
+    let held = |requests: Vec<RequestToPilot>| -> Vec<Arc<str>> {
         let versions = requests.into_iter().map(|request| match request {
-            Request::Subscribe { held, .. } => held.into_iter().map(|(_, version)| version),
+            RequestToPilot::Subscribe { held, .. } => held.into_iter().map(|(_, version)| version),
             other => panic!("{other:?}"),
         });
         versions.flatten().collect()

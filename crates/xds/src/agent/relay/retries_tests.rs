@@ -37,7 +37,7 @@ impl Vm {
     }
 
     fn refused(&self) -> Vec<(String, u32)> {
-        self.relay.refusals().map(|refusal| (refusal.name.to_string(), refusal.attempts)).collect()
+        self.relay.nacks().map(|refusal| (refusal.name.to_string(), refusal.attempts)).collect()
     }
 }
 
@@ -60,9 +60,9 @@ fn what_was_refused_is_tried_again_with_growing_pauses_until_it_is_accepted() {
     vm.accept(ResourceType::Listener);
     assert!(vm.serves_capture() && vm.refused().is_empty());
     assert_eq!(vm.relay.deadline(), None);
-    let told = |news: &News| matches!(news, News::Refused(_));
-    assert_eq!(vm.news.iter().filter(|news| told(news)).count(), 1, "each attempt is not news");
-    assert!(matches!(vm.news.last(), Some(News::Mended { name, .. }) if &**name == "virtual"));
+    let told = |event: &RelayEvent| matches!(event, RelayEvent::Nacked(_));
+    assert_eq!(vm.events.iter().filter(|event| told(event)).count(), 1, "each attempt is not told");
+    assert!(matches!(vm.events.last(), Some(RelayEvent::Recovered { name, .. }) if &**name == "virtual"));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn what_is_accepted_after_all_is_told_to_the_pilot_once() {
     assert_eq!(vm.upstream, [], "the pilot knows");
     vm.wait(2 * PAUSE);
     vm.accept(ResourceType::Listener);
-    let again = Request::Again { kind: ResourceType::Listener, names: vec!["virtual".into()] };
+    let again = RequestToPilot::Resend { kind: ResourceType::Listener, names: vec!["virtual".into()] };
     assert_eq!(std::mem::take(&mut vm.upstream), [again]);
     vm.reconsider();
     assert_eq!(vm.upstream, []);

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::gate::Gate;
 use crate::{
     Resource, ResourceMap, ResourceType,
-    session::client::{DeltaClient, Response},
+    session::client::{DeltaClient, ResponseFromPilot},
 };
 
 const MAGIC: &[u8; 8] = b"BOSHYVM\n";
@@ -166,10 +166,10 @@ fn file_type(kind: ResourceType, resources: &ResourceMap) -> FileType {
     FileType { url: kind.url().to_owned(), resources: resources.values().map(resource).collect() }
 }
 
-fn response(FileType { url, resources }: FileType) -> Result<Response, StoreError> {
+fn response(FileType { url, resources }: FileType) -> Result<ResponseFromPilot, StoreError> {
     let kind = ResourceType::from_url(&url).ok_or_else(|| StoreError::Inconsistent(format!("unknown type {url:?}")))?;
     let resource = |FileResource { name, version, body }| Resource { name: name.into(), version: version.into(), body };
-    Ok(Response {
+    Ok(ResponseFromPilot {
         kind,
         nonce: String::new(),
         version: String::new(),

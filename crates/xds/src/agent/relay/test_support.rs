@@ -69,9 +69,9 @@ pub(crate) struct Vm {
     pub(crate) proxy: Proxy,
     pub(crate) now: Instant,
     pub(crate) nonce: usize,
-    pub(crate) upstream: Vec<Request>,
+    pub(crate) upstream: Vec<RequestToPilot>,
     pub(crate) changes: Vec<NameChange>,
-    pub(crate) news: Vec<News>,
+    pub(crate) events: Vec<RelayEvent>,
 }
 
 impl Vm {
@@ -81,8 +81,8 @@ impl Vm {
 
     pub(crate) fn with(settings: RelaySettings, proxy: Proxy, stored: Stored) -> Self {
         let relay = Relay::new(settings, stored);
-        let (upstream, changes, news) = Default::default();
-        Self { relay, proxy, now: Instant::now(), nonce: 0, upstream, changes, news }
+        let (upstream, changes, events) = Default::default();
+        Self { relay, proxy, now: Instant::now(), nonce: 0, upstream, changes, events }
     }
 
     pub(crate) fn receive(&mut self, kind: ResourceType, resources: &[Resource], removed: &[&str]) {
@@ -97,7 +97,7 @@ impl Vm {
         complete: bool,
     ) {
         self.nonce += 1;
-        let response = Response { complete, ..response(kind, &self.nonce.to_string(), resources, removed) };
+        let response = ResponseFromPilot { complete, ..response(kind, &self.nonce.to_string(), resources, removed) };
         let step = self.relay.receive(response, self.now, &self.proxy);
         self.note(step);
     }
@@ -110,7 +110,7 @@ impl Vm {
     pub(crate) fn note(&mut self, step: Step) {
         self.upstream.extend(step.upstream);
         self.changes.extend(step.names);
-        self.news.extend(step.news);
+        self.events.extend(step.events);
     }
 
     pub(crate) fn accept(&mut self, kind: ResourceType) {
@@ -132,10 +132,10 @@ impl Vm {
     /// Answers sent to the pilot: nonces, and the reason of a rejection.
     pub(crate) fn answers(&mut self) -> Vec<(String, Option<String>)> {
         let answer = |request| match request {
-            Request::Accept { nonce, .. } => Some((nonce, None)),
-            Request::Refuse { nonce, reason, .. } => Some((nonce, Some(reason))),
-            Request::Again { .. } => None,
-            Request::Subscribe { .. } => panic!("a subscription amid a stream"),
+            RequestToPilot::Ack { nonce, .. } => Some((nonce, None)),
+            RequestToPilot::Nack { nonce, reason, .. } => Some((nonce, Some(reason))),
+            RequestToPilot::Resend { .. } => None,
+            RequestToPilot::Subscribe { .. } => panic!("a subscription amid a stream"),
         };
         self.upstream.drain(..).filter_map(answer).collect()
     }

@@ -1,8 +1,8 @@
 //! The client's end of the delta protocol: the resources that it holds of each type.
 //!
 //! ```text
-//!   server --DeltaDiscoveryResponse--> Response --> DeltaClient --> Update
-//!   server <--DeltaDiscoveryRequest--- Request <--- the owner's answer
+//!   pilot --DeltaDiscoveryResponse--> ResponseFromPilot --> DeltaClient --> Update
+//!   pilot <--DeltaDiscoveryRequest--- RequestToPilot <--- the owner's answer
 //! ```
 //!
 //! Held resources outlive every stream: the end of a stream, an error and a reconnect remove nothing. A new stream
@@ -19,7 +19,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::Hostname;
 
-pub use self::wire::{Malformed, Request, Response, UndecodableResponse};
+pub use self::wire::{Malformed, RequestToPilot, ResponseFromPilot, UndecodableResponse};
 use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names};
 
 /// The first field of every Envoy resource served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
@@ -91,13 +91,13 @@ impl DeltaClient {
 
     /// The first messages of a stream, one for each type in push order. Resources that are `in_doubt` are requested
     /// again.
-    pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<Request> {
+    pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<RequestToPilot> {
         let version = |kind, resource: &Resource| {
             if in_doubt(kind, &resource.name) { Arc::from("") } else { version_as_served(&resource.version) }
         };
         ResourceType::ALL
             .into_iter()
-            .map(|kind| Request::Subscribe {
+            .map(|kind| RequestToPilot::Subscribe {
                 kind,
                 held: self.held(kind).values().map(|held| (Arc::clone(&held.name), version(kind, held))).collect(),
                 mark: !self.is_known(kind),
@@ -109,8 +109,8 @@ impl DeltaClient {
     ///
     /// # Errors
     /// When a body is not a message of its type, or contains another name than its resource. Nothing is applied then.
-    pub fn on_response(&mut self, response: Response) -> Result<Update, Malformed> {
-        let Response { kind, nonce, version, resources, removed, complete } = response;
+    pub fn on_response(&mut self, response: ResponseFromPilot) -> Result<Update, Malformed> {
+        let ResponseFromPilot { kind, nonce, version, resources, removed, complete } = response;
         let refuse = |reason| Malformed { type_url: kind.url().to_owned(), nonce: nonce.clone(), reason };
         let mut names = Vec::new();
         for resource in &resources {

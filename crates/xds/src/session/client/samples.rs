@@ -6,7 +6,7 @@ use boshy_mesh::Hostname;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 
-use super::Response;
+use super::ResponseFromPilot;
 use crate::{Resource, ResourceType, names};
 
 /// 169.254.255.N.
@@ -26,8 +26,8 @@ pub(crate) fn listener(name: &str, edition: u32) -> Resource {
 }
 
 /// The last response of a type.
-pub(crate) fn response(kind: ResourceType, nonce: &str, resources: &[Resource], removed: &[&str]) -> Response {
-    Response {
+pub(crate) fn response(kind: ResourceType, nonce: &str, resources: &[Resource], removed: &[&str]) -> ResponseFromPilot {
+    ResponseFromPilot {
         kind,
         nonce: nonce.to_owned(),
         version: format!("version of {nonce}"),

@@ -1,8 +1,8 @@
 use super::samples::{listener, name, response};
 use super::*;
 
-fn held(request: &Request) -> (ResourceType, Vec<(&str, &str)>) {
-    let Request::Subscribe { kind, held, .. } = request else { panic!("no subscription: {request:?}") };
+fn held(request: &RequestToPilot) -> (ResourceType, Vec<(&str, &str)>) {
+    let RequestToPilot::Subscribe { kind, held, .. } = request else { panic!("no subscription: {request:?}") };
     (*kind, held.iter().map(|(name, version)| (&**name, &**version)).collect())
 }
 
@@ -28,18 +28,20 @@ fn a_type_is_known_once_all_of_it_came_and_asked_to_be_told_so_before() {
     let mut client = DeltaClient::default();
     let marked = |client: &DeltaClient| -> Vec<ResourceType> {
         let marked = client.subscribe(|_, _| false).into_iter().filter_map(|request| match request {
-            Request::Subscribe { kind, mark, .. } => mark.then_some(kind),
+            RequestToPilot::Subscribe { kind, mark, .. } => mark.then_some(kind),
             other => panic!("{other:?}"),
         });
         marked.collect()
     };
     assert_eq!(marked(&client), ResourceType::ALL);
     let first = response(ResourceType::Listener, "1", &[listener("a", 1)], &[]);
-    client.on_response(Response { complete: false, ..first }).unwrap();
+    client.on_response(ResponseFromPilot { complete: false, ..first }).unwrap();
     assert!(!client.is_known(ResourceType::Listener));
     client.on_response(response(ResourceType::Listener, "2", &[], &[])).unwrap();
     assert!(client.is_known(ResourceType::Listener));
-    client.on_response(Response { complete: false, ..response(ResourceType::Listener, "3", &[], &["a"]) }).unwrap();
+    client
+        .on_response(ResponseFromPilot { complete: false, ..response(ResourceType::Listener, "3", &[], &["a"]) })
+        .unwrap();
     assert!(client.is_known(ResourceType::Listener));
     assert!(!marked(&client).contains(&ResourceType::Listener));
 }

@@ -26,7 +26,7 @@ const MARK: &str = "\u{10ffff}";
 
 /// A message to the server. `type_url` is text where the type may be unknown here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum RequestToPilot {
     /// Subscribes to all resources of a type.
     Subscribe {
         /// The type.
@@ -34,25 +34,25 @@ pub enum Request {
         /// Held names with their versions (`initial_resource_versions`). An empty version makes the server send the
         /// resource, or its removal, in any case.
         held: Vec<(Arc<str>, Arc<str>)>,
-        /// Whether to request a report that everything has been sent; see [`Response::complete`].
+        /// Whether to request a report that everything has been sent; see [`ResponseFromPilot::complete`].
         mark: bool,
     },
     /// Requests resources again, whatever version is held, so that they can be answered anew.
-    Again {
+    Resend {
         /// Their type.
         kind: ResourceType,
         /// Their names.
         names: Vec<Arc<str>>,
     },
     /// Acknowledges a response (ACK): it is in effect.
-    Accept {
+    Ack {
         /// Type of the response.
         type_url: String,
         /// Nonce of the response.
         nonce: String,
     },
     /// Rejects a response (NACK): it is not in effect as a whole.
-    Refuse {
+    Nack {
         /// Type of the response.
         type_url: String,
         /// Nonce of the response.
@@ -62,10 +62,10 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl RequestToPilot {
     /// Whether it answers a response.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::Refuse { .. })
+        matches!(self, Self::Ack { .. } | Self::Nack { .. })
     }
 
     /// Encodes the message. `node` belongs in the first message of a stream only.
@@ -79,16 +79,16 @@ impl Request {
                 initial_resource_versions: held.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
                 ..Default::default()
             },
-            Self::Again { kind, names } => DeltaDiscoveryRequest {
+            Self::Resend { kind, names } => DeltaDiscoveryRequest {
                 node,
                 type_url: kind.url().to_owned(),
                 resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
                 ..Default::default()
             },
-            Self::Accept { type_url, nonce } => {
+            Self::Ack { type_url, nonce } => {
                 DeltaDiscoveryRequest { node, type_url, response_nonce: nonce, ..Default::default() }
             }
-            Self::Refuse { type_url, nonce, reason } => DeltaDiscoveryRequest {
+            Self::Nack { type_url, nonce, reason } => DeltaDiscoveryRequest {
                 node,
                 type_url,
                 response_nonce: nonce,
@@ -101,7 +101,7 @@ impl Request {
 
 /// A response of the server: resources of one type that are set or removed. Every resource is named once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+pub struct ResponseFromPilot {
     /// The type.
     pub kind: ResourceType,
     /// Repeated in the answer.
@@ -128,9 +128,9 @@ pub struct Malformed {
     pub reason: String,
 }
 
-impl From<Malformed> for Request {
+impl From<Malformed> for RequestToPilot {
     fn from(Malformed { type_url, nonce, reason }: Malformed) -> Self {
-        Self::Refuse { type_url, nonce, reason }
+        Self::Nack { type_url, nonce, reason }
     }
 }
 
@@ -145,11 +145,11 @@ pub enum UndecodableResponse {
     Content(#[source] Malformed),
 }
 
-impl Response {
+impl ResponseFromPilot {
     /// Decodes a message from the wire.
     ///
     /// # Errors
-    /// When it is not such a message, or [`Response::from_wire`] rejects it.
+    /// When it is not such a message, or [`ResponseFromPilot::from_wire`] rejects it.
     pub fn decode(octets: &[u8]) -> Result<Self, UndecodableResponse> {
         let message = DeltaDiscoveryResponse::decode(octets).map_err(UndecodableResponse::Protobuf)?;
         Self::from_wire(message).map_err(UndecodableResponse::Content)

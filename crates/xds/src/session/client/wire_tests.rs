@@ -23,14 +23,14 @@ fn message(resources: Vec<WireResource>, removed: &[&str]) -> DeltaDiscoveryResp
 }
 
 fn refusal(message: DeltaDiscoveryResponse) -> String {
-    let malformed = Response::from_wire(message).unwrap_err();
+    let malformed = ResponseFromPilot::from_wire(message).unwrap_err();
     assert_eq!(malformed.nonce, "n");
     malformed.reason
 }
 
 #[test]
 fn a_response_keeps_versions_as_the_server_gave_them() {
-    let response = Response::from_wire(message(vec![wire("a", CLUSTERS)], &["b"])).unwrap();
+    let response = ResponseFromPilot::from_wire(message(vec![wire("a", CLUSTERS)], &["b"])).unwrap();
     assert_eq!((response.kind, response.nonce.as_str()), (ResourceType::Cluster, "n"));
     assert_eq!((&*response.resources[0].name, &*response.resources[0].version), ("a", "v"));
     assert_eq!(response.resources[0].body, vec![1, 2, 3]);
@@ -55,7 +55,7 @@ fn a_malformed_response_is_refused_naming_the_resource() {
 #[test]
 fn a_subscription_says_what_is_held_and_only_the_first_message_says_who() {
     let held = vec![("a".into(), "1".into()), ("b".into(), "".into())];
-    let request = Request::Subscribe { kind: ResourceType::Cluster, held, mark: false };
+    let request = RequestToPilot::Subscribe { kind: ResourceType::Cluster, held, mark: false };
     let node: NodeId = "sidecar~10.0.0.1~x~y".parse().unwrap();
     let first = request.clone().into_wire(Some(&node));
     assert_eq!(first.node.unwrap().id, "sidecar~10.0.0.1~x~y");
@@ -68,11 +68,11 @@ fn a_subscription_says_what_is_held_and_only_the_first_message_says_who() {
 
 #[test]
 fn the_mark_is_asked_for_last_and_read_as_the_end() {
-    let subscribe = Request::Subscribe { kind: ResourceType::Cluster, held: vec![], mark: true }.into_wire(None);
+    let subscribe = RequestToPilot::Subscribe { kind: ResourceType::Cluster, held: vec![], mark: true }.into_wire(None);
     let [all, mark] = &subscribe.resource_names_subscribe[..] else { panic!("{subscribe:?}") };
     assert_eq!(all, "*");
-    assert!(!Response::from_wire(message(vec![wire("a", CLUSTERS)], &["b"])).unwrap().complete);
-    let last = Response::from_wire(message(vec![wire("z", CLUSTERS)], &["b", mark])).unwrap();
+    assert!(!ResponseFromPilot::from_wire(message(vec![wire("a", CLUSTERS)], &["b"])).unwrap().complete);
+    let last = ResponseFromPilot::from_wire(message(vec![wire("z", CLUSTERS)], &["b", mark])).unwrap();
     assert!(last.complete);
     assert_eq!(last.removed, ["b".into()]);
     assert!("out.zz|z" < mark.as_str() && "~" < mark.as_str());
@@ -81,19 +81,22 @@ fn the_mark_is_asked_for_last_and_read_as_the_end() {
 #[test]
 fn a_refusal_carries_its_reason_and_at_most_a_kilobyte_of_it() {
     let refuse = |reason: String| {
-        Request::Refuse { type_url: CLUSTERS.into(), nonce: "n".into(), reason }.into_wire(None).error_detail.unwrap()
+        RequestToPilot::Nack { type_url: CLUSTERS.into(), nonce: "n".into(), reason }
+            .into_wire(None)
+            .error_detail
+            .unwrap()
     };
     let short = refuse("no".into());
     assert_eq!((short.code, short.message.as_str()), (3, "no"));
     assert!(refuse("ü".repeat(5000)).message.len() < 1100);
-    let accept = Request::Accept { type_url: CLUSTERS.into(), nonce: "n".into() }.into_wire(None);
+    let accept = RequestToPilot::Ack { type_url: CLUSTERS.into(), nonce: "n".into() }.into_wire(None);
     assert_eq!((accept.error_detail, accept.response_nonce.as_str()), (None, "n"));
 }
 
 proptest! {
     #[test]
     fn no_bytes_make_decoding_panic(octets: Vec<u8>) {
-        let _ = Response::decode(&octets);
+        let _ = ResponseFromPilot::decode(&octets);
     }
 
     #[test]
@@ -105,7 +108,7 @@ proptest! {
             let at = at.index(octets.len());
             octets[at] = octet;
         }
-        if let Ok(response) = Response::decode(&octets) {
+        if let Ok(response) = ResponseFromPilot::decode(&octets) {
             let names = || response.resources.iter().map(|resource| &resource.name).chain(&response.removed);
             prop_assert_eq!(names().collect::<BTreeSet<_>>().len(), names().count());
             prop_assert!(response.resources.iter().all(|resource| !resource.name.is_empty()));
