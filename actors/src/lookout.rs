@@ -56,12 +56,9 @@ impl LookoutParts {
     }
 }
 
-/// The current lacks. A lack that existed before keeps its time.
+/// The current lacks.
 fn compare(before: &[Lack], wanting: Vec<Want>, now: u64) -> Vec<Lack> {
-    let lack = |want: Want| {
-        let since = before.iter().find(|lack| lack.what == want.what).map_or(now, |lack| lack.since);
-        Lack { what: want.what, since, reason: want.reason, remedy: want.remedy }
-    };
+    let lack = |Want { what, reason, remedy }| Lack { what, since: now, reason, remedy }.lasting(before);
     wanting.into_iter().map(lack).collect()
 }
 

@@ -33,6 +33,13 @@ pub struct Lack {
 }
 
 impl Lack {
+    /// This lack with the time of the same one `before`, if there was one.
+    #[must_use]
+    pub fn lasting<'b>(self, before: impl IntoIterator<Item = &'b Self>) -> Self {
+        let known = before.into_iter().find(|lack| lack.what == self.what);
+        Self { since: known.map_or(self.since, |lack| lack.since), ..self }
+    }
+
     fn measure(lacking: &[Self], page: &mut Page) {
         let rows = lacking.iter().map(|lack| (vec![("what", lack.what.to_owned())], 1));
         page.gauges("lacking", "1 for each thing that the role has to do without", rows);
