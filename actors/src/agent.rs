@@ -19,6 +19,7 @@ use std::{
     future::Future,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::UnixListener,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -38,7 +39,10 @@ use boshy_web::{
 };
 use boshy_xds::{
     AckStates, Capture, PeerTimeout, Proxies, Repairs,
-    agent::{ExchangeSettings, Kept, Outlets, Uri, relay::RelaySettings},
+    agent::{
+        ExchangeSettings, Kept, Outlets, Uri,
+        relay::{RelaySettings, Stored},
+    },
 };
 use err_report::Report;
 use tokio::sync::watch;
@@ -174,17 +178,22 @@ impl Agent {
 
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
-        let (tree, keeper) = self.tree();
+        let stored = state_keeper::restore(&self.state_file()).await;
+        let (tree, keeper) = self.tree(stored);
         let ended = tree.run_until(shutdown).await;
         keeper.finish().await;
         ended
     }
 
+    fn state_file(&self) -> PathBuf {
+        self.settings.state_dir.join("relay")
+    }
+
     /// The tree, and the state keeper's work to do after its end.
-    fn tree(self) -> (Tree, StateKeeperParts) {
+    fn tree(self, stored: Option<Arc<Stored>>) -> (Tree, StateKeeperParts) {
+        let file = self.state_file();
         let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads, log_trouble } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
-        let file = settings.state_dir.join("relay");
         let (outlets, proxies, ack_states) = (Outlets::default(), Proxies::default(), AckStates::default());
         let zones = Zones::new(Zone::not_known_yet(&settings.tld));
         let repairs = Repairs::default();
@@ -192,7 +201,7 @@ impl Agent {
         let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
         let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let (led, answered) = (watch::Sender::new(Led::default()), watch::Sender::new(Arc::<NameTable>::default()));
-        if let Some(stored) = state_keeper::restore(&file) {
+        if let Some(stored) = stored {
             outlets.names.send_replace(Arc::new(stored.answered()));
             outlets.stored.send_replace(stored);
         }

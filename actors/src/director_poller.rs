@@ -3,17 +3,10 @@
 //! [`Observer`] decides what is requested when, and what an answer means; this actor provides its clock and sends the
 //! requests. Its messages are [`PollNow`], which it also sends to itself, and [`DirectorAnswered`].
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture, fut};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use arc_swap::ArcSwap;
-use boshy_backoff::{Backoff, Retries};
 use boshy_director::{
     client::{ClientError, ClientSettings, DirectorClient, SettingsError},
     observer::{self, Answer, Moment, Observation, Observer, ObserverSettings, Question},
@@ -28,17 +21,13 @@ use tracing::{error, info, warn};
 
 use crate::{
     clock,
-    sealed::Sealed,
+    kept_facts::KeptFacts,
     service_registry::{InventoryObserved, ServiceRegistry},
-    state_file,
 };
 
 /// Longest pause between two checks of what is due, and pause before facts are sent to the registry again that it could
 /// not use.
 const TURN: Duration = Duration::from_secs(1);
-/// Pauses between write attempts on a disk that refuses.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30), jitter: 0.25 };
-
 /// Sends questions to a director.
 pub(crate) type Asker = Rc<dyn Fn(Question) -> LocalBoxFuture<'static, Answer>>;
 /// Creates an asker for a life.
@@ -144,7 +133,7 @@ impl DirectorPoller {
             Some(known) => Observer::resuming(parts.observer, known),
             None => Observer::new(parts.observer),
         };
-        let kept = KeptFacts::new(&parts, known);
+        let kept = KeptFacts::new(parts.file.clone(), Arc::clone(&parts.unkept), known);
         let heart = link.heart("turns");
         let (link, begun, delivery) = (link.clone(), Instant::now(), Delivery::default());
         Self { parts, link, heart, begun, observer, asker: None, timer: None, delivery, kept }
@@ -192,11 +181,17 @@ impl DirectorPoller {
         }));
     }
 
+    fn keep(&mut self, inventory: &Arc<Inventory>, ctx: &mut Context<Self>) {
+        if let Some(writing) = self.kept.begin(inventory) {
+            ctx.spawn(writing.into_actor(self).map(|written, poller, _| poller.kept.ended(written)));
+        }
+    }
+
     fn tell_what_is_known(&mut self, ctx: &mut Context<Self>) {
         let observation = self.observer.known();
         publish(&self.parts, &observation);
         if observation.complete {
-            self.kept.keep(&observation.inventory, ctx);
+            self.keep(&observation.inventory, ctx);
             self.tell(observation.inventory, ctx);
         }
     }
@@ -210,7 +205,7 @@ impl Actor for DirectorPoller {
             Ok(asker) => self.asker = Some(asker),
             Err(error) => return self.link.fail(ctx, error),
         }
-        if let Some(known) = self.kept.last.clone() {
+        if let Some(known) = self.kept.last() {
             self.tell(known, ctx);
         }
         ctx.notify(PollNow);
@@ -283,88 +278,10 @@ fn lacking(observation: &Observation, before: &[Lack]) -> Vec<Lack> {
     let lacks = [("director", rights, READ), ("configs", observation.config_error.as_ref(), CONFIGS)];
     let lack = |(what, error, remedy): (&'static str, Option<&Arc<ClientError>>, &str)| {
         let reason = Report::new(error?.as_ref()).to_string();
-        let known = before.iter().find(|lack| lack.what == what);
-        let since = known.map_or_else(|| clock::now().0, |lack| lack.since);
-        Some(Lack { what, since, reason, remedy: remedy.to_owned() })
+        let lack = Lack { what, since: clock::now().0, reason, remedy: remedy.to_owned() };
+        Some(lack.lasting(before))
     };
     lacks.into_iter().filter_map(lack).collect()
-}
-
-/// Writes facts to disk concurrently with polling: a disk may take seconds, and the next change must not wait for it. A
-/// disk that refuses costs the next process its facts at the start, and nothing else. It is reported and tried again.
-struct KeptFacts {
-    file: PathBuf,
-    unkept: Arc<ArcSwap<Option<Lack>>>,
-    last: Option<Arc<Inventory>>,
-    is_writing: bool,
-    retries: Retries,
-    not_before: Instant,
-}
-
-impl KeptFacts {
-    fn new(parts: &DirectorPollerParts, last: Option<Arc<Inventory>>) -> Self {
-        let (file, unkept) = (parts.file.clone(), Arc::clone(&parts.unkept));
-        Self { file, unkept, last, is_writing: false, retries: Retries::new(BACKOFF), not_before: Instant::now() }
-    }
-
-    /// Begins to write facts that are not on disk, unless a write is in progress or was refused recently; then a later
-    /// call does so.
-    fn keep(&mut self, inventory: &Arc<Inventory>, ctx: &mut Context<DirectorPoller>) {
-        if self.is_writing || self.last.as_ref() == Some(inventory) || Instant::now() < self.not_before {
-            return;
-        }
-        self.is_writing = true;
-        let (file, inventory) = (self.file.clone(), Arc::clone(inventory));
-        let writing = async move {
-            let sealed = Arc::clone(&inventory);
-            let ended = state_file::replace_by(&file, move || sealed.seal()).await;
-            (inventory, ended.map_err(|error| Report::new(&error).to_string()))
-        };
-        ctx.spawn(fut::wrap_future::<_, DirectorPoller>(writing).map(|(inventory, ended), poller, _| {
-            poller.kept.ended(inventory, ended);
-        }));
-    }
-
-    fn ended(&mut self, inventory: Arc<Inventory>, ended: Result<(), String>) {
-        self.is_writing = false;
-        let before = self.unkept.load().as_ref().clone();
-        let lack = match ended {
-            Ok(()) => {
-                self.last = Some(inventory);
-                self.retries.succeeded();
-                None
-            }
-            Err(reason) => {
-                self.not_before = Instant::now() + self.retries.failed();
-                let remedy = format!(
-                    "Make {} writable for the pilot, with room on the disk; until then a restart without the director begins with older facts.",
-                    self.file.display()
-                );
-                let since = before.as_ref().map_or_else(|| clock::now().0, |lack| lack.since);
-                Some(Lack { what: "facts", since, reason, remedy })
-            }
-        };
-        if lack != before {
-            match &lack {
-                Some(lack) => warn!(reason = lack.reason, "what the director said is not on disk"),
-                None => info!("what the director said is on disk again"),
-            }
-            self.unkept.store(Arc::new(lack));
-        }
-    }
-}
-
-/// The facts that an earlier process kept. A file that cannot be used counts as missing, because the director provides
-/// everything again.
-pub(crate) fn restore(file: &Path) -> Option<Arc<Inventory>> {
-    let content = state_file::read(file).map_err(|error| Report::new(&error).to_string()).transpose()?;
-    match content.and_then(|content| Inventory::unseal(&content).map_err(|error| Report::new(&error).to_string())) {
-        Ok(inventory) => Some(Arc::new(inventory)),
-        Err(error) => {
-            warn!(file = %file.display(), error, "beginning without kept facts");
-            None
-        }
-    }
 }
 
 /// A restarted poller has the facts of the previous life, but not the time at which they were read.

@@ -1,8 +1,8 @@
 //! Functions for the fuzz targets: the readers of the files whose formats this crate defines.
 
-use boshy_mesh::{Inventory, Moment, Timestamp};
+use boshy_mesh::{Moment, Timestamp};
 
-use crate::{clock::Stamp, lease_file, sealed::Sealed};
+use crate::{clock::Stamp, kept_facts, lease_file};
 
 /// Reads a file of leases and serializes the result; `None` when the file is refused.
 pub fn leases(content: &[u8]) -> Option<Vec<u8>> {
@@ -12,5 +12,5 @@ pub fn leases(content: &[u8]) -> Option<Vec<u8>> {
 
 /// Reads a file of facts and serializes the result; `None` when the file is refused.
 pub fn facts(content: &[u8]) -> Option<Vec<u8>> {
-    Some(Inventory::unseal(content).ok()?.seal())
+    Some(kept_facts::seal(&kept_facts::unseal(content).ok()?))
 }

@@ -11,15 +11,31 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use boshy_mesh::{Hostname, Lease, LeaseConflict, LeaseState, Leases, Moment, Origin, Timestamp};
+use boshy_mesh::{Hostname, LabelError, Lease, LeaseConflict, LeaseState, Leases, Moment, Origin, Timestamp};
+use boshy_state::{Format, SealError};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock::Stamp,
-    sealed::{self, SealError},
-};
+use crate::clock::Stamp;
 
-const MAGIC: &str = "boshy-leases";
+const FORMAT: Format = Format { name: "boshy-leases", version: 1 };
+
+/// Why a lease file is refused. It is not replaced then: a table that silently starts empty could give an address to
+/// another service while clients still hold it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LeaseFileError {
+    /// It is no intact lease file that this boshy can read.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A name is not a mesh name.
+    #[error("holds a name that is none")]
+    Name(#[source] LabelError),
+    /// Two names have the same address.
+    #[error("gives one address to both {0} and {1}")]
+    Shared(Hostname, Hostname),
+    /// One name has two addresses.
+    #[error("gives {0} both {a} and {b}", a = .1[0], b = .1[1])]
+    Twice(Hostname, [Ipv4Addr; 2]),
+}
 
 #[derive(Deserialize, Serialize)]
 struct Entry {
@@ -54,19 +70,19 @@ struct Rest {
 pub(crate) fn seal(leases: &Leases, stamp: &Stamp) -> Vec<u8> {
     let mut entries: Vec<_> = leases.iter().map(|(vip, lease)| Entry::new(vip, lease, stamp)).collect();
     entries.sort_by(|one, other| (&one.host, one.state).cmp(&(&other.host, other.state)));
-    sealed::seal(MAGIC, &entries)
+    FORMAT.seal_json(&entries)
 }
 
 /// Decodes a table from a file.
 ///
 /// # Errors
 /// When the file is foreign, newer, damaged or inconsistent.
-pub(crate) fn unseal(content: &[u8], stamp: &Stamp) -> Result<Leases, SealError> {
-    let entries: Vec<Entry> = sealed::unseal(MAGIC, content)?;
+pub(crate) fn unseal(content: &[u8], stamp: &Stamp) -> Result<Leases, LeaseFileError> {
+    let entries: Vec<Entry> = FORMAT.unseal_json(content)?;
     let leases = entries.into_iter().map(|entry| entry.lease(stamp)).collect::<Result<Vec<_>, _>>()?;
     Leases::restore(leases).map_err(|conflict| match conflict {
-        LeaseConflict::Shared(one, other) => SealError::Shared(one, other),
-        LeaseConflict::Twice(host, vips) => SealError::Twice(host, vips),
+        LeaseConflict::Shared(one, other) => LeaseFileError::Shared(one, other),
+        LeaseConflict::Twice(host, vips) => LeaseFileError::Twice(host, vips),
     })
 }
 
@@ -85,8 +101,8 @@ impl Entry {
         Self { host: lease.host.to_string(), vip, state, owner: lease.owner.clone(), rest }
     }
 
-    fn lease(self, stamp: &Stamp) -> Result<(Ipv4Addr, Lease), SealError> {
-        let host = Hostname::parse(&self.host).map_err(SealError::Name)?;
+    fn lease(self, stamp: &Stamp) -> Result<(Ipv4Addr, Lease), LeaseFileError> {
+        let host = Hostname::parse(&self.host).map_err(LeaseFileError::Name)?;
         let state = match self.state {
             State::Held => LeaseState::Held,
             State::Released(_) => LeaseState::Released(released(self.rest, stamp)),

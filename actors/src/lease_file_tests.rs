@@ -120,7 +120,7 @@ struct FirstEntry {
 fn a_pilot_of_the_first_release_finds_every_held_address_in_a_table_of_today() {
     let table = inherited(10 * MINUTE);
     let written = seal(&table, &stamp(15 * MINUTE, "boot", 1_000_000));
-    let entries: Vec<FirstEntry> = sealed::unseal(MAGIC, &written).unwrap();
+    let entries: Vec<FirstEntry> = FORMAT.unseal_json(&written).unwrap();
     assert!(entries.iter().any(|entry| entry.state == State::Released(Timestamp(1_000_000 - 300))));
     // It uses the last entry of a name.
     let last: std::collections::BTreeMap<_, _> = entries.into_iter().map(|entry| (entry.host.clone(), entry)).collect();
@@ -139,12 +139,12 @@ fn a_table_that_contradicts_itself_is_refused() {
         owner: None,
         rest: None,
     };
-    let shared = sealed::seal(MAGIC, &[entry("a.b.c.boshy", 1), entry("d.e.f.boshy", 1)]);
+    let shared = FORMAT.seal_json(&[entry("a.b.c.boshy", 1), entry("d.e.f.boshy", 1)]);
     assert_eq!(
         unseal(&shared, &stamp).unwrap_err().to_string(),
         "gives one address to both a.b.c.boshy and d.e.f.boshy"
     );
-    let twice = sealed::seal(MAGIC, &[entry("a.b.c.boshy", 1), entry("a.b.c.boshy", 2)]);
+    let twice = FORMAT.seal_json(&[entry("a.b.c.boshy", 1), entry("a.b.c.boshy", 2)]);
     assert_eq!(
         unseal(&twice, &stamp).unwrap_err().to_string(),
         "gives a.b.c.boshy both 169.254.255.1 and 169.254.255.2"

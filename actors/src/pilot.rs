@@ -23,7 +23,8 @@ use boshy_director::{
     client::{ClientSettings, Credentials, DirectorClient},
     observer::ObserverSettings,
 };
-use boshy_mesh::{LeaseRules, MeshSnapshot, Problem};
+use boshy_mesh::{Inventory, LeaseRules, MeshSnapshot, Problem};
+use boshy_state::disk;
 use boshy_supervision::{ExitReason, Placement, Tree, TreeStatus};
 use boshy_tls::ServerTls;
 use boshy_web::{
@@ -37,8 +38,8 @@ use crate::{
     clock::Clock,
     convergence::{self, Converged, ConvergenceParts},
     director_poller::{self, DirectorPoller, DirectorPollerParts, PollReport},
-    disk,
     http_server::{Door, HttpServer, Site},
+    kept_facts,
     port::Port,
     records_file::RecordsFile,
     service_registry::{ServiceRegistry, ServiceRegistryParts},
@@ -128,7 +129,9 @@ impl Pilot {
 
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
-        let mut state = State::new(&self.settings, self.xds_tls.clone());
+        self.state_dir.sweep().await;
+        let known = kept_facts::restore(&self.settings.state_dir.join("inventory")).await;
+        let mut state = State::new(&self.settings, self.xds_tls.clone(), known);
         state.unclaimed = self.state_dir.lack();
         state.log = self.log_trouble.clone().map(start::log_lack);
         // The claim on the directory lasts until the last actor has ended.
@@ -149,9 +152,7 @@ impl Pilot {
         };
         let pool = tree
             .child("vip_pool", move |_| VipPool::new(parts.clone()))
-            // It waits for the disk, which must not hold up the others.
-            .on(Placement::OwnThread)
-            // For two files, one after the other.
+            // A request waits for the disk twice: to read and to write.
             .silent_for(4 * disk::PATIENCE)
             .add();
 
@@ -209,9 +210,8 @@ impl Pilot {
 }
 
 impl State {
-    fn new(settings: &PilotSettings, tls: Option<ServerTls>) -> Self {
+    fn new(settings: &PilotSettings, tls: Option<ServerTls>, known: Option<Arc<Inventory>>) -> Self {
         let director = DirectorStatus { url: settings.director.url.to_string(), last_success: None, error: None };
-        let known = director_poller::restore(&settings.state_dir.join("inventory"));
         let report = PollReport { known, complete: false, director, deployments: Vec::new(), lacking: Vec::new() };
         Self {
             snapshot: Arc::new(watch::Sender::new(Arc::default())),

@@ -4,15 +4,7 @@
 //! old or partial. So a row is used only for the VM that the director reports, or for an address that the director
 //! reports as well. When the file is removed or broken, the rows read before stay.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::{self, Read},
-    os::unix::fs::MetadataExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fs, io, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use boshy_mesh::{Deployment, Instance, Inventory, Label, Recorded};
@@ -20,8 +12,6 @@ use boshy_records::{Record, Records};
 use err_report::Report;
 use tokio::time::timeout;
 use tracing::{info, warn};
-
-use crate::disk;
 
 /// Time for one read before the mesh continues with what is known. A hung disk costs no more than this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,10 +40,6 @@ pub(crate) type Rows = HashMap<String, Vec<Record>>;
 /// Why the file could not be read.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
-    #[error("is no regular file")]
-    NoFile,
-    #[error("has {0} bytes, at most {MAX_BYTES} are read")]
-    TooLarge(u64),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -68,7 +54,7 @@ impl RecordsFile {
     /// The rows of the current file, or, when it cannot be read in time, the previous ones.
     pub(crate) async fn rows(self: &Arc<Self>) -> Arc<Rows> {
         let this = Arc::clone(self);
-        if let Some(look) = disk::work_unless_busy(&self.path, move || this.look()) {
+        if let Some(look) = boshy_state::disk::work_unless_busy(&self.path, move || this.look()) {
             // A read that takes longer is used by the next call; its panic is logged.
             let _ = timeout(PATIENCE, look).await;
         }
@@ -104,17 +90,7 @@ impl RecordsFile {
     }
 
     fn read(&self) -> Result<Records, LookError> {
-        // Checked before it is opened: opening a FIFO would wait for a writer.
-        let data = fs::metadata(&self.path)?;
-        if !data.is_file() {
-            return Err(LookError::NoFile);
-        }
-        if data.len() > MAX_BYTES {
-            return Err(LookError::TooLarge(data.len()));
-        }
-        let mut text = Vec::new();
-        fs::File::open(&self.path)?.take(MAX_BYTES).read_to_end(&mut text)?;
-        Ok(Records::read(&text)?)
+        Ok(Records::read(&boshy_state::read_regular(&self.path, MAX_BYTES)?)?)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use boshy_web::status::Lack;
@@ -19,13 +19,14 @@ use err_report::Report;
 use nix::libc;
 use tracing::warn;
 
-use crate::{StartError, clock, state_file};
+use crate::{StartError, clock};
 
 /// A directory that is reserved for this pilot as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct StateDir {
+    path: PathBuf,
     /// The open, and therefore locked, lock file.
-    _lock: Option<File>,
+    lock: Option<File>,
     /// Why another pilot may use the directory as well.
     unclaimed: Option<Lack>,
 }
@@ -43,13 +44,19 @@ impl StateDir {
             Err(TryLockError::Error(error)) => Err(error),
         });
         match locked {
-            Ok(Some(file)) => {
-                state_file::sweep(directory);
-                Ok(Self { _lock: Some(file), unclaimed: None })
-            }
+            Ok(Some(file)) => Ok(Self { path: directory.to_owned(), lock: Some(file), unclaimed: None }),
             Ok(None) => Err(StartError::StateDirInUse { directory: directory.to_owned(), lock: path }),
-            Err(error) if is_of_the_disk(&error) => Ok(Self { _lock: None, unclaimed: Some(unclaimed(&path, &error)) }),
+            Err(error) if is_of_the_disk(&error) => {
+                Ok(Self { path: directory.to_owned(), lock: None, unclaimed: Some(unclaimed(&path, &error)) })
+            }
             Err(source) => Err(StartError::StateDir { directory: directory.to_owned(), source }),
+        }
+    }
+
+    /// Removes the incomplete files of an earlier process. Without the lock, another pilot may be writing them.
+    pub(crate) async fn sweep(&self) {
+        if self.lock.is_some() {
+            boshy_state::sweep(&self.path).await;
         }
     }
 
@@ -63,7 +70,7 @@ fn open(directory: &Path, path: &Path) -> io::Result<File> {
     fs::create_dir_all(directory)?;
     // Opening a FIFO in its place does not block.
     let file = OpenOptions::new().create(true).write(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path)?;
-    state_file::must_be_regular(&file.metadata()?)?;
+    boshy_state::must_be_regular(&file.metadata()?)?;
     Ok(file)
 }
 

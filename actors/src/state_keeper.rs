@@ -12,14 +12,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use boshy_state::StateFileError;
 use boshy_supervision::Heart;
 use boshy_xds::agent::{Kept, Outlets, relay::Stored};
 use bytes::Bytes;
 use err_report::Report;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
-
-use crate::state_file::{self, StateFileError};
 
 /// Longest time for which names and answers wait for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -81,7 +80,7 @@ impl StateKeeperParts {
 
     async fn replace(&self, state: Arc<Stored>) -> Result<(), StateFileError> {
         let begun = Instant::now();
-        let ended = state_file::replace_by(&self.file, move || state.encode()).await;
+        let ended = boshy_state::replace(&self.file, move || state.encode()).await;
         debug!(took = ?begun.elapsed(), "wrote the state");
         ended
     }
@@ -111,9 +110,9 @@ impl StateKeeperParts {
 
 /// The state that an earlier process kept. A file that cannot be used counts as missing, because the pilot sends
 /// everything again.
-pub(crate) fn restore(file: &Path) -> Option<Arc<Stored>> {
-    state_file::sweep(file.parent().unwrap_or(file));
-    let content = match state_file::read(file) {
+pub(crate) async fn restore(file: &Path) -> Option<Arc<Stored>> {
+    boshy_state::sweep(file.parent().unwrap_or(file)).await;
+    let content = match boshy_state::read(file).await {
         Ok(content) => Bytes::from(content?),
         Err(error) => {
             warn!(error = Report::new(&error).to_string(), "beginning without kept state");

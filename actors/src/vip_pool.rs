@@ -9,18 +9,17 @@ use std::{
     sync::Arc,
 };
 
-use actix::{Actor, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::ArcSwap;
 use boshy_mesh::{Claims, LeaseRules, LeaseState, Leases, MeshSnapshot, Moment, Reconciled, Shortage, Withdrawals};
+use boshy_state::StateFileError;
 use boshy_web::status::{Lack, PoolStatus};
 use err_report::Report;
 use tracing::{error, info};
 
 use crate::{
     clock::{Clock, Stamp},
-    lease_file,
-    sealed::SealError,
-    state_file::{self, StateFileError},
+    lease_file::{self, LeaseFileError},
 };
 
 /// The progress of a quarantine is written whenever this fraction of it has passed, for a pilot that starts on another
@@ -51,7 +50,7 @@ pub(crate) enum LeaseError {
         /// Path of the file.
         file: PathBuf,
         /// Why it is refused.
-        source: SealError,
+        source: LeaseFileError,
     },
 }
 
@@ -77,8 +76,10 @@ pub(crate) struct PoolReport {
     pub(crate) lack: Option<Lack>,
 }
 
-/// See the module's documentation.
-pub(crate) struct VipPool {
+/// See the module's documentation. A request owns the pool while it is handled, so that one follows the other.
+pub(crate) struct VipPool(Option<Pool>);
+
+struct Pool {
     parts: VipPoolParts,
     /// The table on disk; `None` until the file was read.
     written: Option<Written>,
@@ -94,15 +95,27 @@ struct Written {
 impl VipPool {
     /// A pool that reads its file at the first request.
     pub(crate) fn new(parts: VipPoolParts) -> Self {
-        Self { parts, written: None, withdrawals: Withdrawals::default() }
+        Self(Some(Pool { parts, written: None, withdrawals: Withdrawals::default() }))
+    }
+}
+
+impl Pool {
+    async fn handle(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
+        let answer = self.reconcile(message).await;
+        if self.written.is_none()
+            && let Err(error) = &answer
+        {
+            self.parts.show_unread(error);
+        }
+        answer
     }
 
-    fn reconcile(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
+    async fn reconcile(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
         let VipPoolParts { file, rules, clock, .. } = &self.parts;
         let stamp = clock.look();
         let written = match &mut self.written {
             Some(written) => written,
-            unread => unread.insert(Written { leases: restore(file, &stamp)?, at: stamp.moment }),
+            unread => unread.insert(Written { leases: restore(file, &stamp).await?, at: stamp.moment }),
         };
         self.withdrawals.observe(&written.leases, &message.published, stamp.moment);
         let reusable = self.withdrawals.reusable(message.accepted, stamp.moment);
@@ -111,7 +124,8 @@ impl VipPool {
             self.parts.show(&decided, &stamp, None);
             return Ok(decided);
         }
-        match state_file::replace(file, &lease_file::seal(&decided.leases, &stamp)) {
+        let sealed = lease_file::seal(&decided.leases, &stamp);
+        match boshy_state::replace_in_time(file, move || sealed).await {
             Ok(()) => {
                 log_changes(&written.leases, &decided.leases);
                 *written = Written { leases: decided.leases.clone(), at: stamp.moment };
@@ -160,8 +174,8 @@ impl Written {
     }
 }
 
-fn restore(file: &Path, stamp: &Stamp) -> Result<Leases, LeaseError> {
-    let Some(content) = state_file::read(file)? else { return Ok(Leases::default()) };
+async fn restore(file: &Path, stamp: &Stamp) -> Result<Leases, LeaseError> {
+    let Some(content) = boshy_state::read(file).await? else { return Ok(Leases::default()) };
     lease_file::unseal(&content, stamp).map_err(|source| LeaseError::Refused { file: file.to_owned(), source })
 }
 
@@ -185,15 +199,15 @@ fn status(rules: &LeaseRules, told: &Reconciled) -> PoolStatus {
     }
 }
 
-/// The present lack. A lack that existed before keeps its time.
+/// The present lack, which is logged when it begins, changes and ends.
 fn lack(before: &PoolReport, stamp: &Stamp, reason: Option<String>, remedy: impl FnOnce() -> String) -> Option<Lack> {
-    let since = before.lack.as_ref().map_or(stamp.wall.0, |lack| lack.since);
     match reason {
         Some(reason) => {
             if before.lack.as_ref().is_none_or(|lack| lack.reason != reason) {
                 error!(reason, "the leases are not on disk");
             }
-            Some(Lack { what: "leases", since, reason, remedy: remedy() })
+            let lack = Lack { what: "leases", since: stamp.wall.0, reason, remedy: remedy() };
+            Some(lack.lasting(&before.lack))
         }
         None => {
             if before.lack.is_some() {
@@ -221,16 +235,18 @@ impl Actor for VipPool {
 }
 
 impl Handler<ReconcileLeases> for VipPool {
-    type Result = Result<Reconciled, LeaseError>;
+    type Result = AtomicResponse<Self, Result<Reconciled, LeaseError>>;
 
     fn handle(&mut self, message: ReconcileLeases, _: &mut Context<Self>) -> Self::Result {
-        let answer = self.reconcile(&message);
-        if self.written.is_none()
-            && let Err(error) = &answer
-        {
-            self.parts.show_unread(error);
-        }
-        answer
+        let mut pool = self.0.take().expect("one request is handled at a time");
+        let handled = async move {
+            let answer = pool.handle(&message).await;
+            (pool, answer)
+        };
+        AtomicResponse::new(Box::pin(handled.into_actor(self).map(|(pool, answer), actor, _| {
+            actor.0 = Some(pool);
+            answer
+        })))
     }
 }
 

@@ -12,7 +12,6 @@ use boshy_mesh::{
     Endpoint, Hostname, MeshSnapshot, NameTable, NetworkAddress, Origin, Port, PortName, Protocol, Service, ServicePlan,
     Shared, SnapshotContent, Tld, Workload,
 };
-use sha2::{Digest, Sha256};
 
 /// Ignores panics of the YAML library, which its only caller catches and returns as an error. Every other panic is a
 /// finding.
@@ -60,12 +59,6 @@ impl<'i> Input<'i> {
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::from(self.octet()) % of.len()]
     }
-}
-
-/// A state file of the pilot with an arbitrary body and a matching checksum.
-pub fn sealed(magic: &str, body: &[u8]) -> Vec<u8> {
-    let sum: String = Sha256::digest(body).iter().map(|octet| format!("{octet:02x}")).collect();
-    [format!("{magic} 1 {sum}\n").as_bytes(), body, b"\n"].concat()
 }
 
 /// Jobs of the mesh below, with the last octet of their virtual IPs; each is a service `JOB.web.shop.boshy`.

@@ -1,15 +1,12 @@
-//! Encoding of the state that the agent keeps across a restart.
+//! The state that the agent keeps across a restart: the content of its state file, and the seal.
 //!
-//! ```text
-//!   magic (8) | format (4) | payload length (8) | SHA-256 of the payload (32) | payload: protobuf message `File`
-//! ```
-//! Numbers are big endian. A file is accepted as a whole or not at all, because half a configuration is worse than
-//! none. How the file is written, so that a power cut leaves either the old or the new one, is not decided here.
+//! The content is the protobuf message `File`.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::{Hostname, NameTable};
-use bytes::{Bytes, BytesMut};
+use boshy_state::{Format, SealError};
+use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -19,9 +16,15 @@ use crate::{
     session::client::{DeltaClient, ResponseFromPilot},
 };
 
-const MAGIC: &[u8; 8] = b"BOSHYVM\n";
-const FORMAT: u32 = 1;
-const HEADER: usize = 8 + 4 + 8 + 32;
+const FORMAT: Format = Format { name: "boshy-relay", version: 1 };
+
+/// Header of the files of the first release, whose numbers are big endian:
+///
+/// ```text
+///   magic (8) | version 1 (4) | length of the content (8) | SHA-256 of the content (32)
+/// ```
+const FIRST_MAGIC: &[u8] = b"BOSHYVM\n\0\0\0\x01";
+const FIRST_HEADER: usize = 8 + 4 + 8 + 32;
 
 /// Resources that Envoy accepted or that were not judged, and the answered names: all that a VM needs to work without a
 /// pilot.
@@ -35,30 +38,13 @@ pub struct Stored {
 /// Why bytes are not a stored state.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another program's file.
-    #[error("the file does not begin as a stored state does")]
-    Foreign,
-    /// The file of a later version.
-    #[error("the file has format {found}; this version reads format {FORMAT}")]
-    Newer {
-        /// Format of the file.
-        found: u32,
-    },
-    /// The length differs from the header.
-    #[error("the file has {found} octets, and {expected} by its header")]
-    Length {
-        /// Length by the header.
-        expected: u64,
-        /// Actual length.
-        found: u64,
-    },
-    /// The checksum does not match.
-    #[error("the file is corrupt: its checksum does not match")]
-    Corrupt,
-    /// The payload is not the expected message.
+    /// The file is foreign, newer or damaged.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The content is not the expected message.
     #[error("decoding the stored state")]
     Protobuf(#[source] prost::DecodeError),
-    /// The payload is inconsistent.
+    /// The content is inconsistent.
     #[error("the stored state is inconsistent: {0}")]
     Inconsistent(String),
 }
@@ -120,22 +106,15 @@ impl Stored {
             types: known.map(|kind| file_type(kind, self.resources.held(kind))).collect(),
             answered: self.answered.keys().map(Hostname::to_string).collect(),
         };
-        let payload = file.encode_to_vec();
-        let mut octets = BytesMut::with_capacity(HEADER + payload.len());
-        octets.extend_from_slice(MAGIC);
-        octets.extend_from_slice(&FORMAT.to_be_bytes());
-        octets.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-        octets.extend_from_slice(&Sha256::digest(&payload));
-        octets.extend_from_slice(&payload);
-        octets.freeze()
+        FORMAT.seal(&file.encode_to_vec()).into()
     }
 
-    /// Decodes the output of [`Stored::encode`]. Bodies share the given bytes.
+    /// Decodes a file that [`Stored::encode`] of this or an earlier boshy wrote. Bodies share the given bytes.
     ///
     /// # Errors
     /// For any other input; see [`StoreError`].
     pub fn decode(octets: &Bytes) -> Result<Self, StoreError> {
-        let file = File::decode(payload(octets)?).map_err(StoreError::Protobuf)?;
+        let file = File::decode(content(octets)?).map_err(StoreError::Protobuf)?;
         let mut resources = DeltaClient::default();
         let mut names = BTreeMap::new();
         for entry in file.types {
@@ -179,29 +158,18 @@ fn response(FileType { url, resources }: FileType) -> Result<ResponseFromPilot, 
     })
 }
 
-/// Checks the header and returns the payload.
-fn payload(octets: &Bytes) -> Result<Bytes, StoreError> {
-    let length = |expected| StoreError::Length { expected, found: octets.len() as u64 };
-    if !octets.starts_with(MAGIC) {
-        return Err(if MAGIC.starts_with(octets) { length(HEADER as u64) } else { StoreError::Foreign });
+fn content(octets: &Bytes) -> Result<Bytes, SealError> {
+    match content_of_the_first_release(octets) {
+        Some(content) => Ok(content),
+        None => Ok(octets.slice_ref(FORMAT.unseal(octets)?)),
     }
-    let rest = &octets[MAGIC.len()..];
-    let (format, rest) = rest.split_first_chunk().ok_or_else(|| length(HEADER as u64))?;
-    match u32::from_be_bytes(*format) {
-        FORMAT => {}
-        0 => return Err(StoreError::Foreign),
-        found => return Err(StoreError::Newer { found }),
-    }
-    let (size, rest) = rest.split_first_chunk().ok_or_else(|| length(HEADER as u64))?;
-    let size = u64::from_be_bytes(*size);
-    let (digest, rest) = rest.split_first_chunk::<32>().ok_or_else(|| length(HEADER as u64))?;
-    if rest.len() as u64 != size {
-        return Err(length(size.saturating_add(HEADER as u64)));
-    }
-    if Sha256::digest(rest)[..] != digest[..] {
-        return Err(StoreError::Corrupt);
-    }
-    Ok(octets.slice(HEADER..))
+}
+
+/// An agent that is upgraded while the pilots are away has only this file to answer names from.
+fn content_of_the_first_release(octets: &Bytes) -> Option<Bytes> {
+    let (header, content) = octets.split_at_checked(FIRST_HEADER)?;
+    let sealed = header.starts_with(FIRST_MAGIC) && header.ends_with(&Sha256::digest(content));
+    sealed.then(|| octets.slice(FIRST_HEADER..))
 }
 
 #[cfg(test)]

@@ -10,21 +10,24 @@ use std::{
     future::Future,
     io,
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, PoisonError, mpsc},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 use tracing::error;
 
 /// Longer than a loaded disk takes to flush, and shorter than the bound after which an actor counts as stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Paths with work in progress.
 static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-/// Notifies threads and tasks that a path is free.
-static FREE: (Condvar, Notify) = (Condvar::new(), Notify::const_new());
+/// Notifies waiting tasks that a path is free.
+static FREE: Notify = Notify::const_new();
 
 /// The exclusive right to work on a path.
 struct Turn(PathBuf);
@@ -37,7 +40,7 @@ impl Turn {
 
     async fn take(path: &Path) -> Self {
         loop {
-            let free = FREE.1.notified();
+            let free = FREE.notified();
             if let Some(turn) = Self::take_now(path) {
                 return turn;
             }
@@ -45,31 +48,21 @@ impl Turn {
         }
     }
 
-    fn take_in_time(path: &Path, patience: Duration) -> Option<Self> {
-        let under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut under_way, _) = FREE
-            .0
-            .wait_timeout_while(under_way, patience, |under_way| under_way.contains(path))
-            .unwrap_or_else(PoisonError::into_inner);
-        under_way.insert(path.to_owned()).then(|| Self(path.to_owned()))
-    }
-
-    /// Does the work and then passes the result to `tell`. A panic drops `tell`.
-    fn spend<T>(
-        self,
-        work: impl FnOnce() -> T + Send + 'static,
-        tell: impl FnOnce(T) + Send + 'static,
-    ) -> io::Result<()> {
+    /// Does the work on a thread of its own, and waits for it. Dropping the future leaves the work to itself.
+    async fn spend<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        let (tell, told) = oneshot::channel();
         let work = move || {
             let done = work();
             drop(self);
-            tell(done);
+            // The caller may have stopped waiting.
+            drop(tell.send(done));
         };
         #[expect(
             clippy::disallowed_methods,
             reason = "only it waits for a disk for ever; who asked is told of its panic as an error, and the log is when that comes late"
         )]
-        thread::Builder::new().name("disk".to_owned()).spawn(work).map(drop)
+        thread::Builder::new().name("disk".to_owned()).spawn(work)?;
+        told.await.map_err(|_| io::Error::other("the work on the disk panicked"))
     }
 }
 
@@ -79,8 +72,7 @@ impl Drop for Turn {
             error!(path = %self.0.display(), "the work on the disk panicked");
         }
         UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-        FREE.0.notify_all();
-        FREE.1.notify_waiters();
+        FREE.notify_waiters();
     }
 }
 
@@ -89,77 +81,59 @@ impl Drop for Turn {
 ///
 /// # Errors
 /// When the work panicked, or no thread could be started for it.
-pub(crate) async fn work<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    outcome(Turn::take(path).await, work).await
+pub async fn work<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    Turn::take(path).await.spend(work).await
 }
 
-/// Like [`work`]; `None` while earlier work on the path is in progress.
-pub(crate) fn work_unless_busy<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<impl Future<Output = io::Result<T>>> {
-    Some(outcome(Turn::take_now(path)?, work))
-}
-
-async fn outcome<T: Send + 'static>(turn: Turn, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let (tell, told) = oneshot::channel();
-    // The caller may have stopped waiting.
-    turn.spend(work, |done| drop(tell.send(done)))?;
-    told.await.map_err(|_| panicked())
-}
-
-/// Does the work on `path`, and blocks the calling thread until it is done, for a limited time.
+/// Like [`work`], for a limited time.
 ///
 /// # Errors
-/// `TimedOut` when it is not done in time and may still be done later, or when earlier work is not done in time: then
-/// it never begins.
-pub(crate) fn in_time<T: Send + 'static>(
+/// Like [`work`]; also `TimedOut` when the work is not done in time and may still be done later, or when earlier work is
+/// not done in time: then it never begins.
+pub async fn in_time<T: Send + 'static>(
     path: &Path,
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let hung = || {
+    timeout(patience, self::work(path, work)).await.unwrap_or_else(|_| {
         let text = format!("the disk has not answered for {} s", patience.as_secs());
-        io::Error::new(io::ErrorKind::TimedOut, text)
-    };
-    let turn = Turn::take_in_time(path, patience).ok_or_else(hung)?;
-    let (tell, told) = mpsc::channel();
-    turn.spend(work, move |done| drop(tell.send(done)))?;
-    told.recv_timeout(patience).map_err(|error| match error {
-        mpsc::RecvTimeoutError::Timeout => hung(),
-        mpsc::RecvTimeoutError::Disconnected => panicked(),
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })
 }
 
-fn panicked() -> io::Error {
-    io::Error::other("the work on the disk panicked")
+/// Like [`work`], but begins at once; `None` while earlier work on the path is in progress.
+pub fn work_unless_busy<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<impl Future<Output = io::Result<T>>> {
+    Some(Turn::take_now(path)?.spend(work))
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
+    use std::sync::mpsc;
 
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
 
-    #[test]
-    fn a_disk_that_hangs_is_an_error_after_a_deadline_and_nothing_newer_is_begun_before_it_answers() {
+    #[tokio::test]
+    async fn a_disk_that_hangs_is_an_error_after_a_deadline_and_nothing_newer_is_begun_before_it_answers() {
         let path = Path::new("/leases of a test");
         let (release, held) = mpsc::channel::<()>();
-        let hung = in_time(path, SHORT, move || held.recv()).unwrap_err();
+        let hung = in_time(path, SHORT, move || held.recv()).await.unwrap_err();
         assert_eq!(
             (hung.kind(), hung.to_string().as_str()),
             (io::ErrorKind::TimedOut, "the disk has not answered for 0 s")
         );
         let (newer, begun) = mpsc::channel();
         let second = newer.clone();
-        assert_eq!(in_time(path, SHORT, move || second.send(2)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(in_time(path, SHORT, move || second.send(2)).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(begun.try_recv().is_err(), "the newer work was begun");
         let elsewhere = Path::new("/inventory of a test");
-        assert_eq!(in_time(elsewhere, PATIENCE, || 1).unwrap(), 1, "another path waits for nothing");
+        assert_eq!(in_time(elsewhere, PATIENCE, || 1).await.unwrap(), 1, "another path waits for nothing");
         drop(release);
-        in_time(path, PATIENCE, move || newer.send(3)).unwrap().unwrap();
+        in_time(path, PATIENCE, move || newer.send(3)).await.unwrap().unwrap();
         assert_eq!(begun.try_recv(), Ok(3));
     }
 
@@ -184,7 +158,7 @@ mod tests {
         let path = Path::new("/facts of a test");
         let text = "the work on the disk panicked";
         let fails = || assert!(path.is_relative(), "deliberate");
-        assert_eq!(in_time(path, PATIENCE, fails).unwrap_err().to_string(), text);
+        assert_eq!(in_time(path, PATIENCE, fails).await.unwrap_err().to_string(), text);
         assert_eq!(work(path, fails).await.unwrap_err().to_string(), text);
         assert_eq!(work(path, || 1).await.unwrap(), 1);
     }

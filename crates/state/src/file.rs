@@ -1,8 +1,6 @@
 //! Files that survive a crash at any moment.
 //!
-//! A state file is written beside its final name, flushed to the disk and renamed over the old one. So a reader, and
-//! the next start after a power cut, sees the old or the new content and never a part. The meaning of the content and
-//! its checksum are up to its owner.
+//! A state file is written beside its final name, flushed to the disk and renamed over the old one.
 
 use std::{
     fs::{self, DirEntry, File, Metadata, OpenOptions},
@@ -29,7 +27,7 @@ const MAX_SIZE: u64 = 256 << 20;
 /// A state file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {}", path.display())]
-pub(crate) struct StateFileError {
+pub struct StateFileError {
     operation: &'static str,
     path: PathBuf,
     #[source]
@@ -40,30 +38,38 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
     move |source| StateFileError { operation, path: path.to_owned(), source }
 }
 
-/// Replaces the file's content. The file is readable by owner and group only.
-///
-/// # Errors
-/// When the directory or the file cannot be written; the old content then remains. When the disk hangs, after a
-/// deadline; the content may then be written later, but not after a newer one.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
-    let (file, content) = (path.to_owned(), content.to_vec());
-    disk::in_time(path, disk::PATIENCE, move || write(&file, &content)).map_err(failed("write", path))?
-}
-
-/// Like [`replace`], without a deadline, with content that is created on the writing thread.
+/// Replaces the file's content, which is created on the writing thread. The file is readable by owner and group only.
 ///
 /// # Errors
 /// When the directory or the file cannot be written; the old content then remains.
-pub(crate) async fn replace_by<C: AsRef<[u8]>>(
+pub async fn replace<C: AsRef<[u8]>>(
     path: &Path,
     content: impl FnOnce() -> C + Send + 'static,
 ) -> Result<(), StateFileError> {
-    let file = path.to_owned();
-    disk::work(path, move || write(&file, content().as_ref())).await.map_err(failed("write", path))?
+    disk::work(path, writing(path, content)).await.map_err(failed("write", path))?
+}
+
+/// Like [`replace`], within [`disk::PATIENCE`].
+///
+/// # Errors
+/// Like [`replace`]; also when the disk hangs. The content may then be written later, but not after a newer one.
+pub async fn replace_in_time<C: AsRef<[u8]>>(
+    path: &Path,
+    content: impl FnOnce() -> C + Send + 'static,
+) -> Result<(), StateFileError> {
+    disk::in_time(path, disk::PATIENCE, writing(path, content)).await.map_err(failed("write", path))?
+}
+
+fn writing<C: AsRef<[u8]>>(
+    path: &Path,
+    content: impl FnOnce() -> C + Send + 'static,
+) -> impl FnOnce() -> Result<(), StateFileError> + Send + 'static {
+    let path = path.to_owned();
+    move || write(&path, content().as_ref())
 }
 
 /// Removes the incomplete files of an earlier process. Call it before this process writes in the directory.
-pub(crate) fn sweep(directory: &Path) {
+pub async fn sweep(directory: &Path) {
     let swept = directory.to_owned();
     let sweep = move || {
         let entries = fs::read_dir(&swept).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
@@ -75,7 +81,7 @@ pub(crate) fn sweep(directory: &Path) {
             }
         }
     };
-    if let Err(error) = disk::in_time(directory, disk::PATIENCE, sweep) {
+    if let Err(error) = disk::in_time(directory, disk::PATIENCE, sweep).await {
         warn!(path = %directory.display(), %error, "what was not written to the end stays");
     }
 }
@@ -100,18 +106,22 @@ fn write(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
 /// limit of a state file.
 ///
 /// # Errors
-/// When the file exists and cannot be read; also for a FIFO, a socket, a device, a directory, a loop of links, or a
-/// file that is too large.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
+/// When the disk hangs; see also [`read_regular`].
+pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
     let file = path.to_owned();
-    match disk::in_time(path, disk::PATIENCE, move || read_bounded(&file, MAX_SIZE)).flatten() {
+    match disk::in_time(path, disk::PATIENCE, move || read_regular(&file, MAX_SIZE)).await.flatten() {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
 }
 
-fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads a regular file on the calling thread, or the one that a symbolic link leads to. It does not wait for a writer.
+///
+/// # Errors
+/// When the file is missing or cannot be read; also for a FIFO, a socket, a device, a directory, a loop of links, or a
+/// file of more than `limit` octets.
+pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Checked by name first, because opening a socket fails without a useful error, and opening a device may have an
     // effect.
     must_be_regular(&fs::metadata(path)?)?;
@@ -124,13 +134,16 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         file.take(limit + 1).read_to_end(&mut content)?;
     }
     if metadata.len().max(content.len() as u64) > limit {
-        return Err(io::Error::other(format!("is larger than {limit} octets, as no state file is")));
+        return Err(io::Error::other(format!("is larger than {limit} octets")));
     }
     Ok(content)
 }
 
-/// Refuses anything but a regular file, with an error that names its kind.
-pub(crate) fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
+/// Refuses anything but a regular file.
+///
+/// # Errors
+/// One that names the kind of the file, such as a FIFO.
+pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
     if metadata.is_file() {
         return Ok(());
     }
@@ -155,12 +168,12 @@ mod tests {
     use super::*;
 
     /// The error of a read, with its cause.
-    fn refusal(path: &Path) -> String {
-        err_report::Report::new(&read(path).unwrap_err()).to_string()
+    async fn refusal(path: &Path) -> String {
+        err_report::Report::new(&read(path).await.unwrap_err()).to_string()
     }
 
-    #[test]
-    fn what_is_no_regular_file_is_refused_at_once_by_its_kind() {
+    #[tokio::test]
+    async fn what_is_no_regular_file_is_refused_at_once_by_its_kind() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
@@ -177,19 +190,19 @@ mod tests {
             ("zero", "is a character device"),
             ("loop", "Too many levels of symbolic links"),
         ] {
-            let refusal = refusal(&at(name));
+            let refusal = refusal(&at(name)).await;
             assert!(refusal.contains(what) && refusal.contains(name), "{refusal}");
         }
     }
 
-    #[test]
-    fn a_link_to_a_file_is_followed_and_one_to_nothing_is_no_file() {
+    #[tokio::test]
+    async fn a_link_to_a_file_is_followed_and_one_to_nothing_is_no_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "x").unwrap();
         symlink(dir.path().join("file"), dir.path().join("link")).unwrap();
         symlink(dir.path().join("nothing"), dir.path().join("dangling")).unwrap();
-        assert_eq!(read(&dir.path().join("link")).unwrap().as_deref(), Some(&b"x"[..]));
-        assert_eq!(read(&dir.path().join("dangling")).unwrap(), None);
+        assert_eq!(read(&dir.path().join("link")).await.unwrap().as_deref(), Some(&b"x"[..]));
+        assert_eq!(read(&dir.path().join("dangling")).await.unwrap(), None);
     }
 
     #[test]
@@ -197,22 +210,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("huge");
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(read_bounded(&path, 1000).unwrap_err().to_string().contains("larger than 1000 octets"));
+        assert!(read_regular(&path, 1000).unwrap_err().to_string().contains("larger than 1000 octets"));
     }
 
-    #[test]
-    fn a_replaced_file_holds_the_new_content_and_leaves_nothing_beside_it() {
+    #[tokio::test]
+    async fn a_replaced_file_holds_the_new_content_and_leaves_nothing_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/state");
-        assert_eq!(read(&path).unwrap(), None);
-        replace(&path, b"one").unwrap();
-        replace(&path, b"two").unwrap();
-        assert_eq!(read(&path).unwrap().as_deref(), Some(&b"two"[..]));
+        assert_eq!(read(&path).await.unwrap(), None);
+        replace(&path, || b"one").await.unwrap();
+        replace_in_time(&path, || b"two").await.unwrap();
+        assert_eq!(read(&path).await.unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
-    #[test]
-    fn what_a_kill_left_is_removed_and_nothing_else() {
+    #[tokio::test]
+    async fn what_a_kill_left_is_removed_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for name in [".state-Ab3", ".state-", "leases", "lock", ".bosh"] {
@@ -220,19 +233,19 @@ mod tests {
         }
         // boshy never creates a directory there; it is reported and stays.
         fs::create_dir(at(".state-directory")).unwrap();
-        sweep(dir.path());
-        sweep(&at("nowhere"));
+        sweep(dir.path()).await;
+        sweep(&at("nowhere")).await;
         let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.collect();
         names.sort();
         assert_eq!(names, [".bosh", ".state-directory", "leases", "lock"]);
     }
 
-    #[test]
-    fn a_directory_that_cannot_be_made_is_named() {
+    #[tokio::test]
+    async fn a_directory_that_cannot_be_made_is_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let error = replace(&dir.path().join("file/state"), b"x").unwrap_err();
+        let error = replace(&dir.path().join("file/state"), || b"x").await.unwrap_err();
         assert!(error.to_string().starts_with("create directory "), "{error}");
     }
 }
