@@ -11,6 +11,7 @@
 //! | `render` | a snapshot becomes resources (pure) |
 //! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
 //! | `layers` | the resources of a proxy as layers that proxies share (pure) |
+//! | `order` | which resource type waits for which: one row for each type (pure) |
 //! | `session` | both ends of the protocol (pure) |
 //! | `server` | gRPC for the serving end (thin) |
 //! | `agent` | what a VM receives, serves to its Envoy and lets DNS answer (pure, but for the stream) |
@@ -22,6 +23,7 @@ pub mod agent;
 mod envoy;
 mod layers;
 pub mod names;
+mod order;
 mod render;
 mod resource;
 mod server;

@@ -40,7 +40,6 @@ fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
     assert_eq!(names_of(&set, ResourceType::Cluster), ["nowhere", "out.web.g.d.boshy|http"]);
     assert_eq!(names_of(&set, ResourceType::Endpoints), ["web.g.d.boshy|http"]);
     assert_eq!(names_of(&set, ResourceType::Listener), ["tcp_169.254.255.2_9000", "virtual"]);
-    assert!(set.of(ResourceType::Route).is_known() && set.of(ResourceType::Route).is_empty());
 
     let listener: Listener = read(&set, ResourceType::Listener, "tcp_169.254.255.2_9000");
     assert_eq!(target(&listener), "out.web.g.d.boshy|http");
@@ -110,7 +109,7 @@ fn an_unchanged_service_is_not_encoded_again_and_unchanged_types_keep_their_vers
     let kept = |kind, name| Arc::ptr_eq(before.set.of(kind).get(name).unwrap(), after.set.of(kind).get(name).unwrap());
     assert!(kept(ResourceType::Endpoints, "web.g.d.boshy|http"));
     assert!(!kept(ResourceType::Endpoints, "api.g.d.boshy|http"));
-    for kind in [ResourceType::Names, ResourceType::Cluster, ResourceType::Listener, ResourceType::Route] {
+    for kind in [ResourceType::Names, ResourceType::Cluster, ResourceType::Listener] {
         assert_eq!(before.set.of(kind).version(), after.set.of(kind).version());
     }
     assert_ne!(before.set.of(ResourceType::Endpoints).version(), after.set.of(ResourceType::Endpoints).version());

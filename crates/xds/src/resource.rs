@@ -9,7 +9,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Resource types in push order: a name is removed before its listener, and a cluster is added before its listener.
+use crate::order::{Row, TABLE, kinds};
+
+/// Resource types, in the order in which they are sent. `order` says which waits for which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResourceType {
@@ -21,34 +23,20 @@ pub enum ResourceType {
     Endpoints,
     /// Envoy listeners (LDS).
     Listener,
-    /// Envoy routes (RDS).
-    Route,
 }
 
 impl ResourceType {
-    /// All types in push order.
-    pub const ALL: [Self; 5] = [Self::Names, Self::Cluster, Self::Endpoints, Self::Listener, Self::Route];
+    /// All types, in the order in which they are sent.
+    pub const ALL: [Self; TABLE.len()] = kinds(false);
 
     /// The type URL on the wire.
     pub const fn url(self) -> &'static str {
-        match self {
-            Self::Names => "type.googleapis.com/istio.networking.nds.v1.NameTable",
-            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
-            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
-        }
+        Row::of(self).url
     }
 
     /// The type's noun for use in a sentence.
     pub const fn noun(self) -> &'static str {
-        match self {
-            Self::Names => "name",
-            Self::Cluster => "cluster",
-            Self::Endpoints => "endpoints",
-            Self::Listener => "listener",
-            Self::Route => "route",
-        }
+        Row::of(self).noun
     }
 
     /// The type of a URL; `None` for one that is not served.
@@ -56,7 +44,7 @@ impl ResourceType {
         Self::ALL.into_iter().find(|kind| kind.url() == url)
     }
 
-    /// Position in push order.
+    /// Place among all types.
     pub(crate) const fn index(self) -> usize {
         self as usize
     }

@@ -20,7 +20,8 @@ fn the_pilot_is_answered_when_the_proxy_has_accepted_every_resource() {
 fn names_and_what_nobody_judges_are_acknowledged_when_stored() {
     let mut vm = Vm::new(Proxy::connected());
     vm.receive(ResourceType::Names, &[name("a.boshy", 1)], &[]);
-    vm.receive(ResourceType::Route, &[resource("r", 1)], &[]);
+    vm.proxy.asks.remove(&ResourceType::Endpoints);
+    vm.receive(ResourceType::Endpoints, &[resource("e", 1)], &[]);
     assert_eq!(vm.answers(), [accepted("1"), accepted("2")]);
     vm.proxy = Proxy::default();
     vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);

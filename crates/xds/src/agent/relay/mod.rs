@@ -56,12 +56,9 @@ use self::{
 use crate::{
     Layer, ResourceMap, ResourceSet, ResourceType, TypedResources,
     envoy::{CAPTURE, Capture, captured_at},
+    order::JUDGED,
     session::client::{DeltaClient, Malformed, RequestToPilot, ResponseFromPilot, Update},
 };
-
-/// Types that Envoy judges: all but names.
-const JUDGED: [ResourceType; 4] =
-    [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
 
 /// Settings chosen by an operator.
 #[derive(Clone, Copy, Debug, PartialEq)]

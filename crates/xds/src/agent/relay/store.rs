@@ -117,7 +117,9 @@ impl Stored {
         let file = File::decode(content(octets)?).map_err(StoreError::Protobuf)?;
         let mut resources = DeltaClient::default();
         let mut names = BTreeMap::new();
-        for entry in file.types {
+        // Another version may serve more types. The first one stored routes, of which there never were any.
+        let is_empty = |entry: &FileType| entry.resources.is_empty() && ResourceType::from_url(&entry.url).is_none();
+        for entry in file.types.into_iter().filter(|entry| !is_empty(entry)) {
             let update = resources
                 .on_response(response(entry)?)
                 .map_err(|malformed| StoreError::Inconsistent(malformed.to_string()))?;

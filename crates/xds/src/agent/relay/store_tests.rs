@@ -87,6 +87,16 @@ fn an_answered_name_without_a_resource_is_inconsistent() {
 }
 
 #[test]
+fn a_type_that_is_not_served_is_ignored_as_long_as_nothing_of_it_is_stored() {
+    let url = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration".to_owned();
+    let mut older = File::decode(FORMAT.unseal(&sample().encode()).unwrap()).unwrap();
+    older.types.push(FileType { url, resources: Vec::new() });
+    assert_eq!(Stored::decode(&file(&older.encode_to_vec())).unwrap(), sample());
+    older.types[3].resources.push(FileResource::default());
+    assert!(matches!(Stored::decode(&file(&older.encode_to_vec())), Err(StoreError::Inconsistent(_))));
+}
+
+#[test]
 fn a_resource_under_another_name_is_inconsistent() {
     let resource = FileResource { name: "b".into(), version: "1".into(), body: listener("a", 1).body };
     let entry = FileType { url: ResourceType::Listener.url().into(), resources: vec![resource] };

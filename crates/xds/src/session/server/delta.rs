@@ -14,9 +14,9 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use super::{
     Channel, Close, Item, News, Response, Turn, request,
     response::weight,
-    subscription::{Subscription, WILDCARD, unnamed_is_wildcard},
+    subscription::{Subscription, WILDCARD},
 };
-use crate::{Flavour, ResourceType, TypedResources};
+use crate::{Flavour, ResourceType, TypedResources, order::Row};
 
 /// Maximum number of unanswered responses.
 const WINDOW: usize = 4;
@@ -90,7 +90,7 @@ impl Channel for Delta {
             sent: VecDeque::new(),
             awaited: false,
         };
-        channel.subscription.wildcard = first.resource_names_subscribe.is_empty() && unnamed_is_wildcard(kind);
+        channel.subscription.wildcard = first.resource_names_subscribe.is_empty() && Row::of(kind).listed;
         channel.subscribe(&first)?;
         channel.awaited = channel.subscription.wildcard && had.is_empty();
         let items = channel.take_over(had);

@@ -5,15 +5,7 @@
 //!   a new set ─┘    └ one Channel per type, delta or state of the world
 //! ```
 //!
-//! The resources of a proxy change in an order that never leaves a listener without its cluster, nor a name without its
-//! listener:
-//!
-//! 1. names, clusters and endpoints that are added or changed; removed names
-//! 2. listeners and routes, once all of the above is answered
-//! 3. removed clusters, once listeners and routes are answered; then removed endpoints
-//!
-//! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
-//! which requires the endpoints. So an answer about clusters also says that they are ready for use.
+//! The resources of a proxy change in the order that `crate::order` has as a table.
 //!
 //! Not promised: that a proxy sees every intermediate state, because changes during an outstanding answer are sent as
 //! one; that clusters are removed from a proxy that never asks for listeners; that a listener follows its cluster when
@@ -33,7 +25,11 @@ pub use self::{
     response::Response,
     sotw::Sotw,
 };
-use crate::{Flavour, ResourceSet, ResourceType, TypedResources};
+pub use crate::order::Turn;
+use crate::{
+    Flavour, ResourceSet, ResourceType, TypedResources,
+    order::{Progress, Row},
+};
 
 /// One resource type on one stream, in one of the two flavours.
 pub trait Channel: Sized {
@@ -63,15 +59,6 @@ pub trait Channel: Sized {
     fn unanswered(&self) -> bool;
     /// Whether a resource is withheld because the proxy rejected it.
     fn withheld(&self) -> bool;
-}
-
-/// The two kinds of changes, whose turns differ in the order above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// New or changed resources, and the answer that a resource does not exist.
-    pub additions: bool,
-    /// Removed resources.
-    pub withdrawals: bool,
 }
 
 /// Name and version of a resource; the version is `None` when it is removed.
@@ -193,7 +180,7 @@ impl<C: Channel> Session<C> {
     /// The generation that the proxy has accepted completely. `None` while a response is unanswered, still to be sent,
     /// or withheld.
     pub(crate) fn accepted(&self) -> Option<u64> {
-        let all = |channel: &C| !channel.unanswered() && channel.pending() == Turn::default() && !channel.withheld();
+        let all = |channel: &C| progress(channel).is_done() && !channel.withheld();
         self.channels.iter().flatten().all(all).then(|| self.set.generation())
     }
 
@@ -204,7 +191,7 @@ impl<C: Channel> Session<C> {
         vec![Action::Ignore(request::bounded(url).to_owned())]
     }
 
-    /// Sends in push order until nothing may be sent. Sending can only close turns, so one round is enough.
+    /// Sends in the order of the types until nothing may be sent. Sending can only close turns, so one round is enough.
     fn send(&mut self, actions: &mut Vec<Action>) {
         for kind in ResourceType::ALL {
             while let Some(response) = self.next(kind) {
@@ -214,40 +201,15 @@ impl<C: Channel> Session<C> {
     }
 
     fn next(&mut self, kind: ResourceType) -> Option<Response> {
-        let may = self.turn(kind);
+        let may = Row::of(kind).turn(|kind| self.channels[kind.index()].as_ref().map(progress));
         let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1)?;
         self.nonce += 1;
         Some(response)
     }
+}
 
-    /// What the order lets a type send now.
-    fn turn(&self, kind: ResourceType) -> Turn {
-        use ResourceType::{Cluster, Endpoints, Listener, Names, Route};
-        let groundwork = || self.done(Names) && self.added(Cluster) && self.added(Endpoints);
-        // A reconnecting proxy asks for clusters first. Its listeners are not known until it asks for them, too.
-        let unused = || self.channels[Listener.index()].is_some() && self.done(Listener) && self.done(Route);
-        match kind {
-            Names => Turn { additions: true, withdrawals: true },
-            Cluster => Turn { additions: true, withdrawals: self.added(Cluster) && groundwork() && unused() },
-            Endpoints => Turn { additions: true, withdrawals: self.done(Cluster) && unused() },
-            Listener | Route => {
-                let ready = groundwork();
-                Turn { additions: ready, withdrawals: ready }
-            }
-        }
-    }
-
-    /// Whether all additions of a type are answered.
-    fn added(&self, kind: ResourceType) -> bool {
-        let channel = self.channels[kind.index()].as_ref();
-        channel.is_none_or(|channel| !channel.unanswered() && !channel.pending().additions)
-    }
-
-    /// Whether everything of a type is answered.
-    fn done(&self, kind: ResourceType) -> bool {
-        let channel = self.channels[kind.index()].as_ref();
-        channel.is_none_or(|channel| !channel.unanswered() && channel.pending() == Turn::default())
-    }
+fn progress(channel: &impl Channel) -> Progress {
+    Progress { pending: channel.pending(), unanswered: channel.unanswered() }
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::{
     Channel, Close, Item, News, Response, Turn, request,
-    subscription::{Subscription, WILDCARD, unnamed_is_wildcard},
+    subscription::{Subscription, WILDCARD},
 };
-use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, resource::version_of_map};
+use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, order::Row, resource::version_of_map};
 
 /// Content of a response.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +170,7 @@ impl Sotw {
     /// Sets the names that a request repeats in full. New names must be answered even if the proxy had them before.
     fn subscribe(&mut self, names: &[String]) -> Result<(), Close> {
         self.named |= !names.is_empty();
-        let wildcard = names.iter().any(|name| name == WILDCARD) || (!self.named && unnamed_is_wildcard(self.kind));
+        let wildcard = names.iter().any(|name| name == WILDCARD) || (!self.named && Row::of(self.kind).listed);
         self.awaited |= wildcard && !self.subscription.wildcard;
         self.subscription.wildcard = wildcard;
         let wanted: BTreeSet<&str> = names.iter().map(String::as_str).filter(|name| *name != WILDCARD).collect();

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::Close;
-use crate::ResourceType;
 
 /// The name that stands for all resources.
 pub(crate) const WILDCARD: &str = "*";
@@ -47,9 +46,4 @@ impl Subscription {
         }
         removed
     }
-}
-
-/// Whether a first request without names asks for all resources. It does not for types that a proxy looks up by name.
-pub(crate) fn unnamed_is_wildcard(kind: ResourceType) -> bool {
-    matches!(kind, ResourceType::Names | ResourceType::Cluster | ResourceType::Listener)
 }

@@ -1,0 +1,162 @@
+//! The order in which a proxy's resources change, as a table: one row for each resource type.
+//!
+//! [`Session`](crate::session::server::Session) interprets it, for the pilot's streams and for the agent's stream to
+//! its Envoy. It never leaves a listener without its cluster, nor a name without its listener:
+//!
+//! 1. names, clusters and endpoints that are added or changed; removed names
+//! 2. listeners, once all of the above is answered
+//! 3. removed clusters, once listeners are answered; then removed endpoints
+//!
+//! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
+//! which requires the endpoints. So an answer about clusters also says that they are ready for use.
+//!
+//! A new resource type is a variant of [`ResourceType`] and a row here. It comes with what makes its resources: a type
+//! that nobody makes is not served.
+
+use Wait::{Additions, All, Users};
+
+use crate::ResourceType::{self, Cluster, Endpoints, Listener, Names};
+
+/// What is to be known about a resource type.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The type. Its place in the table is its place in [`ResourceType`], and in the order in which types are sent.
+    pub(crate) kind: ResourceType,
+    /// Its URL on the wire.
+    pub(crate) url: &'static str,
+    /// Its noun for use in a sentence.
+    pub(crate) noun: &'static str,
+    /// Whether Envoy asks for it and judges it. The agent keeps the others to itself.
+    pub(crate) judged: bool,
+    /// Whether a first request without names asks for all resources. It does not for a type that a proxy looks up by
+    /// name.
+    pub(crate) listed: bool,
+    /// What is over before new and changed resources are sent.
+    pub(crate) additions_after: &'static [Wait],
+    /// What is over before removed resources are withdrawn.
+    pub(crate) withdrawals_after: &'static [Wait],
+}
+
+/// Something that is over before a type's turn. A type that the proxy does not ask for keeps nothing waiting, unless it
+/// is said otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    /// All new and changed resources of the type are answered.
+    Additions(ResourceType),
+    /// Everything of the type is answered.
+    All(ResourceType),
+    /// Everything of the type is answered, and the proxy has asked for it. A proxy that reconnects asks for the types
+    /// one by one. Until it asks for those that use a resource, it may hold some that do.
+    Users(ResourceType),
+}
+
+/// All rows, in the order in which types are sent.
+pub(crate) const TABLE: [Row; 4] = [
+    // Istio's name table (NDS). Only an agent asks for it, and decides itself when it answers a new name.
+    Row {
+        kind: Names,
+        url: "type.googleapis.com/istio.networking.nds.v1.NameTable",
+        noun: "name",
+        judged: false,
+        listed: true,
+        additions_after: &[],
+        withdrawals_after: &[],
+    },
+    Row {
+        kind: Cluster,
+        url: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        noun: "cluster",
+        judged: true,
+        listed: true,
+        additions_after: &[],
+        withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Users(Listener)],
+    },
+    Row {
+        kind: Endpoints,
+        url: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        noun: "endpoints",
+        judged: true,
+        listed: false,
+        additions_after: &[],
+        withdrawals_after: &[All(Cluster), Users(Listener)],
+    },
+    Row {
+        kind: Listener,
+        url: "type.googleapis.com/envoy.config.listener.v3.Listener",
+        noun: "listener",
+        judged: true,
+        listed: true,
+        additions_after: &[All(Names), Additions(Cluster), Additions(Endpoints)],
+        withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints)],
+    },
+];
+
+/// Types that Envoy judges.
+pub(crate) const JUDGED: [ResourceType; 3] = kinds(true);
+
+/// The two kinds of changes of a type, whose turns differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// New or changed resources, and the answer that a resource does not exist.
+    pub additions: bool,
+    /// Removed resources.
+    pub withdrawals: bool,
+}
+
+/// How far a type is on one stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// What is still to be sent.
+    pub(crate) pending: Turn,
+    /// Whether a response has not been answered.
+    pub(crate) unanswered: bool,
+}
+
+impl Row {
+    /// The row of a type.
+    pub(crate) const fn of(kind: ResourceType) -> &'static Self {
+        const ROWS: &[Row] = &TABLE;
+        &ROWS[kind.index()]
+    }
+
+    /// What the type may send now, by the progress of each type that the proxy asks for.
+    pub(crate) fn turn(&self, progress: impl Fn(ResourceType) -> Option<Progress>) -> Turn {
+        let over = |wait: &Wait| match *wait {
+            Additions(kind) => progress(kind).is_none_or(Progress::has_added),
+            All(kind) => progress(kind).is_none_or(Progress::is_done),
+            Users(kind) => progress(kind).is_some_and(Progress::is_done),
+        };
+        Turn { additions: self.additions_after.iter().all(over), withdrawals: self.withdrawals_after.iter().all(over) }
+    }
+}
+
+impl Progress {
+    fn has_added(self) -> bool {
+        !self.unanswered && !self.pending.additions
+    }
+
+    /// Whether everything is sent and answered.
+    pub(crate) fn is_done(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// The types in the order of their rows: all, or those that Envoy judges.
+pub(crate) const fn kinds<const N: usize>(judged_only: bool) -> [ResourceType; N] {
+    let (mut kinds, mut found, mut row) = ([Names; N], 0, 0);
+    while row < TABLE.len() {
+        let Row { kind, judged, .. } = TABLE[row];
+        assert!(kind.index() == row, "a row is not in the place of its type");
+        if judged || !judged_only {
+            kinds[found] = kind;
+            found += 1;
+        }
+        row += 1;
+    }
+    assert!(found == N, "another number of types");
+    kinds
+}
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;
