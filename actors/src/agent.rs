@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
 use boshy_dns::{Sockets, Stats, Zone, Zones};
 use boshy_mesh::NameTable;
-use boshy_netfilter::{Guard, Ownership, Ruleset, VipRoute};
+use boshy_netfilter::{Guard, Ownership, Redirect, VipRoute};
 use boshy_supervision::{ExitReason, Link, Placement, Tree};
 use boshy_tls::ClientTls;
 use boshy_vm::Wanted;
@@ -79,7 +79,7 @@ pub struct Agent {
     settings: AgentSettings,
     pilots: Vec<Uri>,
     tls: Option<ClientTls>,
-    ruleset: Ruleset,
+    redirect: Redirect,
     dns: Port<Sockets>,
     handler: Option<Port<TcpListener>>,
     http: Port<TcpListener>,
@@ -109,13 +109,8 @@ pub fn run(settings: AgentSettings, log_trouble: Option<String>) -> Result<ExitR
 
 /// Removes the redirect rules and the route. Returns whether everything is removed.
 pub fn remove_rules(settings: &AgentSettings) -> bool {
-    let rules = Ruleset::new(settings.vip_range.net(), settings.capture.port()).map_err(StartError::Rules);
-    let rules = rules.map(|rules| Guard::open(&rules, Ownership::WherePossible).and_then(|mut guard| guard.remove()));
-    let rules = match &rules {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Report::new(error).to_string()),
-        Err(error) => Some(Report::new(error).to_string()),
-    };
+    let rules = Guard::open(Ownership::WherePossible).and_then(|mut guard| guard.remove());
+    let rules = rules.err().map(|error| Report::new(&error).to_string());
     let route = VipRoute::new(settings.vip_range.net(), Ipv4Addr::UNSPECIFIED).and_then(|mut route| route.remove());
     let route = route.err().map(|error| Report::new(&error).to_string());
     let removed = rules.is_none() && route.is_none();
@@ -138,14 +133,14 @@ impl Agent {
         let pilot = |url: &url::Url| url.as_str().parse().map_err(|_| StartError::Pilot(url.to_string()));
         let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
         let tls = settings.pilot_tls.clone().map(|files| ClientTls::open(files, boshy_xds::ALPN)).transpose()?;
-        let ruleset = Ruleset::new(settings.vip_range.net(), settings.capture.port())?;
+        let redirect = Redirect::new(settings.vip_range.net(), settings.capture.port())?;
         let listen = |address: SocketAddr| Port::new(move || start::listen(address));
         let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
             dns: Sockets::lent().map_or_else(|| Port::new(move || Sockets::bind(dns)), Port::of),
             pilots,
             tls,
-            ruleset,
+            redirect,
             handler: settings.handler.map(listen),
             http: listen(settings.http),
             health: settings.health_socket.clone().map(|path| Port::new(move || start::listen_unix(&path))),
@@ -192,7 +187,7 @@ impl Agent {
     /// The tree, and the state keeper's work to do after its end.
     fn tree(self, stored: Option<Arc<Stored>>) -> (Tree, StateKeeperParts) {
         let file = self.state_file();
-        let Self { settings, pilots, tls, ruleset, dns, handler, http, health, ads, log_trouble } = self;
+        let Self { settings, pilots, tls, redirect, dns, handler, http, health, ads, log_trouble } = self;
         let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
         let (outlets, proxies, ack_states) = (Outlets::default(), Proxies::default(), AckStates::default());
         let zones = Zones::new(Zone::not_known_yet(&settings.tld));
@@ -271,7 +266,7 @@ impl Agent {
         tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
 
         let redirects = settings.netfilter != NetfilterBackend::None;
-        let kernel = move || Box::new(Linux::new(ruleset.clone())) as Box<dyn Kernel>;
+        let kernel = move || Box::new(Linux::new(redirect.clone())) as Box<dyn Kernel>;
         let parts = NetfilterWriterParts {
             kernel: redirects.then(|| Arc::new(kernel) as _),
             range: settings.vip_range,

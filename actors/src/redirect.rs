@@ -2,7 +2,7 @@
 
 use std::{io, net::Ipv4Addr, sync::Arc};
 
-use boshy_netfilter::{Error, Found, Guard, Ownership, Pairs, RouteError, Ruleset, VipRoute, Watch};
+use boshy_netfilter::{Error, Found, Guard, Ownership, Pairs, Redirect, RouteError, RouteWatch, VipRoute};
 
 /// Number of calls of [`Kernel::keep_route`] after which the route is checked without a notification.
 const QUIET_LOOKS: u32 = 40;
@@ -25,7 +25,7 @@ pub(crate) trait Kernel {
 
 /// The kernel by netlink.
 pub(crate) struct Linux {
-    ruleset: Ruleset,
+    redirect: Redirect,
     guard: Option<Guard>,
     route: Option<WatchedRoute>,
 }
@@ -33,36 +33,37 @@ pub(crate) struct Linux {
 struct WatchedRoute {
     source: Ipv4Addr,
     route: VipRoute,
-    watch: Watch,
+    watch: RouteWatch,
     /// Number of calls until it is checked without a notification.
     quiet: u32,
 }
 
 impl Linux {
     /// Opens nothing yet.
-    pub(crate) fn new(ruleset: Ruleset) -> Self {
-        Self { ruleset, guard: None, route: None }
+    pub(crate) fn new(redirect: Redirect) -> Self {
+        Self { redirect, guard: None, route: None }
     }
 
     fn guard(&mut self) -> Result<&mut Guard, Error> {
         match &mut self.guard {
             Some(guard) => Ok(guard),
-            none => Ok(none.insert(Guard::open(&self.ruleset, Ownership::WherePossible)?)),
+            none => Ok(none.insert(Guard::open(Ownership::WherePossible)?)),
         }
     }
 }
 
 impl Kernel for Linux {
     fn present(&mut self) -> Result<Pairs, Error> {
-        self.guard()?.present()
+        Ok(self.guard()?.present()?.into_pairs(Redirect::SET))
     }
 
     fn written(&self) -> Option<Arc<Pairs>> {
-        self.guard.as_ref()?.written().cloned()
+        self.guard.as_ref()?.written()?.sets.get(Redirect::SET).cloned()
     }
 
     fn keep_rules(&mut self, pairs: &Arc<Pairs>) -> Result<Found, Error> {
-        self.guard()?.keep(pairs)
+        let ruleset = self.redirect.ruleset(pairs);
+        self.guard()?.keep(&ruleset)
     }
 
     /// Reads all routes of the VM only after a notification of the kernel, or after many calls without one.
@@ -71,8 +72,8 @@ impl Kernel for Linux {
         let watched = match &mut self.route {
             Some(watched) => watched,
             none => {
-                let watch = Watch::routes().map_err(RouteError::Unwatched)?;
-                let route = VipRoute::new(self.ruleset.range(), source)?;
+                let watch = RouteWatch::open().map_err(RouteError::Unwatched)?;
+                let route = VipRoute::new(self.redirect.range(), source)?;
                 none.insert(WatchedRoute { source, route, watch, quiet: 0 })
             }
         };

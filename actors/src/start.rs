@@ -14,7 +14,7 @@ use actix_rt::System;
 use actix_web::web::ServiceConfig;
 use boshy_director::client::SettingsError;
 use boshy_dns::BindError;
-use boshy_netfilter::RulesetError;
+use boshy_netfilter::RedirectError;
 use boshy_supervision::{ExitReason, Saboteur, Vitals};
 use boshy_tls::FileError;
 use boshy_web::{
@@ -73,7 +73,7 @@ pub enum StartError {
     Tls(#[from] FileError),
     /// The redirect rules are not valid.
     #[error("describe the redirect rules")]
-    Rules(#[from] RulesetError),
+    Rules(#[from] RedirectError),
     /// Signals cannot be received.
     #[error("receive signals")]
     Signals(#[source] io::Error),

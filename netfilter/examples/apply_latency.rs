@@ -11,7 +11,7 @@
 
 use std::{env, error::Error, fs, io::Write, net::SocketAddrV4, sync::Arc, time::Instant};
 
-use boshy_netfilter::{Guard, Ownership, Pairs, Ruleset};
+use boshy_netfilter::{Guard, Ownership, Pairs, Redirect};
 use nix::{
     sched::{CloneFlags, unshare},
     unistd::{getegid, geteuid},
@@ -50,7 +50,7 @@ fn pairs(count: u32) -> Arc<Pairs> {
 }
 
 fn measure(runs: usize) -> Result<[f64; 4], Box<dyn Error>> {
-    let ruleset = Ruleset::new("10.96.0.0/12".parse()?, 15001)?;
+    let redirect = Redirect::new("10.96.0.0/12".parse()?, 15001)?;
     let (most, one_more) = (pairs(PAIRS), pairs(PAIRS + 1));
     let mut times: [Vec<_>; 4] = Default::default();
     let mut timed = |place: usize, act: &mut dyn FnMut() -> Result<(), Box<dyn Error>>| {
@@ -60,10 +60,10 @@ fn measure(runs: usize) -> Result<[f64; 4], Box<dyn Error>> {
         Ok::<_, Box<dyn Error>>(())
     };
     for _ in 0..runs {
-        let mut guard = Guard::open(&ruleset, Ownership::WherePossible)?;
-        timed(0, &mut || Ok(guard.keep(&most).map(drop)?))?;
-        timed(1, &mut || Ok(guard.keep(&one_more).map(drop)?))?;
-        timed(2, &mut || Ok(guard.keep(&one_more).map(drop)?))?;
+        let mut guard = Guard::open(Ownership::WherePossible)?;
+        timed(0, &mut || Ok(guard.keep(&redirect.ruleset(&most)).map(drop)?))?;
+        timed(1, &mut || Ok(guard.keep(&redirect.ruleset(&one_more)).map(drop)?))?;
+        timed(2, &mut || Ok(guard.keep(&redirect.ruleset(&one_more)).map(drop)?))?;
         timed(3, &mut || Ok(guard.present().map(drop)?))?;
         guard.remove()?;
     }

@@ -3,9 +3,9 @@
 //! Rules are read back into the same normal form as the desired ones ([`Rule`]). A rule that cannot be recognised stays
 //! text, and so never equals a desired rule. The order matters inside a chain and nowhere else.
 
-use std::{fmt, net::SocketAddrV4};
+use std::{collections::BTreeMap, fmt, net::SocketAddrV4};
 
-use crate::ruleset::{Base, Chain, PAIRS, Pairs, Rule};
+use crate::ruleset::{Base, Chain, Pairs, Rule, Ruleset, Sets};
 
 /// boshy's own table, as read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,10 +14,25 @@ pub struct Observed {
     pub dormant: bool,
     /// In any order.
     pub chains: Vec<ObservedChain>,
-    /// Sets by name, and whether each has the type of the set of pairs. In any order.
-    pub sets: Vec<(String, bool)>,
-    /// The elements of the set of pairs.
-    pub pairs: Pairs,
+    /// Sets by name.
+    pub sets: BTreeMap<String, ObservedSet>,
+}
+
+impl Observed {
+    /// Adds a rule to the end of a chain, if there is such a chain.
+    pub(crate) fn push_rule(&mut self, chain: &str, rule: ObservedRule) {
+        if let Some(chain) = self.chains.iter_mut().find(|found| found.name == chain) {
+            chain.rules.push(rule);
+        }
+    }
+
+    /// The elements of a set; empty when it is missing or foreign.
+    pub fn into_pairs(mut self, set: &str) -> Pairs {
+        match self.sets.remove(set) {
+            Some(ObservedSet::Known(pairs)) => pairs,
+            Some(ObservedSet::Foreign) | None => Pairs::new(),
+        }
+    }
 }
 
 /// A chain, as read back.
@@ -31,12 +46,21 @@ pub struct ObservedChain {
     pub rules: Vec<ObservedRule>,
 }
 
+/// A set, as read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedSet {
+    /// A set of destination addresses and ports, with its elements.
+    Known(Pairs),
+    /// A set of another type.
+    Foreign,
+}
+
 /// A rule, as read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedRule {
     /// A rule that the model can express.
     Known(Rule),
-    /// Any other rule, as the backend describes it.
+    /// Any other rule: its expressions, for people.
     Foreign(String),
 }
 
@@ -94,23 +118,27 @@ pub enum Deviation {
     /// All rules are present, in another order.
     #[error("the rules of chain {0} are in another order")]
     Reordered(String),
-    /// The set of pairs is missing, or has another type.
-    #[error("the set {PAIRS} is missing")]
-    SetMissing,
+    /// A set is missing, or has another type.
+    #[error("the set {0} is missing")]
+    SetMissing(String),
     /// The table contains a set that boshy did not write.
     #[error("set {0} is not ours")]
     SetExtra(String),
-    /// The set lacks pairs.
-    #[error("the set {PAIRS} lacks {count} pairs, {first} among them")]
+    /// A set lacks pairs.
+    #[error("the set {set} lacks {count} pairs, {first} among them")]
     PairsMissing {
+        /// Name of the set.
+        set: String,
         /// Number of missing pairs.
         count: usize,
         /// The lowest missing pair.
         first: SocketAddrV4,
     },
-    /// The set contains pairs that boshy did not write.
-    #[error("the set {PAIRS} has {count} pairs that are not ours, {first} among them")]
+    /// A set contains pairs that boshy did not write.
+    #[error("the set {set} has {count} pairs that are not ours, {first} among them")]
     PairsExtra {
+        /// Name of the set.
+        set: String,
         /// Number of these pairs.
         count: usize,
         /// The lowest of them.
@@ -138,36 +166,43 @@ fn shown(base: Option<&Base>) -> String {
     base.map_or_else(|| "not hooked in".to_owned(), |base| format!("`{base}`"))
 }
 
-/// All deviations, in the order of the desired chains; empty when the state is as desired.
-pub fn difference(desired: &[Chain], pairs: &Pairs, observed: Option<&Observed>) -> Vec<Deviation> {
+/// All deviations, in the order of the desired chains and sets; empty when the state is as desired.
+pub fn difference(desired: &Ruleset, observed: Option<&Observed>) -> Vec<Deviation> {
     let Some(observed) = observed else { return vec![Deviation::AllMissing] };
     let mut wrong = Vec::new();
     if observed.dormant {
         wrong.push(Deviation::Dormant);
     }
-    for chain in desired {
+    for chain in &desired.chains {
         match observed.chains.iter().find(|found| found.name == chain.name) {
             Some(found) => compare_chain(chain, found, &mut wrong),
             None => wrong.push(Deviation::ChainMissing(chain.name.to_owned())),
         }
     }
-    let extra = observed.chains.iter().filter(|found| desired.iter().all(|chain| found.name != chain.name));
+    let ours = |name: &str| desired.chains.iter().any(|chain| chain.name == name);
+    let extra = observed.chains.iter().filter(|found| !ours(&found.name));
     wrong.extend(extra.map(|found| Deviation::ChainExtra(found.name.clone())));
-    compare_pairs(pairs, observed, &mut wrong);
+    compare_sets(&desired.sets, observed, &mut wrong);
     wrong
 }
 
-fn compare_pairs(wanted: &Pairs, observed: &Observed, wrong: &mut Vec<Deviation>) {
-    if observed.sets.iter().any(|(name, fit)| name == PAIRS && *fit) {
-        let (count, mut missing) = (wanted.difference(&observed.pairs).count(), wanted.difference(&observed.pairs));
-        wrong.extend(missing.next().map(|first| Deviation::PairsMissing { count, first: *first }));
-        let (count, mut extra) = (observed.pairs.difference(wanted).count(), observed.pairs.difference(wanted));
-        wrong.extend(extra.next().map(|first| Deviation::PairsExtra { count, first: *first }));
-    } else {
-        wrong.push(Deviation::SetMissing);
+fn compare_sets(desired: &Sets, observed: &Observed, wrong: &mut Vec<Deviation>) {
+    for (name, pairs) in desired {
+        match observed.sets.get(*name) {
+            Some(ObservedSet::Known(found)) => compare_pairs(name, pairs, found, wrong),
+            Some(ObservedSet::Foreign) | None => wrong.push(Deviation::SetMissing((*name).to_owned())),
+        }
     }
-    let extra = observed.sets.iter().filter(|(name, _)| name != PAIRS);
-    wrong.extend(extra.map(|(name, _)| Deviation::SetExtra(name.clone())));
+    let extra = observed.sets.keys().filter(|name| !desired.contains_key(name.as_str()));
+    wrong.extend(extra.map(|name| Deviation::SetExtra(name.clone())));
+}
+
+fn compare_pairs(name: &str, wanted: &Pairs, found: &Pairs, wrong: &mut Vec<Deviation>) {
+    let set = || name.to_owned();
+    let (count, mut missing) = (wanted.difference(found).count(), wanted.difference(found));
+    wrong.extend(missing.next().map(|first| Deviation::PairsMissing { set: set(), count, first: *first }));
+    let (count, mut extra) = (found.difference(wanted).count(), found.difference(wanted));
+    wrong.extend(extra.next().map(|first| Deviation::PairsExtra { set: set(), count, first: *first }));
 }
 
 fn compare_chain(wanted: &Chain, found: &ObservedChain, wrong: &mut Vec<Deviation>) {

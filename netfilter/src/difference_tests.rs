@@ -1,30 +1,52 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::ruleset::{Match, Ruleset, Verdict};
+use crate::{
+    redirect::Redirect,
+    ruleset::{Hook, Match, Policy, Verdict},
+};
 
-fn desired() -> Vec<Chain> {
-    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap().chains()
+fn desired() -> Ruleset {
+    let pairs = ["169.254.255.2:22", "169.254.255.2:9002", "169.254.255.3:9002"].map(|pair| pair.parse().unwrap());
+    Redirect::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap().ruleset(&Arc::new(pairs.into()))
 }
 
-fn pairs() -> Pairs {
-    ["169.254.255.2:22", "169.254.255.2:9002", "169.254.255.3:9002"].map(|pair| pair.parse().unwrap()).into()
+/// The redirect with a third chain, which has another hook and a set of its own.
+fn with_inbound() -> Ruleset {
+    let mut desired = desired();
+    let base = Base { kind: "nat".into(), hook: Hook::PREROUTING, priority: -105, policy: Policy::ACCEPT };
+    let rule = Rule::new([Match::DestinationIn("inbound".into())], Verdict::Redirect(15008));
+    desired.chains.push(Chain { name: "inbound", base: Some(base), rules: vec![rule] });
+    desired.sets.insert("inbound", Arc::new(["10.244.0.5:8080".parse().unwrap()].into()));
+    desired
 }
 
-fn as_written(chains: &[Chain]) -> Observed {
+fn as_written(desired: &Ruleset) -> Observed {
     let chain = |chain: &Chain| ObservedChain {
         name: chain.name.to_owned(),
         base: chain.base.clone(),
         rules: chain.rules.iter().cloned().map(ObservedRule::Known).collect(),
     };
-    let sets = vec![(PAIRS.to_owned(), true)];
-    Observed { dormant: false, chains: chains.iter().map(chain).collect(), sets, pairs: pairs() }
+    let set = |(name, pairs): (&&str, &Arc<Pairs>)| ((*name).to_owned(), ObservedSet::Known(pairs.as_ref().clone()));
+    let (chains, sets) = (desired.chains.iter().map(chain).collect(), desired.sets.iter().map(set).collect());
+    Observed { dormant: false, chains, sets }
 }
 
 fn found(change: impl FnOnce(&mut Observed)) -> Vec<String> {
-    let mut observed = as_written(&desired());
+    found_of(&desired(), change)
+}
+
+fn found_of(desired: &Ruleset, change: impl FnOnce(&mut Observed)) -> Vec<String> {
+    let mut observed = as_written(desired);
     change(&mut observed);
-    difference(&desired(), &pairs(), Some(&observed)).iter().map(ToString::to_string).collect()
+    difference(desired, Some(&observed)).iter().map(ToString::to_string).collect()
+}
+
+fn found_pairs(observed: &mut Observed) -> &mut Pairs {
+    let Some(ObservedSet::Known(pairs)) = observed.sets.get_mut(Redirect::SET) else { panic!("no pairs") };
+    pairs
 }
 
 #[test]
@@ -36,17 +58,23 @@ fn what_was_written_differs_in_nothing_whatever_the_order_of_chains() {
 #[test]
 fn a_set_that_is_gone_or_of_another_kind_and_one_of_others_are_seen() {
     assert_eq!(found(|observed| observed.sets.clear()), ["the set pairs is missing"]);
-    assert_eq!(found(|observed| observed.sets[0].1 = false), ["the set pairs is missing"]);
-    assert_eq!(found(|observed| observed.sets.push(("stranger".to_owned(), true))), ["set stranger is not ours"]);
+    let foreign = |observed: &mut Observed| drop(observed.sets.insert("pairs".to_owned(), ObservedSet::Foreign));
+    assert_eq!(found(foreign), ["the set pairs is missing"]);
+    let empty = || ObservedSet::Known(Pairs::new());
+    assert_eq!(
+        found(|observed| drop(observed.sets.insert("stranger".to_owned(), empty()))),
+        ["set stranger is not ours"]
+    );
 }
 
 #[test]
 fn pairs_that_are_missing_and_pairs_of_others_are_counted_and_one_is_named() {
     let other = "169.254.255.4:1".parse().unwrap();
     let swapped = found(|observed| {
-        observed.pairs.remove(&"169.254.255.2:22".parse().unwrap());
-        observed.pairs.remove(&"169.254.255.3:9002".parse().unwrap());
-        observed.pairs.insert(other);
+        let pairs = found_pairs(observed);
+        pairs.remove(&"169.254.255.2:22".parse().unwrap());
+        pairs.remove(&"169.254.255.3:9002".parse().unwrap());
+        pairs.insert(other);
     });
     assert_eq!(
         swapped,
@@ -58,8 +86,32 @@ fn pairs_that_are_missing_and_pairs_of_others_are_counted_and_one_is_named() {
 }
 
 #[test]
+fn a_third_chain_and_its_set_are_compared_like_the_others() {
+    let wanted = with_inbound();
+    assert_eq!(found_of(&wanted, |_| {}), [""; 0]);
+    assert_eq!(difference(&desired(), Some(&as_written(&wanted))).len(), 2, "a chain and a set too many");
+    assert_eq!(
+        difference(&wanted, Some(&as_written(&desired()))).iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["chain inbound is missing", "the set inbound is missing"]
+    );
+    assert_eq!(
+        found_of(&wanted, |observed| {
+            observed.chains[2].base.as_mut().unwrap().hook = Hook::INPUT;
+            observed.chains[2].rules.clear();
+            observed.sets.insert("inbound".to_owned(), ObservedSet::Known(Pairs::new()));
+        }),
+        [
+            "chain inbound is `type nat hook input priority -105; policy accept;`, \
+             not `type nat hook prerouting priority -105; policy accept;`",
+            "chain inbound lacks `ip daddr . tcp dport @inbound redirect to :15008`",
+            "the set inbound lacks 1 pairs, 10.244.0.5:8080 among them"
+        ]
+    );
+}
+
+#[test]
 fn an_absent_table_is_one_deviation() {
-    assert_eq!(difference(&desired(), &pairs(), None), [Deviation::AllMissing]);
+    assert_eq!(difference(&desired(), None), [Deviation::AllMissing]);
 }
 
 #[test]
@@ -113,14 +165,14 @@ fn a_drift_is_told_in_one_line() {
     let mut observed = as_written(&desired());
     observed.dormant = true;
     observed.chains.pop();
-    let drift = Drift { deviations: difference(&desired(), &pairs(), Some(&observed)) };
+    let drift = Drift { deviations: difference(&desired(), Some(&observed)) };
     assert_eq!(drift.to_string(), "the table is switched off (dormant); chain capture is missing");
 }
 
 #[test]
 fn a_rule_that_is_there_twice_is_extra_once() {
     assert_eq!(
-        found(|observed| observed.chains[1].rules.insert(0, ObservedRule::Known(desired()[1].rules[0].clone()))),
+        found(|observed| observed.chains[1].rules.insert(0, ObservedRule::Known(desired().chains[1].rules[0].clone()))),
         ["chain capture has `ip daddr . tcp dport @pairs redirect to :15001`, which is not ours"]
     );
 }
@@ -170,6 +222,6 @@ proptest! {
             change(&mut observed.chains[chain].rules, edit);
         }
         let same = observed == as_written(&wanted);
-        prop_assert_eq!(difference(&wanted, &pairs(), Some(&observed)).is_empty(), same);
+        prop_assert_eq!(difference(&wanted, Some(&observed)).is_empty(), same);
     }
 }

@@ -9,16 +9,16 @@
 //! Not promised: protection on an older kernel. There the table is an ordinary one, and [`Guard`](crate::Guard)
 //! restores it.
 
-use std::{io, net::SocketAddrV4};
+use std::io;
 
 use boshy_netlink::{NetlinkError, Socket};
 use nix::{errno::Errno, sys::socket::SockProtocol};
 
 use crate::{
-    difference::{Observed, ObservedChain, ObservedRule},
+    difference::{Observed, ObservedSet},
     error::{Cause, Error, Operation},
     netlink::nftables::{Answer, Batch, OWNED_AND_PERSISTENT, Question, answer},
-    ruleset::{Chain, PAIRS, Pairs},
+    ruleset::{Pairs, Ruleset, Sets},
 };
 
 /// How often a read is repeated when a change interrupted it.
@@ -63,34 +63,29 @@ impl Netlink {
     ///
     /// # Errors
     /// When the kernel refuses it; the old table is then still in place.
-    pub fn replace(&mut self, chains: &[Chain], pairs: &Pairs) -> Result<(), Error> {
+    pub fn replace(&mut self, ruleset: &Ruleset) -> Result<(), Error> {
         let flags = match self.ownership {
             Ownership::WherePossible => OWNED_AND_PERSISTENT,
             Ownership::Shared => 0,
         };
-        let batch = Batch::replace(chains, pairs, flags, self.socket.next_sequence());
+        let batch = Batch::replace(ruleset, flags, self.socket.next_sequence());
         match self.transact(&batch) {
             Err(refused) if flags != 0 && batch.is_new_table(refused.sequence) && is_unknown_flag(refused.errno) => {
                 tracing::info!("this kernel cannot make the rules our own; they are an ordinary table");
                 self.ownership = Ownership::Shared;
-                self.replace(chains, pairs)
+                self.replace(ruleset)
             }
             other => other.map_err(|refused| self.error(Operation::Apply, &refused, batch.step_of(refused.sequence))),
         }
     }
 
-    /// Removes pairs from the set and adds others, in one transaction, provided that no table has changed since
-    /// `generation`. Returns whether that was so.
+    /// Turns the elements of sets from one state into another, in one transaction, provided that no table has changed
+    /// since `generation`. Returns whether that was so.
     ///
     /// # Errors
-    /// When the kernel refuses it; the set is then unchanged.
-    pub fn change<'a>(
-        &mut self,
-        removed: impl Iterator<Item = &'a SocketAddrV4>,
-        added: impl Iterator<Item = &'a SocketAddrV4>,
-        generation: u32,
-    ) -> Result<bool, Error> {
-        let Some(batch) = Batch::change(removed, added, generation, self.socket.next_sequence()) else {
+    /// When the kernel refuses it; the sets are then unchanged.
+    pub fn change(&mut self, from: &Sets, to: &Sets, generation: u32) -> Result<bool, Error> {
+        let Some(batch) = Batch::change(from, to, generation, self.socket.next_sequence()) else {
             return Ok(true);
         };
         match self.transact(&batch) {
@@ -159,7 +154,7 @@ impl Netlink {
         Ok(generation)
     }
 
-    fn ask(&mut self, question: Question, mut each: impl FnMut(Answer)) -> Result<(), NetlinkError> {
+    fn ask(&mut self, question: Question<'_>, mut each: impl FnMut(Answer)) -> Result<(), NetlinkError> {
         self.socket.ask(
             |sequence| question.message(sequence),
             |message| {
@@ -189,18 +184,19 @@ impl Netlink {
         })?;
         self.ask(Question::Rules, |said| {
             if let Answer::Rule(chain, rule) = said {
-                push_rule(&mut observed.chains, &chain, rule);
+                observed.push_rule(&chain, rule);
             }
         })?;
         self.ask(Question::Sets, |said| {
             if let Answer::Set(name, fits) = said {
-                observed.sets.push((name, fits));
+                observed.sets.insert(name, if fits { ObservedSet::Known(Pairs::new()) } else { ObservedSet::Foreign });
             }
         })?;
-        if observed.sets.iter().any(|(name, fits)| name == PAIRS && *fits) {
-            self.ask(Question::Pairs, |said| {
-                if let Answer::Pairs(more) = said {
-                    observed.pairs.extend(more);
+        for (name, set) in &mut observed.sets {
+            let ObservedSet::Known(pairs) = set else { continue };
+            self.ask(Question::Elements(name), |said| {
+                if let Answer::Elements(_, more) = said {
+                    pairs.extend(more);
                 }
             })?;
         }
@@ -230,10 +226,4 @@ impl Netlink {
 /// Whether the error says that the kernel does not know a table flag. The error differs before and after Linux 5.12.
 fn is_unknown_flag(errno: Errno) -> bool {
     matches!(errno, Errno::EINVAL | Errno::EOPNOTSUPP)
-}
-
-fn push_rule(chains: &mut [ObservedChain], name: &str, rule: ObservedRule) {
-    if let Some(chain) = chains.iter_mut().find(|chain| chain.name == name) {
-        chain.rules.push(rule);
-    }
 }

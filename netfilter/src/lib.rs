@@ -2,12 +2,13 @@
 //! redirected to the local Envoy. All other connections to the range are refused.
 //!
 //! ```text
-//!   Ruleset + Pairs --chains, lower--> netlink messages --Netlink--> kernel
-//!                           |                                          |
-//!                           └--> difference <-- Observed <-- lift <----┘
+//!   Redirect + Pairs --> Ruleset --lower--> netlink messages --Netlink--> kernel
+//!                           |                                                |
+//!                           └------> difference <-- Observed <-- lift <------┘
 //! ```
 //!
-//! Everything left of the kernel is pure. [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift.
+//! [`Ruleset`] is any list of chains with rules and sets. [`Redirect`] makes the one that boshy wants; a second use of
+//! the table adds its chains and sets to that value, and nothing else changes. Everything left of the kernel is pure. [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift.
 //! [`VipRoute`] is the route that makes virtual IPs reachable in the first place.
 //!
 //! [`DeadPeers`] ends connections to vanished instances, both the redirected connection to Envoy and Envoy's connection
@@ -27,15 +28,17 @@ mod error;
 mod guard;
 mod kernel;
 mod netlink;
+mod redirect;
 mod route;
+mod route_watch;
 mod ruleset;
-mod watch;
 
 pub use dead_peers::{DeadPeers, DeadPeersError, Ended, dead_in};
-pub use difference::{Deviation, Drift, Observed, ObservedChain, ObservedRule, difference};
+pub use difference::{Deviation, Drift, Observed, ObservedChain, ObservedRule, ObservedSet, difference};
 pub use error::{Cause, Error, Operation};
 pub use guard::{Found, Guard};
 pub use kernel::{Netlink, Ownership};
+pub use redirect::{Redirect, RedirectError};
 pub use route::{RouteError, VipRoute};
-pub use ruleset::{Base, Chain, Match, Pairs, Rule, Ruleset, RulesetError, Verdict};
-pub use watch::Watch;
+pub use route_watch::RouteWatch;
+pub use ruleset::{Base, Chain, Hook, Match, Pairs, Policy, Rule, Ruleset, Sets, Verdict};

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 
 use crate::{
     difference::ObservedRule,
-    ruleset::{Match, PAIRS, Rule, Verdict},
+    ruleset::{Match, Rule, Verdict},
 };
 
 // Constants of the kernel's nf_tables.h, nf_nat.h and in.h.
@@ -193,14 +193,14 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
             }
             Match::Tcp => all.extend([Meta(META_L4PROTO), Equal(TCP.to_vec())]),
             Match::Udp => all.extend([Meta(META_L4PROTO), Equal(UDP.to_vec())]),
-            Match::Pair => all.extend([
+            Match::DestinationIn(set) => all.extend([
                 Meta(META_NFPROTO),
                 Equal(IPV4.to_vec()),
                 Meta(META_L4PROTO),
                 Equal(TCP.to_vec()),
                 address(4),
                 PORT_BEHIND_ADDRESS,
-                Lookup(PAIRS.to_owned()),
+                Lookup(set.clone().into_owned()),
             ]),
         }
     }
@@ -234,13 +234,8 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
                 port,
                 Lookup(set),
                 tail @ ..,
-            ] if family == IPV4
-                && protocol == TCP
-                && *whole == address(4)
-                && *port == PORT_BEHIND_ADDRESS
-                && set == PAIRS =>
-            {
-                matches.push(Match::Pair);
+            ] if family == IPV4 && protocol == TCP && *whole == address(4) && *port == PORT_BEHIND_ADDRESS => {
+                matches.push(Match::DestinationIn(set.clone().into()));
                 rest = tail;
             }
             [

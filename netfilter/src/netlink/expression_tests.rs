@@ -9,7 +9,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         }),
         Just(Match::Tcp),
         Just(Match::Udp),
-        Just(Match::Pair),
+        "[a-z]{1,12}".prop_map(|set| Match::DestinationIn(set.into())),
     ]
 }
 

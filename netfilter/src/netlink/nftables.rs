@@ -1,20 +1,17 @@
-//! Writes and parses the nf_tables messages of the table `inet boshy`.
+//! Writes and parses the nf_tables messages of the table `inet boshy`, whatever chains and sets it contains.
 //!
 //! A batch is one transaction: the kernel applies all of it or nothing, and a packet meets either the old rules and
-//! pairs or the new ones. One kind of batch replaces the table: add it (so that the next step succeeds), delete it, add
-//! it with its content. The other kind changes some pairs and costs only these elements.
+//! elements or the new ones. One kind of batch replaces the table: add it (so that the next step succeeds), delete it, add
+//! it with its content. The other kind changes elements of sets and costs only these elements.
 
-use std::{
-    borrow::Cow,
-    net::{Ipv4Addr, SocketAddrV4},
-};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use boshy_netlink::{ACK, APPEND, Attributes, CREATE, DUMP, Message, Writer};
 
 use super::expression::{Expression, lift, lower};
 use crate::{
     difference::{ObservedChain, ObservedRule},
-    ruleset::{Base, Chain, PAIRS, Pairs, Rule},
+    ruleset::{Base, Chain, Hook, Policy, Rule, Ruleset, Sets},
 };
 
 // Constants of the kernel's nfnetlink.h, nf_tables.h and netfilter.h.
@@ -39,8 +36,6 @@ const INET: u8 = 1;
 const ANY_FAMILY: u8 = 0;
 const NAME: &str = "boshy";
 const THE_NEW_TABLE: &str = "the new table";
-const HOOKS: [&str; 5] = ["prerouting", "input", "forward", "output", "postrouting"];
-const POLICIES: [&str; 2] = ["drop", "accept"];
 /// Length of `struct nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
 
@@ -68,24 +63,20 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// A batch that replaces the table.
-    pub(crate) fn replace(chains: &[Chain], pairs: &Pairs, flags: u32, first: u32) -> Self {
+    pub(crate) fn replace(ruleset: &Ruleset, flags: u32, first: u32) -> Self {
         let mut batch = Self::deleting(first);
         batch.step(NEW_TABLE, CREATE, THE_NEW_TABLE.to_owned(), |writer| {
             writer.text(1, NAME);
             writer.u32_be(2, flags);
         });
-        batch.step(NEW_SET, CREATE, format!("set {PAIRS}"), |writer| {
-            writer.text(1, NAME);
-            writer.text(2, PAIRS);
-            for (kind, value) in [(3, 0), (4, ADDRESS_AND_PORT), (5, PAIR_LENGTH), (10, 1)] {
-                writer.u32_be(kind, value);
-            }
-        });
-        batch.elements(NEW_ELEMENTS, CREATE, pairs.iter());
-        for chain in chains {
+        for (id, (set, pairs)) in (1..).zip(&ruleset.sets) {
+            batch.set(set, id);
+            batch.elements(NEW_ELEMENTS, set, pairs.iter());
+        }
+        for chain in &ruleset.chains {
             batch.chain(chain);
         }
-        for chain in chains {
+        for chain in &ruleset.chains {
             for rule in &chain.rules {
                 batch.rule(chain, rule);
             }
@@ -93,17 +84,16 @@ impl Batch {
         batch.committed()
     }
 
-    /// A batch that removes some pairs and adds others. The kernel refuses it as a whole, with `ERESTART`, when any
-    /// table has changed since `generation`. `None` when there is nothing to change.
-    pub(crate) fn change<'a>(
-        removed: impl Iterator<Item = &'a SocketAddrV4>,
-        added: impl Iterator<Item = &'a SocketAddrV4>,
-        generation: u32,
-        first: u32,
-    ) -> Option<Self> {
+    /// A batch that turns the elements of sets from one state into another. The kernel refuses it as a whole, with
+    /// `ERESTART`, when any table has changed since `generation`. `None` when there is nothing to change.
+    pub(crate) fn change(from: &Sets, to: &Sets, generation: u32, first: u32) -> Option<Self> {
         let mut batch = Self::begun(first, Some(generation));
-        batch.elements(DELETE_ELEMENTS, 0, removed);
-        batch.elements(NEW_ELEMENTS, CREATE, added);
+        for (set, wanted) in to {
+            if let Some(present) = from.get(set).filter(|present| *present != wanted) {
+                batch.elements(DELETE_ELEMENTS, set, present.difference(wanted));
+                batch.elements(NEW_ELEMENTS, set, wanted.difference(present));
+            }
+        }
         (batch.steps.len() > 1).then(|| batch.committed())
     }
 
@@ -158,16 +148,27 @@ impl Batch {
         self.step_of(sequence) == THE_NEW_TABLE
     }
 
+    /// `id` tells the sets of a transaction apart.
+    fn set(&mut self, set: &str, id: u32) {
+        self.step(NEW_SET, CREATE, format!("set {set}"), |writer| {
+            writer.text(1, NAME);
+            writer.text(2, set);
+            for (kind, value) in [(3, 0), (4, ADDRESS_AND_PORT), (5, PAIR_LENGTH), (10, id)] {
+                writer.u32_be(kind, value);
+            }
+        });
+    }
+
     fn chain(&mut self, chain: &Chain) {
         self.step(NEW_CHAIN, CREATE, format!("chain {}", chain.name), |writer| {
             writer.text(1, NAME);
             writer.text(3, chain.name);
             if let Some(base) = &chain.base {
                 writer.nested(4, |writer| {
-                    writer.u32_be(1, number_of(&HOOKS, &base.hook));
+                    writer.u32_be(1, base.hook.0);
                     writer.u32_be(2, base.priority.cast_unsigned());
                 });
-                writer.u32_be(5, number_of(&POLICIES, &base.policy));
+                writer.u32_be(5, base.policy.0);
                 writer.text(7, &base.kind);
             }
         });
@@ -190,13 +191,13 @@ impl Batch {
         self.steps.push(what);
     }
 
-    fn elements<'a>(&mut self, kind: u16, flags: u16, pairs: impl Iterator<Item = &'a SocketAddrV4>) {
+    fn elements<'a>(&mut self, kind: u16, set: &str, pairs: impl Iterator<Item = &'a SocketAddrV4>) {
         let mut pairs = pairs.peekable();
+        let (verb, flags) = if kind == NEW_ELEMENTS { ("adding", CREATE) } else { ("taking out", 0) };
         while let Some(first) = pairs.peek() {
-            let verb = if kind == NEW_ELEMENTS { "adding" } else { "taking out" };
-            self.step(kind, flags, format!("{verb} {first} and others in the set {PAIRS}"), |writer| {
+            self.step(kind, flags, format!("{verb} {first} and others in the set {set}"), |writer| {
                 writer.text(1, NAME);
-                writer.text(2, PAIRS);
+                writer.text(2, set);
                 writer.nested(3, |writer| pairs.by_ref().take(ELEMENTS).for_each(|pair| element(writer, *pair)));
             });
         }
@@ -229,19 +230,9 @@ fn pair(element: Attributes<'_>) -> Option<SocketAddrV4> {
     Some(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])))
 }
 
-fn number_of(names: &[&str], name: &str) -> u32 {
-    let place = names.iter().position(|each| *each == name).expect("layouts name hooks and policies of the kernel");
-    u32::try_from(place).unwrap_or(u32::MAX)
-}
-
-fn name_of(names: &[&'static str], number: u32) -> Cow<'static, str> {
-    let name = usize::try_from(number).ok().and_then(|place| names.get(place));
-    name.map_or_else(|| Cow::Owned(number.to_string()), |name| Cow::Borrowed(*name))
-}
-
 /// A query about boshy's table.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Question {
+pub(crate) enum Question<'s> {
     /// The number that increases with every change of any table.
     Generation,
     /// Flags and owner.
@@ -252,11 +243,11 @@ pub(crate) enum Question {
     Rules,
     /// All sets of the table, without their elements.
     Sets,
-    /// All elements of the set of pairs.
-    Pairs,
+    /// All elements of a set.
+    Elements(&'s str),
 }
 
-impl Question {
+impl Question<'_> {
     pub(crate) fn message(self, sequence: u32) -> Writer {
         let (kind, flags, family) = match self {
             Self::Generation => (GET_GENERATION, ACK, ANY_FAMILY),
@@ -264,15 +255,15 @@ impl Question {
             Self::Chains => (GET_CHAIN, DUMP, INET),
             Self::Rules => (GET_RULE, DUMP, INET),
             Self::Sets => (GET_SET, DUMP, INET),
-            Self::Pairs => (GET_ELEMENTS, DUMP, INET),
+            Self::Elements(_) => (GET_ELEMENTS, DUMP, INET),
         };
         Writer::single(SUBSYSTEM << 8 | kind, flags, sequence, |writer| {
             writer.raw(&[family, 0, 0, 0]);
-            if matches!(self, Self::Table | Self::Rules | Self::Sets | Self::Pairs) {
+            if matches!(self, Self::Table | Self::Rules | Self::Sets | Self::Elements(_)) {
                 writer.text(1, NAME);
             }
-            if matches!(self, Self::Pairs) {
-                writer.text(2, PAIRS);
+            if let Self::Elements(set) = self {
+                writer.text(2, set);
             }
         })
     }
@@ -290,10 +281,10 @@ pub(crate) enum Answer {
     Chain(ObservedChain),
     /// A rule, and its chain.
     Rule(String, ObservedRule),
-    /// A set, and whether it has the type of the set of pairs.
+    /// A set, and whether it is one of destination addresses and ports.
     Set(String, bool),
-    /// Elements of the set of pairs.
-    Pairs(Vec<SocketAddrV4>),
+    /// Elements of the set of this name.
+    Elements(String, Vec<SocketAddrV4>),
 }
 
 /// Parses an answer; `None` for messages about something else.
@@ -327,8 +318,9 @@ pub(crate) fn answer(message: &Message<'_>) -> Option<Answer> {
             let fits = key == (Some(ADDRESS_AND_PORT), Some(PAIR_LENGTH), 0);
             Some(Answer::Set(attributes.text(2)?, fits))
         }
-        NEW_ELEMENTS if attributes.text(2).as_deref() == Some(PAIRS) => {
-            Some(Answer::Pairs(attributes.inside(3).filter_map(|(_, element)| pair(Attributes(element))).collect()))
+        NEW_ELEMENTS => {
+            let pairs = attributes.inside(3).filter_map(|(_, element)| pair(Attributes(element))).collect();
+            Some(Answer::Elements(attributes.text(2)?, pairs))
         }
         _ => None,
     }
@@ -338,9 +330,9 @@ fn base(chain: Attributes<'_>) -> Option<Base> {
     let hook = chain.inside(4);
     Some(Base {
         kind: chain.text(7)?.into(),
-        hook: name_of(&HOOKS, hook.u32_be(1)?),
+        hook: Hook(hook.u32_be(1)?),
         priority: hook.u32_be(2)?.cast_signed(),
-        policy: name_of(&POLICIES, chain.u32_be(5)?),
+        policy: Policy(chain.u32_be(5)?),
     })
 }
 

@@ -1,17 +1,30 @@
+use std::sync::Arc;
+
 use boshy_netlink::messages;
 
 use super::*;
 use crate::{
-    difference::{Observed, difference},
-    ruleset::Ruleset,
+    difference::{Observed, ObservedSet, difference},
+    redirect::Redirect,
+    ruleset::{Match, Pairs, Verdict},
 };
 
-fn chains() -> Vec<Chain> {
-    Ruleset::new("169.254.240.0/20".parse().unwrap(), 15001).unwrap().chains()
+fn redirect(ports: std::ops::Range<u16>) -> Ruleset {
+    Redirect::new("169.254.240.0/20".parse().unwrap(), 15001).unwrap().ruleset(&pairs(ports))
 }
 
-fn pairs(ports: std::ops::Range<u16>) -> Pairs {
-    ports.map(|port| SocketAddrV4::new(Ipv4Addr::new(169, 254, 240, 1), port)).collect()
+fn pairs(ports: std::ops::Range<u16>) -> Arc<Pairs> {
+    Arc::new(ports.map(|port| SocketAddrV4::new(Ipv4Addr::new(169, 254, 240, 1), port)).collect())
+}
+
+/// The redirect with a third chain, which has another hook and a set of its own.
+fn with_inbound(ports: std::ops::Range<u16>, inbound: std::ops::Range<u16>) -> Ruleset {
+    let mut ruleset = redirect(ports);
+    let base = Base { kind: "nat".into(), hook: Hook::PREROUTING, priority: -105, policy: Policy::ACCEPT };
+    let rule = Rule::new([Match::DestinationIn("inbound".into())], Verdict::Redirect(15008));
+    ruleset.chains.push(Chain { name: "inbound", base: Some(base), rules: vec![rule] });
+    ruleset.sets.insert("inbound", pairs(inbound));
+    ruleset
 }
 
 /// Content of a batch, as it would be read back.
@@ -20,12 +33,16 @@ fn read(batch: &Batch) -> Observed {
     for said in messages(batch.bytes()).filter_map(|message| answer(&message)) {
         match said {
             Answer::Chain(chain) => observed.chains.push(chain),
-            Answer::Rule(chain, rule) => {
-                observed.chains.iter_mut().find(|each| each.name == chain).unwrap().rules.push(rule);
-            }
+            Answer::Rule(chain, rule) => observed.push_rule(&chain, rule),
             Answer::Table { dormant, owner } => assert_eq!((dormant, owner), (false, None)),
-            Answer::Set(name, fits) => observed.sets.push((name, fits)),
-            Answer::Pairs(more) => observed.pairs.extend(more),
+            Answer::Set(name, fits) => {
+                assert!(fits, "{name}");
+                observed.sets.insert(name, ObservedSet::Known(Pairs::new()));
+            }
+            Answer::Elements(set, more) => match observed.sets.get_mut(&set) {
+                Some(ObservedSet::Known(pairs)) => pairs.extend(more),
+                other => panic!("elements of {set}, which is {other:?}"),
+            },
             Answer::Generation(_) => panic!("a batch holds no generation"),
         }
     }
@@ -38,7 +55,7 @@ fn kinds(batch: &Batch) -> Vec<u16> {
 
 #[test]
 fn a_batch_is_one_transaction_that_acknowledges_its_last_step_only() {
-    let batch = Batch::replace(&chains(), &pairs(1..3), 0, 100);
+    let batch = Batch::replace(&redirect(1..3), 0, 100);
     let around = [BATCH_BEGIN, NEW_TABLE, DELETE_TABLE, NEW_TABLE, NEW_SET, NEW_ELEMENTS, NEW_CHAIN, NEW_CHAIN];
     assert_eq!(kinds(&batch), [&around[..], &[NEW_RULE; 4], &[BATCH_END]].concat());
     let all: Vec<_> = messages(batch.bytes()).collect();
@@ -51,20 +68,29 @@ fn a_batch_is_one_transaction_that_acknowledges_its_last_step_only() {
 
 #[test]
 fn what_a_batch_writes_reads_as_the_desired_table() {
-    for pairs in [Pairs::new(), pairs(1..2), pairs(1..u16::MAX)] {
-        let batch = Batch::replace(&chains(), &pairs, OWNED_AND_PERSISTENT, 1);
-        assert_eq!(difference(&chains(), &pairs, Some(&read(&batch))), []);
+    let redirects = [redirect(1..1), redirect(1..2), redirect(1..u16::MAX)];
+    for ruleset in redirects.into_iter().chain([with_inbound(1..3, 5..9), Ruleset::default()]) {
+        let batch = Batch::replace(&ruleset, OWNED_AND_PERSISTENT, 1);
+        assert_eq!(difference(&ruleset, Some(&read(&batch))), []);
     }
 }
 
 #[test]
 fn a_change_of_pairs_is_as_long_as_what_changes() {
-    let (removed, added) = (pairs(1..2), pairs(2..4));
-    let batch = Batch::change(removed.iter(), added.iter(), 7, 1).unwrap();
+    let (from, to) = (redirect(1..2).sets, redirect(2..4).sets);
+    let batch = Batch::change(&from, &to, 7, 1).unwrap();
     assert_eq!(kinds(&batch), [BATCH_BEGIN, DELETE_ELEMENTS, NEW_ELEMENTS, BATCH_END]);
     assert!(batch.bytes().len() < 300, "{} bytes", batch.bytes().len());
     assert_eq!(batch.step_of(3), "adding 169.254.240.1:2 and others in the set pairs");
-    assert!(Batch::change([].iter(), [].iter(), 7, 1).is_none());
+    assert!(Batch::change(&to, &redirect(2..4).sets, 7, 1).is_none());
+}
+
+#[test]
+fn a_change_concerns_only_the_sets_that_change() {
+    let (from, to) = (with_inbound(1..5000, 5..6).sets, with_inbound(1..5000, 5..7).sets);
+    let batch = Batch::change(&from, &to, 7, 1).unwrap();
+    assert_eq!(kinds(&batch), [BATCH_BEGIN, NEW_ELEMENTS, BATCH_END]);
+    assert_eq!(batch.step_of(2), "adding 169.254.240.1:6 and others in the set inbound");
 }
 
 #[test]

@@ -1,21 +1,15 @@
 //! Rules and pairs changed by another process are detected and restored.
 
-use std::{
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use boshy_netfilter::{Found, Guard, Ownership};
 
-use boshy_netfilter::{Found, Guard, Ownership, Watch};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use crate::world::{alone, guarded, one_pair, pairs, sh};
+use crate::world::{alone, guarded, one_pair, pairs, present, rules, sh};
 
 /// Changes the rules with a shell command, and returns the drift that the guard found and repaired.
 fn found_after(guard: &mut Guard, line: &str) -> Vec<String> {
     sh(line);
-    let Found::Drifted(drift) = guard.keep(&one_pair()).unwrap() else { panic!("`{line}` is not noticed") };
-    assert_eq!(guard.keep(&one_pair()).unwrap(), Found::Untouched, "after `{line}`");
-    assert_eq!(guard.present().unwrap(), *one_pair(), "after `{line}`");
+    let Found::Drifted(drift) = guard.keep(&rules(&one_pair())).unwrap() else { panic!("`{line}` is not noticed") };
+    assert_eq!(guard.keep(&rules(&one_pair())).unwrap(), Found::Untouched, "after `{line}`");
+    assert_eq!(present(guard), *one_pair(), "after `{line}`");
     drift.deviations.iter().map(ToString::to_string).collect()
 }
 
@@ -57,8 +51,8 @@ fn a_change_that_is_wanted_while_something_else_changed_the_table_repairs_it_too
         let mut guard = guarded(Ownership::Shared, &one_pair());
         let wanted = pairs(["169.254.255.9:9002", "169.254.255.9:9003"]);
         sh("nft delete element inet boshy pairs '{ 169.254.255.9 . 9002 }'");
-        assert!(matches!(guard.keep(&wanted).unwrap(), Found::Drifted(_)));
-        assert_eq!(guard.present().unwrap(), *wanted);
+        assert!(matches!(guard.keep(&rules(&wanted)).unwrap(), Found::Drifted(_)));
+        assert_eq!(present(&mut guard), *wanted);
     });
 }
 
@@ -68,28 +62,8 @@ fn changes_of_others_are_no_drift() {
         let mut guard = guarded(Ownership::Shared, &one_pair());
         sh("nft add table inet other && nft add chain inet other c && nft add rule inet other c tcp dport 22 return \
             && iptables -w 5 -t nat -A OUTPUT -p tcp -d 10.9.9.9 -j REDIRECT --to-ports 9");
-        assert_eq!(guard.keep(&one_pair()).unwrap(), Found::Untouched);
+        assert_eq!(guard.keep(&rules(&one_pair())).unwrap(), Found::Untouched);
         sh("nft delete table inet other");
-        assert_eq!(guard.keep(&pairs([])).unwrap(), Found::Untouched);
-    });
-}
-
-#[test]
-fn the_watch_tells_of_a_change_at_once() {
-    alone(|| {
-        let mut guard = guarded(Ownership::Shared, &one_pair());
-        let mut watch = Watch::rules().unwrap();
-        assert!(!watch.changed().unwrap());
-        sh("nft delete table inet boshy");
-        let begun = Instant::now();
-        let mut waited = [PollFd::new(watch.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut waited, PollTimeout::from(5000u16)).unwrap(), 1);
-        assert!(watch.changed().unwrap());
-        assert!(matches!(guard.keep(&one_pair()).unwrap(), Found::Drifted(_)));
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        // The guard's own write is a change as well; after it there are no notifications.
-        assert!(watch.changed().unwrap());
-        assert_eq!(guard.keep(&one_pair()).unwrap(), Found::Untouched);
-        assert!(!watch.changed().unwrap());
+        assert_eq!(guard.keep(&rules(&pairs([]))).unwrap(), Found::Untouched);
     });
 }

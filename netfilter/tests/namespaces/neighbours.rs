@@ -1,6 +1,6 @@
 //! Rules of other software stay unchanged, byte for byte.
 
-use boshy_netfilter::{Guard, Ownership, Ruleset};
+use boshy_netfilter::{Guard, Ownership, Redirect};
 
 use crate::world::{BOTH, alone, guarded, one_pair, pairs, sh};
 
@@ -54,10 +54,11 @@ fn unmoved_by(ownership: Ownership) {
     let guard = guarded(ownership, &one_pair());
     assert_eq!(others(), before, "after the first rules");
     drop(guard);
-    let mut guard = Guard::open(&Ruleset::new("10.96.0.0/12".parse().unwrap(), 16001).unwrap(), ownership).unwrap();
-    guard.keep(&pairs(["10.96.0.1:80"])).unwrap();
+    let other = Redirect::new("10.96.0.0/12".parse().unwrap(), 16001).unwrap();
+    let mut guard = Guard::open(ownership).unwrap();
+    guard.keep(&other.ruleset(&pairs(["10.96.0.1:80"]))).unwrap();
     assert_eq!(others(), before, "after other rules");
-    guard.keep(&pairs([])).unwrap();
+    guard.keep(&other.ruleset(&pairs([]))).unwrap();
     assert_eq!(others(), before, "after other pairs");
     guard.remove().unwrap();
     assert_eq!(others(), before, "after the removal");

@@ -7,7 +7,7 @@ use std::{
 
 use boshy_netfilter::{Cause, Found, Guard, Netlink, Ownership, Pairs, difference};
 
-use crate::world::{alone, beside, guarded, one_pair, pairs, role, ruleset, sh, try_sh};
+use crate::world::{alone, beside, guarded, one_pair, pairs, present, role, rules, sh, try_sh, written};
 
 fn owned() -> Guard {
     guarded(Ownership::WherePossible, &one_pair())
@@ -15,7 +15,7 @@ fn owned() -> Guard {
 
 fn is_whole() -> bool {
     let observed = Netlink::open(Ownership::Shared).unwrap().observe().unwrap();
-    difference(&ruleset().chains(), &one_pair(), observed.as_ref()).is_empty()
+    difference(&rules(&one_pair()), observed.as_ref()).is_empty()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn nobody_else_changes_the_table_while_its_owner_lives() {
         }
         sh("nft flush ruleset");
         assert!(is_whole());
-        assert_eq!(owner.keep(&one_pair()).unwrap(), Found::Untouched);
+        assert_eq!(owner.keep(&rules(&one_pair())).unwrap(), Found::Untouched);
         owner.remove().unwrap();
     });
 }
@@ -46,11 +46,11 @@ fn another_agent_is_told_who_owns_the_table() {
         let _owner = owned();
         let own = std::process::id();
         for ownership in [Ownership::WherePossible, Ownership::Shared] {
-            let mut other = Guard::open(&ruleset(), ownership).unwrap();
-            for error in [other.keep(&one_pair()).unwrap_err(), other.remove().unwrap_err()] {
+            let mut other = Guard::open(ownership).unwrap();
+            for error in [other.keep(&rules(&one_pair())).unwrap_err(), other.remove().unwrap_err()] {
                 assert!(matches!(error.cause, Cause::OwnedByAnother { port } if port == own), "{error:?}");
             }
-            assert_eq!(other.written(), None);
+            assert_eq!(written(&other), None);
         }
         assert!(is_whole());
     });
@@ -62,16 +62,16 @@ fn rules_outlive_their_owner_and_then_anyone_may_remove_or_retake_them() {
         for by_nft in [false, true] {
             drop(owned());
             assert!(is_whole());
-            let mut second = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
+            let mut second = Guard::open(Ownership::WherePossible).unwrap();
             // The pairs of an earlier life are known before anything is written.
-            assert_eq!(second.present().unwrap(), *one_pair());
-            second.keep(&one_pair()).unwrap();
+            assert_eq!(present(&mut second), *one_pair());
+            second.keep(&rules(&one_pair())).unwrap();
             assert!(sh("nft list table inet boshy").contains("owner"));
             drop(second);
             if by_nft {
                 sh("nft delete table inet boshy");
             } else {
-                Guard::open(&ruleset(), Ownership::WherePossible).unwrap().remove().unwrap();
+                Guard::open(Ownership::WherePossible).unwrap().remove().unwrap();
             }
             assert!(!sh("nft list tables").contains("boshy"));
         }
@@ -83,13 +83,13 @@ fn a_plain_table_of_an_earlier_life_is_taken_over_and_given_back() {
     alone(|| {
         // A table without a set of pairs, as earlier versions wrote it.
         sh("nft add table inet boshy && nft add chain inet boshy capture");
-        let mut owner = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
-        assert_eq!(owner.present().unwrap(), Pairs::new());
-        owner.keep(&one_pair()).unwrap();
+        let mut owner = Guard::open(Ownership::WherePossible).unwrap();
+        assert_eq!(present(&mut owner), Pairs::new());
+        owner.keep(&rules(&one_pair())).unwrap();
         assert!(is_whole() && sh("nft list table inet boshy").contains("owner"));
         drop(owner);
         let mut shared = guarded(Ownership::Shared, &pairs([]));
-        shared.keep(&one_pair()).unwrap();
+        shared.keep(&rules(&one_pair())).unwrap();
         assert!(is_whole() && !sh("nft list table inet boshy").contains("flags"));
     });
 }
@@ -117,7 +117,7 @@ fn after_a_killed_agent_its_rules_work_on_and_can_be_removed() {
         let mut agent = Agent(child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
         let lines = BufReader::new(agent.0.stdout.take().unwrap()).lines();
         assert!(lines.map_while(Result::ok).any(|line| line == "in place"));
-        let mut other = Guard::open(&ruleset(), Ownership::WherePossible).unwrap();
+        let mut other = Guard::open(Ownership::WherePossible).unwrap();
         let refused = other.remove().unwrap_err();
         assert!(matches!(refused.cause, Cause::OwnedByAnother { port } if port == agent.0.id()), "{refused:?}");
         drop(agent);

@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_netfilter::{Found, Guard, Ownership, Pairs, Ruleset, VipRoute};
+use boshy_netfilter::{Found, Guard, Ownership, Pairs, Redirect, VipRoute};
 
-use crate::world::{BOTH, VIP, VM, alone, device, guarded, listen, one_pair, pairs, reach, ruleset, sh};
+use crate::world::{BOTH, VIP, VM, alone, device, guarded, listen, one_pair, pairs, reach, redirect, rules, sh};
 
 const REFUSED: &str = "Connection refused (os error 111)";
 /// Ports of ssh, monit, NATS, the BOSH agent, bosh-dns and the mesh, and the lowest and highest port.
@@ -28,7 +28,7 @@ fn with_reachable_vip() {
 /// A VM as in production: the range is reached through boshy's route, and no interface has the address.
 fn with_route() {
     device();
-    VipRoute::new(ruleset().range(), VM).unwrap().ensure().unwrap();
+    VipRoute::new(redirect().range(), VM).unwrap().ensure().unwrap();
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn every_port_may_be_a_pair_and_what_is_none_is_refused_at_once() {
             assert!(begun.elapsed() < Duration::from_millis(500), "port {port}: {:?}", begun.elapsed());
         }
         let all: Arc<Pairs> = Arc::new(PORTS.map(|port| std::net::SocketAddrV4::new(VIP, port)).into());
-        assert_eq!(guard.keep(&all).unwrap(), Found::Untouched);
+        assert_eq!(guard.keep(&rules(&all)).unwrap(), Found::Untouched);
         for port in PORTS {
             assert_eq!(reach(VIP, port), format!("15001 from {VM} to {VIP}:{port}"));
             // The same port of another virtual IP, and another port of this virtual IP.
@@ -128,7 +128,7 @@ fn connections_that_are_open_survive_the_end_of_their_pair() {
             stream.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{when}: {error}"));
         };
         answers("with its pair");
-        guard.keep(&pairs(["169.254.255.9:9003"])).unwrap();
+        guard.keep(&rules(&pairs(["169.254.255.9:9003"]))).unwrap();
         assert_eq!(reach(VIP, 9002), REFUSED);
         answers("without its pair");
     });
@@ -140,10 +140,11 @@ fn no_connection_escapes_while_rules_are_replaced_and_other_pairs_come_and_go() 
         with_reachable_vip();
         listen(15001);
         listen(9002);
-        let wider = Ruleset::new("169.254.254.0/23".parse().unwrap(), 15001).unwrap();
+        let wider = Redirect::new("169.254.254.0/23".parse().unwrap(), 15001).unwrap();
+        let narrow = redirect();
         let (one, more) = (one_pair(), pairs(["169.254.255.9:9002", "169.254.255.9:9003"]));
         for ownership in BOTH {
-            let mut guard = guarded(ownership, &one_pair());
+            let (mut guard, mut redirect) = (guarded(ownership, &one_pair()), narrow.clone());
             let (stop, connected) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
             let connecting = thread::spawn({
                 let (stop, connected) = (stop.clone(), connected.clone());
@@ -158,12 +159,12 @@ fn no_connection_escapes_while_rules_are_replaced_and_other_pairs_come_and_go() 
             });
             let (deadline, mut swaps) = (Instant::now() + Duration::from_secs(30), 0);
             while (swaps < 200 || connected.load(Ordering::Relaxed) < 500) && Instant::now() < deadline {
-                guard.keep(if swaps % 2 == 0 { &more } else { &one }).unwrap();
+                guard.keep(&redirect.ruleset(if swaps % 2 == 0 { &more } else { &one })).unwrap();
                 if swaps % 10 == 0 {
                     drop(guard);
-                    let rules = if swaps % 20 == 0 { wider.clone() } else { ruleset() };
-                    guard = Guard::open(&rules, ownership).unwrap();
-                    assert_eq!(guard.keep(&more).unwrap(), Found::Beginning);
+                    redirect = if swaps % 20 == 0 { wider.clone() } else { narrow.clone() };
+                    guard = Guard::open(ownership).unwrap();
+                    assert_eq!(guard.keep(&redirect.ruleset(&more)).unwrap(), Found::Beginning);
                 }
                 swaps += 1;
             }

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
 };
 
-use boshy_netfilter::{Ownership, RouteError, VipRoute, Watch};
+use boshy_netfilter::{Ownership, RouteError, RouteWatch, VipRoute};
 use ipnet::Ipv4Net;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
@@ -152,7 +152,7 @@ fn whatever_takes_the_route_away_is_noticed() {
         device();
         sh("ip addr add 10.244.0.6/24 dev eth0");
         let mut route = VipRoute::new(range(), VM).unwrap();
-        let mut watch = Watch::routes().unwrap();
+        let mut watch = RouteWatch::open().unwrap();
         route.ensure().unwrap();
         watch.changed().unwrap();
         assert!(!watch.changed().unwrap(), "there is silence while nothing changes");

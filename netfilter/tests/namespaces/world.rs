@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_netfilter::{Found, Guard, Ownership, Pairs, Ruleset};
+use boshy_netfilter::{Found, Guard, Ownership, Pairs, Redirect, Ruleset};
 use nix::{
     sys::socket::{getsockopt, sockopt::OriginalDst},
     unistd::geteuid,
@@ -106,8 +106,23 @@ pub(crate) fn default_route() {
     sh("ip route add default via 10.244.0.1");
 }
 
-pub(crate) fn ruleset() -> Ruleset {
-    Ruleset::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap()
+pub(crate) fn redirect() -> Redirect {
+    Redirect::new("169.254.255.0/24".parse().unwrap(), 15001).unwrap()
+}
+
+/// The redirect's rules with these pairs.
+pub(crate) fn rules(pairs: &Arc<Pairs>) -> Ruleset {
+    redirect().ruleset(pairs)
+}
+
+/// The pairs in the table.
+pub(crate) fn present(guard: &mut Guard) -> Pairs {
+    guard.present().unwrap().into_pairs(Redirect::SET)
+}
+
+/// The pairs that a guard knows to be in place.
+pub(crate) fn written(guard: &Guard) -> Option<&Arc<Pairs>> {
+    guard.written().map(|ruleset| &ruleset.sets[Redirect::SET])
 }
 
 /// Pairs parsed from text.
@@ -122,9 +137,9 @@ pub(crate) fn one_pair() -> Arc<Pairs> {
 
 /// A guard that has written its rules and these pairs.
 pub(crate) fn guarded(ownership: Ownership, pairs: &Arc<Pairs>) -> Guard {
-    let mut guard = Guard::open(&ruleset(), ownership).unwrap();
-    assert_eq!(guard.keep(pairs).unwrap(), Found::Beginning);
-    assert_eq!(guard.keep(pairs).unwrap(), Found::Untouched);
+    let mut guard = Guard::open(ownership).unwrap();
+    assert_eq!(guard.keep(&rules(pairs)).unwrap(), Found::Beginning);
+    assert_eq!(guard.keep(&rules(pairs)).unwrap(), Found::Untouched);
     guard
 }
 
