@@ -9,7 +9,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Spaw
 use arc_swap::ArcSwap;
 use boshy_director::{
     client::{ClientError, ClientSettings, DirectorClient, SettingsError},
-    observer::{self, Answer, Moment, Observation, Observer, ObserverSettings, Question},
+    observer::{self, ClockReading, DirectorQuery, DirectorReply, Observation, Observer, ObserverSettings},
 };
 use boshy_mesh::Inventory;
 use boshy_supervision::{ChildRef, Heart, Link};
@@ -28,8 +28,8 @@ use crate::{
 /// Longest pause between two checks of what is due, and pause before facts are sent to the registry again that it could
 /// not use.
 const TURN: Duration = Duration::from_secs(1);
-/// Sends questions to a director.
-pub(crate) type Asker = Rc<dyn Fn(Question) -> LocalBoxFuture<'static, Answer>>;
+/// Sends queries to a director.
+pub(crate) type Asker = Rc<dyn Fn(DirectorQuery) -> LocalBoxFuture<'static, DirectorReply>>;
 /// Creates an asker for a life.
 pub(crate) type Connect = Arc<dyn Fn() -> Result<Asker, SettingsError> + Send + Sync>;
 /// Passes facts on. The error text says why they could not be used.
@@ -76,15 +76,15 @@ pub(crate) struct PollNow;
 /// The director has answered, or the request has timed out.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct DirectorAnswered(pub(crate) Answer);
+pub(crate) struct DirectorAnswered(pub(crate) DirectorReply);
 
 /// Asks a director over HTTPS.
 pub(crate) fn over_https(settings: ClientSettings) -> Connect {
     Arc::new(move || {
         let client = Rc::new(DirectorClient::new(&settings)?);
-        Ok(Rc::new(move |question| {
+        Ok(Rc::new(move |query| {
             let client = Rc::clone(&client);
-            Box::pin(async move { observer::ask(&client, question).await }) as LocalBoxFuture<'static, Answer>
+            Box::pin(async move { observer::ask(&client, query).await }) as LocalBoxFuture<'static, DirectorReply>
         }) as Asker)
     })
 }
@@ -139,18 +139,18 @@ impl DirectorPoller {
         Self { parts, link, heart, begun, observer, asker: None, timer: None, delivery, kept }
     }
 
-    fn moment(&self) -> Moment {
-        Moment { elapsed: self.begun.elapsed(), wall: clock::now() }
+    fn clocks(&self) -> ClockReading {
+        ClockReading { elapsed: self.begun.elapsed(), wall: clock::now() }
     }
 
     fn ask(&mut self, ctx: &mut Context<Self>) {
         self.heart.beat();
         let Some(asker) = self.asker.clone() else { return };
-        for question in self.observer.due(self.moment()) {
-            let asked = asker(question).into_actor(self);
+        for query in self.observer.due(self.clocks()) {
+            let asked = asker(query).into_actor(self);
             ctx.spawn(asked.map(|answer, _, ctx| ctx.notify(DirectorAnswered(answer))));
         }
-        let now = self.moment();
+        let now = self.clocks();
         let pause = self.observer.next_at(now).saturating_sub(now.elapsed).min(TURN);
         if let Some(timer) = self.timer.replace(ctx.notify_later(PollNow, pause)) {
             ctx.cancel_future(timer);
@@ -225,7 +225,7 @@ impl Handler<DirectorAnswered> for DirectorPoller {
     type Result = ();
 
     fn handle(&mut self, DirectorAnswered(answer): DirectorAnswered, ctx: &mut Context<Self>) {
-        self.observer.take(answer, self.moment());
+        self.observer.take(answer, self.clocks());
         self.tell_what_is_known(ctx);
         self.ask(ctx);
     }

@@ -13,10 +13,10 @@ use super::*;
 const MANIFEST: &str =
     "instance_groups: [{name: web, jobs: [{name: app, expose_ports: [{name: http, number: 8080}]}]}]";
 
-/// The questions that the poller asked, the facts that it passed on, and whether the registry accepts them.
+/// The queries that the poller asked, the facts that it passed on, and whether the registry accepts them.
 #[derive(Default)]
 struct World {
-    asked: Mutex<Vec<Question>>,
+    asked: Mutex<Vec<DirectorQuery>>,
     told: Mutex<Vec<Arc<Inventory>>>,
     refusals: Mutex<u32>,
 }
@@ -28,10 +28,10 @@ impl World {
         DirectorPollerParts {
             connect: Arc::new(move || {
                 let asking = Arc::clone(&asking);
-                Ok(Rc::new(move |question| {
-                    asking.asked.lock().unwrap().push(question);
+                Ok(Rc::new(move |query| {
+                    asking.asked.lock().unwrap().push(query);
                     // The test answers with a message.
-                    Box::pin(futures::future::pending()) as LocalBoxFuture<'static, Answer>
+                    Box::pin(futures::future::pending()) as LocalBoxFuture<'static, DirectorReply>
                 }) as Asker)
             }),
             observer: ObserverSettings::default(),
@@ -54,7 +54,7 @@ impl World {
         }
     }
 
-    fn asked(&self) -> Vec<Question> {
+    fn asked(&self) -> Vec<DirectorQuery> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
@@ -64,16 +64,16 @@ impl World {
     }
 }
 
-fn no_configs() -> Answer {
-    Answer::Configs(ConfigsReading { runtime: Ok(vec![]), cloud: Ok(vec![]) })
+fn no_configs() -> DirectorReply {
+    DirectorReply::Configs(ConfigsReading { runtime: Ok(vec![]), cloud: Ok(vec![]) })
 }
 
-fn listed(names: &[&str]) -> Answer {
+fn listed(names: &[&str]) -> DirectorReply {
     let row = |name: &&str| DeploymentRow { name: (*name).to_owned(), ..DeploymentRow::default() };
-    Answer::Deployments(Ok(names.iter().map(row).collect()))
+    DirectorReply::Deployments(Ok(names.iter().map(row).collect()))
 }
 
-fn read(name: &str) -> Answer {
+fn read(name: &str) -> DirectorReply {
     let instance = InstanceRow {
         job: "web".into(),
         index: Some(0),
@@ -82,7 +82,7 @@ fn read(name: &str) -> Answer {
         expects_vm: true,
         ..InstanceRow::default()
     };
-    Answer::Deployment(
+    DirectorReply::Deployment(
         name.to_owned(),
         Reading { manifest: Ok(Some(MANIFEST.to_owned())), instances: Ok(vec![instance]), configs: None },
     )
@@ -104,7 +104,7 @@ fn with_poller<F: Future<Output = ()>>(
     });
 }
 
-async fn says(poller: &ChildRef<DirectorPoller>, answer: Answer) {
+async fn says(poller: &ChildRef<DirectorPoller>, answer: DirectorReply) {
     poller.send(DirectorAnswered(answer)).await.unwrap();
 }
 
@@ -113,14 +113,14 @@ fn answers_in_any_order_become_an_inventory_that_is_told_once_it_is_complete() {
     with_poller(|world, parts, poller| async move {
         poller.send(PollNow).await.unwrap();
         let asked = world.asked();
-        assert_eq!(asked[0], Question::Deployments);
-        let others = [Question::Events { after: None }, Question::Tasks { limit: 20, of_every_kind: false }];
-        assert_eq!(asked[1..], [&others[..], &[Question::Configs]].concat());
+        assert_eq!(asked[0], DirectorQuery::Deployments);
+        let others = [DirectorQuery::Events { after: None }, DirectorQuery::Tasks { limit: 20, of_every_kind: false }];
+        assert_eq!(asked[1..], [&others[..], &[DirectorQuery::Configs]].concat());
         says(&poller, no_configs()).await;
-        says(&poller, Answer::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
+        says(&poller, DirectorReply::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
         says(&poller, listed(&["a", "b"])).await;
-        says(&poller, Answer::Events(Ok((vec![], None)))).await;
-        assert_eq!(world.asked(), [Question::Deployment("a".into()), Question::Deployment("b".into())]);
+        says(&poller, DirectorReply::Events(Ok((vec![], None)))).await;
+        assert_eq!(world.asked(), [DirectorQuery::Deployment("a".into()), DirectorQuery::Deployment("b".into())]);
         says(&poller, read("b")).await;
         assert_eq!(world.services_told(), [0; 0]);
         says(&poller, read("a")).await;
@@ -134,9 +134,9 @@ fn what_the_registry_could_not_use_is_told_again_and_so_is_what_it_knows_now_and
     with_poller(|world, _, poller| async move {
         *world.refusals.lock().unwrap() = 1;
         poller.send(PollNow).await.unwrap();
-        says(&poller, Answer::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
+        says(&poller, DirectorReply::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
         says(&poller, no_configs()).await;
-        says(&poller, Answer::Events(Ok((vec![], None)))).await;
+        says(&poller, DirectorReply::Events(Ok((vec![], None)))).await;
         says(&poller, listed(&["a"])).await;
         says(&poller, read("a")).await;
         assert_eq!(world.services_told(), [1]);
@@ -151,13 +151,13 @@ fn what_the_registry_could_not_use_is_told_again_and_so_is_what_it_knows_now_and
 fn it_looks_each_second_without_being_told_to() {
     with_poller(|world, _, poller| async move {
         poller.send(PollNow).await.unwrap();
-        says(&poller, Answer::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
+        says(&poller, DirectorReply::Tasks { limit: 20, of_every_kind: false, tasks: Ok(vec![]) }).await;
         for _ in 0..5 {
             world.asked();
-            says(&poller, Answer::Events(Ok((vec![], None)))).await;
+            says(&poller, DirectorReply::Events(Ok((vec![], None)))).await;
             tokio::time::sleep(Duration::from_millis(1_100)).await;
             let asked = world.asked();
-            assert!(asked.iter().any(|question| matches!(question, Question::Events { .. })), "{asked:?}");
+            assert!(asked.iter().any(|query| matches!(query, DirectorQuery::Events { .. })), "{asked:?}");
         }
     });
 }

@@ -1,6 +1,6 @@
 //! Schedules the readings of deployments, and limits how many run at a time. Pure: callers supply the time.
 //!
-//! There are four kinds of readings, each with its own limit, so that none waits behind another: news; deployments
+//! There are four kinds of readings, each with its own limit, so that none waits behind another: reported changes; deployments
 //! never read; deployments whose last reading failed; and a slow pass over all, one deployment after the other, spread
 //! over its period. A slow reading gives up its place to the next one, up to a limit. So one deployment that is never
 //! answered holds up no other.
@@ -27,7 +27,7 @@ const WAITING: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
     /// An event or task named it, or its last answer has to be confirmed.
-    News,
+    Report,
     /// It was never read, or changes may have been missed.
     Unread,
     /// Its last reading was incomplete.
@@ -79,12 +79,12 @@ impl Agenda {
         self.turns.contains_key(name)
     }
 
-    /// Schedules a reading because of news. Without urgency, it keeps a minimum time to the last reading: a deployment
+    /// Schedules a reading because a change was reported. Without urgency, it keeps a minimum time to the last reading: a deployment
     /// that changes for minutes must not be read every second.
     pub(super) fn want(&mut self, name: &str, now: Duration, no_sooner_after_the_last: Duration) {
         if let Some(turn) = self.turns.get_mut(name) {
             let earliest = turn.read_at.map_or(now, |read_at| now.max(read_at + no_sooner_after_the_last));
-            turn.want(earliest, Reason::News);
+            turn.want(earliest, Reason::Report);
         }
     }
 
@@ -119,7 +119,7 @@ impl Agenda {
             (all + 1, young + usize::from(now.saturating_sub(since) < KEEPS_ITS_PLACE))
         });
         match reason {
-            Reason::News | Reason::Unread => young < AT_ONCE && all < AT_MOST,
+            Reason::Report | Reason::Unread => young < AT_ONCE && all < AT_MOST,
             Reason::Again => all < FAILING_AT_MOST,
             Reason::Pass => all < PASS_AT_MOST,
         }
@@ -147,7 +147,7 @@ impl Agenda {
         period / u32::try_from(self.turns.len().max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Records the outcome of a reading and returns its reason. News received in the meantime stays due.
+    /// Records the outcome of a reading and returns its reason. What was reported in the meantime stays due.
     pub(super) fn end(&mut self, name: &str, outcome: Outcome, now: Duration) -> Option<Reason> {
         let (longest_pause, confirm_after) = (self.longest_pause, self.confirm_after);
         let turn = self.turns.get_mut(name)?;
@@ -155,7 +155,7 @@ impl Agenda {
         turn.read_at = Some(now);
         match outcome {
             Outcome::Good => turn.failures = 0,
-            Outcome::Doubtful => turn.want(now + confirm_after, Reason::News),
+            Outcome::Doubtful => turn.want(now + confirm_after, Reason::Report),
             Outcome::Wanting => {
                 turn.failures = turn.failures.saturating_add(1);
                 turn.want(now + pause(turn.failures, longest_pause), Reason::Again);
@@ -185,7 +185,7 @@ impl Turn {
         Some((self.kind()?, at))
     }
 
-    /// The kind that its next reading counts as: news of failing deployments must not displace news of others.
+    /// The kind that its next reading counts as: reports of failing deployments must not displace those of others.
     fn kind(&self) -> Option<Reason> {
         let (_, reason) = self.due?;
         Some(if self.failures > 0 { Reason::Again } else { reason })

@@ -47,13 +47,13 @@ fn what_is_new_is_read_at_once_few_at_a_time() {
 fn what_is_never_answered_holds_up_nobody_else() {
     let names: Vec<String> = numbered(40);
     let mut agenda = read(&self::names(&names));
-    // Five have news, and their readings are not answered.
+    // Five are reported, and their readings are not answered.
     names[..5].iter().for_each(|name| agenda.want(name, at(10), Duration::ZERO));
     assert_eq!(agenda.begin(at(10), None).len(), 4);
     assert_eq!(agenda.begin(at(12), None), ["d0004"]);
     agenda.want("d0030", at(13), Duration::ZERO);
     assert_eq!(agenda.begin(at(13), None), ["d0030"]);
-    // They fail, and their news no longer competes with that of others.
+    // They fail, and their reports no longer compete with those of others.
     names[..5].iter().for_each(|name| {
         agenda.end(name, Outcome::Wanting, at(40));
     });
@@ -106,7 +106,7 @@ fn a_slow_pass_is_two_at_a_time_and_makes_up_for_nothing() {
     let begun: Vec<_> = (0..100).flat_map(|second| agenda.begin(at(second), PERIOD)).collect();
     assert_eq!(begun.len(), PASS_AT_MOST);
     agenda.want("d0500", at(100), Duration::ZERO);
-    assert_eq!(agenda.begin(at(100), PERIOD), ["d0500"], "news is not behind it");
+    assert_eq!(agenda.begin(at(100), PERIOD), ["d0500"], "a report is not behind it");
     begun.iter().for_each(|name| {
         agenda.end(name, Outcome::Good, at(101));
     });

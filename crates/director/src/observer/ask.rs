@@ -1,32 +1,32 @@
-//! Sends the observer's questions to a director. It makes no decisions.
+//! Sends the observer's queries to a director. It makes no decisions.
 
 use std::collections::BTreeSet;
 
-use super::{Answer, AppliedConfigs, ConfigsReading, Question, Reading};
+use super::{AppliedConfigs, ConfigsReading, DirectorQuery, DirectorReply, Reading};
 use crate::client::{ClientError, DirectorClient};
 
-/// Sends one question. A request takes at most the client's time-out. A question is at most three requests in addition
+/// Sends one query. A request takes at most the client's time-out. A query is at most three requests in addition
 /// to a login, and one for each unknown version of a runtime config.
-pub async fn ask(client: &DirectorClient, question: Question) -> Answer {
-    match question {
-        Question::Deployments => Answer::Deployments(client.every_deployment().await),
-        Question::Events { after } => Answer::Events(client.dated_events(after).await),
-        Question::Tasks { limit, of_every_kind } => {
+pub async fn ask(client: &DirectorClient, query: DirectorQuery) -> DirectorReply {
+    match query {
+        DirectorQuery::Deployments => DirectorReply::Deployments(client.every_deployment().await),
+        DirectorQuery::Events { after } => DirectorReply::Events(client.dated_events(after).await),
+        DirectorQuery::Tasks { limit, of_every_kind } => {
             let tasks = client.ended_tasks(limit, of_every_kind).await;
-            Answer::Tasks { limit, of_every_kind, tasks }
+            DirectorReply::Tasks { limit, of_every_kind, tasks }
         }
-        Question::Configs => {
+        DirectorQuery::Configs => {
             let (runtime, cloud) = (client.configs("runtime").await, client.configs("cloud").await);
-            Answer::Configs(ConfigsReading { runtime, cloud })
+            DirectorReply::Configs(ConfigsReading { runtime, cloud })
         }
-        Question::Deployment(name) => {
+        DirectorQuery::Deployment(name) => {
             let reading = deployment(client, &name).await;
-            Answer::Deployment(name, reading)
+            DirectorReply::Deployment(name, reading)
         }
-        Question::DeploymentWithConfigs(name, known) => {
+        DirectorQuery::DeploymentWithConfigs(name, known) => {
             let reading = deployment(client, &name).await;
             let configs = Some(configs_of(client, &name, &known).await);
-            Answer::Deployment(name, Reading { configs, ..reading })
+            DirectorReply::Deployment(name, Reading { configs, ..reading })
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Timing of one repeated question.
+//! Timing of one repeated query.
 
 use std::time::Duration;
 
-/// When a question is asked next: at a steady rate while it is answered, ever more slowly while it is not, and never
+/// When a query is asked next: at a steady rate while it is answered, ever more slowly while it is not, and never
 /// twice at a time.
 #[derive(Debug, Default)]
 pub(super) struct Cadence {

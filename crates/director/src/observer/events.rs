@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::news::{News, Subject, Urgency};
+use super::witnesses::{ChangeReport, Subject, Urgency};
 use crate::wire::Event;
 
 /// Maximum number of events in an answer.
@@ -53,25 +53,25 @@ impl EventLog {
     }
 
     /// Handles an answer; `clock` is the director's time at that moment, in seconds since 1970, if given.
-    pub(super) fn take(&mut self, events: &[Event], clock: Option<i64>, now: Duration) -> News {
+    pub(super) fn take(&mut self, events: &[Event], clock: Option<i64>, now: Duration) -> ChangeReport {
         let is_known = |event: &Event| self.known.contains(&(event.id.clone(), event.timestamp));
         let is_full = events.len() >= PAGE && !events.iter().any(is_known);
-        let mut news = News::default();
+        let mut report = ChangeReport::default();
         for event in events.iter().filter(|event| !is_known(event)) {
-            news.configs |= is_of_config(event);
+            report.configs |= is_of_config(event);
             let Some(name) = &event.deployment else { continue };
-            news.named.insert(Subject::Deployment(name.clone()));
-            news.named.extend(event.task.as_ref().and_then(|task| task.parse().ok()).map(Subject::Task));
+            report.named.insert(Subject::Deployment(name.clone()));
+            report.named.extend(event.task.as_ref().and_then(|task| task.parse().ok()).map(Subject::Task));
             if let Some(urgency) = urgency(event) {
-                let known = news.deployments.entry(name.clone()).or_insert(urgency);
+                let known = report.deployments.entry(name.clone()).or_insert(urgency);
                 *known = urgency.max(*known);
             }
         }
-        news.missed_some = self.advance(events, clock, now) || is_full;
+        report.missed_some = self.advance(events, clock, now) || is_full;
         let reach = self.after();
         self.known.extend(events.iter().map(|event| (event.id.clone(), event.timestamp)));
         self.known.retain(|(_, timestamp)| reach.is_none_or(|reach| *timestamp > reach));
-        news
+        report
     }
 
     /// Advances to the director's present time. Returns whether that is earlier than before.

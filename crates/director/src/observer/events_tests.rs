@@ -13,8 +13,8 @@ fn event(id: u32, timestamp: i64, object_type: &str, action: &str, deployment: O
     }
 }
 
-fn named(news: &News) -> Vec<&str> {
-    news.deployments.keys().map(String::as_str).collect()
+fn named(report: &ChangeReport) -> Vec<&str> {
+    report.deployments.keys().map(String::as_str).collect()
 }
 
 fn at(seconds: u64) -> Duration {
@@ -34,8 +34,8 @@ fn what_touches_a_deployment_names_it_and_nothing_else_does() {
         ("config/mesh", "create", None),
         ("errand", "run", None),
     ] {
-        let news = EventLog::new(OVERLAP).take(&[event(1, 100, object_type, action, Some("shop"))], None, at(0));
-        assert_eq!(news.deployments.get("shop").copied(), urgency, "{object_type} {action}");
+        let report = EventLog::new(OVERLAP).take(&[event(1, 100, object_type, action, Some("shop"))], None, at(0));
+        assert_eq!(report.deployments.get("shop").copied(), urgency, "{object_type} {action}");
     }
     assert_eq!(named(&EventLog::new(OVERLAP).take(&[event(1, 100, "lock", "release", None)], None, at(0))), [""; 0]);
 }
@@ -100,8 +100,8 @@ fn a_clock_that_is_set_back_hides_none_and_something_may_have_been_missed() {
     assert!(!log.take(&[], Some(9_998), at(1)).missed_some, "whole seconds");
     assert!(log.take(&[], Some(6_400), at(2)).missed_some);
     assert_eq!(log.after(), Some(6_339));
-    let news = log.take(&[event(6, 6_400, "vm", "create", Some("b"))], Some(6_403), at(5));
-    assert_eq!((named(&news), news.missed_some), (vec!["b"], false));
+    let report = log.take(&[event(6, 6_400, "vm", "create", Some("b"))], Some(6_403), at(5));
+    assert_eq!((named(&report), report.missed_some), (vec!["b"], false));
 }
 
 #[test]

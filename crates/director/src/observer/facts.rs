@@ -15,7 +15,7 @@ use boshy_mesh::{CloudNetwork, Deployment, Inventory, Problem};
 use err_report::Report;
 
 use super::{
-    DeploymentStatus, Moment,
+    ClockReading, DeploymentStatus,
     agenda::Outcome,
     configs::Configs,
     known::{Denial, Known, Reading, Taken, Terms},
@@ -131,13 +131,13 @@ impl Facts {
     }
 
     /// Handles a reading of one deployment.
-    pub(super) fn take(&mut self, name: &str, reading: Reading, now: Moment) -> Option<Taken> {
+    pub(super) fn take(&mut self, name: &str, reading: Reading, now: ClockReading) -> Option<Taken> {
         let taken = self.take_one(name, reading, now)?;
         self.is_newer |= taken.changed;
         Some(taken)
     }
 
-    fn take_one(&mut self, name: &str, reading: Reading, now: Moment) -> Option<Taken> {
+    fn take_one(&mut self, name: &str, reading: Reading, now: ClockReading) -> Option<Taken> {
         let known = self.deployments.get_mut(name)?;
         let errors = [reading.manifest.as_ref().err(), reading.instances.as_ref().err()];
         let denial = errors.into_iter().flatten().find(|error| error.is_gone());

@@ -70,8 +70,8 @@ fn gone() -> Reading {
     Reading { manifest: Err(status(404, 70_000)), ..good() }
 }
 
-fn at(seconds: u64) -> Moment {
-    Moment { elapsed: Duration::from_secs(seconds), wall: Timestamp(1_000_000 + seconds) }
+fn at(seconds: u64) -> ClockReading {
+    ClockReading { elapsed: Duration::from_secs(seconds), wall: Timestamp(1_000_000 + seconds) }
 }
 
 fn list(facts: &mut Facts, names: &[&str], second: u64) -> Listed {

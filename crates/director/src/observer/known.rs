@@ -10,7 +10,7 @@ use boshy_mesh::{Deployment, Instance, InstanceGroup, Place, Problem, Timestamp}
 use err_report::Report;
 
 use super::{
-    AppliedConfigs, Moment,
+    AppliedConfigs, ClockReading,
     agenda::Outcome,
     remembering::{deserted_groups, remembering},
 };
@@ -113,7 +113,7 @@ impl Known {
         }
     }
 
-    pub(super) fn take(&mut self, name: &str, reading: Reading, now: Moment, terms: &Terms<'_>) -> Taken {
+    pub(super) fn take(&mut self, name: &str, reading: Reading, now: ClockReading, terms: &Terms<'_>) -> Taken {
         let before = self.content();
         let (mut wanting, mut errors, mut doubts) = (false, Vec::new(), Vec::new());
         let text = reading.manifest.map_err(|error| Report::new(error).to_string());
@@ -189,7 +189,7 @@ impl Known {
     /// When no instance of a group is reachable any more, the known ones are kept until that is confirmed, unless the
     /// manifest has dropped the group or they have moved to another one. A smaller number of instances needs no
     /// confirmation.
-    fn take_instances(&mut self, read: ReadInstances, now: Moment, confirm_after: Duration) -> Option<String> {
+    fn take_instances(&mut self, read: ReadInstances, now: ClockReading, confirm_after: Duration) -> Option<String> {
         let known = self.instances.take().unwrap_or_default();
         let mut instances = remembering(read, &known, self.groups.as_deref().unwrap_or_default(), now.wall);
         let now = now.elapsed;

@@ -7,8 +7,8 @@
 //!   once in a pass   GET /configs of type runtime and cloud, and after an event of theirs
 //! ```
 //!
-//! [`Observer`] is pure: it returns the [`Question`]s to ask now, takes the [`Answer`]s in any order, and returns the
-//! known facts. [`ask`] sends a question to a director. The owner of both provides the clock and makes no decisions.
+//! [`Observer`] is pure: it returns the queries to send now, takes the replies in any order, and returns the
+//! known facts. [`ask`] sends a query to a director. The owner of both provides the clock and makes no decisions.
 //!
 //! A deployment is read in these cases: when it is new; when an event or an ended task names it; when its last reading
 //! was incomplete (an error, no manifest yet, a conclusion to be confirmed); and in the pass, because not every change
@@ -33,10 +33,10 @@ mod configs;
 mod events;
 mod facts;
 mod known;
-mod news;
 mod remembering;
 mod tasks;
 mod watch;
+mod witnesses;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -90,18 +90,18 @@ impl Default for ObserverSettings {
     }
 }
 
-/// A moment on both clocks.
+/// What both clocks read at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct ClockReading {
     /// Time since the observer's start on a monotonic clock, which all waiting uses.
     pub elapsed: Duration,
     /// The wall clock, for display only.
     pub wall: Timestamp,
 }
 
-/// A question to a director.
+/// A query to a director.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum DirectorQuery {
     /// Whether the client may read every deployment, and which exist.
     Deployments,
     /// Events later than this second; without it, the newest.
@@ -124,25 +124,25 @@ pub enum Question {
     DeploymentWithConfigs(String, BTreeSet<u64>),
 }
 
-/// Answer to a question.
+/// The reply to a query.
 #[derive(Debug)]
-pub enum Answer {
-    /// To [`Question::Deployments`].
+pub enum DirectorReply {
+    /// To [`DirectorQuery::Deployments`].
     Deployments(Result<Vec<DeploymentRow>, ClientError>),
-    /// To [`Question::Events`], with the director's clock.
+    /// To [`DirectorQuery::Events`], with the director's clock.
     Events(Result<(Vec<Event>, Option<i64>), ClientError>),
-    /// To [`Question::Tasks`].
+    /// To [`DirectorQuery::Tasks`].
     Tasks {
-        /// As in the question.
+        /// As in the query.
         limit: u32,
-        /// As in the question.
+        /// As in the query.
         of_every_kind: bool,
         /// The answer.
         tasks: Result<Vec<EndedTask>, ClientError>,
     },
-    /// To [`Question::Configs`].
+    /// To [`DirectorQuery::Configs`].
     Configs(ConfigsReading),
-    /// To [`Question::Deployment`] and [`Question::DeploymentWithConfigs`].
+    /// To [`DirectorQuery::Deployment`] and [`DirectorQuery::DeploymentWithConfigs`].
     Deployment(String, Reading),
 }
 
@@ -169,13 +169,13 @@ pub struct Observation {
     pub complete: bool,
     /// When the deployments were last listed.
     pub listed: Option<Timestamp>,
-    /// Why they could not be listed since, or why there is no news.
+    /// Why they could not be listed since, or why no changes are reported.
     pub error: Option<Arc<ClientError>>,
     /// Why configs are unknown, which affects the ports of runtime configs and the networks of cloud configs.
     pub config_error: Option<Arc<ClientError>>,
 }
 
-impl Answer {
+impl DirectorReply {
     fn is_silence(&self) -> bool {
         let silent = |error: &ClientError| error.is_silence();
         match self {

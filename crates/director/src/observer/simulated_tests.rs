@@ -31,7 +31,7 @@ pub(super) struct Fake {
     pub(super) cloud: String,
     pub(super) may_read_configs: bool,
     pub(super) applied: BTreeMap<String, Vec<(u64, String)>>,
-    pub(super) takes: fn(&Question) -> Duration,
+    pub(super) takes: fn(&DirectorQuery) -> Duration,
 }
 
 /// An observer, its director, and the requests in progress.
@@ -40,7 +40,7 @@ pub(super) struct Sim {
     pub(super) director: Fake,
     pub(super) now: Duration,
     pub(super) wall: Cell<u64>,
-    pub(super) under_way: Vec<(Duration, Question)>,
+    pub(super) under_way: Vec<(Duration, DirectorQuery)>,
     pub(super) asked: BTreeMap<&'static str, usize>,
     pub(super) most_readings: usize,
 }
@@ -57,13 +57,13 @@ pub(super) fn too_late(operation: Operation) -> ClientError {
     error(operation, Cause::Transport(TransportError::Timeout(TIMEOUT)))
 }
 
-pub(super) fn name_of(question: &Question) -> &'static str {
-    match question {
-        Question::Deployments => "list",
-        Question::Events { .. } => "events",
-        Question::Tasks { .. } => "tasks",
-        Question::Configs => "configs",
-        Question::Deployment(_) | Question::DeploymentWithConfigs(..) => "reading",
+pub(super) fn name_of(query: &DirectorQuery) -> &'static str {
+    match query {
+        DirectorQuery::Deployments => "list",
+        DirectorQuery::Events { .. } => "events",
+        DirectorQuery::Tasks { .. } => "tasks",
+        DirectorQuery::Configs => "configs",
+        DirectorQuery::Deployment(_) | DirectorQuery::DeploymentWithConfigs(..) => "reading",
     }
 }
 
@@ -90,33 +90,35 @@ impl Fake {
         }
     }
 
-    pub(super) fn answer(&self, question: Question, now: Duration) -> Answer {
-        let in_time = (self.takes)(&question) < TIMEOUT;
+    pub(super) fn answer(&self, query: DirectorQuery, now: Duration) -> DirectorReply {
+        let in_time = (self.takes)(&query) < TIMEOUT;
         let answered = |operation: Operation| if in_time { Ok(()) } else { Err(too_late(operation)) };
         let clock = EPOCH + i64::try_from(now.as_secs()).unwrap();
-        match question {
-            Question::Deployments => Answer::Deployments(answered(Operation::Deployments).and_then(|()| self.list())),
-            Question::Events { after } => {
+        match query {
+            DirectorQuery::Deployments => {
+                DirectorReply::Deployments(answered(Operation::Deployments).and_then(|()| self.list()))
+            }
+            DirectorQuery::Events { after } => {
                 let later = self.events.iter().rev().filter(|event| after.is_none_or(|after| event.timestamp > after));
                 let events = later.take(200).cloned().collect();
-                Answer::Events(answered(Operation::Events).map(|()| (events, Some(clock))))
+                DirectorReply::Events(answered(Operation::Events).map(|()| (events, Some(clock))))
             }
-            Question::Tasks { limit, of_every_kind } => {
+            DirectorQuery::Tasks { limit, of_every_kind } => {
                 let tasks = self.tasks.iter().rev().take(limit as usize).cloned().collect();
-                Answer::Tasks { limit, of_every_kind, tasks: answered(Operation::Tasks).map(|()| tasks) }
+                DirectorReply::Tasks { limit, of_every_kind, tasks: answered(Operation::Tasks).map(|()| tasks) }
             }
-            Question::Configs => Answer::Configs(ConfigsReading {
+            DirectorQuery::Configs => DirectorReply::Configs(ConfigsReading {
                 runtime: answered(Operation::Configs("runtime")).and_then(|()| self.may_read("runtime", self.latest())),
                 cloud: answered(Operation::Configs("cloud"))
                     .and_then(|()| self.may_read("cloud", vec![config(1, "default", &self.cloud)])),
             }),
-            Question::Deployment(name) => {
+            DirectorQuery::Deployment(name) => {
                 let reading = self.reading(&name, &answered, None);
-                Answer::Deployment(name, reading)
+                DirectorReply::Deployment(name, reading)
             }
-            Question::DeploymentWithConfigs(name, known) => {
+            DirectorQuery::DeploymentWithConfigs(name, known) => {
                 let reading = self.reading(&name, &answered, Some(&known));
-                Answer::Deployment(name, reading)
+                DirectorReply::Deployment(name, reading)
             }
         }
     }
@@ -213,7 +215,7 @@ pub(super) fn instance() -> InstanceRow {
 
 impl Sim {
     /// A simulation with this number of deployments, each exposing port 1.
-    pub(super) fn with(count: usize, takes: fn(&Question) -> Duration) -> Self {
+    pub(super) fn with(count: usize, takes: fn(&DirectorQuery) -> Duration) -> Self {
         let mut director = Fake {
             ports: BTreeMap::new(),
             events: Vec::new(),
@@ -241,8 +243,8 @@ impl Sim {
         }
     }
 
-    /// A simulation in which everything was read once, so long ago that the initial events are no longer news.
-    pub(super) fn settled(count: usize, takes: fn(&Question) -> Duration) -> Self {
+    /// A simulation in which everything was read once, so long ago that the initial events report nothing new.
+    pub(super) fn settled(count: usize, takes: fn(&DirectorQuery) -> Duration) -> Self {
         let mut sim = Self::with(count, takes);
         sim.runs_until(seconds(3_600), |sim| sim.observer.known().complete);
         let later = sim.now + seconds(120);
@@ -252,24 +254,24 @@ impl Sim {
         sim
     }
 
-    pub(super) fn moment(&self) -> Moment {
-        Moment { elapsed: self.now, wall: Timestamp(self.wall.get()) }
+    pub(super) fn clocks(&self) -> ClockReading {
+        ClockReading { elapsed: self.now, wall: Timestamp(self.wall.get()) }
     }
 
     pub(super) fn tick(&mut self) {
         self.now += TICK;
         let (done, under_way) = std::mem::take(&mut self.under_way).into_iter().partition(|(at, _)| *at <= self.now);
         self.under_way = under_way;
-        let done: Vec<(Duration, Question)> = done;
-        for (_, question) in done {
-            let answer = self.director.answer(question, self.now);
-            self.observer.take(answer, self.moment());
+        let done: Vec<(Duration, DirectorQuery)> = done;
+        for (_, query) in done {
+            let answer = self.director.answer(query, self.now);
+            self.observer.take(answer, self.clocks());
         }
-        for question in self.observer.due(self.moment()) {
-            *self.asked.entry(name_of(&question)).or_default() += 1;
-            self.under_way.push((self.now + (self.director.takes)(&question).min(TIMEOUT), question));
+        for query in self.observer.due(self.clocks()) {
+            *self.asked.entry(name_of(&query)).or_default() += 1;
+            self.under_way.push((self.now + (self.director.takes)(&query).min(TIMEOUT), query));
         }
-        let readings = self.under_way.iter().filter(|(_, question)| name_of(question) == "reading").count();
+        let readings = self.under_way.iter().filter(|(_, query)| name_of(query) == "reading").count();
         self.most_readings = self.most_readings.max(readings);
     }
 
@@ -307,14 +309,14 @@ impl Sim {
     }
 }
 
-pub(super) fn quick(_: &Question) -> Duration {
+pub(super) fn quick(_: &DirectorQuery) -> Duration {
     Duration::from_millis(20)
 }
 
-/// Answer times like those of a director with a thousand deployments and slow tables.
-pub(super) fn slow_tables(question: &Question) -> Duration {
-    match question {
-        Question::Deployment(_) => Duration::from_millis(800),
+/// Response times like those of a director with a thousand deployments and slow tables.
+pub(super) fn slow_tables(query: &DirectorQuery) -> Duration {
+    match query {
+        DirectorQuery::Deployment(_) => Duration::from_millis(800),
         _ => Duration::from_millis(50),
     }
 }

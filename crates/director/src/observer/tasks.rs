@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::news::{News, Subject, Urgency};
+use super::witnesses::{ChangeReport, Subject, Urgency};
 use crate::wire::EndedTask;
 
 /// Number of tasks to request when the last one is not known.
@@ -52,19 +52,25 @@ impl TaskLog {
 
     /// Handles the answer to a request with `limit`. Returns whether to request more at once. Tasks of every kind may
     /// be too many to see all of them: a client that asks for statistics creates one per deployment.
-    pub(super) fn take(&mut self, tasks: &[EndedTask], limit: u32, of_every_kind: bool, now: Duration) -> (News, bool) {
+    pub(super) fn take(
+        &mut self,
+        tasks: &[EndedTask],
+        limit: u32,
+        of_every_kind: bool,
+        now: Duration,
+    ) -> (ChangeReport, bool) {
         let new: Vec<&EndedTask> = tasks.iter().filter(|task| !self.known.contains(&task.id)).collect();
         let all_new = !new.is_empty() && new.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let is_short = limit < SEVERAL;
         let missed_some = self.begun && all_new && !is_short && !of_every_kind;
-        let mut news = News { missed_some, ..News::default() };
+        let mut report = ChangeReport { missed_some, ..ChangeReport::default() };
         for task in new.iter().filter(|task| self.begun && is_change(task)) {
             if let Some(name) = &task.deployment {
-                news.deployments.insert(name.clone(), Urgency::Now);
-                news.named.extend([Subject::Deployment(name.clone()), Subject::Task(task.id)]);
+                report.deployments.insert(name.clone(), Urgency::Now);
+                report.named.extend([Subject::Deployment(name.clone()), Subject::Task(task.id)]);
             }
         }
-        if self.begun && !news.named.is_empty() {
+        if self.begun && !report.named.is_empty() {
             self.several_until = now + AFTER_A_NEW_ONE;
         }
         let ask_more = all_new && is_short;
@@ -76,7 +82,7 @@ impl TaskLog {
             let newest = self.known.iter().rev().take(REMEMBERED / 2).copied();
             self.known = listed.chain(newest).collect();
         }
-        (news, ask_more)
+        (report, ask_more)
     }
 }
 
@@ -100,8 +106,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn names(news: &News) -> Vec<&str> {
-        news.deployments.keys().map(String::as_str).collect()
+    fn names(report: &ChangeReport) -> Vec<&str> {
+        report.deployments.keys().map(String::as_str).collect()
     }
 
     fn begun(ids: &[u64]) -> TaskLog {
@@ -115,12 +121,12 @@ mod tests {
     fn one_task_is_asked_for_until_it_is_not_known() {
         let mut log = begun(&[3, 2, 1]);
         assert_eq!(log.limit(at(1)), 1);
-        assert_eq!(log.take(&deploys(&[3]), 1, false, at(1)), (News::default(), false));
-        let (news, more) = log.take(&deploys(&[5]), 1, false, at(2));
-        assert_eq!((names(&news), more), (vec!["d5"], true));
+        assert_eq!(log.take(&deploys(&[3]), 1, false, at(1)), (ChangeReport::default(), false));
+        let (report, more) = log.take(&deploys(&[5]), 1, false, at(2));
+        assert_eq!((names(&report), more), (vec!["d5"], true));
         assert_eq!(log.limit(at(2)), SEVERAL);
-        let (news, more) = log.take(&deploys(&[5, 4, 3]), SEVERAL, false, at(2));
-        assert_eq!((names(&news), more), (vec!["d4"], false));
+        let (report, more) = log.take(&deploys(&[5, 4, 3]), SEVERAL, false, at(2));
+        assert_eq!((names(&report), more), (vec!["d4"], false));
     }
 
     #[test]
@@ -158,8 +164,8 @@ mod tests {
             ("fetch logs", false),
             ("ssh: setup:{}", false),
         ] {
-            let news = begun(&[1]).take(&[ended(7, description, "shop")], SEVERAL, true, at(1)).0;
-            assert_eq!(names(&news) == ["shop"], changes, "{description}");
+            let report = begun(&[1]).take(&[ended(7, description, "shop")], SEVERAL, true, at(1)).0;
+            assert_eq!(names(&report) == ["shop"], changes, "{description}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The observer: which question to ask now, and how an answer changes the facts, the schedule and the trust in the
+//! The observer: which query to send now, and how a reply changes the facts, the schedule and the trust in the
 //! witnesses.
 
 use std::{sync::Arc, time::Duration};
@@ -6,14 +6,14 @@ use std::{sync::Arc, time::Duration};
 use boshy_mesh::{Inventory, Timestamp};
 
 use super::{
-    Answer, ConfigsReading, Moment, Observation, ObserverSettings, Question, Reading,
+    ClockReading, ConfigsReading, DirectorQuery, DirectorReply, Observation, ObserverSettings, Reading,
     agenda::{Agenda, Reason},
     cadence::Cadence,
     configs::Configs,
     events::EventLog,
     facts::Facts,
-    news::{News, Subject, Urgency, Witness, Witnesses},
     tasks::{self, TaskLog},
+    witnesses::{ChangeReport, Subject, Urgency, Witness, Witnesses},
 };
 use crate::{
     client::ClientError,
@@ -97,8 +97,8 @@ impl Observer {
         }
     }
 
-    /// The questions to ask now. Each counts as asked: [`Observer::take`] expects its answer.
-    pub fn due(&mut self, now: Moment) -> Vec<Question> {
+    /// The queries to send now. Each counts as sent: [`Observer::take`] expects its reply.
+    pub fn due(&mut self, now: ClockReading) -> Vec<DirectorQuery> {
         let now = now.elapsed;
         let relied_on_events = self.tells(Witness::Events);
         self.witnesses.judge(now);
@@ -108,24 +108,24 @@ impl Observer {
         let mut due = Vec::new();
         if self.list.is_due(now) {
             self.list.begin(now);
-            due.push(Question::Deployments);
+            due.push(DirectorQuery::Deployments);
         }
         if self.events.cadence.is_due(now) {
             self.events.cadence.begin(now);
-            due.push(Question::Events { after: self.since(now) });
+            due.push(DirectorQuery::Events { after: self.since(now) });
         }
         if self.tasks.cadence.is_due(now) {
             self.tasks.cadence.begin(now);
-            due.push(self.tasks_question(now));
+            due.push(self.tasks_query(now));
         }
         if self.configs.cadence.is_due(now) {
             self.configs.cadence.begin(now);
-            due.push(Question::Configs);
+            due.push(DirectorQuery::Configs);
         }
         if self.may_read(now) {
             let reading = |name| match self.configs.wanted() {
-                Some(known) => Question::DeploymentWithConfigs(name, known),
-                None => Question::Deployment(name),
+                Some(known) => DirectorQuery::DeploymentWithConfigs(name, known),
+                None => DirectorQuery::Deployment(name),
             };
             due.extend(self.agenda.begin(now, self.period_of_pass()).into_iter().map(reading));
         }
@@ -133,14 +133,14 @@ impl Observer {
     }
 
     /// Without events, resurrections and repairs are visible only as tasks that people did not order.
-    fn tasks_question(&mut self, now: Duration) -> Question {
+    fn tasks_query(&mut self, now: Duration) -> DirectorQuery {
         let is_time = self.every_kind_at.is_none_or(|at| now >= at + self.settings.list);
         let of_every_kind = is_time && self.tasks.was_tried && !self.tells(Witness::Events);
         if of_every_kind {
             self.every_kind_at = Some(now);
         }
         let limit = if of_every_kind { tasks::SEVERAL } else { self.tasks.log.limit(now) };
-        Question::Tasks { limit, of_every_kind }
+        DirectorQuery::Tasks { limit, of_every_kind }
     }
 
     /// Start of the next request for events: once per list period it reaches back by the full overlap, otherwise by
@@ -154,7 +154,7 @@ impl Observer {
     }
 
     /// When [`Observer::due`] has to be called again at the latest, as time since the observer's start.
-    pub fn next_at(&self, now: Moment) -> Duration {
+    pub fn next_at(&self, now: ClockReading) -> Duration {
         let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence, &self.configs.cadence];
         let cadences = cadences.into_iter().filter_map(Cadence::next_at);
         let reading =
@@ -162,7 +162,7 @@ impl Observer {
         cadences.chain(reading).min().unwrap_or(now.elapsed + self.settings.list)
     }
 
-    /// Deployments are read once the start of their news and the configs are known, and while the director answers.
+    /// Deployments are read once the start of the reports and the configs are known, and while the director answers.
     fn may_read(&self, now: Duration) -> bool {
         let configs = self.configs.was_tried || now >= WAITS_FOR_CONFIGS;
         self.events.was_tried && self.tasks.was_tried && configs && self.silent < MAX_SILENT
@@ -183,21 +183,21 @@ impl Observer {
     }
 
     /// Handles an answer.
-    pub fn take(&mut self, answer: Answer, now: Moment) {
+    pub fn take(&mut self, answer: DirectorReply, now: ClockReading) {
         self.count_silence(&answer, now.elapsed);
         match answer {
-            Answer::Deployments(rows) => self.take_list(rows, now),
-            Answer::Events(answer) => self.take_events(answer, now.elapsed),
-            Answer::Tasks { limit, of_every_kind, tasks } => {
+            DirectorReply::Deployments(rows) => self.take_list(rows, now),
+            DirectorReply::Events(answer) => self.take_events(answer, now.elapsed),
+            DirectorReply::Tasks { limit, of_every_kind, tasks } => {
                 self.take_tasks(limit, of_every_kind, tasks, now.elapsed);
             }
-            Answer::Configs(reading) => self.take_configs(reading, now.elapsed),
-            Answer::Deployment(name, reading) => self.take_reading(&name, reading, now),
+            DirectorReply::Configs(reading) => self.take_configs(reading, now.elapsed),
+            DirectorReply::Deployment(name, reading) => self.take_reading(&name, reading, now),
         }
     }
 
     /// When the director answers after a silence, everything is requested again.
-    fn count_silence(&mut self, answer: &Answer, now: Duration) {
+    fn count_silence(&mut self, answer: &DirectorReply, now: Duration) {
         let was_down = self.silent >= MAX_SILENT;
         self.silent = if answer.is_silence() { self.silent.saturating_add(1) } else { 0 };
         if was_down && self.silent == 0 {
@@ -208,7 +208,7 @@ impl Observer {
         }
     }
 
-    fn take_list(&mut self, rows: Result<Vec<DeploymentRow>, ClientError>, now: Moment) {
+    fn take_list(&mut self, rows: Result<Vec<DeploymentRow>, ClientError>, now: ClockReading) {
         let (period, elapsed) = (self.settings.list, now.elapsed);
         match rows {
             Ok(rows) => {
@@ -239,10 +239,10 @@ impl Observer {
         match answer {
             Ok((events, clock)) => {
                 self.events.error = None;
-                let news = self.events.log.take(&events, clock, now);
-                let news = if is_first { News::default() } else { news };
-                self.witnesses.hear(Witness::Events, &news, self.events.log.has_seen_any(), now);
-                self.spread(&news, now);
+                let report = self.events.log.take(&events, clock, now);
+                let report = if is_first { ChangeReport::default() } else { report };
+                self.witnesses.hear(Witness::Events, &report, self.events.log.has_seen_any(), now);
+                self.spread(&report, now);
                 let steady = self.tells(Witness::Events) || !self.tells(Witness::Tasks);
                 self.events.cadence.answered(self.look_or_list(steady), now);
             }
@@ -267,9 +267,9 @@ impl Observer {
         match answer {
             Ok(tasks) => {
                 self.tasks.error = None;
-                let (news, ask_more) = self.tasks.log.take(&tasks, limit, of_every_kind, now);
-                self.witnesses.hear(Witness::Tasks, &news, self.tasks.log.has_seen_any(), now);
-                self.spread(&news, now);
+                let (report, ask_more) = self.tasks.log.take(&tasks, limit, of_every_kind, now);
+                self.witnesses.hear(Witness::Tasks, &report, self.tasks.log.has_seen_any(), now);
+                self.spread(&report, now);
                 self.tasks.cadence.answered(self.look_or_list(!self.tells(Witness::Events)), now);
                 if ask_more {
                     self.tasks.cadence.hurry(now);
@@ -297,14 +297,14 @@ impl Observer {
         }
     }
 
-    /// Period of a question: that of the request for changes, or that of the list.
+    /// Period of a query: that of the request for changes, or that of the list.
     fn look_or_list(&self, looks: bool) -> Duration {
         if looks { self.settings.look } else { self.settings.list }
     }
 
     /// Schedules the deployments that were reported, and the list when one of them is not in it.
-    fn spread(&mut self, news: &News, now: Duration) {
-        for (name, urgency) in &news.deployments {
+    fn spread(&mut self, report: &ChangeReport, now: Duration) {
+        for (name, urgency) in &report.deployments {
             if self.agenda.knows(name) {
                 let no_sooner = if *urgency == Urgency::Now { Duration::ZERO } else { self.settings.list };
                 self.agenda.want(name, now, no_sooner);
@@ -312,10 +312,10 @@ impl Observer {
                 self.list.hurry(now);
             }
         }
-        if news.configs || news.missed_some {
+        if report.configs || report.missed_some {
             self.configs.cadence.hurry(now);
         }
-        if news.missed_some {
+        if report.missed_some {
             self.agenda.want_all(now);
         }
     }
@@ -325,7 +325,7 @@ impl Observer {
         names.for_each(|name| self.witnesses.find(&Subject::Deployment(name.clone()), now));
     }
 
-    fn take_reading(&mut self, name: &str, mut reading: Reading, now: Moment) {
+    fn take_reading(&mut self, name: &str, mut reading: Reading, now: ClockReading) {
         match reading.configs.take() {
             Some(Ok(applied)) => {
                 let (configs, missing) = self.configs.of_deployment(applied);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn at_once(_: &Question) -> Duration {
+fn at_once(_: &DirectorQuery) -> Duration {
     Duration::from_millis(50)
 }
 
@@ -114,8 +114,8 @@ fn who_may_not_read_configs_loses_nothing_else_and_keeps_what_they_brought() {
 
 #[test]
 fn a_director_that_keeps_silent_about_configs_holds_up_nothing_else() {
-    fn never_configs(question: &Question) -> Duration {
-        if *question == Question::Configs { TIMEOUT * 2 } else { at_once(question) }
+    fn never_configs(query: &DirectorQuery) -> Duration {
+        if *query == DirectorQuery::Configs { TIMEOUT * 2 } else { at_once(query) }
     }
     let mut sim = Sim::with(2, never_configs);
     sim.director.configure("default", &exposing(9100), sim.now);
@@ -139,7 +139,7 @@ fn configs_are_read_once_in_a_pass_and_after_an_event_and_deployments_are_not_as
     let later = sim.now + seconds(600);
     sim.runs_until(later, |sim| {
         with_configs |=
-            sim.under_way.iter().any(|(_, question)| matches!(question, Question::DeploymentWithConfigs(..)));
+            sim.under_way.iter().any(|(_, query)| matches!(query, DirectorQuery::DeploymentWithConfigs(..)));
         false
     });
     assert!(sim.asked["configs"] <= 2, "{:?}", sim.asked);

@@ -60,8 +60,7 @@ fn a_change_is_seen_within_two_seconds_also_while_everything_is_read_for_the_fir
     sim.runs_until(seconds(20), |_| false);
     let listed_before = sim.asked["list"];
     sim.director.deploy("d0001", 9, sim.now);
-    let reread =
-        |sim: &Sim| sim.under_way.iter().any(|(_, question)| *question == Question::Deployment("d0001".into()));
+    let reread = |sim: &Sim| sim.under_way.iter().any(|(_, query)| *query == DirectorQuery::Deployment("d0001".into()));
     let deadline = sim.now + seconds(5);
     let took = sim.runs_until(deadline, |sim| reread(sim)).unwrap();
     assert!(took <= seconds(1) + TICK * 3, "{took:?}");
@@ -72,9 +71,9 @@ fn a_change_is_seen_within_two_seconds_also_while_everything_is_read_for_the_fir
 
 #[test]
 fn deployments_that_are_never_answered_hold_up_no_other() {
-    fn five_are_silent(question: &Question) -> Duration {
-        match question {
-            Question::Deployment(name) if name.as_str() < "d0005" => TIMEOUT * 2,
+    fn five_are_silent(query: &DirectorQuery) -> Duration {
+        match query {
+            DirectorQuery::Deployment(name) if name.as_str() < "d0005" => TIMEOUT * 2,
             _ => Duration::from_millis(50),
         }
     }
@@ -82,7 +81,7 @@ fn deployments_that_are_never_answered_hold_up_no_other() {
     let took = sim.runs_until(seconds(300), |sim| sim.observer.known().complete).unwrap();
     assert!(took < seconds(70), "they are refused after the time-out, and the others do not wait for that: {took:?}");
     for port in 2..20 {
-        // They have news as well.
+        // They are reported as well.
         (0..5).for_each(|number| sim.director.deploy(&format!("d{number:04}"), port, sim.now));
         let took = sim.sees_a_deploy("d0020", port).unwrap();
         assert!(took <= seconds(2), "{took:?}");
@@ -189,18 +188,18 @@ fn known_events_are_not_fetched_again_and_again() {
     sim.sees_a_deploy("d0001", 2).unwrap();
     let until = sim.now + seconds(120);
     sim.runs_until(until, |_| false);
-    let Question::Events { after } = sim.events_question() else { unreachable!() };
+    let DirectorQuery::Events { after } = sim.events_question() else { unreachable!() };
     let newest = sim.director.events.last().unwrap().timestamp;
     assert!(after.unwrap() > newest, "asked after {after:?}, the newest is of {newest}");
 }
 
 impl Sim {
-    fn events_question(&mut self) -> Question {
+    fn events_question(&mut self) -> DirectorQuery {
         loop {
             self.tick();
-            let asked = self.under_way.iter().find(|(_, question)| name_of(question) == "events");
-            if let Some((_, question)) = asked {
-                return question.clone();
+            let asked = self.under_way.iter().find(|(_, query)| name_of(query) == "events");
+            if let Some((_, query)) = asked {
+                return query.clone();
             }
         }
     }
@@ -222,7 +221,7 @@ fn a_wall_clock_that_is_set_changes_nothing() {
 fn it_says_when_it_is_to_be_asked_again() {
     let mut sim = Sim::settled(3, quick);
     for _ in 0..1_000 {
-        let (moment, next_at) = (sim.moment(), sim.observer.next_at(sim.moment()));
+        let (moment, next_at) = (sim.clocks(), sim.observer.next_at(sim.clocks()));
         let answers_wake_it = !sim.under_way.is_empty();
         assert!(answers_wake_it || next_at <= moment.elapsed + seconds(10), "{next_at:?}");
         if next_at > moment.elapsed + TICK {

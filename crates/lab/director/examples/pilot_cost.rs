@@ -21,7 +21,7 @@ use std::{
 
 use boshy_director::{
     client::{ClientSettings, DirectorClient},
-    observer::{Moment, Observer, ObserverSettings, ask},
+    observer::{ClockReading, Observer, ObserverSettings, ask},
 };
 use boshy_lab_director::{EmbeddedDirector, EmbeddedSettings, Handle, LAB_CLOUD_CONFIG, World};
 use boshy_mesh::Timestamp;
@@ -107,9 +107,9 @@ async fn observe(
     mut holds: impl FnMut(&mut Observer) -> bool,
 ) {
     let mut under_way = FuturesUnordered::new();
-    let now = || Moment { elapsed: begun.elapsed(), wall: Timestamp(0) };
+    let now = || ClockReading { elapsed: begun.elapsed(), wall: Timestamp(0) };
     loop {
-        under_way.extend(observer.due(now()).into_iter().map(|question| ask(client, question)));
+        under_way.extend(observer.due(now()).into_iter().map(|query| ask(client, query)));
         let pause = observer.next_at(now()).saturating_sub(begun.elapsed()).min(Duration::from_millis(100));
         if let Ok(Some(answer)) = actix_rt::time::timeout(pause, under_way.next()).await {
             observer.take(answer, now());

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use boshy_director::{
     client::DirectorClient,
-    observer::{self, Moment, Observation, Observer, ObserverSettings},
+    observer::{self, ClockReading, Observation, Observer, ObserverSettings},
 };
 use boshy_lab_director::{Account, Authentication, EmbeddedSettings, Fault, Handle};
 use boshy_mesh::Timestamp;
@@ -46,15 +46,15 @@ impl Scene {
         self.asks().await
     }
 
-    /// Asks all questions until none is due.
+    /// Asks all queries until none is due.
     async fn asks(&mut self) -> Observation {
         loop {
-            let moment = Moment { elapsed: Duration::from_secs(self.now), wall: Timestamp(1_000_000 + self.now) };
+            let moment = ClockReading { elapsed: Duration::from_secs(self.now), wall: Timestamp(1_000_000 + self.now) };
             let due = self.observer.due(moment);
             if due.is_empty() {
                 return self.observer.known();
             }
-            let answers = due.into_iter().map(|question| observer::ask(&self.client, question));
+            let answers = due.into_iter().map(|query| observer::ask(&self.client, query));
             for answer in futures::future::join_all(answers).await {
                 self.observer.take(answer, moment);
             }

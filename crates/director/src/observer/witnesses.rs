@@ -1,4 +1,4 @@
-//! News about deployments, and the reliability of its sources.
+//! Reported changes, and the reliability of those who report them.
 //!
 //! The recording of events can be switched off in a director, which nothing reports: old events remain. So each source,
 //! called a witness (events, ended tasks), is compared with changes that are found without it. A witness that did not
@@ -32,9 +32,9 @@ pub(super) enum Subject {
     Task(u64),
 }
 
-/// The content of a report.
+/// The changes that a witness reports.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct News {
+pub(super) struct ChangeReport {
     /// Deployments to read again.
     pub(super) deployments: BTreeMap<String, Urgency>,
     /// These deployments, and other subjects that were named, such as those of a change that has begun.
@@ -45,7 +45,7 @@ pub(super) struct News {
     pub(super) missed_some: bool,
 }
 
-/// A source of news.
+/// A source of reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Witness {
     Events,
@@ -85,16 +85,16 @@ impl Subject {
 
 impl Witnesses {
     /// Handles a report. `ever` says whether the witness has ever reported anything, even long ago.
-    pub(super) fn hear(&mut self, witness: Witness, news: &News, ever: bool, now: Duration) {
+    pub(super) fn hear(&mut self, witness: Witness, report: &ChangeReport, ever: bool, now: Duration) {
         let testimony = self.of(witness);
-        if !news.named.is_empty() || (ever && testimony.trust == Trust::Unknown) {
+        if !report.named.is_empty() || (ever && testimony.trust == Trust::Unknown) {
             testimony.trust = Trust::Trusted;
         }
         testimony.told.retain(|_, at| now.saturating_sub(*at) <= BEFORE + GRACE);
-        testimony.told.extend(news.named.iter().map(|subject| (subject.clone(), now)));
+        testimony.told.extend(report.named.iter().map(|subject| (subject.clone(), now)));
         if witness == Witness::Tasks {
             // The end of a task is a change that events report, too.
-            let tasks = news.named.iter().filter(|subject| matches!(subject, Subject::Task(_)));
+            let tasks = report.named.iter().filter(|subject| matches!(subject, Subject::Task(_)));
             tasks.for_each(|task| self.find(task, now));
         }
     }
@@ -149,8 +149,8 @@ mod tests {
         Subject::Deployment(name.to_owned())
     }
 
-    fn of(subjects: &[Subject]) -> News {
-        News { named: subjects.iter().cloned().collect(), ..News::default() }
+    fn of(subjects: &[Subject]) -> ChangeReport {
+        ChangeReport { named: subjects.iter().cloned().collect(), ..ChangeReport::default() }
     }
 
     fn trusted(witnesses: &Witnesses) -> (bool, bool) {
