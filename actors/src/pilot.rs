@@ -31,7 +31,7 @@ use boshy_web::{
     pilot::PilotView,
     status::{ConvergenceStatus, DirectorStatus, Lack, PilotStatus, Readiness, XdsStatus},
 };
-use boshy_xds::{MeshTold, Proxies, Refusals, Security};
+use boshy_xds::{HandshakeFailures, MeshTold, Proxies, Security};
 use tokio::sync::watch;
 
 use crate::{
@@ -222,7 +222,7 @@ impl State {
             unkept: Arc::default(),
             problems: Arc::default(),
             proxies: Proxies::default(),
-            security: tls.map(|tls| Security::new(tls, Refusals::default())),
+            security: tls.map(|tls| Security::new(tls, HandshakeFailures::default())),
             converged: Arc::default(),
         }
     }
@@ -248,7 +248,7 @@ impl State {
             actors: actors.clone(),
             xds: XdsStatus {
                 tls: self.security.is_some(),
-                refused: self.security.as_ref().map(|security| security.refusals.counts()).unwrap_or_default(),
+                refused: self.security.as_ref().map(|security| security.failures.counts()).unwrap_or_default(),
             },
             proxies: self.proxies.list(),
         }

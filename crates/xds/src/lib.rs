@@ -40,7 +40,9 @@ pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, P
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceType};
-pub use server::{AdsService, MeshSource, Patience, Proxies, Refusal, Refusals, Repairs, Security, Sets, Source};
+pub use server::{
+    AdsService, HandshakeFailure, HandshakeFailures, MeshSource, Patience, Proxies, Repairs, Security, Sets, Source,
+};
 pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;
 /// Failure of a gRPC transport as a whole.

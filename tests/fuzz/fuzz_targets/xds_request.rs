@@ -7,7 +7,7 @@ use std::sync::Arc;
 use boshy_fuzz::Input;
 use boshy_xds::{
     Layer, Resource, ResourceSet, ResourceType, TypedResources,
-    session::server::{Action, Channel, Delta, News, Response, Session, Sotw, identify},
+    session::server::{Action, Channel, Delta, ProxyReport, ResponseToProxy, Session, Sotw, identify},
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
@@ -156,16 +156,16 @@ impl<C: Flavour> Proxy<C> {
 
     fn take(&mut self, actions: Vec<Action>, asked: usize) {
         let mut sent = 0;
-        let mut noted = 0;
+        let mut reports = 0;
         for action in actions {
             match action {
                 Action::Send(response) => {
                     sent += 1;
                     self.receive(response);
                 }
-                Action::Note(_, news) => {
-                    noted += 1;
-                    if let News::Refused { reason, .. } = news {
+                Action::Report(_, report) => {
+                    reports += 1;
+                    if let ProxyReport::Nacked { reason, .. } = report {
                         assert!(reason.len() <= LONGEST_TEXT);
                     }
                 }
@@ -173,10 +173,10 @@ impl<C: Flavour> Proxy<C> {
             }
         }
         assert!(sent <= WINDOW * TYPES, "{sent} responses at once");
-        assert!(noted <= 2 + asked, "{noted} news of {asked} octets");
+        assert!(reports <= 2 + asked, "{reports} reports of {asked} octets");
     }
 
-    fn receive(&mut self, response: Response) {
+    fn receive(&mut self, response: ResponseToProxy) {
         let nonce = response.nonce.parse().expect("nonces are numbers");
         assert!(nonce > self.last_nonce, "nonce {nonce} after {}", self.last_nonce);
         self.last_nonce = nonce;

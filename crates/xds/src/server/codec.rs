@@ -8,7 +8,7 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::session::server::{Channel, Response};
+use crate::session::server::{Channel, ResponseToProxy};
 
 /// Codec of one flavour.
 pub(super) struct RawCodec<C>(PhantomData<fn() -> C>);
@@ -23,7 +23,7 @@ impl<C> Default for RawCodec<C> {
 }
 
 impl<C: Channel + Send + 'static> Codec for RawCodec<C> {
-    type Encode = Response;
+    type Encode = ResponseToProxy;
     type Decode = C::Request;
     type Encoder = ResponseEncoder;
     type Decoder = RequestDecoder<C::Request>;
@@ -38,10 +38,10 @@ impl<C: Channel + Send + 'static> Codec for RawCodec<C> {
 }
 
 impl Encoder for ResponseEncoder {
-    type Item = Response;
+    type Item = ResponseToProxy;
     type Error = Status;
 
-    fn encode(&mut self, response: Response, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+    fn encode(&mut self, response: ResponseToProxy, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buffer.reserve(response.encoded_len());
         response.encode(buffer);
         Ok(())

@@ -51,7 +51,7 @@ use self::{
 pub use self::{
     proxies::Proxies,
     repairs::Repairs,
-    secure::{Refusal, Refusals, Security},
+    secure::{HandshakeFailure, HandshakeFailures, Security},
     source::{MeshSource, Sets, Source},
 };
 use crate::{

@@ -9,7 +9,7 @@ use std::{
 use boshy_mesh::NodeId;
 use tokio::sync::watch;
 
-use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::server::News};
+use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::server::ProxyReport};
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -101,21 +101,21 @@ impl Entry {
     }
 
     /// Records what the proxy reported. A rejection stays as long as a resource is withheld because of one.
-    pub(super) fn noted(&self, kind: ResourceType, news: &News, withheld: bool) {
+    pub(super) fn reported(&self, kind: ResourceType, report: &ProxyReport, withheld: bool) {
         self.update(|proxy| {
             let status = proxy.types.entry(kind).or_default();
-            match news {
-                News::Accepted { version: Some(version), .. } => {
+            match report {
+                ProxyReport::Acked { version: Some(version), .. } => {
                     status.accepted = Some(version.to_string());
                     if !withheld {
                         status.rejected = None;
                     }
                 }
-                News::Refused { version, reason, .. } => {
+                ProxyReport::Nacked { version, reason, .. } => {
                     status.rejected =
                         Some(Rejection { version: version.to_string(), reason: reason.to_string(), at: now() });
                 }
-                News::Subscribed | News::Accepted { version: None, .. } => {}
+                ProxyReport::Subscribed | ProxyReport::Acked { version: None, .. } => {}
             }
         });
     }

@@ -28,9 +28,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::connection::{Accepted, Gate, pause};
 
-/// Why a client was refused.
+/// Why a client's TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub enum HandshakeFailure {
     /// It presented no certificate.
     NoCertificate,
     /// Its certificate was issued by another CA, is not a client certificate, or is damaged.
@@ -47,7 +47,7 @@ pub enum Refusal {
     NoTls,
 }
 
-impl Refusal {
+impl HandshakeFailure {
     const ALL: [Self; 7] = [
         Self::NoCertificate,
         Self::Untrusted,
@@ -97,19 +97,20 @@ impl Refusal {
     }
 }
 
-/// Number of refused clients, by reason. Clones share the counters.
+/// Number of failed handshakes, by reason. Clones share the counters.
 #[derive(Clone, Debug, Default)]
-pub struct Refusals(Arc<[AtomicU64; Refusal::ALL.len()]>);
+pub struct HandshakeFailures(Arc<[AtomicU64; HandshakeFailure::ALL.len()]>);
 
-impl Refusals {
+impl HandshakeFailures {
     /// The counters now.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
-        let count = |(refusal, count): (&Refusal, &AtomicU64)| (refusal.as_str(), count.load(Ordering::Relaxed));
-        Refusal::ALL.iter().zip(self.0.iter()).map(count).collect()
+        let count =
+            |(failure, count): (&HandshakeFailure, &AtomicU64)| (failure.as_str(), count.load(Ordering::Relaxed));
+        HandshakeFailure::ALL.iter().zip(self.0.iter()).map(count).collect()
     }
 
-    fn count(&self, refusal: Refusal) {
-        self.0[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    fn count(&self, failure: HandshakeFailure) {
+        self.0[failure as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -118,22 +119,22 @@ impl Refusals {
 pub struct Security {
     /// Certificates of the server, and the CA of its clients.
     pub tls: ServerTls,
-    /// Counters of refused clients.
-    pub refusals: Refusals,
+    /// Counters of failed handshakes.
+    pub failures: HandshakeFailures,
     /// Time for a whole handshake.
     pub patience: Duration,
 }
 
 impl Security {
     /// Allows ten seconds for a handshake.
-    pub fn new(tls: ServerTls, refusals: Refusals) -> Self {
-        Self { tls, refusals, patience: Duration::from_secs(10) }
+    pub fn new(tls: ServerTls, failures: HandshakeFailures) -> Self {
+        Self { tls, failures, patience: Duration::from_secs(10) }
     }
 
-    fn refuse(&self, client: SocketAddr, refusal: Refusal, error: Option<&io::Error>) {
-        self.refusals.count(refusal);
+    fn refuse(&self, client: SocketAddr, failure: HandshakeFailure, error: Option<&io::Error>) {
+        self.failures.count(failure);
         let error = error.map(ToString::to_string);
-        tracing::warn!(%client, reason = refusal.as_str(), error, "refused a client of the ADS server");
+        tracing::warn!(%client, reason = failure.as_str(), error, "refused a client of the ADS server");
     }
 }
 
@@ -179,7 +180,7 @@ impl Door {
 
     fn receive(&mut self, socket: TcpStream, client: SocketAddr) {
         let Some(place) = self.gate.admit(Some(client.ip())) else {
-            self.security.refusals.count(Refusal::TooMany);
+            self.security.failures.count(HandshakeFailure::TooMany);
             return;
         };
         #[expect(clippy::disallowed_methods, reason = "`next` waits for it, and tells of its panic")]
@@ -195,7 +196,7 @@ async fn shake(security: Security, gate: Gate, socket: TcpStream, client: Socket
     let secured = tokio::select! {
         secured = timeout(security.patience, secured) => secured,
         () = place.cut().cancelled() => {
-            security.refuse(client, Refusal::TooMany, None);
+            security.refuse(client, HandshakeFailure::TooMany, None);
             return None;
         }
     };
@@ -205,11 +206,11 @@ async fn shake(security: Security, gate: Gate, socket: TcpStream, client: Socket
             Some(gate.guard(stream, place, shown.map(Into::into)))
         }
         Ok(Err(error)) => {
-            security.refuse(client, Refusal::of(&error), Some(&error));
+            security.refuse(client, HandshakeFailure::of(&error), Some(&error));
             None
         }
         Err(_) => {
-            security.refuse(client, Refusal::Slow, None);
+            security.refuse(client, HandshakeFailure::Slow, None);
             None
         }
     }

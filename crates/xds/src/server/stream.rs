@@ -17,14 +17,14 @@ use super::{AdsService, connection::Connection, proxies::Entry};
 use crate::{
     AckStates, ResourceSet, ResourceType,
     ack_states::StreamAckStates,
-    session::server::{Action, Channel, Close, News, Response, Session, identify},
+    session::server::{Action, Channel, Close, ProxyReport, ResponseToProxy, Session, identify},
 };
 
 /// Responses queued between the task and the transport. A session has fewer outstanding. A proxy that acknowledges
 /// responses it has not read exceeds it.
 const QUEUE: usize = 64;
 
-type Outlet = mpsc::Sender<Result<Response, Status>>;
+type Outlet = mpsc::Sender<Result<ResponseToProxy, Status>>;
 
 /// The streaming method of one flavour.
 pub(super) struct StreamService<C> {
@@ -39,8 +39,8 @@ impl<C> StreamService<C> {
 }
 
 impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService<C> {
-    type Response = Response;
-    type ResponseStream = ReceiverStream<Result<Response, Status>>;
+    type Response = ResponseToProxy;
+    type ResponseStream = ReceiverStream<Result<ResponseToProxy, Status>>;
     type Future = BoxFuture<GrpcResponse<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<Streaming<C::Request>>) -> Self::Future {
@@ -186,7 +186,7 @@ impl<C: Channel> Stream<C> {
         for action in actions {
             match action {
                 Action::Send(response) => self.send(response)?,
-                Action::Note(kind, news) => self.note(kind, news),
+                Action::Report(kind, report) => self.report(kind, report),
                 Action::Ignore(url) => {
                     tracing::warn!(node = %self.node, %url, "a proxy asks for a type that is not served");
                 }
@@ -196,24 +196,24 @@ impl<C: Channel> Stream<C> {
         Ok(())
     }
 
-    fn send(&mut self, response: Response) -> Result<(), Status> {
+    fn send(&mut self, response: ResponseToProxy) -> Result<(), Status> {
         self.entry.sent(response.kind, &response.version);
         let unread = |_| Status::resource_exhausted("responses are acknowledged that were not read");
         self.outlet.try_send(Ok(response)).map_err(unread)
     }
 
-    fn note(&mut self, kind: ResourceType, news: News) {
-        self.entry.noted(kind, &news, self.session.withheld(kind));
+    fn report(&mut self, kind: ResourceType, report: ProxyReport) {
+        self.entry.reported(kind, &report, self.session.withheld(kind));
         self.deadline = Instant::now() + self.patience;
-        if let News::Refused { items, reason, version } = &news {
+        if let ProxyReport::Nacked { items, reason, version } = &report {
             let names: Vec<_> = items.iter().map(|(name, _)| &**name).take(10).collect();
             tracing::warn!(node = %self.node, ?kind, ?names, %version, %reason, "a proxy refused resources");
         }
         let Some(ack_states) = &self.ack_states else { return };
-        match news {
-            News::Subscribed => ack_states.subscribed(kind),
-            News::Accepted { items, .. } => ack_states.acked(kind, items),
-            News::Refused { items, reason, .. } => {
+        match report {
+            ProxyReport::Subscribed => ack_states.subscribed(kind),
+            ProxyReport::Acked { items, .. } => ack_states.acked(kind, items),
+            ProxyReport::Nacked { items, reason, .. } => {
                 let versions = items.into_iter().filter_map(|(name, version)| Some((name, version?)));
                 ack_states.nacked(kind, versions, &reason);
             }

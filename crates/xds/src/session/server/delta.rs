@@ -12,7 +12,7 @@ use std::{
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use super::{
-    Channel, Close, Item, News, Response, Turn, request,
+    Channel, Close, Item, ProxyReport, ResponseToProxy, Turn, request,
     response::weight,
     subscription::{Subscription, WILDCARD},
 };
@@ -74,7 +74,7 @@ impl Channel for Delta {
         kind: ResourceType,
         target: TypedResources,
         mut first: DeltaDiscoveryRequest,
-        news: &mut Vec<News>,
+        reports: &mut Vec<ProxyReport>,
     ) -> Result<Self, Close> {
         let had = std::mem::take(&mut first.initial_resource_versions);
         let mut channel = Self {
@@ -95,15 +95,15 @@ impl Channel for Delta {
         channel.awaited = channel.subscription.wildcard && had.is_empty();
         let items = channel.take_over(had);
         if !items.is_empty() {
-            news.push(News::Accepted { version: None, items });
+            reports.push(ProxyReport::Acked { version: None, items });
         }
         channel.plan();
         Ok(channel)
     }
 
-    fn request(&mut self, request: DeltaDiscoveryRequest, news: &mut Vec<News>) -> Result<(), Close> {
-        self.answer(&request, news);
-        self.unsubscribe(&request, news);
+    fn request(&mut self, request: DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) -> Result<(), Close> {
+        self.answer(&request, reports);
+        self.unsubscribe(&request, reports);
         self.subscribe(&request)?;
         self.settle();
         Ok(())
@@ -125,7 +125,7 @@ impl Channel for Delta {
         }
     }
 
-    fn next(&mut self, may: Turn, nonce: u64) -> Option<Response> {
+    fn next(&mut self, may: Turn, nonce: u64) -> Option<ResponseToProxy> {
         if self.sent.len() == WINDOW || !self.target.is_known() {
             return None;
         }
@@ -169,7 +169,7 @@ impl Delta {
     }
 
     /// Handles the answer to a response. A nonce that is not outstanding is ignored.
-    fn answer(&mut self, request: &DeltaDiscoveryRequest, news: &mut Vec<News>) {
+    fn answer(&mut self, request: &DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) {
         let Some(index) = self.sent.iter().position(|sent| sent.nonce == request.response_nonce) else {
             return;
         };
@@ -182,11 +182,11 @@ impl Delta {
                     self.refused.remove(name);
                     self.suspects.remove(name);
                 }
-                news.push(News::Accepted { version: Some(version), items });
+                reports.push(ProxyReport::Acked { version: Some(version), items });
             }
             Some(error) if items.len() == 1 => {
                 items.iter().for_each(|item| self.refuse(item));
-                news.push(News::Refused { version, items, reason: request::reason(error).into() });
+                reports.push(ProxyReport::Nacked { version, items, reason: request::reason(error).into() });
             }
             Some(_) => items.into_iter().for_each(|item| self.suspect(item, index)),
         }
@@ -249,7 +249,7 @@ impl Delta {
         self.plan();
     }
 
-    fn unsubscribe(&mut self, request: &DeltaDiscoveryRequest, news: &mut Vec<News>) {
+    fn unsubscribe(&mut self, request: &DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) {
         for name in &request.resource_names_unsubscribe {
             if name == WILDCARD {
                 self.subscription.wildcard = false;
@@ -257,7 +257,7 @@ impl Delta {
             } else if self.subscription.remove(name) {
                 let name = self.shared_name(name);
                 self.forget(&name);
-                news.push(News::Accepted { version: None, items: vec![(name.clone(), None)] });
+                reports.push(ProxyReport::Acked { version: None, items: vec![(name.clone(), None)] });
                 if self.subscription.wildcard {
                     self.since.insert(name.clone(), Told::Unsure);
                     self.consider(name);
@@ -340,8 +340,8 @@ impl Delta {
         taken
     }
 
-    fn response(&self, names: &[Arc<str>], nonce: String) -> Response {
-        Response {
+    fn response(&self, names: &[Arc<str>], nonce: String) -> ResponseToProxy {
+        ResponseToProxy {
             flavour: Self::FLAVOUR,
             kind: self.kind,
             version: self.target.version().clone(),

@@ -26,27 +26,27 @@ fn leave(kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {
     }
 }
 
-fn ack(response: &Response) -> DeltaDiscoveryRequest {
+fn ack(response: &ResponseToProxy) -> DeltaDiscoveryRequest {
     DeltaDiscoveryRequest { response_nonce: response.nonce.clone(), ..ask(response.kind, &[]) }
 }
 
-fn nack(response: &Response) -> DeltaDiscoveryRequest {
+fn nack(response: &ResponseToProxy) -> DeltaDiscoveryRequest {
     let error = rpc::Status { message: "no".to_owned(), ..rpc::Status::default() };
     DeltaDiscoveryRequest { error_detail: Some(error), ..ack(response) }
 }
 
 /// Sends a request and returns the responses to it.
-fn request(stream: &mut Stream, request: DeltaDiscoveryRequest) -> Vec<Response> {
+fn request(stream: &mut Stream, request: DeltaDiscoveryRequest) -> Vec<ResponseToProxy> {
     responses(stream.request(request).unwrap())
 }
 
 /// Names and removed names in responses.
-fn told(responses: &[Response]) -> Vec<(ResourceType, String)> {
+fn told(responses: &[ResponseToProxy]) -> Vec<(ResourceType, String)> {
     responses.iter().flat_map(described).collect()
 }
 
 /// Acknowledges every response until no more arrive.
-fn settle(stream: &mut Stream, mut open: Vec<Response>) -> Vec<Response> {
+fn settle(stream: &mut Stream, mut open: Vec<ResponseToProxy>) -> Vec<ResponseToProxy> {
     let mut all = Vec::new();
     while let Some(response) = open.pop() {
         open.extend(request(stream, ack(&response)));
@@ -132,7 +132,7 @@ fn a_proxy_that_comes_back_is_sent_only_the_difference() {
 
     let mut stream = open(now.clone());
     let actions = stream.request(back(&now)).unwrap();
-    let Action::Note(Cluster, News::Accepted { version: None, items }) = &actions[1] else {
+    let Action::Report(Cluster, ProxyReport::Acked { version: None, items }) = &actions[1] else {
         panic!("{actions:?}");
     };
     assert_eq!((actions.len(), items.len()), (2, 3));
@@ -230,8 +230,8 @@ fn of_a_refused_response_only_the_culprit_is_withheld_until_it_changes() {
         for action in stream.request(answer).unwrap() {
             match action {
                 Action::Send(response) => open.push(response),
-                Action::Note(Cluster, News::Accepted { items, .. }) => accepted.extend(items),
-                Action::Note(Cluster, News::Refused { items, reason, .. }) => {
+                Action::Report(Cluster, ProxyReport::Acked { items, .. }) => accepted.extend(items),
+                Action::Report(Cluster, ProxyReport::Nacked { items, reason, .. }) => {
                     refused.extend(items.into_iter().map(|item| (item, reason.clone())));
                 }
                 other => panic!("{other:?}"),

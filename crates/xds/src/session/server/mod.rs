@@ -1,7 +1,7 @@
 //! One ADS stream as a state machine: no I/O, no clock.
 //!
 //! ```text
-//!   requests ──> Session ──> responses, news of what the proxy accepted or refused
+//!   requests ──> Session ──> responses, reports of what the proxy acknowledged or rejected
 //!   a new set ─┘    └ one Channel per type, delta or state of the world
 //! ```
 //!
@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use self::{
     delta::Delta,
     request::{Close, DiscoveryRequestMessage, identify},
-    response::Response,
+    response::ResponseToProxy,
     sotw::Sotw,
 };
 pub use crate::order::Turn;
@@ -43,16 +43,16 @@ pub trait Channel: Sized {
         kind: ResourceType,
         target: TypedResources,
         first: Self::Request,
-        news: &mut Vec<News>,
+        reports: &mut Vec<ProxyReport>,
     ) -> Result<Self, Close>;
     /// Handles a later request.
-    fn request(&mut self, request: Self::Request, news: &mut Vec<News>) -> Result<(), Close>;
+    fn request(&mut self, request: Self::Request, reports: &mut Vec<ProxyReport>) -> Result<(), Close>;
     /// Sets the resources that the proxy should have from now on.
     fn retarget(&mut self, target: TypedResources);
     /// Sends a name again, because what was sent about it has no effect at the proxy.
     fn tell_again(&mut self, name: &Arc<str>);
     /// The next response, if one is needed and allowed.
-    fn next(&mut self, may: Turn, nonce: u64) -> Option<Response>;
+    fn next(&mut self, may: Turn, nonce: u64) -> Option<ResponseToProxy>;
     /// What is still to be sent.
     fn pending(&self) -> Turn;
     /// Whether a response has not been answered.
@@ -66,18 +66,18 @@ pub type Item = (Arc<str>, Option<Arc<str>>);
 
 /// What a proxy has reported about one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum ProxyReport {
     /// It asked for the type for the first time.
     Subscribed,
     /// It has these resources: it acknowledged a response of this version, or reported them when it connected.
-    Accepted {
+    Acked {
         /// Version of the response, if there was one.
         version: Option<Arc<str>>,
         /// The resources that it has.
         items: Vec<Item>,
     },
     /// It rejected these resources. They are not sent again until they change or the proxy asks for them.
-    Refused {
+    Nacked {
         /// Version of the response.
         version: Arc<str>,
         /// Resources in the response that were new to the proxy.
@@ -91,9 +91,9 @@ pub enum News {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send this response.
-    Send(Response),
+    Send(ResponseToProxy),
     /// Record this about a type.
-    Note(ResourceType, News),
+    Report(ResourceType, ProxyReport),
     /// First request for a type that is not served. It is ignored. Closing the stream would take the other types away
     /// from a proxy that can do without this one, and the proxy would reconnect with the same request.
     Ignore(String),
@@ -122,15 +122,15 @@ impl<C: Channel> Session<C> {
         let Some(kind) = ResourceType::from_url(request.type_url()) else {
             return Ok(self.ignore(request.type_url()));
         };
-        let mut news = Vec::new();
+        let mut reports = Vec::new();
         match &mut self.channels[kind.index()] {
-            Some(channel) => channel.request(request, &mut news)?,
+            Some(channel) => channel.request(request, &mut reports)?,
             slot => {
-                news.push(News::Subscribed);
-                *slot = Some(C::open(kind, self.set.of(kind).clone(), request, &mut news)?);
+                reports.push(ProxyReport::Subscribed);
+                *slot = Some(C::open(kind, self.set.of(kind).clone(), request, &mut reports)?);
             }
         }
-        let mut actions = news.into_iter().map(|news| Action::Note(kind, news)).collect();
+        let mut actions = reports.into_iter().map(|report| Action::Report(kind, report)).collect();
         self.send(&mut actions);
         Ok(actions)
     }
@@ -200,7 +200,7 @@ impl<C: Channel> Session<C> {
         }
     }
 
-    fn next(&mut self, kind: ResourceType) -> Option<Response> {
+    fn next(&mut self, kind: ResourceType) -> Option<ResponseToProxy> {
         let may = Row::of(kind).turn(|kind| self.channels[kind.index()].as_ref().map(progress));
         let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1)?;
         self.nonce += 1;

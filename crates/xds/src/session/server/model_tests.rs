@@ -57,7 +57,7 @@ fn resources(world: &World) -> ResourceSet {
 trait Speech: Channel {
     /// An answer that also subscribes to some names and unsubscribes from others.
     fn answer(
-        response: &Response,
+        response: &ResponseToProxy,
         bad: bool,
         wanted: &BTreeSet<String>,
         new: &[String],
@@ -78,7 +78,7 @@ impl Speech for Delta {
     const COMPLETE: bool = false;
 
     fn answer(
-        response: &Response,
+        response: &ResponseToProxy,
         bad: bool,
         wanted: &BTreeSet<String>,
         new: &[String],
@@ -102,7 +102,7 @@ impl Speech for Sotw {
     const COMPLETE: bool = true;
 
     fn answer(
-        response: &Response,
+        response: &ResponseToProxy,
         bad: bool,
         wanted: &BTreeSet<String>,
         new: &[String],
@@ -124,7 +124,7 @@ impl Speech for Sotw {
 
 struct Proxy<C> {
     session: Session<C>,
-    queue: VecDeque<Response>,
+    queue: VecDeque<ResponseToProxy>,
     has: BTreeMap<(ResourceType, String), u8>,
     /// Versions rejected for good, by resource for delta and by type for the state of the world, and the last response
     /// that was on its way at that time.
@@ -133,7 +133,7 @@ struct Proxy<C> {
     spoilt: BTreeSet<(ResourceType, String)>,
     subscribed: BTreeSet<String>,
     nonce: String,
-    held_back: Vec<(Response, bool)>,
+    held_back: Vec<(ResponseToProxy, bool)>,
 }
 
 impl<C: Speech> Proxy<C> {
@@ -187,7 +187,7 @@ impl<C: Speech> Proxy<C> {
         self.release();
     }
 
-    fn left_out(&self, response: &Response) -> Vec<String> {
+    fn left_out(&self, response: &ResponseToProxy) -> Vec<String> {
         if !C::COMPLETE {
             return response.removed.iter().map(ToString::to_string).collect();
         }
@@ -220,7 +220,7 @@ impl<C: Speech> Proxy<C> {
     }
 
     /// A rejected version is not sent again before another one was sent.
-    fn never_again(&mut self, response: &Response) {
+    fn never_again(&mut self, response: &ResponseToProxy) {
         let versions: Vec<(String, String)> = if C::COMPLETE {
             vec![(String::new(), response.version.to_string())]
         } else {

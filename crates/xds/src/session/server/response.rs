@@ -12,7 +12,7 @@ use crate::{Flavour, Resource, ResourceType};
 
 /// A response on a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
+pub struct ResponseToProxy {
     /// Selects the message: `DeltaDiscoveryResponse` or `DiscoveryResponse`.
     pub flavour: Flavour,
     /// The type.
@@ -33,7 +33,7 @@ pub(crate) fn weight(resource: &Resource) -> usize {
     resource.body.len() + resource.name.len() + resource.version.len() + FRAMES
 }
 
-impl Response {
+impl ResponseToProxy {
     /// Appends the encoded message.
     pub fn encode(&self, buffer: &mut impl BufMut) {
         put_text(1, &self.version, buffer);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn encoded(flavour: Flavour) -> Vec<u8> {
-        let response = Response {
+        let response = ResponseToProxy {
             flavour,
             kind: ResourceType::Listener,
             version: "v".into(),

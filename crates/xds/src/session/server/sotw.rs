@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::{
-    Channel, Close, Item, News, Response, Turn, request,
+    Channel, Close, Item, ProxyReport, ResponseToProxy, Turn, request,
     subscription::{Subscription, WILDCARD},
 };
 use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, order::Row, resource::version_of_map};
@@ -51,7 +51,7 @@ impl Channel for Sotw {
         kind: ResourceType,
         target: TypedResources,
         first: DiscoveryRequest,
-        news: &mut Vec<News>,
+        reports: &mut Vec<ProxyReport>,
     ) -> Result<Self, Close> {
         let mut channel = Self {
             kind,
@@ -70,7 +70,8 @@ impl Channel for Sotw {
         channel.subscribe(&first.resource_names)?;
         let state = channel.state(false);
         if channel.target.is_known() && *state.version == *first.version_info {
-            news.push(News::Accepted { version: Some(state.version.clone()), items: items_of(&state.resources) });
+            reports
+                .push(ProxyReport::Acked { version: Some(state.version.clone()), items: items_of(&state.resources) });
             channel.awaited = false;
             channel.sent = state.clone();
             channel.accepted = state;
@@ -79,15 +80,15 @@ impl Channel for Sotw {
         Ok(channel)
     }
 
-    fn request(&mut self, request: DiscoveryRequest, news: &mut Vec<News>) -> Result<(), Close> {
+    fn request(&mut self, request: DiscoveryRequest, reports: &mut Vec<ProxyReport>) -> Result<(), Close> {
         if request.response_nonce != self.nonce {
             return Ok(());
         }
         if self.unanswered {
             self.unanswered = false;
             match &request.error_detail {
-                None => self.accept(news),
-                Some(error) => self.refuse(request::reason(error), news),
+                None => self.accept(reports),
+                Some(error) => self.refuse(request::reason(error), reports),
             }
         }
         self.subscribe(&request.resource_names)?;
@@ -107,7 +108,7 @@ impl Channel for Sotw {
         self.plan();
     }
 
-    fn next(&mut self, may: Turn, nonce: u64) -> Option<Response> {
+    fn next(&mut self, may: Turn, nonce: u64) -> Option<ResponseToProxy> {
         let due = (self.pending.additions && may.additions) || (self.pending.withdrawals && may.withdrawals);
         if self.unanswered || !due {
             return None;
@@ -117,7 +118,7 @@ impl Channel for Sotw {
         self.unanswered = true;
         self.awaited = false;
         self.plan();
-        Some(Response {
+        Some(ResponseToProxy {
             flavour: Self::FLAVOUR,
             kind: self.kind,
             version: self.sent.version.clone(),
@@ -141,20 +142,20 @@ impl Channel for Sotw {
 }
 
 impl Sotw {
-    fn accept(&mut self, news: &mut Vec<News>) {
+    fn accept(&mut self, reports: &mut Vec<ProxyReport>) {
         let had = self.accepted.resources.keys().chain(&self.culprits);
         let gone = had.filter(|name| !self.sent.resources.contains_key(*name));
         let mut items = items_of(&self.sent.resources);
         items.extend(gone.map(|name| (name.clone(), None)));
         self.culprits.clear();
-        news.push(News::Accepted { version: Some(self.sent.version.clone()), items });
+        reports.push(ProxyReport::Acked { version: Some(self.sent.version.clone()), items });
         self.accepted = self.sent.clone();
         self.refused = None;
     }
 
     /// Resources that are new to the proxy and named in its error text count as rejected; when the text names none, all
     /// new ones do. Envoy names the resources that it rejects, and accepts the others.
-    fn refuse(&mut self, reason: &str, news: &mut Vec<News>) {
+    fn refuse(&mut self, reason: &str, reports: &mut Vec<ProxyReport>) {
         let had = |resource: &&Arc<Resource>| {
             self.accepted.resources.get(&resource.name).is_some_and(|had| had.version == resource.version)
         };
@@ -163,7 +164,7 @@ impl Sotw {
         let refused = if named.is_empty() { new } else { named };
         self.culprits.extend(refused.iter().map(|resource| resource.name.clone()));
         let items = refused.iter().map(|resource| (resource.name.clone(), Some(resource.version.clone()))).collect();
-        news.push(News::Refused { version: self.sent.version.clone(), items, reason: reason.into() });
+        reports.push(ProxyReport::Nacked { version: self.sent.version.clone(), items, reason: reason.into() });
         self.refused = Some(self.sent.version.clone());
     }
 

@@ -17,7 +17,7 @@ fn ask(kind: ResourceType, names: &[&str]) -> DiscoveryRequest {
     }
 }
 
-fn ack(response: &Response, names: &[&str]) -> DiscoveryRequest {
+fn ack(response: &ResponseToProxy, names: &[&str]) -> DiscoveryRequest {
     DiscoveryRequest {
         response_nonce: response.nonce.clone(),
         version_info: response.version.to_string(),
@@ -25,20 +25,20 @@ fn ack(response: &Response, names: &[&str]) -> DiscoveryRequest {
     }
 }
 
-fn nack(response: &Response) -> DiscoveryRequest {
+fn nack(response: &ResponseToProxy) -> DiscoveryRequest {
     let error = rpc::Status { message: "no".to_owned(), ..rpc::Status::default() };
     DiscoveryRequest { error_detail: Some(error), ..ack(response, &[]) }
 }
 
-fn request(stream: &mut Stream, request: DiscoveryRequest) -> Vec<Response> {
+fn request(stream: &mut Stream, request: DiscoveryRequest) -> Vec<ResponseToProxy> {
     responses(stream.request(request).unwrap())
 }
 
-fn change(stream: &mut Stream, entries: &[(ResourceType, &str, u8)]) -> Vec<Response> {
+fn change(stream: &mut Stream, entries: &[(ResourceType, &str, u8)]) -> Vec<ResponseToProxy> {
     responses(stream.resources(Arc::new(set(entries))))
 }
 
-fn names(responses: &[Response]) -> Vec<String> {
+fn names(responses: &[ResponseToProxy]) -> Vec<String> {
     responses.iter().flat_map(described).map(|(_, name)| name).collect()
 }
 
@@ -92,7 +92,7 @@ fn a_refused_response_is_not_sent_again_until_something_changes() {
     let mut stream = open(set(&[(Cluster, "a", 1), (Cluster, "bad", 1)]));
     let first = request(&mut stream, ask(Cluster, &[]));
     let actions = stream.request(nack(&first[0])).unwrap();
-    assert!(matches!(&actions[..], [Action::Note(Cluster, News::Refused { items, .. })] if items.len() == 2));
+    assert!(matches!(&actions[..], [Action::Report(Cluster, ProxyReport::Nacked { items, .. })] if items.len() == 2));
     assert!(stream.withheld(Cluster));
     assert_eq!(change(&mut stream, &[(Cluster, "a", 1), (Cluster, "bad", 1)]), []);
     let mended = change(&mut stream, &[(Cluster, "a", 1), (Cluster, "bad", 2)]);
@@ -108,7 +108,7 @@ fn of_a_refusal_only_what_was_new_is_taken_for_refused() {
     request(&mut stream, ack(&first[0], &[]));
     let second = change(&mut stream, &[(Cluster, "a", 1), (Cluster, "bad", 1)]);
     let actions = stream.request(nack(&second[0])).unwrap();
-    let [Action::Note(Cluster, News::Refused { items, .. })] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Report(Cluster, ProxyReport::Nacked { items, .. })] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((items.len(), &*items[0].0), (1, "bad"));
 }
 
@@ -119,11 +119,11 @@ fn of_a_refusal_that_names_its_culprit_only_that_is_taken_for_refused_and_forgot
     let mut refusal = nack(&first[0]);
     refusal.error_detail.as_mut().unwrap().message = "Error adding/updating listener(s) a.b: no such type".into();
     let actions = stream.request(refusal).unwrap();
-    let [Action::Note(_, News::Refused { items, .. })] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Report(_, ProxyReport::Nacked { items, .. })] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(items.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["a.b"]);
     let rest = change(&mut stream, &[(Listener, "a", 1), (Listener, "c", 1)]);
     let actions = stream.request(ack(&rest[0], &[])).unwrap();
-    let [Action::Note(_, News::Accepted { items, .. })] = &actions[..] else { panic!("{actions:?}") };
+    let [Action::Report(_, ProxyReport::Acked { items, .. })] = &actions[..] else { panic!("{actions:?}") };
     let items: Vec<_> = items.iter().map(|(name, version)| (&**name, version.is_some())).collect();
     assert_eq!(items, [("a", true), ("c", true), ("a.b", false)]);
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Action, Response};
+use super::{Action, ResponseToProxy};
 use crate::{Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
 
 /// A resource with this name and content.
@@ -22,13 +22,13 @@ pub(crate) fn set(entries: &[(ResourceType, &str, u8)]) -> ResourceSet {
 }
 
 /// The responses in a list of actions.
-pub(crate) fn responses(actions: Vec<Action>) -> Vec<Response> {
+pub(crate) fn responses(actions: Vec<Action>) -> Vec<ResponseToProxy> {
     let response = |action| if let Action::Send(response) = action { Some(response) } else { None };
     actions.into_iter().filter_map(response).collect()
 }
 
 /// Names in a response; removed names have a minus sign.
-pub(crate) fn described(response: &Response) -> Vec<(ResourceType, String)> {
+pub(crate) fn described(response: &ResponseToProxy) -> Vec<(ResourceType, String)> {
     let sent = response.resources.iter().map(|resource| resource.name.to_string());
     let removed = response.removed.iter().map(|name| format!("-{name}"));
     sent.chain(removed).map(|text| (response.kind, text)).collect()
