@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `render` | a snapshot becomes resources (pure) |
 //! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
+//! | `peer` | who asks for resources, by its certificate and its request |
 //! | `layers` | the resources of a proxy as layers that proxies share (pure) |
 //! | `order` | which resource type waits for which: one row for each type (pure) |
 //! | `session` | both ends of the protocol (pure) |
@@ -24,6 +25,7 @@ mod envoy;
 mod layers;
 pub mod names;
 mod order;
+mod peer;
 mod render;
 mod resource;
 mod server;
@@ -38,12 +40,13 @@ mod support;
 pub use ack_states::{AckState, AckStates};
 pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
 pub use layers::{Layer, ResourceSet, TypedResources};
+pub use peer::{Identity, Peer};
 pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap, ResourceType};
 pub use server::{
     AdsService, HandshakeFailure, HandshakeFailures, MeshSource, Patience, Proxies, Repairs, Security, Sets, Source,
 };
-pub use status::{Flavour, PeerStatus, ProxyStatus, Rejection, TypeStatus};
+pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;
 /// Failure of a gRPC transport as a whole.
 pub use tonic::transport::Error as TransportError;

@@ -1,10 +1,10 @@
 //! Status of connected proxies, for operators.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ResourceType;
+use crate::{Identity, Peer, ResourceType};
 
 /// A proxy on an open stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -14,18 +14,19 @@ pub struct ProxyStatus {
     /// `delta` or `sotw`.
     pub flavour: Flavour,
     /// Identity from its certificate; `null` without TLS.
-    pub tls: Option<PeerStatus>,
+    pub tls: Option<Identity>,
     /// Seconds since the Unix epoch.
     pub connected_since: u64,
     /// State of each type that it asked for.
     pub types: BTreeMap<ResourceType, TypeStatus>,
 }
 
-/// A proxy that connected over TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PeerStatus {
-    /// Subject of its certificate, such as `CN=boshy-agent`.
-    pub subject: Arc<str>,
+impl ProxyStatus {
+    /// A proxy that has asked for nothing yet.
+    pub(crate) fn new(peer: &Peer, flavour: Flavour, connected_since: u64) -> Self {
+        let (node, tls) = (peer.node.as_str().to_owned(), peer.identity.clone());
+        Self { node, flavour, tls, connected_since, types: BTreeMap::new() }
+    }
 }
 
 /// Which of the two ADS methods a stream uses.

@@ -12,7 +12,7 @@ use boshy_mesh::{
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
-use boshy_xds::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, TypeStatus, agent::relay::Nack};
+use boshy_xds::{Flavour, Identity, ProxyStatus, Rejection, ResourceType, TypeStatus, agent::relay::Nack};
 use tokio::sync::watch;
 
 pub(crate) fn host(group: &str) -> Hostname {
@@ -94,7 +94,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
         proxies: vec![ProxyStatus {
             node: "sidecar~10.0.0.1~x~x".into(),
             flavour: Flavour::Delta,
-            tls: Some(PeerStatus { subject: "CN=agent".into() }),
+            tls: Some(Identity { subject: "CN=agent".into() }),
             connected_since: 1_700_000_200,
             types: [(ResourceType::Listener, listener), (ResourceType::Names, TypeStatus::default())].into(),
         }],

@@ -5,7 +5,6 @@ use std::{
     io,
     net::IpAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +18,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::Identity;
+
 /// Pause after a failed accept. It fails when descriptors run out, and a retry would fail at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,8 +31,8 @@ pub(super) const LIMITS: Limits = Limits { of_one_address: 256, in_all: 16_384 }
 pub(super) struct Connection {
     /// Its place, by which it is cut and marked as busy.
     pub(super) place: Place,
-    /// Subject of the client's certificate; `None` without TLS.
-    pub(super) subject: Option<Arc<str>>,
+    /// Identity of the client; `None` without TLS.
+    pub(super) identity: Option<Identity>,
 }
 
 /// Admits connections.
@@ -54,9 +55,9 @@ impl Gate {
         admitted.ok()
     }
 
-    pub(super) fn guard<IO>(&self, io: IO, place: Place, subject: Option<Arc<str>>) -> Accepted<IO> {
+    pub(super) fn guard<IO>(&self, io: IO, place: Place, identity: Option<Identity>) -> Accepted<IO> {
         let patience = Patience { unused: Some(self.unused), unread: None };
-        let connection = Connection { place: place.clone(), subject };
+        let connection = Connection { place: place.clone(), identity };
         Accepted { io: Guarded::new(io, place, patience), connection }
     }
 }

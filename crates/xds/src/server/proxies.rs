@@ -6,10 +6,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use boshy_mesh::NodeId;
 use tokio::sync::watch;
 
-use crate::{Flavour, PeerStatus, ProxyStatus, Rejection, ResourceType, session::server::ProxyReport};
+use crate::{Flavour, Peer, ProxyStatus, Rejection, ResourceType, session::server::ProxyReport};
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -70,10 +69,8 @@ impl Proxies {
     }
 
     /// Registers a proxy until the entry is dropped.
-    pub(super) fn enter(&self, node: &NodeId, flavour: Flavour, subject: Option<Arc<str>>) -> Entry {
-        let node = node.as_str().to_owned();
-        let tls = subject.map(|subject| PeerStatus { subject });
-        let status = ProxyStatus { node, flavour, tls, connected_since: now(), types: BTreeMap::new() };
+    pub(super) fn enter(&self, peer: &Peer, flavour: Flavour) -> Entry {
+        let status = ProxyStatus::new(peer, flavour, now());
         let mut id = 0;
         self.0.send_if_modified(|register| {
             id = register.next;

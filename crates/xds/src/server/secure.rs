@@ -16,7 +16,7 @@ use std::{
 };
 
 use boshy_admission::Place;
-use boshy_tls::{ServerTls, subject};
+use boshy_tls::ServerTls;
 use futures::{Stream, stream};
 use rustls::{AlertDescription, CertificateError};
 use tokio::{
@@ -27,6 +27,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::connection::{Accepted, Gate, pause};
+use crate::Identity;
 
 /// Why a client's TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,8 +203,9 @@ async fn shake(security: Security, gate: Gate, socket: TcpStream, client: Socket
     };
     match secured {
         Ok(Ok(stream)) => {
-            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).map(subject);
-            Some(gate.guard(stream, place, shown.map(Into::into)))
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let identity = certificate.map(Identity::of);
+            Some(gate.guard(stream, place, identity))
         }
         Ok(Err(error)) => {
             security.refuse(client, HandshakeFailure::of(&error), Some(&error));

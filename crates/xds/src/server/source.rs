@@ -7,15 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use boshy_mesh::{MeshSnapshot, NodeId};
+use boshy_mesh::MeshSnapshot;
 use tokio::sync::watch;
 
-use crate::{ResourceSet, SharedResources};
+use crate::{Peer, ResourceSet, SharedResources};
 
 /// The resources of each proxy, now and in the future.
 pub trait Source: Send + Sync + 'static {
     /// The sets of one proxy. A set that is not known yet is the default one; the proxy then waits.
-    fn subscribe(&self, node: &NodeId) -> Sets;
+    fn subscribe(&self, peer: &Peer) -> Sets;
 
     /// Background work of the source, to run while it is served. It does not end; a panic in it is passed on to the
     /// server.
@@ -30,8 +30,8 @@ pub struct Sets(Kind);
 enum Kind {
     /// The same set for every proxy.
     Whole(watch::Receiver<Arc<ResourceSet>>),
-    /// The shared set, completed for one node.
-    Of { node: NodeId, shared: watch::Receiver<Arc<SharedResources>>, last: Arc<ResourceSet> },
+    /// The shared set, completed for one proxy.
+    Of { peer: Peer, shared: watch::Receiver<Arc<SharedResources>>, last: Arc<ResourceSet> },
 }
 
 impl Sets {
@@ -39,16 +39,16 @@ impl Sets {
     pub fn current(&mut self) -> Arc<ResourceSet> {
         match &mut self.0 {
             Kind::Whole(sets) => sets.borrow_and_update().clone(),
-            Kind::Of { node, shared, last } => {
-                let set = shared.borrow_and_update().for_node(node);
+            Kind::Of { peer, shared, last } => {
+                let set = shared.borrow_and_update().for_node(&peer.node);
                 *last = Arc::new(set.sharing(last));
                 Arc::clone(last)
             }
         }
     }
 
-    /// Waits for the next set. Returns also when nothing changed for this node, because its stream then learns that the
-    /// proxy has this generation. Returns false when no further set will come.
+    /// Waits for the next set. Returns also when nothing changed for this proxy, because its stream then learns that
+    /// it has this generation. Returns false when no further set will come.
     pub async fn changed(&mut self) -> bool {
         match &mut self.0 {
             Kind::Whole(sets) => sets.changed().await.is_ok(),
@@ -59,12 +59,12 @@ impl Sets {
 
 /// The same set for every proxy. The agent uses it, whose only proxy is the local Envoy.
 impl Source for watch::Receiver<Arc<ResourceSet>> {
-    fn subscribe(&self, _: &NodeId) -> Sets {
+    fn subscribe(&self, _: &Peer) -> Sets {
         Sets(Kind::Whole(self.clone()))
     }
 }
 
-/// The pilot's source: snapshots, rendered once for all proxies and completed for each node.
+/// The pilot's source: snapshots, rendered once for all proxies and completed for each proxy.
 #[derive(Clone, Debug)]
 pub struct MeshSource {
     snapshots: watch::Receiver<Arc<MeshSnapshot>>,
@@ -81,9 +81,9 @@ impl MeshSource {
 }
 
 impl Source for MeshSource {
-    fn subscribe(&self, node: &NodeId) -> Sets {
-        let (node, shared) = (node.clone(), self.rendered.subscribe());
-        Sets(Kind::Of { node, shared, last: Arc::default() })
+    fn subscribe(&self, peer: &Peer) -> Sets {
+        let (peer, shared) = (peer.clone(), self.rendered.subscribe());
+        Sets(Kind::Of { peer, shared, last: Arc::default() })
     }
 
     fn work(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {

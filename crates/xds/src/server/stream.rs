@@ -4,7 +4,6 @@
 
 use std::{marker::PhantomData, sync::Arc, time::Duration};
 
-use boshy_mesh::NodeId;
 use err_report::Report;
 use tokio::{
     sync::mpsc,
@@ -15,7 +14,7 @@ use tonic::{Request, Response as GrpcResponse, Status, Streaming, codegen::BoxFu
 
 use super::{AdsService, connection::Connection, proxies::Entry};
 use crate::{
-    AckStates, ResourceSet, ResourceType,
+    AckStates, Peer, ResourceSet, ResourceType,
     ack_states::StreamAckStates,
     session::server::{Action, Channel, Close, ProxyReport, ResponseToProxy, Session, identify},
 };
@@ -97,10 +96,10 @@ async fn serve<C: Channel>(
     let Some(first) = first else { return Ok(()) };
     let node = identify(&first).map_err(|close| closed(&close))?;
     let _in_use = connection.map(|connection| connection.place.busy());
-    let subject = connection.and_then(|connection| connection.subject.clone());
-    let mut sets = service.source.subscribe(&node);
+    let peer = Peer { node, identity: connection.and_then(|connection| connection.identity.clone()) };
+    let mut sets = service.source.subscribe(&peer);
     let mut repairs = service.repairs.subscribe();
-    let mut stream = Stream::<C>::open(service, node, subject, sets.current(), outlet.clone());
+    let mut stream = Stream::<C>::open(service, peer, sets.current(), outlet.clone());
     stream.request(first)?;
     let mut more = true;
     loop {
@@ -129,7 +128,7 @@ async fn serve<C: Channel>(
 
 /// A session with its observers.
 struct Stream<C> {
-    node: NodeId,
+    peer: Peer,
     session: Session<C>,
     entry: Entry,
     ack_states: Option<StreamAckStates>,
@@ -140,22 +139,17 @@ struct Stream<C> {
 }
 
 impl<C: Channel> Stream<C> {
-    fn open(
-        service: &AdsService,
-        node: NodeId,
-        subject: Option<Arc<str>>,
-        set: Arc<ResourceSet>,
-        outlet: Outlet,
-    ) -> Self {
-        tracing::info!(%node, flavour = ?C::FLAVOUR, subject = subject.as_deref(), "proxy connected");
+    fn open(service: &AdsService, peer: Peer, set: Arc<ResourceSet>, outlet: Outlet) -> Self {
+        let subject = peer.identity.as_ref().map(|identity| &*identity.subject);
+        tracing::info!(node = %peer.node, flavour = ?C::FLAVOUR, subject, "proxy connected");
         Self {
             session: Session::new(set),
-            entry: service.proxies.enter(&node, C::FLAVOUR, subject),
+            entry: service.proxies.enter(&peer, C::FLAVOUR),
             ack_states: service.ack_states.as_ref().map(AckStates::open),
             outlet,
             patience: service.patience.answer,
             deadline: Instant::now(),
-            node,
+            peer,
         }
     }
 
@@ -188,7 +182,7 @@ impl<C: Channel> Stream<C> {
                 Action::Send(response) => self.send(response)?,
                 Action::Report(kind, report) => self.report(kind, report),
                 Action::Ignore(url) => {
-                    tracing::warn!(node = %self.node, %url, "a proxy asks for a type that is not served");
+                    tracing::warn!(node = %self.peer.node, %url, "a proxy asks for a type that is not served");
                 }
             }
         }
@@ -207,7 +201,7 @@ impl<C: Channel> Stream<C> {
         self.deadline = Instant::now() + self.patience;
         if let ProxyReport::Nacked { items, reason, version } = &report {
             let names: Vec<_> = items.iter().map(|(name, _)| &**name).take(10).collect();
-            tracing::warn!(node = %self.node, ?kind, ?names, %version, %reason, "a proxy refused resources");
+            tracing::warn!(node = %self.peer.node, ?kind, ?names, %version, %reason, "a proxy refused resources");
         }
         let Some(ack_states) = &self.ack_states else { return };
         match report {
@@ -223,7 +217,7 @@ impl<C: Channel> Stream<C> {
 
 impl<C> Drop for Stream<C> {
     fn drop(&mut self) {
-        tracing::info!(node = %self.node, "proxy disconnected");
+        tracing::info!(node = %self.peer.node, "proxy disconnected");
     }
 }
 
