@@ -14,10 +14,10 @@ use crate::logging::LogArgs;
     after_help = "Examples:\n  boshy agent --config config/agent.example.yml\n  boshy agent --config config/agent.example.yml --remove-rules"
 )]
 pub(crate) struct Args {
-    /// Settings file (YAML); see config/agent.example.yml
+    /// Settings file (YAML); config/agent.example.yml explains its keys
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Remove the redirect rules and the route that an agent left behind, and exit
+    /// Remove the redirect rules and the route that an earlier agent left behind, then exit
     #[arg(long)]
     remove_rules: bool,
     #[command(flatten)]

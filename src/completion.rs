@@ -9,7 +9,7 @@ use clap_complete::Shell;
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  boshy completion bash > /etc/bash_completion.d/boshy")]
 pub(crate) struct Args {
-    /// Which shell
+    /// Shell to complete for
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -22,22 +22,22 @@ use nix::sys::resource::{Resource, getrlimit};
   boshy envoy-bootstrap --config config/agent.example.yml > bootstrap.json
   envoy --config-path bootstrap.json --disable-hot-restart")]
 pub(crate) struct Args {
-    /// The agent's settings file, or one with only what this needs of it: `node`, `ads_socket`, `envoy.admin`
+    /// Settings file of the agent (YAML); of its keys, only `node`, `ads_socket` and `envoy` are needed
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// How Envoy asks
+    /// Variant of the xDS protocol that Envoy uses
     #[arg(long, value_enum, default_value_t = Protocol::Delta)]
     protocol: Protocol,
-    /// What `envoy --version` prints; without it, of the newest Envoy that this boshy knows
+    /// Output of `envoy --version`; the default is the newest Envoy that this boshy knows
     #[arg(long, value_name = "TEXT", default_value = "")]
     envoy_version: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Protocol {
-    /// Incremental; a change costs what changed
+    /// Incremental: a change sends the changed resources
     Delta,
-    /// State of the world; a change costs everything of its type
+    /// State of the world: a change sends all resources of its type
     Sotw,
 }
 

@@ -12,10 +12,10 @@ const DEFAULT_FILTER: &str = "info,actix_server=warn,hickory_proto=error";
 /// How to log.
 #[derive(Args)]
 pub(crate) struct LogArgs {
-    /// What to log: a level, or a filter such as `info,boshy_xds=debug`
+    /// Events to log: a level, or a filter such as `info,boshy_xds=debug`
     #[arg(long, env = "BOSHY_LOG", default_value = DEFAULT_FILTER, value_name = "FILTER")]
     log: String,
-    /// How a line looks
+    /// Format of a line
     #[arg(long, env = "BOSHY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
 }

@@ -29,17 +29,17 @@ const EXAMPLES: &str = "Examples:
   boshy agent --config /var/vcap/jobs/virtual-ip-agent/config/agent.yml
   boshy completion bash > /etc/bash_completion.d/boshy
 
-Exit codes: 0 done, 1 failed (the reason is on standard error), 64 bad usage or settings.";
+Exit codes: 0 success; 1 failure, whose reason is on standard error; 64 wrong usage or settings.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read the BOSH director and serve configuration to proxies
+    /// Run the pilot: read the BOSH director and serve configuration to proxies
     Pilot(pilot::Args),
-    /// Answer DNS, redirect virtual IPs and feed the local Envoy; on every VM
+    /// Run the agent of a VM: answer DNS, redirect virtual IPs to the local Envoy, and configure that Envoy
     Agent(agent::Args),
-    /// Print the bootstrap of the local Envoy
+    /// Print the bootstrap configuration of the local Envoy
     EnvoyBootstrap(envoy_bootstrap::Args),
-    /// A BOSH on one machine: VMs as network namespaces, with real Envoys
+    /// Run a BOSH on one machine: its VMs are network namespaces, its Envoys are real
     #[cfg(feature = "lab")]
     #[command(subcommand, after_help = boshy_lab::EXAMPLES)]
     Lab(boshy_lab::LabCommand),

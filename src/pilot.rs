@@ -9,11 +9,11 @@ use crate::logging::LogArgs;
 /// Arguments of `boshy pilot`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  boshy pilot --config config/pilot.example.yml\n\nEvery key of the file can be overridden by the environment, \
-                        such as BOSHY__DIRECTOR__CLIENT_SECRET."
+    after_help = "Example:\n  boshy pilot --config config/pilot.example.yml\n\nAn environment variable overrides a key of the file, \
+                        for example BOSHY__DIRECTOR__CLIENT_SECRET the key director.client_secret."
 )]
 pub(crate) struct Args {
-    /// Settings file (YAML); see config/pilot.example.yml
+    /// Settings file (YAML); config/pilot.example.yml explains its keys
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]

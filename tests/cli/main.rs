@@ -108,7 +108,7 @@ fn without_a_subcommand_or_with_a_wrong_one_the_usage_is_shown() {
 #[test]
 fn help_shows_examples_and_exit_codes() {
     let help = printed(["--help"]);
-    assert!(help.contains("Examples:\n  boshy pilot --config") && help.contains("Exit codes: 0 done"), "{help}");
+    assert!(help.contains("Examples:\n  boshy pilot --config") && help.contains("Exit codes: 0 success"), "{help}");
     for role in ["pilot", "agent", "envoy-bootstrap", "completion"] {
         assert!(printed([role, "--help"]).contains("Example"), "{role}");
     }

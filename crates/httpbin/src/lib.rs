@@ -26,10 +26,10 @@ const INSTANCE: &str = "/var/vcap/instance";
 /// Time in seconds to finish requests after SIGTERM; the longest takes ten seconds.
 const DRAIN_SECONDS: u64 = 11;
 
-/// Answer HTTP requests with what was asked, and by whom it was answered
+/// Run the sample service: answer HTTP requests with the request itself and the name of the instance
 ///
-/// Serves go-httpbin's /get, /post, /anything, /headers, /ip, /status/N, /delay/N and /bytes/N. SIGTERM lets who is
-/// connected ask and be answered first.
+/// Serves go-httpbin's /get, /post, /anything, /headers, /ip, /status/N, /delay/N and /bytes/N. After SIGTERM it
+/// finishes the requests of connected clients before it ends.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = "Examples:
   boshy httpbin --port 9001
@@ -41,7 +41,7 @@ pub struct HttpbinCommand {
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0")]
     pub listen: IpAddr,
-    /// Name to answer with; without it, GROUP/UUID from /var/vcap/instance, or the host name
+    /// Name of this instance in responses; the default is GROUP/UUID from /var/vcap/instance, or the host name
     #[arg(long)]
     pub instance: Option<String>,
 }
