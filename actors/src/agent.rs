@@ -286,8 +286,11 @@ impl Agent {
         watcher.on(Placement::OwnThread).add();
 
         let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
+        let set_otherwise = Arc::<ArcSwap<Option<String>>>::default();
         let parts = EnvoyWatcherParts {
             admin: settings.envoy_admin,
+            peer_timeout: settings.peer_timeout,
+            set_otherwise: Arc::clone(&set_otherwise),
             live: Arc::clone(&live),
             served: outlets.served.subscribe(),
             ack_states,
@@ -319,6 +322,7 @@ impl Agent {
             inspected,
             rules,
             peers,
+            set_otherwise,
             stats,
             handler: asked.clone(),
             actors: tree.status(),

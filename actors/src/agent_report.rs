@@ -20,7 +20,7 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
-use crate::{peer_watcher::Trouble, port::Port};
+use crate::{peer_watcher::Trouble, port::Port, start};
 
 /// A missing resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub(crate) struct Reports {
     pub(crate) inspected: Arc<ArcSwap<InspectionStatus>>,
     pub(crate) rules: Arc<ArcSwap<RulesStatus>>,
     pub(crate) peers: Arc<ArcSwap<Trouble>>,
+    /// What Envoy's job has set differently.
+    pub(crate) set_otherwise: Arc<ArcSwap<Option<String>>>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) handler: HandlerView,
     pub(crate) actors: watch::Receiver<Arc<TreeStatus>>,
@@ -180,6 +182,12 @@ impl Reports {
             ),
             remedy: (*remedy).to_owned(),
         };
+        let set_otherwise = |reason: &String| Want {
+            what: "envoy_settings",
+            reason: reason.clone(),
+            remedy: "Give the jobs virtual-ip-agent and bosh-envoy the same value; until then each acts by its own."
+                .to_owned(),
+        };
         let sockets = self.sockets.iter().map(Socket::want);
         let others = [
             self.missing.load().map(no_address),
@@ -188,16 +196,12 @@ impl Reports {
             refused(),
             difference(),
             otherwise,
+            self.set_otherwise.load().as_ref().as_ref().map(set_otherwise),
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
             self.peers.load().as_ref().as_ref().map(no_end),
             self.unkept.load().as_ref().as_ref().map(no_disk),
-            self.log_trouble.clone().map(|reason| Want {
-                what: "log",
-                reason,
-                remedy: "Mend the property log.filter, and deploy: a level such as info, or info,boshy_xds=debug."
-                    .to_owned(),
-            }),
+            self.log_trouble.clone().map(|reason| Want { what: "log", reason, remedy: start::LOG_REMEDY.to_owned() }),
         ];
         sockets.chain(others).flatten().collect()
     }

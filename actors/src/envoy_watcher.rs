@@ -18,6 +18,7 @@ use boshy_xds::{
     AckStates, Flavour, Proxies, Repairs, ResourceSet,
     inspection::{self, Difference, INSPECTED},
 };
+use bytes::Bytes;
 use err_report::Report;
 use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
@@ -43,6 +44,10 @@ const SHOWN: usize = 20;
 pub(crate) struct EnvoyWatcherParts {
     /// Envoy's admin address.
     pub(crate) admin: SocketAddr,
+    /// Time after which a connection to a vanished instance ends, by the agent's settings.
+    pub(crate) peer_timeout: Option<Duration>,
+    /// What Envoy's job has set differently; `None` when nothing. This task is the only writer.
+    pub(crate) set_otherwise: Arc<ArcSwap<Option<String>>>,
     /// Whether Envoy is live; `None` while it does not answer. This task is the only writer.
     pub(crate) live: Arc<ArcSwap<Option<bool>>>,
     /// The set served to Envoy.
@@ -104,6 +109,7 @@ impl Inspector {
             return;
         }
         self.last = Some(now);
+        self.compare_settings().await;
         match self.look().await {
             Ok(differences) => {
                 let confirmed: Vec<_> = differences.intersection(&self.suspects).cloned().collect();
@@ -119,21 +125,39 @@ impl Inspector {
         }
     }
 
+    /// Compares the setting that the jobs of agent and Envoy both have: Envoy's bootstrap needs it before the agent runs.
+    async fn compare_settings(&self) {
+        // What fails here is reported by the inspection, which follows.
+        let Ok(started) = self.get(inspection::STARTED).await else { return };
+        let (own, envoys) = (self.parts.peer_timeout.unwrap_or_default(), inspection::peer_timeout(&started));
+        let otherwise = envoys.filter(|envoys| *envoys != own).map(|envoys| {
+            format!(
+                "`envoy.peer_timeout` is {} s here, and `peer_timeout` is {} s at Envoy",
+                own.as_secs(),
+                envoys.as_secs()
+            )
+        });
+        self.parts.set_otherwise.store(Arc::new(otherwise));
+    }
+
+    /// The body of an answer of the admin interface.
+    async fn get(&self, path: &str) -> Result<Bytes, String> {
+        let url = format!("http://{}{path}", self.parts.admin);
+        let failed = |error: &dyn std::fmt::Display| format!("GET {url}: {error}");
+        let mut answer = self.client.get(&url).send().await.map_err(|error| failed(&error))?;
+        let body = answer.body().limit(LARGEST_ANSWER).await.map_err(|error| failed(&error))?;
+        if answer.status().is_success() { Ok(body) } else { Err(failed(&answer.status())) }
+    }
+
     async fn look(&self) -> Result<BTreeSet<Difference>, String> {
-        let EnvoyWatcherParts { admin, served, ack_states, proxies, .. } = &self.parts;
+        let EnvoyWatcherParts { served, ack_states, proxies, .. } = &self.parts;
         // When both variants are in use, state of the world decides: its versions cannot be compared.
         let flavour = proxies.list().iter().map(|proxy| proxy.flavour).find(|flavour| *flavour == Flavour::Sotw);
         let flavour = flavour.unwrap_or(Flavour::Delta);
         let mut differences = BTreeSet::new();
         for (kind, path) in INSPECTED {
-            let url = format!("http://{admin}{path}");
-            let failed = |error: &dyn std::fmt::Display| format!("GET {url}: {error}");
-            let mut answer = self.client.get(&url).send().await.map_err(|error| failed(&error))?;
-            let body = answer.body().limit(LARGEST_ANSWER).await.map_err(|error| failed(&error))?;
-            if !answer.status().is_success() {
-                return Err(failed(&answer.status()));
-            }
-            let found = inspection::read(kind, &body).map_err(|error| Report::new(&error).to_string())?;
+            let found =
+                inspection::read(kind, &self.get(path).await?).map_err(|error| Report::new(&error).to_string())?;
             let served = Arc::clone(&served.borrow());
             let accepted = |name: &str| ack_states.acked_version(kind, name);
             differences.extend(inspection::differences(kind, flavour, &served, accepted, &found));

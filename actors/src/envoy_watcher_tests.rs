@@ -11,7 +11,7 @@ use boshy_xds::{Layer, Resource, ResourceMap, ResourceType, TypedResources};
 
 use super::*;
 
-/// An admin interface with these listeners, `NAME=VERSION`, and no clusters. It serves until the process ends.
+/// An admin interface with these listeners, `NAME=VERSION`, no clusters, and a timeout of 50 s for vanished peers. It serves until the process ends.
 fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,6 +26,8 @@ fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
             let entries: Vec<_> = listeners.lock().unwrap().iter().map(entry).collect();
             let body = if request.contains("dynamic_listeners") {
                 serde_json::json!({"configs": entries}).to_string()
+            } else if request.contains("server_info") {
+                serde_json::json!({"node": {"metadata": {"peer_timeout": 50}}}).to_string()
             } else {
                 "{}".to_owned()
             };
@@ -36,6 +38,25 @@ fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
     address
 }
 
+/// Parts with an admin interface that has these listeners, and with these resources served.
+fn parts(
+    listeners: &Arc<Mutex<Vec<(&'static str, String)>>>,
+    served: ResourceSet,
+    ack_states: AckStates,
+) -> EnvoyWatcherParts {
+    EnvoyWatcherParts {
+        admin: admin(listeners),
+        peer_timeout: Some(Duration::from_secs(50)),
+        set_otherwise: Arc::default(),
+        live: Arc::default(),
+        served: watch::Sender::new(Arc::new(served)).subscribe(),
+        ack_states,
+        proxies: Proxies::default(),
+        repairs: Repairs::default(),
+        inspected: Arc::default(),
+    }
+}
+
 #[test]
 fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_there() {
     actix::System::new().block_on(async {
@@ -44,19 +65,11 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
         let set = ResourceSet::default()
             .with(ResourceType::Listener, TypedResources::new([Layer::new(map)]))
             .with(ResourceType::Cluster, TypedResources::new([Layer::default()]));
-        let (_sender, served) = watch::channel(Arc::new(set));
         let ack_states = AckStates::with_acked(ResourceType::Listener, &resource);
         let has = Arc::new(Mutex::new(vec![("left-over", "1".to_owned())]));
-        let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
-        let mut inspector = Inspector::new(EnvoyWatcherParts {
-            admin: admin(&has),
-            live: Arc::default(),
-            served,
-            ack_states: ack_states.0.clone(),
-            proxies: Proxies::default(),
-            repairs: Repairs::default(),
-            inspected: Arc::clone(&inspected),
-        });
+        let parts = parts(&has, set, ack_states.0.clone());
+        let inspected = Arc::clone(&parts.inspected);
+        let mut inspector = Inspector::new(parts);
         let mut looks = async || {
             inspector.due = Instant::now();
             inspector.look_when_due().await;
@@ -73,5 +86,19 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
         *has.lock().unwrap() = vec![("virtual", resource.version.to_string())];
         let told = looks().await;
         assert_eq!((told.differing, told.repairs), (0, 2));
+    });
+}
+
+#[test]
+fn a_timeout_that_envoys_job_has_set_otherwise_is_told_until_both_are_equal() {
+    actix::System::new().block_on(async {
+        let parts = parts(&Arc::default(), ResourceSet::default(), AckStates::default());
+        let compare = async |peer_timeout| {
+            Inspector::new(EnvoyWatcherParts { peer_timeout, ..parts.clone() }).compare_settings().await;
+            parts.set_otherwise.load().as_ref().clone()
+        };
+        let told = "`envoy.peer_timeout` is 0 s here, and `peer_timeout` is 50 s at Envoy";
+        assert_eq!(compare(None).await.as_deref(), Some(told));
+        assert_eq!(compare(Some(Duration::from_secs(50))).await, None);
     });
 }

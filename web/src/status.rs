@@ -20,9 +20,9 @@ use crate::Page;
 /// A resource that a role needs and does not have now. The role picks it up automatically once it is available.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// Of the agent: `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `rules`, `route`, `log`
-    /// or `disk`, and `dns`, `http`, `ads` or `handler` for a socket that is taken. Of the pilot: `director`, `configs`,
-    /// `leases`, `facts`, `log` or `state_dir`.
+    /// Of the agent: `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `envoy_settings`, `rules`,
+    /// `route`, `log` or `disk`, and `dns`, `http`, `ads` or `handler` for a socket that is taken. Of the pilot:
+    /// `director`, `configs`, `leases`, `facts`, `log` or `state_dir`.
     pub what: &'static str,
     /// When it was first missing.
     pub since: u64,

@@ -8,7 +8,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use boshy_mesh::NodeId;
 use serde_json::{Value, json};
 
-use super::peers::{KEEPALIVE_ON, PeerTimeout, SocketOption};
+use super::{
+    inspection::PEER_TIMEOUT,
+    peers::{KEEPALIVE_ON, PeerTimeout, SocketOption},
+};
 use crate::Flavour;
 
 /// Suffixes of the cluster statistics that are kept.
@@ -94,7 +97,9 @@ impl Bootstrap {
         };
         let ads = json!({ "ads": {}, "resource_api_version": "V3" });
         json!({
-            "node": { "id": self.node.as_str(), "cluster": "boshy" },
+            "node": { "id": self.node.as_str(), "cluster": "boshy", "metadata": {
+                PEER_TIMEOUT: self.peer_timeout.map_or(0, PeerTimeout::seconds),
+            } },
             "admin": { "address": { "socket_address": {
                 "address": self.admin.ip().to_string(), "port_value": self.admin.port(),
             } } },
@@ -252,6 +257,7 @@ mod tests {
         let document = bootstrap(Flavour::Delta);
         let at = |pointer: &str| document.pointer(pointer).unwrap().clone();
         assert_eq!(at("/node/id"), "sidecar~10.0.0.1~x~x");
+        assert_eq!(at("/node/metadata/peer_timeout"), 50);
         assert_eq!(at("/admin/address/socket_address/port_value"), 8001);
         assert_eq!(at("/dynamic_resources/ads_config/api_type"), "DELTA_GRPC");
         let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";

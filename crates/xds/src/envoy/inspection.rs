@@ -7,9 +7,10 @@
 //! listeners and 0.27 s for clusters, and 0.9 and 1.3 MB, whereas the whole dump takes 0.57 s and 10 MB. Endpoints have
 //! no version there. Comparing their contents would take another 0.5 s and 6.7 MB each time, and is left out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Flavour, ResourceSet, ResourceType};
 
@@ -18,6 +19,13 @@ pub const INSPECTED: [(ResourceType, &str); 2] = [
     (ResourceType::Listener, "/config_dump?resource=dynamic_listeners&mask=name,active_state.version_info"),
     (ResourceType::Cluster, "/config_dump?resource=dynamic_active_clusters&mask=version_info,cluster.name"),
 ];
+
+/// Path for `GET` at Envoy's admin interface: how Envoy was started (`envoy.admin.v3.ServerInfo`).
+pub const STARTED: &str = "/server_info";
+
+/// Key of the bootstrap's node metadata: the time in seconds after which a connection to a vanished instance ends, 0 to
+/// leave it to the kernel.
+pub(super) const PEER_TIMEOUT: &str = "peer_timeout";
 
 /// Names of resources in use, with their versions.
 pub type Found = BTreeMap<String, String>;
@@ -83,6 +91,14 @@ pub fn read(kind: ResourceType, answer: &[u8]) -> Result<Found, InspectionError>
         _ => Some((config.cluster?.name, config.version_info.unwrap_or_default())),
     };
     Ok(dump.configs.into_iter().filter_map(in_use).collect())
+}
+
+/// The time after which a connection to a vanished instance ends by Envoy's bootstrap, zero to leave it to the kernel.
+/// Parses an answer to a request of [`STARTED`]; `None` for a bootstrap that does not say it.
+pub fn peer_timeout(answer: &[u8]) -> Option<Duration> {
+    let started: Value = serde_json::from_slice(answer).ok()?;
+    let seconds = started.pointer("/node/metadata")?.get(PEER_TIMEOUT)?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Differences of one type: resources that were served and `accepted` (the version, by name) and are not in use in this
@@ -160,6 +176,15 @@ mod tests {
         assert_eq!(read(ResourceType::Cluster, clusters).unwrap(), Found::from([("out.a|http".into(), "2".into())]));
         assert!(read(ResourceType::Cluster, b"{}").unwrap().is_empty());
         assert!(read(ResourceType::Cluster, b"no filter").is_err());
+    }
+
+    #[test]
+    fn the_time_of_the_bootstrap_is_read_and_an_earlier_bootstrap_says_none() {
+        let info = |metadata: &str| format!(r#"{{"state":"LIVE","node":{{"id":"x","metadata":{metadata}}}}}"#);
+        let read = |metadata: &str| peer_timeout(info(metadata).as_bytes());
+        assert_eq!(read(r#"{"peer_timeout":50}"#), Some(Duration::from_secs(50)));
+        assert_eq!(read(r#"{"peer_timeout":0.0}"#), Some(Duration::ZERO));
+        assert_eq!((read("{}"), read(r#"{"peer_timeout":-1}"#), peer_timeout(b"<html>")), (None, None, None));
     }
 
     #[test]
