@@ -52,19 +52,19 @@ use crate::{
     address_finder::{self, AddressFinderParts},
     agent_report::{Reports, Socket},
     dns_server::{self, DnsServer, DnsServerParts},
+    drain::drained,
     envoy_watcher::{self, EnvoyWatcherParts},
-    farewell::farewell,
-    http_server::{Door, HttpServer, Site},
+    http_server::{HttpServer, HttpSocket, Site},
     lookout::{self, LookoutParts},
-    name_gate::Led,
+    name_gate::Redirected,
     netfilter_writer::{NetfilterWriter, NetfilterWriterParts},
     peer_watcher::{self, PeerWatcherParts, Trouble},
     pilot_exchange::{PilotExchange, PilotExchangeParts, Streams},
-    port::Port,
     redirect::{Kernel, Linux},
+    server_socket::ServerSocket,
     start::{self, StartError},
     state_keeper::{self, StateKeeperParts},
-    xds_server::{RelayDoor, XdsServer, XdsServerParts},
+    xds_server::{RelayServerParts, XdsServer, XdsServerParts},
 };
 
 /// Restarts within a minute that the tree tolerates, one more than it has children. Each is a bug; more of them mean
@@ -80,11 +80,11 @@ pub struct Agent {
     pilots: Vec<Uri>,
     tls: Option<ClientTls>,
     redirect: Redirect,
-    dns: Port<Sockets>,
-    handler: Option<Port<TcpListener>>,
-    http: Port<TcpListener>,
-    health: Option<Port<UnixListener>>,
-    ads: Port<UnixListener>,
+    dns: ServerSocket<Sockets>,
+    handler: Option<ServerSocket<TcpListener>>,
+    http: ServerSocket<TcpListener>,
+    health: Option<ServerSocket<UnixListener>>,
+    ads: ServerSocket<UnixListener>,
     log_trouble: Option<String>,
 }
 
@@ -99,8 +99,8 @@ pub fn run(settings: AgentSettings, log_trouble: Option<String>) -> Result<ExitR
     let redirects = settings.netfilter != NetfilterBackend::None;
     let remove = settings.clone();
     let agent = Agent::bind(settings)?.logging_otherwise(log_trouble);
-    let farewell = farewell(remove.vip_range, remove.stop_timeout);
-    let ended = start::run_system(|signal| agent.run_until(signal.received_and(farewell)))?;
+    let drained = drained(remove.vip_range, remove.stop_timeout);
+    let ended = start::run_system(|signal| agent.run_until(signal.received_and(drained)))?;
     if redirects && ended == ExitReason::Normal {
         remove_rules(&remove);
     }
@@ -134,17 +134,17 @@ impl Agent {
         let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
         let tls = settings.pilot_tls.clone().map(|files| ClientTls::open(files, boshy_xds::ALPN)).transpose()?;
         let redirect = Redirect::new(settings.vip_range.net(), settings.capture.port())?;
-        let listen = |address: SocketAddr| Port::new(move || start::listen(address));
+        let listen = |address: SocketAddr| ServerSocket::new(move || start::listen(address));
         let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
-            dns: Sockets::lent().map_or_else(|| Port::new(move || Sockets::bind(dns)), Port::of),
+            dns: Sockets::lent().map_or_else(|| ServerSocket::new(move || Sockets::bind(dns)), ServerSocket::of),
             pilots,
             tls,
             redirect,
             handler: settings.handler.map(listen),
             http: listen(settings.http),
-            health: settings.health_socket.clone().map(|path| Port::new(move || start::listen_unix(&path))),
-            ads: Port::new(move || start::listen_unix(&ads)),
+            health: settings.health_socket.clone().map(|path| ServerSocket::new(move || start::listen_unix(&path))),
+            ads: ServerSocket::new(move || start::listen_unix(&ads)),
             settings,
             log_trouble: None,
         })
@@ -195,7 +195,8 @@ impl Agent {
         let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
         let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let (led, answered) = (watch::Sender::new(Led::default()), watch::Sender::new(Arc::<NameTable>::default()));
+        let (redirected, answered) =
+            (watch::Sender::new(Redirected::default()), watch::Sender::new(Arc::<NameTable>::default()));
         if let Some(stored) = stored {
             outlets.names.send_replace(Arc::new(stored.answered()));
             outlets.stored.send_replace(stored);
@@ -253,16 +254,16 @@ impl Agent {
             stats: Arc::clone(&stats),
         };
         let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link));
-        let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), led.subscribe()));
+        let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), redirected.subscribe()));
         tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
 
-        let door = RelayDoor {
+        let parts = RelayServerParts {
             listener: ads,
             proxies: proxies.clone(),
             ack_states: ack_states.clone(),
             repairs: repairs.clone(),
         };
-        let parts = XdsServerParts::relay(door, outlets.served.subscribe());
+        let parts = XdsServerParts::relay(parts, outlets.served.subscribe());
         tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
 
         let redirects = settings.netfilter != NetfilterBackend::None;
@@ -273,7 +274,7 @@ impl Agent {
             served: outlets.served.subscribe(),
             answered: answered.subscribe(),
             source: address.clone(),
-            led,
+            redirected,
             status: Arc::clone(&rules),
         };
         let writer = move |_: &Link| NetfilterWriter::new(parts.clone());
@@ -331,13 +332,13 @@ impl Agent {
         tree.task("lookout", move |heart| lookout::look_out(parts.clone(), heart)).add();
         let view = AgentView { status: Arc::new(move || reports.report()), health: start::health(tree.vitals()) };
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
-        let status = Site::new(Door::Tcp(http), move |config| {
+        let status = Site::new(HttpSocket::Tcp(http), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::agent::configure(config, &view);
         });
-        let health = health.map(|port| status.also_at(Door::Unix(port)));
-        let answers =
-            handler.map(|handler| Site::new(Door::Tcp(handler), move |config| handler::configure(config, &asked)));
+        let health = health.map(|port| status.also_at(HttpSocket::Unix(port)));
+        let answers = handler
+            .map(|handler| Site::new(HttpSocket::Tcp(handler), move |config| handler::configure(config, &asked)));
         let sites: Vec<Site> = [Some(status), health, answers].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         (tree, keeper)

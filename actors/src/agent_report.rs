@@ -20,7 +20,7 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
-use crate::{peer_watcher::Trouble, port::Port, start};
+use crate::{peer_watcher::Trouble, server_socket::ServerSocket, start};
 
 /// A missing resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +44,11 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) fn new<S: Send + Sync + 'static>(
         what: &'static str,
-        port: Port<S>,
+        socket: ServerSocket<S>,
         address: String,
         cost: &'static str,
     ) -> Self {
-        Self { what, address, cost, trouble: Box::new(move || port.trouble()) }
+        Self { what, address, cost, trouble: Box::new(move || socket.trouble()) }
     }
 
     fn want(&self) -> Option<Want> {

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use crate::{
-    name_gate::{Led, answerable},
-    port::Port,
+    name_gate::{Redirected, answerable},
+    server_socket::ServerSocket,
 };
 
 /// The names, or the names that are about to be answered, have changed.
@@ -32,7 +32,7 @@ pub(crate) struct ZoneChanged {
 #[derive(Clone)]
 pub(crate) struct DnsServerParts {
     /// Sockets of the server.
-    pub(crate) sockets: Port<Sockets>,
+    pub(crate) sockets: ServerSocket<Sockets>,
     /// The zone that is served; this actor is the only writer.
     pub(crate) zones: Zones,
     /// Zone of the mesh.
@@ -87,7 +87,7 @@ impl Handler<ZoneChanged> for DnsServer {
 
 /// Passes the changes from the exchange and the rule writer to the server, whenever they differ from the last ones.
 pub(crate) async fn tell(
-    (outlets, mut led): (Outlets, watch::Receiver<Led>),
+    (outlets, mut redirected): (Outlets, watch::Receiver<Redirected>),
     server: ChildRef<DnsServer>,
     heart: Heart,
 ) {
@@ -97,7 +97,7 @@ pub(crate) async fn tell(
     loop {
         let (names_now, waiting) = (names.borrow_and_update().clone(), stored.borrow_and_update().waiting());
         let spoken = status.borrow_and_update().known.contains(&ResourceType::Names);
-        let now = news(spoken || told.is_some(), &names_now, &waiting, &led.borrow_and_update());
+        let now = zone_change(spoken || told.is_some(), &names_now, &waiting, &redirected.borrow_and_update());
         if let Some(now) = now.filter(|now| told.as_ref().map_or(now.names.is_some(), |told| told != now)) {
             match heart.rest(server.send(now.clone())).await {
                 Ok(()) => told = Some(now),
@@ -109,7 +109,7 @@ pub(crate) async fn tell(
                 changed = names.changed() => changed,
                 changed = stored.changed() => changed,
                 changed = status.changed() => changed,
-                changed = led.changed() => changed,
+                changed = redirected.changed() => changed,
             }
         };
         if heart.rest(changed).await.is_err() {
@@ -119,13 +119,18 @@ pub(crate) async fn tell(
 }
 
 /// The message to the server; `None` while nothing is known, which differs from an empty mesh.
-fn news(spoken: bool, names: &Arc<NameTable>, waiting: &NameTable, led: &Led) -> Option<ZoneChanged> {
+fn zone_change(
+    spoken: bool,
+    names: &Arc<NameTable>,
+    waiting: &NameTable,
+    redirected: &Redirected,
+) -> Option<ZoneChanged> {
     if !spoken && names.is_empty() && waiting.is_empty() {
         return None;
     }
-    let answerable = answerable(names, led);
+    let answerable = answerable(names, redirected);
     let not_led =
-        names.iter().filter(|(host, _)| answerable.as_ref().is_some_and(|led| led.get(host.as_str()).is_none()));
+        names.iter().filter(|(host, _)| answerable.as_ref().is_some_and(|names| names.get(host.as_str()).is_none()));
     let awaited = waiting.iter().chain(not_led).map(|(host, vip)| (host.clone(), vip)).collect();
     Some(ZoneChanged { names: answerable, awaited })
 }
@@ -148,17 +153,20 @@ mod tests {
     #[test]
     fn nothing_is_told_before_anything_is_known_and_an_empty_mesh_is_something() {
         let (none, one) = (Arc::<NameTable>::default(), Arc::new(table(&["a.b.c.boshy"])));
-        assert_eq!(news(false, &none, &NameTable::default(), &Led::Elsewhere), None);
+        assert_eq!(zone_change(false, &none, &NameTable::default(), &Redirected::Elsewhere), None);
         let empty = ZoneChanged { names: Some(Arc::clone(&none)), awaited: NameTable::default() };
-        assert_eq!(news(true, &none, &NameTable::default(), &Led::Elsewhere), Some(empty));
-        assert_eq!(news(false, &one, &NameTable::default(), &Led::Elsewhere).unwrap().names, Some(Arc::clone(&one)));
-        assert_eq!(news(true, &one, &NameTable::default(), &Led::Unknown).unwrap().names, None);
+        assert_eq!(zone_change(true, &none, &NameTable::default(), &Redirected::Elsewhere), Some(empty));
+        assert_eq!(
+            zone_change(false, &one, &NameTable::default(), &Redirected::Elsewhere).unwrap().names,
+            Some(Arc::clone(&one))
+        );
+        assert_eq!(zone_change(true, &one, &NameTable::default(), &Redirected::Unknown).unwrap().names, None);
     }
 
     #[test]
     fn a_name_whose_address_leads_nowhere_yet_is_awaited_like_one_that_the_proxy_has_not_accepted() {
         let names = Arc::new(table(&["a.b.c.boshy"]));
-        let changed = news(true, &names, &table(&["d.b.c.boshy"]), &Led::From(Arc::default())).unwrap();
+        let changed = zone_change(true, &names, &table(&["d.b.c.boshy"]), &Redirected::From(Arc::default())).unwrap();
         assert_eq!(changed.names, Some(Arc::default()));
         assert_eq!(changed.awaited, table(&["a.b.c.boshy", "d.b.c.boshy"]));
     }
@@ -184,7 +192,7 @@ mod tests {
         client.connect(sockets.address()).await.unwrap();
         let tld = Tld::default();
         let parts = DnsServerParts {
-            sockets: Port::of(sockets),
+            sockets: ServerSocket::of(sockets),
             zones: Zones::new(Zone::not_known_yet(&tld)),
             tld,
             answered: watch::Sender::new(Arc::default()),

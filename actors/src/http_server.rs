@@ -14,7 +14,7 @@ use boshy_supervision::Link;
 use boshy_tls::ServerTls;
 use boshy_web::server::{self, Listener, StartError};
 
-use crate::port::Port;
+use crate::server_socket::ServerSocket;
 
 /// Requests are few, short and answered from memory.
 const WORKERS: usize = 1;
@@ -39,21 +39,21 @@ pub(crate) struct ServerEnded(io::Result<()>);
 
 /// Socket of a site.
 #[derive(Clone)]
-pub(crate) enum Door {
+pub(crate) enum HttpSocket {
     /// Plain text over TCP.
-    Tcp(Port<TcpListener>),
+    Tcp(ServerSocket<TcpListener>),
     /// TLS over TCP.
-    Tls(Port<TcpListener>, ServerTls),
+    Tls(ServerSocket<TcpListener>, ServerTls),
     /// A Unix socket.
-    Unix(Port<UnixListener>),
+    Unix(ServerSocket<UnixListener>),
 }
 
-impl Door {
+impl HttpSocket {
     async fn listener(self) -> io::Result<Listener> {
         Ok(match self {
-            Self::Tcp(port) => Listener::Tcp(port.bound().await.try_clone()?),
-            Self::Tls(port, tls) => Listener::Tls(port.bound().await.try_clone()?, tls),
-            Self::Unix(port) => Listener::Unix(port.bound().await.try_clone()?),
+            Self::Tcp(socket) => Listener::Tcp(socket.bound().await.try_clone()?),
+            Self::Tls(socket, tls) => Listener::Tls(socket.bound().await.try_clone()?, tls),
+            Self::Unix(socket) => Listener::Unix(socket.bound().await.try_clone()?),
         })
     }
 }
@@ -64,19 +64,19 @@ type Configure = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 /// One listener and its endpoints.
 #[derive(Clone)]
 pub(crate) struct Site {
-    door: Door,
+    socket: HttpSocket,
     configure: Configure,
 }
 
 impl Site {
     /// The endpoints mounted by `configure`, at this socket.
-    pub(crate) fn new(door: Door, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
-        Self { door, configure: Arc::new(configure) }
+    pub(crate) fn new(socket: HttpSocket, configure: impl Fn(&mut ServiceConfig) + Send + Sync + 'static) -> Self {
+        Self { socket, configure: Arc::new(configure) }
     }
 
     /// The same endpoints at another socket.
-    pub(crate) fn also_at(&self, door: Door) -> Self {
-        Self { door, configure: Arc::clone(&self.configure) }
+    pub(crate) fn also_at(&self, socket: HttpSocket) -> Self {
+        Self { socket, configure: Arc::clone(&self.configure) }
     }
 }
 
@@ -128,8 +128,8 @@ impl Actor for HttpServer {
 impl Handler<ServeSite> for HttpServer {
     type Result = ();
 
-    fn handle(&mut self, ServeSite(Site { door, configure }): ServeSite, ctx: &mut Context<Self>) {
-        let bound = door.listener().into_actor(self);
+    fn handle(&mut self, ServeSite(Site { socket, configure }): ServeSite, ctx: &mut Context<Self>) {
+        let bound = socket.listener().into_actor(self);
         ctx.spawn(bound.map(|listener, _, ctx| ctx.notify(SocketBound { listener, configure })));
     }
 }

@@ -54,12 +54,12 @@ fn a_site_is_served_when_told_once_its_socket_is_free_and_beside_the_others() {
     run(Vec::new(), async |server, _| {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let port = Port::new(move || TcpListener::bind(address));
+        let port = ServerSocket::new(move || TcpListener::bind(address));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
-        let unix = Port::of(UnixListener::bind(&path).unwrap());
-        server.send(ServeSite(Site::new(Door::Tcp(port.clone()), says("late")))).await.unwrap();
-        server.send(ServeSite(Site::new(Door::Unix(unix), says("local")))).await.unwrap();
+        let unix = ServerSocket::of(UnixListener::bind(&path).unwrap());
+        server.send(ServeSite(Site::new(HttpSocket::Tcp(port.clone()), says("late")))).await.unwrap();
+        server.send(ServeSite(Site::new(HttpSocket::Unix(unix), says("local")))).await.unwrap();
         assert_eq!(read(UnixStream::connect(&path).await.unwrap()).await, "local");
         assert!(port.now().is_none());
         drop(taken);
@@ -72,7 +72,7 @@ fn a_site_is_served_when_told_once_its_socket_is_free_and_beside_the_others() {
 fn a_server_that_ends_is_a_fall_and_the_next_life_serves_what_it_begins_with() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    run(vec![Site::new(Door::Tcp(Port::of(socket)), says("again"))], async move |server, mut status| {
+    run(vec![Site::new(HttpSocket::Tcp(ServerSocket::of(socket)), says("again"))], async move |server, mut status| {
         for (restarts, ended, said) in [
             (1, Ok(()), "failed: an HTTP server ended"),
             (2, Err(io::Error::other("no memory")), "failed: serve HTTP: no memory"),

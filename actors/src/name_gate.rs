@@ -10,7 +10,7 @@ use boshy_netfilter::Pairs;
 
 /// The addresses whose connections are redirected to the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Led {
+pub(crate) enum Redirected {
     /// No address is known to be redirected: rules could not be written yet, or they were removed and cannot be
     /// restored.
     #[default]
@@ -21,7 +21,7 @@ pub(crate) enum Led {
     From(Arc<BTreeSet<Ipv4Addr>>),
 }
 
-impl Led {
+impl Redirected {
     /// The addresses of the pairs that are in place.
     pub(crate) fn by(pairs: &Pairs) -> Self {
         Self::From(Arc::new(pairs.iter().map(|pair| *pair.ip()).collect()))
@@ -29,17 +29,17 @@ impl Led {
 }
 
 /// The names that may be answered, of those that the proxy can serve; `None` while that is unknown.
-pub(crate) fn answerable(names: &Arc<NameTable>, led: &Led) -> Option<Arc<NameTable>> {
-    let addresses = match led {
-        Led::Unknown => return None,
-        Led::Elsewhere => return Some(Arc::clone(names)),
-        Led::From(addresses) => addresses,
+pub(crate) fn answerable(names: &Arc<NameTable>, redirected: &Redirected) -> Option<Arc<NameTable>> {
+    let addresses = match redirected {
+        Redirected::Unknown => return None,
+        Redirected::Elsewhere => return Some(Arc::clone(names)),
+        Redirected::From(addresses) => addresses,
     };
     if names.iter().all(|(_, vip)| addresses.contains(&vip)) {
         return Some(Arc::clone(names));
     }
-    let led = names.iter().filter(|(_, vip)| addresses.contains(vip));
-    Some(Arc::new(led.map(|(host, vip)| (host.clone(), vip)).collect()))
+    let redirected = names.iter().filter(|(_, vip)| addresses.contains(vip));
+    Some(Arc::new(redirected.map(|(host, vip)| (host.clone(), vip)).collect()))
 }
 
 /// The pairs to redirect: those that the proxy serves, and those in place whose name is still answered. When an address
@@ -83,11 +83,11 @@ mod tests {
     #[test]
     fn a_name_is_answered_once_its_address_is_led() {
         let both = names(&[("a.b.c.boshy", 1), ("d.e.f.boshy", 2)]);
-        assert_eq!(answerable(&both, &Led::Unknown), None);
-        assert_eq!(answerable(&both, &Led::Elsewhere), Some(Arc::clone(&both)));
-        assert_eq!(answerable(&both, &Led::by(&pairs(&[]))), Some(names(&[])));
-        assert_eq!(answerable(&both, &Led::by(&pairs(&[(1, 80)]))), Some(names(&[("a.b.c.boshy", 1)])));
-        assert_eq!(answerable(&both, &Led::by(&pairs(&[(1, 80), (2, 22), (3, 1)]))), Some(both));
+        assert_eq!(answerable(&both, &Redirected::Unknown), None);
+        assert_eq!(answerable(&both, &Redirected::Elsewhere), Some(Arc::clone(&both)));
+        assert_eq!(answerable(&both, &Redirected::by(&pairs(&[]))), Some(names(&[])));
+        assert_eq!(answerable(&both, &Redirected::by(&pairs(&[(1, 80)]))), Some(names(&[("a.b.c.boshy", 1)])));
+        assert_eq!(answerable(&both, &Redirected::by(&pairs(&[(1, 80), (2, 22), (3, 1)]))), Some(both));
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
                     }
                     Turn::Serve(now) => served = pairs(&now),
                     Turn::Write => in_place = wanted(Some(&served), &in_place, &answered),
-                    Turn::Answer => answered = answerable(&announced, &Led::by(&in_place)).unwrap(),
+                    Turn::Answer => answered = answerable(&announced, &Redirected::by(&in_place)).unwrap(),
                 }
                 for (host, vip) in answered.iter() {
                     prop_assert!(in_place.iter().any(|pair| *pair.ip() == vip), "{host} is answered and leads nowhere");

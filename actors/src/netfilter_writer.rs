@@ -26,8 +26,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    name_gate::{Led, wanted},
-    news::each,
+    channel::each,
+    name_gate::{Redirected, wanted},
     redirect::Kernel,
 };
 
@@ -64,7 +64,7 @@ pub(crate) struct NetfilterWriterParts {
     /// The VM's own address, the source of connections to virtual IPs. Without it, nothing is written.
     pub(crate) source: watch::Receiver<Option<Ipv4Addr>>,
     /// The redirected addresses. This actor is the only writer.
-    pub(crate) led: watch::Sender<Led>,
+    pub(crate) redirected: watch::Sender<Redirected>,
     /// Status for operators.
     pub(crate) status: Arc<ArcSwap<RulesStatus>>,
 }
@@ -75,7 +75,7 @@ pub(crate) struct NetfilterWriter {
     kernel: Option<Box<dyn Kernel>>,
     served: Option<Arc<Pairs>>,
     answered: Arc<NameTable>,
-    /// The pairs last published through [`NetfilterWriterParts::led`].
+    /// The pairs last published through [`NetfilterWriterParts::redirected`].
     told: Option<Arc<Pairs>>,
     status: RulesStatus,
     retries: Retries,
@@ -150,11 +150,11 @@ impl NetfilterWriter {
         if same {
             return;
         }
-        let led = written.as_deref().map_or(Led::Unknown, Led::by);
+        let redirected = written.as_deref().map_or(Redirected::Unknown, Redirected::by);
         self.told = written;
-        self.parts.led.send_if_modified(|told| {
-            let changed = *told != led;
-            *told = led;
+        self.parts.redirected.send_if_modified(|told| {
+            let changed = *told != redirected;
+            *told = redirected;
             changed
         });
     }
@@ -199,9 +199,9 @@ impl Actor for NetfilterWriter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let NetfilterWriterParts { served, answered, led, range, .. } = self.parts.clone();
+        let NetfilterWriterParts { served, answered, redirected, range, .. } = self.parts.clone();
         if self.kernel.is_none() {
-            led.send_replace(Led::Elsewhere);
+            redirected.send_replace(Redirected::Elsewhere);
             return;
         }
         // The answered names come first, so that a pair whose name is answered is not removed because of the served

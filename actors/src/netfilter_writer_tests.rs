@@ -64,7 +64,7 @@ impl Kernel for View {
 /// A writer to which only the test sends messages.
 struct Scene {
     paper: Arc<Mutex<Paper>>,
-    led: watch::Receiver<Led>,
+    redirected: watch::Receiver<Redirected>,
     status: Arc<ArcSwap<RulesStatus>>,
     writer: Addr<NetfilterWriter>,
     parts: NetfilterWriterParts,
@@ -77,18 +77,18 @@ impl Scene {
             let paper = Arc::clone(&paper);
             move || Box::new(View { paper: Arc::clone(&paper), written: None }) as Box<dyn Kernel>
         };
-        let (led, status) = (watch::Sender::default(), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
+        let (redirected, status) = (watch::Sender::default(), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
         let parts = NetfilterWriterParts {
             kernel: Some(Arc::new(kernel)),
             range: VipRange::default(),
             served: watch::Sender::default().subscribe(),
             answered: watch::Sender::default().subscribe(),
             source: watch::Sender::new(Some(Ipv4Addr::new(10, 0, 0, 5))).subscribe(),
-            led: led.clone(),
+            redirected: redirected.clone(),
             status: Arc::clone(&status),
         };
         let writer = NetfilterWriter::new(parts.clone()).start();
-        Self { paper, led: led.subscribe(), status, writer, parts }
+        Self { paper, redirected: redirected.subscribe(), status, writer, parts }
     }
 
     async fn serves(&self, ports: &[u16]) -> &Self {
@@ -120,7 +120,7 @@ async fn what_is_served_is_written_as_a_difference_and_told() {
     let scene = Scene::with(None, false);
     scene.serves(&[1, 2]).await.serves(&[1, 2, 3]).await;
     assert_eq!(scene.in_place(), pairs(&[1, 2, 3]));
-    assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1, 2, 3])));
+    assert_eq!(*scene.redirected.borrow(), Redirected::by(&pairs(&[1, 2, 3])));
     let paper = scene.paper.lock().unwrap();
     assert_eq!((paper.replaced, paper.changed), (1, 1));
     assert_eq!((scene.status.load().pairs, scene.status.load().in_place), (3, true));
@@ -153,7 +153,7 @@ async fn a_fresh_life_takes_nothing_away() {
     let next = NetfilterWriter::new(scene.parts.clone()).start();
     next.send(Look).await.unwrap();
     assert_eq!(scene.in_place(), pairs(&[1, 2]));
-    assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1, 2])));
+    assert_eq!(*scene.redirected.borrow(), Redirected::by(&pairs(&[1, 2])));
 }
 
 #[actix::test]
@@ -169,7 +169,7 @@ async fn what_something_else_removed_is_back_at_the_next_look() {
 async fn rules_that_are_refused_lead_nowhere_and_say_so_and_a_refused_change_costs_itself_only() {
     let scene = Scene::with(None, true);
     scene.serves(&[1]).await;
-    assert_eq!(*scene.led.borrow(), Led::Unknown);
+    assert_eq!(*scene.redirected.borrow(), Redirected::Unknown);
     let status = scene.status.load();
     assert!(!status.in_place && status.error.as_ref().is_some_and(|error| error.contains("refused it")), "{status:?}");
 
@@ -177,13 +177,13 @@ async fn rules_that_are_refused_lead_nowhere_and_say_so_and_a_refused_change_cos
     scene.serves(&[1]).await;
     scene.paper.lock().unwrap().refuses = true;
     scene.serves(&[1, 2]).await;
-    assert_eq!(*scene.led.borrow(), Led::by(&pairs(&[1])));
+    assert_eq!(*scene.redirected.borrow(), Redirected::by(&pairs(&[1])));
     assert!(!scene.status.load().in_place);
 
     // The rules are gone and cannot be restored: nothing is redirected any more.
     scene.paper.lock().unwrap().pairs = None;
     scene.writer.send(ApplyRuleset(Some(Arc::new(pairs(&[1]))))).await.unwrap();
-    assert_eq!(*scene.led.borrow(), Led::Unknown);
+    assert_eq!(*scene.redirected.borrow(), Redirected::Unknown);
 }
 
 #[actix::test]
@@ -192,5 +192,5 @@ async fn where_somebody_else_redirects_names_do_not_wait() {
     let elsewhere = NetfilterWriterParts { kernel: None, ..scene.parts.clone() };
     let writer = NetfilterWriter::new(elsewhere).start();
     writer.send(Look).await.unwrap();
-    assert_eq!(*scene.led.borrow(), Led::Elsewhere);
+    assert_eq!(*scene.redirected.borrow(), Redirected::Elsewhere);
 }

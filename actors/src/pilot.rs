@@ -38,15 +38,15 @@ use crate::{
     clock::Clock,
     convergence::{self, Converged, ConvergenceParts},
     director_poller::{self, DirectorPoller, DirectorPollerParts, PollReport},
-    http_server::{Door, HttpServer, Site},
+    http_server::{HttpServer, HttpSocket, Site},
     kept_facts,
-    port::Port,
     records_file::RecordsFile,
+    server_socket::ServerSocket,
     service_registry::{ServiceRegistry, ServiceRegistryParts},
     start::{self, StartError},
     state_dir::StateDir,
     vip_pool::{self, PoolReport, VipPool, VipPoolParts},
-    xds_server::{MeshDoor, XdsServer, XdsServerParts},
+    xds_server::{MeshServerParts, XdsServer, XdsServerParts},
 };
 
 /// Restarts within a minute that the tree tolerates. Each is a bug; more of them mean that a fresh process is needed.
@@ -177,13 +177,13 @@ impl Pilot {
         };
         tree.child("director_poller", move |link| DirectorPoller::new(parts.clone(), link)).add();
 
-        let door = MeshDoor {
+        let parts = MeshServerParts {
             listener: Arc::new(xds),
             security: state.security.clone(),
             told: MeshTold { tld: settings.tld.clone(), vip_range: settings.vip_range },
             proxies: state.proxies.clone(),
         };
-        let parts = XdsServerParts::mesh(door, state.snapshot.subscribe());
+        let parts = XdsServerParts::mesh(parts, state.snapshot.subscribe());
         tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).on(Placement::OwnThread).add();
 
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
@@ -196,13 +196,13 @@ impl Pilot {
         };
         let view = PilotView::new(state.snapshot.subscribe(), reporter, start::health(tree.vitals()));
         let saboteur = settings.test_hooks.then(|| tree.saboteur());
-        let site = Site::new(Door::Tcp(Port::of(http)), move |config| {
+        let site = Site::new(HttpSocket::Tcp(ServerSocket::of(http)), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::pilot::configure(config, &view);
         });
-        let over_tls = https.map(|(listener, tls)| site.also_at(Door::Tls(Port::of(listener), tls)));
-        let health = settings.health_socket.map(|path| Port::new(move || start::listen_unix(&path)));
-        let health = health.map(|port| site.also_at(Door::Unix(port)));
+        let over_tls = https.map(|(listener, tls)| site.also_at(HttpSocket::Tls(ServerSocket::of(listener), tls)));
+        let health = settings.health_socket.map(|path| ServerSocket::new(move || start::listen_unix(&path)));
+        let health = health.map(|port| site.also_at(HttpSocket::Unix(port)));
         let sites: Vec<Site> = [Some(site), over_tls, health].into_iter().flatten().collect();
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         (tree, state_dir)

@@ -26,13 +26,13 @@ pub(crate) struct RecordsFile {
 
 #[derive(Default)]
 struct Known {
-    stamp: Option<Stamp>,
+    version: Option<FileVersion>,
     records: Arc<Rows>,
 }
 
 /// Changes with the file and with its content. The BOSH agent replaces the file by rename.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp(u64, i64, i64, u64);
+struct FileVersion(u64, i64, i64, u64);
 
 /// Rows by the id of their instance.
 pub(crate) type Rows = HashMap<String, Vec<Record>>;
@@ -63,11 +63,11 @@ impl RecordsFile {
 
     fn look(&self) {
         let known = self.known.load();
-        let stamp = match fs::metadata(&self.path) {
-            Ok(data) => Stamp(data.ino(), data.mtime(), data.mtime_nsec(), data.size()),
+        let version = match fs::metadata(&self.path) {
+            Ok(data) => FileVersion(data.ino(), data.mtime(), data.mtime_nsec(), data.size()),
             Err(_) => return,
         };
-        if known.stamp == Some(stamp) {
+        if known.version == Some(version) {
             return;
         }
         let records = match self.read() {
@@ -86,7 +86,7 @@ impl RecordsFile {
                 Arc::clone(&known.records)
             }
         };
-        self.known.store(Arc::new(Known { stamp: Some(stamp), records }));
+        self.known.store(Arc::new(Known { version: Some(version), records }));
     }
 
     fn read(&self) -> Result<Records, LookError> {

@@ -159,14 +159,14 @@ impl ShutdownSignal {
         Ok(Self { terminate: receive(SignalKind::terminate())?, interrupt: receive(SignalKind::interrupt())? })
     }
 
-    /// Waits for a signal. After SIGTERM it also waits for `farewell`, unless another signal arrives. SIGINT comes from
+    /// Waits for a signal. After SIGTERM it also waits for `drained`, unless another signal arrives. SIGINT comes from
     /// a person, who does not want to wait.
-    pub(crate) async fn received_and(mut self, farewell: impl Future<Output = ()>) {
+    pub(crate) async fn received_and(mut self, drained: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.terminate.recv() => {
                 info!("stopping once nobody is connected");
                 tokio::select! {
-                    () = farewell => {}
+                    () = drained => {}
                     _ = self.terminate.recv() => {}
                     _ = self.interrupt.recv() => {}
                 }

@@ -14,7 +14,7 @@ use boshy_xds::{
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
 
-use crate::{news::each, port::Port};
+use crate::{channel::each, server_socket::ServerSocket};
 
 /// The content to serve has changed: a snapshot of the mesh, or the resources for the Envoy on an agent's VM.
 #[derive(Message)]
@@ -32,7 +32,7 @@ type Serve<T> = Arc<dyn Fn(watch::Receiver<Arc<T>>) -> LocalBoxFuture<'static, R
 
 /// The pilot's listener and settings.
 #[derive(Clone)]
-pub(crate) struct MeshDoor {
+pub(crate) struct MeshServerParts {
     /// Listener for agents and proxies.
     pub(crate) listener: Arc<net::TcpListener>,
     /// TLS settings; `None` for no TLS.
@@ -45,9 +45,9 @@ pub(crate) struct MeshDoor {
 
 /// The agent's listener and settings.
 #[derive(Clone)]
-pub(crate) struct RelayDoor {
+pub(crate) struct RelayServerParts {
     /// Listener for the local Envoy.
-    pub(crate) listener: Port<unix::net::UnixListener>,
+    pub(crate) listener: ServerSocket<unix::net::UnixListener>,
     /// The connected proxies.
     pub(crate) proxies: Proxies,
     /// Which resources Envoy has acknowledged or rejected.
@@ -75,19 +75,19 @@ impl<T> Clone for XdsServerParts<T> {
 
 impl XdsServerParts<MeshSnapshot> {
     /// Serves the mesh, whose snapshots arrive through `published`.
-    pub(crate) fn mesh(door: MeshDoor, published: watch::Receiver<Arc<MeshSnapshot>>) -> Self {
-        Self { published, serve: Arc::new(move |snapshots| Box::pin(door.clone().serve(snapshots))) }
+    pub(crate) fn mesh(server: MeshServerParts, published: watch::Receiver<Arc<MeshSnapshot>>) -> Self {
+        Self { published, serve: Arc::new(move |snapshots| Box::pin(server.clone().serve(snapshots))) }
     }
 }
 
 impl XdsServerParts<ResourceSet> {
     /// Serves the local Envoy's resources, which arrive through `published`.
-    pub(crate) fn relay(door: RelayDoor, published: watch::Receiver<Arc<ResourceSet>>) -> Self {
-        Self { published, serve: Arc::new(move |sets| Box::pin(door.clone().serve(sets))) }
+    pub(crate) fn relay(server: RelayServerParts, published: watch::Receiver<Arc<ResourceSet>>) -> Self {
+        Self { published, serve: Arc::new(move |sets| Box::pin(server.clone().serve(sets))) }
     }
 }
 
-impl MeshDoor {
+impl MeshServerParts {
     async fn serve(self, snapshots: watch::Receiver<Arc<MeshSnapshot>>) -> Result<(), ServeError> {
         let listener = self.listener.try_clone()?;
         listener.set_nonblocking(true)?;
@@ -101,7 +101,7 @@ impl MeshDoor {
     }
 }
 
-impl RelayDoor {
+impl RelayServerParts {
     async fn serve(self, sets: watch::Receiver<Arc<ResourceSet>>) -> Result<(), ServeError> {
         let listener = self.listener.bound().await.try_clone()?;
         listener.set_nonblocking(true)?;

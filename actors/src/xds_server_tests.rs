@@ -68,14 +68,14 @@ fn one(name: &str) -> Vec<String> {
 fn it_is_driven_by_messages_alone_and_a_fresh_life_begins_with_what_is_published() {
     let listener = Arc::new(net::TcpListener::bind("127.0.0.1:0").unwrap());
     let pilot = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let door = MeshDoor {
+    let server = MeshServerParts {
         listener,
         security: None,
         told: MeshTold { tld: Tld::default(), vip_range: VipRange::default() },
         proxies: Proxies::default(),
     };
     let published = watch::Sender::new(mesh(1, "a.b.kept.boshy"));
-    let parts = XdsServerParts::mesh(door, published.subscribe());
+    let parts = XdsServerParts::mesh(server, published.subscribe());
     actix::System::new().block_on(async {
         let mut tree = Tree::new("test");
         let server = tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();

@@ -6,7 +6,7 @@
 //! of a request is bounded: 1 MiB of body, 100 KiB of bytes, ten seconds of delay.
 
 mod answer;
-mod farewell;
+mod drain;
 mod routes;
 
 use std::{
@@ -90,13 +90,13 @@ async fn serve(
     });
     let server = prepared.map_err(failed("preparing the server"))?;
     let handle = server.handle();
-    let farewell = async {
+    let drained = async {
         shutdown.await;
-        farewell::bid(listener, &handle).await
+        drain::drain(listener, &handle).await
     };
     tokio::select! {
         served = server => served.map_err(failed("serving HTTP")),
-        gone = farewell => gone.map_err(failed("ending in order")),
+        gone = drained => gone.map_err(failed("ending in order")),
     }
 }
 

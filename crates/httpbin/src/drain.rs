@@ -16,7 +16,7 @@ use tokio::time::sleep;
 const ASKING: Duration = Duration::from_millis(500);
 
 /// Shuts down a server. From now on the kernel refuses connections, so that a proxy can use another instance at once.
-pub(super) async fn bid(listener: &TcpListener, server: &ServerHandle) -> io::Result<()> {
+pub(super) async fn drain(listener: &TcpListener, server: &ServerHandle) -> io::Result<()> {
     shutdown(listener.as_raw_fd(), Shutdown::Read)?;
     sleep(ASKING).await;
     server.stop(true).await;

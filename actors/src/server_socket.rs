@@ -19,7 +19,7 @@ use tokio::time::sleep;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(250), longest: Duration::from_secs(5), jitter: 0.25 };
 
 /// See the module's documentation. Clones share the socket.
-pub(crate) struct Port<S>(Arc<Inner<S>>);
+pub(crate) struct ServerSocket<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
     bind: Box<dyn Fn() -> Result<S, BindError> + Send + Sync>,
@@ -30,13 +30,13 @@ struct Inner<S> {
 /// Why a socket is not bound.
 pub(crate) type BindError = Box<dyn std::error::Error + Send + Sync>;
 
-impl<S> Clone for Port<S> {
+impl<S> Clone for ServerSocket<S> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<S> Port<S> {
+impl<S> ServerSocket<S> {
     /// Binds the socket, or records why that is not possible yet.
     pub(crate) fn new<E: Into<BindError>>(bind: impl Fn() -> Result<S, E> + Send + Sync + 'static) -> Self {
         let inner = Inner {
@@ -44,9 +44,9 @@ impl<S> Port<S> {
             bound: OnceLock::new(),
             trouble: ArcSwap::from_pointee(None),
         };
-        let port = Self(Arc::new(inner));
-        port.try_bind();
-        port
+        let socket = Self(Arc::new(inner));
+        socket.try_bind();
+        socket
     }
 
     /// A socket that is already bound.
@@ -104,12 +104,12 @@ mod tests {
     async fn a_socket_that_is_taken_is_told_and_bound_once_it_is_free() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = holder.local_addr().unwrap();
-        let port = Port::new(move || TcpListener::bind(address));
-        assert!(port.trouble().unwrap().contains("Address already in use"));
-        assert!(port.now().is_none());
-        let (bound, ()) = tokio::join!(port.bound(), async { drop(holder) });
+        let socket = ServerSocket::new(move || TcpListener::bind(address));
+        assert!(socket.trouble().unwrap().contains("Address already in use"));
+        assert!(socket.now().is_none());
+        let (bound, ()) = tokio::join!(socket.bound(), async { drop(holder) });
         assert_eq!(bound.local_addr().unwrap(), address);
-        assert_eq!(port.trouble(), None);
-        assert!(Arc::ptr_eq(&bound, &port.clone().now().unwrap()));
+        assert_eq!(socket.trouble(), None);
+        assert!(Arc::ptr_eq(&bound, &socket.clone().now().unwrap()));
     }
 }

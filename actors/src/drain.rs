@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_secs(1);
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
 
 /// Waits until no program of this VM has a connection to a virtual IP, but at most `patience`.
-pub(crate) async fn farewell(range: VipRange, patience: Duration) {
+pub(crate) async fn drained(range: VipRange, patience: Duration) {
     let (began, mut last) = (Instant::now(), Instant::now());
     while began.elapsed() < patience {
         if last.elapsed() >= QUIET {
@@ -99,10 +99,10 @@ mod tests {
     #[tokio::test]
     async fn with_nobody_connected_it_takes_a_moment_and_never_longer_than_it_may() {
         let began = Instant::now();
-        farewell(VipRange::default(), Duration::from_secs(60)).await;
+        drained(VipRange::default(), Duration::from_secs(60)).await;
         assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
         let began = Instant::now();
-        farewell(VipRange::default(), Duration::ZERO).await;
+        drained(VipRange::default(), Duration::ZERO).await;
         assert!(began.elapsed() < QUIET, "{:?}", began.elapsed());
     }
 }
