@@ -7,7 +7,7 @@ use boshy_supervision::{ChildRef, Tree};
 use boshy_xds::{
     Resource, ResourceType,
     agent::{ExchangeError, Kept},
-    names,
+    names::Name,
     session::client::{RequestToPilot, ResponseFromPilot},
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -43,12 +43,12 @@ impl Vm {
     }
 
     async fn is_told_of_a_name(&self, nonce: &str) {
-        let body = names::encode(&Hostname::parse(HOST).expect("a name"), VIP);
+        let name = Name { host: Hostname::parse(HOST).expect("a name"), vip: VIP, needs: None };
         self.hears(StreamEvent::Received(Ok(ResponseFromPilot {
             kind: ResourceType::Names,
             nonce: nonce.to_owned(),
             version: "1".to_owned(),
-            resources: vec![Resource::new(HOST, body)],
+            resources: vec![Resource::new(HOST, name.encode())],
             removed: Vec::new(),
             complete: true,
         })))

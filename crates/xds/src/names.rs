@@ -1,32 +1,56 @@
-//! The name table on the wire: Istio's NDS message, one resource per host name.
+//! The name table on the wire: Istio's NDS message, one resource per host name, and what a name needs.
 //!
 //! Istio sends one message for all names. Here each name is a resource of its own, so that a change costs one name. The
 //! message is the same, with one entry.
+//!
+//! `istio.networking.nds.v1.NameTable.NameInfo` uses the field numbers 1 to 5 (`ips`, `registry`, `shortname`,
+//! `namespace`, `alt_hosts`), and `NameTable` uses 1 and 2 (`table`, `name_info`). The entry here has one field of the
+//! mesh's own, with the number 1000, which a reader that does not know it ignores:
+//!
+//! ```text
+//! message Needs {
+//!     message Cluster {
+//!         string name = 1;
+//!         string endpoints = 2;    // resource of its endpoints (EDS)
+//!     }
+//!     repeated string listeners = 1;
+//!     repeated Cluster clusters = 2;
+//! }
+//! ```
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::{Hostname, LabelError};
 use bytes::Bytes;
 use prost::Message;
 
-/// `istio.networking.nds.v1.NameTable`.
-#[derive(Clone, PartialEq, Message)]
-struct NameTable {
-    #[prost(map = "string, message", tag = "1")]
-    table: HashMap<String, NameInfo>,
+/// A name, as its resource describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The host name.
+    pub host: Hostname,
+    /// Its virtual IP.
+    pub vip: Ipv4Addr,
+    /// What it needs; `None` from a pilot that does not say it.
+    pub needs: Option<Arc<Needs>>,
 }
 
-/// `istio.networking.nds.v1.NameTable.NameInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct NameInfo {
-    #[prost(string, repeated, tag = "1")]
-    ips: Vec<String>,
-    #[prost(string, tag = "2")]
-    registry: String,
-    #[prost(string, tag = "3")]
-    shortname: String,
-    #[prost(string, tag = "4")]
-    namespace: String,
+/// The resources that carry connections to a name, by name. The name is answered once Envoy has accepted them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Listeners, one for each port.
+    pub listeners: Vec<Arc<str>>,
+    /// Clusters to which these listeners lead.
+    pub clusters: Vec<NeededCluster>,
+}
+
+/// A cluster with its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededCluster {
+    /// Name of the cluster.
+    pub name: Arc<str>,
+    /// Name of the resource that has its endpoints (`EdsClusterConfig.service_name`).
+    pub endpoints: Arc<str>,
 }
 
 /// Why a name resource is rejected.
@@ -57,26 +81,105 @@ pub enum NameError {
     },
 }
 
-/// Encodes a name with its virtual IP.
-pub fn encode(host: &Hostname, vip: Ipv4Addr) -> Bytes {
-    let info = NameInfo { ips: vec![vip.to_string()], registry: "Bosh".to_owned(), ..NameInfo::default() };
-    NameTable { table: HashMap::from([(host.to_string(), info)]) }.encode_to_vec().into()
+impl Name {
+    /// Encodes the name as the body of its resource.
+    pub fn encode(&self) -> Bytes {
+        let info = wire::NameInfo {
+            ips: vec![self.vip.to_string()],
+            registry: "Bosh".to_owned(),
+            needs: self.needs.as_deref().map(wire::Needs::from),
+            ..wire::NameInfo::default()
+        };
+        wire::NameTable { table: HashMap::from([(self.host.to_string(), info)]) }.encode_to_vec().into()
+    }
+
+    /// Decodes the body of a resource.
+    ///
+    /// # Errors
+    /// When it is not exactly one canonical name with one IPv4 address.
+    pub fn decode(body: &[u8]) -> Result<Self, NameError> {
+        let table = wire::NameTable::decode(body).map_err(NameError::Message)?.table;
+        let count = table.len();
+        let Some((host, info)) = table.into_iter().next().filter(|_| count == 1) else {
+            return Err(NameError::Entries(count));
+        };
+        let host = Hostname::parse(&host).map_err(|source| NameError::Host { host, source })?;
+        match info.ips.as_slice() {
+            [ip] if let Ok(vip) = ip.parse() => {
+                Ok(Self { host, vip, needs: info.needs.map(|needs| Arc::new(needs.into())) })
+            }
+            _ => Err(NameError::Addresses { host, ips: info.ips }),
+        }
+    }
 }
 
-/// Decodes the name and the virtual IP of a resource.
-///
-/// # Errors
-/// When it is not exactly one canonical name with one IPv4 address.
-pub fn decode(body: &[u8]) -> Result<(Hostname, Ipv4Addr), NameError> {
-    let table = NameTable::decode(body).map_err(NameError::Message)?.table;
-    let count = table.len();
-    let Some((host, info)) = table.into_iter().next().filter(|_| count == 1) else {
-        return Err(NameError::Entries(count));
-    };
-    let host = Hostname::parse(&host).map_err(|source| NameError::Host { host, source })?;
-    match info.ips.as_slice() {
-        [ip] if let Ok(vip) = ip.parse() => Ok((host, vip)),
-        _ => Err(NameError::Addresses { host, ips: info.ips }),
+/// The messages.
+mod wire {
+    use std::collections::HashMap;
+
+    use prost::Message;
+
+    /// `istio.networking.nds.v1.NameTable`.
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct NameTable {
+        #[prost(map = "string, message", tag = "1")]
+        pub(super) table: HashMap<String, NameInfo>,
+    }
+
+    /// `istio.networking.nds.v1.NameTable.NameInfo`, and the needs.
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct NameInfo {
+        #[prost(string, repeated, tag = "1")]
+        pub(super) ips: Vec<String>,
+        #[prost(string, tag = "2")]
+        pub(super) registry: String,
+        #[prost(string, tag = "3")]
+        pub(super) shortname: String,
+        #[prost(string, tag = "4")]
+        pub(super) namespace: String,
+        #[prost(message, optional, tag = "1000")]
+        pub(super) needs: Option<Needs>,
+    }
+
+    /// See [`super`].
+    #[derive(Clone, PartialEq, Message)]
+    pub(super) struct Needs {
+        #[prost(string, repeated, tag = "1")]
+        listeners: Vec<String>,
+        #[prost(message, repeated, tag = "2")]
+        clusters: Vec<Cluster>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Cluster {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(string, tag = "2")]
+        endpoints: String,
+    }
+
+    impl From<&super::Needs> for Needs {
+        fn from(needs: &super::Needs) -> Self {
+            let cluster = |one: &super::NeededCluster| Cluster {
+                name: one.name.to_string(),
+                endpoints: one.endpoints.to_string(),
+            };
+            Self {
+                listeners: needs.listeners.iter().map(ToString::to_string).collect(),
+                clusters: needs.clusters.iter().map(cluster).collect(),
+            }
+        }
+    }
+
+    impl From<Needs> for super::Needs {
+        fn from(Needs { listeners, clusters }: Needs) -> Self {
+            let cluster =
+                |one: Cluster| super::NeededCluster { name: one.name.into(), endpoints: one.endpoints.into() };
+            Self {
+                listeners: listeners.into_iter().map(Into::into).collect(),
+                clusters: clusters.into_iter().map(cluster).collect(),
+            }
+        }
     }
 }
 
@@ -84,24 +187,61 @@ pub fn decode(body: &[u8]) -> Result<(Hostname, Ipv4Addr), NameError> {
 mod tests {
     use super::*;
 
+    /// `istio.networking.nds.v1.NameTable`, as a reader knows it that does not know the needs.
+    #[derive(Clone, PartialEq, Message)]
+    struct IstioTable {
+        #[prost(map = "string, message", tag = "1")]
+        table: HashMap<String, IstioInfo>,
+    }
+
+    #[derive(Clone, PartialEq, Message)]
+    struct IstioInfo {
+        #[prost(string, repeated, tag = "1")]
+        ips: Vec<String>,
+        #[prost(string, tag = "2")]
+        registry: String,
+    }
+
     fn table(host: &str, ips: &[&str]) -> Vec<u8> {
-        let info = NameInfo { ips: ips.iter().map(ToString::to_string).collect(), ..NameInfo::default() };
-        NameTable { table: HashMap::from([(host.to_owned(), info)]) }.encode_to_vec()
+        let ips = ips.iter().map(ToString::to_string).collect();
+        let info = IstioInfo { ips, registry: "Bosh".to_owned() };
+        IstioTable { table: HashMap::from([(host.to_owned(), info)]) }.encode_to_vec()
+    }
+
+    fn needing(needs: Option<Needs>) -> Name {
+        let host = Hostname::parse("a.b.c.boshy").unwrap();
+        Name { host, vip: Ipv4Addr::new(169, 254, 255, 2), needs: needs.map(Arc::new) }
+    }
+
+    fn needs() -> Needs {
+        let cluster = |name: &str, endpoints: &str| NeededCluster { name: name.into(), endpoints: endpoints.into() };
+        let clusters = vec![cluster("out.a|http", "a|http"), cluster("out.a|admin", "a|admin")];
+        Needs { listeners: vec!["tcp_169.254.255.2_80".into(), "tcp_169.254.255.2_81".into()], clusters }
     }
 
     #[test]
-    fn a_name_comes_back_as_it_was_sent() {
-        let (host, vip) = (Hostname::parse("a.b.c.boshy").unwrap(), Ipv4Addr::new(169, 254, 255, 2));
-        assert_eq!(decode(&encode(&host, vip)).unwrap(), (host, vip));
+    fn a_name_comes_back_as_it_was_sent_with_its_needs() {
+        for name in [needing(None), needing(Some(Needs::default())), needing(Some(needs()))] {
+            assert_eq!(Name::decode(&name.encode()).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_pilot_that_does_not_say_needs_is_read_and_one_that_does_is_read_by_all() {
+        let (host, ips) = ("a.b.c.boshy", ["169.254.255.2"]);
+        assert_eq!(Name::decode(&table(host, &ips)).unwrap(), needing(None));
+        assert_eq!(needing(None).encode(), table(host, &ips));
+        let read = IstioTable::decode(needing(Some(needs())).encode()).unwrap();
+        assert_eq!(read.encode_to_vec(), table(host, &ips));
     }
 
     #[test]
     fn anything_but_one_name_with_one_ipv4_address_is_refused() {
-        assert!(matches!(decode(b"\xff"), Err(NameError::Message(_))));
-        assert!(matches!(decode(b""), Err(NameError::Entries(0))));
-        assert!(matches!(decode(&table("A.b", &["1.2.3.4"])), Err(NameError::Host { .. })));
-        assert!(matches!(decode(&table("a.b", &[])), Err(NameError::Addresses { .. })));
-        assert!(matches!(decode(&table("a.b", &["::1"])), Err(NameError::Addresses { .. })));
-        assert!(matches!(decode(&table("a.b", &["1.2.3.4", "1.2.3.5"])), Err(NameError::Addresses { .. })));
+        assert!(matches!(Name::decode(b"\xff"), Err(NameError::Message(_))));
+        assert!(matches!(Name::decode(b""), Err(NameError::Entries(0))));
+        assert!(matches!(Name::decode(&table("A.b", &["1.2.3.4"])), Err(NameError::Host { .. })));
+        assert!(matches!(Name::decode(&table("a.b", &[])), Err(NameError::Addresses { .. })));
+        assert!(matches!(Name::decode(&table("a.b", &["::1"])), Err(NameError::Addresses { .. })));
+        assert!(matches!(Name::decode(&table("a.b", &["1.2.3.4", "1.2.3.5"])), Err(NameError::Addresses { .. })));
     }
 }

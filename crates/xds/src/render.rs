@@ -12,7 +12,10 @@ use std::{
 
 use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan, Shared, WorkloadPlan, Workloads};
 
-use crate::{Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy, names};
+use crate::{
+    Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy,
+    names::{Name, NeededCluster, Needs},
+};
 
 /// Address at which Envoy accepts redirected connections.
 pub const CAPTURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 15001);
@@ -78,14 +81,21 @@ impl SharedResources {
 
 impl ServiceResources {
     fn of(plan: &ServicePlan) -> Self {
-        let mut resources =
-            vec![(ResourceType::Names, Resource::new(plan.host().as_str(), names::encode(plan.host(), plan.vip)))];
+        let (mut resources, mut needs) = (Vec::new(), Needs::default());
         for port in &plan.service.ports {
             let key = ServiceKey::new(plan.host(), &port.name);
-            resources.push((ResourceType::Cluster, envoy::outbound_cluster(&key)));
-            resources.push((ResourceType::Endpoints, envoy::endpoints(&key, &plan.service, port)));
-            resources.push((ResourceType::Listener, envoy::outbound_listener(&key, plan.vip, port.number)));
+            let (cluster, endpoints) = (envoy::outbound_cluster(&key), envoy::endpoints(&key, &plan.service, port));
+            let listener = envoy::outbound_listener(&key, plan.vip, port.number);
+            needs.listeners.push(Arc::clone(&listener.name));
+            needs.clusters.push(NeededCluster { name: cluster.name.clone(), endpoints: endpoints.name.clone() });
+            resources.extend([
+                (ResourceType::Cluster, cluster),
+                (ResourceType::Endpoints, endpoints),
+                (ResourceType::Listener, listener),
+            ]);
         }
+        let name = Name { host: plan.host().clone(), vip: plan.vip, needs: Some(Arc::new(needs)) };
+        resources.push((ResourceType::Names, Resource::new(plan.host().as_str(), name.encode())));
         Self(resources.into_iter().map(|(kind, resource)| (kind, Arc::new(resource))).collect())
     }
 }

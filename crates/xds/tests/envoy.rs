@@ -23,7 +23,7 @@ use std::{
 };
 
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
-use boshy_mesh::{MeshSnapshot, NodeId, ServicePlan};
+use boshy_mesh::{MeshSnapshot, NodeId, ServicePlan, Shared};
 use boshy_xds::{
     AckState, AckStates, AdsService, Bootstrap, EnvoyVersion, Flavour, Layer, PeerTimeout, Proxies, Repairs, Resource,
     ResourceMap, ResourceSet, ResourceType, SharedResources, TypedResources,

@@ -22,7 +22,7 @@ use boshy_xds::{
         self, Exchange, ExchangeSettings, Outlets, PickerSettings,
         relay::{Relay, RelaySettings, Stored},
     },
-    names,
+    names::Name,
 };
 use envoy::{Envoy, Holding};
 use envoy_types::pb::envoy::config::{
@@ -81,9 +81,9 @@ impl Service {
         // A field unknown to Envoy gives otherwise equal content another version.
         let edition = [0xf8, 0x7f, u8::try_from(self.endpoints).unwrap()];
         let endpoints = [endpoints.encode_to_vec(), edition.to_vec()].concat();
-        let name = names::encode(&Hostname::parse(&host).unwrap(), self.vip());
+        let name = Name { host: Hostname::parse(&host).unwrap(), vip: self.vip(), needs: None };
         [
-            (ResourceType::Names, Resource::new(host, name)),
+            (ResourceType::Names, Resource::new(host, name.encode())),
             (ResourceType::Cluster, Resource::new(cluster.name.clone(), cluster.encode_to_vec())),
             (ResourceType::Endpoints, Resource::new(key, endpoints)),
             (ResourceType::Listener, Resource::new(listener.name.clone(), listener.encode_to_vec())),

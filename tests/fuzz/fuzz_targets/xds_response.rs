@@ -14,7 +14,7 @@ use boshy_mesh::{Hostname, NameTable};
 use boshy_xds::{
     ResourceSet, ResourceType, AckState,
     agent::relay::{LocalEnvoy, Relay, RelaySettings, Step, Stored},
-    names,
+    names::{Name, NeededCluster, Needs},
     session::client::{RequestToPilot, ResponseFromPilot, UndecodableResponse},
 };
 use envoy_types::pb::{
@@ -80,12 +80,14 @@ struct Vm {
     nonce: u64,
     /// Unanswered nonces, and how often each was used.
     asked: BTreeMap<String, usize>,
+    /// What each name needed, by its resource, since it was last not answered.
+    said: BTreeMap<Hostname, Vec<Name>>,
 }
 
 impl Vm {
     fn new() -> Self {
         let relay = Relay::new(RelaySettings { patience: PATIENCE, ..RelaySettings::default() }, Stored::default());
-        Self { relay, now: Instant::now(), subscribes: 0, salt: 0, nonce: 0, asked: BTreeMap::new() }
+        Self { relay, now: Instant::now(), subscribes: 0, salt: 0, nonce: 0, asked: BTreeMap::new(), said: BTreeMap::new() }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -164,16 +166,19 @@ impl Vm {
         assert_eq!(open, self.relay.unanswered(), "a response is lost");
     }
 
-    fn check_names(&self) {
-        for (host, vip) in self.relay.answered().iter() {
+    fn check_names(&mut self) {
+        let answered = self.relay.answered();
+        self.said.retain(|host, _| answered.get(host.as_str()).is_some());
+        for (host, vip) in answered.iter() {
             let named = &self.relay.received(ResourceType::Names)[host.as_str()];
-            assert_eq!(names::decode(&named.body).ok().map(|(_, vip)| vip), Some(vip));
-            let behind =
-                [(ResourceType::Listener, format!("tcp_{vip}_")), (ResourceType::Cluster, format!("out.{host}|"))];
-            for (kind, prefix) in behind {
-                let served = self.relay.served().of(kind);
-                assert!(served.iter().any(|one| one.name.starts_with(&prefix)), "{host} is answered without {kind:?}");
+            let name = Name::decode(&named.body).expect("a name that was received");
+            assert_eq!(name.vip, vip);
+            let said = self.said.entry(host.clone()).or_default();
+            said.retain(|before| before.vip == vip);
+            if !said.contains(&name) {
+                said.push(name);
             }
+            assert!(said.iter().any(|name| is_backed(name, self.relay.served())), "{host} leads nowhere");
         }
     }
 
@@ -185,6 +190,7 @@ impl Vm {
         assert!(after.iter().all(|(host, vip)| before.get(host.as_str()) == Some(vip)));
         self.asked.clear();
         self.subscribes = 0;
+        self.said.clear();
         self.check_names();
     }
 
@@ -220,7 +226,9 @@ fn resource(kind: ResourceType, name: &str, input: &mut Input<'_>) -> Resource {
     let body = match (edition, kind) {
         (255, _) => input.piece().to_vec(),
         (_, ResourceType::Names) => {
-            names::encode(&Hostname::parse(name).expect("a name"), [169, 254, 255, 1 + edition % 2].into()).to_vec()
+            let host = Hostname::parse(name).expect("a name");
+            let needs = (edition & 2 != 0).then(|| needs(name, edition).into());
+            Name { host, vip: [169, 254, 255, 1 + edition % 2].into(), needs }.encode().to_vec()
         }
         _ => [&[10, name.len() as u8], name.as_bytes()].concat(),
     };
@@ -229,6 +237,29 @@ fn resource(kind: ResourceType, name: &str, input: &mut Input<'_>) -> Resource {
         version: (edition % 4).to_string(),
         resource: Some(Any { type_url: kind.url().to_owned(), value: body }),
         ..Resource::default()
+    }
+}
+
+fn needs(name: &str, edition: u8) -> Needs {
+    let listeners = LISTENERS.iter().enumerate().filter(|(place, _)| edition >> (2 + place) & 1 == 1);
+    let cluster = NeededCluster { name: format!("out.{name}|http").into(), endpoints: CLUSTERS[2].into() };
+    Needs { listeners: listeners.map(|(_, name)| (*name).into()).collect(), clusters: vec![cluster] }
+}
+
+/// Whether a listener and a cluster of a name are served.
+fn is_backed(name: &Name, served: &ResourceSet) -> bool {
+    let Name { host, vip, needs } = name;
+    let some = |kind, needed: &dyn Fn(&str) -> bool| served.of(kind).iter().any(|one| needed(&one.name));
+    let (listener, cluster) = (format!("tcp_{vip}_"), format!("out.{host}|"));
+    match needs {
+        None => {
+            some(ResourceType::Listener, &|name| name.starts_with(&listener))
+                && some(ResourceType::Cluster, &|name| name.starts_with(&cluster))
+        }
+        Some(needs) => {
+            some(ResourceType::Listener, &|name| needs.listeners.iter().any(|needed| **needed == *name))
+                && some(ResourceType::Cluster, &|name| needs.clusters.iter().any(|needed| *needed.name == *name))
+        }
     }
 }
 

@@ -10,7 +10,9 @@ use envoy_types::{
     pb::{
         envoy::{
             config::{
-                core::v3::{BackoffStrategy, SocketOption, socket_option},
+                core::v3::{
+                    Address, BackoffStrategy, SocketOption, address, socket_address::PortSpecifier, socket_option,
+                },
                 listener::v3::{Filter, FilterChain, Listener, filter},
             },
             extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier},
@@ -99,6 +101,25 @@ pub(crate) fn captured_at(resource: &Resource, capture: Capture) -> Resource {
 /// The pilot's version of a resource that [`captured_at`] may have changed.
 pub(crate) fn version_as_served(version: &Arc<str>) -> Arc<str> {
     version.split_once(AT).map_or_else(|| Arc::clone(version), |(version, _)| version.into())
+}
+
+/// Address of a listener, by its message; `None` if it has no IP address and port.
+pub(crate) fn listener_address(resource: &Resource) -> Option<SocketAddr> {
+    /// The field of a `Listener` that is read. The filters beside it are skipped, not parsed.
+    #[derive(Clone, PartialEq, Message)]
+    struct Addressed {
+        #[prost(message, optional, tag = "2")]
+        address: Option<Address>,
+    }
+    let socket = match Addressed::decode(&*resource.body).ok()?.address?.address? {
+        address::Address::SocketAddress(socket) => socket,
+        _ => return None,
+    };
+    let port = match socket.port_specifier? {
+        PortSpecifier::PortValue(port) => u16::try_from(port).ok()?,
+        PortSpecifier::NamedPort(_) => return None,
+    };
+    Some(SocketAddr::new(socket.address.parse().ok()?, port))
 }
 
 fn unbound_listener(ip: IpAddr, port: u16, cluster: &str) -> Resource {

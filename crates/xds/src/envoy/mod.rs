@@ -17,5 +17,7 @@ pub use self::{
 pub(crate) use self::{
     cluster::{inbound_cluster, nowhere_cluster, outbound_cluster},
     endpoint::endpoints,
-    listener::{capture_listener, captured_at, inbound_listener, outbound_listener, version_as_served},
+    listener::{
+        capture_listener, captured_at, inbound_listener, listener_address, outbound_listener, version_as_served,
+    },
 };

@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use boshy_mesh::MeshSnapshot;
-use boshy_xds::{AckState, AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, SharedResources};
+use boshy_xds::{
+    AckState, AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, SharedResources, names::Name,
+};
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
     service::discovery::v3::{
@@ -61,7 +63,7 @@ async fn a_state_of_the_world_proxy_is_served() {
     let request = DiscoveryRequest { node, type_url, ..DiscoveryRequest::default() };
     requests.send(request.clone()).await.unwrap();
     let first: DiscoveryResponse = responses.message().await.unwrap().unwrap();
-    let (host, vip) = boshy_xds::names::decode(&first.resources[0].value).unwrap();
+    let Name { host, vip, .. } = Name::decode(&first.resources[0].value).unwrap();
     assert_eq!((host.as_str(), vip.to_string().as_str()), ("web.g.d.boshy", "169.254.255.2"));
     let (version_info, response_nonce) = (first.version_info.clone(), first.nonce.clone());
     requests.send(DiscoveryRequest { version_info, response_nonce, ..request }).await.unwrap();

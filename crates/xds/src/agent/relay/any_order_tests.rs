@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use boshy_mesh::Hostname;
 use proptest::prelude::*;
 
-use super::{test_support::*, *};
-use crate::{AckState, Resource};
+use super::{gate::Target, test_support::*, *};
+use crate::{AckState, Resource, names::Name};
 
 /// What a pilot serves. A test changes it arbitrarily: names without listeners, listeners without clusters, anything.
 type World = [BTreeMap<String, Resource>; ResourceType::ALL.len()];
@@ -30,16 +31,24 @@ fn kind() -> impl Strategy<Value = ResourceType> {
 
 fn thing() -> impl Strategy<Value = (ResourceType, Resource)> {
     let host = || proptest::sample::select(vec!["a.boshy", "b.boshy"]);
+    let ports = || proptest::sample::subsequence(vec![80_u16, 81], 1..=2);
     prop_oneof![
         (host(), 1_u8..3).prop_map(|(host, last)| (ResourceType::Names, name(host, last))),
+        (host(), 1_u8..3, ports(), ports()).prop_map(|(host, last, listeners, clusters)| {
+            let listeners: Vec<_> = listeners.iter().map(|port| format!("tcp_{}_{port}", vip(last))).collect();
+            let clusters: Vec<_> = clusters.iter().map(|port| format!("out.{host}|{port}")).collect();
+            let [listeners, clusters] =
+                [&listeners, &clusters].map(|names| names.iter().map(|n| &**n).collect::<Vec<_>>());
+            (ResourceType::Names, name_needing(host, last, &listeners, &clusters))
+        }),
         (1_u8..3, 80_u16..82, 0_u32..3)
             .prop_map(|(last, port, edition)| (ResourceType::Listener, listener(last, port, edition))),
         (host(), 80_u16..82, 0_u32..3).prop_map(|(host, port, edition)| (
             ResourceType::Cluster,
             resource(&format!("out.{host}|{port}"), edition)
         )),
-        (host(), 0_u32..3)
-            .prop_map(|(host, edition)| (ResourceType::Endpoints, resource(&format!("{host}|http"), edition))),
+        (host(), 80_u16..82, 0_u32..3)
+            .prop_map(|(host, port, edition)| (ResourceType::Endpoints, resource(&format!("{host}|{port}"), edition))),
     ]
 }
 
@@ -65,6 +74,8 @@ struct Play {
     connected: bool,
     asked: BTreeSet<String>,
     refused: HashMap<(ResourceType, Arc<str>), Arc<str>>,
+    /// What each name needed, since it was last not answered.
+    said: BTreeMap<Hostname, Vec<Target>>,
 }
 
 impl Play {
@@ -75,6 +86,7 @@ impl Play {
             connected: false,
             asked: BTreeSet::new(),
             refused: HashMap::new(),
+            said: BTreeMap::new(),
         };
         play.pilot_back();
         play
@@ -203,21 +215,26 @@ impl Play {
         let relay = &self.vm.relay;
         let now = relay.answered();
         for (host, vip) in now.iter() {
-            let named = &relay.received(ResourceType::Names)[host.as_str()];
-            assert_eq!(crate::names::decode(&named.body).unwrap().1, vip, "{host} is answered otherwise than named");
-            let prefixes =
-                [(ResourceType::Listener, format!("tcp_{vip}_")), (ResourceType::Cluster, format!("out.{host}|"))];
-            for (kind, prefix) in prefixes {
-                let served = relay.served().of(kind);
-                assert!(served.iter().any(|r| r.name.starts_with(&prefix)), "{host} is answered without a {kind:?}");
-                if before.get(host.as_str()) != Some(vip) {
-                    for resource in relay.received(kind).values().filter(|r| r.name.starts_with(&prefix)) {
-                        let ack_state = self.vm.proxy.ack_state(kind, &resource.name, &resource.version);
-                        assert_eq!(ack_state, AckState::Acked, "{host} is answered before {}", resource.name);
-                    }
+            let target = target(&relay.received(ResourceType::Names)[host.as_str()]);
+            assert_eq!(target.vip, vip, "{host} is answered otherwise than named");
+            let said = self.said.entry(host.clone()).or_default();
+            if before.get(host.as_str()) != Some(vip) {
+                said.clear();
+                for (kind, resource) in needed(relay, host, &target) {
+                    let ack_state = self.vm.proxy.ack_state(kind, &resource.name, &resource.version);
+                    assert_eq!(ack_state, AckState::Acked, "{host} is answered before {}", resource.name);
                 }
             }
+            said.push(target);
+            let served = |kind, name: &str| relay.served().of(kind).get(name).is_some();
+            let backed = said.iter().any(|target| {
+                let needed: Vec<_> =
+                    needed(relay, host, target).map(|(kind, one)| (kind, served(kind, &one.name))).collect();
+                [ResourceType::Listener, ResourceType::Cluster].iter().all(|kind| needed.contains(&(*kind, true)))
+            });
+            assert!(backed, "{host} is answered without a listener and a cluster");
         }
+        self.said.retain(|host, _| now.get(host.as_str()).is_some());
         let mut followed = before.clone();
         for change in self.vm.changes.drain(..) {
             followed = if change.answered {
@@ -257,6 +274,29 @@ impl Play {
     }
 }
 
+fn target(name: &Resource) -> Target {
+    let Name { vip, needs, .. } = Name::decode(&name.body).unwrap();
+    Target { vip, needs }
+}
+
+/// The received resources that a name needs: as it says, or as an older pilot names them.
+fn needed<'r>(
+    relay: &'r Relay,
+    host: &'r Hostname,
+    target: &'r Target,
+) -> impl Iterator<Item = (ResourceType, &'r Arc<Resource>)> {
+    let prefixes =
+        [(ResourceType::Listener, format!("tcp_{}_", target.vip)), (ResourceType::Cluster, format!("out.{host}|"))];
+    prefixes.into_iter().flat_map(move |(kind, prefix)| {
+        let needs = move |resource: &&Arc<Resource>| match (&target.needs, kind) {
+            (None, _) => resource.name.starts_with(&prefix),
+            (Some(needs), ResourceType::Listener) => needs.listeners.contains(&resource.name),
+            (Some(needs), _) => needs.clusters.iter().any(|cluster| cluster.name == resource.name),
+        };
+        relay.received(kind).values().filter(needs).map(move |resource| (kind, resource))
+    })
+}
+
 /// Whether names were lost although neither the pilot removed them nor their resources were lost.
 fn lost_without_reason(before: &NameTable, event: &Event, now: &NameTable) -> bool {
     let harmless = matches!(
@@ -292,9 +332,19 @@ proptest! {
         play.act(Event::ProxyConnects);
         play.vm.accept_all();
         let names = play.world[ResourceType::Names.index()].values();
-        for (host, vip) in names.map(|resource| crate::names::decode(&resource.body).unwrap()) {
-            let backed = local_envoy::is_backed(&play.vm.relay.client, &play.vm.relay.client, &host, vip);
-            prop_assert_eq!(play.vm.relay.answered().get(host.as_str()), backed.then_some(vip));
+        for resource in names {
+            let (host, target) = (Hostname::parse(&resource.name).unwrap(), target(resource));
+            let of = |kind| needed(&play.vm.relay, &host, &target).filter(move |(of, _)| *of == kind).count();
+            let (listeners, clusters) = (of(ResourceType::Listener), of(ResourceType::Cluster));
+            let all = target.needs.as_ref().is_none_or(|needs| {
+                (needs.listeners.len(), needs.clusters.len()) == (listeners, clusters)
+            });
+            let answered = play.vm.relay.answered().get(host.as_str());
+            if listeners > 0 && clusters > 0 && all {
+                prop_assert_eq!(answered, Some(target.vip));
+            } else if target.needs.is_none() {
+                prop_assert_eq!(answered, None);
+            }
         }
     }
 }

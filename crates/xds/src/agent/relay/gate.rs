@@ -3,11 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use boshy_mesh::{Hostname, NameTable};
 
 use super::NameCounts;
+use crate::names::{Name, Needs};
 
 /// A name that is answered from now on, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,22 +22,37 @@ pub struct NameChange {
     pub answered: bool,
 }
 
+/// Where a name leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Its virtual IP.
+    pub(super) vip: Ipv4Addr,
+    /// What it needs; `None` from a pilot that does not say it.
+    pub(super) needs: Option<Arc<Needs>>,
+}
+
+/// Names with their targets.
+pub(super) type Targets = BTreeMap<Hostname, Target>;
+
 /// All names of the mesh, each either answered or waiting.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate {
-    pub(super) answered: BTreeMap<Hostname, Ipv4Addr>,
-    pub(super) waiting: BTreeMap<Hostname, Ipv4Addr>,
+    pub(super) answered: Targets,
+    pub(super) waiting: Targets,
     /// Waiting names that were answered with the same address before.
     suspended: BTreeSet<Hostname>,
+    /// What answered names needed before the pilot said otherwise. It counts until what they need now is served, which
+    /// the pilot sends after the name.
+    former: Targets,
 }
 
 impl Gate {
-    pub(super) fn new(answered: BTreeMap<Hostname, Ipv4Addr>, waiting: BTreeMap<Hostname, Ipv4Addr>) -> Self {
-        Self { answered, waiting, suspended: BTreeSet::new() }
+    pub(super) fn new(answered: Targets, waiting: Targets) -> Self {
+        Self { answered, waiting, ..Self::default() }
     }
 
     pub(super) fn table(&self) -> NameTable {
-        self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
+        table(&self.answered)
     }
 
     pub(super) fn counts(&self) -> NameCounts {
@@ -43,10 +60,22 @@ impl Gate {
     }
 
     /// The pilot announces a name. A name that is already answered with the same address stays answered.
-    pub(super) fn announce(&mut self, host: &Hostname, vip: Ipv4Addr, changes: &mut Vec<NameChange>) {
-        if self.answered.get(host) != Some(&vip) && self.waiting.get(host) != Some(&vip) {
-            self.take_back(host.as_str(), changes);
-            self.waiting.insert(host.clone(), vip);
+    pub(super) fn announce(&mut self, name: &Name, changes: &mut Vec<NameChange>) {
+        let Name { host, vip, needs } = name;
+        let target = Target { vip: *vip, needs: needs.clone() };
+        let known = self.answered.get_mut(host).map(|known| (known, true));
+        let known = known.or_else(|| self.waiting.get_mut(host).map(|known| (known, false)));
+        match known.filter(|(known, _)| known.vip == *vip) {
+            Some((known, answered)) => {
+                let former = std::mem::replace(known, target);
+                if answered && former != *known {
+                    self.former.entry(host.clone()).or_insert(former);
+                }
+            }
+            None => {
+                self.take_back(host.as_str(), changes);
+                self.waiting.insert(host.clone(), target);
+            }
         }
     }
 
@@ -54,29 +83,47 @@ impl Gate {
     pub(super) fn take_back(&mut self, name: &str, changes: &mut Vec<NameChange>) {
         self.waiting.remove(name);
         self.suspended.remove(name);
-        if let Some((host, vip)) = self.answered.remove_entry(name) {
+        self.former.remove(name);
+        if let Some((host, Target { vip, .. })) = self.answered.remove_entry(name) {
             changes.push(NameChange { host, vip, answered: false });
         }
     }
 
-    /// Moves answered names for which `unfit` holds back to waiting.
-    pub(super) fn suspend(&mut self, unfit: impl Fn(&Hostname, Ipv4Addr) -> bool, changes: &mut Vec<NameChange>) {
-        for (host, vip) in self.answered.extract_if(.., |host, vip| unfit(host, *vip)) {
-            changes.push(NameChange { host: host.clone(), vip, answered: false });
-            self.suspended.insert(host.clone());
-            self.waiting.insert(host, vip);
+    /// Moves answered names back to waiting that are not `backed`.
+    pub(super) fn suspend(&mut self, backed: impl Fn(&Hostname, &Target) -> bool, changes: &mut Vec<NameChange>) {
+        let Self { answered, waiting, suspended, former } = self;
+        let unfit = |host: &Hostname, target: &mut Target| {
+            !backed(host, target) && former.get(host).is_none_or(|former| !backed(host, former))
+        };
+        for (host, target) in answered.extract_if(.., unfit) {
+            changes.push(NameChange { host: host.clone(), vip: target.vip, answered: false });
+            suspended.insert(host.clone());
+            waiting.insert(host, target);
         }
+        former.retain(|host, _| answered.contains_key(host));
+    }
+
+    /// Forgets what answered names needed before, where what they need now is `backed`.
+    pub(super) fn forget_former(&mut self, backed: impl Fn(&Hostname, &Target) -> bool) {
+        let answered = &self.answered;
+        self.former.retain(|host, _| answered.get(host).is_some_and(|target| !backed(host, target)));
     }
 
     /// Moves waiting names that are `ready` to answered. The last argument of `ready` is whether the name was answered
     /// before.
-    pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, Ipv4Addr, bool) -> bool, changes: &mut Vec<NameChange>) {
-        let Self { answered, waiting, suspended } = self;
-        let fit: Vec<_> = waiting.extract_if(.., |host, vip| ready(host, *vip, suspended.contains(host))).collect();
-        for (host, vip) in fit {
+    pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, &Target, bool) -> bool, changes: &mut Vec<NameChange>) {
+        let Self { answered, waiting, suspended, .. } = self;
+        let fit: Vec<_> =
+            waiting.extract_if(.., |host, target| ready(host, target, suspended.contains(host))).collect();
+        for (host, target) in fit {
             suspended.remove(&host);
-            changes.push(NameChange { host: host.clone(), vip, answered: true });
-            answered.insert(host, vip);
+            changes.push(NameChange { host: host.clone(), vip: target.vip, answered: true });
+            answered.insert(host, target);
         }
     }
+}
+
+/// Names with their addresses.
+pub(super) fn table(targets: &Targets) -> NameTable {
+    targets.iter().map(|(host, target)| (host.clone(), target.vip)).collect()
 }

@@ -11,9 +11,9 @@
 //! ```
 //!
 //! Rules:
-//! * A name is answered once Envoy has accepted every listener of its address, every cluster of its host and the
-//!   capture listener. It stays answered until the pilot removes it or an Envoy rejects a resource on the way to it. An
-//!   Envoy that disconnects removes no name.
+//! * A name is answered once Envoy has accepted every listener and cluster that its resource says it needs
+//!   ([`Needs`](crate::names::Needs)), and the capture listener. It stays answered until the pilot removes it or an Envoy
+//!   rejects a resource on the way to it. An Envoy that disconnects removes no name.
 //! * An answered name always has a listener and a cluster in the served set (unless no proxy is required). If the pilot
 //!   removes the last one before the name, or Envoy rejects it and has accepted no earlier version, the name is removed
 //!   first and waits again.
@@ -32,6 +32,7 @@
 mod doubts;
 mod gate;
 mod local_envoy;
+mod needs;
 mod store;
 
 use std::{
@@ -41,7 +42,7 @@ use std::{
 };
 
 use boshy_backoff::Backoff;
-use boshy_mesh::{Hostname, NameTable};
+use boshy_mesh::NameTable;
 
 pub use self::{
     doubts::Nack,
@@ -52,6 +53,7 @@ pub use self::{
 use self::{
     doubts::{Doubts, Judgement, Standing},
     gate::Gate,
+    needs::Path,
 };
 use crate::{
     Layer, ResourceMap, ResourceSet, ResourceType, TypedResources,
@@ -296,8 +298,8 @@ impl Relay {
         for name in &update.removed {
             self.gate.take_back(name, changes);
         }
-        for (host, vip) in &update.names {
-            self.gate.announce(host, *vip, changes);
+        for name in &update.names {
+            self.gate.announce(name, changes);
         }
     }
 
@@ -340,16 +342,14 @@ impl Relay {
         }
         self.answer(now, step);
         step.upstream.extend(self.correct());
-        let Self { gate, client, offered, doubts, settings, .. } = self;
-        let ready = |host: &Hostname, vip, before| {
-            let accepted = |what| local_envoy::is_accepted(what, envoy, host, vip);
-            let refused = |endpoints: &str| doubts.was_refused(ResourceType::Endpoints, endpoints);
-            !settings.require_proxy
-                || (local_envoy::is_backed(offered, client, host, vip)
-                    && (accepted(client) || (before && accepted(offered)))
-                    && !local_envoy::has_refused_endpoints(client, host, refused))
-        };
-        gate.admit(ready, &mut step.names);
+        let Self { gate, client: received, offered, doubts, settings, .. } = self;
+        let path = Path { received, offered };
+        let refused = |endpoints: &str| doubts.was_refused(ResourceType::Endpoints, endpoints);
+        gate.forget_former(|host, target| path.is_backed(host, target));
+        gate.admit(
+            |host, target, before| !settings.require_proxy || path.is_ready(host, target, before, envoy, refused),
+            &mut step.names,
+        );
     }
 
     /// Serves rejected resources again that are due. Returns the types of which more is served.
@@ -384,8 +384,8 @@ impl Relay {
 
     fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {
         if self.settings.require_proxy {
-            let Self { gate, offered, client, .. } = self;
-            gate.suspend(|host, vip| !local_envoy::is_backed(offered, client, host, vip), changes);
+            let path = Path { received: &self.client, offered: &self.offered };
+            self.gate.suspend(|host, target| path.is_backed(host, target), changes);
         }
     }
 

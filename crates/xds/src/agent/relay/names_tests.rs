@@ -95,3 +95,68 @@ fn a_name_whose_address_changes_is_out_until_the_new_listener_is_accepted() {
     let changes: Vec<_> = vm.changes.iter().map(|change| (change.vip, change.answered)).collect();
     assert_eq!(changes, [(vip(1), false), (vip(2), true)]);
 }
+
+#[test]
+fn a_cluster_that_has_the_services_prefix_and_is_not_needed_holds_no_name_back() {
+    let mut vm = Vm::new(Proxy::connected());
+    let needing = name_needing("a.boshy", 1, &["tcp_169.254.255.1_80"], &["out.a.boshy|http"]);
+    vm.receive(ResourceType::Names, &[needing], &[]);
+    let canary = resource("out.a.boshy|http|canary", 1);
+    vm.receive(ResourceType::Cluster, &[cluster(1), canary.clone()], &[]);
+    let other_port = listener(1, 81, 1);
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 1), other_port.clone()], &[]);
+    vm.proxy.reject(ResourceType::Cluster, &canary);
+    vm.proxy.reject(ResourceType::Listener, &other_port);
+    for (kind, needed) in [(ResourceType::Cluster, cluster(1)), (ResourceType::Listener, listener(1, 80, 1))] {
+        assert_eq!(vm.address("a.boshy"), None, "before {kind:?}");
+        vm.proxy.accepted.insert((kind, needed.name), needed.version);
+        vm.reconsider();
+    }
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+    vm.receive(ResourceType::Cluster, &[], &["out.a.boshy|http"]);
+    assert_eq!(vm.address("a.boshy"), None, "and backs none");
+}
+
+#[test]
+fn a_name_waits_for_what_it_needs_and_did_not_receive_yet() {
+    let mut vm = Vm::new(Proxy::connected());
+    let listeners = ["tcp_169.254.255.1_80", "tcp_169.254.255.1_81"];
+    vm.receive(ResourceType::Names, &[name_needing("a.boshy", 1, &listeners, &["out.a.boshy|http"])], &[]);
+    vm.receive(ResourceType::Cluster, &[cluster(1)], &[]);
+    vm.receive(ResourceType::Listener, &[listener(1, 80, 1)], &[]);
+    vm.accept_all();
+    assert_eq!(vm.address("a.boshy"), None);
+    vm.receive(ResourceType::Listener, &[listener(1, 81, 1)], &[]);
+    vm.accept_all();
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+}
+
+#[test]
+fn a_name_whose_needs_change_stays_while_what_it_needed_before_is_served() {
+    let mut vm = Vm::working();
+    vm.receive(ResourceType::Names, &[name_needing("a.boshy", 1, &["tcp_169.254.255.1_80"], &["out.new"])], &[]);
+    vm.receive(ResourceType::Names, &[], &["another.boshy"]);
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)), "an unrelated removal asks whether names lead anywhere");
+    vm.receive(ResourceType::Cluster, &[resource("out.new", 1)], &[]);
+    vm.receive(ResourceType::Cluster, &[], &["out.a.boshy|http"]);
+    assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+    assert_eq!(vm.changes, []);
+    vm.receive(ResourceType::Cluster, &[cluster(1)], &["out.new"]);
+    assert_eq!(vm.address("a.boshy"), None, "what it needed before does not count any more");
+}
+
+#[test]
+fn an_upgrade_of_either_side_loses_no_name() {
+    let older = name("a.boshy", 1);
+    let newer = name_needing("a.boshy", 1, &["tcp_169.254.255.1_80"], &["out.a.boshy|http"]);
+    for [before, after] in [[&older, &newer], [&newer, &older]] {
+        let mut vm = Vm::working();
+        vm.receive(ResourceType::Names, std::slice::from_ref(before), &[]);
+        let stored = Stored::decode(&vm.relay.stored().encode()).unwrap();
+        let mut vm = Vm::with(RelaySettings::default(), Proxy::connected(), stored);
+        assert_eq!(vm.address("a.boshy"), Some(vip(1)));
+        vm.receive(ResourceType::Names, std::slice::from_ref(after), &[]);
+        vm.accept_all();
+        assert_eq!((vm.address("a.boshy"), vm.changes.len()), (Some(vip(1)), 0));
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The content is the protobuf message `File`.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::sync::Arc;
 
 use boshy_mesh::{Hostname, NameTable};
 use boshy_state::{Format, SealError};
@@ -10,9 +10,10 @@ use bytes::Bytes;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::gate::Gate;
+use super::gate::{self, Gate, Target, Targets};
 use crate::{
     Resource, ResourceMap, ResourceType,
+    names::Name,
     session::client::{DeltaClient, ResponseFromPilot},
 };
 
@@ -31,8 +32,8 @@ const FIRST_HEADER: usize = 8 + 4 + 8 + 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     resources: DeltaClient,
-    answered: BTreeMap<Hostname, Ipv4Addr>,
-    waiting: BTreeMap<Hostname, Ipv4Addr>,
+    answered: Targets,
+    waiting: Targets,
 }
 
 /// Why bytes are not a stored state.
@@ -86,12 +87,12 @@ impl Stored {
 
     /// The answered names.
     pub fn answered(&self) -> NameTable {
-        self.answered.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
+        gate::table(&self.answered)
     }
 
     /// The names that wait for Envoy.
     pub fn waiting(&self) -> NameTable {
-        self.waiting.iter().map(|(host, vip)| (host.clone(), *vip)).collect()
+        gate::table(&self.waiting)
     }
 
     /// Resources of a type; empty for a type that is not known.
@@ -116,14 +117,14 @@ impl Stored {
     pub fn decode(octets: &Bytes) -> Result<Self, StoreError> {
         let file = File::decode(content(octets)?).map_err(StoreError::Protobuf)?;
         let mut resources = DeltaClient::default();
-        let mut names = BTreeMap::new();
+        let mut names = Targets::new();
         // Another version may serve more types. The first one stored routes, of which there never were any.
         let is_empty = |entry: &FileType| entry.resources.is_empty() && ResourceType::from_url(&entry.url).is_none();
         for entry in file.types.into_iter().filter(|entry| !is_empty(entry)) {
             let update = resources
                 .on_response(response(entry)?)
                 .map_err(|malformed| StoreError::Inconsistent(malformed.to_string()))?;
-            names.extend(update.names);
+            names.extend(update.names.into_iter().map(|Name { host, vip, needs }| (host, Target { vip, needs })));
         }
         let answered = file
             .answered

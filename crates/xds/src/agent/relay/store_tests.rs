@@ -9,7 +9,7 @@ fn stored(listeners: &[Resource], names: &[(&str, u8, bool)]) -> Stored {
     };
     let side = |answered| {
         let names = names.iter().filter(|(_, _, is)| *is == answered);
-        names.map(|(host, last, _)| (Hostname::parse(host).unwrap(), vip(*last))).collect()
+        names.map(|(host, last, _)| (Hostname::parse(host).unwrap(), Target { vip: vip(*last), needs: None })).collect()
     };
     let names_map = map(names.iter().map(|(host, last, _)| name(host, *last)).collect());
     let listeners = map(listeners.to_vec());

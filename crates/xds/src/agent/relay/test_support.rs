@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-pub(crate) use crate::session::client::samples::{listener as resource, name, vip};
+pub(crate) use crate::session::client::samples::{listener as resource, name, name_needing, vip};
 use crate::{AckState, Resource, session::client::samples::response};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);

@@ -15,12 +15,10 @@
 pub(crate) mod samples;
 mod wire;
 
-use std::{net::Ipv4Addr, sync::Arc};
-
-use boshy_mesh::Hostname;
+use std::sync::Arc;
 
 pub use self::wire::{Malformed, RequestToPilot, ResponseFromPilot, UndecodableResponse};
-use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names};
+use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names::Name};
 
 /// The first field of every Envoy resource served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
 #[derive(Clone, PartialEq, prost::Message)]
@@ -43,7 +41,7 @@ pub struct Update {
     /// The resources that these replaced, in the same order.
     pub before: Vec<Option<Arc<Resource>>>,
     /// For [`ResourceType::Names`], the content of `resources`, in the same order.
-    pub names: Vec<(Hostname, Ipv4Addr)>,
+    pub names: Vec<Name>,
     /// Names that are removed, whether they were held or not.
     pub removed: Vec<Arc<str>>,
 }
@@ -131,10 +129,9 @@ impl DeltaClient {
     }
 }
 
-fn name_in(resource: &Resource) -> Result<(Hostname, Ipv4Addr), String> {
-    let (host, vip) =
-        names::decode(&resource.body).map_err(|error| format!("resource {:?}: {error}", resource.name))?;
-    same_name(resource, host.as_str()).map(|()| (host, vip))
+fn name_in(resource: &Resource) -> Result<Name, String> {
+    let name = Name::decode(&resource.body).map_err(|error| format!("resource {:?}: {error}", resource.name))?;
+    same_name(resource, name.host.as_str()).map(|()| name)
 }
 
 fn check_name(resource: &Resource) -> Result<(), String> {

@@ -1,22 +1,38 @@
 //! Resources and responses for tests: small messages with a name, as every resource has, and a field that varies.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use boshy_mesh::Hostname;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 
 use super::ResponseFromPilot;
-use crate::{Resource, ResourceType, names};
+use crate::{
+    Resource, ResourceType,
+    names::{Name, NeededCluster, Needs},
+};
 
 /// 169.254.255.N.
 pub(crate) fn vip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(169, 254, 255, last)
 }
 
-/// A name with the address [`vip`].
+/// A name with the address [`vip`], from a pilot that does not say what it needs.
 pub(crate) fn name(host: &str, last: u8) -> Resource {
-    Resource::new(host, names::encode(&Hostname::parse(host).unwrap(), vip(last)))
+    named(host, last, None)
+}
+
+/// A name with the address [`vip`] that needs these listeners and clusters. Endpoints have the name of their cluster
+/// without `out.`.
+pub(crate) fn name_needing(host: &str, last: u8, listeners: &[&str], clusters: &[&str]) -> Resource {
+    let cluster = |name: &&str| NeededCluster { name: (*name).into(), endpoints: name["out.".len()..].into() };
+    let listeners = listeners.iter().map(|name| (*name).into()).collect();
+    named(host, last, Some(Needs { listeners, clusters: clusters.iter().map(cluster).collect() }))
+}
+
+fn named(host: &str, last: u8, needs: Option<Needs>) -> Resource {
+    let name = Name { host: Hostname::parse(host).unwrap(), vip: vip(last), needs: needs.map(Arc::new) };
+    Resource::new(host, name.encode())
 }
 
 /// A resource of any type but names. Every `edition` has a different version.

@@ -1,4 +1,4 @@
-use super::samples::{listener, name, response};
+use super::samples::{listener, name, response, vip};
 use super::*;
 
 fn held(request: &RequestToPilot) -> (ResourceType, Vec<(&str, &str)>) {
@@ -65,7 +65,8 @@ fn a_response_changes_what_it_names_and_shares_the_rest() {
 fn names_are_read_once_with_their_addresses() {
     let mut client = DeltaClient::default();
     let update = client.on_response(response(ResourceType::Names, "1", &[name("a.boshy", 7)], &[])).unwrap();
-    assert_eq!(update.names, [(Hostname::parse("a.boshy").unwrap(), Ipv4Addr::new(169, 254, 255, 7))]);
+    assert_eq!(update.names, [Name::decode(&name("a.boshy", 7).body).unwrap()]);
+    assert_eq!(update.names[0].vip, vip(7));
 }
 
 #[test]

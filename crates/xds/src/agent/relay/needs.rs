@@ -1,0 +1,99 @@
+//! Whether the resources that a name needs are served to Envoy, and accepted by it.
+
+use std::{borrow::Cow, ops::Bound, sync::Arc};
+
+use boshy_mesh::Hostname;
+
+use super::{LocalEnvoy, gate::Target};
+use crate::{
+    AckState, ResourceType,
+    envoy::CAPTURE,
+    names::{NeededCluster, Needs},
+    session::client::DeltaClient,
+};
+
+/// The resources that were received, and those of them that are offered to Envoy: a rejected one is offered in its last
+/// accepted version, or not at all.
+#[derive(Clone, Copy)]
+pub(super) struct Path<'r> {
+    pub(super) received: &'r DeltaClient,
+    pub(super) offered: &'r DeltaClient,
+}
+
+impl Path<'_> {
+    /// Whether a listener and a cluster are offered for a name, and nothing on the way to it that was received is left
+    /// out: the capture listener, and the endpoints of the cluster.
+    pub(super) fn is_backed(self, host: &Hostname, target: &Target) -> bool {
+        self.backs(&needs_of(self.received, host, target))
+    }
+
+    fn backs(self, needs: &Needs) -> bool {
+        let has = |client: &DeltaClient, kind, name: &str| client.held(kind).contains_key(name);
+        let left_out = |kind, name: &str| has(self.received, kind, name) && !has(self.offered, kind, name);
+        let leads_on = |cluster: &NeededCluster| {
+            has(self.offered, ResourceType::Cluster, &cluster.name)
+                && !left_out(ResourceType::Endpoints, &cluster.endpoints)
+        };
+        !left_out(ResourceType::Listener, CAPTURE)
+            && needs.listeners.iter().any(|name| has(self.offered, ResourceType::Listener, name))
+            && needs.clusters.iter().any(leads_on)
+    }
+
+    /// Whether a name may be answered: it is backed, Envoy has accepted all that it needs, and has not `nacked` any of
+    /// its endpoints. A name that was answered `before` may be answered by what stands in for rejected resources.
+    pub(super) fn is_ready(
+        self,
+        host: &Hostname,
+        target: &Target,
+        before: bool,
+        envoy: &impl LocalEnvoy,
+        nacked: impl Fn(&str) -> bool,
+    ) -> bool {
+        let needs = needs_of(self.received, host, target);
+        let accepted = |client| {
+            let accepted = |kind, name: &str| is_accepted(client, envoy, kind, name);
+            of_needs(&needs, accepted) && accepted(ResourceType::Listener, CAPTURE)
+        };
+        let received = || of_needs(&needs, |kind, name| self.received.held(kind).contains_key(name));
+        self.backs(&needs)
+            && ((accepted(self.received) && received()) || (before && accepted(self.offered)))
+            && !needs.clusters.iter().any(|cluster| nacked(&cluster.endpoints))
+    }
+}
+
+/// Whether all listeners and clusters of the needs pass a test. Listeners are tested first, because they are sent last.
+fn of_needs(needs: &Needs, test: impl Fn(ResourceType, &str) -> bool) -> bool {
+    needs.listeners.iter().all(|name| test(ResourceType::Listener, name))
+        && needs.clusters.iter().all(|cluster| test(ResourceType::Cluster, &cluster.name))
+}
+
+/// Whether Envoy has accepted a resource in the version of `client`, if that holds it.
+fn is_accepted(client: &DeltaClient, envoy: &impl LocalEnvoy, kind: ResourceType, name: &str) -> bool {
+    let accepted =
+        |resource: &Arc<crate::Resource>| envoy.ack_state(kind, &resource.name, &resource.version) == AckState::Acked;
+    client.held(kind).get(name).is_none_or(accepted)
+}
+
+/// What a name needs: what its resource says, or what [`needs_by_name`] finds.
+fn needs_of<'t>(received: &DeltaClient, host: &Hostname, target: &'t Target) -> Cow<'t, Needs> {
+    target.needs.as_deref().map_or_else(|| Cow::Owned(needs_by_name(received, host, target)), Cow::Borrowed)
+}
+
+/// The rule for a name whose pilot does not say what it needs (an older pilot, or a state file from an older
+/// agent): every received listener of its address and every received cluster of its host. They are found by the names
+/// that every such pilot gives them: `tcp_VIP_PORT`, and `out.HOST|PORT` with endpoints `HOST|PORT`. Nothing else
+/// concludes anything from the name of a resource.
+fn needs_by_name(received: &DeltaClient, host: &Hostname, target: &Target) -> Needs {
+    let listeners = with_prefix(received, ResourceType::Listener, format!("tcp_{}_", target.vip)).collect();
+    let clusters = with_prefix(received, ResourceType::Cluster, format!("out.{host}|"));
+    let cluster = |name: Arc<str>| NeededCluster { endpoints: name["out.".len()..].into(), name };
+    Needs { listeners, clusters: clusters.map(cluster).collect() }
+}
+
+fn with_prefix(client: &DeltaClient, kind: ResourceType, prefix: String) -> impl Iterator<Item = Arc<str>> {
+    client
+        .held(kind)
+        .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
+        .map(|(name, _)| Arc::clone(name))
+        .take_while(move |name| name.starts_with(&prefix))
+}
