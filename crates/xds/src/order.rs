@@ -7,6 +7,8 @@
 //! 2. listeners, once all of the above is answered
 //! 3. removed clusters, once listeners are answered; then removed endpoints
 //!
+//! The endpoints of a changed cluster are sent again after it, whether or not they have changed.
+//!
 //! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
 //! which requires the endpoints. So an answer about clusters also says that they are ready for use.
 //!
@@ -15,7 +17,10 @@
 
 use Wait::{Additions, All, Users};
 
-use crate::ResourceType::{self, Cluster, Endpoints, Listener, Names};
+use crate::{
+    ResourceType::{self, Cluster, Endpoints, Listener, Names},
+    envoy::endpoints_of,
+};
 
 /// What is to be known about a resource type.
 #[derive(Debug)]
@@ -35,6 +40,17 @@ pub(crate) struct Row {
     pub(crate) additions_after: &'static [Wait],
     /// What is over before removed resources are withdrawn.
     pub(crate) withdrawals_after: &'static [Wait],
+    /// Whose changes its resources follow.
+    pub(crate) follows: Option<Follow>,
+}
+
+/// A resource is sent again after another that has changed, although it has not changed itself.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    /// Type of the resource that has changed.
+    pub(crate) changed: ResourceType,
+    /// Name of the resource that follows it, by the name of the one that has changed.
+    pub(crate) name: fn(&str) -> &str,
 }
 
 /// Something that is over before a type's turn. A type that the proxy does not ask for keeps nothing waiting, unless it
@@ -61,6 +77,7 @@ pub(crate) const TABLE: [Row; 4] = [
         listed: true,
         additions_after: &[],
         withdrawals_after: &[],
+        follows: None,
     },
     Row {
         kind: Cluster,
@@ -70,6 +87,7 @@ pub(crate) const TABLE: [Row; 4] = [
         listed: true,
         additions_after: &[],
         withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Users(Listener)],
+        follows: None,
     },
     Row {
         kind: Endpoints,
@@ -79,6 +97,10 @@ pub(crate) const TABLE: [Row; 4] = [
         listed: false,
         additions_after: &[],
         withdrawals_after: &[All(Cluster), Users(Listener)],
+        // Envoy makes a changed cluster anew and warms it until its endpoints arrive. It does not ask for them, because
+        // it has asked for the name before, and without them it goes on with the old cluster for 15 seconds (the
+        // default of `initial_fetch_timeout`).
+        follows: Some(Follow { changed: Cluster, name: endpoints_of }),
     },
     Row {
         kind: Listener,
@@ -88,6 +110,7 @@ pub(crate) const TABLE: [Row; 4] = [
         listed: true,
         additions_after: &[All(Names), Additions(Cluster), Additions(Endpoints)],
         withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints)],
+        follows: None,
     },
 ];
 

@@ -29,7 +29,10 @@ use boshy_xds::{
     ResourceMap, ResourceSet, ResourceType, SharedResources, TypedResources,
     inspection::{self, Difference, INSPECTED},
 };
-use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::{
+    self,
+    envoy::config::{cluster::v3::Cluster as CdsCluster, listener::v3::Listener},
+};
 use forgetful::Relay;
 use mesh::{service, snapshot};
 use prost::Message;
@@ -40,7 +43,7 @@ use tokio::{
     process::{Child, Command},
     sync::watch,
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Below the 15 s after which Envoy stops waiting for what it needs: waiting that long means a deadlock.
@@ -121,9 +124,17 @@ impl Mesh {
 
     /// Replaces the server by another with the same resources and no state.
     async fn replace_server(&mut self) {
+        self.stop_server().await;
+        self.start_server();
+    }
+
+    async fn stop_server(&self) {
         self.server.abort();
         self.eventually("Envoy is disconnected", |ack_states| ack_states.connected() == 0).await;
         std::fs::remove_file(socket(&self.folder)).unwrap();
+    }
+
+    fn start_server(&mut self) {
         self.server = serve(&socket(&self.folder), &self.set, &self.proxies, &self.ack_states, &self.repairs);
     }
 
@@ -313,6 +324,57 @@ async fn an_envoy_that_comes_back_to_another_server_is_sent_only_what_changed() 
 
     mesh.change(&[service("api", 20, &[None]), web]);
     mesh.accepted(4).await;
+}
+
+/// The clusters of each generation have another connect timeout. Their endpoints are the same in all.
+fn with_other_clusters(set: ResourceSet) -> ResourceSet {
+    let seconds = i64::try_from(set.generation()).unwrap();
+    let changed = |resource: &Arc<Resource>| {
+        let connect_timeout = Some(pb::google::protobuf::Duration { seconds, nanos: 0 });
+        let cluster = CdsCluster { connect_timeout, ..CdsCluster::decode(resource.body.clone()).unwrap() };
+        Resource::new(resource.name.clone(), cluster.encode_to_vec())
+    };
+    let clusters = set.of(Cluster).iter().map(changed).collect();
+    set.with(Cluster, TypedResources::new([clusters]))
+}
+
+/// Envoy uses a changed cluster at once, although its endpoints have not changed. Without them it would wait for 15 s.
+async fn a_changed_cluster_is_used_at_once(flavour: Flavour) {
+    const AT_ONCE: Duration = Duration::from_secs(2);
+    let services = [service("api", 20, &[None]), service("web", 2, &[Some("z1")])];
+    let mut mesh = Mesh::altered(flavour, &services, with_other_clusters, None).await;
+    mesh.accepted(4).await;
+    for (generation, while_away) in [(2, false), (3, true), (4, false)] {
+        if while_away {
+            mesh.stop_server().await;
+        }
+        mesh.change(&services);
+        let generations = mesh.set.wait_for(|set| set.generation() == generation);
+        drop(timeout(DEADLINE, generations).await.unwrap().unwrap());
+        if while_away {
+            mesh.start_server();
+            mesh.eventually("Envoy is back", |ack_states| ack_states.connected() == 1).await;
+        }
+        let changed = Instant::now();
+        mesh.accepted(4).await;
+        let waited = changed.elapsed();
+        assert!(waited < AT_ONCE, "{flavour:?}, generation {generation}: {waited:?}");
+        let active = mesh.admin("/config_dump?resource=dynamic_active_clusters").await;
+        let timeouts = active.matches(&format!("\"connect_timeout\": \"{generation}s\"")).count();
+        assert_eq!(timeouts, mesh.set.borrow().of(Cluster).len(), "{active}");
+        let clusters = mesh.admin("/clusters").await;
+        assert!(clusters.contains("out.api.g.d.boshy|http::10.0.0.20:9000::"), "{clusters}");
+    }
+}
+
+#[tokio::test]
+async fn by_delta_a_changed_cluster_is_used_at_once() {
+    a_changed_cluster_is_used_at_once(Flavour::Delta).await;
+}
+
+#[tokio::test]
+async fn by_state_of_the_world_a_changed_cluster_is_used_at_once() {
+    a_changed_cluster_is_used_at_once(Flavour::Sotw).await;
 }
 
 #[tokio::test]

@@ -72,6 +72,11 @@ pub(super) fn outbound_name(key: &ServiceKey) -> String {
     format!("out.{key}")
 }
 
+/// Name of the endpoints of an outbound cluster (its `eds_cluster_config.service_name`), by the cluster's own name.
+pub(crate) fn endpoints_of(cluster: &str) -> &str {
+    cluster.strip_prefix("out.").unwrap_or(cluster)
+}
+
 pub(super) fn inbound_name(port: u16) -> String {
     format!("in.{port}")
 }

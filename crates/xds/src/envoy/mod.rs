@@ -15,7 +15,7 @@ pub use self::{
     peers::PeerTimeout,
 };
 pub(crate) use self::{
-    cluster::{inbound_cluster, nowhere_cluster, outbound_cluster},
+    cluster::{endpoints_of, inbound_cluster, nowhere_cluster, outbound_cluster},
     endpoint::endpoints,
     listener::{
         capture_listener, captured_at, inbound_listener, listener_address, outbound_listener, version_as_served,

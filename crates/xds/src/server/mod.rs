@@ -72,8 +72,8 @@ pub struct Patience {
     /// For the first request of a stream. A connection without such a request is cut after this time and the farewell,
     /// whether the client sends nothing, only a preface, or opens streams without a request.
     pub first_request: Duration,
-    /// For the answer to a response. Envoy answers about clusters once they are warm, for which it waits 15 s by
-    /// default.
+    /// For the answer to a response. Envoy answers about clusters once they are warm, and waits for that for
+    /// 15 s at most (the default of `initial_fetch_timeout`).
     pub answer: Duration,
     /// Between closing a stream, or the server, and cutting the connection.
     pub farewell: Duration,

@@ -125,7 +125,7 @@ impl Channel for Delta {
         }
     }
 
-    fn next(&mut self, may: Turn, nonce: u64) -> Option<ResponseToProxy> {
+    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy> {
         if self.sent.len() == WINDOW || !self.target.is_known() {
             return None;
         }
@@ -135,6 +135,7 @@ impl Channel for Delta {
         }
         self.awaited = false;
         let response = self.response(&names, nonce.to_string());
+        replaced.extend(names.iter().filter(|name| self.replaces(name)).cloned());
         let items = names.into_iter().map(|name| (name.clone(), self.tell(name))).collect();
         self.sent.push_back(Sent { nonce: response.nonce.clone(), version: response.version.clone(), items });
         self.settle();
@@ -349,6 +350,11 @@ impl Delta {
             resources: names.iter().filter_map(|name| self.target.get(name)).cloned().collect(),
             removed: names.iter().filter(|name| self.target.get(name).is_none()).cloned().collect(),
         }
+    }
+
+    /// Whether the proxy may have another version of an existing resource.
+    fn replaces(&self, name: &str) -> bool {
+        self.target.get(name).is_some() && self.told(name) != Told::Absent
     }
 
     /// Records what the proxy is being sent about a name.

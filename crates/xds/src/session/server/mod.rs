@@ -17,7 +17,7 @@ mod response;
 mod sotw;
 mod subscription;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use self::{
     delta::Delta,
@@ -28,7 +28,7 @@ pub use self::{
 pub use crate::order::Turn;
 use crate::{
     Flavour, ResourceSet, ResourceType, TypedResources,
-    order::{Progress, Row},
+    order::{Progress, Row, TABLE},
 };
 
 /// One resource type on one stream, in one of the two flavours.
@@ -51,8 +51,9 @@ pub trait Channel: Sized {
     fn retarget(&mut self, target: TypedResources);
     /// Sends a name again, because what was sent about it has no effect at the proxy.
     fn tell_again(&mut self, name: &Arc<str>);
-    /// The next response, if one is needed and allowed.
-    fn next(&mut self, may: Turn, nonce: u64) -> Option<ResponseToProxy>;
+    /// The next response, if one is needed and allowed. Appends the names of the resources in it of which the proxy may
+    /// have another version.
+    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy>;
     /// What is still to be sent.
     fn pending(&self) -> Turn;
     /// Whether a response has not been answered.
@@ -106,12 +107,21 @@ pub struct Session<C> {
     channels: [Option<C>; ResourceType::ALL.len()],
     nonce: u64,
     ignored: bool,
+    /// What follows a change that was sent, until the proxy asks for its type. A proxy that reconnects asks for the
+    /// types one by one.
+    owed: BTreeSet<(ResourceType, Arc<str>)>,
 }
 
 impl<C: Channel> Session<C> {
     /// A stream of a proxy that should have this set.
     pub fn new(set: Arc<ResourceSet>) -> Self {
-        Self { set, channels: [const { None }; ResourceType::ALL.len()], nonce: 0, ignored: false }
+        Self {
+            set,
+            channels: [const { None }; ResourceType::ALL.len()],
+            nonce: 0,
+            ignored: false,
+            owed: BTreeSet::new(),
+        }
     }
 
     /// Handles a request, including the first one.
@@ -127,7 +137,11 @@ impl<C: Channel> Session<C> {
             Some(channel) => channel.request(request, &mut reports)?,
             slot => {
                 reports.push(ProxyReport::Subscribed);
-                *slot = Some(C::open(kind, self.set.of(kind).clone(), request, &mut reports)?);
+                let mut channel = C::open(kind, self.set.of(kind).clone(), request, &mut reports)?;
+                for (_, name) in self.owed.extract_if(.., |(owed, _)| *owed == kind) {
+                    channel.tell_again(&name);
+                }
+                *slot = Some(channel);
             }
         }
         let mut actions = reports.into_iter().map(|report| Action::Report(kind, report)).collect();
@@ -144,6 +158,7 @@ impl<C: Channel> Session<C> {
                 channel.retarget(set.of(kind).clone());
             }
         }
+        self.owed.retain(|(kind, name)| set.of(*kind).get(name).is_some());
         self.set = set;
         let mut actions = Vec::new();
         self.send(&mut actions);
@@ -202,9 +217,25 @@ impl<C: Channel> Session<C> {
 
     fn next(&mut self, kind: ResourceType) -> Option<ResponseToProxy> {
         let may = Row::of(kind).turn(|kind| self.channels[kind.index()].as_ref().map(progress));
-        let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1)?;
+        let mut replaced = Vec::new();
+        let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1, &mut replaced)?;
         self.nonce += 1;
+        self.follow(kind, &replaced);
         Some(response)
+    }
+
+    /// Sends what follows these changed resources again. A type that follows another has its turn after it.
+    fn follow(&mut self, changed: ResourceType, names: &[Arc<str>]) {
+        for row in &TABLE {
+            let Some(follow) = row.follows.as_ref().filter(|follow| follow.changed == changed) else { continue };
+            let followers = names.iter().filter_map(|name| self.set.of(row.kind).get((follow.name)(name)));
+            for follower in followers {
+                match &mut self.channels[row.kind.index()] {
+                    Some(channel) => channel.tell_again(&follower.name),
+                    None => drop(self.owed.insert((row.kind, follower.name.clone()))),
+                }
+            }
+        }
     }
 }
 
@@ -214,6 +245,8 @@ fn progress(channel: &impl Channel) -> Progress {
 
 #[cfg(test)]
 mod delta_tests;
+#[cfg(test)]
+mod follow_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! The model applies what it can of a response, and rejects the response when any resource in it is bad, as Envoy does
 //! with clusters and listeners. It subscribes to the endpoints of its clusters, and delays the answer about clusters
-//! until it has their endpoints.
+//! until it has their endpoints. A changed cluster needs its endpoints anew, whether or not they have changed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -132,6 +132,8 @@ struct Proxy<C> {
     /// Clusters and listeners that were ever bad, so that their counterparts cannot be expected.
     spoilt: BTreeSet<(ResourceType, String)>,
     subscribed: BTreeSet<String>,
+    /// Clusters that have changed since their endpoints arrived.
+    cold: BTreeSet<String>,
     nonce: String,
     held_back: Vec<(ResponseToProxy, bool)>,
 }
@@ -145,6 +147,7 @@ impl<C: Speech> Proxy<C> {
             refused: BTreeMap::new(),
             spoilt: BTreeSet::new(),
             subscribed: BTreeSet::new(),
+            cold: BTreeSet::new(),
             nonce: String::new(),
             held_back: Vec::new(),
         };
@@ -209,7 +212,13 @@ impl<C: Speech> Proxy<C> {
                 "{name}: a listener without its cluster"
             );
         }
-        self.has.insert(key, version);
+        if kind == Endpoints {
+            self.cold.remove(name);
+        }
+        let before = self.has.insert(key, version);
+        if kind == Cluster && before.is_some_and(|before| before != version) {
+            self.cold.insert(name.to_owned());
+        }
     }
 
     fn take(&mut self, kind: ResourceType, name: &str) {
@@ -249,6 +258,7 @@ impl<C: Speech> Proxy<C> {
         for name in &old {
             let key = (Endpoints, name.clone());
             self.has.remove(&key);
+            self.cold.remove(name);
             self.spoilt.remove(&key);
             self.refused.remove(&key);
         }
@@ -260,11 +270,14 @@ impl<C: Speech> Proxy<C> {
         }
     }
 
-    /// Answers about clusters once all of them are warm.
+    /// Answers about clusters once all of them are warm. Endpoints that were ever bad are not waited for. In the state of
+    /// the world they hold up those of other clusters.
     fn release(&mut self) {
+        let any_spoilt = self.spoilt.iter().any(|(kind, _)| *kind == Endpoints);
         let warm = |name: &String| {
             let key = (Endpoints, name.clone());
-            self.has.contains_key(&key) || self.spoilt.contains(&key)
+            let spoilt = self.spoilt.contains(&key) || (C::COMPLETE && any_spoilt);
+            spoilt || (self.has.contains_key(&key) && !self.cold.contains(name))
         };
         let exists = |name: &String| self.session.set.of(Endpoints).get(name).is_some();
         if self.subscribed.iter().all(|name| warm(name) || !exists(name)) {

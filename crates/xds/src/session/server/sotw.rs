@@ -38,6 +38,8 @@ pub struct Sotw {
     refused: Option<Arc<str>>,
     /// Names rejected since a response was accepted.
     culprits: BTreeSet<Arc<str>>,
+    /// The proxy reported another version when it connected. What it has is not known until it is sent a response.
+    returned: bool,
     /// The proxy waits for a response, whether or not anything changed.
     awaited: bool,
     pending: Turn,
@@ -64,6 +66,7 @@ impl Channel for Sotw {
             accepted: State::default(),
             refused: None,
             culprits: BTreeSet::new(),
+            returned: false,
             awaited: true,
             pending: Turn::default(),
         };
@@ -75,6 +78,8 @@ impl Channel for Sotw {
             channel.awaited = false;
             channel.sent = state.clone();
             channel.accepted = state;
+        } else {
+            channel.returned = !first.version_info.is_empty();
         }
         channel.plan();
         Ok(channel)
@@ -108,12 +113,19 @@ impl Channel for Sotw {
         self.plan();
     }
 
-    fn next(&mut self, may: Turn, nonce: u64) -> Option<ResponseToProxy> {
+    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy> {
         let due = (self.pending.additions && may.additions) || (self.pending.withdrawals && may.withdrawals);
         if self.unanswered || !due {
             return None;
         }
-        self.sent = self.state(!may.withdrawals);
+        let state = self.state(!may.withdrawals);
+        let may_differ = |resource: &&Arc<Resource>| match self.sent.resources.get(&resource.name) {
+            Some(sent) => sent.version != resource.version,
+            None => self.returned,
+        };
+        replaced.extend(state.resources.values().filter(may_differ).map(|resource| resource.name.clone()));
+        self.returned = false;
+        self.sent = state;
         self.nonce = nonce.to_string();
         self.unanswered = true;
         self.awaited = false;
