@@ -1,4 +1,4 @@
-//! The agent's tree, and the values that outlive its actors.
+//! The agent's tree, and what each of its actors is made of.
 //!
 //! ```text
 //!   agent (one for one)
@@ -24,10 +24,8 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
-use boshy_dns::{Sockets, Stats, Zone, Zones};
-use boshy_mesh::NameTable;
+use boshy_config::{AgentSettings, NodeSettings, ProxyMode};
+use boshy_dns::Sockets;
 use boshy_netfilter::{Guard, Ownership, Redirect, VipRoute};
 use boshy_supervision::{ExitReason, Link, Placement, Tree};
 use boshy_tls::ClientTls;
@@ -35,30 +33,25 @@ use boshy_vm::Wanted;
 use boshy_web::{
     agent::AgentView,
     handler::{self, HandlerView},
-    status::{InspectionStatus, RulesStatus},
 };
 use boshy_xds::{
-    AckStates, Capture, PeerTimeout, Proxies, Repairs,
-    agent::{
-        ExchangeSettings, Kept, Outlets, Uri,
-        relay::{RelaySettings, Stored},
-    },
+    Capture, PeerTimeout, ResourceSet,
+    agent::{ExchangeSettings, Uri, relay::RelaySettings},
 };
 use err_report::Report;
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
     address_finder::{self, AddressFinderParts},
     agent_report::{Reports, Socket},
+    agent_state::AgentState,
     dns_server::{self, DnsServer, DnsServerParts},
     drain::drained,
     envoy_watcher::{self, EnvoyWatcherParts},
     http_server::{HttpServer, HttpSocket, Site},
     lookout::{self, LookoutParts},
-    name_gate::Redirected,
     netfilter_writer::{NetfilterWriter, NetfilterWriterParts},
-    peer_watcher::{self, PeerWatcherParts, Trouble},
+    peer_watcher::{self, PeerWatcherParts},
     pilot_exchange::{PilotExchange, PilotExchangeParts, Streams},
     redirect::{Kernel, Linux},
     server_socket::ServerSocket,
@@ -96,7 +89,7 @@ pub struct Agent {
 /// # Errors
 /// When a setting cannot be used.
 pub fn run(settings: AgentSettings, log_trouble: Option<String>) -> Result<ExitReason, StartError> {
-    let redirects = settings.netfilter != NetfilterBackend::None;
+    let redirects = settings.redirects();
     let remove = settings.clone();
     let agent = Agent::bind(settings)?.logging_otherwise(log_trouble);
     let drained = drained(remove.vip_range, remove.stop_timeout);
@@ -174,177 +167,185 @@ impl Agent {
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
         let stored = state_keeper::restore(&self.state_file()).await;
-        let (tree, keeper) = self.tree(stored);
-        let ended = tree.run_until(shutdown).await;
-        keeper.finish().await;
+        let state = AgentState::new(&self.settings.tld, stored);
+        let ended = self.tree(&state).run_until(shutdown).await;
+        self.state_keeper(&state).finish().await;
         ended
+    }
+
+    fn tree(&self, state: &AgentState) -> Tree {
+        let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
+
+        let parts = self.address_finder(state);
+        tree.task("address_finder", move |heart| address_finder::find(parts.clone(), heart)).add();
+
+        let parts = self.pilot_exchange(state);
+        tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
+
+        let parts = self.state_keeper(state);
+        tree.task("state_keeper", move |heart| state_keeper::keep(parts.clone(), heart)).silent_for(HUNG_DISK).add();
+
+        let parts = self.dns_server(state);
+        let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link));
+        let (server, told) = (server.on(Placement::OwnThread).add(), state.clone());
+        let feed =
+            move |heart| dns_server::tell((told.outlets.clone(), told.redirected.subscribe()), server.clone(), heart);
+        tree.task("name_feed", feed).add();
+
+        let parts = self.xds_server(state);
+        tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
+
+        let parts = self.netfilter_writer(state);
+        let writer = move |_: &Link| NetfilterWriter::new(parts.clone());
+        tree.child("netfilter_writer", writer).on(Placement::OwnThread).add();
+
+        let parts = self.peer_watcher(state);
+        let watcher = tree.task("peer_watcher", move |heart| peer_watcher::watch_peers(parts.clone(), heart));
+        watcher.on(Placement::OwnThread).add();
+
+        let parts = self.envoy_watcher(state);
+        tree.task("envoy_watcher", move |heart| envoy_watcher::watch(parts.clone(), heart)).add();
+
+        let handler = HandlerView::new(state.zones.clone());
+        let reports = Arc::new(self.reports(state, handler.clone(), &tree));
+        let parts = LookoutParts { reports: Arc::clone(&reports), lacking: Arc::clone(&state.lacking) };
+        tree.task("lookout", move |heart| lookout::look_out(parts.clone(), heart)).add();
+
+        let sites = self.sites(reports, handler, &tree);
+        tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
+        tree
+    }
+
+    fn address_finder(&self, state: &AgentState) -> AddressFinderParts {
+        let NodeSettings { ip, id, records, .. } = self.settings.node.clone();
+        AddressFinderParts {
+            wanted: Wanted { given: ip, id, records },
+            range: self.settings.vip_range,
+            found: state.address.clone(),
+            missing: Arc::clone(&state.missing),
+        }
+    }
+
+    fn pilot_exchange(&self, state: &AgentState) -> PilotExchangeParts {
+        let settings = &self.settings;
+        let streams = Streams {
+            node: settings.node.clone(),
+            address: state.address.subscribe(),
+            pilots: self.pilots.clone(),
+            settings: ExchangeSettings::default(),
+            tls: self.tls.clone(),
+        };
+        let peer_timeout = settings.peer_timeout.and_then(PeerTimeout::new);
+        PilotExchangeParts {
+            streams: Some(streams),
+            relay: RelaySettings {
+                require_proxy: settings.proxy == ProxyMode::Required,
+                capture: Some(Capture { address: settings.capture, peer_timeout }),
+                ..RelaySettings::default()
+            },
+            ack_states: state.ack_states.clone(),
+            outlets: state.outlets.clone(),
+        }
     }
 
     fn state_file(&self) -> PathBuf {
         self.settings.state_dir.join("relay")
     }
 
-    /// The tree, and the state keeper's work to do after its end.
-    fn tree(self, stored: Option<Arc<Stored>>) -> (Tree, StateKeeperParts) {
-        let file = self.state_file();
-        let Self { settings, pilots, tls, redirect, dns, handler, http, health, ads, log_trouble } = self;
-        let mut tree = Tree::new("agent").intensity(INTENSITY, Duration::from_secs(60));
-        let (outlets, proxies, ack_states) = (Outlets::default(), Proxies::default(), AckStates::default());
-        let zones = Zones::new(Zone::not_known_yet(&settings.tld));
-        let repairs = Repairs::default();
-        let (stats, rules) = (Arc::new(Stats::default()), Arc::new(ArcSwap::from_pointee(RulesStatus::default())));
-        let (live, unkept) = (Arc::new(ArcSwap::from_pointee(None)), Arc::new(ArcSwap::from_pointee(None)));
-        let lacking = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let (redirected, answered) =
-            (watch::Sender::new(Redirected::default()), watch::Sender::new(Arc::<NameTable>::default()));
-        if let Some(stored) = stored {
-            outlets.names.send_replace(Arc::new(stored.answered()));
-            outlets.stored.send_replace(stored);
+    fn state_keeper(&self, state: &AgentState) -> StateKeeperParts {
+        let (outlets, unkept) = (state.outlets.clone(), Arc::clone(&state.unkept));
+        StateKeeperParts { file: self.state_file(), outlets, unkept }
+    }
+
+    fn dns_server(&self, state: &AgentState) -> DnsServerParts {
+        DnsServerParts {
+            sockets: self.dns.clone(),
+            zones: state.zones.clone(),
+            tld: self.settings.tld.clone(),
+            answered: state.answered.clone(),
+            stats: Arc::clone(&state.stats),
         }
-        outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
+    }
 
-        let parts = AddressFinderParts {
-            wanted: wanted(&settings.node),
-            range: settings.vip_range,
-            found: watch::Sender::new(None),
-            missing: Arc::default(),
+    fn xds_server(&self, state: &AgentState) -> XdsServerParts<ResourceSet> {
+        let parts = RelayServerParts {
+            listener: self.ads.clone(),
+            proxies: state.proxies.clone(),
+            ack_states: state.ack_states.clone(),
+            repairs: state.repairs.clone(),
         };
-        let (address, missing) = (parts.found.subscribe(), Arc::clone(&parts.missing));
-        tree.task("address_finder", move |heart| address_finder::find(parts.clone(), heart)).add();
+        XdsServerParts::relay(parts, state.outlets.served.subscribe())
+    }
 
-        let streams = Streams {
-            node: settings.node.clone(),
-            address: address.clone(),
-            pilots,
-            settings: ExchangeSettings::default(),
-            tls,
-        };
-        let parts = PilotExchangeParts {
-            streams: Some(streams),
-            relay: RelaySettings {
-                require_proxy: settings.proxy == ProxyMode::Required,
-                capture: Some(Capture {
-                    address: settings.capture,
-                    peer_timeout: settings.peer_timeout.and_then(PeerTimeout::new),
-                }),
-                ..RelaySettings::default()
-            },
-            ack_states: ack_states.clone(),
-            outlets: outlets.clone(),
-        };
-        tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
+    fn netfilter_writer(&self, state: &AgentState) -> NetfilterWriterParts {
+        let redirect = self.redirect.clone();
+        let kernel = move || Box::new(Linux::new(redirect.clone())) as Box<dyn Kernel>;
+        NetfilterWriterParts {
+            kernel: self.settings.redirects().then(|| Arc::new(kernel) as _),
+            range: self.settings.vip_range,
+            served: state.outlets.served.subscribe(),
+            answered: state.answered.subscribe(),
+            source: state.address.subscribe(),
+            redirected: state.redirected.clone(),
+            status: Arc::clone(&state.rules),
+        }
+    }
 
-        let keeper = StateKeeperParts { file, outlets: outlets.clone(), unkept: Arc::clone(&unkept) };
-        let kept = keeper.clone();
-        tree.task("state_keeper", move |heart| state_keeper::keep(kept.clone(), heart)).silent_for(HUNG_DISK).add();
+    fn peer_watcher(&self, state: &AgentState) -> PeerWatcherParts {
+        let timeout = self.settings.peer_timeout.filter(|_| self.settings.proxy == ProxyMode::Required);
+        PeerWatcherParts { timeout, trouble: Arc::clone(&state.peers) }
+    }
 
+    fn envoy_watcher(&self, state: &AgentState) -> EnvoyWatcherParts {
+        EnvoyWatcherParts {
+            admin: self.settings.envoy_admin,
+            peer_timeout: self.settings.peer_timeout,
+            set_otherwise: Arc::clone(&state.set_otherwise),
+            live: Arc::clone(&state.live),
+            served: state.outlets.served.subscribe(),
+            ack_states: state.ack_states.clone(),
+            proxies: state.proxies.clone(),
+            repairs: state.repairs.clone(),
+            inspected: Arc::clone(&state.inspected),
+        }
+    }
+
+    fn reports(&self, state: &AgentState, handler: HandlerView, tree: &Tree) -> Reports {
+        Reports {
+            settings: self.settings.clone(),
+            state: state.clone(),
+            sockets: self.sockets(),
+            log_trouble: self.log_trouble.clone(),
+            handler,
+            actors: tree.status(),
+        }
+    }
+
+    /// The sockets that another process may hold, and what is missing then.
+    fn sockets(&self) -> Vec<Socket> {
+        let AgentSettings { dns, http, ads_socket, handler, .. } = &self.settings;
         let mut sockets = vec![
-            Socket::new("dns", dns.clone(), settings.dns.to_string(), "names of the mesh are not answered"),
-            Socket::new("http", http.clone(), settings.http.to_string(), "status and metrics cannot be read"),
-            Socket::new("ads", ads.clone(), settings.ads_socket.display().to_string(), "Envoy gets no configuration"),
+            Socket::new("dns", self.dns.clone(), dns.to_string(), "names of the mesh are not answered"),
+            Socket::new("http", self.http.clone(), http.to_string(), "status and metrics cannot be read"),
+            Socket::new("ads", self.ads.clone(), ads_socket.display().to_string(), "Envoy gets no configuration"),
         ];
         let no_handler = "bosh-dns handlers of source type http get no answer";
-        let handlers = settings.handler.zip(handler.clone());
-        sockets.extend(handlers.map(|(address, port)| Socket::new("handler", port, address.to_string(), no_handler)));
-        let parts = DnsServerParts {
-            sockets: dns,
-            zones: zones.clone(),
-            tld: settings.tld.clone(),
-            answered: answered.clone(),
-            stats: Arc::clone(&stats),
-        };
-        let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link));
-        let (server, telling) = (server.on(Placement::OwnThread).add(), (outlets.clone(), redirected.subscribe()));
-        tree.task("name_feed", move |heart| dns_server::tell(telling.clone(), server.clone(), heart)).add();
+        let handler = handler.zip(self.handler.clone());
+        sockets
+            .extend(handler.map(|(address, socket)| Socket::new("handler", socket, address.to_string(), no_handler)));
+        sockets
+    }
 
-        let parts = RelayServerParts {
-            listener: ads,
-            proxies: proxies.clone(),
-            ack_states: ack_states.clone(),
-            repairs: repairs.clone(),
-        };
-        let parts = XdsServerParts::relay(parts, outlets.served.subscribe());
-        tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
-
-        let redirects = settings.netfilter != NetfilterBackend::None;
-        let kernel = move || Box::new(Linux::new(redirect.clone())) as Box<dyn Kernel>;
-        let parts = NetfilterWriterParts {
-            kernel: redirects.then(|| Arc::new(kernel) as _),
-            range: settings.vip_range,
-            served: outlets.served.subscribe(),
-            answered: answered.subscribe(),
-            source: address.clone(),
-            redirected,
-            status: Arc::clone(&rules),
-        };
-        let writer = move |_: &Link| NetfilterWriter::new(parts.clone());
-        tree.child("netfilter_writer", writer).on(Placement::OwnThread).add();
-
-        let peers = Arc::<ArcSwap<Trouble>>::default();
-        let timeout = settings.peer_timeout.filter(|_| settings.proxy == ProxyMode::Required);
-        let parts = PeerWatcherParts { timeout, trouble: Arc::clone(&peers) };
-        let watcher = tree.task("peer_watcher", move |heart| peer_watcher::watch_peers(parts.clone(), heart));
-        watcher.on(Placement::OwnThread).add();
-
-        let inspected = Arc::<ArcSwap<InspectionStatus>>::default();
-        let set_otherwise = Arc::<ArcSwap<Option<String>>>::default();
-        let parts = EnvoyWatcherParts {
-            admin: settings.envoy_admin,
-            peer_timeout: settings.peer_timeout,
-            set_otherwise: Arc::clone(&set_otherwise),
-            live: Arc::clone(&live),
-            served: outlets.served.subscribe(),
-            ack_states,
-            proxies: proxies.clone(),
-            repairs,
-            inspected: Arc::clone(&inspected),
-        };
-        tree.task("envoy_watcher", move |heart| envoy_watcher::watch(parts.clone(), heart)).add();
-
-        let asked = HandlerView::new(zones);
-        let reports = Arc::new(Reports {
-            node: settings.node.clone(),
-            address,
-            missing,
-            sockets,
-            proxy: settings.proxy,
-            redirects,
-            answered: answered.subscribe(),
-            ads_socket: settings.ads_socket.clone(),
-            state_dir: settings.state_dir.clone(),
-            tld: settings.tld.clone(),
-            vip_range: settings.vip_range,
-            unkept,
-            log_trouble,
-            lacking: Arc::clone(&lacking),
-            outlets,
-            proxies,
-            live,
-            inspected,
-            rules,
-            peers,
-            set_otherwise,
-            stats,
-            handler: asked.clone(),
-            actors: tree.status(),
-        });
-        let parts = LookoutParts { reports: Arc::clone(&reports), lacking };
-        tree.task("lookout", move |heart| lookout::look_out(parts.clone(), heart)).add();
+    fn sites(&self, reports: Arc<Reports>, asked: HandlerView, tree: &Tree) -> Vec<Site> {
         let view = AgentView { status: Arc::new(move || reports.report()), health: start::health(tree.vitals()) };
-        let saboteur = settings.test_hooks.then(|| tree.saboteur());
-        let status = Site::new(HttpSocket::Tcp(http), move |config| {
+        let saboteur = self.settings.test_hooks.then(|| tree.saboteur());
+        let status = Site::new(HttpSocket::Tcp(self.http.clone()), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());
             boshy_web::agent::configure(config, &view);
         });
-        let health = health.map(|port| status.also_at(HttpSocket::Unix(port)));
-        let answers = handler
-            .map(|handler| Site::new(HttpSocket::Tcp(handler), move |config| handler::configure(config, &asked)));
-        let sites: Vec<Site> = [Some(status), health, answers].into_iter().flatten().collect();
-        tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
-        (tree, keeper)
+        let health = self.health.clone().map(|socket| status.also_at(HttpSocket::Unix(socket)));
+        let answers = self.handler.clone().map(HttpSocket::Tcp);
+        let answers = answers.map(|socket| Site::new(socket, move |config| handler::configure(config, &asked)));
+        [Some(status), health, answers].into_iter().flatten().collect()
     }
-}
-
-fn wanted(node: &NodeSettings) -> Wanted {
-    Wanted { given: node.ip, id: node.id.clone(), records: node.records.clone() }
 }

@@ -1,26 +1,18 @@
 //! The agent's status, collected from what its actors publish.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use boshy_config::{NodeSettings, ProxyMode};
-use boshy_dns::Stats;
-use boshy_mesh::{NameTable, Tld, VipRange};
+use boshy_config::{AgentSettings, ProxyMode};
 use boshy_supervision::TreeStatus;
 use boshy_vm::NoAddress;
 use boshy_web::{
     handler::HandlerView,
-    status::{
-        AgentStatus, DnsStatus, EnvoyStatus, InspectionStatus, Lack, NamesStatus, PilotLink, Readiness, RulesStatus,
-    },
+    status::{AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus},
 };
-use boshy_xds::{
-    CAPTURE_LISTENER, Proxies, ResourceType,
-    agent::{ExchangeStatus, Outlets},
-};
+use boshy_xds::{CAPTURE_LISTENER, ResourceType, agent::ExchangeStatus};
 use tokio::sync::watch;
 
-use crate::{peer_watcher::Trouble, server_socket::ServerSocket, start};
+use crate::{agent_state::AgentState, server_socket::ServerSocket, start};
 
 /// A missing resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,40 +56,21 @@ impl Socket {
 
 /// Sources of the status.
 pub(crate) struct Reports {
-    pub(crate) node: NodeSettings,
-    pub(crate) address: watch::Receiver<Option<Ipv4Addr>>,
-    pub(crate) missing: Arc<ArcSwap<Option<NoAddress>>>,
+    pub(crate) settings: AgentSettings,
+    pub(crate) state: AgentState,
     pub(crate) sockets: Vec<Socket>,
-    pub(crate) proxy: ProxyMode,
-    pub(crate) redirects: bool,
-    pub(crate) ads_socket: PathBuf,
-    pub(crate) state_dir: PathBuf,
-    pub(crate) tld: Tld,
-    pub(crate) vip_range: VipRange,
-    pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
     /// What is wrong with the log's settings.
     pub(crate) log_trouble: Option<String>,
-    pub(crate) lacking: Arc<ArcSwap<Vec<Lack>>>,
-    pub(crate) outlets: Outlets,
-    /// Names that DNS answers.
-    pub(crate) answered: watch::Receiver<Arc<NameTable>>,
-    pub(crate) proxies: Proxies,
-    pub(crate) live: Arc<ArcSwap<Option<bool>>>,
-    pub(crate) inspected: Arc<ArcSwap<InspectionStatus>>,
-    pub(crate) rules: Arc<ArcSwap<RulesStatus>>,
-    pub(crate) peers: Arc<ArcSwap<Trouble>>,
-    /// What Envoy's job has set differently.
-    pub(crate) set_otherwise: Arc<ArcSwap<Option<String>>>,
-    pub(crate) stats: Arc<Stats>,
     pub(crate) handler: HandlerView,
     pub(crate) actors: watch::Receiver<Arc<TreeStatus>>,
 }
 
 impl Reports {
     pub(crate) fn report(&self) -> AgentStatus {
-        let exchange = self.outlets.status.borrow().clone();
-        let answered = self.answered.borrow().as_ref().clone();
-        let (ready, waiting) = (Arc::clone(&self.outlets.names.borrow()), self.outlets.stored.borrow().waiting());
+        let exchange = self.state.outlets.status.borrow().clone();
+        let answered = self.state.answered.borrow().as_ref().clone();
+        let (ready, waiting) =
+            (Arc::clone(&self.state.outlets.names.borrow()), self.state.outlets.stored.borrow().waiting());
         let withheld = ready.iter().filter(|(host, _)| answered.get(host.as_str()).is_none());
         // Names that wait for rules are reported by the rules. A name on its way from one actor to the next does not
         // affect readiness.
@@ -105,30 +78,30 @@ impl Reports {
         let pending = waiting.iter().chain(withheld).map(|(host, _)| host.clone()).collect();
         let names = NamesStatus { answered, pending };
         let envoy = self.envoy();
-        let rules = self.rules.load().as_ref().clone();
+        let rules = self.state.rules.load().as_ref().clone();
         AgentStatus {
             readiness: self.readiness(&exchange, &names, awaited, &envoy, &rules),
-            lacking: self.lacking.load().as_ref().clone(),
-            node: self.node.id_at(*self.address.borrow()).to_string(),
+            lacking: self.state.lacking.load().as_ref().clone(),
+            node: self.settings.node.id_at(*self.state.address.borrow()).to_string(),
             pilot: pilot_link(exchange),
             names,
             envoy,
             rules,
-            dns: DnsStatus::new(&self.stats.snapshot(), self.handler.requests()),
+            dns: DnsStatus::new(&self.state.stats.snapshot(), self.handler.requests()),
             actors: self.actors.borrow().as_ref().clone(),
         }
     }
 
     /// Resources that are missing now, without the time since when.
     pub(crate) fn wanting(&self) -> Vec<Want> {
-        let pilot = pilot_link(self.outlets.status.borrow().clone());
-        let told = self.outlets.status.borrow().told.clone();
-        let otherwise = told.and_then(|told| told.difference(&self.tld, self.vip_range)).map(|difference| Want {
+        let pilot = pilot_link(self.state.outlets.status.borrow().clone());
+        let told = self.state.outlets.status.borrow().told.clone();
+        let otherwise = told.and_then(|told| told.difference(&self.settings.tld, self.settings.vip_range)).map(|difference| Want {
             what: "settings",
             reason: difference,
             remedy: "Give pilot and agents the same values: names of another zone are not answered here, and addresses of another range are not redirected.".to_owned(),
         });
-        let (envoy, rules) = (self.envoy(), self.rules.load());
+        let (envoy, rules) = (self.envoy(), self.state.rules.load());
         let want = |what, reason: &Option<String>, remedy: &Option<String>| {
             Some(Want { what, reason: reason.clone()?, remedy: remedy.clone().unwrap_or_default() })
         };
@@ -136,13 +109,16 @@ impl Reports {
             what: "envoy",
             reason: match envoy.live {
                 None => {
-                    format!("no Envoy is connected to {}, and none answers as its admin", self.ads_socket.display())
+                    format!(
+                        "no Envoy is connected to {}, and none answers as its admin",
+                        self.settings.ads_socket.display()
+                    )
                 }
-                Some(_) => format!("Envoy runs and is not connected to {}", self.ads_socket.display()),
+                Some(_) => format!("Envoy runs and is not connected to {}", self.settings.ads_socket.display()),
             },
             remedy: format!(
                 "Start the job bosh-envoy on this VM, with the directory of {} shared with it; or set `envoy.mode` to absent.",
-                self.ads_socket.display()
+                self.settings.ads_socket.display()
             ),
         };
         let no_disk = |reason: &String| Want {
@@ -150,7 +126,7 @@ impl Reports {
             reason: reason.clone(),
             remedy: format!(
                 "Make {} writable for the agent, with room on the disk; until then a restart without a pilot begins with older state.",
-                self.state_dir.display()
+                self.settings.state_dir.display()
             ),
         };
         let difference = || {
@@ -164,7 +140,7 @@ impl Reports {
             })
         };
         let refused = || {
-            self.outlets.status.borrow().nacks.first().map(|first| Want {
+            self.state.outlets.status.borrow().nacks.first().map(|first| Want {
             what: "configuration",
             reason: envoy.nack_sentence(first),
             remedy: "Mend what Envoy names, such as a port that another process has; it is tried again by itself, at least every 30 s.".to_owned(),
@@ -190,17 +166,17 @@ impl Reports {
         };
         let sockets = self.sockets.iter().map(Socket::want);
         let others = [
-            self.missing.load().map(no_address),
+            self.state.missing.load().map(no_address),
             want("pilot", &pilot.error, &pilot.remedy),
-            (self.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
+            (self.settings.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
             refused(),
             difference(),
             otherwise,
-            self.set_otherwise.load().as_ref().as_ref().map(set_otherwise),
+            self.state.set_otherwise.load().as_ref().as_ref().map(set_otherwise),
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
-            self.peers.load().as_ref().as_ref().map(no_end),
-            self.unkept.load().as_ref().as_ref().map(no_disk),
+            self.state.peers.load().as_ref().as_ref().map(no_end),
+            self.state.unkept.load().as_ref().as_ref().map(no_disk),
             self.log_trouble.clone().map(|reason| Want { what: "log", reason, remedy: start::LOG_REMEDY.to_owned() }),
         ];
         sockets.chain(others).flatten().collect()
@@ -215,16 +191,16 @@ impl Reports {
         rules: &RulesStatus,
     ) -> Readiness {
         let known = exchange.known.contains(&ResourceType::Names) || !names.answered.is_empty();
-        let address = *self.address.borrow();
-        if let (None, Some(missing)) = (address, **self.missing.load()) {
+        let address = *self.state.address.borrow();
+        if let (None, Some(missing)) = (address, **self.state.missing.load()) {
             Readiness::waiting(missing.to_string())
         } else if let Some(socket) = self.sockets.iter().find(|socket| (socket.trouble)().is_some()) {
             Readiness::waiting(format!("{} is taken: {}", socket.address, socket.cost))
         } else if !known {
             Readiness::waiting("no pilot has told all names yet, and nothing was kept from before")
-        } else if self.redirects && !(rules.in_place && rules.route.in_place) {
+        } else if self.settings.redirects() && !(rules.in_place && rules.route.in_place) {
             Readiness::waiting("the redirect rules or the route are not in place")
-        } else if self.proxy == ProxyMode::Required && !envoy.connected {
+        } else if self.settings.proxy == ProxyMode::Required && !envoy.connected {
             Readiness::waiting("the local Envoy is not connected")
         } else if let Some(nack) = envoy.refused.iter().find(|nack| &*nack.name == CAPTURE_LISTENER) {
             Readiness::waiting(envoy.nack_sentence(nack))
@@ -236,14 +212,14 @@ impl Reports {
     }
 
     fn envoy(&self) -> EnvoyStatus {
-        let statuses = self.proxies.list();
+        let statuses = self.state.proxies.list();
         let types = statuses.iter().flat_map(|proxy| &proxy.types);
         let accepted = types.clone().filter_map(|(kind, status)| Some((*kind, status.accepted.clone()?))).collect();
         let (refused, refusing) = {
-            let exchange = self.outlets.status.borrow();
+            let exchange = self.state.outlets.status.borrow();
             (exchange.nacks.clone(), exchange.nack_count)
         };
-        let (live, inspection) = (**self.live.load(), self.inspected.load().as_ref().clone());
+        let (live, inspection) = (**self.state.live.load(), self.state.inspected.load().as_ref().clone());
         EnvoyStatus { connected: !statuses.is_empty(), live, accepted, refused, refusing, inspection }
     }
 }

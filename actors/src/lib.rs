@@ -7,6 +7,7 @@
 mod address_finder;
 pub mod agent;
 mod agent_report;
+mod agent_state;
 mod channel;
 mod clock;
 mod convergence;

@@ -232,6 +232,11 @@ fn default_ads_socket() -> PathBuf {
 }
 
 impl AgentSettings {
+    /// Whether the agent writes redirect rules and the route, rather than another program.
+    pub fn redirects(&self) -> bool {
+        self.netfilter != NetfilterBackend::None
+    }
+
     /// Reads and checks a settings file.
     ///
     /// # Errors
