@@ -49,7 +49,7 @@ pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
 pub use names::{ANSWER_TTL, NameTable};
 pub use node::{NodeId, NodeIdError, NodeKind};
-pub use plan::{ServicePlan, WorkloadPlan};
+pub use plan::{InboundPort, ServicePlan, WorkloadPlan};
 pub use port::{Port, PortName, Protocol, ServiceKey};
 pub use problem::{ConfigName, Place, Problem};
 pub use range::{RangeError, VipRange};

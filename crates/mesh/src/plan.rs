@@ -5,12 +5,11 @@
 //! becomes a field of the plan that it applies to: the hash and the sharing follow from the derived traits, and only
 //! the function that makes resources of the plan has to know the field.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::{Ipv4Addr, SocketAddr},
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::{Discovery, Hostname, Leases, Protocol, Service, ServiceKey, Shared, Workload, Workloads};
+use crate::{
+    Discovery, Hostname, Leases, Port, Protocol, Service, ServiceKey, Shared, Workload, Workloads, workload::ByAddress,
+};
 
 /// A service, joined with its virtual IP.
 ///
@@ -30,9 +29,17 @@ pub struct ServicePlan {
 pub struct WorkloadPlan {
     /// The workload.
     pub workload: Shared<Workload>,
-    /// The exposed ports at the address where services reach it, and what is spoken there. Of two services with one
-    /// port number the first by name decides.
-    pub inbound: BTreeMap<SocketAddr, Protocol>,
+    /// Where services reach it, in order, each place once.
+    pub inbound: Vec<InboundPort>,
+}
+
+/// A place at which a workload is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InboundPort {
+    /// Its address and an exposed port.
+    pub at: SocketAddr,
+    /// What is spoken there. Of two services with one port number the first by name decides.
+    pub protocol: Protocol,
 }
 
 impl ServicePlan {
@@ -68,25 +75,40 @@ pub(crate) fn by_host<'p>(plans: &'p [Shared<ServicePlan>], host: &str) -> Optio
     plans.get(index)
 }
 
-/// Joins workloads with the services that have endpoints on them.
+/// Joins workloads with the services that have endpoints at their addresses.
 pub(crate) fn of_workloads(
     workloads: impl IntoIterator<Item = Shared<Workload>>,
     services: &[Shared<ServicePlan>],
     previous: &Workloads,
 ) -> Workloads {
     let workloads: Vec<_> = workloads.into_iter().collect();
-    let mut inbound: HashMap<_, BTreeMap<SocketAddr, Protocol>> = HashMap::new();
-    for plan in services {
-        for endpoint in &plan.service.endpoints {
-            let ports = inbound.entry(endpoint.workload.key()).or_default();
-            for port in &plan.service.ports {
-                ports.entry(SocketAddr::new(endpoint.ip, port.number)).or_insert(port.protocol);
-            }
-        }
-    }
-    let plans = workloads.iter().map(|workload| {
-        let inbound = inbound.remove(&workload.key()).unwrap_or_default();
-        Shared::reusing(previous.like(workload), WorkloadPlan { workload: workload.clone(), inbound })
+    let by_address = ByAddress::of(&workloads);
+    let mut inbound = inbound(services, &by_address).into_iter().peekable();
+    let plans = workloads.into_iter().enumerate().map(|(index, workload)| {
+        let own = std::iter::from_fn(|| inbound.next_if(|(of, _)| *of == index).map(|(_, port)| port));
+        joined(workload, own.collect(), previous)
     });
-    plans.collect()
+    Workloads::new(plans.collect(), by_address)
+}
+
+/// The ports of all workloads, each with the index of its workload, in order.
+fn inbound(services: &[Shared<ServicePlan>], by_address: &ByAddress) -> Vec<(usize, InboundPort)> {
+    let endpoints =
+        services.iter().flat_map(|plan| plan.service.endpoints.iter().map(move |endpoint| (plan, endpoint)));
+    let known = endpoints.filter_map(|(plan, endpoint)| Some((by_address.get(endpoint.ip)?, plan, endpoint.ip)));
+    let ports = known.flat_map(|(index, plan, ip)| {
+        let at = move |port: &Port| InboundPort { at: (ip, port.number).into(), protocol: port.protocol };
+        plan.service.ports.iter().map(move |port| (index, at(port)))
+    });
+    let mut inbound: Vec<_> = ports.collect();
+    // The sort is stable, so that the first service by name stays the first.
+    inbound.sort_by_key(|(index, port)| (*index, port.at));
+    inbound.dedup_by_key(|(index, port)| (*index, port.at));
+    inbound
+}
+
+fn joined(workload: Shared<Workload>, inbound: Vec<InboundPort>, previous: &Workloads) -> Shared<WorkloadPlan> {
+    let known = previous.like(&workload).cloned();
+    let plan = WorkloadPlan { workload, inbound };
+    known.filter(|known| **known == plan).unwrap_or_else(|| Shared::new(plan))
 }

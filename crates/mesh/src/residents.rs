@@ -9,8 +9,8 @@
 use std::{cmp::Ordering, collections::HashMap, net::IpAddr};
 
 use crate::{
-    Address, Deployment, Endpoint, Instance, InstanceGroup, Inventory, Lifecycle, NetworkAddress, Place, Problem,
-    Shared, VipRange, Workload, Workloads, address::impossible,
+    Address, CloudNetwork, Deployment, Endpoint, Instance, InstanceGroup, Inventory, Lifecycle, NetworkAddress, Place,
+    Problem, Shared, VipRange, Workload, Workloads, address::impossible,
 };
 
 /// An instance's claim to an address.
@@ -18,6 +18,15 @@ use crate::{
 struct Claim<'i> {
     deployment: &'i str,
     instance: &'i Instance,
+}
+
+/// What makes an instance a workload, where the inventory has it. Most facts are those of a workload that is known
+/// already, so they are compared before they are copied.
+struct Facts<'i> {
+    claim: Claim<'i>,
+    group: Option<&'i InstanceGroup>,
+    networks: &'i [CloudNetwork],
+    owners: &'i HashMap<IpAddr, Claim<'i>>,
 }
 
 /// All workloads, the endpoints of every group that exposes a port, and the problems that exclude other instances.
@@ -35,11 +44,9 @@ impl<'i> Residents<'i> {
             for instance in &deployment.instances {
                 let claim = Claim { deployment: &deployment.name, instance };
                 let group = deployment.group_of(instance);
-                let workload = claim.workload(group, inventory, &owners);
-                let workload = Shared::reusing(known.like(&workload).map(|plan| &plan.workload), workload);
-                if !workload.addresses.is_empty() {
-                    residents.workloads.push(workload.clone());
-                }
+                let facts = Facts { claim, group, networks: &inventory.networks, owners: &owners };
+                let workload = facts.workload(known);
+                residents.workloads.extend(workload.clone());
                 let Some(group) = group.filter(|group| instance.expects_vm && group.exposes()) else { continue };
                 let place = Place::deployment(&deployment.name).group(&group.name);
                 let mut problem = |reason: String| {
@@ -62,8 +69,8 @@ impl<'i> Residents<'i> {
                     problem(format!("has the address {ip}, which {now} has claimed since; it is left out"));
                     continue;
                 }
-                let endpoints = residents.endpoints.entry((&deployment.name, &group.name)).or_default();
-                endpoints.push(Endpoint { ip, workload });
+                let endpoint = workload.map(|workload| Endpoint { ip, workload });
+                residents.endpoints.entry((&deployment.name, &group.name)).or_default().extend(endpoint);
             }
         }
         residents
@@ -92,34 +99,58 @@ fn owners(inventory: &Inventory) -> HashMap<IpAddr, Claim<'_>> {
     owners
 }
 
-impl Claim<'_> {
-    /// The workload of this claim's instance, with the addresses that it owns.
-    fn workload(
-        self,
-        group: Option<&InstanceGroup>,
-        inventory: &Inventory,
-        owners: &HashMap<IpAddr, Claim<'_>>,
-    ) -> Workload {
-        let Self { deployment, instance } = self;
-        let is_own = |address: &Address| owners.get(&address.ip).is_none_or(|owner| owner.is(self));
-        let network = |address: Address| {
-            let network = instance.network_of(address, group?, &inventory.networks)?;
-            Some(network.name.clone())
+impl<'i> Facts<'i> {
+    /// The workload; the known one when nothing has changed. `None` without an address of its own.
+    fn workload(&self, known: &Workloads) -> Option<Shared<Workload>> {
+        let first = self.claim.instance.reachable().next()?;
+        let known = known.at(first.ip).map(|plan| &plan.workload).filter(|known| self.are_those_of(known));
+        known.cloned().or_else(|| self.addresses().next().map(|_| Shared::new(self.to_workload())))
+    }
+
+    fn to_workload(&self) -> Workload {
+        let owned = |(address, network): (Address, Option<&str>)| NetworkAddress {
+            address,
+            network: network.map(str::to_owned),
         };
         Workload {
-            id: instance.id.clone(),
-            deployment: deployment.to_owned(),
-            group: group.map_or(&instance.group, |group| &group.name).clone(),
-            addresses: instance
-                .reachable()
-                .filter(is_own)
-                .map(|address| NetworkAddress { address, network: network(address) })
-                .collect(),
-            az: instance.az.clone(),
-            jobs: group.into_iter().flat_map(|group| &group.jobs).map(|job| job.name.clone()).collect(),
+            id: self.claim.instance.id.clone(),
+            deployment: self.claim.deployment.to_owned(),
+            group: self.group_name().to_owned(),
+            addresses: self.addresses().map(owned).collect(),
+            az: self.claim.instance.az.clone(),
+            jobs: self.jobs().map(str::to_owned).collect(),
         }
     }
 
+    fn are_those_of(&self, known: &Workload) -> bool {
+        let Workload { id, deployment, group, addresses, az, jobs } = known;
+        let addresses = addresses.iter().map(|own| (own.address, own.network.as_deref()));
+        *id == self.claim.instance.id
+            && deployment == self.claim.deployment
+            && group == self.group_name()
+            && self.addresses().eq(addresses)
+            && *az == self.claim.instance.az
+            && self.jobs().eq(jobs)
+    }
+
+    fn group_name(&self) -> &'i str {
+        self.group.map_or(&self.claim.instance.group, |group| &group.name)
+    }
+
+    /// The addresses that no other instance has claimed since, each with its network.
+    fn addresses(&self) -> impl Iterator<Item = (Address, Option<&'i str>)> {
+        let Self { claim, group, networks, owners } = *self;
+        let is_own = move |address: &Address| owners.get(&address.ip).is_none_or(|owner| owner.is(claim));
+        let network = move |address| Some(claim.instance.network_of(address, group?, networks)?.name.as_str());
+        claim.instance.reachable().filter(is_own).map(move |address| (address, network(address)))
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = &'i str> {
+        self.group.into_iter().flat_map(|group| &group.jobs).map(|job| job.name.as_str())
+    }
+}
+
+impl Claim<'_> {
     fn is(self, other: Self) -> bool {
         self.deployment == other.deployment && self.instance.id == other.instance.id
     }

@@ -29,14 +29,6 @@ impl<T: Hash> Shared<T> {
     pub fn new(value: T) -> Self {
         Self(Arc::new(Hashed { hash: ContentHash::of(&value), value }))
     }
-
-    /// Shares a value, by the pointer of `known` when that has the same content.
-    pub(crate) fn reusing(known: Option<&Self>, value: T) -> Self
-    where
-        T: PartialEq,
-    {
-        known.filter(|known| known.0.value == value).cloned().unwrap_or_else(|| Self::new(value))
-    }
 }
 
 impl<T> Shared<T> {
@@ -118,8 +110,6 @@ mod tests {
         let (one, same, other) = (Shared::new("a"), Shared::new("a"), Shared::new("b"));
         assert!(one == same && one != other);
         assert!(Shared::ptr_eq(&one, &one.clone()) && !Shared::ptr_eq(&one, &same));
-        assert!(Shared::ptr_eq(&one, &Shared::reusing(Some(&one), "a")));
-        assert_eq!(Shared::reusing(Some(&one), "b"), other);
     }
 
     #[test]

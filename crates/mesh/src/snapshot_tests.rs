@@ -1,13 +1,14 @@
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use super::*;
 use crate::{
-    Address, Deployment, Endpoint, GroupNetwork, Hostname, Instance, InstanceGroup, Inventory, Job, LeaseRules, Moment,
-    NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld, VipRange, VipShare, WorkloadPlan, discover,
+    Address, Deployment, Endpoint, GroupNetwork, Hostname, InboundPort, Instance, InstanceGroup, Inventory, Job,
+    LeaseRules, Moment, NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld, VipRange, VipShare,
+    WorkloadPlan, discover, workload::ByAddress,
 };
 
 fn inventory(instances: u8) -> Inventory {
@@ -96,7 +97,7 @@ fn two_pilots_with_equal_content_have_one_hash_however_they_came_to_it() {
 fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
     let content = content(2, &SnapshotContent::default());
     let plan = content.workloads.at(ip(1)).unwrap();
-    assert_eq!(plan.inbound, [(SocketAddr::new(ip(1), 9002), Protocol::Tcp)].into());
+    assert_eq!(plan.inbound, [InboundPort { at: (ip(1), 9002).into(), protocol: Protocol::Tcp }]);
     let Workload { id, deployment, group, addresses, az, jobs } = &*plan.workload;
     assert_eq!((&**id, &**deployment, &**group, az.as_deref()), ("1", "d", "banana", Some("z1")));
     assert_eq!(addresses[..], [NetworkAddress { address: ip(1).into(), network: None }]);
@@ -143,7 +144,7 @@ fn hash_with(change: impl FnOnce(&mut ServicePlan, &mut WorkloadPlan)) -> String
     let mut service = ServicePlan::clone(&sample.services[1]);
     let mut workload = WorkloadPlan::clone(sample.workloads.at(ip(1)).unwrap());
     change(&mut service, &mut workload);
-    let workloads = Workloads::from_iter([Shared::new(workload)]);
+    let workloads = Workloads::new(vec![Shared::new(workload)], ByAddress::default());
     ContentHash::of(&SnapshotContent { services: vec![Shared::new(service)], workloads }).to_string()
 }
 
@@ -182,6 +183,10 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         hash_with(|plan, _| plan.service.endpoints[0].workload = Shared::new(Workload::default())),
         hash_with(|plan, _| drop(plan.service.endpoints.pop())),
         hash_with(|_, WorkloadPlan { inbound, workload: _ }| inbound.clear()),
+        hash_with(|_, plan| {
+            let InboundPort { at, protocol: _ } = &mut plan.inbound[0];
+            at.set_port(1);
+        }),
         hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, az: _, jobs: _ }| id.push('x')),
         hash_with_workload(|workload| workload.deployment.push('x')),
         hash_with_workload(|workload| workload.group.push('x')),

@@ -38,28 +38,26 @@ pub struct NetworkAddress {
     pub network: Option<String>,
 }
 
-impl Workload {
-    /// What identifies it among all workloads of a director.
-    pub(crate) fn key(&self) -> (&str, &str) {
-        (&self.deployment, &self.id)
-    }
-
-    fn first_address(&self) -> Option<IpAddr> {
-        self.addresses.first().map(|first| first.address.ip)
-    }
-}
-
 /// The workloads of a snapshot, in the order of the inventory.
 #[derive(Clone, Debug, Default)]
 pub struct Workloads {
     plans: Vec<Shared<WorkloadPlan>>,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: ByAddress,
 }
 
+/// Indexes of workloads by their addresses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ByAddress(HashMap<IpAddr, usize>);
+
 impl Workloads {
+    /// Plans, and where each is found.
+    pub(crate) fn new(plans: Vec<Shared<WorkloadPlan>>, by_address: ByAddress) -> Self {
+        Self { plans, by_address }
+    }
+
     /// The workload that has an address. A block of addresses is found by its first one.
     pub fn at(&self, ip: IpAddr) -> Option<&Shared<WorkloadPlan>> {
-        self.by_address.get(&ip).and_then(|index| self.plans.get(*index))
+        self.by_address.get(ip).and_then(|index| self.plans.get(index))
     }
 
     /// All of them.
@@ -69,20 +67,23 @@ impl Workloads {
 
     /// The plan for a workload that may be the same as this one: the one at its first address.
     pub(crate) fn like(&self, workload: &Workload) -> Option<&Shared<WorkloadPlan>> {
-        self.at(workload.first_address()?)
+        self.at(workload.addresses.first()?.address.ip)
     }
 }
 
-impl FromIterator<Shared<WorkloadPlan>> for Workloads {
-    fn from_iter<I: IntoIterator<Item = Shared<WorkloadPlan>>>(plans: I) -> Self {
-        let plans: Vec<_> = plans.into_iter().collect();
-        let mut by_address = HashMap::with_capacity(plans.len());
-        for (index, plan) in plans.iter().enumerate() {
-            for own in &plan.workload.addresses {
-                by_address.entry(own.address.ip).or_insert(index);
+impl ByAddress {
+    pub(crate) fn of(workloads: &[Shared<Workload>]) -> Self {
+        let mut indexes = HashMap::with_capacity(workloads.len());
+        for (index, workload) in workloads.iter().enumerate() {
+            for own in &workload.addresses {
+                indexes.entry(own.address.ip).or_insert(index);
             }
         }
-        Self { plans, by_address }
+        Self(indexes)
+    }
+
+    pub(crate) fn get(&self, ip: IpAddr) -> Option<usize> {
+        self.0.get(&ip).copied()
     }
 }
 

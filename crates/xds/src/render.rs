@@ -112,9 +112,9 @@ impl WorkloadResources {
 
 /// The inbound part of a VM.
 fn layers_of_workload(plan: &WorkloadPlan) -> [(ResourceType, Layer); 2] {
-    let ports = plan.inbound.keys();
-    let clusters = ports.clone().map(|at| envoy::inbound_cluster(at.port())).collect();
-    let listeners = ports.map(|at| envoy::inbound_listener(at.ip(), at.port())).collect();
+    let ports = || plan.inbound.iter().map(|port| port.at);
+    let clusters = ports().map(|at| envoy::inbound_cluster(at.port())).collect();
+    let listeners = ports().map(|at| envoy::inbound_listener(at.ip(), at.port())).collect();
     [(ResourceType::Cluster, clusters), (ResourceType::Listener, listeners)]
 }
 

@@ -92,6 +92,9 @@ fn a_workload_is_found_at_each_of_its_addresses_and_its_part_is_encoded_once() {
     let second: IpAddr = "10.9.0.2".parse().unwrap();
     workload.addresses.push(NetworkAddress { address: second.into(), network: Some("other".into()) });
     let workload = Shared::new(workload);
+    let mut plan = ServicePlan::clone(&plan);
+    plan.service.endpoints[0].workload = workload.clone();
+    let plan = Shared::new(plan);
     let content =
         |services: &[_]| SnapshotContent::join(services.to_vec(), [workload.clone()], &SnapshotContent::default());
     let snapshot =

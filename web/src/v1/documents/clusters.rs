@@ -33,13 +33,13 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Cluster> {
 
 /// Inbound clusters reach the workload beside the sidecar over loopback.
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Cluster> {
-    inbound_ports(snapshot, ip).map(|(at, _)| Cluster {
-        name: inbound_cluster(at.port()),
+    inbound_ports(snapshot, ip).map(|port| Cluster {
+        name: inbound_cluster(port.at.port()),
         service_name: None,
         connect_timeout_ms: CONNECT_TIMEOUT_MS,
         kind: "static",
         lb_type: "round_robin",
-        hosts: vec![ClusterHost { url: url((Ipv4Addr::LOCALHOST, at.port()).into()) }],
+        hosts: vec![ClusterHost { url: url((Ipv4Addr::LOCALHOST, port.at.port()).into()) }],
     })
 }
 

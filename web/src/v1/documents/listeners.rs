@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use boshy_mesh::{MeshSnapshot, NodeId, NodeKind, Protocol};
+use boshy_mesh::{InboundPort, MeshSnapshot, NodeId, NodeKind, Protocol};
 
 use super::{
     names::{inbound_cluster, inbound_ports, listener_name, outbound_cluster, service_key, single, url},
@@ -44,8 +44,9 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Listener> {
 }
 
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Listener> {
-    let ports = inbound_ports(snapshot, ip);
-    ports.map(|(at, protocol)| proxied(at, protocol, inbound_cluster(at.port()), vec![single(at.ip())], false))
+    inbound_ports(snapshot, ip).map(|InboundPort { at, protocol }| {
+        proxied(*at, *protocol, inbound_cluster(at.port()), vec![single(at.ip())], false)
+    })
 }
 
 fn outbound(snapshot: &MeshSnapshot) -> impl Iterator<Item = Listener> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use boshy_mesh::{MeshSnapshot, Port, Protocol, ServiceKey, ServicePlan};
+use boshy_mesh::{InboundPort, MeshSnapshot, Port, ServiceKey, ServicePlan};
 use sha1::{Digest, Sha1};
 
 /// Longest cluster name that the v1 API emits. A longer one ends in the SHA-1 of the whole name.
@@ -16,9 +16,9 @@ pub(super) fn service_key(plan: &ServicePlan, port: &Port) -> ServiceKey {
 
 /// Ports at which a sidecar reaches the workload beside it. This API knows an address, not a workload: a VM's other
 /// addresses have none.
-pub(super) fn inbound_ports(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = (SocketAddr, Protocol)> {
+pub(super) fn inbound_ports(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = &InboundPort> {
     let inbound = snapshot.content.workloads.at(ip).into_iter().flat_map(|plan| &plan.inbound);
-    inbound.map(|(at, protocol)| (*at, *protocol)).filter(move |(at, _)| at.ip() == ip)
+    inbound.filter(move |port| port.at.ip() == ip)
 }
 
 pub(super) fn inbound_cluster(port: u16) -> String {
