@@ -3,7 +3,7 @@
 //! | layer, lowest first | resources | made | today |
 //! |---|---|---|---|
 //! | mesh | of every proxy: names, outbound clusters, endpoints and listeners | once per generation | pilot |
-//! | scope | of the proxies of one scope, such as a deployment | once per generation and scope | nobody |
+//! | scope | of the proxies of one scope, such as a deployment | once per generation and scope | none yet |
 //! | workload | of one VM: its inbound clusters and listeners | once per VM and change | pilot |
 //! | local | that only the VM itself can make: its capture listener, and later its secrets | by the agent | agent |
 //!

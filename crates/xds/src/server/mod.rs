@@ -6,6 +6,14 @@
 //!                      └──> Proxies (for operators), AckStates (for the agent)
 //! ```
 //!
+//! | what many proxies cost | is decided in |
+//! |---|---|
+//! | the set of each proxy | `source`, and `render` for the layers of one workload |
+//! | the difference between two sets | `layers`, which streams could share by pair of layers |
+//! | what a stream is sent, and what it remembers of it | `session::server::delta::ledger` |
+//! | the octets of a response | `session::server::response`, all but the nonce |
+//! | buffers on the way to the socket | `codec` |
+//!
 //! A proxy costs the server a bounded amount of memory. Its session bounds what is unanswered, and requests are limited
 //! in size. A proxy that does not answer in time is disconnected, by force if it does not read either.
 

@@ -1,7 +1,8 @@
 //! Encodes responses without an intermediate message.
 //!
-//! A resource's bytes are shared by all streams, whereas the generated message would need a copy for each stream. Field
-//! numbers are those of `envoy/service/discovery/v3/discovery.proto`.
+//! A resource's bytes are shared by all streams, whereas the generated message would need a copy for each stream. The
+//! nonce comes last. All octets before it are the same for every stream that is sent the same, so this is where they can
+//! be encoded once and shared. Field numbers are those of `envoy/service/discovery/v3/discovery.proto`.
 
 use std::sync::Arc;
 
@@ -36,6 +37,12 @@ pub(crate) fn weight(resource: &Resource) -> usize {
 impl ResponseToProxy {
     /// Appends the encoded message.
     pub fn encode(&self, buffer: &mut impl BufMut) {
+        self.encode_content(buffer);
+        put_text(5, &self.nonce, buffer);
+    }
+
+    /// Appends all but the nonce.
+    fn encode_content(&self, buffer: &mut impl BufMut) {
         put_text(1, &self.version, buffer);
         for resource in &self.resources {
             match self.flavour {
@@ -44,7 +51,6 @@ impl ResponseToProxy {
             }
         }
         put_text(4, self.kind.url(), buffer);
-        put_text(5, &self.nonce, buffer);
         for name in &self.removed {
             put_text(6, name, buffer);
         }

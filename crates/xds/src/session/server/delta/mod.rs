@@ -1,8 +1,8 @@
 //! One resource type on a delta stream.
 //!
-//! What the proxy was sent is kept as a state shared by all streams (`base`) and this stream's differences from it
-//! (`since`). The differences are dropped once the proxy was sent everything, so an idle stream costs the same however
-//! many resources there are.
+//! It understands requests and answers. What the proxy was sent, and what is still to be sent, is in its [`Ledger`].
+
+mod ledger;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -11,31 +11,15 @@ use std::{
 
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
+use self::ledger::{Ledger, Told};
 use super::{
     Channel, Close, Item, ProxyReport, ResponseToProxy, Turn, request,
-    response::weight,
     subscription::{Subscription, WILDCARD},
 };
 use crate::{Flavour, ResourceType, TypedResources, order::Row};
 
 /// Maximum number of unanswered responses.
 const WINDOW: usize = 4;
-/// Maximum size of a response in octets; a single larger resource is sent alone. The transport keeps a buffer for each
-/// stream that is as large as its largest message.
-const MAX_MESSAGE: usize = 32 << 10;
-
-/// What the proxy was last sent about a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
-    /// Nothing since it subscribed.
-    Nothing,
-    /// The proxy may or may not have it: it rejected the resource together with others, or dropped one of its two
-    /// subscriptions to it.
-    Unsure,
-    /// That the resource does not exist. This also holds for names that a wildcard subscriber was never sent.
-    Absent,
-    Version(Arc<str>),
-}
 
 /// An unanswered response.
 #[derive(Debug)]
@@ -50,13 +34,7 @@ struct Sent {
 pub struct Delta {
     kind: ResourceType,
     subscription: Subscription,
-    target: TypedResources,
-    base: TypedResources,
-    since: BTreeMap<Arc<str>, Told>,
-    /// Names to send: existing resources, and the answer that a requested one does not exist.
-    additions: BTreeSet<Arc<str>>,
-    /// Names to send as removed.
-    withdrawals: BTreeSet<Arc<str>>,
+    ledger: Ledger,
     /// Items of a rejected response, sent one by one to find the one at fault.
     suspects: BTreeSet<Arc<str>>,
     /// Versions that were rejected when sent alone.
@@ -80,11 +58,7 @@ impl Channel for Delta {
         let mut channel = Self {
             kind,
             subscription: Subscription::default(),
-            target,
-            base: TypedResources::default(),
-            since: BTreeMap::new(),
-            additions: BTreeSet::new(),
-            withdrawals: BTreeSet::new(),
+            ledger: Ledger::new(target),
             suspects: BTreeSet::new(),
             refused: BTreeMap::new(),
             sent: VecDeque::new(),
@@ -105,13 +79,13 @@ impl Channel for Delta {
         self.answer(&request, reports);
         self.unsubscribe(&request, reports);
         self.subscribe(&request)?;
-        self.settle();
+        self.ledger.settle();
         Ok(())
     }
 
     fn retarget(&mut self, target: TypedResources) {
-        if target.version() != self.target.version() {
-            self.target = target;
+        if target.version() != self.ledger.target().version() {
+            self.ledger.retarget(target);
             self.plan();
         }
     }
@@ -119,31 +93,31 @@ impl Channel for Delta {
     fn tell_again(&mut self, name: &Arc<str>) {
         if self.subscription.covers(name) && !self.is_refused(name) {
             let name = self.shared_name(name);
-            let exists = self.target.get(&name).is_some();
-            self.since.insert(name.clone(), if exists { Told::Nothing } else { Told::Unsure });
+            let exists = self.ledger.target().get(&name).is_some();
+            self.ledger.note(name.clone(), if exists { Told::Nothing } else { Told::Unsure });
             self.consider(name);
         }
     }
 
     fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy> {
-        if self.sent.len() == WINDOW || !self.target.is_known() {
+        if self.sent.len() == WINDOW || !self.ledger.target().is_known() {
             return None;
         }
-        let names = self.take(may);
+        let names = self.ledger.take(may, |name| self.suspects.contains(name));
         if names.is_empty() && !(self.awaited && self.pending() == Turn::default()) {
             return None;
         }
         self.awaited = false;
         let response = self.response(&names, nonce.to_string());
         replaced.extend(names.iter().filter(|name| self.replaces(name)).cloned());
-        let items = names.into_iter().map(|name| (name.clone(), self.tell(name))).collect();
+        let items = names.into_iter().map(|name| (name.clone(), self.ledger.tell(name))).collect();
         self.sent.push_back(Sent { nonce: response.nonce.clone(), version: response.version.clone(), items });
-        self.settle();
+        self.ledger.settle();
         Some(response)
     }
 
     fn pending(&self) -> Turn {
-        Turn { additions: !self.additions.is_empty(), withdrawals: !self.withdrawals.is_empty() }
+        self.ledger.pending()
     }
 
     fn unanswered(&self) -> bool {
@@ -162,7 +136,7 @@ impl Delta {
         for (name, version) in had {
             if self.subscription.covers(&name) {
                 let (name, version) = (self.shared_name(&name), Arc::<str>::from(version));
-                self.since.insert(name.clone(), Told::Version(version.clone()));
+                self.ledger.note(name.clone(), Told::Version(version.clone()));
                 items.push((name, Some(version)));
             }
         }
@@ -210,12 +184,12 @@ impl Delta {
     fn suspect(&mut self, (name, version): Item, later: usize) {
         let last_word = self.sent.iter().skip(later).flat_map(|sent| &sent.items).rfind(|item| item.0 == name);
         let under_way = last_word.is_some_and(|item| item.1 == version);
-        let wanted = self.target.get(&name).map(|resource| &resource.version);
+        let wanted = self.ledger.target().get(&name).map(|resource| &resource.version);
         if !self.subscription.covers(&name) || wanted != version.as_ref() || under_way {
             return;
         }
         if last_word.is_none() {
-            self.since.insert(name.clone(), Told::Unsure);
+            self.ledger.note(name.clone(), Told::Unsure);
         }
         self.suspects.insert(name.clone());
         self.consider(name);
@@ -232,7 +206,7 @@ impl Delta {
             // A proxy that subscribes again to a resource it has, has lost it. One that subscribes to a resource it
             // rejected, would accept it now.
             self.refused.remove(&name);
-            self.since.insert(name.clone(), Told::Nothing);
+            self.ledger.note(name.clone(), Told::Nothing);
             self.consider(name);
         }
         Ok(())
@@ -243,9 +217,7 @@ impl Delta {
         if self.subscription.wildcard {
             return;
         }
-        let named = self.subscription.names().iter();
-        self.since = named.map(|name| (name.clone(), self.told(name))).collect();
-        self.base = TypedResources::default();
+        self.ledger.forget_all_but(self.subscription.names().iter());
         self.subscription.wildcard = true;
         self.plan();
     }
@@ -260,7 +232,7 @@ impl Delta {
                 self.forget(&name);
                 reports.push(ProxyReport::Acked { version: None, items: vec![(name.clone(), None)] });
                 if self.subscription.wildcard {
-                    self.since.insert(name.clone(), Told::Unsure);
+                    self.ledger.note(name.clone(), Told::Unsure);
                     self.consider(name);
                 }
             }
@@ -268,117 +240,53 @@ impl Delta {
     }
 
     fn forget(&mut self, name: &Arc<str>) {
-        self.additions.remove(name);
-        self.withdrawals.remove(name);
         self.suspects.remove(name);
         self.refused.remove(name);
-        self.since.remove(name);
+        self.ledger.forget(name);
     }
 
     /// Recomputes everything to be sent.
     fn plan(&mut self) {
-        self.additions.clear();
-        self.withdrawals.clear();
-        if !self.target.is_known() {
-            return;
-        }
-        let changed = self.target.changed_since(&self.base);
-        let names: Vec<_> = changed.into_iter().chain(self.since.keys()).cloned().collect();
-        for name in names {
+        for name in self.ledger.replan() {
             if self.subscription.covers(&name) {
                 self.consider(name);
             }
         }
-        self.settle();
+        self.ledger.settle();
     }
 
     /// Recomputes what to send about one name.
     fn consider(&mut self, name: Arc<str>) {
-        self.additions.remove(&name);
-        self.withdrawals.remove(&name);
         // A rejected version counts as sent, whatever was sent in between.
         if self.is_refused(&name) {
-            self.since.insert(name.clone(), Told::Version(self.refused[&name].clone()));
-            return;
+            self.ledger.note(name.clone(), Told::Version(self.refused[&name].clone()));
         }
-        match (self.told(&name), self.target.get(&name)) {
-            (Told::Version(told), Some(resource)) if told == resource.version => {}
-            (Told::Absent, None) => {}
-            (Told::Unsure | Told::Version(_), None) => {
-                self.withdrawals.insert(name);
-            }
-            _ => {
-                self.additions.insert(name);
-            }
-        }
-    }
-
-    fn told(&self, name: &str) -> Told {
-        if let Some(told) = self.since.get(name) {
-            return told.clone();
-        }
-        self.base.get(name).map_or(Told::Absent, |resource| Told::Version(resource.version.clone()))
-    }
-
-    /// Takes the names of the next response: a suspect alone, of others as many as fit.
-    fn take(&mut self, may: Turn) -> Vec<Arc<str>> {
-        let mut taken = Vec::new();
-        let mut octets = 0;
-        for (allowed, names) in [(may.additions, &mut self.additions), (may.withdrawals, &mut self.withdrawals)] {
-            while allowed && let Some(name) = names.first() {
-                let size = self.target.get(name).map_or(name.len(), |resource| weight(resource));
-                let alone = self.suspects.contains(name);
-                if !taken.is_empty() && (alone || octets + size > MAX_MESSAGE) {
-                    return taken;
-                }
-                octets += size;
-                taken.extend(names.pop_first());
-                if alone {
-                    return taken;
-                }
-            }
-        }
-        taken
+        self.ledger.consider(name);
     }
 
     fn response(&self, names: &[Arc<str>], nonce: String) -> ResponseToProxy {
         ResponseToProxy {
             flavour: Self::FLAVOUR,
             kind: self.kind,
-            version: self.target.version().clone(),
+            version: self.ledger.target().version().clone(),
             nonce,
-            resources: names.iter().filter_map(|name| self.target.get(name)).cloned().collect(),
-            removed: names.iter().filter(|name| self.target.get(name).is_none()).cloned().collect(),
+            resources: names.iter().filter_map(|name| self.ledger.target().get(name)).cloned().collect(),
+            removed: names.iter().filter(|name| self.ledger.target().get(name).is_none()).cloned().collect(),
         }
     }
 
     /// Whether the proxy may have another version of an existing resource.
     fn replaces(&self, name: &str) -> bool {
-        self.target.get(name).is_some() && self.told(name) != Told::Absent
-    }
-
-    /// Records what the proxy is being sent about a name.
-    fn tell(&mut self, name: Arc<str>) -> Option<Arc<str>> {
-        let version = self.target.get(&name).map(|resource| resource.version.clone());
-        self.since.insert(name, version.clone().map_or(Told::Absent, Told::Version));
-        version
-    }
-
-    /// Once everything is sent, the target becomes the base.
-    fn settle(&mut self) {
-        if self.target.is_known() && self.pending() == Turn::default() {
-            self.base = self.target.clone();
-            self.since.clear();
-        }
+        self.ledger.target().get(name).is_some() && self.ledger.told(name) != Told::Absent
     }
 
     fn is_refused(&self, name: &str) -> bool {
         let refused = self.refused.get(name);
-        refused.is_some() && refused == self.target.get(name).map(|resource| &resource.version)
+        refused.is_some() && refused == self.ledger.target().get(name).map(|resource| &resource.version)
     }
 
     /// The name as held by the set, so that its text is stored once.
     fn shared_name(&self, name: &str) -> Arc<str> {
-        self.target.get(name).map_or_else(|| name.into(), |resource| resource.name.clone())
+        self.ledger.target().get(name).map_or_else(|| name.into(), |resource| resource.name.clone())
     }
 }
