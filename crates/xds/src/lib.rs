@@ -12,7 +12,7 @@
 //! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
 //! | `peer` | who asks for resources, by its certificate and its request |
 //! | `layers` | the resources of a proxy as layers that proxies share (pure) |
-//! | `order` | which resource type waits for which: one row for each type (pure) |
+//! | `order` | the resource types, and which waits for which: one row for each type (pure) |
 //! | `session` | both ends of the protocol (pure) |
 //! | `server` | gRPC for the serving end (thin) |
 //! | `agent` | what a VM receives, serves to its Envoy and lets DNS answer (pure, but for the stream) |
@@ -40,9 +40,10 @@ mod support;
 pub use ack_states::{AckState, AckStates};
 pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
 pub use layers::{Layer, ResourceSet, TypedResources};
+pub use order::ResourceType;
 pub use peer::{Identity, Peer};
 pub use render::{CAPTURE, SharedResources};
-pub use resource::{Resource, ResourceMap, ResourceType};
+pub use resource::{Resource, ResourceMap};
 pub use server::{
     AdsService, HandshakeFailure, HandshakeFailures, MeshSource, Patience, Proxies, Repairs, Security, Sets, Source,
 };

@@ -1,4 +1,4 @@
-//! The order in which a proxy's resources change, as a table: one row for each resource type.
+//! The resource types, and the order in which a proxy's resources change, as a table: one row for each type.
 //!
 //! [`Session`](crate::session::server::Session) interprets it, for the pilot's streams and for the agent's stream to
 //! its Envoy. It never leaves a listener without its cluster, nor a name without its listener:
@@ -12,15 +12,53 @@
 //! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
 //! which requires the endpoints. So an answer about clusters also says that they are ready for use.
 //!
-//! A new resource type is a variant of [`ResourceType`] and a row here. It comes with what makes its resources: a type
-//! that nobody makes is not served.
+//! A new resource type is a variant and a row here. It comes with what makes its resources: a type that nobody makes is
+//! not served.
 
+use ResourceType::{Cluster, Endpoints, Listener, Names};
 use Wait::{Additions, All, Users};
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    ResourceType::{self, Cluster, Endpoints, Listener, Names},
-    envoy::endpoints_of,
-};
+use crate::envoy::endpoints_of;
+
+/// Resource types, in the order in which they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResourceType {
+    /// Istio's name table (NDS): one resource per host name, so that a change costs one name.
+    Names,
+    /// Envoy clusters (CDS).
+    Cluster,
+    /// Envoy endpoints (EDS).
+    Endpoints,
+    /// Envoy listeners (LDS).
+    Listener,
+}
+
+impl ResourceType {
+    /// All types, in the order in which they are sent.
+    pub const ALL: [Self; TABLE.len()] = kinds(false);
+
+    /// The type URL on the wire.
+    pub const fn url(self) -> &'static str {
+        Row::of(self).url
+    }
+
+    /// The type's noun for use in a sentence.
+    pub const fn noun(self) -> &'static str {
+        Row::of(self).noun
+    }
+
+    /// The type of a URL; `None` for one that is not served.
+    pub fn from_url(url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.url() == url)
+    }
+
+    /// Place among all types.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+}
 
 /// What is to be known about a resource type.
 #[derive(Debug)]
@@ -165,7 +203,7 @@ impl Progress {
 }
 
 /// The types in the order of their rows: all, or those that Envoy judges.
-pub(crate) const fn kinds<const N: usize>(judged_only: bool) -> [ResourceType; N] {
+const fn kinds<const N: usize>(judged_only: bool) -> [ResourceType; N] {
     let (mut kinds, mut found, mut row) = ([Names; N], 0, 0);
     while row < TABLE.len() {
         let Row { kind, judged, .. } = TABLE[row];

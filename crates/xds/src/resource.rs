@@ -6,49 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use crate::order::{Row, TABLE, kinds};
-
-/// Resource types, in the order in which they are sent. `order` says which waits for which.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ResourceType {
-    /// Istio's name table (NDS): one resource per host name, so that a change costs one name.
-    Names,
-    /// Envoy clusters (CDS).
-    Cluster,
-    /// Envoy endpoints (EDS).
-    Endpoints,
-    /// Envoy listeners (LDS).
-    Listener,
-}
-
-impl ResourceType {
-    /// All types, in the order in which they are sent.
-    pub const ALL: [Self; TABLE.len()] = kinds(false);
-
-    /// The type URL on the wire.
-    pub const fn url(self) -> &'static str {
-        Row::of(self).url
-    }
-
-    /// The type's noun for use in a sentence.
-    pub const fn noun(self) -> &'static str {
-        Row::of(self).noun
-    }
-
-    /// The type of a URL; `None` for one that is not served.
-    pub fn from_url(url: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.url() == url)
-    }
-
-    /// Place among all types.
-    pub(crate) const fn index(self) -> usize {
-        self as usize
-    }
-}
 
 /// One resource, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
