@@ -65,7 +65,7 @@ impl World {
 }
 
 fn no_configs() -> DirectorReply {
-    DirectorReply::Configs(ConfigsReading { runtime: Ok(vec![]), cloud: Ok(vec![]) })
+    DirectorReply::Configs(ConfigsReading { runtime: Ok(vec![]), cloud: Ok(vec![]), mesh: Ok(vec![]) })
 }
 
 fn listed(names: &[&str]) -> DirectorReply {

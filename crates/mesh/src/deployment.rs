@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CloudNetwork, GroupNetwork, Instance, Place, Port, PortName, Problem, Protocol};
+use crate::{CloudNetwork, GroupNetwork, Instance, Place, Port, PortName, Problem, Protocol, WrittenConfig};
 
 /// A scalar as a manifest holds it, before its type is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,6 +158,9 @@ pub struct Inventory {
     /// Networks of the cloud configs; empty when unknown.
     #[serde(default)]
     pub networks: Vec<CloudNetwork>,
+    /// The configs that are written for the mesh, in the director's order.
+    #[serde(default)]
+    pub configs: Vec<WrittenConfig>,
     /// Parts of the configs that cannot be used, each with its place.
     #[serde(default)]
     pub problems: Vec<Problem>,

@@ -63,3 +63,11 @@ fn wrong_shapes_are_named_by_what_they_are() {
     let text = WrittenPorts::List(vec![WrittenPortEntry::Other("text")]);
     assert!(problems(&with_ports(text))[0].contains("expose_ports[0]: must be a map"));
 }
+
+#[test]
+fn facts_that_an_older_release_kept_are_read() {
+    let older = r#"{"deployments": [{"name": "sample", "groups": [], "instances": []}]}"#;
+    let read: Inventory = serde_json::from_str(older).unwrap();
+    let sample = Deployment { name: "sample".into(), ..Deployment::default() };
+    assert_eq!(read, Inventory { deployments: vec![sample], ..Inventory::default() });
+}

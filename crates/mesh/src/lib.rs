@@ -17,6 +17,7 @@
 //! on this crate. It depends on none of them.
 
 mod address;
+mod config;
 mod deployment;
 mod discovery;
 mod instance;
@@ -39,6 +40,7 @@ mod withdrawal;
 mod workload;
 
 pub use address::Address;
+pub use config::{CONFIG_TYPE, WrittenConfig};
 pub use deployment::{
     Deployment, InstanceGroup, Inventory, Job, Lifecycle, Written, WrittenDeployment, WrittenGroup, WrittenJob,
     WrittenPort, WrittenPortEntry, WrittenPorts,

@@ -31,7 +31,7 @@ pub struct Place {
 /// Name of a director's config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConfigName {
-    /// `runtime` or `cloud`.
+    /// `runtime`, `cloud` or `boshy` ([`CONFIG_TYPE`](crate::CONFIG_TYPE)).
     #[serde(rename = "type")]
     pub kind: String,
     /// Name within the type.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use boshy_mesh::CONFIG_TYPE;
+
 use super::{AppliedConfigs, ConfigsReading, DirectorQuery, DirectorReply, Reading};
 use crate::client::{ClientError, DirectorClient};
 
@@ -17,7 +19,7 @@ pub async fn ask(client: &DirectorClient, query: DirectorQuery) -> DirectorReply
         }
         DirectorQuery::Configs => {
             let (runtime, cloud) = (client.configs("runtime").await, client.configs("cloud").await);
-            DirectorReply::Configs(ConfigsReading { runtime, cloud })
+            DirectorReply::Configs(ConfigsReading { runtime, cloud, mesh: client.configs(CONFIG_TYPE).await })
         }
         DirectorQuery::Deployment(name) => {
             let reading = deployment(client, &name).await;

@@ -1,15 +1,18 @@
-//! Runtime and cloud configs. Pure.
+//! Runtime and cloud configs, and those that are written for the mesh. Pure.
 //!
 //! A runtime config takes effect in a deployment at its next deploy. So a deployment uses the versions that it was
 //! deployed with. The director lists their ids, and a version never changes. While none of them exposes ports, they are
 //! not requested. After a failed request, what is known stays.
+//!
+//! A director has no cheaper way to tell of configs than their text: each list contains it. So the configs of the mesh
+//! are requested as seldom as the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use boshy_mesh::{CloudNetwork, Place, Problem};
+use boshy_mesh::{CloudNetwork, Inventory, Place, Problem, WrittenConfig};
 
 use super::cadence::Cadence;
 use crate::{
@@ -19,13 +22,15 @@ use crate::{
 };
 use boshy_yaml::Limits;
 
-/// Answers to the two requests for configs.
+/// Replies to the requests for configs.
 #[derive(Debug)]
 pub struct ConfigsReading {
     /// The latest version of every runtime config.
     pub runtime: Result<Vec<Config>, ClientError>,
     /// The latest version of every cloud config.
     pub cloud: Result<Vec<Config>, ClientError>,
+    /// The latest version of every config that is written for the mesh.
+    pub mesh: Result<Vec<Config>, ClientError>,
 }
 
 /// The runtime configs that a deployment was deployed with.
@@ -50,11 +55,14 @@ pub(super) struct Configs {
     expose: bool,
     networks: Vec<CloudNetwork>,
     network_problems: Vec<Problem>,
+    mesh: Vec<WrittenConfig>,
 }
 
 impl Configs {
-    /// `expose` says whether ports of runtime configs are known from an earlier life.
-    pub(super) fn new(limits: Limits, networks: Vec<CloudNetwork>, expose: bool) -> Self {
+    /// Starts with the facts of an earlier life.
+    pub(super) fn new(limits: Limits, known: &Inventory) -> Self {
+        let groups = known.deployments.iter().flat_map(|deployment| &deployment.groups);
+        let expose = groups.flat_map(|group| &group.jobs).any(|job| job.runtime_config.is_some());
         Self {
             limits,
             cadence: Cadence::default(),
@@ -63,8 +71,9 @@ impl Configs {
             versions: BTreeMap::new(),
             latest: BTreeSet::new(),
             expose,
-            networks,
+            networks: known.networks.clone(),
             network_problems: Vec::new(),
+            mesh: known.configs.clone(),
         }
     }
 
@@ -89,6 +98,10 @@ impl Configs {
         }
         match reading.cloud {
             Ok(configs) => self.take_networks(&configs),
+            Err(error) => self.error = Some(Arc::new(error)),
+        }
+        match reading.mesh {
+            Ok(configs) => self.mesh = configs.into_iter().map(written).collect(),
             Err(error) => self.error = Some(Arc::new(error)),
         }
         self.expose && !before
@@ -138,6 +151,11 @@ impl Configs {
         &self.networks
     }
 
+    /// The configs that are written for the mesh.
+    pub(super) fn of_mesh(&self) -> &[WrittenConfig] {
+        &self.mesh
+    }
+
     /// The latest runtime configs, ordered by version.
     pub(super) fn latest(&self) -> Vec<Arc<RuntimeConfig>> {
         self.latest.iter().filter_map(|id| self.versions.get(id)).cloned().collect()
@@ -148,4 +166,8 @@ impl Configs {
         let latest = self.latest.iter().filter_map(|id| self.versions.get(id));
         latest.flat_map(|config| config.problems()).chain(&self.network_problems).cloned().collect()
     }
+}
+
+fn written(config: Config) -> WrittenConfig {
+    WrittenConfig { name: config.name, content: config.content }
 }

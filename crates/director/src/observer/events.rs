@@ -8,6 +8,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use boshy_mesh::CONFIG_TYPE;
+
 use super::witnesses::{ChangeReport, Subject, Urgency};
 use crate::wire::Event;
 
@@ -90,9 +92,12 @@ impl EventLog {
     }
 }
 
-/// Whether a config has changed, through a newer or an older route. The deletion of a config causes no event.
+/// Whether a config that is read has changed, through a newer or an older route. The deletion of a config causes no event.
 fn is_of_config(event: &Event) -> bool {
-    matches!(event.object_type.as_str(), "config/runtime" | "config/cloud" | "runtime-config" | "cloud-config")
+    match event.object_type.strip_prefix("config/") {
+        Some(kind) => ["runtime", "cloud", CONFIG_TYPE].contains(&kind),
+        None => matches!(event.object_type.as_str(), "runtime-config" | "cloud-config"),
+    }
 }
 
 /// Instances change minutes before the manifest's text does; the release of the lock comes last.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{CloudNetwork, Deployment, Inventory, Problem};
+use boshy_mesh::{CloudNetwork, Deployment, Inventory, Problem, WrittenConfig};
 use err_report::Report;
 
 use super::{
@@ -33,6 +33,7 @@ pub(super) struct Facts {
     complete: bool,
     is_newer: bool,
     networks: Vec<CloudNetwork>,
+    configs: Vec<WrittenConfig>,
     config_problems: Vec<Problem>,
     latest_configs: Vec<Arc<RuntimeConfig>>,
     inventory: Arc<Inventory>,
@@ -60,6 +61,7 @@ impl Facts {
             complete: false,
             is_newer: false,
             networks: Vec::new(),
+            configs: Vec::new(),
             config_problems: Vec::new(),
             latest_configs: Vec::new(),
             inventory: Arc::default(),
@@ -70,15 +72,21 @@ impl Facts {
     pub(super) fn resuming(limits: Limits, confirm_after: Duration, inventory: Arc<Inventory>) -> Self {
         let known = |deployment: &Deployment| Known::resuming(deployment);
         let deployments = inventory.deployments.iter().map(|each| (each.name.clone(), known(each))).collect();
-        let (networks, config_problems) = (inventory.networks.clone(), inventory.problems.clone());
-        Self { deployments, networks, config_problems, inventory, ..Self::new(limits, confirm_after) }
+        Self {
+            deployments,
+            networks: inventory.networks.clone(),
+            configs: inventory.configs.clone(),
+            config_problems: inventory.problems.clone(),
+            inventory,
+            ..Self::new(limits, confirm_after)
+        }
     }
 
     /// Applies configs to all deployments.
     pub(super) fn take_configs(&mut self, configs: &Configs) {
-        let (networks, problems) = (configs.networks(), configs.problems());
-        self.is_newer |= self.networks != networks || self.config_problems != problems;
-        (self.networks, self.config_problems) = (networks.to_vec(), problems);
+        let (networks, of_mesh, problems) = (configs.networks(), configs.of_mesh(), configs.problems());
+        self.is_newer |= self.networks != networks || self.configs != of_mesh || self.config_problems != problems;
+        (self.networks, self.configs, self.config_problems) = (networks.to_vec(), of_mesh.to_vec(), problems);
         self.latest_configs = configs.latest();
     }
 
@@ -183,8 +191,8 @@ impl Facts {
             return Arc::clone(&self.inventory);
         }
         let deployments = self.deployments.iter().filter_map(|(name, known)| known.facts(name)).collect();
-        let (networks, problems) = (self.networks.clone(), self.config_problems.clone());
-        let inventory = Inventory { deployments, networks, problems };
+        let (networks, configs) = (self.networks.clone(), self.configs.clone());
+        let inventory = Inventory { deployments, networks, configs, problems: self.config_problems.clone() };
         if *self.inventory != inventory {
             self.inventory = Arc::new(inventory);
         }

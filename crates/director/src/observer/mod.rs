@@ -4,7 +4,7 @@
 //!   each second      GET /events, or GET /tasks  ─> changed names ──────┐
 //!   each 10 seconds  GET /locks, GET /deployments ─> all names ─────────┴─> agenda ─> their manifests and instances
 //!   all the time     a slow pass over all of them ──────────────────────┘
-//!   once in a pass   GET /configs of type runtime and cloud, and after an event of theirs
+//!   once in a pass   GET /configs of type runtime, cloud and boshy, and after an event of theirs
 //! ```
 //!
 //! [`Observer`] is pure: it returns the queries to send now, takes the replies in any order, and returns the
@@ -116,7 +116,7 @@ pub enum DirectorQuery {
         /// Whether to include those that are not ordered by people.
         of_every_kind: bool,
     },
-    /// The latest runtime and cloud configs.
+    /// The latest runtime and cloud configs, and those that are written for the mesh.
     Configs,
     /// Manifest and instances of one deployment.
     Deployment(String),
@@ -171,7 +171,8 @@ pub struct Observation {
     pub listed: Option<Timestamp>,
     /// Why they could not be listed since, or why no changes are reported.
     pub error: Option<Arc<ClientError>>,
-    /// Why configs are unknown, which affects the ports of runtime configs and the networks of cloud configs.
+    /// Why configs are unknown, which affects the ports of runtime configs, the networks of cloud configs, and the
+    /// configs that are written for the mesh.
     pub config_error: Option<Arc<ClientError>>,
 }
 
@@ -182,8 +183,8 @@ impl DirectorReply {
             Self::Deployments(answer) => answer.as_ref().is_err_and(silent),
             Self::Events(answer) => answer.as_ref().is_err_and(silent),
             Self::Tasks { tasks, .. } => tasks.as_ref().is_err_and(silent),
-            Self::Configs(ConfigsReading { runtime, cloud }) => {
-                runtime.as_ref().is_err_and(silent) && cloud.as_ref().is_err_and(silent)
+            Self::Configs(ConfigsReading { runtime, cloud, mesh }) => {
+                [runtime, cloud, mesh].into_iter().all(|configs| configs.as_ref().is_err_and(silent))
             }
             Self::Deployment(_, Reading { manifest, instances, .. }) => {
                 manifest.as_ref().is_err_and(silent) && instances.as_ref().is_err_and(silent)

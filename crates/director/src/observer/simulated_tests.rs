@@ -5,6 +5,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use boshy_mesh::CONFIG_TYPE;
+
 use super::super::*;
 use crate::{
     client::{Cause, Operation, TransportError},
@@ -29,6 +31,8 @@ pub(super) struct Fake {
     /// Runtime configs: all versions with their ids. The latest of each name is in force.
     pub(super) runtime: Vec<Config>,
     pub(super) cloud: String,
+    /// Configs that are written for the mesh, the latest versions.
+    pub(super) mesh: Vec<Config>,
     pub(super) may_read_configs: bool,
     pub(super) applied: BTreeMap<String, Vec<(u64, String)>>,
     pub(super) takes: fn(&DirectorQuery) -> Duration,
@@ -111,6 +115,8 @@ impl Fake {
                 runtime: answered(Operation::Configs("runtime")).and_then(|()| self.may_read("runtime", self.latest())),
                 cloud: answered(Operation::Configs("cloud"))
                     .and_then(|()| self.may_read("cloud", vec![config(1, "default", &self.cloud)])),
+                mesh: answered(Operation::Configs(CONFIG_TYPE))
+                    .and_then(|()| self.may_read(CONFIG_TYPE, self.mesh.clone())),
             }),
             DirectorQuery::Deployment(name) => {
                 let reading = self.reading(&name, &answered, None);
@@ -161,11 +167,22 @@ impl Fake {
     /// Stores a new version of a runtime config, with its event.
     pub(super) fn configure(&mut self, name: &str, content: &str, now: Duration) {
         self.runtime.push(config(self.runtime.len() as u64 + 1, name, content));
+        self.tell_of_config("config/runtime", name, now);
+    }
+
+    /// Stores the latest version of a config for the mesh, with its event.
+    pub(super) fn configure_mesh(&mut self, name: &str, content: &str, now: Duration) {
+        self.mesh.retain(|config| config.name != name);
+        self.mesh.push(config(1, name, content));
+        self.tell_of_config("config/boshy", name, now);
+    }
+
+    fn tell_of_config(&mut self, object_type: &str, name: &str, now: Duration) {
         if self.records_events {
             self.events.push(Event {
                 id: (self.events.len() + 1).to_string(),
                 timestamp: EPOCH + i64::try_from(now.as_secs()).unwrap(),
-                object_type: "config/runtime".to_owned(),
+                object_type: object_type.to_owned(),
                 object_name: Some(name.to_owned()),
                 action: "create".to_owned(),
                 ..Event::default()
@@ -225,6 +242,7 @@ impl Sim {
             may_read_all: true,
             runtime: Vec::new(),
             cloud: "{}".to_owned(),
+            mesh: Vec::new(),
             may_read_configs: true,
             applied: BTreeMap::new(),
             takes,

@@ -66,16 +66,14 @@ impl<L> Asked<L> {
 impl Observer {
     /// An observer without facts.
     pub fn new(settings: ObserverSettings) -> Self {
-        let configs = Configs::new(settings.limits, Vec::new(), false);
+        let configs = Configs::new(settings.limits, &Inventory::default());
         Self::with(settings, Facts::new(settings.limits, settings.confirm_after), configs)
     }
 
     /// An observer that starts with facts of an earlier life, so that a deployment that cannot be read at present does
     /// not count as removed.
     pub fn resuming(settings: ObserverSettings, inventory: Arc<Inventory>) -> Self {
-        let groups = inventory.deployments.iter().flat_map(|deployment| &deployment.groups);
-        let exposed = groups.flat_map(|group| &group.jobs).any(|job| job.runtime_config.is_some());
-        let configs = Configs::new(settings.limits, inventory.networks.clone(), exposed);
+        let configs = Configs::new(settings.limits, &inventory);
         Self::with(settings, Facts::resuming(settings.limits, settings.confirm_after, inventory), configs)
     }
 

@@ -181,3 +181,44 @@ fn what_is_wrong_in_a_config_is_told_and_costs_no_deployment_anything() {
     );
     assert_eq!(inventory.networks[0].ranges, ["10.0.0.0/24".parse().unwrap()]);
 }
+
+/// Names and texts of the configs that are written for the mesh.
+fn of_mesh(sim: &mut Sim) -> Vec<(String, String)> {
+    let inventory = sim.observer.known().inventory;
+    inventory.configs.iter().map(|config| (config.name.clone(), config.content.clone())).collect()
+}
+
+#[test]
+fn configs_for_the_mesh_are_known_at_once_by_their_event_and_gone_within_a_pass() {
+    let mut sim = Sim::settled(1, at_once);
+    assert_eq!(of_mesh(&mut sim), []);
+    for text in ["routes: []", "routes: [{host: a}]"] {
+        sim.director.configure_mesh("routes", text, sim.now);
+        let later = sim.now + seconds(3);
+        sim.runs_until(later, |sim| of_mesh(sim) == [("routes".to_owned(), text.to_owned())]).expect("it is seen");
+    }
+    let place = sim.observer.known().inventory.configs[0].place().key("routes[0].host");
+    assert_eq!(place.to_string(), r#"boshy config "routes", routes[0].host"#);
+    // A deletion causes no event.
+    sim.director.mesh.clear();
+    let later = sim.now + seconds(310);
+    sim.runs_until(later, |sim| of_mesh(sim).is_empty()).expect("the next pass sees it");
+}
+
+#[test]
+fn configs_for_the_mesh_stay_over_a_restart_while_they_cannot_be_read() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure_mesh("routes", "routes: []", sim.now);
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    let kept = sim.observer.known().inventory;
+    sim.director.may_read_configs = false;
+    sim.director.configure_mesh("routes", "routes: [{host: a}]", sim.now);
+    (sim.observer, sim.now) = (Observer::resuming(ObserverSettings::default(), kept), Duration::ZERO);
+    sim.under_way.clear();
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).expect("nothing else waits for them");
+    assert_eq!(of_mesh(&mut sim), [("routes".to_owned(), "routes: []".to_owned())]);
+    assert!(sim.observer.known().config_error.is_some());
+    sim.director.may_read_configs = true;
+    let later = sim.now + seconds(320);
+    sim.runs_until(later, |sim| of_mesh(sim)[0].1 == "routes: [{host: a}]").expect("it is read when it may be");
+}

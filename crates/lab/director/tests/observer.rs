@@ -117,6 +117,19 @@ fn a_deploy_is_seen_in_the_next_round_and_costs_its_own_reading_only() {
 }
 
 #[test]
+fn a_config_for_the_mesh_is_seen_in_the_next_round_and_costs_one_reading_of_the_configs() {
+    on_actix(async {
+        let mut scene = Scene::begun().await;
+        scene.director.configure("boshy", "routes", "routes: [] # as written").unwrap();
+        let (observation, requests) = scene.costed().await;
+        let [config] = &observation.inventory.configs[..] else { panic!("{:?}", observation.inventory.configs) };
+        assert_eq!((&*config.name, &*config.content), ("routes", "routes: [] # as written"));
+        assert_eq!(requests, ["3 GET /configs", STEADY[0], STEADY[1], STEADY[2], STEADY[3]]);
+        assert_eq!(scene.costed().await.1, STEADY);
+    });
+}
+
+#[test]
 fn a_new_port_alone_is_seen_though_no_instance_changes() {
     on_actix(async {
         let mut scene = Scene::begun().await;
