@@ -168,8 +168,11 @@ impl Agent {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
         let stored = state_keeper::restore(&self.state_file()).await;
         let state = AgentState::new(&self.settings.tld, stored);
-        let ended = self.tree(&state).run_until(shutdown).await;
-        self.state_keeper(&state).finish().await;
+        let (tree, keeper) = (self.tree(&state), self.state_keeper(&state));
+        // From here on the actors alone have the sockets, so that these close with the tree.
+        drop(self);
+        let ended = tree.run_until(shutdown).await;
+        keeper.finish().await;
         ended
     }
 

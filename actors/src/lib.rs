@@ -26,6 +26,7 @@ mod netfilter_writer;
 mod peer_watcher;
 pub mod pilot;
 mod pilot_exchange;
+mod pilot_state;
 mod records_file;
 mod redirect;
 mod server_socket;
