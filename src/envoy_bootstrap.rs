@@ -43,7 +43,7 @@ enum Protocol {
 
 /// Whether Envoy will be able to bind the health socket. Envoy exits when it cannot bind a socket, and then carries no
 /// traffic; without this socket only its health check is missing.
-#[expect(clippy::print_stderr, reason = "the edge, and standard output is the bootstrap's")]
+#[expect(clippy::print_stderr, reason = "errors become text here, and standard output carries the bootstrap")]
 fn can_be_bound(path: &Path) -> bool {
     // An earlier Envoy's socket, which the next Envoy would replace as well.
     let _ = fs::remove_file(path);
@@ -54,7 +54,7 @@ fn can_be_bound(path: &Path) -> bool {
     bound.is_ok()
 }
 
-#[expect(clippy::print_stderr, reason = "the edge, and standard output is the bootstrap's")]
+#[expect(clippy::print_stderr, reason = "errors become text here, and standard output carries the bootstrap")]
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = EnvoySettings::load(&args.config)?;
     let flavour = match args.protocol {

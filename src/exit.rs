@@ -9,7 +9,7 @@ use boshy_config::SettingsError;
 pub(crate) const USAGE: u8 = 64;
 
 /// Prints an error as a chain, once, and chooses the exit code.
-#[expect(clippy::print_stderr, reason = "the edge where errors become text")]
+#[expect(clippy::print_stderr, reason = "errors become text here, and only here")]
 pub(crate) fn code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("boshy: {error:#}");

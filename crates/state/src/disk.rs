@@ -59,7 +59,7 @@ impl Turn {
         };
         #[expect(
             clippy::disallowed_methods,
-            reason = "only it waits for a disk for ever; who asked is told of its panic as an error, and the log is when that comes late"
+            reason = "only this thread waits for a hanging disk; a panic in it is an error to the caller, and is logged if the caller has gone"
         )]
         thread::Builder::new().name("disk".to_owned()).spawn(work)?;
         told.await.map_err(|_| io::Error::other("the work on the disk panicked"))

@@ -35,7 +35,7 @@ impl Ground {
                 // If the thread ends at this moment, the seat is dropped with the work, which reports the death.
                 #[expect(
                     clippy::disallowed_methods,
-                    reason = "this is supervision: a seat that is dropped tells the death"
+                    reason = "this is supervision: a seat that is dropped reports the end of the life"
                 )]
                 Ok(thread) => _ = thread.spawn_fn(move || start(seat)),
                 Err(text) => _ = seat.exited.send(ExitReason::Failed(text)),
@@ -81,7 +81,7 @@ impl<A: Actor<Context = Context<A>>> Body for ActorBody<A> {
     fn begin(&self, seat: Seat, _: &Board) {
         let (factory, inbox) = (Arc::clone(&self.factory), Arc::clone(&self.inbox));
         self.ground.start(seat, move |seat| {
-            #[expect(clippy::disallowed_methods, reason = "this is supervision: the seat tells how the life ends")]
+            #[expect(clippy::disallowed_methods, reason = "this is supervision: the seat reports how the life ends")]
             actix_rt::spawn(live(move |link| factory(link), inbox, seat));
         });
     }
@@ -104,7 +104,7 @@ impl<F: Future<Output: Outcome> + 'static> Body for TaskBody<F> {
     fn begin(&self, seat: Seat, _: &Board) {
         let work = Arc::clone(&self.work);
         self.ground.start(seat, move |seat| {
-            #[expect(clippy::disallowed_methods, reason = "this is supervision: the seat tells how the life ends")]
+            #[expect(clippy::disallowed_methods, reason = "this is supervision: the seat reports how the life ends")]
             actix_rt::spawn(perform(move |heart| work(heart), seat));
         });
     }

@@ -87,7 +87,7 @@ impl Watch {
             }
         };
         // Without a thread for this, the tree still works, and `/healthz` still reports stuck children.
-        #[expect(clippy::disallowed_methods, reason = "this is supervision: health is told without it")]
+        #[expect(clippy::disallowed_methods, reason = "this is supervision: health is reported without this thread")]
         let begun = thread::Builder::new().name("vitals".to_owned()).spawn(watch);
         if let Err(error) = begun {
             tracing::error!(%error, "cannot watch for stuck children");
