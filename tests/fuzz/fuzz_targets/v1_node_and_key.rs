@@ -41,7 +41,7 @@ fn of_node(id: &str) {
     holds(&v1::listeners(&MESH, &node), "listeners");
     holds(&v1::clusters(&MESH, &node), "clusters");
     let zone = v1::availability_zone(&MESH, &node);
-    let known = node.ip().is_some_and(|ip| MESH.content.zones.contains_key(&ip));
+    let known = node.ip().is_some_and(|ip| MESH.content.workloads.at(ip).is_some());
     assert_eq!(zone.is_ok(), known);
 }
 
