@@ -18,9 +18,9 @@
 //!
 //! The local layer is made when its settings change, and is kept beside the received resources, not among them. So it
 //! is never stored, and the versions that the pilot is told are the pilot's own. A received resource that a local one
-//! hides never reaches Envoy, so it is acknowledged to the pilot without Envoy's answer. What Envoy answers about the
-//! name concerns the local resource. A type that was not received stays unknown: a local layer alone would make it
-//! known, and a proxy would then drop everything else of that type.
+//! hides never reaches Envoy. What Envoy answers about the name concerns the local resource, and the pilot gets this
+//! answer for its own, so that it knows what a VM lacks. A type that was not received stays unknown: a local layer alone
+//! would make it known, and a proxy would then drop everything else of that type.
 //!
 //! Layers are shared by reference and compared by pointer first, and the version of each is computed once, when the
 //! layer is made. So a layer costs nothing per proxy, and a proxy's resources cost as much as the number of their
@@ -94,6 +94,11 @@ impl TypedResources {
     #[must_use]
     pub fn with(&self, top: Layer) -> Self {
         Self::new(self.layers.iter().cloned().chain([top]).collect::<Arc<[_]>>())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
     }
 
     /// Whether the type is known; see above.

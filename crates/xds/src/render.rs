@@ -13,7 +13,7 @@ use std::{
 use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan, Shared, WorkloadPlan, Workloads};
 
 use crate::{
-    Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy,
+    Capture, Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy,
     names::{Name, NeededCluster, Needs},
 };
 
@@ -149,7 +149,7 @@ fn collect(resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>) -> Re
 fn fixed(capture: SocketAddr) -> [(ResourceType, Arc<Resource>); 2] {
     [
         (ResourceType::Cluster, Arc::new(envoy::nowhere_cluster())),
-        (ResourceType::Listener, Arc::new(envoy::capture_listener(capture))),
+        (ResourceType::Listener, Arc::new(envoy::capture_listener(Capture::at(capture)))),
     ]
 }
 

@@ -28,7 +28,7 @@ mod tests {
     use boshy_mesh::{Hostname, PortName, ServiceKey};
 
     use super::*;
-    use crate::{CAPTURE, Layer, Resource, TypedResources, envoy};
+    use crate::{CAPTURE, Capture, Layer, Resource, TypedResources, envoy};
 
     fn served(listeners: impl IntoIterator<Item = Resource>) -> ResourceSet {
         let layer = listeners.into_iter().collect::<Layer>();
@@ -43,7 +43,7 @@ mod tests {
         let listeners = [
             outbound(2, 22),
             renamed,
-            envoy::capture_listener(CAPTURE),
+            envoy::capture_listener(Capture::at(CAPTURE)),
             envoy::inbound_listener([10, 0, 0, 5].into(), 80),
             envoy::inbound_listener([0xfd00, 0, 0, 0, 0, 0, 0, 5].into(), 80),
             Resource::new("tcp_169.254.255.3_1", ""),

@@ -1,9 +1,6 @@
 //! Listeners: the one that accepts redirected connections, and those to which it passes them.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use boshy_mesh::ServiceKey;
 use envoy_types::{
@@ -32,8 +29,6 @@ use crate::Resource;
 
 /// Name of the capture listener, which accepts redirected connections.
 pub const CAPTURE: &str = "virtual";
-/// Separates a version from the settings that were inserted into the resource. No pilot's version contains it.
-const AT: char = '@';
 /// Maximum number of endpoints that one connection tries, so that a stopped instance that is still listed costs no
 /// request. Connections share one round-robin position, so a single one may meet the same dead endpoint again until
 /// that is ejected. Together with the time of an attempt, this is how long a single endpoint with a full backlog may
@@ -63,18 +58,19 @@ pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
 
 /// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
 /// for which there is no listener is closed; forwarding it to its destination would bring it back here.
-pub(crate) fn capture_listener(capture: SocketAddr) -> Resource {
+pub(crate) fn capture_listener(Capture { address, peer_timeout }: Capture) -> Resource {
     let listener = Listener {
         use_original_dst: Some(BoolValue { value: true }),
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
         // Accepted connections inherit the options. The other listeners are not bound and accept nothing.
-        socket_options: keepalive(Some(PeerTimeout::DEFAULT)),
-        ..listener(CAPTURE, capture, NOWHERE)
+        socket_options: keepalive(peer_timeout),
+        ..listener(CAPTURE, address, NOWHERE)
     };
     Resource::new(CAPTURE, listener.encode_to_vec())
 }
 
-/// A VM's settings of the capture listener.
+/// Settings of the capture listener. An agent makes it with those of its VM, a pilot with the usual ones for a proxy
+/// that has no agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capture {
     /// Address at which redirected connections arrive.
@@ -83,24 +79,11 @@ pub struct Capture {
     pub peer_timeout: Option<PeerTimeout>,
 }
 
-/// Adapts the capture listener to this VM: a pilot serves the same one to all, and its address and its keepalive are
-/// settings of the VM. The version then includes them. A body that is not a listener stays unchanged.
-pub(crate) fn captured_at(resource: &Resource, capture: Capture) -> Resource {
-    let as_served = resource.version.split_once(AT).map_or(&*resource.version, |(version, _)| version);
-    let Ok(message) = Listener::decode(resource.body.clone()) else { return resource.clone() };
-    let Capture { address: at, peer_timeout } = capture;
-    let (wanted, socket_options) = (Some(address(at.ip(), at.port())), keepalive(peer_timeout));
-    if message.address == wanted && message.socket_options == socket_options {
-        return resource.clone();
+impl Capture {
+    /// The usual settings at an address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { address, peer_timeout: Some(PeerTimeout::DEFAULT) }
     }
-    let seconds = peer_timeout.map_or(0, PeerTimeout::seconds);
-    let body = Listener { address: wanted, socket_options, ..message }.encode_to_vec().into();
-    Resource { name: resource.name.clone(), version: format!("{as_served}{AT}{at},{seconds}s").into(), body }
-}
-
-/// The pilot's version of a resource that [`captured_at`] may have changed.
-pub(crate) fn version_as_served(version: &Arc<str>) -> Arc<str> {
-    version.split_once(AT).map_or_else(|| Arc::clone(version), |(version, _)| version.into())
 }
 
 /// Address of a listener, by its message; `None` if it has no IP address and port.

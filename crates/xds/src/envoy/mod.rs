@@ -17,7 +17,5 @@ pub use self::{
 pub(crate) use self::{
     cluster::{endpoints_of, inbound_cluster, nowhere_cluster, outbound_cluster},
     endpoint::endpoints,
-    listener::{
-        capture_listener, captured_at, inbound_listener, listener_address, outbound_listener, version_as_served,
-    },
+    listener::{capture_listener, inbound_listener, listener_address, outbound_listener},
 };

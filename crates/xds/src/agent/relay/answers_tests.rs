@@ -1,7 +1,8 @@
 //! Which answer the pilot gets to its responses, and when.
 
+use std::time::Duration;
+
 use super::{test_support::*, *};
-use crate::Resource;
 
 #[test]
 fn the_pilot_is_answered_when_the_proxy_has_accepted_every_resource() {

@@ -1,12 +1,12 @@
 //! Invariants that hold for any order of changes at the pilot, answers of the proxy, outages and time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use boshy_mesh::Hostname;
 use proptest::prelude::*;
 
 use super::{gate::Target, test_support::*, *};
-use crate::{AckState, Resource, names::Name};
+use crate::{AckState, Capture, names::Name};
 
 /// What a pilot serves. A test changes it arbitrarily: names without listeners, listeners without clusters, anything.
 type World = [BTreeMap<String, Resource>; ResourceType::ALL.len()];
@@ -41,6 +41,7 @@ fn thing() -> impl Strategy<Value = (ResourceType, Resource)> {
                 [&listeners, &clusters].map(|names| names.iter().map(|n| &**n).collect::<Vec<_>>());
             (ResourceType::Names, name_needing(host, last, &listeners, &clusters))
         }),
+        (0_u32..3).prop_map(|edition| (ResourceType::Listener, resource("virtual", edition))),
         (1_u8..3, 80_u16..82, 0_u32..3)
             .prop_map(|(last, port, edition)| (ResourceType::Listener, listener(last, port, edition))),
         (host(), 80_u16..82, 0_u32..3).prop_map(|(host, port, edition)| (
@@ -67,8 +68,17 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Settings of a VM, which may make its own capture listener.
+fn settings() -> impl Strategy<Value = RelaySettings> {
+    any::<bool>().prop_map(|own| {
+        let capture = own.then(|| Capture::at(crate::CAPTURE));
+        RelaySettings { capture, ..RelaySettings::default() }
+    })
+}
+
 /// A VM and its pilot.
 struct Play {
+    settings: RelaySettings,
     vm: Vm,
     world: World,
     connected: bool,
@@ -79,9 +89,10 @@ struct Play {
 }
 
 impl Play {
-    fn new() -> Self {
+    fn new(settings: RelaySettings) -> Self {
         let mut play = Self {
-            vm: Vm::new(Proxy::default()),
+            settings,
+            vm: Vm::with(settings, Proxy::default(), Stored::default()),
             world: World::default(),
             connected: false,
             asked: BTreeSet::new(),
@@ -134,7 +145,7 @@ impl Play {
     fn restart(&mut self) {
         let stored = Stored::decode(&self.vm.relay.stored().encode()).unwrap();
         let before = self.vm.relay.answered();
-        self.vm = Vm::with(RelaySettings::default(), Proxy::default(), stored);
+        self.vm = Vm::with(self.settings, Proxy::default(), stored);
         let after = self.vm.relay.answered();
         assert!(after.iter().all(|(host, vip)| before.get(host.as_str()) == Some(vip)));
         self.check_names(&after);
@@ -188,7 +199,9 @@ impl Play {
     fn reject(&mut self, kind: ResourceType, index: usize) {
         let resource = self.vm.relay.served().of(kind).iter().nth(index).cloned();
         let never_accepted = |resource: &Arc<Resource>| {
-            self.vm.relay.doubts.standing_of(kind, &resource.name, &resource.version).is_some()
+            let Relay { unacked, local, .. } = &self.vm.relay;
+            let unacked = if local.hides(kind, &resource.name) { &local.unacked } else { unacked };
+            unacked.status_of(kind, &resource.name, &resource.version).is_some()
         };
         if let Some(resource) = resource.filter(never_accepted) {
             self.refused.insert((kind, Arc::clone(&resource.name)), Arc::clone(&resource.version));
@@ -220,7 +233,10 @@ impl Play {
             let said = self.said.entry(host.clone()).or_default();
             if before.get(host.as_str()) != Some(vip) {
                 said.clear();
-                for (kind, resource) in needed(relay, host, &target) {
+                let capture = relay.served().of(ResourceType::Listener).get("virtual");
+                let capture = capture.map(|capture| (ResourceType::Listener, capture));
+                assert!(capture.is_some() || self.settings.capture.is_none(), "{host} is answered without capture");
+                for (kind, resource) in needed(relay, host, &target).chain(capture) {
                     let ack_state = self.vm.proxy.ack_state(kind, &resource.name, &resource.version);
                     assert_eq!(ack_state, AckState::Acked, "{host} is answered before {}", resource.name);
                 }
@@ -252,8 +268,7 @@ impl Play {
         for (nonce, _) in self.vm.answers() {
             assert!(self.asked.remove(&nonce) || !self.connected, "{nonce} is answered unasked or twice");
         }
-        let overdue = |awaiting: &Awaiting| awaiting.deadline <= self.vm.now;
-        assert!(!self.vm.relay.awaiting.iter().any(overdue), "a question is not answered in time");
+        assert!(!self.vm.relay.answers.is_overdue(self.vm.now), "a response is not answered in time");
         if self.connected {
             assert_eq!(self.vm.relay.unanswered(), self.asked.len(), "a question is lost");
         }
@@ -267,7 +282,7 @@ impl Play {
         });
         for ((kind, name), version) in &self.refused {
             let served = relay.served().of(*kind).get(name).is_some_and(|served| served.version == *version);
-            let stands = matches!(relay.doubts.standing_of(*kind, name, version), Some(Standing::Refused(_)));
+            let stands = matches!(relay.unacked.status_of(*kind, name, version), Some(Status::Nacked(_)));
             assert!(!(stands && served), "{name} is served though refused");
             assert!(stands || served || !relay.known().any(|known| known == *kind), "{name} is not tried again");
         }
@@ -310,8 +325,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn rules_hold_whatever_happens_in_whatever_order(events in proptest::collection::vec(event(), 1..80)) {
-        let mut play = Play::new();
+    fn rules_hold_whatever_happens_in_whatever_order(
+        settings in settings(),
+        events in proptest::collection::vec(event(), 1..80),
+    ) {
+        let mut play = Play::new(settings);
         for event in events {
             let before = play.vm.relay.answered();
             play.act(event.clone());
@@ -322,9 +340,10 @@ proptest! {
 
     #[test]
     fn once_all_is_accepted_every_name_with_a_listener_and_a_cluster_is_answered(
+        settings in settings(),
         events in proptest::collection::vec(event(), 1..80),
     ) {
-        let mut play = Play::new();
+        let mut play = Play::new(settings);
         for event in events.into_iter().filter(|event| !matches!(event, Event::ProxyRejects(..))) {
             play.act(event);
         }

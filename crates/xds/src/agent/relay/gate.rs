@@ -8,7 +8,6 @@ use std::{
 
 use boshy_mesh::{Hostname, NameTable};
 
-use super::NameCounts;
 use crate::names::{Name, Needs};
 
 /// A name that is answered from now on, or no longer.
@@ -20,6 +19,15 @@ pub struct NameChange {
     pub vip: Ipv4Addr,
     /// Whether it is answered from now on.
     pub answered: bool,
+}
+
+/// Numbers of names by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct NameCounts {
+    /// Answered by DNS.
+    pub answered: usize,
+    /// Not answered yet, because Envoy cannot carry their traffic.
+    pub waiting: usize,
 }
 
 /// Where a name leads.

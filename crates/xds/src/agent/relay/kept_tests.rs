@@ -1,7 +1,9 @@
 //! What is served and stored: all or nothing of a type, before and after a restart.
 
+use std::time::Duration;
+
 use super::{test_support::*, *};
-use crate::PeerTimeout;
+use crate::{Capture, PeerTimeout};
 
 #[test]
 fn nothing_is_known_before_the_pilot_speaks_and_empty_is_known_after() {
@@ -62,7 +64,8 @@ fn what_was_accepted_is_stored_and_answered_at_once_after_a_restart() {
 fn an_unchanged_type_is_shared_between_what_is_received_served_and_stored() {
     let vm = Vm::working();
     let received = vm.relay.received(ResourceType::Listener);
-    assert!(Arc::ptr_eq(received, vm.relay.offered.held(ResourceType::Listener)));
+    let served = vm.relay.served().of(ResourceType::Listener);
+    assert!(Arc::ptr_eq(received, served.layers()[0].resources()));
     assert!(Arc::ptr_eq(received, vm.relay.stored().resources(ResourceType::Listener)));
 }
 
@@ -88,7 +91,7 @@ fn what_is_redirected_is_taken_where_and_kept_as_the_settings_say_also_after_a_r
         RelaySettings { capture: Some(capture), ..RelaySettings::default() }
     };
     let settings = |port| timed(port, Some(PeerTimeout::DEFAULT));
-    let served = crate::envoy::capture_listener(crate::CAPTURE);
+    let served = crate::envoy::capture_listener(Capture::at(crate::CAPTURE));
     let mut vm = Vm::with(settings(15001), Proxy::connected(), Stored::default());
     vm.receive(ResourceType::Listener, std::slice::from_ref(&served), &[]);
     assert_eq!(captures_at(&vm.relay), (15001, served.version.to_string()), "what is right already stays as it is");
@@ -108,6 +111,7 @@ fn what_is_redirected_is_taken_where_and_kept_as_the_settings_say_also_after_a_r
     };
     assert_eq!(held(&mut vm.relay), [Arc::clone(&served.version)], "the pilot hears of the version that it sent");
     let stored = Stored::decode(&vm.relay.stored().encode()).unwrap();
+    assert_eq!(*stored.resources(ResourceType::Listener)["virtual"], served, "what this VM makes is not stored");
     let mut restarted = Relay::new(settings(15003), stored);
     assert_eq!(captures_at(&restarted).0, 15003);
     assert_eq!(held(&mut restarted), [served.version]);

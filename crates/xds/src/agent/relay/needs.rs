@@ -4,38 +4,38 @@ use std::{borrow::Cow, ops::Bound, sync::Arc};
 
 use boshy_mesh::Hostname;
 
-use super::{LocalEnvoy, gate::Target};
+use super::{LocalEnvoy, gate::Target, local::Local};
 use crate::{
-    AckState, ResourceType,
+    AckState, Resource, ResourceSet, ResourceType,
     envoy::CAPTURE,
     names::{NeededCluster, Needs},
     session::client::DeltaClient,
 };
 
-/// The resources that were received, and those of them that are offered to Envoy: a rejected one is offered in its last
-/// accepted version, or not at all.
+/// The resources on the way of a connection: those that were received or that this VM makes, and those that are served to
+/// Envoy. A rejected one is served in its last accepted version, or not at all.
 #[derive(Clone, Copy)]
 pub(super) struct Path<'r> {
     pub(super) received: &'r DeltaClient,
-    pub(super) offered: &'r DeltaClient,
+    pub(super) local: &'r Local,
+    pub(super) served: &'r ResourceSet,
 }
 
-impl Path<'_> {
-    /// Whether a listener and a cluster are offered for a name, and nothing on the way to it that was received is left
-    /// out: the capture listener, and the endpoints of the cluster.
+impl<'r> Path<'r> {
+    /// Whether a listener and a cluster are served for a name, and nothing on the way to it is left out: the capture
+    /// listener, and the endpoints of the cluster.
     pub(super) fn is_backed(self, host: &Hostname, target: &Target) -> bool {
         self.backs(&needs_of(self.received, host, target))
     }
 
     fn backs(self, needs: &Needs) -> bool {
-        let has = |client: &DeltaClient, kind, name: &str| client.held(kind).contains_key(name);
-        let left_out = |kind, name: &str| has(self.received, kind, name) && !has(self.offered, kind, name);
+        let served = |kind, name: &str| self.served(kind, name).is_some();
+        let left_out = |kind, name: &str| self.wanted(kind, name).is_some() && !served(kind, name);
         let leads_on = |cluster: &NeededCluster| {
-            has(self.offered, ResourceType::Cluster, &cluster.name)
-                && !left_out(ResourceType::Endpoints, &cluster.endpoints)
+            served(ResourceType::Cluster, &cluster.name) && !left_out(ResourceType::Endpoints, &cluster.endpoints)
         };
         !left_out(ResourceType::Listener, CAPTURE)
-            && needs.listeners.iter().any(|name| has(self.offered, ResourceType::Listener, name))
+            && needs.listeners.iter().any(|name| served(ResourceType::Listener, name))
             && needs.clusters.iter().any(leads_on)
     }
 
@@ -50,14 +50,24 @@ impl Path<'_> {
         nacked: impl Fn(&str) -> bool,
     ) -> bool {
         let needs = needs_of(self.received, host, target);
-        let accepted = |client| {
-            let accepted = |kind, name: &str| is_accepted(client, envoy, kind, name);
-            of_needs(&needs, accepted) && accepted(ResourceType::Listener, CAPTURE)
-        };
-        let received = || of_needs(&needs, |kind, name| self.received.held(kind).contains_key(name));
+        let acked =
+            |kind, resource: &Resource| envoy.ack_state(kind, &resource.name, &resource.version) == AckState::Acked;
+        let wanted = |kind, name: &str| self.wanted(kind, name).is_some_and(|one| acked(kind, one));
+        let served = |kind, name: &str| self.served(kind, name).is_none_or(|one| acked(kind, one));
+        let captures = |get: Option<&Arc<Resource>>| get.is_none_or(|one| acked(ResourceType::Listener, one));
+        let as_wanted = || of_needs(&needs, wanted) && captures(self.wanted(ResourceType::Listener, CAPTURE));
+        let as_served = || of_needs(&needs, served) && captures(self.served(ResourceType::Listener, CAPTURE));
         self.backs(&needs)
-            && ((accepted(self.received) && received()) || (before && accepted(self.offered)))
+            && (as_wanted() || (before && as_served()))
             && !needs.clusters.iter().any(|cluster| nacked(&cluster.endpoints))
+    }
+
+    fn wanted(self, kind: ResourceType, name: &str) -> Option<&'r Arc<Resource>> {
+        self.local.get(kind, name).or_else(|| self.received.held(kind).get(name))
+    }
+
+    fn served(self, kind: ResourceType, name: &str) -> Option<&'r Arc<Resource>> {
+        self.served.of(kind).get(name)
     }
 }
 
@@ -65,13 +75,6 @@ impl Path<'_> {
 fn of_needs(needs: &Needs, test: impl Fn(ResourceType, &str) -> bool) -> bool {
     needs.listeners.iter().all(|name| test(ResourceType::Listener, name))
         && needs.clusters.iter().all(|cluster| test(ResourceType::Cluster, &cluster.name))
-}
-
-/// Whether Envoy has accepted a resource in the version of `client`, if that holds it.
-fn is_accepted(client: &DeltaClient, envoy: &impl LocalEnvoy, kind: ResourceType, name: &str) -> bool {
-    let accepted =
-        |resource: &Arc<crate::Resource>| envoy.ack_state(kind, &resource.name, &resource.version) == AckState::Acked;
-    client.held(kind).get(name).is_none_or(accepted)
 }
 
 /// What a name needs: what its resource says, or what [`needs_by_name`] finds.

@@ -1,7 +1,8 @@
 //! When rejected resources are tried again, and how names are answered in the meantime.
 
+use std::time::Duration;
+
 use super::{test_support::*, *};
-use crate::Resource;
 
 const PAUSE: Duration = Duration::from_secs(1);
 

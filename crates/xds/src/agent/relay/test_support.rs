@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeSet, HashMap},
     net::Ipv4Addr,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use super::*;
 pub(crate) use crate::session::client::samples::{listener as resource, name, name_needing, vip};
-use crate::{AckState, Resource, session::client::samples::response};
+use crate::{AckState, session::client::samples::response};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -18,7 +18,7 @@ mod wire;
 use std::sync::Arc;
 
 pub use self::wire::{Malformed, RequestToPilot, ResponseFromPilot, UndecodableResponse};
-use crate::{Resource, ResourceMap, ResourceType, envoy::version_as_served, names::Name};
+use crate::{Resource, ResourceMap, ResourceType, names::Name};
 
 /// The first field of every Envoy resource served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
 #[derive(Clone, PartialEq, prost::Message)]
@@ -73,25 +73,11 @@ impl DeltaClient {
         &self.held[kind.index()]
     }
 
-    /// Changes one resource, if it is held.
-    pub(crate) fn replace(&mut self, kind: ResourceType, name: &str, change: impl Fn(&Resource) -> Resource) {
-        if let Some(changed) = self.held(kind).get(name).map(|resource| change(resource)) {
-            let held = Arc::make_mut(&mut self.held[kind.index()]);
-            held.insert(Arc::clone(&changed.name), Arc::new(changed));
-        }
-    }
-
-    /// Sets all resources of a type and makes it known.
-    pub(crate) fn know(&mut self, kind: ResourceType, resources: Arc<ResourceMap>) {
-        self.held[kind.index()] = resources;
-        self.known[kind.index()] = true;
-    }
-
     /// The first messages of a stream, one for each type in push order. Resources that are `in_doubt` are requested
     /// again.
     pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<RequestToPilot> {
         let version = |kind, resource: &Resource| {
-            if in_doubt(kind, &resource.name) { Arc::from("") } else { version_as_served(&resource.version) }
+            if in_doubt(kind, &resource.name) { Arc::from("") } else { Arc::clone(&resource.version) }
         };
         ResourceType::ALL
             .into_iter()
