@@ -4,47 +4,12 @@
 //! to zero keeps its service and therefore its virtual IP. Endpoints are the instances that expect a VM and own their
 //! address (see `residents`).
 
-use std::{collections::BTreeMap, net::IpAddr};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use crate::{
-    Claim, Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Place, Port, Problem,
-    Shared, Tld, VipRange, Workload, Workloads, residents::Residents,
+    Claim, Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Origin, Place, Problem,
+    Service, Shared, Tld, VipRange, Workload, Workloads, residents::Residents,
 };
-
-/// Where a service comes from, as written in the manifest. It distinguishes services that share one name in the mesh.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Origin {
-    /// Deployment.
-    pub deployment: String,
-    /// Instance group.
-    pub group: String,
-    /// Job.
-    pub job: String,
-}
-
-/// One instance of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// The address at which the workload is reached.
-    pub ip: IpAddr,
-    /// The workload behind it.
-    pub workload: Shared<Workload>,
-}
-
-/// A service without its virtual IP.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Service {
-    /// Its name.
-    pub host: Hostname,
-    /// Where the service is declared.
-    pub origin: Origin,
-    /// Exposed ports, in the order written; never empty.
-    pub ports: Vec<Port>,
-    /// Instances, in order of their index.
-    pub endpoints: Vec<Endpoint>,
-}
 
 /// The services of an inventory, and the problems found on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,13 +83,6 @@ impl Discovery {
             problems.extend(others.map(|service| collision(service.origin.place(), host, holder)));
         }
         problems
-    }
-}
-
-impl Origin {
-    /// The place in the manifest.
-    pub fn place(&self) -> Place {
-        Place::deployment(&self.deployment).group(&self.group).job(&self.job)
     }
 }
 

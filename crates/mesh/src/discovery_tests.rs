@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{Address, Instance, LeaseRules, Moment, PortName, Protocol, VipShare};
+use crate::{Address, Instance, LeaseRules, Moment, Port, PortName, Protocol, VipShare};
 
 fn job(name: &str) -> Job {
     Job {

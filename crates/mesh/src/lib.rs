@@ -21,6 +21,7 @@ mod config;
 mod deployment;
 mod discovery;
 mod instance;
+mod join;
 mod label;
 mod lease;
 mod names;
@@ -31,6 +32,7 @@ mod problem;
 mod range;
 mod reconcile;
 mod residents;
+mod service;
 mod share;
 mod shared;
 mod shortage;
@@ -38,6 +40,7 @@ mod snapshot;
 mod time;
 mod withdrawal;
 mod workload;
+mod workloads;
 
 pub use address::Address;
 pub use config::{CONFIG_TYPE, WrittenConfig};
@@ -45,7 +48,7 @@ pub use deployment::{
     Deployment, InstanceGroup, Inventory, Job, Lifecycle, Written, WrittenDeployment, WrittenGroup, WrittenJob,
     WrittenPort, WrittenPortEntry, WrittenPorts,
 };
-pub use discovery::{Discovery, Endpoint, Origin, Service, discover};
+pub use discovery::{Discovery, discover};
 pub use instance::{CloudNetwork, GroupNetwork, Instance, Recorded};
 pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
@@ -56,9 +59,11 @@ pub use port::{Port, PortName, Protocol, ServiceKey};
 pub use problem::{ConfigName, Place, Problem};
 pub use range::{RangeError, VipRange};
 pub use reconcile::{Claim, Claims, LeaseRefusal, LeaseRules, Reconciled, Shortage};
+pub use service::{Endpoint, Origin, Service};
 pub use share::{ShareError, VipShare};
 pub use shared::Shared;
 pub use snapshot::{MeshSnapshot, SnapshotContent};
 pub use time::{Moment, Timestamp};
 pub use withdrawal::Withdrawals;
-pub use workload::{AvailabilityZone, NetworkAddress, Workload, Workloads};
+pub use workload::{AvailabilityZone, NetworkAddress, Workload};
+pub use workloads::Workloads;

@@ -1,9 +1,7 @@
 //! The state of the mesh at one moment, which all readers share.
 
 use crate::{
-    Discovery, Leases, NameTable, ServicePlan, Shared, Workload, Workloads,
-    plan::{by_host, of_services, of_workloads},
-    shared::ContentHash,
+    Discovery, Leases, NameTable, ServicePlan, Shared, Workload, Workloads, join, plan::by_host, shared::ContentHash,
 };
 
 /// Content of a snapshot, without its generation. Unchanged plans are shared with the previous snapshot.
@@ -31,7 +29,7 @@ pub struct MeshSnapshot {
 impl SnapshotContent {
     /// Assembles the services that hold a lease, and all workloads. Unchanged ones are shared with `previous`.
     pub fn assemble(found: &Discovery, leases: &Leases, previous: &Self) -> Self {
-        Self::join(of_services(found, leases, &previous.services), found.workloads.iter().cloned(), previous)
+        Self::join(join::services(found, leases, &previous.services), found.workloads.iter().cloned(), previous)
     }
 
     /// Joins services, sorted by name, with workloads: those of their endpoints, and any others.
@@ -40,7 +38,7 @@ impl SnapshotContent {
         workloads: impl IntoIterator<Item = Shared<Workload>>,
         previous: &Self,
     ) -> Self {
-        let workloads = of_workloads(workloads, &services, &previous.workloads);
+        let workloads = join::workloads(workloads, &services, &previous.workloads);
         Self { services, workloads }
     }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     Address, Deployment, Endpoint, GroupNetwork, Hostname, InboundPort, Instance, InstanceGroup, Inventory, Job,
     LeaseRules, Moment, NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld, VipRange, VipShare,
-    WorkloadPlan, discover, workload::ByAddress,
+    WorkloadPlan, discover, workloads::ByAddress,
 };
 
 fn inventory(instances: u8) -> Inventory {

@@ -1,0 +1,64 @@
+//! Joins facts, leases and rules to plans. What is unchanged keeps its plan.
+
+use crate::{
+    Discovery, InboundPort, Leases, Port, ServicePlan, Shared, Workload, WorkloadPlan, Workloads, plan::by_host,
+    workloads::ByAddress,
+};
+
+/// The services that hold a lease, sorted by name.
+pub(crate) fn services(
+    found: &Discovery,
+    leases: &Leases,
+    previous: &[Shared<ServicePlan>],
+) -> Vec<Shared<ServicePlan>> {
+    let leased = found.services.iter().filter_map(|(host, claimants)| {
+        let (vip, owner) = (leases.vip(host)?, leases.holder(host)?.owner.as_ref()?);
+        let service = claimants.iter().find(|service| service.origin == *owner)?;
+        // Compared before it is copied.
+        let is_same = |known: &&Shared<ServicePlan>| {
+            let ServicePlan { service: known, vip: known_vip } = &***known;
+            known == service && *known_vip == vip
+        };
+        let known = by_host(previous, host.as_str()).filter(is_same).cloned();
+        Some(known.unwrap_or_else(|| Shared::new(ServicePlan { service: service.clone(), vip })))
+    });
+    leased.collect()
+}
+
+/// Joins workloads with the services that have endpoints at their addresses.
+pub(crate) fn workloads(
+    workloads: impl IntoIterator<Item = Shared<Workload>>,
+    services: &[Shared<ServicePlan>],
+    previous: &Workloads,
+) -> Workloads {
+    let workloads: Vec<_> = workloads.into_iter().collect();
+    let by_address = ByAddress::of(&workloads);
+    let mut inbound = inbound(services, &by_address).into_iter().peekable();
+    let plans = workloads.into_iter().enumerate().map(|(index, workload)| {
+        let own = std::iter::from_fn(|| inbound.next_if(|(of, _)| *of == index).map(|(_, port)| port));
+        joined(workload, own.collect(), previous)
+    });
+    Workloads::new(plans.collect(), by_address)
+}
+
+/// The ports of all workloads, each with the index of its workload, in order.
+fn inbound(services: &[Shared<ServicePlan>], by_address: &ByAddress) -> Vec<(usize, InboundPort)> {
+    let endpoints =
+        services.iter().flat_map(|plan| plan.service.endpoints.iter().map(move |endpoint| (plan, endpoint)));
+    let known = endpoints.filter_map(|(plan, endpoint)| Some((by_address.get(endpoint.ip)?, plan, endpoint.ip)));
+    let ports = known.flat_map(|(index, plan, ip)| {
+        let at = move |port: &Port| InboundPort { at: (ip, port.number).into(), protocol: port.protocol };
+        plan.service.ports.iter().map(move |port| (index, at(port)))
+    });
+    let mut inbound: Vec<_> = ports.collect();
+    // The sort is stable, so that the first service by name stays the first.
+    inbound.sort_by_key(|(index, port)| (*index, port.at));
+    inbound.dedup_by_key(|(index, port)| (*index, port.at));
+    inbound
+}
+
+fn joined(workload: Shared<Workload>, inbound: Vec<InboundPort>, previous: &Workloads) -> Shared<WorkloadPlan> {
+    let known = previous.like(&workload).cloned();
+    let plan = WorkloadPlan { workload, inbound };
+    known.filter(|known| **known == plan).unwrap_or_else(|| Shared::new(plan))
+}
