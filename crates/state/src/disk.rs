@@ -101,7 +101,7 @@ pub async fn in_time<T: Send + 'static>(
     })
 }
 
-/// Like [`work`], but begins at once; `None` while earlier work on the path is in progress.
+/// Like [`work`]; `None` while earlier work on the path is in progress.
 pub fn work_unless_busy<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> T + Send + 'static,
