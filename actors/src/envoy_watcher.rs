@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use awc::Client;
+use boshy_http_client::{HttpClient, whole};
 use boshy_supervision::Heart;
 use boshy_web::status::InspectionStatus;
 use boshy_xds::{
@@ -20,7 +20,11 @@ use boshy_xds::{
 };
 use bytes::Bytes;
 use err_report::Report;
-use tokio::{sync::watch, time::sleep};
+use http::{Request, StatusCode};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
 use crate::clock;
@@ -64,13 +68,12 @@ pub(crate) struct EnvoyWatcherParts {
 
 /// Checks once per period, forever.
 pub(crate) async fn watch(parts: EnvoyWatcherParts, heart: Heart) {
-    let client = Client::builder().timeout(PERIOD).finish();
-    // Envoy's admin interface: `GET /ready` returns 200 when live, 503 otherwise.
-    let ready = format!("http://{}/ready", parts.admin);
+    let admin = Admin::new(parts.admin);
     let mut inspector = Inspector::new(parts.clone());
     loop {
         heart.beat();
-        let live = client.get(&ready).send().await.ok().map(|answer| answer.status().is_success());
+        // Status 200 when live, 503 otherwise.
+        let live = admin.get("/ready", PERIOD).await.ok().map(|(status, _)| status.is_success());
         if **parts.live.load() != live {
             info!(?live, "the local Envoy");
             parts.live.store(Arc::new(live));
@@ -83,9 +86,38 @@ pub(crate) async fn watch(parts: EnvoyWatcherParts, heart: Heart) {
     }
 }
 
+/// Envoy's admin interface.
+struct Admin {
+    address: SocketAddr,
+    client: HttpClient,
+}
+
+impl Admin {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, client: HttpClient::plain(PERIOD) }
+    }
+
+    /// Status and body of the answer within `limit`, or the sentence about what failed.
+    async fn get(&self, path: &str, limit: Duration) -> Result<(StatusCode, Bytes), String> {
+        let url = format!("http://{}{path}", self.address);
+        let request = Request::get(&url).body(whole("")).map_err(|error| format!("GET {url}: {error}"))?;
+        match timeout(limit, self.client.send(request, LARGEST_ANSWER)).await {
+            Ok(Ok(answer)) => Ok((answer.status(), answer.into_body())),
+            Ok(Err(error)) => Err(format!("GET {url}: {}", Report::new(&error))),
+            Err(_) => Err(format!("GET {url}: no answer within {limit:?}")),
+        }
+    }
+
+    /// The body of a successful answer, or the sentence about what failed.
+    async fn body(&self, path: &str) -> Result<Bytes, String> {
+        let (status, body) = self.get(path, LONGEST_LOOK).await?;
+        if status.is_success() { Ok(body) } else { Err(format!("GET http://{}{path}: {status}", self.address)) }
+    }
+}
+
 struct Inspector {
     parts: EnvoyWatcherParts,
-    client: Client,
+    admin: Admin,
     last: Option<Instant>,
     due: Instant,
     /// Differences in the last inspection. They may be due to a change in progress.
@@ -94,8 +126,8 @@ struct Inspector {
 
 impl Inspector {
     fn new(parts: EnvoyWatcherParts) -> Self {
-        let client = Client::builder().timeout(LONGEST_LOOK).finish();
-        Self { parts, client, last: None, due: Instant::now() + SETTLING, suspects: BTreeSet::new() }
+        let admin = Admin::new(parts.admin);
+        Self { parts, admin, last: None, due: Instant::now() + SETTLING, suspects: BTreeSet::new() }
     }
 
     async fn look_when_due(&mut self) {
@@ -128,7 +160,7 @@ impl Inspector {
     /// Compares the setting that the jobs of agent and Envoy both have: Envoy's bootstrap needs it before the agent runs.
     async fn compare_settings(&self) {
         // What fails here is reported by the inspection, which follows.
-        let Ok(started) = self.get(inspection::STARTED).await else { return };
+        let Ok(started) = self.admin.body(inspection::STARTED).await else { return };
         let (own, envoys) = (self.parts.peer_timeout.unwrap_or_default(), inspection::peer_timeout(&started));
         let otherwise = envoys.filter(|envoys| *envoys != own).map(|envoys| {
             format!(
@@ -140,15 +172,6 @@ impl Inspector {
         self.parts.set_otherwise.store(Arc::new(otherwise));
     }
 
-    /// The body of an answer of the admin interface.
-    async fn get(&self, path: &str) -> Result<Bytes, String> {
-        let url = format!("http://{}{path}", self.parts.admin);
-        let failed = |error: &dyn std::fmt::Display| format!("GET {url}: {error}");
-        let mut answer = self.client.get(&url).send().await.map_err(|error| failed(&error))?;
-        let body = answer.body().limit(LARGEST_ANSWER).await.map_err(|error| failed(&error))?;
-        if answer.status().is_success() { Ok(body) } else { Err(failed(&answer.status())) }
-    }
-
     async fn look(&self) -> Result<BTreeSet<Difference>, String> {
         let EnvoyWatcherParts { served, ack_states, proxies, .. } = &self.parts;
         // When both variants are in use, state of the world decides: its versions cannot be compared.
@@ -156,8 +179,8 @@ impl Inspector {
         let flavour = flavour.unwrap_or(Flavour::Delta);
         let mut differences = BTreeSet::new();
         for (kind, path) in INSPECTED {
-            let found =
-                inspection::read(kind, &self.get(path).await?).map_err(|error| Report::new(&error).to_string())?;
+            let found = inspection::read(kind, &self.admin.body(path).await?)
+                .map_err(|error| Report::new(&error).to_string())?;
             let served = Arc::clone(&served.borrow());
             let accepted = |name: &str| ack_states.acked_version(kind, name);
             differences.extend(inspection::differences(kind, flavour, &served, accepted, &found));

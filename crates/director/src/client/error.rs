@@ -1,11 +1,9 @@
 //! Errors of requests to a director: the operation and the cause.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io};
 
-use actix_http::error::ParseError;
-use awc::error::{ConnectError, PayloadError, SendRequestError};
-
-use super::TaskId;
+#[cfg(feature = "operator")]
+use super::OperatorAction;
 use crate::wire::ErrorBody;
 
 /// Operation of a request.
@@ -33,23 +31,9 @@ pub enum Operation {
     Config(u64),
     /// `GET /deployment_configs`.
     DeploymentConfigs(String),
-    /// `GET /releases`.
-    Releases,
-    /// `GET /tasks/:id` and its output.
-    Task(TaskId),
-    /// `POST /releases` with a file.
-    UploadRelease(PathBuf),
-    /// `POST /deployments`.
-    Deploy,
-    /// `DELETE /deployments/:name`.
-    DeleteDeployment(String),
-    /// `POST /configs`.
-    UpdateConfig {
-        /// Type.
-        kind: String,
-        /// Name within the type.
-        name: String,
-    },
+    /// What only an operator's client asks for.
+    #[cfg(feature = "operator")]
+    Operator(OperatorAction),
 }
 
 impl fmt::Display for Operation {
@@ -68,12 +52,8 @@ impl fmt::Display for Operation {
             Self::Configs(kind) => write!(f, "cannot read the {kind} configs"),
             Self::Config(id) => write!(f, "cannot read version {id} of a config"),
             Self::DeploymentConfigs(name) => write!(f, "cannot see with which configs {name:?} was deployed"),
-            Self::Releases => f.write_str("cannot list the releases"),
-            Self::Task(id) => write!(f, "cannot read task {id}"),
-            Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
-            Self::Deploy => f.write_str("cannot deploy"),
-            Self::DeleteDeployment(name) => write!(f, "cannot delete deployment {name:?}"),
-            Self::UpdateConfig { kind, name } => write!(f, "cannot update the {kind} config {name:?}"),
+            #[cfg(feature = "operator")]
+            Self::Operator(action) => action.fmt(f),
         }
     }
 }
@@ -156,10 +136,11 @@ pub enum Cause {
     /// Two requests that belong together were answered to two logins, whose permissions may differ.
     #[error("the login changed between two requests that belong together")]
     OtherLogin,
-    /// The file to send cannot be read.
+    /// The body of the request cannot be read.
     #[error("the file cannot be read")]
     Unreadable(#[source] io::Error),
     /// A request that should create a task was answered without one.
+    #[cfg(feature = "operator")]
     #[error("status {0}, and no task")]
     NoTask(u16),
     /// Too many redirects, or one to an unusable location.
@@ -182,28 +163,4 @@ pub enum TransportError {
     /// Any other error, in the HTTP library's words.
     #[error("{0}")]
     Other(String),
-}
-
-impl From<SendRequestError> for TransportError {
-    fn from(error: SendRequestError) -> Self {
-        match error {
-            SendRequestError::Connect(ConnectError::Io(error)) => Self::Connect(error),
-            // The server closed the connection instead of answering.
-            SendRequestError::Connect(ConnectError::Disconnected) => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
-            SendRequestError::Connect(ConnectError::Resolver(error)) => {
-                Self::Connect(io::Error::other(error.to_string()))
-            }
-            SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error)) => Self::Broken(error),
-            other => Self::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<PayloadError> for TransportError {
-    fn from(error: PayloadError) -> Self {
-        match error {
-            PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) => Self::Broken(error),
-            other => Self::Other(other.to_string()),
-        }
-    }
 }

@@ -3,11 +3,11 @@
 //! The director states in `/info` which kind it expects; that is requested once. A UAA token is kept until shortly
 //! before it expires. It is discarded when the director refuses it, because a restarted UAA may have new keys.
 
-use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
-use awc::http::{Method, header};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{Method, header};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::Mutex, time::Instant};
 use url::Url;
 

@@ -1,25 +1,29 @@
 //! A client for a director.
 //!
 //! ```text
-//!   DirectorClient ── requests, redirects, one renewal of the login
+//!   DirectorClient ── requests, redirects, one renewal of the login; `operator`: what only an operator's client asks
 //!     ├─ Logins ───── /info once; Basic, or a UAA token while it is good
 //!     └─ Exchange ─── one request: TLS, time-outs, size, retries with jitter
 //! ```
 //!
-//! A read creates no task, and is repeated when there is no answer or the director fails. A write is sent once: without
-//! an answer it is unknown whether it took effect. Most writes create a task, which is read like anything else.
+//! A read creates no task, and is repeated when there is no answer or the director fails. With the feature `operator`,
+//! which the release's program does not have, there are writes, too. A write is sent once: without an answer it is unknown
+//! whether it took effect. Most writes create a task, which is read like anything else.
 //!
-//! A client lives on one thread (`awc` is not `Send`), and its futures must run on an actix or tokio current-thread
-//! runtime.
+//! Its futures must run on a tokio runtime.
 
 mod error;
 mod exchange;
 mod login;
+#[cfg(feature = "operator")]
+mod operator;
 mod settings;
+#[cfg(feature = "operator")]
 mod task;
-mod write;
+#[cfg(feature = "operator")]
+mod upload;
 
-use awc::http::{Method, StatusCode, header::HeaderName};
+use http::{Method, StatusCode, header::HeaderName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -28,14 +32,18 @@ use url::Url;
 pub use self::{
     error::{Cause, ClientError, Operation, TransportError},
     settings::{ClientSettings, Credentials, SettingsError},
-    task::{StepState, TaskId, TaskStatus, TaskStep, TaskSteps},
 };
 use self::{
     exchange::{Answer, Exchange, Head},
     login::Logins,
 };
+#[cfg(feature = "operator")]
+pub use self::{
+    operator::OperatorAction,
+    task::{StepState, TaskId, TaskStatus, TaskStep, TaskSteps},
+};
 use crate::wire::{
-    Config, DeploymentConfig, DeploymentRow, EndedTask, ErrorBody, Event, Info, InstanceRow, ManifestBody, ReleaseRow,
+    Config, DeploymentConfig, DeploymentRow, EndedTask, ErrorBody, Event, Info, InstanceRow, ManifestBody,
 };
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -189,14 +197,6 @@ impl DirectorClient {
     pub async fn configs_of(&self, deployment: &str) -> Result<Vec<DeploymentConfig>, ClientError> {
         let path = format!("/deployment_configs?deployment[]={}", segment(deployment));
         self.get(Operation::DeploymentConfigs(deployment.to_owned()), &path).await
-    }
-
-    /// `GET /releases`: every version of each, the oldest first.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn releases(&self) -> Result<Vec<ReleaseRow>, ClientError> {
-        self.get(Operation::Releases, "/releases").await
     }
 
     async fn get<T: DeserializeOwned>(&self, operation: Operation, path: &str) -> Result<T, ClientError> {

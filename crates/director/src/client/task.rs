@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use awc::http::{StatusCode, header};
+use http::{StatusCode, header};
 
-use super::{Cause, ClientError, DirectorClient, Operation, exchange::Answer, failed};
+use super::{Cause, ClientError, DirectorClient, OperatorAction, exchange::Answer, failed};
 use crate::wire::{Task, TaskEvent, TaskState};
 
 /// Id of a task of one director.
@@ -79,7 +79,7 @@ impl DirectorClient {
     /// # Errors
     /// When the request fails.
     pub async fn task(&self, id: TaskId) -> Result<TaskStatus, ClientError> {
-        let task: Task = self.get(Operation::Task(id), &format!("/tasks/{id}")).await?;
+        let task: Task = self.get(OperatorAction::Task(id).into(), &format!("/tasks/{id}")).await?;
         Ok(task.into())
     }
 
@@ -93,7 +93,7 @@ impl DirectorClient {
         let answer = self.asked(&path, Some((header::RANGE, range.as_str()))).await;
         answer
             .and_then(|answer| Ok(steps(news(&answer, from)?, from)))
-            .map_err(|cause| ClientError { operation: Operation::Task(id), cause })
+            .map_err(|cause| ClientError { operation: OperatorAction::Task(id).into(), cause })
     }
 }
 

@@ -4,11 +4,15 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use boshy_http_client::{HttpClient, whole};
 use boshy_lab_director::{LAB_CLOUD_CONFIG, LoadError, World, load_manifests};
 use boshy_mesh::Timestamp;
 use common::{director, manifest, on_actix};
+use http::{Request, Version};
+
+const MAX_BODY: usize = 1 << 20;
 
 #[test]
 fn who_follows_it_sees_every_change_of_instances() {
@@ -38,10 +42,11 @@ fn a_change_by_request_is_seen_as_well() {
     let mut view = director.subscribe();
     view.mark_unchanged();
     on_actix(async {
-        let client = awc_client(&director);
         let path = "deployments/shop/instance_groups/web/0/actions/stop?hard=true";
-        let answer =
-            client.post(format!("{}/{path}", director.url())).basic_auth("admin", "admin").send().await.unwrap();
+        let client = client_offering(&director, vec![b"http/1.1".to_vec()]);
+        let request =
+            Request::post(format!("{}/{path}", director.url())).header("authorization", "Basic YWRtaW46YWRtaW4=");
+        let answer = client.send(request.body(whole("")).unwrap(), MAX_BODY).await.unwrap();
         assert_eq!(answer.status(), 302);
         let location = answer.headers().get("location").unwrap().to_str().unwrap().to_owned();
         assert_eq!(location, format!("{}/tasks/2", director.url()));
@@ -54,10 +59,9 @@ fn a_change_by_request_is_seen_as_well() {
 fn only_http_1_1_is_offered() {
     let director = director();
     on_actix(async {
-        let offers = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let client = awc_client_offering(&director, offers);
-        let answer = client.get(format!("{}/info", director.url())).send().await.unwrap();
-        assert_eq!(answer.version(), awc::http::Version::HTTP_11);
+        let client = client_offering(&director, vec![b"h2".to_vec(), b"http/1.1".to_vec()]);
+        let request = Request::get(format!("{}/info", director.url())).body(whole("")).unwrap();
+        assert_eq!(client.send(request, MAX_BODY).await.unwrap().version(), Version::HTTP_11);
     });
 }
 
@@ -91,21 +95,16 @@ fn a_cloud_config_that_cannot_be_used_is_refused_at_once() {
     assert!(World::new("networks: [{name: n, subnets: [{range: nonsense}]}]", true, 1).is_err());
 }
 
-fn awc_client(director: &boshy_lab_director::Handle) -> awc::Client {
-    awc_client_offering(director, vec![b"http/1.1".to_vec()])
-}
-
-fn awc_client_offering(director: &boshy_lab_director::Handle, offers: Vec<Vec<u8>>) -> awc::Client {
+fn client_offering(director: &boshy_lab_director::Handle, offers: Vec<Vec<u8>>) -> HttpClient {
     use rustls_pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(director.ca_pem().as_bytes()).unwrap()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = offers;
-    let connector = awc::Connector::new().rustls_0_23(std::sync::Arc::new(config));
-    awc::Client::builder().connector(connector).disable_redirects().finish()
+    HttpClient::new(Arc::new(config), Duration::from_secs(5))
 }

@@ -1,23 +1,73 @@
-//! Requests that change something. Each is sent once, or once more when the login had expired, because the first one
+//! Requests of an operator: uploads, deploys, deletions. Each is sent once, or once more when the login had expired, because the first one
 //! then changed nothing.
 
-use secrecy::SecretString;
-use std::{io, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use awc::http::{Method, header};
+use http::{Method, header};
+use secrecy::SecretString;
 use serde_json::json;
-use tokio::{fs::File, io::AsyncReadExt};
 
 use super::{
     Cause, ClientError, DirectorClient, Operation, TaskId,
-    exchange::{Answer, Head, Pieces},
+    exchange::{Answer, Head},
     failed, is_redirect, segment, target,
+    upload::pieces,
 };
+use crate::wire::ReleaseRow;
 
-/// Number of bytes read from a file at a time and sent within one time-out.
-const PIECE: u64 = 64 << 10;
+/// Operation of a request that only an operator's client sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorAction {
+    /// `GET /releases`.
+    Releases,
+    /// `GET /tasks/:id` and its output.
+    Task(TaskId),
+    /// `POST /releases` with a file.
+    UploadRelease(PathBuf),
+    /// `POST /deployments`.
+    Deploy,
+    /// `DELETE /deployments/:name`.
+    DeleteDeployment(String),
+    /// `POST /configs`.
+    UpdateConfig {
+        /// Type.
+        kind: String,
+        /// Name within the type.
+        name: String,
+    },
+}
+
+impl fmt::Display for OperatorAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Releases => f.write_str("cannot list the releases"),
+            Self::Task(id) => write!(f, "cannot read task {id}"),
+            Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
+            Self::Deploy => f.write_str("cannot deploy"),
+            Self::DeleteDeployment(name) => write!(f, "cannot delete deployment {name:?}"),
+            Self::UpdateConfig { kind, name } => write!(f, "cannot update the {kind} config {name:?}"),
+        }
+    }
+}
+
+impl From<OperatorAction> for Operation {
+    fn from(action: OperatorAction) -> Self {
+        Self::Operator(action)
+    }
+}
 
 impl DirectorClient {
+    /// `GET /releases`: every version of each, the oldest first.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn releases(&self) -> Result<Vec<ReleaseRow>, ClientError> {
+        self.get(OperatorAction::Releases.into(), "/releases").await
+    }
+
     /// `POST /releases`, like `bosh upload-release FILE`. [`ClientSettings::timeout`](super::ClientSettings::timeout)
     /// applies to each piece of the file and to the answer, not to the whole upload.
     ///
@@ -30,7 +80,7 @@ impl DirectorClient {
             let head = Head { method: Method::POST, url: &url, authorization: Some(login), header };
             self.exchange.send_pieces(&head, pieces(file).await.map_err(Cause::Unreadable)?).await
         };
-        self.begin(Operation::UploadRelease(file.to_owned()), send).await
+        self.begin(OperatorAction::UploadRelease(file.to_owned()), send).await
     }
 
     /// `POST /deployments`, like `bosh deploy`, with the text of a manifest.
@@ -40,7 +90,7 @@ impl DirectorClient {
     pub async fn deploy(&self, manifest: &str) -> Result<TaskId, ClientError> {
         let body = manifest.as_bytes();
         let send = async |login: &SecretString| self.post("/deployments", "text/yaml", body, login).await;
-        self.begin(Operation::Deploy, send).await
+        self.begin(OperatorAction::Deploy, send).await
     }
 
     /// `DELETE /deployments/:name`, like `bosh delete-deployment`.
@@ -53,7 +103,7 @@ impl DirectorClient {
             let head = Head { method: Method::DELETE, url: &url, authorization: Some(login), header: None };
             self.exchange.send_once(&head, b"").await
         };
-        self.begin(Operation::DeleteDeployment(name.to_owned()), send).await
+        self.begin(OperatorAction::DeleteDeployment(name.to_owned()), send).await
     }
 
     /// `POST /configs`, like `bosh update-config`: a new latest version, whatever the latest was. Creates no task.
@@ -66,8 +116,8 @@ impl DirectorClient {
         let answer = self.with_login(post).await;
         let taken = answer.and_then(|answer| if answer.status.is_success() { Ok(()) } else { Err(failed(&answer)) });
         taken.map_err(|cause| {
-            let operation = Operation::UpdateConfig { kind: kind.to_owned(), name: name.to_owned() };
-            ClientError { operation, cause }
+            let action = OperatorAction::UpdateConfig { kind: kind.to_owned(), name: name.to_owned() };
+            ClientError { operation: action.into(), cause }
         })
     }
 
@@ -81,11 +131,11 @@ impl DirectorClient {
     /// Sends a request that is answered with a redirect to its task. The redirect is the answer and is not followed.
     async fn begin(
         &self,
-        operation: Operation,
+        action: OperatorAction,
         send: impl AsyncFn(&SecretString) -> Result<Answer, Cause>,
     ) -> Result<TaskId, ClientError> {
         let answer = self.with_login(send).await;
-        answer.and_then(|answer| self.task_of(&answer)).map_err(|cause| ClientError { operation, cause })
+        answer.and_then(|answer| self.task_of(&answer)).map_err(|cause| ClientError { operation: action.into(), cause })
     }
 
     fn task_of(&self, answer: &Answer) -> Result<TaskId, Cause> {
@@ -97,47 +147,5 @@ impl DirectorClient {
         } else {
             Err(failed(answer))
         }
-    }
-}
-
-/// A file as a body that is read while it is sent. If the file shrinks in the meantime, that is an error; if it grows,
-/// the additional bytes are not sent.
-async fn pieces(file: &Path) -> io::Result<Pieces> {
-    let file = File::open(file).await?;
-    let length = file.metadata().await?.len();
-    let pieces = futures::stream::try_unfold((file, length), async |(mut file, left)| {
-        let mut piece = vec![0; usize::try_from(left.min(PIECE)).unwrap_or_default()];
-        file.read_exact(&mut piece).await?;
-        let left = left - piece.len() as u64;
-        Ok((!piece.is_empty()).then_some((piece, (file, left))))
-    });
-    Ok(Pieces { length, pieces: Box::pin(pieces) })
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::TryStreamExt;
-
-    use super::*;
-
-    /// Number of bytes sent of a file that changes its size in the meantime.
-    async fn sent(announced: u64, by_then: u64) -> io::Result<usize> {
-        let file = tempfile::NamedTempFile::new()?;
-        file.as_file().set_len(announced)?;
-        let body = pieces(file.path()).await?;
-        assert_eq!(body.length, announced);
-        file.as_file().set_len(by_then)?;
-        let pieces: Vec<Vec<u8>> = body.pieces.try_collect().await?;
-        assert!(pieces.iter().all(|piece| (1..=PIECE).contains(&(piece.len() as u64))));
-        Ok(pieces.iter().map(Vec::len).sum())
-    }
-
-    #[tokio::test]
-    async fn as_much_is_sent_as_was_announced_or_nothing_is_said_to_be_whole() {
-        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE] {
-            assert_eq!(sent(length, length).await.unwrap() as u64, length);
-            assert_eq!(sent(length, length + 7).await.unwrap() as u64, length);
-        }
-        assert_eq!(sent(3 * PIECE, PIECE).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }
