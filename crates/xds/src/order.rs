@@ -19,7 +19,7 @@ use ResourceType::{Cluster, Endpoints, Listener, Names};
 use Wait::{Additions, All, Users};
 use serde::{Deserialize, Serialize};
 
-use crate::envoy::endpoints_of;
+use crate::{Resource, envoy::endpoints_of};
 
 /// Resource types, in the order in which they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,8 +87,8 @@ pub(crate) struct Row {
 pub(crate) struct Follow {
     /// Type of the resource that has changed.
     pub(crate) changed: ResourceType,
-    /// Name of the resource that follows it, by the name of the one that has changed.
-    pub(crate) name: fn(&str) -> &str,
+    /// Name of the resource that follows this one, if there is any.
+    pub(crate) name: fn(&Resource) -> Option<String>,
 }
 
 /// Something that is over before a type's turn. A type that the proxy does not ask for keeps nothing waiting, unless it

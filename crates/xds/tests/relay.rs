@@ -16,8 +16,8 @@ use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time:
 use boshy_backoff::Backoff;
 use boshy_mesh::Hostname;
 use boshy_xds::{
-    AckStates, AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet, ResourceType,
-    SharedResources, TypedResources,
+    AckState, AckStates, AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet,
+    ResourceType, SharedResources, TypedResources,
     agent::{
         self, Exchange, ExchangeSettings, Outlets, PickerSettings,
         relay::{Relay, RelaySettings, Stored},
@@ -26,7 +26,9 @@ use boshy_xds::{
 };
 use envoy::{Envoy, Holding};
 use envoy_types::pb::envoy::config::{
-    cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
+    cluster::v3::{Cluster, cluster::EdsClusterConfig},
+    endpoint::v3::ClusterLoadAssignment,
+    listener::v3::Listener,
 };
 use prost::Message;
 use tokio::{
@@ -49,14 +51,15 @@ async fn until<T: Clone>(values: &mut watch::Receiver<T>, condition: impl Fn(&T)
 #[derive(Clone, Copy)]
 struct Service {
     number: u16,
-    /// Edition of its listener and of its endpoints.
+    /// Edition of its listener, its cluster and its endpoints.
     listener: u32,
+    cluster: u32,
     endpoints: u32,
 }
 
 impl Service {
     fn new(number: u16) -> Self {
-        Self { number, listener: 1, endpoints: 1 }
+        Self { number, listener: 1, cluster: 1, endpoints: 1 }
     }
 
     fn host(self) -> String {
@@ -74,7 +77,13 @@ impl Service {
     fn resources(self) -> [(ResourceType, Resource); 4] {
         let host = self.host();
         let key = format!("{host}|http");
-        let cluster = Cluster { name: format!("out.{key}"), ..Cluster::default() };
+        let eds = EdsClusterConfig { service_name: key.clone(), ..EdsClusterConfig::default() };
+        let cluster = Cluster {
+            name: format!("out.{key}"),
+            eds_cluster_config: Some(eds),
+            alt_stat_name: self.cluster.to_string(),
+            ..Cluster::default()
+        };
         let listener =
             Listener { name: self.listener_name(), stat_prefix: self.listener.to_string(), ..Listener::default() };
         let endpoints = ClusterLoadAssignment { cluster_name: key.clone(), ..ClusterLoadAssignment::default() };
@@ -333,6 +342,25 @@ async fn an_agent_that_restarts_is_sent_only_what_changed_and_so_is_its_proxy() 
     assert_eq!(envoy.received(), 1);
     let types: Vec<_> = agent.outlets.status.borrow().versions.keys().copied().collect();
     assert_eq!(types, [ResourceType::Endpoints], "what changed");
+}
+
+#[tokio::test]
+async fn a_changed_cluster_reaches_the_proxy_with_its_endpoints_which_it_needs_anew() {
+    let mut services = services(3);
+    let (pilot, agent, mut envoy) = working(&services).await;
+    let before = envoy.received();
+    services[1].cluster = 2;
+    pilot.serve(&services);
+    let [_, (kind, cluster), ..] = services[1].resources();
+    let mut changes = agent.ack_states.changes();
+    let accepted = async {
+        while agent.ack_states.of(kind, &cluster.name, &cluster.version) != AckState::Acked {
+            changes.changed().await.unwrap();
+        }
+    };
+    within(accepted).await;
+    envoy.holds(&set(&services)).await;
+    assert_eq!(envoy.received() - before, 2);
 }
 
 #[tokio::test]

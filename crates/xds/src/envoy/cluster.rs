@@ -72,9 +72,27 @@ pub(super) fn outbound_name(key: &ServiceKey) -> String {
     format!("out.{key}")
 }
 
-/// Name of the endpoints of an outbound cluster (its `eds_cluster_config.service_name`), by the cluster's own name.
-pub(crate) fn endpoints_of(cluster: &str) -> &str {
-    cluster.strip_prefix("out.").unwrap_or(cluster)
+/// The fields of `envoy.config.cluster.v3.Cluster` that say which endpoints it has. Reading only these is cheap.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ClusterEndpoints {
+    /// `eds_cluster_config`.
+    #[prost(message, optional, tag = "3")]
+    pub(crate) config: Option<EdsServiceName>,
+}
+
+/// A field of `envoy.config.cluster.v3.Cluster.EdsClusterConfig`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EdsServiceName {
+    /// `service_name`.
+    #[prost(string, tag = "2")]
+    pub(crate) service_name: String,
+}
+
+/// Name of a cluster's endpoints. Without `service_name` it is the cluster's own name. `None` for a cluster whose
+/// endpoints are not discovered by EDS.
+pub(crate) fn endpoints_of(cluster: &Resource) -> Option<String> {
+    let EdsServiceName { service_name } = ClusterEndpoints::decode(cluster.body.clone()).ok()?.config?;
+    Some(if service_name.is_empty() { cluster.name.to_string() } else { service_name })
 }
 
 pub(super) fn inbound_name(port: u16) -> String {
@@ -138,5 +156,22 @@ fn cluster(name: &str, discovery: DiscoveryType) -> Cluster {
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
         connect_timeout: Some(CONNECT_TIMEOUT),
         ..Cluster::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use boshy_mesh::{Hostname, PortName};
+
+    use super::*;
+
+    #[test]
+    fn a_cluster_says_which_endpoints_it_has() {
+        let key = ServiceKey::new(&Hostname::parse("a.boshy").unwrap(), &PortName::new("http").unwrap());
+        assert_eq!(endpoints_of(&outbound_cluster(&key)).as_deref(), Some("a.boshy|http"));
+        let unnamed = Cluster { eds_cluster_config: Some(EdsClusterConfig::default()), ..Cluster::default() };
+        assert_eq!(endpoints_of(&Resource::new("x", unnamed.encode_to_vec())).as_deref(), Some("x"));
+        assert_eq!(endpoints_of(&inbound_cluster(80)), None);
+        assert_eq!(endpoints_of(&Resource::new("x", vec![0xff])), None);
     }
 }

@@ -9,6 +9,8 @@ pub mod inspection;
 mod listener;
 mod peers;
 
+#[cfg(test)]
+pub(crate) use self::cluster::{ClusterEndpoints, EdsServiceName};
 pub use self::{
     bootstrap::{Bootstrap, EnvoyVersion},
     listener::{CAPTURE, Capture},

@@ -56,7 +56,7 @@ struct Client {
     /// `NAME=STAT_PREFIX` of listeners to be rejected.
     refused: BTreeSet<String>,
     asked: BTreeSet<ResourceType>,
-    /// Answers about clusters that wait for endpoints.
+    /// Answers about clusters that wait for endpoints: of new clusters, and anew of changed ones.
     cold: Vec<(BTreeSet<String>, DeltaDiscoveryRequest)>,
 }
 
@@ -162,16 +162,25 @@ impl Client {
             response_nonce: response.nonce.clone(),
             ..Default::default()
         };
+        let changed = self.changed(kind, response);
         if let Some(bad) = self.apply(kind, response) {
             let message = format!("Error adding/updating listener(s) {bad}: unknown filter");
             answer.error_detail = Some(Status { code: 13, message, details: Vec::new() });
         }
         match kind {
-            ResourceType::Cluster => self.follow_clusters(response, answer),
+            ResourceType::Cluster => self.follow_clusters(response, &changed, answer),
+            ResourceType::Endpoints => self.warm(response, answer),
             _ => self.send(answer),
         }
-        self.warm();
+        self.release();
         self.subscribe(ResourceType::Listener);
+    }
+
+    /// Resources of a response of which it has another version.
+    fn changed(&self, kind: ResourceType, response: &DeltaDiscoveryResponse) -> BTreeSet<String> {
+        let held = self.state.borrow().holding.get(&kind).cloned().unwrap_or_default();
+        let changed = |name: &&String| held.contains_key(*name);
+        response.resources.iter().map(|resource| &resource.name).filter(changed).cloned().collect()
     }
 
     /// Applies the good resources of a response and names the bad ones.
@@ -204,7 +213,12 @@ impl Client {
     }
 
     /// Asks for the endpoints of new clusters, and forgets those of removed clusters.
-    fn follow_clusters(&mut self, response: &DeltaDiscoveryResponse, answer: DeltaDiscoveryRequest) {
+    fn follow_clusters(
+        &mut self,
+        response: &DeltaDiscoveryResponse,
+        changed: &BTreeSet<String>,
+        answer: DeltaDiscoveryRequest,
+    ) {
         let key = |cluster: &str| cluster.strip_prefix("out.").map(str::to_owned);
         let known = self.state.borrow().holding.get(&ResourceType::Endpoints).cloned().unwrap_or_default();
         let new: BTreeSet<_> =
@@ -221,12 +235,19 @@ impl Client {
             let held = state.holding.entry(ResourceType::Endpoints).or_default();
             held.retain(|name, _| !gone.contains(name));
         });
-        self.cold.push((new, answer));
+        let anew = changed.iter().filter_map(|name| key(name));
+        self.cold.push((new.into_iter().chain(anew).collect(), answer));
     }
 
-    fn warm(&mut self) {
-        let held = self.state.borrow().holding.get(&ResourceType::Endpoints).cloned().unwrap_or_default();
-        let ready = self.cold.extract_if(.., |(wanted, _)| wanted.iter().all(|name| held.contains_key(name)));
+    fn warm(&mut self, response: &DeltaDiscoveryResponse, answer: DeltaDiscoveryRequest) {
+        for (wanted, _) in &mut self.cold {
+            wanted.retain(|name| response.resources.iter().all(|resource| resource.name != *name));
+        }
+        self.send(answer);
+    }
+
+    fn release(&mut self) {
+        let ready = self.cold.extract_if(.., |(wanted, _)| wanted.is_empty());
         for (_, answer) in ready.collect::<Vec<_>>() {
             self.send(answer);
         }

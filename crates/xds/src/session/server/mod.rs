@@ -27,7 +27,7 @@ pub use self::{
 };
 pub use crate::order::Turn;
 use crate::{
-    Flavour, ResourceSet, ResourceType, TypedResources,
+    Flavour, Resource, ResourceSet, ResourceType, TypedResources,
     order::{Progress, Row, TABLE},
 };
 
@@ -51,9 +51,9 @@ pub trait Channel: Sized {
     fn retarget(&mut self, target: TypedResources);
     /// Sends a name again, because what was sent about it has no effect at the proxy.
     fn tell_again(&mut self, name: &Arc<str>);
-    /// The next response, if one is needed and allowed. Appends the names of the resources in it of which the proxy may
-    /// have another version.
-    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy>;
+    /// The next response, if one is needed and allowed. Appends the resources in it of which the proxy may have
+    /// another version.
+    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<Resource>>) -> Option<ResponseToProxy>;
     /// What is still to be sent.
     fn pending(&self) -> Turn;
     /// Whether a response has not been answered.
@@ -225,10 +225,11 @@ impl<C: Channel> Session<C> {
     }
 
     /// Sends what follows these changed resources again. A type that follows another has its turn after it.
-    fn follow(&mut self, changed: ResourceType, names: &[Arc<str>]) {
+    fn follow(&mut self, kind: ResourceType, changed: &[Arc<Resource>]) {
         for row in &TABLE {
-            let Some(follow) = row.follows.as_ref().filter(|follow| follow.changed == changed) else { continue };
-            let followers = names.iter().filter_map(|name| self.set.of(row.kind).get((follow.name)(name)));
+            let Some(follow) = row.follows.as_ref().filter(|follow| follow.changed == kind) else { continue };
+            let names = changed.iter().filter_map(|changed| (follow.name)(changed));
+            let followers = names.filter_map(|name| self.set.of(row.kind).get(&name));
             for follower in followers {
                 match &mut self.channels[row.kind.index()] {
                     Some(channel) => channel.tell_again(&follower.name),

@@ -113,7 +113,7 @@ impl Channel for Sotw {
         self.plan();
     }
 
-    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy> {
+    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<Resource>>) -> Option<ResponseToProxy> {
         let due = (self.pending.additions && may.additions) || (self.pending.withdrawals && may.withdrawals);
         if self.unanswered || !due {
             return None;
@@ -123,7 +123,7 @@ impl Channel for Sotw {
             Some(sent) => sent.version != resource.version,
             None => self.returned,
         };
-        replaced.extend(state.resources.values().filter(may_differ).map(|resource| resource.name.clone()));
+        replaced.extend(state.resources.values().filter(may_differ).cloned());
         self.returned = false;
         self.sent = state;
         self.nonce = nonce.to_string();

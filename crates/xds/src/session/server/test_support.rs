@@ -2,12 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Action, ResponseToProxy};
-use crate::{Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources};
+use prost::Message;
 
-/// A resource with this name and content.
+use super::{Action, ResponseToProxy};
+use crate::{
+    Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources,
+    envoy::{ClusterEndpoints, EdsServiceName},
+};
+
+/// A resource with this name and content. Read as a cluster, `out.NAME` or `NAME` has the endpoints `NAME`. The last
+/// octet is the version, in a field that no cluster has.
 pub(crate) fn resource(name: &str, version: u8) -> Arc<Resource> {
-    Arc::new(Resource::new(name, [name.as_bytes(), &[version]].concat()))
+    let service_name = name.strip_prefix("out.").unwrap_or(name).to_owned();
+    let cluster = ClusterEndpoints { config: Some(EdsServiceName { service_name }) };
+    Arc::new(Resource::new(name, [&cluster.encode_to_vec()[..], &[0xf8, 0x7f, version]].concat()))
 }
 
 /// A set in which every type is known.

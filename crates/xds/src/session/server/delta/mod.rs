@@ -16,7 +16,7 @@ use super::{
     Channel, Close, Item, ProxyReport, ResponseToProxy, Turn, request,
     subscription::{Subscription, WILDCARD},
 };
-use crate::{Flavour, ResourceType, TypedResources, order::Row};
+use crate::{Flavour, Resource, ResourceType, TypedResources, order::Row};
 
 /// Maximum number of unanswered responses.
 const WINDOW: usize = 4;
@@ -99,7 +99,7 @@ impl Channel for Delta {
         }
     }
 
-    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<str>>) -> Option<ResponseToProxy> {
+    fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<Resource>>) -> Option<ResponseToProxy> {
         if self.sent.len() == WINDOW || !self.ledger.target().is_known() {
             return None;
         }
@@ -109,7 +109,7 @@ impl Channel for Delta {
         }
         self.awaited = false;
         let response = self.response(&names, nonce.to_string());
-        replaced.extend(names.iter().filter(|name| self.replaces(name)).cloned());
+        replaced.extend(response.resources.iter().filter(|resource| self.replaces(resource)).cloned());
         let items = names.into_iter().map(|name| (name.clone(), self.ledger.tell(name))).collect();
         self.sent.push_back(Sent { nonce: response.nonce.clone(), version: response.version.clone(), items });
         self.ledger.settle();
@@ -275,9 +275,9 @@ impl Delta {
         }
     }
 
-    /// Whether the proxy may have another version of an existing resource.
-    fn replaces(&self, name: &str) -> bool {
-        self.ledger.target().get(name).is_some() && self.ledger.told(name) != Told::Absent
+    /// Whether the proxy may have another version of a resource that is about to be sent.
+    fn replaces(&self, resource: &Resource) -> bool {
+        self.ledger.told(&resource.name) != Told::Absent
     }
 
     fn is_refused(&self, name: &str) -> bool {
