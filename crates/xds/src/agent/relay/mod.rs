@@ -337,9 +337,9 @@ mod kept_tests;
 #[cfg(test)]
 mod local_tests;
 #[cfg(test)]
-mod names_tests;
+mod nacks_tests;
 #[cfg(test)]
-mod refusals_tests;
+mod names_tests;
 #[cfg(test)]
 mod retries_tests;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{test_support::*, *};
 
 #[test]
-fn a_refusal_reaches_the_pilot_in_envoys_words() {
+fn a_nack_reaches_the_pilot_in_envoys_words() {
     let mut vm = Vm::working();
     let refused = listener(1, 80, 2);
     vm.receive(ResourceType::Listener, std::slice::from_ref(&refused), &[]);
@@ -14,7 +14,7 @@ fn a_refusal_reaches_the_pilot_in_envoys_words() {
 }
 
 #[test]
-fn a_refused_version_gives_way_to_the_accepted_one_until_another_comes() {
+fn a_rejected_version_gives_way_to_the_accepted_one_until_another_comes() {
     let mut vm = Vm::working();
     let (good, refused, mended) = (listener(1, 80, 1), listener(1, 80, 2), listener(1, 80, 3));
     vm.receive(ResourceType::Listener, std::slice::from_ref(&refused), &[]);
@@ -29,7 +29,7 @@ fn a_refused_version_gives_way_to_the_accepted_one_until_another_comes() {
 }
 
 #[test]
-fn a_refused_newcomer_is_not_served_and_its_name_waits() {
+fn a_rejected_newcomer_is_not_served_and_its_name_waits() {
     let mut vm = Vm::new(Proxy::connected());
     vm.receive_service();
     vm.accept(ResourceType::Cluster);
@@ -39,7 +39,7 @@ fn a_refused_newcomer_is_not_served_and_its_name_waits() {
 }
 
 #[test]
-fn a_version_gone_back_to_and_refused_by_another_proxy_is_not_fallen_back_on() {
+fn a_version_gone_back_to_and_rejected_by_another_proxy_is_not_fallen_back_on() {
     let mut vm = Vm::working();
     vm.receive(ResourceType::Listener, &[listener(1, 80, 2)], &[]);
     vm.proxy = Proxy::connected();
@@ -50,7 +50,7 @@ fn a_version_gone_back_to_and_refused_by_another_proxy_is_not_fallen_back_on() {
 }
 
 #[test]
-fn a_refusal_after_the_acknowledgement_is_heeded_and_told_when_the_pilot_sends_again() {
+fn a_nack_after_the_acknowledgement_is_heeded_and_told_when_the_pilot_sends_again() {
     let mut vm = Vm::new(Proxy::default());
     vm.receive_service();
     assert_eq!(vm.answers().len(), 4);
@@ -67,7 +67,7 @@ fn a_refusal_after_the_acknowledgement_is_heeded_and_told_when_the_pilot_sends_a
 }
 
 #[test]
-fn a_reconnect_asks_again_for_what_was_refused_and_is_refused_again_without_the_proxy() {
+fn a_reconnect_asks_again_for_what_was_rejected_and_is_answered_again_without_the_proxy() {
     let mut vm = Vm::working();
     let refused = listener(1, 80, 2);
     vm.receive(ResourceType::Listener, std::slice::from_ref(&refused), &[]);
