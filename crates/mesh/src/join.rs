@@ -1,8 +1,7 @@
 //! Joins facts, leases and rules to plans. What is unchanged keeps its plan.
 
 use crate::{
-    Discovery, InboundPort, Leases, Port, ServicePlan, Shared, Workload, WorkloadPlan, Workloads, plan::by_host,
-    workloads::ByAddress,
+    Discovery, InboundPort, Leases, Port, ServicePlan, Shared, Workload, WorkloadPlan, Workloads, workloads::ByAddress,
 };
 
 /// The services that hold a lease, sorted by name.
@@ -11,6 +10,8 @@ pub(crate) fn services(
     leases: &Leases,
     previous: &[Shared<ServicePlan>],
 ) -> Vec<Shared<ServicePlan>> {
+    // Both are sorted by name.
+    let mut previous = previous.iter().peekable();
     let leased = found.services.iter().filter_map(|(host, claimants)| {
         let (vip, owner) = (leases.vip(host)?, leases.holder(host)?.owner.as_ref()?);
         let service = claimants.iter().find(|service| service.origin == *owner)?;
@@ -19,7 +20,8 @@ pub(crate) fn services(
             let ServicePlan { service: known, vip: known_vip } = &***known;
             known == service && *known_vip == vip
         };
-        let known = by_host(previous, host.as_str()).filter(is_same).cloned();
+        while previous.next_if(|known| known.host() < host).is_some() {}
+        let known = previous.peek().copied().filter(is_same).cloned();
         Some(known.unwrap_or_else(|| Shared::new(ServicePlan { service: service.clone(), vip })))
     });
     leased.collect()

@@ -51,9 +51,3 @@ impl ServicePlan {
         self.service.ports.iter().map(|port| ServiceKey::new(&self.service.host, &port.name))
     }
 }
-
-/// The plan of a service, among plans sorted by name.
-pub(crate) fn by_host<'p>(plans: &'p [Shared<ServicePlan>], host: &str) -> Option<&'p Shared<ServicePlan>> {
-    let index = plans.binary_search_by(|plan| plan.service.host.as_str().cmp(host)).ok()?;
-    plans.get(index)
-}

@@ -84,7 +84,8 @@ impl<'i> Residents<'i> {
 /// The newest claim to each address. An instance that expects no VM has no address, unless the director says so and no
 /// other instance claims it.
 fn owners(inventory: &Inventory) -> HashMap<IpAddr, Claim<'_>> {
-    let mut owners: HashMap<IpAddr, Claim<'_>> = HashMap::new();
+    let instances = inventory.deployments.iter().map(|deployment| deployment.instances.len()).sum();
+    let mut owners: HashMap<IpAddr, Claim<'_>> = HashMap::with_capacity(instances);
     for deployment in &inventory.deployments {
         for instance in &deployment.instances {
             let claim = Claim { deployment: &deployment.name, instance };

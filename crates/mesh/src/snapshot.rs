@@ -1,8 +1,6 @@
 //! The state of the mesh at one moment, which all readers share.
 
-use crate::{
-    Discovery, Leases, NameTable, ServicePlan, Shared, Workload, Workloads, join, plan::by_host, shared::ContentHash,
-};
+use crate::{Discovery, Leases, NameTable, ServicePlan, Shared, Workload, Workloads, join, shared::ContentHash};
 
 /// Content of a snapshot, without its generation. Unchanged plans are shared with the previous snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,7 +42,8 @@ impl SnapshotContent {
 
     /// A service by name.
     pub fn service(&self, host: &str) -> Option<&Shared<ServicePlan>> {
-        by_host(&self.services, host)
+        let index = self.services.binary_search_by(|plan| plan.host().as_str().cmp(host)).ok()?;
+        self.services.get(index)
     }
 
     /// The name table.
