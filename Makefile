@@ -9,7 +9,7 @@ ENVOY_VERSION := 1.40.0
 ENVOY := .cache/envoy-$(ENVOY_VERSION)/envoy
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: help build demo test check bench release release-from-source clean
+.PHONY: help build demo test check advisories bench release release-from-source clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -45,6 +45,10 @@ check: ## Format, lints, docs, dependency rules and licences; warnings are error
 	cargo clippy --package boshy --no-default-features --bin boshy --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	cargo deny --locked --workspace check bans licenses sources
+
+advisories: ## Compare Cargo.lock with RustSec's advisories; fetches their database from github.com
+	@$(INSTALL) build deny
+	cargo deny --locked --workspace check advisories
 
 bench: ## Measure beside named peers: DNS, time from change to acceptance, memory, rules, restarts
 	@$(INSTALL) build lab bench envoy-$(ENVOY_VERSION)
