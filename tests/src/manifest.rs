@@ -41,22 +41,10 @@ impl Manifest {
     /// As YAML.
     pub fn text(&self) -> String {
         let Self { name, instances, expose_ports, .. } = self;
-        let head = format!(
-            "
-name: {name}
-releases: []
-stemcells: []
-instance_groups:
-- name: web
-  azs: [z1]
-  instances: {instances}
-  networks: [{{name: default}}]
-  jobs:
-  - name: app
-    release: sample
-    expose_ports: {expose_ports}
-"
-        );
+        let head = include_str!("../fixtures/manifests/one_job.yml")
+            .replace("NAME", name)
+            .replace("INSTANCES", &instances.to_string())
+            .replace("EXPOSE_PORTS", expose_ports);
         let job = |number| format!("  - {{name: app{number}, release: sample, expose_ports: {expose_ports}}}\n");
         (1..self.jobs).map(job).fold(head, |text, job| text + &job)
     }

@@ -8,7 +8,6 @@ use boshy_mesh::{Address, Instance, Place};
 
 use super::*;
 use crate::manifest;
-use boshy_yaml as yaml;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/director/");
 
@@ -40,11 +39,11 @@ fn token(body: &str) {
 }
 
 fn shop(text: &str) {
-    assert_eq!(manifest::read("shop", text, &yaml::Limits::default()).unwrap().groups.len(), 4);
+    assert_eq!(manifest::read("shop", text, &boshy_yaml::Limits::default()).unwrap().groups.len(), 4);
 }
 
 fn any_yaml(text: &str) {
-    yaml::from_text::<Value>(text, &yaml::Limits::default()).unwrap();
+    boshy_yaml::from_text::<Value>(text, &boshy_yaml::Limits::default()).unwrap();
 }
 
 fn reader_of(file: &str) -> Option<fn(&str)> {

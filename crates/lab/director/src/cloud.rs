@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::DirectorError;
-use boshy_yaml::{self as yaml, Limits};
+use boshy_yaml::Limits;
 
 /// Availability zones and networks for instances.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ struct RawSubnet {
 impl CloudConfig {
     /// Parses the text of a cloud config.
     pub(super) fn parse(text: &str) -> Result<Self, DirectorError> {
-        let raw: RawCloud = yaml::from_text(text, &Limits::default())
+        let raw: RawCloud = boshy_yaml::from_text(text, &Limits::default())
             .map_err(|error| DirectorError::new(400, 440_011, format!("Config must be valid YAML: {error}")))?;
         let networks = raw.networks.into_iter().map(Network::check).collect::<Result<_, _>>()?;
         Ok(Self { azs: raw.azs.into_iter().map(|az| az.name).collect(), networks })

@@ -156,10 +156,10 @@ fn scalar(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use boshy_yaml::{self as yaml, Limits};
+    use boshy_yaml::Limits;
 
     fn shown(from: &str, to: &str) -> Vec<String> {
-        let read = |text: &str| yaml::from_text::<Value>(text, &Limits::default()).unwrap();
+        let read = |text: &str| boshy_yaml::from_text::<Value>(text, &Limits::default()).unwrap();
         let sign = |kind: Option<&str>| match kind {
             Some("added") => '+',
             Some(_) => '-',

@@ -1,7 +1,7 @@
 //! A director to test against, and the director of the one-machine lab.
 //!
 //! ```text
-//!   server ── TLS, HTTP, faults ──> Director::answer(request, now) ── routes/* ──> World <── a moment at a time ── execute/* ──> Infrastructure
+//!   server ── TLS, HTTP, faults ──> DirectorApi::answer(request, now) ── routes/* ──> World <── a moment at a time ── execute/* ──> Infrastructure
 //!   Handle ── deploy, delete, inject, requests ─────────────────────────────────────^  └── queue of tasks ────────────^
 //! ```
 //!
@@ -50,7 +50,7 @@ use tokio::sync::{mpsc, watch};
 use self::{
     auth::Gate,
     fault::Faults,
-    routes::Director,
+    routes::DirectorApi,
     server::{Command, Shared, lock, now},
     stores::{Stemcell, Stores},
 };
@@ -202,7 +202,8 @@ impl EmbeddedDirector {
         let (view, _) = watch::channel(Arc::new(world.view()));
         let gate = Gate::new(settings.authentication, &settings.uuid);
         let (jobs, queued) = mpsc::unbounded_channel();
-        let director = Director { name: settings.name, uuid: settings.uuid, world, gate, ssh_hint: settings.ssh_hint };
+        let director =
+            DirectorApi { name: settings.name, uuid: settings.uuid, world, gate, ssh_hint: settings.ssh_hint };
         let shared = Arc::new(Shared {
             director: Mutex::new(director),
             faults: Mutex::new(Faults::default()),

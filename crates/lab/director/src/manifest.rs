@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{DirectorError, cloud};
 use boshy_director::wire::NameVersion;
-use boshy_yaml::{self as yaml, Limits};
+use boshy_yaml::Limits;
 
 /// Maximum number of addresses in one entry of `static_ips`.
 const MAX_STATIC_IPS: u32 = 65_536;
@@ -78,11 +78,11 @@ pub(super) struct DeployJob {
 impl DeployManifest {
     /// Parses a client's manifest. The errors are those that a director returns at once.
     pub(super) fn parse(text: &str) -> Result<(String, Self), DirectorError> {
-        let bad = |error: yaml::YamlError| {
+        let bad = |error: boshy_yaml::YamlError| {
             let description = format!("Incorrect YAML structure of the uploaded manifest: {error}");
             DirectorError::new(400, 440_001, description)
         };
-        let manifest: Self = yaml::from_text(text, &Limits::default()).map_err(bad)?;
+        let manifest: Self = boshy_yaml::from_text(text, &Limits::default()).map_err(bad)?;
         match manifest.name.clone() {
             Some(name) => Ok((name, manifest)),
             None => Err(DirectorError::new(400, 40_001, "Deployment manifest must have a 'name' key")),

@@ -1,4 +1,4 @@
-//! The embedded director on the network: a thread that parses requests, passes them to the pure [`Director`] and writes
+//! The embedded director on the network: a thread that parses requests, passes them to the pure [`DirectorApi`] and writes
 //! its answers.
 //!
 //! Faults that concern the connection rather than the answer are implemented here. To refuse connections, the listener
@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     fault::{Fault, Faults},
     request::{Answer, Kind, Request},
-    routes::{self, Director},
+    routes::{self, DirectorApi},
     world::{Job, WorldView},
 };
 
@@ -41,7 +41,7 @@ const REBIND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// State shared by the server's thread and its handle.
 pub(super) struct Shared {
-    pub(super) director: Mutex<Director>,
+    pub(super) director: Mutex<DirectorApi>,
     pub(super) faults: Mutex<Faults>,
     pub(super) requests: Mutex<BTreeMap<&'static str, u64>>,
     pub(super) view: watch::Sender<Arc<WorldView>>,
@@ -69,7 +69,7 @@ pub(super) fn now() -> Timestamp {
 
 impl Shared {
     /// Accesses the director and notifies observers.
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Director) -> R) -> R {
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut DirectorApi) -> R) -> R {
         let mut director = lock(&self.director);
         let result = act(&mut director);
         for job in director.world.take_queue() {

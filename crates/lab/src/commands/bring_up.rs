@@ -14,8 +14,8 @@ use crate::{
     LabSettings, MESH_MANIFEST, RUNTIME_CONFIG, SAMPLE_MANIFEST,
     access::Access,
     cli::{ReleaseArgs, Up},
-    director::{self, Director, Filled, with_properties},
     error::{Doing, LabError},
+    operator::{self, Filled, Operator, with_properties},
     release::{self, Programs},
     state_dir::StateDir,
 };
@@ -83,7 +83,7 @@ impl Wanted {
             ("bosh_director_client_secret", access.secret.expose_secret().to_owned()),
             ("bosh_director_ca_cert", access.ca_pem.clone()),
         ];
-        let mut manifest = Filled(&variables).fill(director::read(MESH_MANIFEST, "bosh-istio-deployment.yml")?);
+        let mut manifest = Filled(&variables).fill(operator::read(MESH_MANIFEST, "bosh-istio-deployment.yml")?);
         for release in manifest["releases"].as_array_mut().into_iter().flatten() {
             if release["name"] == release::NAME {
                 release["version"] = json!(version);
@@ -95,7 +95,7 @@ impl Wanted {
     /// `bosh update-runtime-config -v release_version=VERSION runtime-config.yml`.
     fn runtime_config(&self, version: &str) -> Result<String, LabError> {
         let variables = [("release_version", version.to_owned())];
-        let config = Filled(&variables).fill(director::read(RUNTIME_CONFIG, "runtime-config.yml")?);
+        let config = Filled(&variables).fill(operator::read(RUNTIME_CONFIG, "runtime-config.yml")?);
         // With the default of two threads, the Envoys on one machine would have too many.
         let config = with_properties(config, "bosh-envoy", &[("concurrency", json!(1))]);
         Ok(self.hooked(config, "virtual-ip-agent"))
@@ -140,9 +140,9 @@ pub(super) fn release(arguments: &ReleaseArgs, lab: &LabSettings) -> Result<(), 
     release::write(file, version, &source, &Programs { boshy, envoy })
 }
 
-fn on_director(access: &Access, work: impl AsyncFnOnce(Director) -> Result<(), LabError>) -> Result<(), LabError> {
+fn on_director(access: &Access, work: impl AsyncFnOnce(Operator) -> Result<(), LabError>) -> Result<(), LabError> {
     let access = access.clone();
-    actix_rt::System::new().block_on(async move { work(Director::new(access)?).await })
+    actix_rt::System::new().block_on(async move { work(Operator::new(access)?).await })
 }
 
 fn envoy(asked: Option<&Path>) -> Result<PathBuf, LabError> {

@@ -29,12 +29,12 @@ const STEMCELLS: [&str; 2] = ["ubuntu-jammy", "ubuntu-noble"];
 const SSH_HINT: &str =
     "VMs of the lab are namespaces without an SSH server. Use `boshy lab exec GROUP/INDEX -- COMMAND`.";
 
-/// A running director.
-pub(super) struct Director {
+/// The running director of the lab.
+pub(super) struct LabDirector {
     handle: Handle,
 }
 
-impl Director {
+impl LabDirector {
     /// Starts a director on the lab's network, in whose namespace the calling thread must be. The host reaches it
     /// through `from_host`.
     pub(super) fn start(

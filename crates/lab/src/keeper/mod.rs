@@ -2,8 +2,8 @@
 //! its VMs.
 
 mod control;
-mod director;
 mod fleet;
+mod lab_director;
 mod machines;
 mod mesh;
 mod packages;
@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use self::{
-    director::Director,
+    lab_director::LabDirector,
     machines::{Cpi, Machines},
 };
 use crate::{
@@ -59,7 +59,7 @@ pub(crate) struct KeeperSettings {
 /// State shared by all parts of the keeper.
 struct Keeper {
     machines: Arc<Machines>,
-    director: Director,
+    director: LabDirector,
     down: Notify,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn run(lab: LabSettings, state: &StateDir) -> Result<(), LabError> {
     let machines = Arc::new(Machines::new(lab.boshy, state.clone(), runtime.handle().clone()));
     machines.fleet.note(note_of_the_user()?);
     let from_host = TcpListener::from(from_host);
-    let (director, access) = Director::start(&settings, state, from_host, Arc::new(Cpi(Arc::clone(&machines))))?;
+    let (director, access) = LabDirector::start(&settings, state, from_host, Arc::new(Cpi(Arc::clone(&machines))))?;
     access.write(state)?;
     let keeper = Arc::new(Keeper { machines, director, down: Notify::new() });
     runtime.block_on(serve(keeper))

@@ -1,4 +1,4 @@
-//! A client of the lab's director, which uses it from the host as the BOSH CLI does.
+//! The operator of the lab: a client of its director, used from the host as the BOSH CLI is.
 //!
 //! It implements what bringing up a lab requires: uploads, configs, deploys and deletes, each followed to the end of
 //! its task.
@@ -17,12 +17,12 @@ use crate::{access::Access, error::LabError};
 /// Prints progress.
 pub(crate) type Say<'a> = &'a mut dyn FnMut(&str);
 
-/// A director that carries out requests.
-pub(crate) struct Director {
+/// Gives orders to the lab's director.
+pub(crate) struct Operator {
     client: DirectorClient,
 }
 
-impl Director {
+impl Operator {
     pub(crate) fn new(access: Access) -> Result<Self, LabError> {
         let credentials = Credentials { name: access.client, secret: access.secret };
         let settings = ClientSettings::new(access.url, Some(access.ca_pem), credentials);

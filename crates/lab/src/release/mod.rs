@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use boshy_yaml::{self as yaml, Limits};
+use boshy_yaml::Limits;
 use include_dir::{Dir, DirEntry, include_dir};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ impl Source {
     }
 
     fn spec<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, LabError> {
-        yaml::from_text(&self.text(path)?, &Limits::default())
+        boshy_yaml::from_text(&self.text(path)?, &Limits::default())
             .map_err(|source| LabError::Manifest { operation: format!("reading {path}"), source: Box::new(source) })
     }
 }

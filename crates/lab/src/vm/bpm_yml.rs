@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use boshy_yaml::{self as yaml, Limits as YamlLimits};
+use boshy_yaml::Limits as YamlLimits;
 use serde::{Deserialize, Deserializer, Serialize};
 
 #[derive(Deserialize)]
@@ -96,7 +96,7 @@ pub(super) enum ShutdownSignal {
 
 /// Parses a job's file.
 pub(super) fn parse(job: &str, text: &str) -> Result<Vec<Process>, String> {
-    let file: File = yaml::from_text(text, &YamlLimits::default()).map_err(|error| error.to_string())?;
+    let file: File = boshy_yaml::from_text(text, &YamlLimits::default()).map_err(|error| error.to_string())?;
     for process in &file.processes {
         check(job, process)?;
     }

@@ -6,7 +6,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReleaseError;
-use boshy_yaml as yaml;
 
 pub(super) const INVALID_ARCHIVE: u32 = 30_002;
 pub(super) const NO_MANIFEST: u32 = 30_003;
@@ -59,7 +58,7 @@ pub(super) struct Manifest {
 impl Manifest {
     /// Parses a manifest with at most `most` jobs and `most` packages.
     pub(super) fn parse(text: &str, most: usize) -> Result<Self, ReleaseError> {
-        let raw: RawManifest = yaml::from_text(text, &yaml::Limits::default())
+        let raw: RawManifest = boshy_yaml::from_text(text, &boshy_yaml::Limits::default())
             .map_err(|error| ReleaseError::refused(NO_MANIFEST, format!("Release manifest cannot be read: {error}")))?;
         raw.check(most)
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::ReleaseError;
-use boshy_yaml::{self as yaml, Limits};
+use boshy_yaml::Limits;
 
 /// The director's error codes about jobs.
 const MISSING_TEMPLATE: u32 = 80_002;
@@ -102,7 +102,7 @@ impl JobSpec {
     /// # Errors
     /// When it is not YAML or a director would refuse it.
     pub fn parse(job: &str, text: &str) -> Result<Self, ReleaseError> {
-        let raw: RawSpec = yaml::from_text(text, &Limits::default())
+        let raw: RawSpec = boshy_yaml::from_text(text, &Limits::default())
             .map_err(|error| ReleaseError::refused(BAD_MANIFEST, format!("Job '{job}' has a bad manifest: {error}")))?;
         raw.check(job)
     }

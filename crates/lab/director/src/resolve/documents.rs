@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{DirectorError, stores::Variables};
 use boshy_director::wire::NameVersion;
-use boshy_yaml as yaml;
 
 /// The manifest, and all runtime configs merged into one. Variables are replaced, except for those that are resolved
 /// later.
@@ -32,7 +31,7 @@ pub(super) fn documents(inputs: &mut Inputs<'_>) -> Result<(Manifest, RuntimeCon
 
 fn read(what: &str, text: &str) -> Result<Value, DirectorError> {
     let bad = |error| DirectorError::new(400, 440_001, format!("Incorrect YAML structure of the {what}: {error}"));
-    yaml::from_text(text, &yaml::Limits::default()).map_err(bad)
+    boshy_yaml::from_text(text, &boshy_yaml::Limits::default()).map_err(bad)
 }
 
 fn replace(value: &mut Value, late: &[&[&str]], variables: &mut Variables, name: &str) -> Result<(), DirectorError> {

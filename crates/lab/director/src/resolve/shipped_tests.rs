@@ -31,7 +31,7 @@ fn director(runtime_configs: Vec<String>) -> Fixture {
 /// The shipped config without properties and variables, which do not matter here; `keep` selects its addons.
 fn shipped(keep: impl Fn(&str) -> bool) -> String {
     let text = RUNTIME_CONFIG.replace("((release_version))", "9.0.0");
-    let mut config: Value = yaml::from_text(&text, &yaml::Limits::default()).unwrap();
+    let mut config: Value = boshy_yaml::from_text(&text, &boshy_yaml::Limits::default()).unwrap();
     config.as_object_mut().unwrap().remove("variables");
     let addons = config["addons"].as_array_mut().unwrap();
     addons.retain(|addon| keep(addon["name"].as_str().unwrap()));

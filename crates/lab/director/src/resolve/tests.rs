@@ -8,7 +8,6 @@ use crate::{
     release::{Renderer, testing::Draft},
     stores::{Stemcell, Stores, Upload, read_upload},
 };
-use boshy_yaml as yaml;
 
 #[path = "shipped_tests.rs"]
 mod shipped;

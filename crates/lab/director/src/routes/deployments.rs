@@ -8,7 +8,7 @@ use crate::{
     world::{ConfigIds, DeployOrder, DeploymentRecord, SkipDrain, Work},
 };
 use boshy_director::wire::{DeploymentRow, ManifestBody, ManifestDiff};
-use boshy_yaml::{self as yaml, Limits};
+use boshy_yaml::Limits;
 
 pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result<Answer, Answer> {
     let included = |what: &str| !asked.request.flag(&format!("exclude_{what}"));
@@ -127,7 +127,7 @@ fn with_configs(world: &World, manifest: Value, ids: &ConfigIds) -> Value {
 }
 
 fn read(text: &str) -> Result<Value, DirectorError> {
-    yaml::from_text(text, &Limits::default()).map_err(|error| {
+    boshy_yaml::from_text(text, &Limits::default()).map_err(|error| {
         DirectorError::new(400, 440_001, format!("Incorrect YAML structure of the uploaded manifest: {error}"))
     })
 }

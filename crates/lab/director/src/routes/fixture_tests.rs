@@ -65,14 +65,14 @@ fn shapes(body: &str) -> BTreeSet<String> {
     elements(body).iter().map(|value| shape(value).to_string()).collect()
 }
 
-fn director(authentication: Authentication) -> Director {
+fn director(authentication: Authentication) -> DirectorApi {
     let uuid = "bc148442-1317-4d10-bfe9-322b20186179".to_owned();
     let world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
     let gate = Gate::new(authentication, &uuid);
-    Director { name: "mesh-lab".to_owned(), uuid, world, gate, ssh_hint: "use the lab".to_owned() }
+    DirectorApi { name: "mesh-lab".to_owned(), uuid, world, gate, ssh_hint: "use the lab".to_owned() }
 }
 
-fn with_users() -> Director {
+fn with_users() -> DirectorApi {
     let useless = Account { scopes: vec!["openid".to_owned()], ..Account::admin("nobody", "pw") };
     let users = vec![Account::admin("admin", "pw"), Account::reader("reader", "pw"), useless];
     director(Authentication::Basic(users))
@@ -87,7 +87,7 @@ fn request(line: &str, user: Option<&str>) -> Request {
 }
 
 /// A world like the recorded one: `shop` deployed and scaled, `legacy` failed, a config in two versions.
-fn recorded_world() -> Director {
+fn recorded_world() -> DirectorApi {
     let mut director = with_users();
     let world = &mut director.world;
     let shop = fixture("manifest_shop.yml");
@@ -104,7 +104,7 @@ fn recorded_world() -> Director {
 }
 
 /// Sends a request and compares head and shape: every part of the answer must occur in the recorded answer.
-fn same_shape(director: &mut Director, file: &str, request: &Request) {
+fn same_shape(director: &mut DirectorApi, file: &str, request: &Request) {
     let body = same_head(director, file, request);
     let (answered, recorded) = (shapes(&body), shapes(&fixture(file)));
     assert!(answered.is_subset(&recorded), "{file}:\n{answered:#?}\nis not in\n{recorded:#?}");
@@ -112,11 +112,11 @@ fn same_shape(director: &mut Director, file: &str, request: &Request) {
 }
 
 /// Sends a request and compares head and text.
-fn same_text(director: &mut Director, file: &str, request: &Request) {
+fn same_text(director: &mut DirectorApi, file: &str, request: &Request) {
     assert_eq!(same_head(director, file, request), fixture(file), "{file}");
 }
 
-fn same_head(director: &mut Director, file: &str, request: &Request) -> String {
+fn same_head(director: &mut DirectorApi, file: &str, request: &Request) -> String {
     let heads = recorded_heads();
     let (status, content_type) = heads.get(file).unwrap_or_else(|| panic!("{file} is not in the table"));
     let answer = director.answer(request, NOW);
@@ -260,7 +260,7 @@ fn what_is_sent_is_answered_as_recorded() {
 #[test]
 fn an_output_is_read_on_from_where_the_last_look_ended() {
     let mut director = recorded_world();
-    let look = |director: &mut Director, from| {
+    let look = |director: &mut DirectorApi, from| {
         let asked = Request { range_from: Some(from), ..request("GET /tasks/1/output?type=event", Some("admin")) };
         director.answer(&asked, NOW)
     };
@@ -277,7 +277,7 @@ fn an_output_is_read_on_from_where_the_last_look_ended() {
 #[test]
 fn instances_are_stopped_and_started_by_name_or_index() {
     let mut director = recorded_world();
-    let act = |director: &mut Director, action: &str| {
+    let act = |director: &mut DirectorApi, action: &str| {
         let line = format!("POST /deployments/shop/instance_groups/web/1/actions/{action}");
         director.answer(&request(&line, Some("admin")), NOW).status
     };

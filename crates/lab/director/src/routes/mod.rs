@@ -19,9 +19,9 @@ use super::{
 };
 use boshy_director::wire::{AuthOptions, Feature, Features, Info, UserAuthentication};
 
-/// A director: identity, state and authorization.
+/// What answers requests: the director's identity, state and authorization, without a network.
 #[derive(Debug)]
-pub(super) struct Director {
+pub(super) struct DirectorApi {
     pub(super) name: String,
     pub(super) uuid: String,
     pub(super) world: World,
@@ -153,7 +153,7 @@ impl Asked<'_> {
     }
 }
 
-impl Director {
+impl DirectorApi {
     /// Answers a request.
     pub(super) fn answer(&mut self, request: &Request, now: Timestamp) -> Answer {
         let segments = request.segments();

@@ -23,7 +23,6 @@ use crate::{
     release::{self, Package, Release, ReleaseError, ReleaseJob, archive},
 };
 use boshy_director::wire::ReleaseRow;
-use boshy_yaml as yaml;
 
 /// Releases that cannot be downloaded without internet access: the infrastructure implements their jobs itself.
 const PLAYED: [&str; 2] = ["bpm", "bosh-dns"];
@@ -199,7 +198,7 @@ impl ReleaseStore {
             fingerprint: Option<String>,
         }
         let bad = |_| DirectorError::new(400, 440_001, "Manifest doesn't have a usable packages section");
-        let manifest: Manifest = yaml::from_text(manifest, &yaml::Limits::default()).map_err(bad)?;
+        let manifest: Manifest = boshy_yaml::from_text(manifest, &boshy_yaml::Limits::default()).map_err(bad)?;
         let fingerprints = manifest.packages.unwrap_or_default().into_iter().filter_map(|entry| entry.fingerprint);
         Ok(fingerprints.filter(|fingerprint| self.archives.contains_key(fingerprint)).collect())
     }

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::version;
 use crate::DirectorError;
-use boshy_yaml as yaml;
 
 /// Bytes read of `stemcell.MF`.
 const MANIFEST_BYTES: u64 = 1 << 20;
@@ -72,7 +71,8 @@ impl Stemcell {
             if entry.path().map_err(broken)?.file_name().is_some_and(|name| name == "stemcell.MF") {
                 let mut text = String::new();
                 entry.take(MANIFEST_BYTES).read_to_string(&mut text).map_err(broken)?;
-                let raw = yaml::from_text(&text, &yaml::Limits::default()).map_err(|error| bad(error.to_string()))?;
+                let raw = boshy_yaml::from_text(&text, &boshy_yaml::Limits::default())
+                    .map_err(|error| bad(error.to_string()))?;
                 return Self::check(raw)
                     .ok_or_else(|| bad("its manifest has no version or operating system".to_owned()));
             }

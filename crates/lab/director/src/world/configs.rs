@@ -9,7 +9,7 @@ use super::{
     World,
 };
 use boshy_director::wire::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine};
-use boshy_yaml::{self as yaml, Limits, YamlError};
+use boshy_yaml::{Limits, YamlError};
 
 /// All versions of all configs.
 #[derive(Debug, Default)]
@@ -225,7 +225,7 @@ fn checked(post: &ConfigPost) -> Result<(&str, &str, &str), DirectorError> {
 }
 
 fn read(content: &str) -> Result<Value, DirectorError> {
-    match yaml::from_text::<Value>(content, &Limits::default()) {
+    match boshy_yaml::from_text::<Value>(content, &Limits::default()) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(DirectorError::new(400, 440_011, "YAML hash expected")),
         Err(error) => Err(bad_yaml(&error)),

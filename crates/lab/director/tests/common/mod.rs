@@ -41,23 +41,12 @@ pub(crate) fn client_as(director: &Handle, credentials: Credentials) -> Director
     DirectorClient::new(&ClientSettings { credentials, ..settings(director) }).unwrap()
 }
 
+/// A manifest of one job in one group, which exposes this port.
 pub(crate) fn manifest(name: &str, instances: u32, port: u32) -> String {
-    format!(
-        "
-name: {name}
-releases: []
-stemcells: []
-instance_groups:
-- name: web
-  azs: [z1]
-  instances: {instances}
-  networks: [{{name: default}}]
-  jobs:
-  - name: app
-    release: sample
-    expose_ports: [{{name: http, number: {port}}}]
-"
-    )
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fixtures/manifests/one_job.yml"))
+        .replace("NAME", name)
+        .replace("INSTANCES", &instances.to_string())
+        .replace("EXPOSE_PORTS", &format!("[{{name: http, number: {port}}}]"))
 }
 
 /// The clock that the embedded director uses for its events.
