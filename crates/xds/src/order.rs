@@ -180,6 +180,11 @@ impl Row {
         &ROWS[kind.index()]
     }
 
+    /// Whether any type follows changes of this one.
+    pub(crate) fn is_followed(&self) -> bool {
+        TABLE.iter().filter_map(|row| row.follows.as_ref()).any(|follow| follow.changed == self.kind)
+    }
+
     /// What the type may send now, by the progress of each type that the proxy asks for.
     pub(crate) fn turn(&self, progress: impl Fn(ResourceType) -> Option<Progress>) -> Turn {
         let over = |wait: &Wait| match *wait {

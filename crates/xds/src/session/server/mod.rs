@@ -52,7 +52,7 @@ pub trait Channel: Sized {
     /// Sends a name again, because what was sent about it has no effect at the proxy.
     fn tell_again(&mut self, name: &Arc<str>);
     /// The next response, if one is needed and allowed. Appends the resources in it of which the proxy may have
-    /// another version.
+    /// another version. They may be left out when no type follows this one.
     fn next(&mut self, may: Turn, nonce: u64, replaced: &mut Vec<Arc<Resource>>) -> Option<ResponseToProxy>;
     /// What is still to be sent.
     fn pending(&self) -> Turn;

@@ -109,7 +109,9 @@ impl Channel for Delta {
         }
         self.awaited = false;
         let response = self.response(&names, nonce.to_string());
-        replaced.extend(response.resources.iter().filter(|resource| self.replaces(resource)).cloned());
+        if Row::of(self.kind).is_followed() {
+            replaced.extend(response.resources.iter().filter(|resource| self.replaces(resource)).cloned());
+        }
         let items = names.into_iter().map(|name| (name.clone(), self.ledger.tell(name))).collect();
         self.sent.push_back(Sent { nonce: response.nonce.clone(), version: response.version.clone(), items });
         self.ledger.settle();
