@@ -9,12 +9,8 @@
 //!
 //! ```text
 //! message Needs {
-//!     message Cluster {
-//!         string name = 1;
-//!         string endpoints = 2;    // resource of its endpoints (EDS)
-//!     }
 //!     repeated string listeners = 1;
-//!     repeated Cluster clusters = 2;
+//!     repeated string clusters = 2;
 //! }
 //! ```
 
@@ -40,17 +36,8 @@ pub struct Name {
 pub struct Needs {
     /// Listeners, one for each port.
     pub listeners: Vec<Arc<str>>,
-    /// Clusters to which these listeners lead.
-    pub clusters: Vec<NeededCluster>,
-}
-
-/// A cluster with its endpoints.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NeededCluster {
-    /// Name of the cluster.
-    pub name: Arc<str>,
-    /// Name of the resource that has its endpoints (`EdsClusterConfig.service_name`).
-    pub endpoints: Arc<str>,
+    /// Clusters to which these listeners lead. Each says itself where its endpoints are.
+    pub clusters: Vec<Arc<str>>,
 }
 
 /// Why a name resource is rejected.
@@ -146,39 +133,22 @@ mod wire {
     pub(super) struct Needs {
         #[prost(string, repeated, tag = "1")]
         listeners: Vec<String>,
-        #[prost(message, repeated, tag = "2")]
-        clusters: Vec<Cluster>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Cluster {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        endpoints: String,
+        #[prost(string, repeated, tag = "2")]
+        clusters: Vec<String>,
     }
 
     impl From<&super::Needs> for Needs {
-        fn from(needs: &super::Needs) -> Self {
-            let cluster = |one: &super::NeededCluster| Cluster {
-                name: one.name.to_string(),
-                endpoints: one.endpoints.to_string(),
-            };
-            Self {
-                listeners: needs.listeners.iter().map(ToString::to_string).collect(),
-                clusters: needs.clusters.iter().map(cluster).collect(),
-            }
+        fn from(super::Needs { listeners, clusters }: &super::Needs) -> Self {
+            let [listeners, clusters] =
+                [listeners, clusters].map(|names| names.iter().map(ToString::to_string).collect());
+            Self { listeners, clusters }
         }
     }
 
     impl From<Needs> for super::Needs {
         fn from(Needs { listeners, clusters }: Needs) -> Self {
-            let cluster =
-                |one: Cluster| super::NeededCluster { name: one.name.into(), endpoints: one.endpoints.into() };
-            Self {
-                listeners: listeners.into_iter().map(Into::into).collect(),
-                clusters: clusters.into_iter().map(cluster).collect(),
-            }
+            let [listeners, clusters] = [listeners, clusters].map(|names| names.into_iter().map(Into::into).collect());
+            Self { listeners, clusters }
         }
     }
 }
@@ -214,8 +184,7 @@ mod tests {
     }
 
     fn needs() -> Needs {
-        let cluster = |name: &str, endpoints: &str| NeededCluster { name: name.into(), endpoints: endpoints.into() };
-        let clusters = vec![cluster("out.a|http", "a|http"), cluster("out.a|admin", "a|admin")];
+        let clusters = vec!["out.a|http".into(), "out.a|admin".into()];
         Needs { listeners: vec!["tcp_169.254.255.2_80".into(), "tcp_169.254.255.2_81".into()], clusters }
     }
 

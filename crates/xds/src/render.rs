@@ -14,7 +14,7 @@ use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan, Shared
 
 use crate::{
     Capture, Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy,
-    names::{Name, NeededCluster, Needs},
+    names::{Name, Needs},
 };
 
 /// Address at which Envoy accepts redirected connections.
@@ -87,7 +87,7 @@ impl ServiceResources {
             let (cluster, endpoints) = (envoy::outbound_cluster(&key), envoy::endpoints(&key, &plan.service, port));
             let listener = envoy::outbound_listener(&key, plan.vip, port.number);
             needs.listeners.push(Arc::clone(&listener.name));
-            needs.clusters.push(NeededCluster { name: cluster.name.clone(), endpoints: endpoints.name.clone() });
+            needs.clusters.push(Arc::clone(&cluster.name));
             resources.extend([
                 (ResourceType::Cluster, cluster),
                 (ResourceType::Endpoints, endpoints),

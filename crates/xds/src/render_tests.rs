@@ -47,8 +47,7 @@ fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
     assert_eq!(cluster.eds_cluster_config.unwrap().service_name, "web.g.d.boshy|http");
 
     let name = Name::decode(&set.of(ResourceType::Names).get("web.g.d.boshy").unwrap().body).unwrap();
-    let clusters =
-        vec![NeededCluster { name: "out.web.g.d.boshy|http".into(), endpoints: "web.g.d.boshy|http".into() }];
+    let clusters = vec!["out.web.g.d.boshy|http".into()];
     let needs = Needs { listeners: vec!["tcp_169.254.255.2_9000".into()], clusters };
     assert_eq!((name.vip.octets()[3], name.needs), (2, Some(Arc::new(needs))));
 }

@@ -14,7 +14,7 @@ use boshy_mesh::{Hostname, NameTable};
 use boshy_xds::{
     ResourceSet, ResourceType, AckState,
     agent::relay::{LocalEnvoy, Relay, RelaySettings, Step, Stored},
-    names::{Name, NeededCluster, Needs},
+    names::{Name, Needs},
     session::client::{RequestToPilot, ResponseFromPilot, UndecodableResponse},
 };
 use envoy_types::pb::{
@@ -242,8 +242,8 @@ fn resource(kind: ResourceType, name: &str, input: &mut Input<'_>) -> Resource {
 
 fn needs(name: &str, edition: u8) -> Needs {
     let listeners = LISTENERS.iter().enumerate().filter(|(place, _)| edition >> (2 + place) & 1 == 1);
-    let cluster = NeededCluster { name: format!("out.{name}|http").into(), endpoints: CLUSTERS[2].into() };
-    Needs { listeners: listeners.map(|(_, name)| (*name).into()).collect(), clusters: vec![cluster] }
+    let clusters = vec![format!("out.{name}|http").into()];
+    Needs { listeners: listeners.map(|(_, name)| (*name).into()).collect(), clusters }
 }
 
 /// Whether a listener and a cluster of a name are served.
@@ -258,7 +258,7 @@ fn is_backed(name: &Name, served: &ResourceSet) -> bool {
         }
         Some(needs) => {
             some(ResourceType::Listener, &|name| needs.listeners.iter().any(|needed| **needed == *name))
-                && some(ResourceType::Cluster, &|name| needs.clusters.iter().any(|needed| *needed.name == *name))
+                && some(ResourceType::Cluster, &|name| needs.clusters.iter().any(|needed| **needed == *name))
         }
     }
 }

@@ -44,10 +44,8 @@ fn thing() -> impl Strategy<Value = (ResourceType, Resource)> {
         (0_u32..3).prop_map(|edition| (ResourceType::Listener, resource("virtual", edition))),
         (1_u8..3, 80_u16..82, 0_u32..3)
             .prop_map(|(last, port, edition)| (ResourceType::Listener, listener(last, port, edition))),
-        (host(), 80_u16..82, 0_u32..3).prop_map(|(host, port, edition)| (
-            ResourceType::Cluster,
-            resource(&format!("out.{host}|{port}"), edition)
-        )),
+        (host(), 80_u16..82, 0_u32..3)
+            .prop_map(|(host, port, edition)| (ResourceType::Cluster, cluster_of(&format!("{host}|{port}"), edition))),
         (host(), 80_u16..82, 0_u32..3)
             .prop_map(|(host, port, edition)| (ResourceType::Endpoints, resource(&format!("{host}|{port}"), edition))),
     ]
@@ -306,7 +304,7 @@ fn needed<'r>(
         let needs = move |resource: &&Arc<Resource>| match (&target.needs, kind) {
             (None, _) => resource.name.starts_with(&prefix),
             (Some(needs), ResourceType::Listener) => needs.listeners.contains(&resource.name),
-            (Some(needs), _) => needs.clusters.iter().any(|cluster| cluster.name == resource.name),
+            (Some(needs), _) => needs.clusters.contains(&resource.name),
         };
         relay.received(kind).values().filter(needs).map(move |resource| (kind, resource))
     })

@@ -302,18 +302,17 @@ impl Relay {
 
     fn suspend_unbacked(&mut self, changes: &mut Vec<NameChange>) {
         if self.settings.require_proxy {
-            let path = Path { received: &self.client, local: &self.local, served: &self.served };
+            let path = Path::new(&self.client, &self.unacked, &self.local, &self.served);
             self.gate.suspend(|host, target| path.is_backed(host, target), changes);
         }
     }
 
     fn admit_ready(&mut self, envoy: &impl LocalEnvoy, changes: &mut Vec<NameChange>) {
-        let Self { gate, unacked, settings, .. } = self;
-        let path = Path { received: &self.client, local: &self.local, served: &self.served };
-        let nacked = |endpoints: &str| unacked.has_nack(ResourceType::Endpoints, endpoints);
+        let Self { gate, client, unacked, local, served, settings, .. } = self;
+        let path = Path::new(client, unacked, local, served);
         gate.forget_former(|host, target| path.is_backed(host, target));
         gate.admit(
-            |host, target, before| !settings.require_proxy || path.is_ready(host, target, before, envoy, nacked),
+            |host, target, before| !settings.require_proxy || path.is_ready(host, target, before, envoy),
             changes,
         );
     }

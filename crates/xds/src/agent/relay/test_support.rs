@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use envoy_types::pb::envoy::config::cluster::v3::{Cluster, cluster::EdsClusterConfig};
+
 use super::*;
 pub(crate) use crate::session::client::samples::{listener as resource, name, name_needing, vip};
 use crate::{AckState, session::client::samples::response};
@@ -176,7 +178,16 @@ impl Vm {
 }
 
 pub(crate) fn cluster(edition: u32) -> Resource {
-    resource("out.a.boshy|http", edition)
+    cluster_of("a.boshy|http", edition)
+}
+
+/// A cluster whose endpoints are the resource `key`.
+pub(crate) fn cluster_of(key: &str, edition: u32) -> Resource {
+    let config = EdsClusterConfig { service_name: key.to_owned(), ..EdsClusterConfig::default() };
+    let name = format!("out.{key}");
+    let (alt_stat_name, eds_cluster_config) = (edition.to_string(), Some(config));
+    let cluster = Cluster { name: name.clone(), alt_stat_name, eds_cluster_config, ..Cluster::default() };
+    Resource::new(name, prost::Message::encode_to_vec(&cluster))
 }
 
 pub(crate) fn endpoints(edition: u32) -> Resource {

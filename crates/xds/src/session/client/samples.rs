@@ -9,7 +9,7 @@ use prost::Message;
 use super::ResponseFromPilot;
 use crate::{
     Resource, ResourceType,
-    names::{Name, NeededCluster, Needs},
+    names::{Name, Needs},
 };
 
 /// 169.254.255.N.
@@ -22,12 +22,10 @@ pub(crate) fn name(host: &str, last: u8) -> Resource {
     named(host, last, None)
 }
 
-/// A name with the address [`vip`] that needs these listeners and clusters. Endpoints have the name of their cluster
-/// without `out.`.
+/// A name with the address [`vip`] that needs these listeners and clusters.
 pub(crate) fn name_needing(host: &str, last: u8, listeners: &[&str], clusters: &[&str]) -> Resource {
-    let cluster = |name: &&str| NeededCluster { name: (*name).into(), endpoints: name["out.".len()..].into() };
-    let listeners = listeners.iter().map(|name| (*name).into()).collect();
-    named(host, last, Some(Needs { listeners, clusters: clusters.iter().map(cluster).collect() }))
+    let [listeners, clusters] = [listeners, clusters].map(|names| names.iter().map(|name| (*name).into()).collect());
+    named(host, last, Some(Needs { listeners, clusters }))
 }
 
 fn named(host: &str, last: u8, needs: Option<Needs>) -> Resource {

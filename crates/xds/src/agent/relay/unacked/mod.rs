@@ -154,6 +154,11 @@ impl Unacked {
         self.0[kind.index()].get(name).is_some_and(|unacked| unacked.nack.is_some())
     }
 
+    /// Whether [`Unacked::has_nack`] for any resource of the type.
+    pub(super) fn has_nacks(&self, kind: ResourceType) -> bool {
+        self.0[kind.index()].values().any(|unacked| unacked.nack.is_some())
+    }
+
     /// Resources that were rejected and have not been accepted since, including those that are being tried again.
     pub(super) fn nacks(&self) -> impl Iterator<Item = Nack> {
         let of_type = |kind: ResourceType| self.0[kind.index()].iter().map(move |(name, one)| (kind, name, one));
