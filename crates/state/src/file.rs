@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, DirEntry, File, Metadata, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -111,7 +111,7 @@ pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
     let file = path.to_owned();
     match disk::in_time(path, disk::PATIENCE, move || read_regular(&file, MAX_SIZE)).await.flatten() {
         Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }
 }
@@ -156,7 +156,7 @@ pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
         (kind.is_block_device(), "a block device"),
     ];
     let what = kinds.into_iter().find(|(is, _)| *is).map_or("something else", |(_, what)| what);
-    Err(io::Error::other(format!("is {what} where a regular file should be")))
+    Err(io::Error::new(ErrorKind::InvalidInput, format!("is {what} where a regular file should be")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reads files into configurations: rustls with ring, TLS 1.2 and 1.3.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, ConfigBuilder, ConfigSide, RootCertStore, ServerConfig, WantsVerifier,
@@ -12,6 +12,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject};
 
 use crate::{ClientFiles, FileError, Reason, ServerFiles};
 
+/// A larger file is not read. A bundle of all public certificate authorities takes a quarter of it.
+const MAX_BYTES: u64 = 1 << 20;
 const CERTIFICATE: &str = "certificate_file";
 const PRIVATE_KEY: &str = "private_key_file";
 
@@ -86,7 +88,7 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
 }
 
 fn content(key: &'static str, file: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(file).map_err(|error| unusable(key, file, Reason::Unreadable(error)))
+    boshy_state::read_regular(file, MAX_BYTES).map_err(|error| unusable(key, file, Reason::Unreadable(error)))
 }
 
 /// Decides which of the two files is at fault when they do not form a pair.

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fs, path::PathBuf, sync::Arc};
 
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tempfile::TempDir;
@@ -100,6 +101,9 @@ fn each_file_that_cannot_be_used_is_named_with_its_setting_and_the_reason() {
         disk.write(file, &good);
     }
     fs::remove_file(disk.path("key")).unwrap();
+    assert!(matches!(disk.client().check().unwrap_err().reason, Reason::Unreadable(_)));
+    // Reading a FIFO would wait for a writer.
+    mkfifo(&disk.path("key"), Mode::S_IRWXU).unwrap();
     assert!(matches!(disk.client().check().unwrap_err().reason, Reason::Unreadable(_)));
 }
 

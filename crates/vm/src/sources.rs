@@ -13,6 +13,9 @@ use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags, sys::socket::SockaddrSt
 
 use crate::{Facts, NoAddress, choose};
 
+/// A larger file is not read. The records of a hundred thousand instances take some 30 MB.
+const MAX_BYTES: u64 = 128 << 20;
+
 /// What the settings say about this VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -64,7 +67,7 @@ impl Sources {
         if self.seen == Some(now) {
             return;
         }
-        let Some(records) = fs::read(path)
+        let Some(records) = boshy_state::read_regular(path, MAX_BYTES)
             .ok()
             .and_then(|text| Records::read_where(&text, |row| row.id.eq_ignore_ascii_case(&self.wanted.id)).ok())
         else {

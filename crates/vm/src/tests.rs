@@ -1,5 +1,7 @@
 use std::fs;
 
+use nix::{sys::stat::Mode, unistd::mkfifo};
+
 use super::*;
 
 fn ips(texts: &[&str]) -> Vec<IpAddr> {
@@ -92,6 +94,10 @@ fn records_are_read_when_the_file_changes_and_a_torn_one_takes_nothing_away() {
     assert_eq!(sources.facts().recorded, ips(&["10.0.1.5"]));
     fs::remove_file(&records).unwrap();
     assert_eq!(sources.facts().recorded, ips(&["10.0.1.5"]));
+    // Reading a FIFO would wait for a writer.
+    mkfifo(&records, Mode::S_IRWXU).unwrap();
+    assert_eq!(sources.facts().recorded, ips(&["10.0.1.5"]));
+    fs::remove_file(&records).unwrap();
     fs::write(&records, file(r#"["ab-1","10.0.1.55"],["other","10.0.1.6"]"#)).unwrap();
     assert_eq!(sources.facts().recorded, ips(&["10.0.1.55"]));
 }
