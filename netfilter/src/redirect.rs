@@ -60,11 +60,6 @@ impl Redirect {
         self.range
     }
 
-    /// The port of 127.0.0.1 to which connections are redirected.
-    pub fn capture_port(&self) -> u16 {
-        self.capture_port
-    }
-
     /// The content of boshy's table for these pairs. A NAT chain in an inet table needs Linux 5.2.
     ///
     /// Priority -105 precedes iptables' -100. The first chain that translates a connection wins, and between equal

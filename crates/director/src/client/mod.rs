@@ -42,9 +42,7 @@ pub use self::{
     operator::OperatorAction,
     task::{StepState, TaskId, TaskStatus, TaskStep, TaskSteps},
 };
-use crate::wire::{
-    Config, DeploymentConfig, DeploymentRow, EndedTask, ErrorBody, Event, Info, InstanceRow, ManifestBody,
-};
+use crate::wire::{Config, DeploymentConfig, DeploymentRow, EndedTask, ErrorBody, Event, InstanceRow, ManifestBody};
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
@@ -70,14 +68,6 @@ impl DirectorClient {
         let director = settings::checked_url(&settings.url)?;
         let exchange = Exchange::new(settings, &director)?;
         Ok(Self { director, exchange, logins: Logins::new(settings.credentials.clone()) })
-    }
-
-    /// `GET /info`, without login.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn info(&self) -> Result<Info, ClientError> {
-        login::info(&self.exchange, &self.director).await
     }
 
     /// `GET /deployments`, names and teams only, which costs the director two queries.
@@ -140,15 +130,8 @@ impl DirectorClient {
         self.get(Operation::Instances(deployment.to_owned()), &path).await
     }
 
-    /// `GET /events`: the newest 200, newest first; with `after`, only those of a later second.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn events(&self, after: Option<i64>) -> Result<Vec<Event>, ClientError> {
-        self.dated_events(after).await.map(|(events, _)| events)
-    }
-
-    /// The same, with the time of the director's clock at the answer in seconds since 1970, if given.
+    /// `GET /events`: the newest 200, newest first; with `after`, only those of a later second. With the time of the
+    /// director's clock at the answer in seconds since 1970, if given.
     ///
     /// # Errors
     /// When the request fails, or the time of an event is not valid.

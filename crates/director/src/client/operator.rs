@@ -13,10 +13,10 @@ use serde_json::json;
 use super::{
     Cause, ClientError, DirectorClient, Operation, TaskId,
     exchange::{Answer, Head},
-    failed, is_redirect, segment, target,
+    failed, is_redirect, login, segment, target,
     upload::pieces,
 };
-use crate::wire::ReleaseRow;
+use crate::wire::{Event, Info, ReleaseRow};
 
 /// Operation of a request that only an operator's client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,22 @@ impl From<OperatorAction> for Operation {
 }
 
 impl DirectorClient {
+    /// `GET /info`, without login.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn info(&self) -> Result<Info, ClientError> {
+        login::info(&self.exchange, &self.director).await
+    }
+
+    /// `GET /events` as in [`DirectorClient::dated_events`], without the time.
+    ///
+    /// # Errors
+    /// When the request fails.
+    pub async fn events(&self, after: Option<i64>) -> Result<Vec<Event>, ClientError> {
+        self.dated_events(after).await.map(|(events, _)| events)
+    }
+
     /// `GET /releases`: every version of each, the oldest first.
     ///
     /// # Errors

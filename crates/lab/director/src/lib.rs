@@ -39,12 +39,10 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, atomic::AtomicBool, mpsc as std_mpsc},
     thread::JoinHandle,
 };
 
-use boshy_mesh::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use self::{
@@ -106,50 +104,6 @@ pub enum StartError {
     /// It could not listen.
     #[error("cannot serve the embedded director")]
     Listen(#[source] io::Error),
-}
-
-/// A manifest on disk could not be deployed.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// It cannot be read.
-    #[error("cannot read {path}")]
-    Read {
-        /// File or folder.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// The director refused it.
-    #[error("cannot deploy {path}")]
-    Refused {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        #[source]
-        source: DirectorError,
-    },
-}
-
-/// Deploys every `*.yml` of a folder, ordered by name.
-///
-/// # Errors
-/// At the first file that cannot be read or is refused; those before it are deployed.
-pub fn load_manifests(world: &mut World, folder: &Path, now: Timestamp) -> Result<(), LoadError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| LoadError::Read { path, source }
-    };
-    let entries = std::fs::read_dir(folder).map_err(unreadable(folder))?;
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-    let mut paths = paths.map_err(unreadable(folder))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
-    paths.sort();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-        world.deploy(&text, "admin", now).map_err(|source| LoadError::Refused { path, source })?;
-    }
-    Ok(())
 }
 
 /// Starts directors.

@@ -7,7 +7,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use boshy_http_client::{HttpClient, whole};
-use boshy_lab_director::{LAB_CLOUD_CONFIG, LoadError, World, load_manifests};
+use boshy_lab_director::{LAB_CLOUD_CONFIG, World};
 use boshy_mesh::Timestamp;
 use common::{director, manifest, on_actix};
 use http::{Request, Version};
@@ -66,27 +66,16 @@ fn only_http_1_1_is_offered() {
 }
 
 #[test]
-fn every_manifest_of_a_folder_is_deployed_in_order() {
-    let folder = tempfile::tempdir().unwrap();
-    for (file, text) in [
-        ("20-second.yml", manifest("second", 1, 80)),
-        ("10-first.yml", manifest("first", 1, 80)),
-        ("notes.txt", "no manifest".to_owned()),
-    ] {
-        std::fs::write(folder.path().join(file), text).unwrap();
+fn deployments_get_addresses_in_their_order_and_a_refused_manifest_changes_nothing() {
+    let mut world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
+    for name in ["first", "second"] {
+        world.deploy(&manifest(name, 1, 80), "admin", Timestamp(0)).unwrap();
     }
-    let load = |folder: &std::path::Path| {
-        let mut world = World::new(LAB_CLOUD_CONFIG, true, 1).unwrap();
-        load_manifests(&mut world, folder, Timestamp(0)).map(|()| world.view())
-    };
-    let view = load(folder.path()).unwrap();
+    let view = world.view();
     let first_ips = view.deployments.iter().map(|deployment| deployment.instances[0].ips()[0].to_string());
     assert_eq!(first_ips.collect::<Vec<_>>(), ["10.244.0.126", "10.244.0.127"]);
-
-    std::fs::write(folder.path().join("30-bad.yml"), "foo: 1").unwrap();
-    let error = load(folder.path()).unwrap_err();
-    assert!(matches!(&error, LoadError::Refused { path, .. } if path.ends_with("30-bad.yml")), "{error}");
-    assert!(matches!(load(&folder.path().join("none")), Err(LoadError::Read { .. })));
+    assert!(world.deploy("foo: 1", "admin", Timestamp(0)).is_err());
+    assert_eq!(world.view().deployments.len(), 2);
 }
 
 #[test]
