@@ -33,7 +33,7 @@ static FOLDER: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     (outer, inner)
 });
 
-fuzz_target!(|octets: &[u8]| {
+fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |octets: &[u8]| {
     for archive in [octets, &zipped(octets)] {
         take_job(archive);
         take_release(archive);
