@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boshy_backoff::Backoff;
 use boshy_http_client::{HttpClient, HttpError, RequestBody, whole};
+use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, StatusCode,
     header::{self, HeaderName},
@@ -28,7 +29,7 @@ pub(super) struct Answer {
     pub(super) location: Option<String>,
     /// The server's clock, in seconds since 1970 (RFC 9110 6.6.1).
     pub(super) date: Option<i64>,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 pub(super) struct Exchange {
@@ -80,7 +81,7 @@ impl Exchange {
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let location = text(header::LOCATION).map(str::to_owned);
         let date = text(header::DATE).and_then(seconds);
-        Ok(Answer { status: head.status, location, date, body: body.to_vec() })
+        Ok(Answer { status: head.status, location, date, body })
     }
 
     pub(super) fn too_late(&self) -> Cause {

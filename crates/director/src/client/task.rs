@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn partial(status: StatusCode, body: &[u8]) -> Answer {
-        Answer { status, location: None, date: None, body: body.to_vec() }
+        Answer { status, location: None, date: None, body: bytes::Bytes::copy_from_slice(body) }
     }
 
     #[test]
