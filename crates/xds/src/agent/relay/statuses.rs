@@ -21,15 +21,14 @@ pub(super) struct Statuses<'r> {
 impl Statuses<'_> {
     /// Status of a resource; `None` when it is accepted.
     pub(super) fn status(&self, kind: ResourceType, name: &str) -> Option<&Status> {
-        let hidden = self.local.hides(kind, name);
-        if hidden { self.local.unacked.status(kind, name) } else { self.unacked.status(kind, name) }
+        self.of(kind, name).status(kind, name)
     }
 
     /// Status of one version of a resource; `None` also when another version has replaced it. All versions of a hidden
-    /// resource have the same.
+    /// resource have the same status.
     pub(super) fn status_of(&self, kind: ResourceType, name: &str, version: &str) -> Option<&Status> {
         let hidden = self.local.hides(kind, name);
-        if hidden { self.local.unacked.status(kind, name) } else { self.unacked.status_of(kind, name, version) }
+        if hidden { self.status(kind, name) } else { self.unacked.status_of(kind, name, version) }
     }
 
     /// Resources whose status is `Nacked`.
@@ -41,6 +40,12 @@ impl Statuses<'_> {
     /// Presumes a resource good, because there is no answer.
     pub(super) fn presume(&mut self, kind: ResourceType, name: &str) {
         let hidden = self.local.hides(kind, name);
-        if hidden { self.local.unacked.presume(kind, name) } else { self.unacked.presume(kind, name) }
+        let unacked = if hidden { &mut self.local.unacked } else { &mut *self.unacked };
+        unacked.presume(kind, name);
+    }
+
+    /// What Envoy has not accepted, of the layer that has the resource.
+    fn of(&self, kind: ResourceType, name: &str) -> &Unacked {
+        if self.local.hides(kind, name) { &self.local.unacked } else { self.unacked }
     }
 }
