@@ -68,12 +68,11 @@ pub(crate) struct EnvoyWatcherParts {
 
 /// Checks once per period, forever.
 pub(crate) async fn watch(parts: EnvoyWatcherParts, heart: Heart) {
-    let admin = Admin::new(parts.admin);
     let mut inspector = Inspector::new(parts.clone());
     loop {
         heart.beat();
         // Status 200 when live, 503 otherwise.
-        let live = admin.get("/ready", PERIOD).await.ok().map(|(status, _)| status.is_success());
+        let live = inspector.admin.get("/ready", PERIOD).await.ok().map(|(status, _)| status.is_success());
         if **parts.live.load() != live {
             info!(?live, "the local Envoy");
             parts.live.store(Arc::new(live));
@@ -157,7 +156,8 @@ impl Inspector {
         }
     }
 
-    /// Compares the setting that the jobs of agent and Envoy both have: Envoy's bootstrap needs it before the agent runs.
+    /// Compares the setting that the jobs of agent and Envoy both have: Envoy's bootstrap needs it before the agent
+    /// runs.
     async fn compare_settings(&self) {
         // What fails here is reported by the inspection, which follows.
         let Ok(started) = self.admin.body(inspection::STARTED).await else { return };
