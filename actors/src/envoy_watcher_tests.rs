@@ -11,7 +11,8 @@ use boshy_xds::{Layer, Resource, ResourceMap, ResourceType, TypedResources};
 
 use super::*;
 
-/// An admin interface with these listeners, `NAME=VERSION`, no clusters, and a timeout of 50 s for vanished peers. It serves until the process ends.
+/// An admin interface with these listeners, `NAME=VERSION`, no clusters, and a timeout of 50 s for vanished peers. It
+/// serves until the process ends.
 fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

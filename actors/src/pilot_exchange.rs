@@ -8,8 +8,8 @@
 //!   clock ──── TimePassed ──────>'
 //! ```
 //!
-//! The relay decides what is served, answered and acknowledged (`boshy_xds::agent::relay`). A fresh life starts from what the
-//! previous one published.
+//! The relay decides what is served, answered and acknowledged (`boshy_xds::agent::relay`). A fresh life starts from
+//! what the previous one published.
 
 use std::{
     net::Ipv4Addr,

@@ -1,9 +1,9 @@
 //! Ends Envoy's connections to instances that no longer answer while data to them is unacknowledged.
 //!
-//! Keepalive ends a connection without traffic. With unacknowledged data the kernel retransmits for a quarter of an hour;
-//! with a zero window it probes for half an hour. TCP_USER_TIMEOUT cannot be used: it also ends a connection whose peer
-//! answers every probe but does not read. The kernel's count of unanswered probes tells the two apart, because an answer
-//! to a window probe resets it. sock_diag shows that count.
+//! Keepalive ends a connection without traffic. With unacknowledged data the kernel retransmits for a quarter of an
+//! hour; with a zero window it probes for half an hour. TCP_USER_TIMEOUT cannot be used: it also ends a connection
+//! whose peer answers every probe but does not read. The kernel's count of unanswered probes tells the two apart,
+//! because an answer to a window probe resets it. sock_diag shows that count.
 //!
 //! Only marked sockets are ended. The mark is IP_FREEBIND on, IP_MULTICAST_ALL and IP_MULTICAST_LOOP off: these options
 //! have no effect on a TCP socket that connects and need no privilege, and the kernel shows them since Linux 5.10.
@@ -163,12 +163,12 @@ fn is_dead(connection: &Connection, timeout: Duration) -> bool {
     }
     match connection.timer {
         Timer::WindowProbe => true,
-        // The peer shrank its window to zero: retransmissions are probes then and are not counted. The kernel ends such a
-        // connection by itself.
+        // The peer shrank its window to zero: retransmissions are probes then and are not counted. The kernel ends such
+        // a connection by itself.
         Timer::Retransmission if info.window == 0 => false,
-        // The count includes retransmissions that were answered without progress: a peer without memory acknowledges old
-        // data again. The time-out doubles with each retransmission, so the last three were sent within three quarters of the
-        // current time-out plus the part of it that has passed.
+        // The count includes retransmissions that were answered without progress: a peer without memory acknowledges
+        // old data again. The time-out doubles with each retransmission, so the last three were sent within three
+        // quarters of the current time-out plus the part of it that has passed.
         Timer::Retransmission => {
             let timeout = info.retransmission_timeout;
             info.silence >= timeout.saturating_sub(connection.expires) + timeout * 3 / 4

@@ -6,7 +6,8 @@ use crate::netlink::diag::Info;
 
 const TIMEOUT: Duration = Duration::from_secs(50);
 
-/// A marked connection whose peer vanished when octets had been sent for the first time, `sent` after it was heard last.
+/// A marked connection whose peer vanished when octets had been sent for the first time, `sent` after it was heard
+/// last.
 fn retransmitting(initial: Duration, retransmissions: u8, since_the_last: Duration, sent: Duration) -> Connection {
     let retransmission_timeout = initial * (1 << retransmissions);
     let silence = sent + initial * ((1 << retransmissions) - 1) + since_the_last;

@@ -65,8 +65,8 @@ impl Guard {
     /// what was written, only these are changed.
     ///
     /// # Errors
-    /// When rules cannot be read or are refused. What was written before is then still in place, unless it had drifted or
-    /// the new table is not as written: nothing is known to be in place then.
+    /// When rules cannot be read or are refused. What was written before is then still in place, unless it had drifted
+    /// or the new table is not as written: nothing is known to be in place then.
     pub fn keep(&mut self, wanted: &Ruleset) -> Result<Found, Error> {
         for _ in 0..TRIES {
             // Read before the rules, so that the next call notices a later change.

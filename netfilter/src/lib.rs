@@ -8,8 +8,9 @@
 //! ```
 //!
 //! [`Ruleset`] is any list of chains with rules and sets. [`Redirect`] makes the one that boshy wants; a second use of
-//! the table adds its chains and sets to that value, and nothing else changes. Everything left of the kernel is pure. [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift.
-//! [`VipRoute`] is the route that makes virtual IPs reachable in the first place.
+//! the table adds its chains and sets to that value, and nothing else changes. Everything left of the kernel is pure.
+//! [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift. [`VipRoute`] is the route that makes
+//! virtual IPs reachable in the first place.
 //!
 //! [`DeadPeers`] ends connections to vanished instances, both the redirected connection to Envoy and Envoy's connection
 //! to the instance.

@@ -89,8 +89,8 @@ fn bare(packet: &[u8], rcode: Rcode) -> Vec<u8> {
     reply
 }
 
-/// The response to a message that is signed with an unknown key (RFC 8945 section 5.2.1). When its names and data do not fit into the datagram, the record that repeats them
-/// is left out.
+/// The response to a message that is signed with an unknown key (RFC 8945 section 5.2.1). When its names and data do
+/// not fit into the datagram, the record that repeats them is left out.
 fn bad_key_response(packet: &[u8], bad_key: &BadKey, transport: Transport) -> Vec<u8> {
     let mut reply = bare(packet, Rcode::NotAuth);
     let limit = if transport == Transport::Tcp { usize::from(u16::MAX) } else { SMALLEST_LIMIT };

@@ -2,8 +2,8 @@
 //!
 //! Plain questions are nearly all that resolvers send: one standard query of class IN for data, with its name written
 //! in full, with or without an EDNS(0) record that carries no options, and nothing else in the message. Every other
-//! message is [`PlainOutcome::NotPlain`] and goes to hickory, which implements the rest of DNS. So this module never has
-//! to say what is wrong with a message.
+//! message is [`PlainOutcome::NotPlain`] and goes to hickory, which implements the rest of DNS. So this module never
+//! has to say what is wrong with a message.
 //!
 //! The answer repeats the question as received, which preserves the case of its name, and every name in the answer is a
 //! pointer into the question. That bounds the size below what every client accepts ([`LARGEST`]), so a plain answer is

@@ -33,8 +33,8 @@ struct Record<'p> {
     data_at: usize,
 }
 
-/// The BADKEY response to a signed message, or FORMERR when the signature is malformed. `None` when there is no signature, or
-/// when the message cannot be parsed up to it. The message has one question.
+/// The BADKEY response to a signed message, or FORMERR when the signature is malformed. `None` when there is no
+/// signature, or when the message cannot be parsed up to it. The message has one question.
 pub(crate) fn reject(packet: &[u8]) -> Option<Result<BadKey, Rcode>> {
     let count = |at| u16_at(packet, at).map_or(0, usize::from);
     let (before, all) = (count(6) + count(8), count(6) + count(8) + count(10));

@@ -4,8 +4,8 @@
 //! [`Writer`] and parses them with [`messages`] and [`Attributes`]: `boshy-netfilter` those of nf_tables, routes and
 //! sock_diag, `boshy-lab` those of links and addresses.
 //!
-//! The crates for netlink would not make this smaller. netlink-packet-core frames messages and leaves the request on the
-//! socket to its user; neli does both, with a type for each message and 25 further crates.
+//! The crates for netlink would not make this smaller. netlink-packet-core frames messages and leaves the request on
+//! the socket to its user; neli does both, with a type for each message and 25 further crates.
 
 #![forbid(unsafe_code)]
 

@@ -88,8 +88,8 @@ pub async fn work<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Sen
 /// Like [`work`], for a limited time.
 ///
 /// # Errors
-/// Like [`work`]; also `TimedOut` when the work is not done in time and may still be done later, or when earlier work is
-/// not done in time: then it never begins.
+/// Like [`work`]; also `TimedOut` when the work is not done in time and may still be done later, or when earlier work
+/// is not done in time: then it never begins.
 pub async fn in_time<T: Send + 'static>(
     path: &Path,
     patience: Duration,

@@ -19,8 +19,8 @@
 //! The local layer is made when its settings change, and is kept beside the received resources, not among them. So it
 //! is never stored, and the versions that the pilot is told are the pilot's own. A received resource that a local one
 //! hides never reaches Envoy. What Envoy answers about the name concerns the local resource, and the pilot gets this
-//! answer for its own, so that it knows what a VM lacks. A type that was not received stays unknown: a local layer alone
-//! would make it known, and a proxy would then drop everything else of that type.
+//! answer for its own, so that it knows what a VM lacks. A type that was not received stays unknown: a local layer
+//! alone would make it known, and a proxy would then drop everything else of that type.
 //!
 //! Layers are shared by reference and compared by pointer first, and the version of each is computed once, when the
 //! layer is made. So a layer costs nothing per proxy, and a proxy's resources cost as much as the number of their

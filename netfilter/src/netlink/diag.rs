@@ -72,8 +72,8 @@ pub(crate) struct Connection {
     pub(crate) unanswered: u8,
     /// Time until the timer expires.
     pub(crate) expires: Duration,
-    /// Whether the socket has the mark of Envoy's connections to instances; `None` where the kernel does not show socket
-    /// options (before Linux 5.10).
+    /// Whether the socket has the mark of Envoy's connections to instances; `None` where the kernel does not show
+    /// socket options (before Linux 5.10).
     pub(crate) marked: Option<bool>,
     /// Measurements, where they were requested.
     pub(crate) info: Option<Info>,

@@ -1,8 +1,8 @@
 //! Writes and parses the nf_tables messages of the table `inet boshy`, whatever chains and sets it contains.
 //!
 //! A batch is one transaction: the kernel applies all of it or nothing, and a packet meets either the old rules and
-//! elements or the new ones. One kind of batch replaces the table: add it (so that the next step succeeds), delete it, add
-//! it with its content. The other kind changes elements of sets and costs only these elements.
+//! elements or the new ones. One kind of batch replaces the table: add it (so that the next step succeeds), delete it,
+//! add it with its content. The other kind changes elements of sets and costs only these elements.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A read creates no task, and is repeated when there is no answer or the director fails. With the feature `operator`,
-//! which the release's program does not have, there are writes, too. A write is sent once: without an answer it is unknown
-//! whether it took effect. Most writes create a task, which is read like anything else.
+//! which the release's program does not have, there are writes, too. A write is sent once: without an answer it is
+//! unknown whether it took effect. Most writes create a task, which is read like anything else.
 //!
 //! Its futures must run on a tokio runtime.
 

@@ -1,5 +1,5 @@
-//! Requests of an operator: uploads, deploys, deletions. Each is sent once, or once more when the login had expired, because the first one
-//! then changed nothing.
+//! Requests of an operator: uploads, deploys, deletions. Each is sent once, or once more when the login had expired,
+//! because the first one then changed nothing.
 
 use std::{
     fmt,

@@ -1,9 +1,9 @@
 //! Schedules the readings of deployments, and limits how many run at a time. Pure: callers supply the time.
 //!
-//! There are four kinds of readings, each with its own limit, so that none waits behind another: reported changes; deployments
-//! never read; deployments whose last reading failed; and a slow pass over all, one deployment after the other, spread
-//! over its period. A slow reading gives up its place to the next one, up to a limit. So one deployment that is never
-//! answered holds up no other.
+//! There are four kinds of readings, each with its own limit, so that none waits behind another: reported changes;
+//! deployments never read; deployments whose last reading failed; and a slow pass over all, one deployment after the
+//! other, spread over its period. A slow reading gives up its place to the next one, up to a limit. So one deployment
+//! that is never answered holds up no other.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -79,8 +79,8 @@ impl Agenda {
         self.turns.contains_key(name)
     }
 
-    /// Schedules a reading because a change was reported. Without urgency, it keeps a minimum time to the last reading: a deployment
-    /// that changes for minutes must not be read every second.
+    /// Schedules a reading because a change was reported. Without urgency, it keeps a minimum time to the last reading:
+    /// a deployment that changes for minutes must not be read every second.
     pub(super) fn want(&mut self, name: &str, now: Duration, no_sooner_after_the_last: Duration) {
         if let Some(turn) = self.turns.get_mut(name) {
             let earliest = turn.read_at.map_or(now, |read_at| now.max(read_at + no_sooner_after_the_last));

@@ -92,7 +92,8 @@ impl EventLog {
     }
 }
 
-/// Whether a config that is read has changed, through a newer or an older route. The deletion of a config causes no event.
+/// Whether a config that is read has changed, through a newer or an older route. The deletion of a config causes no
+/// event.
 fn is_of_config(event: &Event) -> bool {
     match event.object_type.strip_prefix("config/") {
         Some(kind) => ["runtime", "cloud", CONFIG_TYPE].contains(&kind),

@@ -1,5 +1,5 @@
-//! The embedded director on the network: a thread that parses requests, passes them to the pure [`DirectorApi`] and writes
-//! its answers.
+//! The embedded director on the network: a thread that parses requests, passes them to the pure [`DirectorApi`] and
+//! writes its answers.
 //!
 //! Faults that concern the connection rather than the answer are implemented here. To refuse connections, the listener
 //! is closed and bound again later. So the thread must run in the network namespace of the listener, which is that of

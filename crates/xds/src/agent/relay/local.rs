@@ -1,8 +1,8 @@
 //! The local layer: resources that only this VM makes, on top of those that were received ([`crate::layers`]).
 //!
-//! Envoy answers for them as for others, so a rejected one is withdrawn and tried again. They are not stored: they follow
-//! from this VM's settings. A received resource that one of them hides never reaches Envoy, also while the local one is
-//! rejected.
+//! Envoy answers for them as for others, so a rejected one is withdrawn and tried again. They are not stored: they
+//! follow from this VM's settings. A received resource that one of them hides never reaches Envoy, also while the local
+//! one is rejected.
 
 use std::{
     collections::BTreeMap,

@@ -20,8 +20,8 @@
 //!
 //! Rules:
 //! * A name is answered once Envoy has accepted every listener and cluster that its resource says it needs
-//!   ([`Needs`](crate::names::Needs)), and the capture listener. It stays answered until the pilot removes it or an Envoy
-//!   rejects a resource on the way to it. An Envoy that disconnects removes no name.
+//!   ([`Needs`](crate::names::Needs)), and the capture listener. It stays answered until the pilot removes it or an
+//!   Envoy rejects a resource on the way to it. An Envoy that disconnects removes no name.
 //! * An answered name always has a listener and a cluster in the served set (unless no proxy is required). If the pilot
 //!   removes the last one before the name, or Envoy rejects it and has accepted no earlier version, the name is removed
 //!   first and waits again.
@@ -31,9 +31,9 @@
 //! * A type is served once all of it was received, so that an Envoy that reconnects with its resources is not told that
 //!   the rest is gone.
 //! * Only a removal by name removes a resource. The end of a stream, an error and a reconnect change nothing here.
-//! * The pilot's response is answered with Envoy's answer. It is acknowledged when there is no Envoy, or when Envoy takes
-//!   longer than [`RelaySettings::patience`]. A resource that Envoy rejects after that is requested again so that it can
-//!   be rejected, and one that it accepts after all, so that it can be acknowledged.
+//! * The pilot's response is answered with Envoy's answer. It is acknowledged when there is no Envoy, or when Envoy
+//!   takes longer than [`RelaySettings::patience`]. A resource that Envoy rejects after that is requested again so that
+//!   it can be rejected, and one that it accepts after all, so that it can be acknowledged.
 //! * A received resource of the same name as one that this VM makes is stored and never served. It is answered as Envoy
 //!   answers for that one.
 //!
@@ -177,8 +177,9 @@ impl Relay {
         retries.into_iter().chain([self.answers.deadline()]).flatten().min()
     }
 
-    /// A stream to a pilot opened: returns the first messages. Resources that are pending or rejected here are requested
-    /// again, because an earlier stream may have ended before the pilot got the answer, and another pilot never got it.
+    /// A stream to a pilot opened: returns the first messages. Resources that are pending or rejected here are
+    /// requested again, because an earlier stream may have ended before the pilot got the answer, and another pilot
+    /// never got it.
     pub fn opened(&mut self) -> Vec<RequestToPilot> {
         self.answers = Answers::default();
         let Self { client: received, unacked, local, .. } = self;

@@ -12,8 +12,8 @@ use crate::{
     session::client::DeltaClient,
 };
 
-/// The resources on the way of a connection: those that were received or that this VM makes, and those that are served to
-/// Envoy. A rejected one is served in its last accepted version, or not at all.
+/// The resources on the way of a connection: those that were received or that this VM makes, and those that are served
+/// to Envoy. A rejected one is served in its last accepted version, or not at all.
 #[derive(Clone, Copy)]
 pub(super) struct Path<'r> {
     received: &'r DeltaClient,
@@ -102,9 +102,10 @@ fn needs_of<'t>(received: &DeltaClient, host: &Hostname, target: &'t Target) -> 
     target.needs.as_deref().map_or_else(|| Cow::Owned(needs_by_name(received, host, target)), Cow::Borrowed)
 }
 
-/// The rule for a name whose pilot does not say what it needs (an older pilot, or a state file from an older agent): every
-/// received listener of its address and every received cluster of its host. They are found by the names that every such
-/// pilot gives them: `tcp_VIP_PORT` and `out.HOST|PORT`. Nothing else concludes anything from the name of a resource.
+/// The rule for a name whose pilot does not say what it needs (an older pilot, or a state file from an older agent):
+/// every received listener of its address and every received cluster of its host. They are found by the names that
+/// every such pilot gives them: `tcp_VIP_PORT` and `out.HOST|PORT`. Nothing else concludes anything from the name of a
+/// resource.
 fn needs_by_name(received: &DeltaClient, host: &Hostname, target: &Target) -> Needs {
     let listeners = with_prefix(received, ResourceType::Listener, format!("tcp_{}_", target.vip)).collect();
     let clusters = with_prefix(received, ResourceType::Cluster, format!("out.{host}|")).collect();

@@ -8,8 +8,8 @@
 //! Held resources outlive every stream: the end of a stream, an error and a reconnect remove nothing. A new stream
 //! reports the held resources, so that an unchanged client is sent nothing.
 //!
-//! Not promised: an order between types other than the server's; TTLs of resources (a resource stays until it is removed
-//! by name).
+//! Not promised: an order between types other than the server's; TTLs of resources (a resource stays until it is
+//! removed by name).
 
 #[cfg(test)]
 pub(crate) mod samples;

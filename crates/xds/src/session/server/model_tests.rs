@@ -270,8 +270,8 @@ impl<C: Speech> Proxy<C> {
         }
     }
 
-    /// Answers about clusters once all of them are warm. Endpoints that were ever bad are not waited for. In the state of
-    /// the world they hold up those of other clusters.
+    /// Answers about clusters once all of them are warm. Endpoints that were ever bad are not waited for. In the state
+    /// of the world they hold up those of other clusters.
     fn release(&mut self) {
         let any_spoilt = self.spoilt.iter().any(|(kind, _)| *kind == Endpoints);
         let warm = |name: &String| {

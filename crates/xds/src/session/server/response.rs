@@ -1,8 +1,8 @@
 //! Encodes responses without an intermediate message.
 //!
 //! A resource's bytes are shared by all streams, whereas the generated message would need a copy for each stream. The
-//! nonce comes last. All octets before it are the same for every stream that is sent the same, so this is where they can
-//! be encoded once and shared. Field numbers are those of `envoy/service/discovery/v3/discovery.proto`.
+//! nonce comes last. All octets before it are the same for every stream that is sent the same, so this is where they
+//! can be encoded once and shared. Field numbers are those of `envoy/service/discovery/v3/discovery.proto`.
 
 use std::sync::Arc;
 

@@ -87,8 +87,8 @@ impl UnackedResource {
         }
     }
 
-    /// Applies Envoy's answer; `envoy` is `None` while there is none that answers. Returns whether the resource is still
-    /// not accepted.
+    /// Applies Envoy's answer; `envoy` is `None` while there is none that answers. Returns whether the resource is
+    /// still not accepted.
     pub(super) fn apply_answer(
         &mut self,
         kind: ResourceType,
