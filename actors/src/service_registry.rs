@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::ArcSwap;
-use boshy_mesh::{Inventory, LeaseRules, MeshSnapshot, Problem, SnapshotContent, Tld, discover};
+use boshy_mesh::{Inventory, LeaseRules, MeshRules, MeshSnapshot, Problem, SnapshotContent, Tld, discover};
 use boshy_supervision::{ChildRef, SendError};
 use boshy_xds::Proxies;
 use tokio::sync::watch;
@@ -60,7 +60,8 @@ impl ServiceRegistryParts {
         let collisions = found.collisions(&reconciled.leases);
         self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules)].concat());
         self.snapshot.send_if_modified(|current| {
-            let content = SnapshotContent::assemble(&found, &reconciled.leases, &current.content);
+            let content =
+                SnapshotContent::assemble(&found, &reconciled.leases, &MeshRules::default(), &current.content);
             let Some(next) = current.next(content) else { return false };
             info!(
                 generation = next.generation,

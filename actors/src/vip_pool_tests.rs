@@ -80,7 +80,7 @@ fn publishing(generation: u64, told: &Reconciled) -> Arc<MeshSnapshot> {
     let service = |(vip, lease): (_, &boshy_mesh::Lease)| {
         let origin = lease.owner.clone().unwrap();
         let service = Service { host: lease.host.clone(), origin, ports: Vec::new(), endpoints: Vec::new() };
-        Shared::new(ServicePlan { service, vip })
+        Shared::new(ServicePlan { service, vip, tunnel: None })
     };
     let content = SnapshotContent { services: held.map(service).collect(), ..SnapshotContent::default() };
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })

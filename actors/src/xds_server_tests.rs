@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn mesh(generation: u64, host: &str) -> Arc<MeshSnapshot> {
     let origin = Origin { deployment: "c".into(), group: "b".into(), job: "a".into() };
     let service = Service { host: Hostname::parse(host).unwrap(), origin, ports: Vec::new(), endpoints: Vec::new() };
-    let services = vec![Shared::new(ServicePlan { service, vip: [169, 254, 255, 1].into() })];
+    let services = vec![Shared::new(ServicePlan { service, vip: [169, 254, 255, 1].into(), tunnel: None })];
     let content = SnapshotContent { services, ..SnapshotContent::default() };
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })
 }

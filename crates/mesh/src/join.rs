@@ -1,13 +1,15 @@
 //! Joins facts, leases and rules to plans. What is unchanged keeps its plan.
 
 use crate::{
-    Discovery, InboundPort, Leases, Port, ServicePlan, Shared, Workload, WorkloadPlan, Workloads, workloads::ByAddress,
+    Discovery, InboundPort, Leases, MeshRules, Port, ServicePlan, Shared, Workload, WorkloadPlan, Workloads,
+    workloads::ByAddress,
 };
 
 /// The services that hold a lease, sorted by name.
 pub(crate) fn services(
     found: &Discovery,
     leases: &Leases,
+    rules: &MeshRules,
     previous: &[Shared<ServicePlan>],
 ) -> Vec<Shared<ServicePlan>> {
     // Both are sorted by name.
@@ -15,14 +17,15 @@ pub(crate) fn services(
     let leased = found.services.iter().filter_map(|(host, claimants)| {
         let (vip, owner) = (leases.vip(host)?, leases.holder(host)?.owner.as_ref()?);
         let service = claimants.iter().find(|service| service.origin == *owner)?;
+        let tunnel = rules.tunnel(service);
         // Compared before it is copied.
         let is_same = |known: &&Shared<ServicePlan>| {
-            let ServicePlan { service: known, vip: known_vip } = &***known;
-            known == service && *known_vip == vip
+            let ServicePlan { service: known, vip: known_vip, tunnel: known_tunnel } = &***known;
+            known == service && *known_vip == vip && *known_tunnel == tunnel
         };
         while previous.next_if(|known| known.host() < host).is_some() {}
         let known = previous.peek().copied().filter(is_same).cloned();
-        Some(known.unwrap_or_else(|| Shared::new(ServicePlan { service: service.clone(), vip })))
+        Some(known.unwrap_or_else(|| Shared::new(ServicePlan { service: service.clone(), vip, tunnel })))
     });
     leased.collect()
 }
@@ -31,11 +34,12 @@ pub(crate) fn services(
 pub(crate) fn workloads(
     workloads: impl IntoIterator<Item = Shared<Workload>>,
     services: &[Shared<ServicePlan>],
+    rules: &MeshRules,
     previous: &Workloads,
 ) -> Workloads {
     let workloads: Vec<_> = workloads.into_iter().collect();
     let by_address = ByAddress::of(&workloads);
-    let mut inbound = inbound(services, &by_address).into_iter().peekable();
+    let mut inbound = inbound(services, rules, &by_address).into_iter().peekable();
     let plans = workloads.into_iter().enumerate().map(|(index, workload)| {
         let own = std::iter::from_fn(|| inbound.next_if(|(of, _)| *of == index).map(|(_, port)| port));
         joined(workload, own.collect(), previous)
@@ -44,18 +48,28 @@ pub(crate) fn workloads(
 }
 
 /// The ports of all workloads, each with the index of its workload, in order.
-fn inbound(services: &[Shared<ServicePlan>], by_address: &ByAddress) -> Vec<(usize, InboundPort)> {
+fn inbound(services: &[Shared<ServicePlan>], rules: &MeshRules, by_address: &ByAddress) -> Vec<(usize, InboundPort)> {
     let endpoints =
         services.iter().flat_map(|plan| plan.service.endpoints.iter().map(move |endpoint| (plan, endpoint)));
     let known = endpoints.filter_map(|(plan, endpoint)| Some((by_address.get(endpoint.ip)?, plan, endpoint.ip)));
     let ports = known.flat_map(|(index, plan, ip)| {
-        let at = move |port: &Port| InboundPort { at: (ip, port.number).into(), protocol: port.protocol };
+        let at = move |port: &Port| InboundPort {
+            at: (ip, port.number).into(),
+            protocol: port.protocol,
+            mode: rules.mode(&plan.service, port),
+        };
         plan.service.ports.iter().map(move |port| (index, at(port)))
     });
     let mut inbound: Vec<_> = ports.collect();
     // The sort is stable, so that the first service by name stays the first.
     inbound.sort_by_key(|(index, port)| (*index, port.at));
-    inbound.dedup_by_key(|(index, port)| (*index, port.at));
+    inbound.dedup_by(|(index, port), (first, kept)| {
+        let is_same = (*index, port.at) == (*first, kept.at);
+        if is_same {
+            kept.mode = kept.mode.max(port.mode);
+        }
+        is_same
+    });
     inbound
 }
 

@@ -7,7 +7,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::{Hostname, Protocol, Service, ServiceKey, Shared, Workload};
+use crate::{Hostname, MtlsMode, Protocol, Service, ServiceKey, Shared, Tunnel, Workload};
 
 /// A service, joined with its virtual IP.
 ///
@@ -18,6 +18,8 @@ pub struct ServicePlan {
     pub service: Service,
     /// Its virtual IP.
     pub vip: Ipv4Addr,
+    /// The ports that callers reach over mutual TLS; `None` when all are reached in plaintext.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// A workload, joined with the ports at which it is reached.
@@ -38,6 +40,8 @@ pub struct InboundPort {
     pub at: SocketAddr,
     /// What is spoken there. Of two services with one port number the first by name decides.
     pub protocol: Protocol,
+    /// What it accepts. Of two services with one port number the stricter mode applies.
+    pub mode: MtlsMode,
 }
 
 impl ServicePlan {

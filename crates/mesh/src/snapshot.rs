@@ -1,6 +1,8 @@
 //! The state of the mesh at one moment, which all readers share.
 
-use crate::{Discovery, Leases, NameTable, ServicePlan, Shared, Workload, Workloads, join, shared::ContentHash};
+use crate::{
+    Discovery, Leases, MeshRules, NameTable, ServicePlan, Shared, Workload, Workloads, join, shared::ContentHash,
+};
 
 /// Content of a snapshot, without its generation. Unchanged plans are shared with the previous snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,17 +28,19 @@ pub struct MeshSnapshot {
 
 impl SnapshotContent {
     /// Assembles the services that hold a lease, and all workloads. Unchanged ones are shared with `previous`.
-    pub fn assemble(found: &Discovery, leases: &Leases, previous: &Self) -> Self {
-        Self::join(join::services(found, leases, &previous.services), found.workloads.iter().cloned(), previous)
+    pub fn assemble(found: &Discovery, leases: &Leases, rules: &MeshRules, previous: &Self) -> Self {
+        let services = join::services(found, leases, rules, &previous.services);
+        Self::join(services, found.workloads.iter().cloned(), rules, previous)
     }
 
     /// Joins services, sorted by name, with workloads: those of their endpoints, and any others.
     pub fn join(
         services: Vec<Shared<ServicePlan>>,
         workloads: impl IntoIterator<Item = Shared<Workload>>,
+        rules: &MeshRules,
         previous: &Self,
     ) -> Self {
-        let workloads = join::workloads(workloads, &services, &previous.workloads);
+        let workloads = join::workloads(workloads, &services, rules, &previous.workloads);
         Self { services, workloads }
     }
 

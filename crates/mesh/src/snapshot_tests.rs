@@ -7,8 +7,8 @@ use std::{
 use super::*;
 use crate::{
     Address, Deployment, Endpoint, GroupNetwork, Hostname, InboundPort, Instance, InstanceGroup, Inventory, Job,
-    LeaseRules, Moment, NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld, VipRange, VipShare,
-    WorkloadPlan, discover, workloads::ByAddress,
+    LeaseRules, Moment, MtlsMode, MtlsRules, NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld,
+    TrustDomain, Tunnel, VipRange, VipShare, WorkloadPlan, discover, workloads::ByAddress,
 };
 
 fn inventory(instances: u8) -> Inventory {
@@ -44,11 +44,19 @@ fn content(instances: u8, previous: &SnapshotContent) -> SnapshotContent {
 }
 
 fn of(inventory: &Inventory, previous: &SnapshotContent) -> SnapshotContent {
+    with_rules(inventory, &MeshRules::default(), previous)
+}
+
+fn with_rules(inventory: &Inventory, mesh: &MeshRules, previous: &SnapshotContent) -> SnapshotContent {
     let range = VipRange::default();
     let found = discover(inventory, &Tld::default(), range, &previous.workloads);
     let rules = LeaseRules { range, quarantine: Duration::ZERO, share: VipShare::default() };
     let leases = Leases::default().reconcile(&found.claims(), &rules, Moment(0), &BTreeSet::new()).leases;
-    SnapshotContent::assemble(&found, &leases, previous)
+    SnapshotContent::assemble(&found, &leases, mesh, previous)
+}
+
+fn tunnel(port: u16) -> Tunnel {
+    Tunnel { domain: TrustDomain::default(), ports: [port].into() }
 }
 
 fn ip(last: u8) -> IpAddr {
@@ -97,7 +105,10 @@ fn two_pilots_with_equal_content_have_one_hash_however_they_came_to_it() {
 fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
     let content = content(2, &SnapshotContent::default());
     let plan = content.workloads.at(ip(1)).unwrap();
-    assert_eq!(plan.inbound, [InboundPort { at: (ip(1), 9002).into(), protocol: Protocol::Tcp }]);
+    assert_eq!(
+        plan.inbound,
+        [InboundPort { at: (ip(1), 9002).into(), protocol: Protocol::Tcp, mode: MtlsMode::Disable }]
+    );
     let Workload { id, deployment, group, addresses, az, jobs } = &*plan.workload;
     assert_eq!((&**id, &**deployment, &**group, az.as_deref()), ("1", "d", "banana", Some("z1")));
     assert_eq!(addresses[..], [NetworkAddress { address: ip(1).into(), network: None }]);
@@ -162,13 +173,15 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
     let other = Hostname::of_service("other", "banana", "d", &Tld::default()).unwrap();
     let mut hashes = vec![
         hash_with(|_, _| {}),
-        hash_with(|ServicePlan { vip, service: _ }, _| *vip = Ipv4Addr::LOCALHOST),
+        hash_with(|ServicePlan { vip, service: _, tunnel: _ }, _| *vip = Ipv4Addr::LOCALHOST),
         hash_with(|ServicePlan { service: Service { host, origin: _, ports: _, endpoints: _ }, .. }, _| *host = other),
         hash_with(|plan, _| {
             let Origin { deployment, group: _, job: _ } = &mut plan.service.origin;
             deployment.push('x');
         }),
         hash_with(|plan, _| plan.service.origin.group.push('x')),
+        hash_with(|plan, _| plan.tunnel = Some(tunnel(9002))),
+        hash_with(|plan, _| plan.tunnel = Some(tunnel(9003))),
         hash_with(|plan, _| plan.service.origin.job.push('x')),
         hash_with(|plan, _| {
             let Port { name, number: _, protocol: _ } = &mut plan.service.ports[0];
@@ -184,9 +197,10 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         hash_with(|plan, _| drop(plan.service.endpoints.pop())),
         hash_with(|_, WorkloadPlan { inbound, workload: _ }| inbound.clear()),
         hash_with(|_, plan| {
-            let InboundPort { at, protocol: _ } = &mut plan.inbound[0];
+            let InboundPort { at, protocol: _, mode: _ } = &mut plan.inbound[0];
             at.set_port(1);
         }),
+        hash_with(|_, plan| plan.inbound[0].mode = MtlsMode::Strict),
         hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, az: _, jobs: _ }| id.push('x')),
         hash_with_workload(|workload| workload.deployment.push('x')),
         hash_with_workload(|workload| workload.group.push('x')),
@@ -203,4 +217,44 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), all, "{hashes:?}");
+}
+
+fn encrypting(mode: MtlsMode, able: &[&str], tunnelled: &[&Hostname]) -> MeshRules {
+    let able = able.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>().into();
+    let tunnelled = tunnelled.iter().map(|host| (*host).clone()).collect::<BTreeSet<_>>().into();
+    MeshRules { mtls: Some(MtlsRules { domain: TrustDomain::default(), mode, able, tunnelled }) }
+}
+
+/// Whether the service of group banana is tunnelled.
+fn is_tunnelled(instances: u8, rules: &MeshRules) -> bool {
+    let content = with_rules(&inventory(instances), rules, &SnapshotContent::default());
+    let plan = content.services.iter().find(|plan| plan.service.origin.group == "banana").unwrap();
+    plan.tunnel == Some(tunnel(9002))
+}
+
+#[test]
+fn a_permissive_service_is_tunnelled_once_all_its_instances_are_able_and_stays_so() {
+    use MtlsMode::{Disable, Permissive, Strict};
+    assert!(!is_tunnelled(2, &MeshRules::default()));
+    assert!(!is_tunnelled(2, &encrypting(Disable, &["0", "1"], &[])));
+    assert!(!is_tunnelled(2, &encrypting(Permissive, &["0"], &[])));
+    assert!(!is_tunnelled(0, &encrypting(Permissive, &["0"], &[])), "nobody is there to be able");
+    assert!(is_tunnelled(2, &encrypting(Permissive, &["0", "1"], &[])));
+    assert!(is_tunnelled(2, &encrypting(Strict, &[], &[])));
+    let host = Hostname::of_service("httpbin", "banana", "d", &Tld::default()).unwrap();
+    assert!(is_tunnelled(2, &encrypting(Permissive, &[], &[&host])));
+    assert!(!is_tunnelled(2, &encrypting(Disable, &[], &[&host])), "the operator takes it back");
+}
+
+#[test]
+fn a_port_accepts_what_the_mode_says_unless_its_group_cannot_have_an_identity() {
+    let mode = |group: &str| {
+        let mut inventory = inventory(1);
+        inventory.deployments[0].groups[1].name = group.into();
+        inventory.deployments[0].instances[0].group = group.into();
+        let content = with_rules(&inventory, &encrypting(MtlsMode::Strict, &[], &[]), &SnapshotContent::default());
+        content.workloads.at(ip(0)).unwrap().inbound[0].mode
+    };
+    assert_eq!(mode("banana"), MtlsMode::Strict);
+    assert_eq!(mode("ban ana"), MtlsMode::Disable);
 }

@@ -27,8 +27,9 @@ use std::{
 };
 
 use boshy_mesh::{
-    Deployment, Hostname, Instance, InstanceGroup, Inventory, Job, LeaseRules, Leases, MeshSnapshot, Moment, NodeId,
-    Port, PortName, Protocol, ServicePlan, Shared, SnapshotContent, Tld, VipRange, VipShare, Workloads, discover,
+    Deployment, Hostname, Instance, InstanceGroup, Inventory, Job, LeaseRules, Leases, MeshRules, MeshSnapshot, Moment,
+    NodeId, Port, PortName, Protocol, ServicePlan, Shared, SnapshotContent, Tld, VipRange, VipShare, Workloads,
+    discover,
 };
 use boshy_xds::{
     AckStates, AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources,
@@ -128,7 +129,7 @@ fn joining(size: usize) -> Duration {
         turn += 1;
         let inventory = &inventories[turn % 2];
         let found = discover(inventory, &tld, range, &current.content.workloads);
-        let content = SnapshotContent::assemble(&found, &leases, &current.content);
+        let content = SnapshotContent::assemble(&found, &leases, &MeshRules::default(), &current.content);
         current = current.next(content).expect("one instance has changed");
     })
 }
@@ -194,7 +195,7 @@ fn with_one_instance_less(before: &MeshSnapshot) -> MeshSnapshot {
     changed.service.endpoints.pop();
     services[middle] = Shared::new(changed);
     let workloads = content.workloads.iter().map(|plan| plan.workload.clone());
-    let content = SnapshotContent::join(services, workloads, content);
+    let content = SnapshotContent::join(services, workloads, &MeshRules::default(), content);
     MeshSnapshot { generation: generation + 1, hash: String::new(), content }
 }
 

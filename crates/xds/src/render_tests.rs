@@ -1,4 +1,4 @@
-use boshy_mesh::{NetworkAddress, SnapshotContent, Workload};
+use boshy_mesh::{MeshRules, NetworkAddress, SnapshotContent, Workload};
 use envoy_types::pb::envoy::{
     config::{
         cluster::v3::Cluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener,
@@ -94,8 +94,9 @@ fn a_workload_is_found_at_each_of_its_addresses_and_its_part_is_encoded_once() {
     let mut plan = ServicePlan::clone(&plan);
     plan.service.endpoints[0].workload = workload.clone();
     let plan = Shared::new(plan);
-    let content =
-        |services: &[_]| SnapshotContent::join(services.to_vec(), [workload.clone()], &SnapshotContent::default());
+    let content = |services: &[_]| {
+        SnapshotContent::join(services.to_vec(), [workload.clone()], &MeshRules::default(), &SnapshotContent::default())
+    };
     let snapshot =
         |generation, services: &[_]| MeshSnapshot { generation, content: content(services), ..MeshSnapshot::default() };
     let before = SharedResources::build(&snapshot(1, std::slice::from_ref(&plan)), None, CAPTURE);

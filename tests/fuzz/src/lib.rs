@@ -9,7 +9,7 @@ use std::{
 
 use boshy_lab_director::release::JobSpec;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshSnapshot, NameTable, NetworkAddress, Origin, Port, PortName, Protocol, Service, ServicePlan,
+    Endpoint, Hostname, MeshRules, MeshSnapshot, NameTable, NetworkAddress, Origin, Port, PortName, Protocol, Service, ServicePlan,
     Shared, SnapshotContent, Tld, Workload,
 };
 
@@ -72,7 +72,7 @@ pub fn snapshot() -> MeshSnapshot {
     services.sort_by(|one, other| one.host().cmp(other.host()));
     let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
     let workloads: Vec<_> = endpoints.map(|endpoint| endpoint.workload.clone()).collect();
-    let content = SnapshotContent::join(services, workloads, &SnapshotContent::default());
+    let content = SnapshotContent::join(services, workloads, &MeshRules::default(), &SnapshotContent::default());
     MeshSnapshot { generation: 1, hash: String::new(), content }
 }
 
@@ -102,6 +102,7 @@ fn service(job: &str, vip: u8) -> ServicePlan {
             ],
         },
         vip: Ipv4Addr::new(169, 254, 255, vip),
+        tunnel: None,
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use boshy_dns::StatsSnapshot;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshSnapshot, NameTable, NetworkAddress, Origin, Place, Port, PortName, Problem, Protocol,
-    Service, ServicePlan, Shared, SnapshotContent, Tld, VipRange, Workload,
+    Endpoint, Hostname, MeshRules, MeshSnapshot, NameTable, NetworkAddress, Origin, Place, Port, PortName, Problem,
+    Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, VipRange, Workload,
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
@@ -25,7 +25,7 @@ pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Shared<ServicePlan>
     let ports = vec![Port { name: PortName::new("http").unwrap(), number: 9001, protocol: Protocol::Tcp }];
     let endpoints = ips.iter().map(|ip| endpoint(ip.parse().unwrap())).collect();
     let service = Service { host: host(group), origin, ports, endpoints };
-    Shared::new(ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, vip) })
+    Shared::new(ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, vip), tunnel: None })
 }
 
 fn endpoint(ip: IpAddr) -> Endpoint {
@@ -37,7 +37,7 @@ fn endpoint(ip: IpAddr) -> Endpoint {
 pub(crate) fn snapshot(generation: u64, services: Vec<Shared<ServicePlan>>) -> Arc<MeshSnapshot> {
     let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
     let workloads: Vec<_> = endpoints.map(|endpoint| endpoint.workload.clone()).collect();
-    let content = SnapshotContent::join(services, workloads, &SnapshotContent::default());
+    let content = SnapshotContent::join(services, workloads, &MeshRules::default(), &SnapshotContent::default());
     Arc::new(MeshSnapshot { generation, hash: "ab12".into(), content })
 }
 

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use boshy_mesh::{
-    Endpoint, Hostname, MeshSnapshot, NetworkAddress, Origin, Port, PortName, Protocol, Service, ServicePlan, Shared,
-    SnapshotContent, Tld, Workload,
+    Endpoint, Hostname, MeshRules, MeshSnapshot, NetworkAddress, Origin, Port, PortName, Protocol, Service,
+    ServicePlan, Shared, SnapshotContent, Tld, Workload,
 };
 
 /// A service `NAME.g.d.boshy` at 169.254.255.`vip`, with port 9000 and one instance per zone at 10.0.0.`vip`+i.
@@ -18,6 +18,7 @@ pub(crate) fn service(name: &str, vip: u8, zones: &[Option<&str>]) -> Shared<Ser
             endpoints: (0..).zip(zones).map(instance).collect(),
         },
         vip: Ipv4Addr::new(169, 254, 255, vip),
+        tunnel: None,
     })
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn endpoint(ip: IpAddr, zone: Option<&str>) -> Endpoint {
 /// A snapshot of these services and of the VMs behind them.
 pub(crate) fn snapshot(generation: u64, services: &[Shared<ServicePlan>]) -> MeshSnapshot {
     let workloads = services.iter().flat_map(|plan| &plan.service.endpoints).map(|endpoint| endpoint.workload.clone());
-    let content = SnapshotContent::join(services.to_vec(), workloads, &SnapshotContent::default());
+    let content =
+        SnapshotContent::join(services.to_vec(), workloads, &MeshRules::default(), &SnapshotContent::default());
     MeshSnapshot { generation, hash: String::new(), content }
 }

@@ -44,7 +44,7 @@ pub(super) fn of_node(snapshot: &MeshSnapshot, node: &NodeId) -> Vec<Listener> {
 }
 
 fn inbound(snapshot: &MeshSnapshot, ip: IpAddr) -> impl Iterator<Item = Listener> {
-    inbound_ports(snapshot, ip).map(|InboundPort { at, protocol }| {
+    inbound_ports(snapshot, ip).map(|InboundPort { at, protocol, .. }| {
         proxied(*at, *protocol, inbound_cluster(at.port()), vec![single(at.ip())], false)
     })
 }

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use boshy_mesh::{
-    Address, Endpoint, Hostname, MeshSnapshot, NetworkAddress, NodeId, Origin, Port, PortName, Protocol, Service,
-    ServicePlan, Shared, SnapshotContent, Tld, Workload,
+    Address, Endpoint, Hostname, MeshRules, MeshSnapshot, NetworkAddress, NodeId, Origin, Port, PortName, Protocol,
+    Service, ServicePlan, Shared, SnapshotContent, Tld, Workload,
 };
 
 use super::*;
@@ -22,6 +22,7 @@ fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&s
     Shared::new(ServicePlan {
         service: Service { host, origin, ports, endpoints },
         vip: Ipv4Addr::new(169, 254, 255, vip),
+        tunnel: None,
     })
 }
 
@@ -34,7 +35,7 @@ fn snapshot(services: Vec<Shared<ServicePlan>>) -> MeshSnapshot {
     let endpoints = services.iter().flat_map(|plan| &plan.service.endpoints);
     let mut workloads: Vec<_> = endpoints.map(|endpoint| endpoint.workload.clone()).collect();
     workloads.push(workload("10.244.0.9", Some("z9")));
-    let content = SnapshotContent::join(services, workloads, &SnapshotContent::default());
+    let content = SnapshotContent::join(services, workloads, &MeshRules::default(), &SnapshotContent::default());
     MeshSnapshot { generation: 1, hash: "0".into(), content }
 }
 

@@ -1,0 +1,85 @@
+//! Mutual TLS: which connections are encrypted, and which are accepted without it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Hostname, Port, Service, SpiffeId, TrustDomain};
+
+/// What an exposed port accepts. The words are those of Istio's `PeerAuthentication`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum MtlsMode {
+    /// Plaintext only.
+    #[default]
+    Disable,
+    /// Mutual TLS from callers in the mesh, plaintext from any other.
+    Permissive,
+    /// Mutual TLS only.
+    Strict,
+}
+
+/// How callers in the mesh reach a service: by HTTP/2 CONNECT over mutual TLS to [`MESH_PORT`] of the instance's VM.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// Trust domain of the instances' certificates.
+    pub domain: TrustDomain,
+    /// The ports, by number, that are reached so. A service may have others, which are reached directly.
+    pub ports: BTreeSet<u16>,
+}
+
+/// What an operator wants of the mesh beside what the director's deployments say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MeshRules {
+    /// Rules of mutual TLS. `None` when the mesh has no certificate authority: nothing is encrypted then.
+    pub mtls: Option<MtlsRules>,
+}
+
+/// Rules of mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MtlsRules {
+    /// Trust domain of the certificates.
+    pub domain: TrustDomain,
+    /// Mode of each port for which nothing else is said.
+    pub mode: MtlsMode,
+    /// Ids of the instances whose proxies serve [`MESH_PORT`].
+    pub able: Arc<BTreeSet<String>>,
+    /// Services that were tunnelled before, also by an earlier process. A service does not return to plaintext because
+    /// an instance is not able for a while.
+    pub tunnelled: Arc<BTreeSet<Hostname>>,
+}
+
+impl MeshRules {
+    /// The mode of a port of a service. A service whose names cannot be written in an identity cannot have a
+    /// certificate, so nothing of it is encrypted.
+    pub fn mode(&self, service: &Service, _port: &Port) -> MtlsMode {
+        let Some(rules) = &self.mtls else { return MtlsMode::Disable };
+        match SpiffeId::new(&rules.domain, &service.origin.deployment, &service.origin.group) {
+            Ok(_) => rules.mode,
+            Err(_) => MtlsMode::Disable,
+        }
+    }
+
+    /// How callers reach a service.
+    pub(crate) fn tunnel(&self, service: &Service) -> Option<Tunnel> {
+        let rules = self.mtls.as_ref()?;
+        let able = rules.tunnelled.contains(&service.host) || rules.are_able(service);
+        let is_tunnelled = |port: &&Port| match self.mode(service, port) {
+            MtlsMode::Disable => false,
+            MtlsMode::Permissive => able,
+            MtlsMode::Strict => true,
+        };
+        let ports: BTreeSet<_> = service.ports.iter().filter(is_tunnelled).map(|port| port.number).collect();
+        (!ports.is_empty()).then(|| Tunnel { domain: rules.domain.clone(), ports })
+    }
+}
+
+impl MtlsRules {
+    fn are_able(&self, service: &Service) -> bool {
+        let mut endpoints = service.endpoints.iter().peekable();
+        endpoints.peek().is_some() && endpoints.all(|endpoint| self.able.contains(&endpoint.workload.id))
+    }
+}
+
+/// Port of each VM's Envoy for mutual TLS. Istio's ambient mode uses the same.
+pub const MESH_PORT: u16 = 15008;
