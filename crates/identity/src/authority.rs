@@ -1,0 +1,233 @@
+//! The certificate authority.
+
+use std::time::Duration;
+
+use boshy_mesh::{SpiffeError, SpiffeId, Timestamp, TrustDomain, Workload};
+use rcgen::{
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData,
+    SanType,
+};
+use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
+use x509_parser::prelude::X509Certificate;
+
+use crate::{
+    BundleError, Chain, Csr, KeyHash, TrustBundle,
+    bundle::{NotTrusted, certificates},
+    path::Path,
+    signer::Signer,
+    x509::{self, PublicKey, WeakKey},
+};
+
+/// How long before it is issued a certificate becomes valid, because a peer's clock may be behind.
+pub const BACK_DATED: Duration = Duration::from_secs(600);
+
+/// PEM texts that an authority consists of.
+#[derive(Clone, Copy, Debug)]
+pub struct AuthorityFiles<'a> {
+    /// The certificate that issues, then its issuers if there are more than one below the root.
+    pub certificate: &'a str,
+    /// Its private key: RSA, P-256 or P-384 in PKCS#1, PKCS#8 or SEC1.
+    pub private_key: &'a SecretString,
+    /// Roots that workloads trust. Needed unless `certificate` is a root. More of them let workloads trust those that
+    /// other authorities have issued.
+    pub roots: Option<&'a str>,
+}
+
+/// Issues certificates of workloads.
+#[derive(Debug)]
+pub struct CertificateAuthority {
+    issuer: Issuer<'static, Signer>,
+    /// Certificates between a leaf and a root, as PEM texts.
+    between: Vec<String>,
+    bundle: TrustBundle,
+    end: Timestamp,
+}
+
+/// The names that a certificate gives its owner. Whoever makes this value vouches for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadNames {
+    /// Names the instance group.
+    pub spiffe_id: SpiffeId,
+    /// Names the instance: `INSTANCE-ID.TRUST-DOMAIN`.
+    pub dns_name: String,
+}
+
+impl WorkloadNames {
+    /// The names of a workload of the director's facts.
+    ///
+    /// # Errors
+    /// When its deployment, group or id cannot be written in them.
+    pub fn of(domain: &TrustDomain, workload: &Workload) -> Result<Self, SpiffeError> {
+        Ok(Self { spiffe_id: SpiffeId::of(domain, workload)?, dns_name: domain.instance_name(&workload.id)? })
+    }
+}
+
+/// Why there is no authority. No text contains any part of a key.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    /// The certificate's text cannot be read.
+    #[error("the CA certificate {0}")]
+    Certificate(#[source] BundleError),
+    /// The certificate may not issue others (RFC 5280 section 4.2.1.9).
+    #[error("the certificate ({0}) is no certificate authority; BOSH makes one with `is_ca: true`")]
+    NotAnAuthority(String),
+    /// Its key usage lacks keyCertSign (RFC 5280 section 4.2.1.3).
+    #[error("the CA certificate ({0}) may not sign certificates: its key usage lacks keyCertSign")]
+    MayNotSign(String),
+    /// The authority, or an issuer of it, has expired.
+    #[error("the CA certificate or an issuer of it has expired, at {0} seconds after 1970 (UTC)")]
+    Expired(u64),
+    /// The private key's text cannot be read.
+    #[error("the CA's private key is no PEM private key (PKCS#8, PKCS#1 or SEC1) of a kind that is known")]
+    NoKey,
+    /// The private key is too weak, or of a kind that not all peers accept.
+    #[error("the CA's private key {0}")]
+    WeakKey(#[source] WeakKey),
+    /// The key belongs to another certificate.
+    #[error("the CA's private key does not belong to the CA certificate")]
+    KeyOfAnother,
+    /// The roots' text cannot be used.
+    #[error("the text of the roots: {0}")]
+    Roots(#[source] BundleError),
+    /// No root has issued the certificate.
+    #[error("the CA certificate ({0}) is not a root, and none of the roots has issued it")]
+    NoRoot(String),
+    /// Its subject has a form that issued certificates would not repeat exactly.
+    #[error("the CA certificate's subject ({0}) repeats an attribute or joins several, which is not supported")]
+    Subject(String),
+    /// Signing fails.
+    #[error("the CA's private key cannot sign")]
+    CannotSign,
+    /// A certificate that it issues is not valid, for another reason.
+    #[error("what the CA certificate issues cannot be verified: {0}")]
+    Unusable(#[from] NotTrusted),
+}
+
+/// Why a certificate is not issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The authority, or an issuer of it, has expired.
+    #[error("the certificate authority has expired, at {0} seconds after 1970 (UTC)")]
+    Expired(u64),
+    /// Signing failed.
+    #[error("the certificate authority's key cannot sign")]
+    CannotSign,
+}
+
+impl CertificateAuthority {
+    /// Reads an authority, and checks it by a certificate that it issues for itself and throws away.
+    ///
+    /// # Errors
+    /// The first reason why it cannot be used at this time.
+    pub fn open(files: AuthorityFiles<'_>, now: Timestamp) -> Result<Self, AuthorityError> {
+        let all = certificates(files.certificate).map_err(AuthorityError::Certificate)?;
+        let path = Path::read(&all).map_err(AuthorityError::Certificate)?;
+        let (der, first) = path.issuing();
+        let signer = may_issue(first, files.private_key)?;
+        let bundle = path.bundle(files.roots)?;
+        let end = path.end(&bundle)?;
+        if end <= now {
+            return Err(AuthorityError::Expired(end.0));
+        }
+        let issuer =
+            Issuer::from_ca_cert_der(der, signer).map_err(|_| AuthorityError::Subject(first.subject().to_string()))?;
+        let between = path.between();
+        let authority = Self { issuer, between, bundle, end };
+        authority.try_out(first, now)?;
+        Ok(authority)
+    }
+
+    /// Issues a certificate for the request's key. It names its owner by `names` alone, is valid from
+    /// [`BACK_DATED`] before `now` until `life` after `now` or until the authority ends, whichever is earlier, and may
+    /// be used as a client's and a server's (X.509-SVID sections 3 and 4).
+    ///
+    /// # Errors
+    /// When the authority has expired.
+    pub fn issue(&self, csr: &Csr, names: &WorkloadNames, life: Duration, now: Timestamp) -> Result<Chain, IssueError> {
+        let text = |name: String| name.try_into().map_err(|_| IssueError::CannotSign);
+        let names =
+            vec![SanType::URI(text(names.spiffe_id.to_string())?), SanType::DnsName(text(names.dns_name.clone())?)];
+        let leaf = self.sign(csr.key(), names, life, now)?;
+        Ok(Chain::new(leaf.pem(), self.between.iter().cloned(), self.bundle.to_pem()))
+    }
+
+    /// The roots that workloads trust.
+    pub fn bundle(&self) -> &TrustBundle {
+        &self.bundle
+    }
+
+    /// When the authority, or an issuer of it, expires.
+    pub fn end(&self) -> Timestamp {
+        self.end
+    }
+
+    fn sign(
+        &self,
+        key: &PublicKey,
+        names: Vec<SanType>,
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<rcgen::Certificate, IssueError> {
+        if self.end <= now {
+            return Err(IssueError::Expired(self.end.0));
+        }
+        let mut params = CertificateParams::default();
+        // The SAN is critical because the subject is empty (RFC 5280 section 4.2.1.6).
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = names;
+        params.serial_number = Some(serial().into());
+        params.not_before = date(now.0.saturating_sub(BACK_DATED.as_secs())).ok_or(IssueError::CannotSign)?;
+        params.not_after = date(now.0.saturating_add(life.as_secs()).min(self.end.0)).ok_or(IssueError::CannotSign)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.signed_by(key, &self.issuer).map_err(|_| IssueError::CannotSign)
+    }
+
+    /// Issues a certificate that names nobody, and verifies it as a peer would.
+    fn try_out(&self, own: &X509Certificate<'_>, now: Timestamp) -> Result<(), AuthorityError> {
+        let key = PublicKey::read(own.public_key()).map_err(AuthorityError::WeakKey)?;
+        let leaf = self.sign(&key, Vec::new(), BACK_DATED, now).map_err(|_| AuthorityError::CannotSign)?;
+        let read = x509::certificate(leaf.der()).ok_or(AuthorityError::CannotSign)?;
+        if read.issuer().as_raw() != own.subject().as_raw() {
+            return Err(AuthorityError::Subject(own.subject().to_string()));
+        }
+        let between = certificates(&self.between.concat()).map_err(AuthorityError::Certificate)?;
+        Ok(self.bundle.verify(leaf.der(), &between, now)?)
+    }
+}
+
+/// The signer of a certificate that may issue others.
+fn may_issue(certificate: &X509Certificate<'_>, key: &SecretString) -> Result<Signer, AuthorityError> {
+    let subject = || certificate.subject().to_string();
+    if !certificate.is_ca() {
+        return Err(AuthorityError::NotAnAuthority(subject()));
+    }
+    if let Ok(Some(usage)) = certificate.key_usage()
+        && !usage.value.key_cert_sign()
+    {
+        return Err(AuthorityError::MayNotSign(subject()));
+    }
+    let signer = Signer::from_pem(key.expose_secret())?;
+    let own = PublicKey::read(certificate.public_key()).map_err(AuthorityError::WeakKey)?;
+    if signer.hash() != KeyHash::of(&own.subject_public_key_info()) {
+        return Err(AuthorityError::KeyOfAnother);
+    }
+    Ok(signer)
+}
+
+/// A serial number that no other certificate has: 127 random bits, positive and not zero (RFC 5280 section 4.1.2.2).
+fn serial() -> Vec<u8> {
+    let mut serial: [u8; 16] = rand::random();
+    serial[0] = serial[0] & 0x7f | 0x40;
+    serial.to_vec()
+}
+
+/// `None` after the year 9999.
+fn date(seconds: u64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
+}
