@@ -11,7 +11,7 @@ use crate::{
     error::{Doing, LabError},
     protocol::{Answer, Progress, Request},
     state_dir::StateDir,
-    vm::line,
+    vm::protocol::line,
 };
 
 /// A connection to a running keeper, good for one request.

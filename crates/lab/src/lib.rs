@@ -33,17 +33,19 @@ mod netlink;
 mod operator;
 mod protocol;
 mod release;
+mod settings;
 mod state_dir;
 mod table;
 mod vm;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use cli::{JobArgs, LabCommand, ReleaseArgs, StateArg, Up};
 pub use error::LabError;
 pub use name::{InstanceName, InstanceRef};
+pub use settings::LabSettings;
 
 /// Examples for `boshy lab --help`.
 pub const EXAMPLES: &str = "Examples:
@@ -51,21 +53,6 @@ pub const EXAMPLES: &str = "Examples:
   boshy lab status
   boshy lab exec apricot/3 -- curl -s http://example-httpbin.banana.sample-deployment.boshy:9002/get
   boshy lab down";
-/// Manifest of the control plane.
-const MESH_MANIFEST: &str = include_str!("../../../manifests/bosh-istio-deployment.yml");
-/// Runtime config for all other VMs.
-const RUNTIME_CONFIG: &str = include_str!("../../../manifests/runtime-config.yml");
-/// Manifest that `boshy lab up` deploys by default.
-const SAMPLE_MANIFEST: &str = include_str!("../../../manifests/sample-bosh-manifest.yml");
-
-/// Settings of the lab.
-#[derive(Clone, Debug)]
-pub struct LabSettings {
-    /// Path of the running program. It is process 1 of every namespace, and the boshy of a development release unless
-    /// another is named.
-    pub boshy: PathBuf,
-}
-
 /// Runs a command of `boshy lab`.
 ///
 /// The process must have one thread, because entering namespaces requires it.

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CloudNetwork, GroupNetwork, Instance, Place, Port, PortName, Problem, Protocol, WrittenConfig};
+use crate::{
+    CloudNetwork, GroupNetwork, Instance, InstanceGroup, Job, Lifecycle, Place, Port, PortName, Problem, Protocol,
+    WrittenConfig,
+};
 
 /// A scalar as a manifest holds it, before its type is checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,46 +97,6 @@ pub struct WrittenDeployment {
     pub groups: Vec<WrittenGroup>,
     /// Entries that have no effect where they stand. The rest of the manifest is not affected.
     pub problems: Vec<Problem>,
-}
-
-/// How long a group's processes live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Lifecycle {
-    /// Runs permanently.
-    #[default]
-    Service,
-    /// Runs on demand; never an endpoint.
-    Errand,
-}
-
-/// A job, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Job {
-    /// Job name as written.
-    pub name: String,
-    /// Exposed ports, in the order written.
-    pub ports: Vec<Port>,
-    /// The runtime config that adds this job, when the job is not in the manifest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime_config: Option<String>,
-}
-
-/// An instance group, checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct InstanceGroup {
-    /// Group name as written.
-    pub name: String,
-    /// Service or errand.
-    pub lifecycle: Lifecycle,
-    /// Its jobs.
-    pub jobs: Vec<Job>,
-    /// Its networks, in the order written.
-    #[serde(default)]
-    pub networks: Vec<GroupNetwork>,
-    /// Groups whose instances move to this group.
-    #[serde(default)]
-    pub migrated_from: Vec<String>,
 }
 
 /// A deployment after its check.

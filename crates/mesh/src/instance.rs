@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, AvailabilityZone, InstanceGroup,
+    Address, AvailabilityZone, GroupNetwork, InstanceGroup,
     address::{impossible, is_private},
     label::canonical,
 };
@@ -51,17 +51,6 @@ pub struct Instance {
     /// The entries of `records.json` for this VM.
     #[serde(default)]
     pub recorded: Vec<Recorded>,
-}
-
-/// A network of an instance group, as written in the manifest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct GroupNetwork {
-    /// Name as written.
-    pub name: String,
-    /// What this network is the default for: `gateway`, `dns`, `addressable`.
-    pub default: Vec<String>,
-    /// `static_ips`, first and last address of each range.
-    pub static_ips: Vec<(IpAddr, IpAddr)>,
 }
 
 /// A network of the cloud config.

@@ -20,6 +20,7 @@ mod address;
 mod config;
 mod deployment;
 mod discovery;
+mod group;
 mod instance;
 mod join;
 mod label;
@@ -47,11 +48,12 @@ mod workloads;
 pub use address::Address;
 pub use config::{CONFIG_TYPE, WrittenConfig};
 pub use deployment::{
-    Deployment, InstanceGroup, Inventory, Job, Lifecycle, Written, WrittenDeployment, WrittenGroup, WrittenJob,
-    WrittenPort, WrittenPortEntry, WrittenPorts,
+    Deployment, Inventory, Written, WrittenDeployment, WrittenGroup, WrittenJob, WrittenPort, WrittenPortEntry,
+    WrittenPorts,
 };
 pub use discovery::{Discovery, discover};
-pub use instance::{CloudNetwork, GroupNetwork, Instance, Recorded};
+pub use group::{GroupNetwork, InstanceGroup, Job, Lifecycle};
+pub use instance::{CloudNetwork, Instance, Recorded};
 pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
 pub use mtls::{MESH_PORT, MeshRules, MtlsMode, MtlsRules, Tunnel};

@@ -9,8 +9,8 @@
 use std::{cmp::Ordering, collections::HashMap, net::IpAddr};
 
 use crate::{
-    Address, CloudNetwork, Deployment, Endpoint, Instance, InstanceGroup, Inventory, Lifecycle, NetworkAddress, Place,
-    Problem, Shared, VipRange, Workload, Workloads, address::impossible,
+    Address, CloudNetwork, Deployment, Endpoint, Instance, InstanceGroup, Inventory, NetworkAddress, Place, Problem,
+    Shared, VipRange, Workload, Workloads, address::impossible,
 };
 
 /// An instance's claim to an address.
@@ -178,12 +178,6 @@ impl Deployment {
         let named = |name: &str| self.groups.iter().find(|group| group.name == name);
         let migrated = || self.groups.iter().find(|group| group.migrated_from.contains(&instance.group));
         named(&instance.group).or_else(|| named(instance.formerly.as_deref()?)).or_else(migrated)
-    }
-}
-
-impl InstanceGroup {
-    pub(crate) fn exposes(&self) -> bool {
-        self.lifecycle == Lifecycle::Service && self.jobs.iter().any(|job| !job.ports.is_empty())
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::{ClientTls, FileError, ServerTls};
-
 /// The files of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerFiles {
@@ -25,24 +23,4 @@ pub struct ClientFiles {
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub private_key: PathBuf,
-}
-
-impl ServerFiles {
-    /// Checks that the files can be used.
-    ///
-    /// # Errors
-    /// The first file that cannot be used.
-    pub fn check(&self) -> Result<(), FileError> {
-        ServerTls::open(self.clone(), &[]).map(drop)
-    }
-}
-
-impl ClientFiles {
-    /// Checks that the files can be used.
-    ///
-    /// # Errors
-    /// The first file that cannot be used.
-    pub fn check(&self) -> Result<(), FileError> {
-        ClientTls::open(self.clone(), &[]).map(drop)
-    }
 }

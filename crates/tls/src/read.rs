@@ -17,6 +17,26 @@ const MAX_BYTES: u64 = 1 << 20;
 const CERTIFICATE: &str = "certificate_file";
 const PRIVATE_KEY: &str = "private_key_file";
 
+impl ServerFiles {
+    /// Checks that the files can be used.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn check(&self) -> Result<(), FileError> {
+        server(self, &[]).map(drop)
+    }
+}
+
+impl ClientFiles {
+    /// Checks that the files can be used.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn check(&self) -> Result<(), FileError> {
+        client(self, &[]).map(drop)
+    }
+}
+
 pub(crate) fn server(files: &ServerFiles, protocols: &[&[u8]]) -> Result<ServerConfig, FileError> {
     let chain = certificates(CERTIFICATE, &files.certificate)?;
     let key = private_key(&files.private_key)?;

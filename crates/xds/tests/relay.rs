@@ -10,8 +10,10 @@ mod envoy;
 mod exchange;
 #[path = "support/mesh.rs"]
 mod mesh;
+#[path = "support/wait.rs"]
+mod wait;
 
-use std::{collections::BTreeSet, future::Future, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use boshy_backoff::Backoff;
 use boshy_mesh::Hostname;
@@ -36,16 +38,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.expect("the deadline has passed")
-}
-
-async fn until<T: Clone>(values: &mut watch::Receiver<T>, condition: impl Fn(&T) -> bool) -> T {
-    within(values.wait_for(condition)).await.expect("the sender lives").clone()
-}
+use wait::{until, within};
 
 /// The resources that a pilot serves for a service of one port.
 #[derive(Clone, Copy)]

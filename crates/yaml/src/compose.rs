@@ -9,7 +9,7 @@ use std::{
 
 use libyaml_safer::{EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
-use super::{Limits, YamlError, refused};
+use super::{Limits, YamlError, error::refused};
 
 /// Limit on the scanner's work for one text: at each token it visits every enclosing level of `[` and `{`.
 const MAX_WORK: usize = 50_000_000;

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 200;
 
 impl de::Error for YamlError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        super::refused(0, 0, message.to_string())
+        super::error::refused(0, 0, message.to_string())
     }
 }
 

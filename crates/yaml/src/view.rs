@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::HashSet};
 use super::{
     Document, YamlError,
     compose::Kind,
-    refused,
+    error::refused,
     scalar::{self, Scalar},
 };
 
@@ -145,6 +145,13 @@ impl<'d> List<'d> {
             .children(self.index)
             .iter()
             .map_while(move |child| document.spend(1, 0).then(|| View::new(document, *child)))
+    }
+}
+
+impl Document {
+    /// The document's root node; `None` when the text has none.
+    pub fn root(&self) -> Option<View<'_>> {
+        self.tree.root.map(|index| View::new(self, index))
     }
 }
 

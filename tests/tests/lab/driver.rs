@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
     sync::LazyLock,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::{
     manifests::{self, Service},
     process::{self, Running},
+    wait::within,
 };
 
 /// Time for any condition. Most take a second or two; a machine under load takes longer.
@@ -307,15 +308,6 @@ impl Lab {
             let tail = &lines[lines.len().saturating_sub(12)..];
             eprintln!("{}:\n  {}", vm.path().display(), tail.join("\n  "));
         }
-    }
-}
-
-/// Waits for a condition.
-pub(crate) fn within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + patience;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not within {} s: {what}", patience.as_secs());
-        thread::sleep(Duration::from_millis(50));
     }
 }
 

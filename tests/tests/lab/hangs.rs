@@ -3,9 +3,10 @@
 use std::{fs, path::Path, time::Duration};
 
 use crate::{
-    driver::{AGENT, ENVOY, Lab, PILOT, PILOT_VM, within},
+    driver::{AGENT, ENVOY, Lab, PILOT, PILOT_VM},
     load::{SteadyQuestions, SteadyRequests},
     manifests::{BANANA, small},
+    wait::within,
 };
 
 /// An actor may be silent for half a minute. monit checks every ten seconds, tolerates nine failures at most, and gives

@@ -8,11 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    driver::{Lab, within},
-    manifests::Service,
-    process::Running,
-};
+use crate::{driver::Lab, manifests::Service, process::Running, wait::within};
 
 /// A load ends on its own when its test has failed to end it.
 const MOST_ROUNDS: u32 = 20_000;

@@ -32,3 +32,4 @@ mod refused;
 mod stops;
 mod traffic;
 mod uaa;
+mod wait;

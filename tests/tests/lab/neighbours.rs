@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    driver::{AGENT, Lab, within},
+    driver::{AGENT, Lab},
     load::SteadyRequests,
     manifests::{BANANA, small},
+    wait::within,
 };
 
 const VM: &str = "apricot/0";

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::driver::within;
+use crate::wait::within;
 
 /// Time for processes to end.
 const PATIENCE: Duration = Duration::from_secs(20);

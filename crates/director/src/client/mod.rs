@@ -12,6 +12,9 @@
 //!
 //! Its futures must run on a tokio runtime.
 
+#[cfg(feature = "operator")]
+mod action;
+mod answer;
 mod error;
 mod exchange;
 mod login;
@@ -29,20 +32,21 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+#[cfg(feature = "operator")]
+pub use self::{
+    action::{OperatorAction, TaskId},
+    task::{StepState, TaskStatus, TaskStep, TaskSteps},
+};
+use self::{
+    answer::{body_of, failed, is_redirect, joined, target},
+    exchange::{Answer, Exchange, Head},
+    login::Logins,
+};
 pub use self::{
     error::{Cause, ClientError, Operation, TransportError},
     settings::{ClientSettings, Credentials, SettingsError},
 };
-use self::{
-    exchange::{Answer, Exchange, Head},
-    login::Logins,
-};
-#[cfg(feature = "operator")]
-pub use self::{
-    operator::OperatorAction,
-    task::{StepState, TaskId, TaskStatus, TaskStep, TaskSteps},
-};
-use crate::wire::{Config, DeploymentConfig, DeploymentRow, EndedTask, ErrorBody, Event, InstanceRow, ManifestBody};
+use crate::wire::{Config, DeploymentConfig, DeploymentRow, EndedTask, Event, InstanceRow, ManifestBody};
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
@@ -247,32 +251,8 @@ impl DirectorClient {
     }
 }
 
-/// Target of a redirect.
-fn target(from: &Url, answer: &Answer) -> Result<Url, Cause> {
-    joined(from, answer.location.as_deref().ok_or(Cause::Redirect("without a place"))?)
-}
-
-fn joined(base: &Url, place: &str) -> Result<Url, Cause> {
-    base.join(place).map_err(|_| Cause::Redirect("to a place that is no URL"))
-}
-
-/// The director answers 303 instead of 302 to requests other than `GET`, when no proxy older than HTTP/1.1 is in
-/// between.
-fn is_redirect(answer: &Answer) -> bool {
-    matches!(answer.status, StatusCode::FOUND | StatusCode::SEE_OTHER)
-}
-
 fn segment(name: &str) -> String {
     utf8_percent_encode(name, PATH_SEGMENT).to_string()
-}
-
-/// Parses JSON of any content type: most JSON of a director is declared as `text/html`.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Cause> {
-    serde_json::from_slice(body).map_err(Cause::Malformed)
-}
-
-fn body_of<T: DeserializeOwned>(answer: &Answer) -> Result<T, Cause> {
-    if answer.status.is_success() { read(&answer.body) } else { Err(failed(answer)) }
 }
 
 fn plausible(event: &Event) -> Result<(), Cause> {
@@ -281,12 +261,4 @@ fn plausible(event: &Event) -> Result<(), Cause> {
         return Ok(());
     }
     Err(Cause::Odd(format!("event {id:?} has the time {timestamp}, which lies outside of the years 1970 to 9999")))
-}
-
-fn failed(answer: &Answer) -> Cause {
-    let error: Option<ErrorBody> = serde_json::from_slice(&answer.body).ok();
-    match answer.status.as_u16() {
-        401 => Cause::Unauthorized(error.map(|error| error.description)),
-        status => Cause::Status { status, error },
-    }
 }

@@ -1,57 +1,21 @@
 //! Requests of an operator: uploads, deploys, deletions. Each is sent once, or once more when the login had expired,
 //! because the first one then changed nothing.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use http::{Method, header};
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::{
-    Cause, ClientError, DirectorClient, Operation, TaskId,
+    Cause, ClientError, DirectorClient, Operation,
+    action::{OperatorAction, TaskId},
+    answer::{failed, is_redirect, target},
     exchange::{Answer, Head},
-    failed, is_redirect, login, segment, target,
+    login, segment,
     upload::pieces,
 };
 use crate::wire::{Event, Info, ReleaseRow};
-
-/// Operation of a request that only an operator's client sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OperatorAction {
-    /// `GET /releases`.
-    Releases,
-    /// `GET /tasks/:id` and its output.
-    Task(TaskId),
-    /// `POST /releases` with a file.
-    UploadRelease(PathBuf),
-    /// `POST /deployments`.
-    Deploy,
-    /// `DELETE /deployments/:name`.
-    DeleteDeployment(String),
-    /// `POST /configs`.
-    UpdateConfig {
-        /// Type.
-        kind: String,
-        /// Name within the type.
-        name: String,
-    },
-}
-
-impl fmt::Display for OperatorAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Releases => f.write_str("cannot list the releases"),
-            Self::Task(id) => write!(f, "cannot read task {id}"),
-            Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
-            Self::Deploy => f.write_str("cannot deploy"),
-            Self::DeleteDeployment(name) => write!(f, "cannot delete deployment {name:?}"),
-            Self::UpdateConfig { kind, name } => write!(f, "cannot update the {kind} config {name:?}"),
-        }
-    }
-}
 
 impl From<OperatorAction> for Operation {
     fn from(action: OperatorAction) -> Self {

@@ -1,28 +1,14 @@
 //! Tasks: the director's work after its answer.
 
-use std::fmt;
-
 use http::{StatusCode, header};
 
-use super::{Cause, ClientError, DirectorClient, OperatorAction, exchange::Answer, failed};
+use super::{
+    Cause, ClientError, DirectorClient,
+    action::{OperatorAction, TaskId},
+    answer::failed,
+    exchange::Answer,
+};
 use crate::wire::{Task, TaskEvent, TaskState};
-
-/// Id of a task of one director.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TaskId(u64);
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl TaskId {
-    /// Parses the path to which a director redirects: `/tasks/:id`.
-    pub(super) fn from_path(path: &str) -> Option<Self> {
-        path.strip_prefix("/tasks/")?.parse().ok().map(Self)
-    }
-}
 
 /// Status of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,14 +137,6 @@ mod tests {
 
     fn partial(status: StatusCode, body: &[u8]) -> Answer {
         Answer { status, location: None, date: None, body: bytes::Bytes::copy_from_slice(body) }
-    }
-
-    #[test]
-    fn a_task_is_named_by_the_path_of_the_redirect() {
-        assert_eq!(TaskId::from_path("/tasks/27"), Some(TaskId(27)));
-        for other in ["/tasks/", "/tasks/27/output", "/tasks/-1", "/task/27", "/login", ""] {
-            assert_eq!(TaskId::from_path(other), None, "{other}");
-        }
     }
 
     #[test]

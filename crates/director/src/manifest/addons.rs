@@ -1,30 +1,28 @@
 //! Adds the jobs of addons to the instance groups of a manifest: first of its own addons, then of those of runtime
 //! configs.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use boshy_mesh::{Place, Problem, WrittenGroup, WrittenJob, WrittenPorts};
-use serde::Deserialize;
 
-use super::{EXPOSE_PORTS, Reader, Surroundings, list, map, named, texts};
+use super::{
+    addon::Addon,
+    configs::RuntimeConfig,
+    reader::{EXPOSE_PORTS, Reader},
+    shape::{list, map, named, names, texts},
+};
 use crate::addons::{Candidate, Filter, applies};
 use boshy_yaml::{Map, View, YamlError};
 
-/// An addon, and the groups it applies to.
-#[derive(Debug)]
-pub(super) struct Addon {
-    pub(super) name: String,
-    include: Filter,
-    exclude: Filter,
-    pub(super) jobs: Vec<AddonJob>,
-}
-
-/// A job of an addon.
-#[derive(Debug)]
-pub(super) struct AddonJob {
-    pub(super) name: String,
-    release: String,
-    pub(super) ports: WrittenPorts,
+/// Context that determines the jobs of a deployment in addition to its manifest.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Surroundings<'a> {
+    /// Teams that own the deployment.
+    pub(crate) teams: &'a [String],
+    /// The runtime configs that it was deployed with, in the director's order.
+    pub(crate) runtime_configs: &'a [Arc<RuntimeConfig>],
+    /// The runtime configs of its next deploy.
+    pub(crate) latest: &'a [Arc<RuntimeConfig>],
 }
 
 /// The job that makes a VM part of the mesh.
@@ -49,34 +47,6 @@ enum Level<'a> {
 }
 
 impl Reader<'_> {
-    /// The addons at the top level of a document. One that cannot be parsed is skipped. If its conditions cannot be
-    /// parsed, it applies to no group.
-    pub(super) fn written_addons(&mut self, document: Map<'_>) -> Vec<Addon> {
-        let mut addons = Vec::new();
-        for addon in list(document, "addons").unwrap_or_default() {
-            let Ok(map) = map(addon) else { continue };
-            let Ok(name) = named(addon, map) else { continue };
-            let jobs = self.addon_jobs(map);
-            match (filter(map, "include"), filter(map, "exclude")) {
-                (Ok(include), Ok(exclude)) => addons.push(Addon { name, include, exclude, jobs }),
-                (Err(error), _) | (_, Err(error)) => {
-                    let place = self.place.clone().addon(&name);
-                    self.problems.push(Problem::new(place, format!("is for groups that cannot be read: {error}")));
-                }
-            }
-        }
-        addons
-    }
-
-    fn addon_jobs(&mut self, addon: Map<'_>) -> Vec<AddonJob> {
-        let mut job = |view: View<'_>| {
-            let job = map(view).ok()?;
-            let release = job.get("release").and_then(|release| release.value.text()).unwrap_or_default();
-            Some(AddonJob { name: named(view, job).ok()?, release, ports: self.expose_ports(job) })
-        };
-        list(addon, "jobs").unwrap_or_default().into_iter().filter_map(&mut job).collect()
-    }
-
     /// Adds the jobs of addons to the groups to which a director adds them, in the director's order.
     pub(super) fn add_addons(
         &mut self,
@@ -105,12 +75,6 @@ impl Reader<'_> {
             }
         }
         Ok(())
-    }
-}
-
-impl Addon {
-    fn brings(&self, job: &str) -> bool {
-        self.jobs.iter().any(|known| known.name == job)
     }
 }
 
@@ -203,12 +167,6 @@ fn without_teams(filter: &Filter) -> Filter {
     Filter { teams: Vec::new(), ..filter.clone() }
 }
 
-fn filter(addon: Map<'_>, key: &str) -> Result<Filter, YamlError> {
-    let Some(pair) = addon.get(key) else { return Ok(Filter::default()) };
-    let filter: Option<Filter> = Option::deserialize(pair.value)?;
-    Ok(filter.unwrap_or_default())
-}
-
 fn traits(group: Map<'_>, os: &HashMap<String, String>) -> Traits {
     let text = |key: &str| group.get(key).and_then(|pair| pair.value.text()).unwrap_or_default();
     let job = |view: View<'_>| {
@@ -217,7 +175,7 @@ fn traits(group: Map<'_>, os: &HashMap<String, String>) -> Traits {
     };
     Traits {
         azs: texts(group, "azs"),
-        networks: super::names(group, "networks"),
+        networks: names(group, "networks"),
         os: os.get(&text("stemcell")).cloned().unwrap_or_default(),
         jobs: list(group, "jobs").unwrap_or_default().into_iter().filter_map(job).collect(),
     }

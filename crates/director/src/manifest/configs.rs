@@ -8,7 +8,12 @@ use std::{collections::HashSet, net::IpAddr};
 use boshy_mesh::{CloudNetwork, Place, Problem, WrittenPorts};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
-use super::{Reader, addons::Addon, list, map, misplaced, named, networks, texts};
+use super::{
+    addon::Addon,
+    misplaced, networks,
+    reader::Reader,
+    shape::{list, map, named, texts},
+};
 use boshy_yaml::{Document, Limits, Map, Shape, View, YamlError};
 
 /// A version of a runtime config.

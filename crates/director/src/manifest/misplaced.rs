@@ -2,7 +2,7 @@
 
 use boshy_mesh::{Place, Problem};
 
-use super::{EXPOSE_PORTS, Reader};
+use super::reader::{EXPOSE_PORTS, Reader};
 use boshy_yaml::{Document, Shape, Step, View};
 
 /// Number of such problems that are named for one manifest; the others are of the same kind.

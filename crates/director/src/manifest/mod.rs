@@ -5,32 +5,26 @@
 //! wrong entry is reported by group, job and key instead of by line. An `expose_ports` that has no effect is reported
 //! (`misplaced`).
 
+mod addon;
 mod addons;
 mod configs;
 mod misplaced;
 mod networks;
 mod ports;
+mod reader;
+mod shape;
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use boshy_mesh::{Place, Problem, WrittenDeployment, WrittenGroup, WrittenJob, WrittenPorts};
 
+pub(crate) use self::addons::Surroundings;
 pub use self::configs::{RuntimeConfig, cloud_networks};
-use boshy_yaml::{Document, Limits, Map, Shape, View, YamlError};
-
-/// The key under which a job exposes ports.
-const EXPOSE_PORTS: &str = "expose_ports";
-
-/// Context that determines the jobs of a deployment in addition to its manifest.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Surroundings<'a> {
-    /// Teams that own the deployment.
-    pub(crate) teams: &'a [String],
-    /// The runtime configs that it was deployed with, in the director's order.
-    pub(crate) runtime_configs: &'a [Arc<RuntimeConfig>],
-    /// The runtime configs of its next deploy.
-    pub(crate) latest: &'a [Arc<RuntimeConfig>],
-}
+use self::{
+    reader::{EXPOSE_PORTS, Reader},
+    shape::{list, map, named, names},
+};
+use boshy_yaml::{Document, Limits, Shape, View, YamlError};
 
 /// Parses the manifest of the deployment that the director lists as `name`.
 ///
@@ -56,16 +50,6 @@ pub(crate) fn read_within(
     misplaced::name(&mut reader, &document);
     document.finish()?;
     Ok(WrittenDeployment { name: name.to_owned(), groups, problems: reader.problems })
-}
-
-/// Parser of one manifest or one runtime config.
-struct Reader<'n> {
-    /// Name of the deployment; empty for a config.
-    name: &'n str,
-    place: Place,
-    /// The `expose_ports` keys that have an effect, by their node.
-    used: HashSet<u32>,
-    problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
@@ -108,45 +92,6 @@ impl Reader<'_> {
         let (name, expose_ports) = (named(view, job)?, self.expose_ports(job));
         Ok(WrittenJob { name, expose_ports, addon: None, runtime_config: None })
     }
-
-    fn expose_ports(&mut self, job: Map<'_>) -> WrittenPorts {
-        let Some(pair) = job.get(EXPOSE_PORTS) else { return WrittenPorts::Absent };
-        self.used.insert(pair.key.node());
-        ports::written(pair.value)
-    }
-}
-
-fn map(view: View<'_>) -> Result<Map<'_>, YamlError> {
-    match view.shape() {
-        Shape::Map(map) => Ok(map),
-        _ => Err(view.refused("must be a map")),
-    }
-}
-
-/// The list under a key. A missing list counts as empty; a director accepts nothing else than a list.
-fn list<'d>(map: Map<'d>, key: &str) -> Result<Vec<View<'d>>, YamlError> {
-    let Some(pair) = map.get(key) else { return Ok(Vec::new()) };
-    match pair.value.shape() {
-        Shape::List(list) => Ok(list.items().collect()),
-        Shape::Scalar(boshy_yaml::Scalar::Null) => Ok(Vec::new()),
-        _ => Err(pair.value.refused(format!("{key} must be a list"))),
-    }
-}
-
-fn named(view: View<'_>, map: Map<'_>) -> Result<String, YamlError> {
-    let name = map.get("name").ok_or_else(|| view.refused("has no name"))?;
-    name.value.text().ok_or_else(|| name.value.refused("a name must be text"))
-}
-
-/// The names of the maps listed under a key; other entries are skipped.
-fn names(map: Map<'_>, key: &str) -> Vec<String> {
-    let items = list(map, key).unwrap_or_default();
-    items.into_iter().filter_map(|item| named(item, self::map(item).ok()?).ok()).collect()
-}
-
-/// The texts listed under a key; other entries are skipped.
-fn texts(map: Map<'_>, key: &str) -> Vec<String> {
-    list(map, key).unwrap_or_default().into_iter().filter_map(View::text).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use boshy_mesh::GroupNetwork;
 use ipnet::IpNet;
 
-use super::{list, map, named, texts};
+use super::shape::{list, map, named, texts};
 use boshy_yaml::{Map, View};
 
 pub(super) fn of_group(group: Map<'_>) -> Vec<GroupNetwork> {

@@ -29,6 +29,7 @@
 mod agenda;
 mod ask;
 mod cadence;
+mod clock;
 mod configs;
 mod events;
 mod facts;
@@ -45,6 +46,7 @@ use serde::Serialize;
 
 pub use self::{
     ask::ask,
+    clock::ClockReading,
     configs::{AppliedConfigs, ConfigsReading},
     known::Reading,
     watch::Observer,
@@ -88,15 +90,6 @@ impl Default for ObserverSettings {
             limits: Limits::default(),
         }
     }
-}
-
-/// What both clocks read at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClockReading {
-    /// Time since the observer's start on a monotonic clock, which all waiting uses.
-    pub elapsed: Duration,
-    /// The wall clock, for display only.
-    pub wall: Timestamp,
 }
 
 /// A query to a director.

@@ -9,14 +9,18 @@ use std::{
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::{read, show};
+use super::{
+    lab::{read, running},
+    show,
+};
 use crate::{
-    LabSettings, MESH_MANIFEST, RUNTIME_CONFIG, SAMPLE_MANIFEST,
+    LabSettings,
     access::Access,
     cli::{ReleaseArgs, Up},
     error::{Doing, LabError},
     operator::{self, Filled, Operator, with_properties},
     release::{self, Programs},
+    settings::{MESH_MANIFEST, RUNTIME_CONFIG, SAMPLE_MANIFEST},
     state_dir::StateDir,
 };
 
@@ -110,20 +114,20 @@ impl Wanted {
 
 /// `bosh upload-release`.
 pub(super) fn upload_release(state: &StateDir, file: &Path) -> Result<(), LabError> {
-    super::running(state)?;
+    running(state)?;
     let access = Access::read(state)?;
     on_director(&access, async |director| director.upload_release(file, &mut |text| show::note(text)).await)
 }
 
 /// `bosh deploy`.
 pub(super) fn deploy(state: &StateDir, manifest: &str) -> Result<(), LabError> {
-    super::running(state)?;
+    running(state)?;
     on_director(&Access::read(state)?, async |director| director.deploy(manifest, &mut |text| show::note(text)).await)
 }
 
 /// `bosh delete-deployment`.
 pub(super) fn delete(state: &StateDir, deployment: &str) -> Result<(), LabError> {
-    super::running(state)?;
+    running(state)?;
     on_director(&Access::read(state)?, async |director| director.delete(deployment, &mut |text| show::note(text)).await)
 }
 

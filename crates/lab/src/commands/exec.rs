@@ -40,7 +40,7 @@ pub(super) fn run(state: &StateDir, instance: &InstanceRef, command: &[String]) 
         command.split_first().ok_or_else(|| LabError::Usage("give a command to run after --".to_owned()))?;
     let client = Client::connect(state)?;
     let keeper = client.keeper_pid()?;
-    let (name, pid) = super::find(client, instance)?;
+    let (name, pid) = super::lab::find(client, instance)?;
     enter(keeper, pid)?;
     let mut child = Command::new(program);
     child.args(arguments).current_dir("/").env("HOME", "/root").env("PATH", path());

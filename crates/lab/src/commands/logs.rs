@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{current, show};
+use super::{
+    lab::{current, unexpected},
+    show,
+};
 use crate::{
     error::{Doing, LabError},
     name::{InstanceName, InstanceRef},
@@ -22,7 +25,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 pub(super) fn run(state: &StateDir, instance: &InstanceRef, job: Option<&str>, follow: bool) -> Result<(), LabError> {
     let status = current(state)?;
     let name = instance.resolve(status.vms.iter().map(|vm| &vm.name))?;
-    let vm = status.vms.iter().find(|vm| vm.name == *name).ok_or_else(super::unexpected)?;
+    let vm = status.vms.iter().find(|vm| vm.name == *name).ok_or_else(unexpected)?;
     let directory = state.vcap(&vm.cid).join("sys/log");
     let jobs = job.map_or_else(|| folders(&directory), |job| vec![job.to_owned()]);
     let mut logs = Vec::new();

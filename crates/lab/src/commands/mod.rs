@@ -3,22 +3,23 @@
 mod bring_up;
 mod down;
 mod exec;
+mod lab;
 mod logs;
 mod show;
 mod up;
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
+use self::lab::{current, dir, read, running};
 use crate::{
     LabSettings,
     access::Access,
     bosh_dns,
-    cli::{JobArgs, LabCommand, StateArg},
+    cli::{JobArgs, LabCommand},
     client::Client,
     error::{Doing, LabError},
     keeper, launch,
-    name::{InstanceName, InstanceRef},
-    protocol::{Answer, LabStatus, Request},
+    protocol::Request,
     state_dir::StateDir,
     vm::{self, protocol::JobAction},
 };
@@ -54,10 +55,6 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
     Ok(ExitCode::SUCCESS)
 }
 
-fn dir(state: &StateArg) -> Result<StateDir, LabError> {
-    StateDir::new(state.state_dir.as_deref())
-}
-
 fn status(state: &StateDir, json: bool) -> Result<(), LabError> {
     let status = current(state)?;
     let text = if json {
@@ -68,21 +65,9 @@ fn status(state: &StateDir, json: bool) -> Result<(), LabError> {
     show::line(&text)
 }
 
-fn current(state: &StateDir) -> Result<LabStatus, LabError> {
-    match Client::connect(state)?.ask_quietly(&Request::Status)? {
-        Answer::Status(status) => Ok(status),
-        _ => Err(unexpected()),
-    }
-}
-
 fn env(state: &StateDir) -> Result<(), LabError> {
     running(state)?;
     show::line(&Access::read(state)?.exports())
-}
-
-/// Checks that a lab is running by asking its keeper, because a director that has ended leaves its file behind.
-fn running(state: &StateDir) -> Result<(), LabError> {
-    Client::connect(state).map(drop)
 }
 
 fn deploy(state: &StateDir, file: &Path) -> Result<(), LabError> {
@@ -94,20 +79,4 @@ fn job(arguments: &JobArgs, action: JobAction) -> Result<(), LabError> {
     let JobArgs { instance, job, state } = arguments;
     let request = Request::Job { instance: instance.clone(), job: job.clone(), action };
     Client::connect(&dir(state)?)?.ask_quietly(&request).map(drop)
-}
-
-/// The full name of the VM, and the pid of its first process as the keeper sees it.
-fn find(client: Client, instance: &InstanceRef) -> Result<(InstanceName, u32), LabError> {
-    match client.ask_quietly(&Request::Find { instance: instance.clone() })? {
-        Answer::Found { name, pid } => Ok((name, pid)),
-        _ => Err(unexpected()),
-    }
-}
-
-fn read(file: &Path) -> Result<String, LabError> {
-    fs::read_to_string(file).doing(|| format!("reading {}", file.display()))
-}
-
-fn unexpected() -> LabError {
-    LabError::Refused("the lab's keeper gave an unexpected answer; is it of another version?".to_owned())
 }

@@ -10,7 +10,13 @@ use std::{
 
 use nix::sys::signal::{SigSet, Signal};
 
-use super::{bring_up::Wanted, down, show, show::ProgressView, unexpected};
+use super::{
+    bring_up::Wanted,
+    down,
+    lab::{current, dir, unexpected},
+    show,
+    show::ProgressView,
+};
 use crate::{
     LabSettings, cli,
     client::Client,
@@ -27,7 +33,7 @@ const PLAYED: &str = "bpm, bosh-dns and the config server are played by the lab;
 /// Brings a lab up. Ctrl-C takes it down again. A lab that does not become ready is kept for inspection, unless it is
 /// in the foreground.
 pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError> {
-    let state = super::dir(&arguments.state)?;
+    let state = dir(&arguments.state)?;
     let wanted = if arguments.empty { None } else { Some(Wanted::new(arguments, lab)?) };
     let interrupts = block_interrupts()?;
     launch::start_keeper(lab, &state, &KeeperSettings { uaa: arguments.uaa })?;
@@ -57,7 +63,7 @@ pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError
 }
 
 fn empty(state: &StateDir) -> Result<(), LabError> {
-    super::current(state)?.notes.iter().for_each(|text| show::note(text));
+    current(state)?.notes.iter().for_each(|text| show::note(text));
     show::line("the director is up; `eval \"$(boshy lab env)\"` points the BOSH CLI at it")
 }
 

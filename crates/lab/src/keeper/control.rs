@@ -8,15 +8,12 @@ use tokio::{
     sync::broadcast::error::RecvError,
 };
 
-use super::{Keeper, fleet::Member, readiness, status, vm::Facts, vm::Vm};
+use super::{fleet::Member, readiness, state::Keeper, status, vm::Facts, vm::Vm};
 use crate::{
     error::LabError,
     name::{InstanceName, InstanceRef},
     protocol::{Answer, Progress, Request},
-    vm::{
-        line,
-        protocol::{JobAction, JobState, What},
-    },
+    vm::protocol::{JobAction, JobState, What, line},
 };
 
 /// A request contains one or two names.

@@ -10,7 +10,7 @@ use rand::RngExt;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use super::{DIRECTOR, KeeperSettings};
+use super::settings::{DIRECTOR, KeeperSettings};
 use crate::{
     access::Access,
     error::{Doing, LabError},

@@ -17,9 +17,9 @@ use ipnet::Ipv4Net;
 use tokio::sync::broadcast;
 
 use super::{
-    BRIDGE, NETWORK_PREFIX,
     fleet::Fleet,
     packages,
+    settings::{BRIDGE, NETWORK_PREFIX},
     vm::{Facts, Vm},
 };
 use crate::{

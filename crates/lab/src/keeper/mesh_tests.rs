@@ -3,7 +3,7 @@ use boshy_mesh::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::SAMPLE_MANIFEST;
+use crate::settings::SAMPLE_MANIFEST;
 
 const APRICOT: &str = "example-httpbin.apricot.sample-deployment.boshy";
 const BANANA: &str = "example-httpbin.banana.sample-deployment.boshy";

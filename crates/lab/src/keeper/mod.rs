@@ -8,29 +8,27 @@ mod machines;
 mod mesh;
 mod packages;
 mod readiness;
+mod settings;
+mod state;
 mod status;
 mod vm;
 
-use std::{
-    fs, io,
-    io::Write,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::fd::AsFd,
-    sync::Arc,
-};
+use std::{fs, io, io::Write, net::TcpListener, os::fd::AsFd, sync::Arc};
 
 use ipnet::Ipv4Net;
 use nix::mount::{MsFlags, mount};
-use serde::{Deserialize, Serialize};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
 
+pub(crate) use self::settings::{DIRECTOR, KeeperSettings, LISTENING};
 use self::{
     lab_director::LabDirector,
     machines::{Cpi, Machines},
+    settings::{BRIDGE, NETWORK_PREFIX},
+    state::Keeper,
 };
 use crate::{
     LabSettings,
@@ -39,29 +37,6 @@ use crate::{
     state_dir::StateDir,
     vm::note_of_the_user,
 };
-
-/// Prefix length of the lab's network.
-const NETWORK_PREFIX: u8 = 16;
-/// What the keeper prints once it listens.
-pub(crate) const LISTENING: &str = "listening";
-/// The director's address, which is the bridge's.
-pub(crate) const DIRECTOR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 244, 0, 2)), 25555);
-/// The bridge that joins the VMs.
-const BRIDGE: &str = "switch";
-
-/// Settings of a keeper.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct KeeperSettings {
-    /// Whether the director accepts clients of a UAA instead of its own users.
-    pub(crate) uaa: bool,
-}
-
-/// State shared by all parts of the keeper.
-struct Keeper {
-    machines: Arc<Machines>,
-    director: LabDirector,
-    down: Notify,
-}
 
 /// Runs the keeper until it is told to end. Nothing needs to be cleaned up, because the kernel ends everything below
 /// it.

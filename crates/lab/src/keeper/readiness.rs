@@ -9,9 +9,9 @@ use std::{
 use boshy_mesh::Service;
 
 use super::{
-    Keeper,
     fleet::Member,
     mesh::{self, AGENT_JOB, AGENT_PORT, PILOT_JOB, PILOT_PORT},
+    state::Keeper,
     status,
 };
 use crate::{

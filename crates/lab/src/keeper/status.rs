@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Keeper, mesh};
+use super::{mesh, state::Keeper};
 use crate::protocol::{LabStatus, VmStatus};
 
 /// Collects the whole status.

@@ -29,10 +29,7 @@ use crate::{
     error::{Doing, LabError},
     name::InstanceName,
     netlink,
-    vm::{
-        line,
-        protocol::{Answer, JobStatus, Order, Report, VmSpec, What},
-    },
+    vm::protocol::{Answer, JobStatus, Order, Report, VmSpec, What, line},
 };
 
 /// Time for a VM to end its processes; a single one may take 20 s.

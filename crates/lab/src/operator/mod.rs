@@ -11,11 +11,11 @@ use std::path::Path;
 use boshy_director::client::{ClientError, ClientSettings, Credentials, DirectorClient, TaskId};
 use serde_json::Value;
 
-pub(crate) use self::variables::{Filled, with_properties};
+pub(crate) use self::{
+    task::Say,
+    variables::{Filled, with_properties},
+};
 use crate::{access::Access, error::LabError};
-
-/// Prints progress.
-pub(crate) type Say<'a> = &'a mut dyn FnMut(&str);
 
 /// Gives orders to the lab's director.
 pub(crate) struct Operator {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use boshy_director::client::{DirectorClient, StepState, TaskId, TaskStatus, TaskStep};
 
-use super::Say;
 use crate::error::LabError;
+
+/// Prints progress.
+pub(crate) type Say<'a> = &'a mut dyn FnMut(&str);
 
 /// Interval at which the task is polled.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);

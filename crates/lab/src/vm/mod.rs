@@ -57,7 +57,7 @@ pub(crate) use self::{
     container::run as run_contained,
 };
 use self::{
-    protocol::{Answer, Order, Report, VmSpec, What},
+    protocol::{Answer, Order, Report, VmSpec, What, line},
     root::Root,
     run::Booted,
     users::Vcap,
@@ -138,13 +138,6 @@ fn answer<T>(control: &mut UnixStream, id: u64, result: &Result<T, LabError>) ->
         Err(error) => Err(error.chain()),
     };
     control.write_all(&line(&Report::Done { id, result }).doing(doing)?).doing(doing)
-}
-
-/// A value as one line of JSON.
-pub(crate) fn line(value: &impl serde::Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    Ok(line)
 }
 
 fn out_of_turn() -> LabError {

@@ -151,3 +151,10 @@ impl JobState {
         }
     }
 }
+
+/// A value as one line of JSON.
+pub(crate) fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}

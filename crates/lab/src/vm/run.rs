@@ -11,8 +11,7 @@ use tokio::{
 use super::{
     agent::{Agent, write_health},
     children::Children,
-    line,
-    protocol::{Answer, JobStatus, Order, Report, VmSpec, What},
+    protocol::{Answer, JobStatus, Order, Report, VmSpec, What, line},
     supervisor::Supervisor,
     users::Vcap,
 };

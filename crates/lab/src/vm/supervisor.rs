@@ -30,10 +30,9 @@ use tokio::{
 use super::{
     children::Children,
     jobs::{Action, Jobs, Kept, Snapshot},
-    line,
     monit::HealthCheck,
     processes::{Program, Watched},
-    protocol::JobAction,
+    protocol::{JobAction, line},
     users::Vcap,
 };
 

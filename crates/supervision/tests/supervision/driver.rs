@@ -65,24 +65,6 @@ pub(crate) fn prepare() {
     });
 }
 
-/// Events in order.
-#[derive(Clone, Default)]
-pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
-
-impl Journal {
-    pub(crate) fn note(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
-    }
-
-    pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    pub(crate) fn clear(&self) {
-        self.0.lock().unwrap().clear();
-    }
-}
-
 /// The logs of all tests.
 pub(crate) static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use boshy_supervision::{Backoff, ChildRef, ChildState, ExitReason, SendError, Tree};
 
-use crate::{driver::*, probe::*};
+use crate::{driver::*, journal::Journal, probe::*};
 
 struct Pair {
     victim: ChildRef<Probe>,

@@ -5,6 +5,7 @@
 
 mod driver;
 mod falls;
+mod journal;
 mod policy;
 mod probe;
 mod queue;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use boshy_supervision::{Backoff, ChildRef, ChildState, ExitReason, Restart, SendError, Strategy, Tree};
 use tokio::time::Instant;
 
-use crate::{driver::*, probe::*};
+use crate::{driver::*, journal::Journal, probe::*};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

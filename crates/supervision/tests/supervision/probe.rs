@@ -9,7 +9,7 @@ use std::{
 use actix::prelude::*;
 use boshy_supervision::Link;
 
-use crate::driver::Journal;
+use crate::journal::Journal;
 
 /// A panic payload whose destructor panics.
 pub(crate) struct Grenade;

@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use boshy_supervision::{ChildRef, ExitReason, Restart, SendError, Tree};
 use futures::future::join_all;
 
-use crate::{driver::*, probe::*};
+use crate::{driver::*, journal::Journal, probe::*};
 
 const _: fn() = || {
     fn shared_between_threads<T: Clone + Send + Sync + 'static>() {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use boshy_supervision::{ChildRef, ExitReason, SendError, Shutdown, Tree};
 use tokio::time::Instant;
 
-use crate::{driver::*, probe::*};
+use crate::{driver::*, journal::Journal, probe::*};
 
 fn child(tree: &mut Tree, name: &str, habits: &Habits, shutdown: Shutdown, journal: &Journal) -> ChildRef<Probe> {
     tree.child(name, Probe::factory(habits, journal)).shutdown(shutdown).add()

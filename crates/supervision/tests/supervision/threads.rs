@@ -9,7 +9,7 @@ use std::{
 use boshy_supervision::{ChildRef, ChildState, ExitReason, Link, Placement, SendError, Shutdown, Tree};
 use futures::future::join_all;
 
-use crate::{driver::*, probe::*};
+use crate::{driver::*, journal::Journal, probe::*};
 
 fn apart(habits: &Habits, journal: &Journal) -> (ChildRef<Probe>, Tree) {
     let mut tree = Tree::new("tree");

@@ -8,7 +8,7 @@ use std::{
 
 use boshy_supervision::{ChildState, ExitReason, Placement, Tree, Vitals};
 
-use crate::{driver::*, probe::*};
+use crate::{driver::*, journal::Journal, probe::*};
 
 /// Much longer than a loaded machine keeps a thread waiting in a test, and much shorter than the test's deadline.
 const BOUND: Duration = Duration::from_millis(500);

@@ -19,6 +19,7 @@
 
 mod codec;
 mod connection;
+mod methods;
 mod proxies;
 mod repairs;
 mod secure;
@@ -30,7 +31,6 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -43,37 +43,21 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Status,
-    body::Body,
-    codegen::{BoxFuture, Service, http},
-    server::{Grpc, NamedService},
-    transport::Server,
-};
+use tonic::transport::Server;
 
-use self::{
-    codec::RawCodec,
-    connection::{Accepted, Gate},
-    stream::StreamService,
-};
+use self::connection::{Accepted, Gate};
 pub use self::{
     proxies::Proxies,
     repairs::Repairs,
     secure::{HandshakeFailure, HandshakeFailures, Security},
     source::{MeshSource, Sets, Source},
 };
-use crate::{
-    AckStates, MeshTold,
-    session::server::{Channel, Delta, Sotw},
-};
+use crate::{AckStates, MeshTold};
 
 /// Largest request: a reconnecting proxy lists all its resources, about 100 octets each.
 const MAX_REQUEST: usize = 16 << 20;
 /// Maximum number of streams on a connection. A proxy uses one; a diagnostic tool may use another.
 const MAX_STREAMS: u32 = 8;
-const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
-const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
-
 /// Timeouts for proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -243,15 +227,6 @@ impl AdsService {
             () = tend(begin) => Ok(()),
         }
     }
-
-    fn stream<C: Channel + Send + 'static>(
-        &self,
-        request: http::Request<Body>,
-    ) -> BoxFuture<http::Response<Body>, Infallible> {
-        let stream = StreamService::<C>::new(self.clone());
-        let mut grpc = Grpc::new(RawCodec::<C>::default()).max_decoding_message_size(MAX_REQUEST);
-        Box::pin(async move { Ok(grpc.streaming(stream, request).await) })
-    }
 }
 
 type StreamTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -268,28 +243,6 @@ async fn tend(mut begin: mpsc::UnboundedReceiver<StreamTask>) {
                 tracing::error!(%error, "a stream of the ADS server panicked");
             },
             else => return pending().await,
-        }
-    }
-}
-
-impl NamedService for AdsService {
-    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
-}
-
-impl Service<http::Request<Body>> for AdsService {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        match request.uri().path() {
-            DELTA => self.stream::<Delta>(request),
-            SOTW => self.stream::<Sotw>(request),
-            _ => Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
         }
     }
 }

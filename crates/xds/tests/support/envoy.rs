@@ -82,7 +82,7 @@ impl Envoy {
         };
         let kinds = [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener];
         let expected: Holding = kinds.map(|kind| (kind, versions(kind))).into();
-        super::until(&mut self.state, |state| state.holding == expected).await;
+        super::wait::until(&mut self.state, |state| state.holding == expected).await;
     }
 
     /// Its resources.

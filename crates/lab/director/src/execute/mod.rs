@@ -13,6 +13,7 @@ mod agents;
 mod deletion;
 mod deploy;
 mod dns;
+mod executor;
 mod instance;
 mod isolated;
 mod prepare;
@@ -21,14 +22,16 @@ mod update;
 mod uploads;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, mpsc as std_mpsc},
     time::Duration,
 };
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc};
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
-use self::run::{Halt, Run};
+use self::{
+    executor::Executor,
+    run::{Halt, Run},
+};
 use super::{
     DirectorError, Infrastructure,
     server::{Shared, lock, now},
@@ -41,14 +44,6 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Interval at which VMs without the latest DNS records are updated (director: `bosh-director-sync-dns`).
 const DNS_INTERVAL: Duration = Duration::from_secs(10);
-
-/// State shared by the tasks.
-pub(super) struct Executor {
-    shared: Arc<Shared>,
-    infrastructure: Arc<dyn Infrastructure>,
-    renderer: Renderer,
-    locks: Mutex<BTreeMap<String, Arc<AsyncMutex<()>>>>,
-}
 
 /// Runs tasks until `stop` is dropped, which also ends running tasks.
 pub(super) fn run(

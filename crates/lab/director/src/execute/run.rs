@@ -4,7 +4,7 @@ use std::{borrow::Cow, future::Future, sync::Arc};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
-use super::Executor;
+use super::executor::Executor;
 use crate::{
     AgentError, DirectorError, Infrastructure,
     server::now,

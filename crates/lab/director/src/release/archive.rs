@@ -12,7 +12,7 @@ use std::{
     fs::{self, File},
     io::{Read, Write},
     ops::ControlFlow,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use flate2::read::GzDecoder;
@@ -21,6 +21,7 @@ use tar::Archive;
 use super::{
     Job, JobSpec, Package, Release, ReleaseError, ReleaseJob, closure,
     digest::Digester,
+    inner_path::inner_path,
     manifest::{INVALID_ARCHIVE, Manifest, NO_MANIFEST, Part},
 };
 
@@ -238,19 +239,6 @@ fn walk(
         }
     }
     Ok(())
-}
-
-/// A path without a leading `./`; `None` when it leads out of its base folder.
-pub(super) fn inner_path(path: &Path) -> Option<PathBuf> {
-    let mut inner = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::Normal(name) => inner.push(name),
-            Component::RootDir | Component::ParentDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(inner)
 }
 
 fn broken_release() -> ReleaseError {

@@ -12,6 +12,7 @@
 pub mod archive;
 mod digest;
 mod error;
+mod inner_path;
 mod manifest;
 mod packages;
 mod render;

@@ -118,7 +118,7 @@ impl RawSpec {
         let templates = templates.map(|(source, to)| {
             let to = to.as_str().unwrap_or_default().to_owned();
             for path in [&source, &to] {
-                if super::archive::inner_path(Path::new(path)).is_none_or(|inner| inner.as_os_str().is_empty()) {
+                if super::inner_path::inner_path(Path::new(path)).is_none_or(|inner| inner.as_os_str().is_empty()) {
                     let text = format!("Job '{job}' has the invalid template path '{path}'");
                     return Err(ReleaseError::refused(BAD_MANIFEST, text));
                 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Inputs,
+    inputs::Inputs,
     interpolate::{LATE_IN_MANIFEST, LATE_IN_RUNTIME_CONFIG, interpolate},
     written::{Manifest, RuntimeConfig, Stemcell, shaped},
 };

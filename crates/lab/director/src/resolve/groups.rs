@@ -5,11 +5,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    Inputs, JobErrors, Resolved,
     addons::{self, Candidate, Level},
     documents::{check_stemcell, documents},
+    group::{Group, PlannedJob},
+    inputs::Inputs,
     interpolate::{interpolate, sole_placeholder},
-    links::{At, Links},
+    job_errors::JobErrors,
+    link::Links,
+    links::At,
+    resolved::Resolved,
     written::{Addon, Group as WrittenGroup, Job as WrittenJob, Manifest, Release as WrittenRelease, RuntimeConfig},
 };
 use crate::{
@@ -18,31 +22,6 @@ use crate::{
     stores::Variables,
 };
 use boshy_director::wire::NameVersion;
-
-/// An instance group.
-pub(super) struct Group {
-    pub(super) name: String,
-    pub(super) os: String,
-    pub(super) stemcell: NameVersion,
-    pub(super) persistent_disk: u64,
-    /// The default network first.
-    pub(super) networks: Vec<String>,
-    /// Addons last.
-    pub(super) jobs: Vec<PlannedJob>,
-    azs: Vec<String>,
-    lifecycle: String,
-}
-
-/// A job of an instance group.
-pub(super) struct PlannedJob {
-    pub(super) name: String,
-    pub(super) release: NameVersion,
-    /// `None` for a release that the lab implements itself.
-    pub(super) source: Option<Arc<Release>>,
-    /// Bound and with variables replaced, once all groups are complete.
-    pub(super) properties: Value,
-    written: WrittenJob,
-}
 
 /// A release of the deployment.
 struct Listed {

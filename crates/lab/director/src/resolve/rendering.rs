@@ -5,14 +5,18 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Map, Value};
 
 use super::{
-    AzIds, JobErrors, Resolved,
-    groups::{Group, PlannedJob},
-    links::{Consumer, ProviderAt, Target},
+    group::{Group, PlannedJob},
+    job_errors::JobErrors,
+    link::{Consumer, Provider, ProviderAt, Target},
+    resolved::Resolved,
 };
 use crate::{
     ApplySpec, DirectorError, Instance, PackageRef, RenderedJob,
     release::{Context, DOMAIN, Link, LinkInstance, Release, Renderer, Rendering},
 };
+
+/// Numbers of availability zones in DNS names.
+pub(crate) type AzIds = BTreeMap<String, u32>;
 
 /// Another deployment, for links to it.
 #[derive(Clone)]
@@ -49,7 +53,18 @@ struct JobRendering {
     context: Context,
 }
 
-pub(super) fn renderings(
+impl Resolved {
+    /// The renderings for some instances of the deployment.
+    pub(crate) fn renderings(
+        &self,
+        instances: &[Instance],
+        surroundings: &Surroundings<'_>,
+    ) -> Result<Renderings, DirectorError> {
+        renderings(self, instances, surroundings)
+    }
+}
+
+fn renderings(
     resolved: &Resolved,
     instances: &[Instance],
     surroundings: &Surroundings<'_>,
@@ -149,7 +164,7 @@ impl View<'_> {
         network: Option<&str>,
         ip_addresses: Option<bool>,
     ) -> Result<Option<Link>, DirectorError> {
-        let is_it = |provider: &&super::links::Provider| {
+        let is_it = |provider: &&Provider| {
             provider.group == at.group && provider.job == at.job && provider.original == at.original
         };
         let found = resolved.links.providers.iter().find(is_it).zip(resolved.group(&at.group));

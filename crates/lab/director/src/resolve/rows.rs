@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::links::Links;
+use super::link::{Consumer, Links, Provider};
 
 pub(super) fn providers(deployment: &str, links: &Links, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
-    let row = |provider: &super::links::Provider| {
+    let row = |provider: &Provider| {
         json!({
             "id": id().to_string(),
             "name": provider.name,
@@ -19,7 +19,7 @@ pub(super) fn providers(deployment: &str, links: &Links, id: &mut dyn FnMut() ->
 }
 
 pub(super) fn consumers(deployment: &str, links: &Links, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
-    let row = |consumer: &super::links::Consumer| {
+    let row = |consumer: &Consumer| {
         json!({
             "id": id().to_string(),
             "name": consumer.name,

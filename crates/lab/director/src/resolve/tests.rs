@@ -1,8 +1,13 @@
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
+use boshy_director::wire::NameVersion;
 use serde_json::json;
 
-use super::*;
+use super::{link::Alias, rendering::AzIds, *};
 use crate::{
     ApplySpec, Instance, InstanceState,
     release::{Renderer, testing::Draft},

@@ -1,5 +1,6 @@
 //! The routes. There is one file per topic. Each answer is a function of the request and the director's state.
 
+mod asked;
 mod configs;
 mod converge;
 mod deployments;
@@ -12,9 +13,10 @@ mod tasks;
 use boshy_mesh::Timestamp;
 use serde_json::json;
 
+use self::asked::Asked;
 use super::{
     World,
-    auth::{Authentication, Caller, Gate, Right},
+    auth::{Authentication, Gate, Right},
     request::{Answer, Kind, Request},
 };
 use boshy_director::wire::{AuthOptions, Feature, Features, Info, UserAuthentication};
@@ -27,16 +29,6 @@ pub(super) struct DirectorApi {
     pub(super) world: World,
     pub(super) gate: Gate,
     pub(super) ssh_hint: String,
-}
-
-/// A request to a director with its caller and time.
-struct Asked<'a> {
-    request: &'a Request,
-    caller: &'a Caller,
-    /// Teams to which a list is restricted; `None` for a caller that may read everything.
-    only_teams: Option<Vec<String>>,
-    now: Timestamp,
-    ssh_hint: &'a str,
 }
 
 type Handler = fn(&mut World, &Asked<'_>, &[String]) -> Result<Answer, Answer>;
@@ -143,13 +135,6 @@ pub(super) fn label(request: &Request) -> &'static str {
         ("POST", ["oauth", "token"]) => "POST /oauth/token",
         ("GET", ["login"]) => "GET /login",
         (method, segments) => route(method, segments).map_or("unknown", |route| route.label),
-    }
-}
-
-impl Asked<'_> {
-    /// Whether a list shows the caller an item of these teams.
-    fn is_shown(&self, teams: &[String]) -> bool {
-        self.only_teams.as_ref().is_none_or(|own| own.iter().any(|team| teams.contains(team)))
     }
 }
 

@@ -7,13 +7,14 @@ mod release_rows;
 mod releases;
 mod same_version;
 mod stemcells;
+mod stored;
 mod variables;
 mod version;
 
 use std::path::PathBuf;
 
 pub(crate) use self::{
-    releases::{Admitted, ReleaseStore, Stored, Upload, read_upload},
+    releases::{Admitted, ReleaseStore, Upload, read_upload},
     stemcells::{Stemcell, StemcellStore},
     variables::{VariableSpec, Variables},
 };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Stored;
+use super::stored::Stored;
 use crate::release::{Package, ReleaseJob};
 use boshy_director::wire::ReleaseVersion;
 

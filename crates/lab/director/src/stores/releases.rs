@@ -16,7 +16,9 @@ use url::Url;
 
 use super::{
     release_rows::{job_row, package_row, version_row},
-    same_version, version,
+    same_version,
+    stored::Stored,
+    version,
 };
 use crate::{
     DirectorError,
@@ -34,14 +36,6 @@ pub(crate) struct ReleaseStore {
     releases: BTreeMap<String, Vec<Stored>>,
     archives: BTreeMap<String, PathBuf>,
     uploads: u64,
-}
-
-/// A version of a release.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub(crate) version: String,
-    /// `None` for a release that the lab implements itself.
-    pub(crate) release: Option<Arc<Release>>,
 }
 
 /// Options of an upload.

@@ -4,10 +4,7 @@ use boshy_mesh::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    super::{DirectorError, clock, diff},
-    World,
-};
+use super::super::{DirectorError, clock, diff};
 use boshy_director::wire::{Config, ConfigConflict, ConfigDiff, ConfigId, ConfigPost, DiffLine};
 use boshy_yaml::{Limits, YamlError};
 
@@ -45,44 +42,6 @@ pub(in super::super) struct ConfigRef {
 pub(in super::super) enum PostRefused {
     Bad(DirectorError),
     Conflict(ConfigConflict),
-}
-
-impl World {
-    /// Stores a version of a config.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub(in super::super) fn configure(
-        &mut self,
-        kind: &str,
-        name: &str,
-        content: &str,
-        user: &str,
-        now: Timestamp,
-    ) -> Result<(), DirectorError> {
-        let [kind, name, content] = [kind, name, content].map(|text| Some(text.to_owned()));
-        let post = ConfigPost { kind, name, content, expected_latest_id: None };
-        match self.post_config(&post, user, now) {
-            Ok(_) => Ok(()),
-            Err(PostRefused::Bad(error)) => Err(error),
-            Err(PostRefused::Conflict(conflict)) => Err(DirectorError::bad_config(conflict.description)),
-        }
-    }
-
-    /// Stores a version of a config, and records an event when it is new.
-    pub(in super::super) fn post_config(
-        &mut self,
-        post: &ConfigPost,
-        user: &str,
-        now: Timestamp,
-    ) -> Result<Config, PostRefused> {
-        let known = self.configs.count();
-        let config = self.configs.post(post, now)?;
-        if self.configs.count() > known {
-            self.journal.note(user, "create", &format!("config/{}", config.kind), &config.name, now);
-        }
-        Ok(config)
-    }
 }
 
 impl Configs {

@@ -6,19 +6,11 @@ use serde_json::{Value, json};
 use super::{
     Instance, InstanceState, TaskId, World,
     journal::Scribe,
+    pending::Pending,
     plan::{self, Plan, Situation},
 };
 use crate::{DirectorError, cloud::CloudConfig, manifest::DeployManifest};
 use boshy_director::wire::Event;
-
-/// A deploy in progress: its instances are visible, its manifest is not.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) name: String,
-    text: String,
-    scribe: Scribe,
-    context_before: Value,
-}
 
 impl World {
     /// Deploys a manifest.

@@ -5,15 +5,19 @@
 
 mod changes;
 mod configs;
+mod configure;
 mod deploy;
 mod dns;
 mod ids;
 mod journal;
+mod pending;
 mod plan;
 mod queue;
 mod record;
 mod rollout;
+mod vm_facts;
 mod vms;
+mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,12 +34,12 @@ pub(super) use self::{
     dns::{Dns, DnsAlias, DnsLinks},
     journal::{Journal, Progress, Scribe, Step, TaskRecord},
     plan::{Plan, Situation, plan},
-    queue::{Action, ConfigIds, Converge, DeployOrder, IsolatedOrder, Job, SkipDrain, Target, UploadOrder, Work},
     record::{DeploymentRecord, InUse},
     rollout::Rollout,
-    vms::{VmFacts, VmShape},
+    vm_facts::{VmFacts, VmShape},
+    work::{Action, ConfigIds, Converge, DeployOrder, IsolatedOrder, Job, SkipDrain, Target, UploadOrder, Work},
 };
-use self::{deploy::Pending, ids::Ids};
+use self::{ids::Ids, pending::Pending};
 pub use self::{
     journal::TaskId,
     record::{Instance, InstanceState, Vm},

@@ -1,33 +1,13 @@
 //! The director's internal facts about its VMs: their shape, and what was applied to them.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::sync::Arc;
 
-use super::{ConfigIds, Instance, InstanceState, TaskId, Vm, World, plan::new_vm};
-use crate::{ApplySpec, DirectorError, VmSpec, manifest::DeployManifest};
+use super::{ConfigIds, Instance, InstanceState, TaskId, Vm, VmFacts, VmShape, World, plan::new_vm};
+use crate::{ApplySpec, DirectorError, manifest::DeployManifest};
 use boshy_mesh::Timestamp;
 
 /// Number of downloads kept.
 const MAX_BLOBS: usize = 8;
-
-/// The shape of a VM. Another shape requires another VM.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct VmShape {
-    pub(crate) os: String,
-    pub(crate) stemcell: String,
-    pub(crate) vm_type: Option<String>,
-    pub(crate) networks: Vec<(String, Ipv4Addr)>,
-}
-
-/// A VM in its last known state.
-#[derive(Clone, Debug)]
-pub(crate) struct VmFacts {
-    pub(crate) shape: VmShape,
-    pub(crate) applied: Option<Arc<ApplySpec>>,
-    /// Whether an update has begun and did not succeed.
-    pub(crate) dirty: bool,
-    /// Version of its `records.json`.
-    pub(crate) dns: u64,
-}
 
 impl World {
     /// The configs that a deploy uses by default.
@@ -155,22 +135,5 @@ impl World {
 
     pub(crate) fn blob(&self, id: &str) -> Option<Arc<[u8]>> {
         self.blobs.iter().find(|(known, _)| known == id).map(|(_, bytes)| Arc::clone(bytes))
-    }
-}
-
-impl VmShape {
-    /// The VM spec that a CPI needs for an instance.
-    pub(crate) fn spec(&self, deployment: &str, instance: &Instance, vm: &Vm) -> VmSpec {
-        VmSpec {
-            cid: vm.cid.clone(),
-            agent_id: vm.agent_id.clone(),
-            deployment: deployment.to_owned(),
-            group: instance.group.clone(),
-            index: instance.index,
-            id: instance.id.clone(),
-            az: instance.az.clone(),
-            stemcell_os: self.os.clone(),
-            networks: instance.networks.clone(),
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! search. When another stream opens, the resources that Envoy had accepted are asked about again: it may be another
 //! Envoy, or its port may be taken now.
 
+mod changes;
 mod resource;
 
 use std::{
@@ -12,35 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(super) use self::resource::Status;
+pub use self::changes::Nack;
 use self::resource::UnackedResource;
+pub(super) use self::{changes::Changes, resource::Status};
 use super::{LocalEnvoy, RelaySettings};
 use crate::{Resource, ResourceMap, ResourceType, order::JUDGED};
-
-/// A resource that Envoy rejected.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Nack {
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: ResourceType,
-    /// Name of the resource.
-    pub name: Arc<str>,
-    /// The rejected version.
-    pub version: Arc<str>,
-    /// Envoy's error text.
-    pub reason: Arc<str>,
-    /// How often the connected Envoy has rejected this version.
-    pub attempts: u32,
-}
-
-/// Changes that followed from Envoy's answers.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Resources that are newly rejected, or rejected again.
-    pub(super) nacks: Vec<Nack>,
-    /// Resources that were rejected and are accepted now.
-    pub(super) recovered: Vec<(ResourceType, Arc<str>)>,
-}
 
 /// By type and name. A resource without an entry was accepted in the wanted version.
 #[derive(Clone, Debug, Default)]
