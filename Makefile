@@ -38,13 +38,14 @@ test: ## Run every test: units, properties, actors, namespaces, real Envoys 1.40
 	@$(INSTALL) build lab programs fuzz ruby bosh-cli envoy-$(ENVOY_VERSION) envoy-1.36.4
 	tests/tools/test
 
-check: ## Format, lints, docs, dependency rules and licences; warnings are errors
+check: ## Format, lints, docs, dependency rules, licences, no circles between files; warnings are errors
 	@$(INSTALL) build deny
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	cargo clippy --package boshy --no-default-features --bin boshy --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	cargo deny --locked --workspace check bans licenses sources
+	cargo run --quiet --locked --package boshy-circles
 
 advisories: ## Compare Cargo.lock with RustSec's advisories; fetches their database from github.com
 	@$(INSTALL) build deny
