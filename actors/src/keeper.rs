@@ -8,10 +8,10 @@ use std::{
     env, io,
     os::unix::process::{CommandExt, parent_id},
     process::{Child, Command, ExitStatus},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use boshy_backoff::{Backoff, Retries};
+use boshy_backoff::Falls;
 use boshy_config::AgentSettings;
 use boshy_dns::Sockets;
 use err_report::Report;
@@ -29,12 +29,6 @@ use tracing::{info, warn};
 const VARIABLE: &str = "BOSHY_KEEPER";
 /// Exit code of invalid settings, which a restart does not correct (`EX_USAGE`).
 const USAGE: u8 = 64;
-/// Number of crashes in a row, each soon after a start, that are tolerated; after that, monit decides.
-const FALLS: u32 = 10;
-/// A life of this length ends a row.
-const QUIET: Duration = Duration::from_secs(60);
-/// Pauses between two starts, after the first crash in a row.
-const BACKOFF: Backoff = Backoff { first: Duration::from_millis(400), longest: Duration::from_secs(5), jitter: 0.25 };
 
 /// Whether a keeper has started this process. If so, the process then ends together with its keeper, which leaves no
 /// process behind.
@@ -63,7 +57,7 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
     }
     watched.thread_block()?;
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC)?;
-    let (mut sockets, mut row) = (None, Row::new());
+    let (mut sockets, mut falls) = (None, Falls::default());
     loop {
         // A socket that another job holds is reported by the agent, which binds it when it is free; it is not kept
         // then.
@@ -74,34 +68,9 @@ pub fn keep(settings: &AgentSettings) -> io::Result<u8> {
         if fall.code() == Some(i32::from(USAGE)) {
             return Ok(USAGE);
         }
-        let Some(pause) = row.fall_after(begun.elapsed()) else { return Ok(1) };
+        let Some(pause) = falls.after(begun.elapsed()) else { return Ok(1) };
         warn!(%fall, ?pause, "the agent fell and is started again");
         std::thread::sleep(pause);
-    }
-}
-
-/// Crashes in a row, each soon after a start.
-struct Row {
-    falls: u32,
-    retries: Retries,
-}
-
-impl Row {
-    fn new() -> Self {
-        Self { falls: 0, retries: Retries::new(BACKOFF) }
-    }
-
-    /// Returns the pause before the next start, which is zero after the first crash, because questions are waiting.
-    /// `None` when the row is too long.
-    fn fall_after(&mut self, life: Duration) -> Option<Duration> {
-        if life >= QUIET {
-            *self = Self::new();
-        }
-        self.falls += 1;
-        match self.falls {
-            1 => Some(Duration::ZERO),
-            falls => (falls <= FALLS).then(|| self.retries.failed()),
-        }
     }
 }
 
@@ -133,21 +102,5 @@ fn attend(child: &mut Child, signals: &SignalFd) -> io::Result<Option<ExitStatus
             // If it has just ended on its own, the next check notices it.
             let _ = kill(agent, signal);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_start_again_is_at_once_the_pauses_grow_to_a_bound_and_a_quiet_life_ends_a_row() {
-        let mut row = Row::new();
-        let pauses: Vec<_> = (0..FALLS).map_while(|_| row.fall_after(Duration::ZERO)).collect();
-        assert_eq!((pauses.len(), pauses[0]), (10, Duration::ZERO));
-        let Backoff { first, longest, .. } = BACKOFF;
-        assert!(pauses[1] <= first && pauses[9] > longest / 2 && pauses[9] <= longest, "{pauses:?}");
-        assert_eq!(row.fall_after(Duration::ZERO), None);
-        assert_eq!(row.fall_after(QUIET), Some(Duration::ZERO));
     }
 }

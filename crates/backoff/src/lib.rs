@@ -4,7 +4,7 @@
 //! failed at the same moment do not retry at the same moment.
 //!
 //! [`Backoff`] is pure: its caller counts the failures and draws the random number. [`Retries`] does both for a caller
-//! that has nothing else to count.
+//! that has nothing else to count, and [`Falls`] for whoever starts a process again that must not end.
 //!
 //! ```
 //! use std::time::Duration;
@@ -72,6 +72,49 @@ impl Retries {
     }
 }
 
+/// Crashes in a row of a process that is started again, each soon after its start.
+#[derive(Clone, Debug)]
+pub struct Falls {
+    falls: u32,
+    retries: Retries,
+}
+
+impl Falls {
+    /// Number of crashes in a row that are tolerated.
+    pub const MOST: u32 = 10;
+    /// A life of this length ends a row.
+    pub const QUIET: Duration = Duration::from_secs(60);
+    /// Pauses before the starts after the second crash of a row and each later one.
+    pub const BACKOFF: Backoff =
+        Backoff { first: Duration::from_millis(400), longest: Duration::from_secs(5), jitter: 0.25 };
+
+    /// No crash so far.
+    #[must_use]
+    pub fn new(backoff: Backoff) -> Self {
+        Self { falls: 0, retries: Retries::new(backoff) }
+    }
+
+    /// Counts a crash after a life of this length. Returns the pause before the next start, which is zero after the
+    /// first crash of a row, because somebody is waiting. `None` when the row is too long.
+    pub fn after(&mut self, life: Duration) -> Option<Duration> {
+        if life >= Self::QUIET {
+            self.falls = 0;
+            self.retries.succeeded();
+        }
+        self.falls += 1;
+        match self.falls {
+            1 => Some(Duration::ZERO),
+            falls => (falls <= Self::MOST).then(|| self.retries.failed()),
+        }
+    }
+}
+
+impl Default for Falls {
+    fn default() -> Self {
+        Self::new(Self::BACKOFF)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -88,6 +131,17 @@ mod tests {
         assert!(last > SECOND * 7 && last <= SECOND * 10, "{last:?}");
         retries.succeeded();
         assert!(retries.failed() <= SECOND);
+    }
+
+    #[test]
+    fn the_first_start_again_is_at_once_the_pauses_grow_to_a_bound_and_a_quiet_life_ends_a_row() {
+        let mut falls = Falls::default();
+        let pauses: Vec<_> = (0..Falls::MOST).map_while(|_| falls.after(Duration::ZERO)).collect();
+        assert_eq!((pauses.len(), pauses[0]), (10, Duration::ZERO));
+        let Backoff { first, longest, .. } = Falls::BACKOFF;
+        assert!(pauses[1] <= first && pauses[9] > longest / 2 && pauses[9] <= longest, "{pauses:?}");
+        assert_eq!(falls.after(Duration::ZERO), None);
+        assert_eq!(falls.after(Falls::QUIET), Some(Duration::ZERO));
     }
 
     #[test]

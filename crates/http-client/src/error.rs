@@ -40,7 +40,7 @@ pub(crate) fn broken_off(error: &(dyn Error + Send + Sync + 'static), limit: usi
     if error.is::<LengthLimitError>() { HttpError::TooLarge { limit } } else { broken(error) }
 }
 
-fn broken(error: &(dyn Error + 'static)) -> HttpError {
+pub(crate) fn broken(error: &(dyn Error + 'static)) -> HttpError {
     let of_hyper = chain(error).find_map(|error| error.downcast_ref::<hyper::Error>());
     match (of_hyper, io_error(error)) {
         (Some(error), Some(source)) if error.is_user() => HttpError::Unreadable(source),

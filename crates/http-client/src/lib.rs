@@ -1,4 +1,5 @@
 //! An HTTP/1.1 client with bounded answers, over TCP or rustls. It is hyper's client with pooled connections.
+//! [`send_to_socket`] asks a server at a Unix socket.
 //!
 //! It follows no redirect, keeps no cookie and decompresses nothing. It sends a request once; only one that was not
 //! written yet, because a pooled connection turned out to be closed, is sent on another connection. It has no time-out
@@ -9,12 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod unix;
 
 use std::{io, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
-use hyper::body::{Body, Bytes};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -23,6 +25,7 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 pub use error::HttpError;
+pub use unix::send_to_socket;
 
 /// How long an unused connection is kept.
 const IDLE: Duration = Duration::from_secs(15);
@@ -71,14 +74,17 @@ impl HttpClient {
     /// When there is no whole answer, or its body is larger than `max_body` bytes.
     pub async fn send(&self, request: Request<RequestBody>, max_body: usize) -> Result<Response<Bytes>, HttpError> {
         let (head, body) = self.client.request(request).await.map_err(|error| error::unanswered(&error))?.into_parts();
-        let too_large = HttpError::TooLarge { limit: max_body };
-        if body.size_hint().lower() > max_body as u64 {
-            return Err(too_large);
-        }
-        let body =
-            Limited::new(body, max_body).collect().await.map_err(|error| error::broken_off(&*error, max_body))?;
-        Ok(Response::from_parts(head, body.to_bytes()))
+        Ok(Response::from_parts(head, read(body, max_body).await?))
     }
+}
+
+/// The whole body of an answer.
+async fn read(body: Incoming, max_body: usize) -> Result<Bytes, HttpError> {
+    if body.size_hint().lower() > max_body as u64 {
+        return Err(HttpError::TooLarge { limit: max_body });
+    }
+    let body = Limited::new(body, max_body).collect().await.map_err(|error| error::broken_off(&*error, max_body))?;
+    Ok(body.to_bytes())
 }
 
 #[cfg(test)]

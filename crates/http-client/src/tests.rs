@@ -77,3 +77,30 @@ async fn a_request_whose_body_cannot_be_read_is_no_missing_answer() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn a_server_at_a_unix_socket_is_asked_over_a_connection_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let ask = || send_to_socket(&path, Request::get("/ready").body(whole("")).unwrap(), 4);
+    assert!(matches!(ask().await, Err(HttpError::Connect(_))));
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    for (answer, wanted) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nLIVE", Some("LIVE")),
+        ("HTTP/1.1 200 OK\r\n\r\nLIVE", Some("LIVE")),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nALIVE", None),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nLI", None),
+        ("", None),
+    ] {
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let length = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8_lossy(&request[..length]).into_owned()
+        };
+        let (answer, request) = tokio::join!(ask(), server);
+        assert_eq!(answer.ok().map(Response::into_body).as_deref(), wanted.map(str::as_bytes));
+        assert_eq!(request, "GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    }
+}
