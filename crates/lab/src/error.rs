@@ -2,6 +2,7 @@
 
 use std::io;
 
+use boshy_lab_dns::DnsError;
 use err_report::Report;
 
 /// An error of the lab.
@@ -56,6 +57,12 @@ impl LabError {
     #[must_use]
     pub fn chain(&self) -> String {
         Report::new(self).to_string()
+    }
+}
+
+impl From<DnsError> for LabError {
+    fn from(error: DnsError) -> Self {
+        Self::Io { operation: error.operation, source: error.source }
     }
 }
 

@@ -21,7 +21,6 @@
 )]
 
 mod access;
-mod bosh_dns;
 mod cli;
 mod client;
 mod commands;

@@ -14,7 +14,6 @@ use self::lab::{current, dir, read, running};
 use crate::{
     LabSettings,
     access::Access,
-    bosh_dns,
     cli::{JobArgs, LabCommand},
     client::Client,
     error::{Doing, LabError},
@@ -50,7 +49,7 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
         LabCommand::Vm => vm::run()?,
         LabCommand::Bpm => vm::run_contained()?,
         LabCommand::Compile => vm::run_compilation()?,
-        LabCommand::BoshDns => bosh_dns::run()?,
+        LabCommand::BoshDns => boshy_lab_dns::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -42,7 +42,6 @@ mod users;
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::Ipv4Addr,
     os::{fd::AsFd, unix::net::UnixStream},
 };
 
@@ -71,9 +70,6 @@ use crate::{
 pub(crate) fn note_of_the_user() -> Result<Option<String>, LabError> {
     Ok(Vcap::here()?.note())
 }
-
-/// Address at which bosh-dns listens on every VM.
-pub(crate) const BOSH_DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 2);
 
 /// Runs a VM whose keeper is at the other end of stdin. Returns when told to shut down.
 pub(crate) fn run() -> Result<(), LabError> {
@@ -116,7 +112,7 @@ fn boot(spec: &VmSpec) -> Result<Vcap, LabError> {
 /// agent's own route.
 fn network(spec: &VmSpec) -> Result<(), LabError> {
     netlink::set_up("lo")?;
-    netlink::add_address("lo", Ipv4Net::from(BOSH_DNS))?;
+    netlink::add_address("lo", Ipv4Net::from(boshy_lab_dns::ADDRESS))?;
     for (interface, address) in &spec.interfaces {
         netlink::add_address(interface, *address)?;
         netlink::set_up(interface)?;

@@ -1,11 +1,11 @@
 //! Handlers: which server answers for which domain.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, io, net::SocketAddr, path::Path};
 
 use serde::Deserialize;
 
 use super::http::Endpoint;
-use crate::error::{Doing, LabError};
+use crate::error::{DnsError, Doing};
 
 /// An entry of a job's `dns/handlers.json`.
 #[derive(Deserialize)]
@@ -39,13 +39,13 @@ pub(super) struct Handlers(Vec<(String, Upstream)>);
 
 impl Handlers {
     /// Reads the handler files of all jobs.
-    pub(super) fn load(jobs: &Path) -> Result<Self, LabError> {
+    pub(super) fn load(jobs: &Path) -> Result<Self, DnsError> {
         let doing = || format!("reading {}", jobs.display());
         let mut handlers = Self::default();
         for job in fs::read_dir(jobs).doing(doing)? {
             let path = job.doing(doing)?.path().join("dns/handlers.json");
             if let Ok(text) = fs::read_to_string(&path) {
-                handlers.add(&text).map_err(|reason| LabError::Refused(format!("{}: {reason}", path.display())))?;
+                handlers.add(&text).map_err(io::Error::other).doing(|| format!("reading {}", path.display()))?;
             }
         }
         Ok(handlers)
