@@ -3,7 +3,9 @@
 //! The feature `lab` is off in the program of the BOSH release.
 
 mod agent;
+mod bootstrap;
 mod completion;
+mod envoy;
 mod envoy_bootstrap;
 mod exit;
 mod httpbin;
@@ -37,6 +39,8 @@ enum Command {
     Pilot(pilot::Args),
     /// Run the agent of a VM: answer DNS, redirect virtual IPs to the local Envoy, and configure that Envoy
     Agent(agent::Args),
+    /// Run the local Envoy: start it again after a crash, replace it without a gap, let its connections end at a stop
+    Envoy(envoy::Args),
     /// Print the bootstrap configuration of the local Envoy
     EnvoyBootstrap(envoy_bootstrap::Args),
     /// Run a BOSH on one machine: its VMs are network namespaces, its Envoys are real
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse_args().command {
         Command::Pilot(args) => pilot::run(&args),
         Command::Agent(args) => agent::run(&args),
+        Command::Envoy(args) => envoy::run(args),
         Command::EnvoyBootstrap(args) => envoy_bootstrap::run(&args),
         #[cfg(feature = "lab")]
         Command::Lab(command) => lab::run(&command),

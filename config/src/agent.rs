@@ -83,6 +83,12 @@ pub struct EnvoySettings {
     pub peer_timeout: Option<Duration>,
     /// Unix socket at which Envoy answers monit's checks.
     pub health_socket: Option<PathBuf>,
+    /// Directory of the sockets that each Envoy has for itself.
+    pub run_dir: PathBuf,
+    /// How long SIGTERM waits for open connections before Envoy ends.
+    pub stop_timeout: Duration,
+    /// How long an Envoy that is replaced may keep its connections.
+    pub overlap_timeout: Duration,
 }
 
 /// Whether this VM has an Envoy.
@@ -187,6 +193,9 @@ struct RawEnvoy {
     #[serde(with = "humantime_serde")]
     peer_timeout: Duration,
     health_socket: Option<PathBuf>,
+    run_dir: PathBuf,
+    #[serde(with = "humantime_serde")]
+    overlap_timeout: Duration,
 }
 
 impl Default for RawEnvoy {
@@ -197,6 +206,8 @@ impl Default for RawEnvoy {
             mode: ProxyMode::default(),
             peer_timeout: Duration::from_secs(50),
             health_socket: None,
+            run_dir: PathBuf::from("/var/vcap/sys/run/bosh-envoy"),
+            overlap_timeout: Duration::from_secs(600),
         }
     }
 }
@@ -267,9 +278,7 @@ impl AgentSettings {
             }
             (None, None) => {}
         }
-        if raw.stop_timeout > LONGEST_STOP {
-            return refuse("stop_timeout", format!("must be {LONGEST_STOP} seconds or less, is {}", raw.stop_timeout));
-        }
+        let stop_timeout = stop_timeout(file, raw.stop_timeout)?;
         Ok(Self {
             node,
             pilots: raw.pilots,
@@ -287,7 +296,7 @@ impl AgentSettings {
             peer_timeout,
             proxy: raw.envoy.mode,
             netfilter: raw.netfilter.backend,
-            stop_timeout: Duration::from_secs(raw.stop_timeout),
+            stop_timeout,
             test_hooks: raw.test_hooks,
         })
     }
@@ -302,10 +311,29 @@ impl EnvoySettings {
     pub fn load(file: &Path) -> Result<Self, SettingsError> {
         let raw: RawAgent = load::read(file)?;
         let node = raw.node.check(file)?;
-        let (admin, peer_timeout) = (raw.envoy.admin, raw.envoy.peer_timeout(file)?);
-        let health_socket = raw.envoy.health_socket;
-        Ok(Self { node, vip_range: raw.vip_range, ads_socket: raw.ads_socket, admin, peer_timeout, health_socket })
+        let (peer_timeout, stop_timeout) = (raw.envoy.peer_timeout(file)?, stop_timeout(file, raw.stop_timeout)?);
+        let RawEnvoy { admin, health_socket, run_dir, overlap_timeout, .. } = raw.envoy;
+        let (vip_range, ads_socket) = (raw.vip_range, raw.ads_socket);
+        Ok(Self {
+            node,
+            vip_range,
+            ads_socket,
+            admin,
+            peer_timeout,
+            health_socket,
+            run_dir,
+            stop_timeout,
+            overlap_timeout,
+        })
     }
+}
+
+fn stop_timeout(file: &Path, seconds: u64) -> Result<Duration, SettingsError> {
+    if seconds > LONGEST_STOP {
+        let reason = format!("must be {LONGEST_STOP} seconds or less, is {seconds}");
+        return Err(SettingsError::key(file, "stop_timeout", reason));
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 impl RawEnvoy {

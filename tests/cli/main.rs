@@ -92,7 +92,7 @@ fn a_value_that_cannot_be_is_named_with_its_file_and_key() {
 
 #[test]
 fn a_missing_settings_file_is_named_with_the_reason() {
-    for role in ["pilot", "agent", "envoy-bootstrap"] {
+    for role in ["pilot", "agent", "envoy", "envoy-bootstrap"] {
         let said = refused([role, "--config", "/nonexistent/settings.yml"]);
         assert_eq!(said, "boshy: /nonexistent/settings.yml: cannot be read: No such file or directory (os error 2)\n");
     }
@@ -109,7 +109,7 @@ fn without_a_subcommand_or_with_a_wrong_one_the_usage_is_shown() {
 fn help_shows_examples_and_exit_codes() {
     let help = printed(["--help"]);
     assert!(help.contains("Examples:\n  boshy pilot --config") && help.contains("Exit codes: 0 success"), "{help}");
-    for role in ["pilot", "agent", "envoy-bootstrap", "completion"] {
+    for role in ["pilot", "agent", "envoy", "envoy-bootstrap", "completion"] {
         assert!(printed([role, "--help"]).contains("Example"), "{role}");
     }
 }

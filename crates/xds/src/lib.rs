@@ -38,7 +38,7 @@ mod told;
 mod support;
 
 pub use ack_states::{AckState, AckStates};
-pub use envoy::{Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
+pub use envoy::{AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;
 pub use peer::{Identity, Peer};

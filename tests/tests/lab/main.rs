@@ -13,6 +13,7 @@ mod changes;
 mod connections;
 mod down;
 mod driver;
+mod envoy_parent;
 mod failures;
 mod hangs;
 mod held;

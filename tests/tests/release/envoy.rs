@@ -6,36 +6,46 @@ use serde_json::{Value, json};
 
 use crate::job::{Deployed, ID, IP, program};
 
+const ENVOY: &str = "/var/vcap/packages/envoy/bin/envoy";
+const SETTINGS: &str = "/var/vcap/jobs/bosh-envoy/config/agent.yml";
+
 fn envoy() -> Deployed {
     Deployed::of("bosh-envoy")
 }
 
-/// The arguments that the job's script passes to Envoy, and the bootstrap.
+/// The arguments with which the job's process starts Envoy, and the bootstrap.
 fn started(deployed: &Deployed) -> (Vec<String>, Value) {
     let rendered = deployed.rendered();
     let installed = rendered.installed();
+    let run_dir = installed.path().join("run");
+    fs::create_dir(&run_dir).unwrap();
+    // An Envoy that tells its arguments and has its parent told to stop.
     let envoy = installed.path().join("envoy");
-    let fake = "#!/bin/bash\n[ \"$*\" = --version ] && echo 'envoy  version: 9e55/1.36.4/Clean/RELEASE/BoringSSL' || echo \"$@\"\n";
+    let fake = "#!/bin/bash\n[ \"$*\" = --version ] && exec echo 'envoy  version: 9e55/1.36.4/Clean/RELEASE/BoringSSL'\n\
+                echo \"$@\"; kill -TERM $PPID; exec sleep 60\n";
     fs::write(&envoy, fake).unwrap();
     fs::set_permissions(&envoy, fs::Permissions::from_mode(0o755)).unwrap();
-    let script = fs::read_to_string(installed.path().join("bin/envoy"))
-        .unwrap()
-        .replace("/var/vcap/packages/boshy/bin/boshy", program("BOSHY_BIN").to_str().unwrap())
-        .replace("/var/vcap/packages/envoy/bin/envoy", envoy.to_str().unwrap());
     let process = rendered.process();
     let arguments: Vec<String> = serde_json::from_value(process["args"].clone()).unwrap();
-    let environment: Vec<(String, String)> = process["env"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
-        .collect();
-    let output =
-        Command::new("bash").arg("-c").arg(script).arg("envoy").args(arguments).envs(environment).output().unwrap();
+    let arguments = arguments.iter().map(|argument| match argument.as_str() {
+        ENVOY => envoy.display().to_string(),
+        SETTINGS => installed.path().join("config/agent.yml").display().to_string(),
+        other => other.to_owned(),
+    });
+    let output = Command::new(program("BOSHY_BIN"))
+        .args(arguments)
+        .env("BOSHY__ENVOY__ADMIN", "127.0.0.1:0")
+        .env("BOSHY__ENVOY__RUN_DIR", &run_dir)
+        .env("BOSHY__ENVOY__HEALTH_SOCKET", run_dir.join("health.sock"))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let (bootstrap, rest) = text.strip_prefix("--config-yaml ").unwrap().rsplit_once('}').unwrap();
-    (rest.split_whitespace().map(str::to_owned).collect(), serde_json::from_str(&format!("{bootstrap}}}")).unwrap())
+    let bootstrap: Value = serde_json::from_str(&format!("{bootstrap}}}")).unwrap();
+    let admin = bootstrap["admin"]["address"]["pipe"]["path"].as_str().unwrap();
+    assert_eq!(admin, run_dir.join("admin-0.sock").to_str().unwrap());
+    (rest.split_whitespace().map(str::to_owned).collect(), bootstrap)
 }
 
 #[test]
@@ -43,12 +53,22 @@ fn its_bootstrap_names_the_instance_and_the_agents_socket() {
     let (arguments, bootstrap) = started(&envoy());
     assert_eq!(
         arguments,
-        ["--concurrency", "2", "--log-level", "warning", "--disable-hot-restart", "--drain-time-s", "315360000"]
+        [
+            "--disable-hot-restart",
+            "--concurrency",
+            "2",
+            "--log-level",
+            "warning",
+            "--drain-time-s",
+            "315360000",
+            "--drain-strategy",
+            "immediate"
+        ]
     );
     assert_eq!(bootstrap["node"]["id"], format!("sidecar~{IP}~{ID}~x"));
     let text = bootstrap.to_string();
     assert!(text.contains("/var/vcap/data/virtual-ip-agent/ads.sock"), "{text}");
-    assert_eq!(bootstrap["admin"]["address"]["socket_address"], json!({"address": "127.0.0.1", "port_value": 8001}));
+    assert_eq!(envoy().rendered().json("config/agent.yml")["envoy"]["admin"], "127.0.0.1:8001");
 }
 
 #[test]
@@ -67,16 +87,20 @@ fn envoy_accepts_the_bootstrap_of_either_protocol() {
 
 #[test]
 fn each_property_arrives() {
-    let (arguments, bootstrap) =
-        started(&envoy().with("concurrency", 1).with("log_level", "info").with("admin_port", 9001));
-    assert_eq!(arguments[..5], ["--concurrency", "1", "--log-level", "info", "--disable-hot-restart"]);
-    assert_eq!(bootstrap["admin"]["address"]["socket_address"]["port_value"], 9001);
-    let rendered = envoy().with("admin_port", 9001).with("ready_timeout", 7).with("stop_timeout", 9).rendered();
+    let (arguments, _) = started(&envoy().with("concurrency", 1).with("log_level", "info"));
+    assert_eq!(arguments[..5], ["--disable-hot-restart", "--concurrency", "1", "--log-level", "info"]);
+    let rendered = envoy()
+        .with("admin_port", 9001)
+        .with("ready_timeout", 7)
+        .with("stop_timeout", 9)
+        .with("overlap_timeout", 60)
+        .rendered();
     let script = |name: &str, part: &str| assert!(rendered.file(name).contains(part), "{name}: {part}");
     script("bin/post-start", "127.0.0.1:9001");
     script("bin/post-start", "SECONDS + 7");
-    script("bin/envoy", "127.0.0.1:9001");
-    script("bin/envoy", "SECONDS + 9");
+    let settings = rendered.json("config/agent.yml");
+    assert_eq!(settings["envoy"]["admin"], "127.0.0.1:9001");
+    assert_eq!((&settings["stop_timeout"], &settings["envoy"]["overlap_timeout"]), (&json!(9), &json!("60s")));
 }
 
 #[test]
@@ -111,7 +135,7 @@ fn it_has_no_capability_and_sees_the_agents_socket() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 10] = [
+    let cases: [(&str, Value, &str); 11] = [
         ("admin_port", json!("8001"), "must be a whole number"),
         ("concurrency", json!(0), "must be a whole number from 1 to 256"),
         ("protocol", json!("rest"), "must be one of delta, sotw"),
@@ -119,6 +143,7 @@ fn a_wrong_property_is_refused_by_name() {
         ("ready_timeout", json!("10s"), "must be a whole number of seconds"),
         ("stop_timeout", json!(1.5), "must be a whole number from 0 to 15"),
         ("stop_timeout", json!(16), "must be a whole number from 0 to 15"),
+        ("overlap_timeout", json!("10min"), "must be a whole number of seconds from 0 to 86400"),
         ("peer_timeout", json!("50s"), "must be a whole number of seconds"),
         ("peer_timeout", json!(4), "must be a whole number of seconds from 5 to 86400, or 0"),
         ("open_files", json!(100), "must be a whole number of at least 4096"),

@@ -15,7 +15,7 @@ use super::{
 use crate::Flavour;
 
 /// Suffixes of the cluster statistics that are kept.
-const KEPT_OF_CLUSTERS: [&str; 8] = [
+const KEPT_OF_CLUSTERS: [&str; 10] = [
     ".membership_healthy",
     ".membership_total",
     ".upstream_cx_active",
@@ -24,6 +24,9 @@ const KEPT_OF_CLUSTERS: [&str; 8] = [
     ".upstream_cx_none_healthy",
     ".upstream_cx_overflow",
     ".upstream_cx_total",
+    // What the parent of Envoy counts: a connection in a tunnel is a request there.
+    ".upstream_rq_active",
+    ".upstream_rq_pending_active",
 ];
 /// Prefixes of the other statistics that are kept.
 const KEPT: [&str; 7] =
@@ -52,8 +55,8 @@ pub struct Bootstrap {
     pub node: NodeId,
     /// Unix socket of the ADS server.
     pub ads_socket: PathBuf,
-    /// Address of the admin interface. It has no authentication, so it must be on loopback.
-    pub admin: SocketAddr,
+    /// Where the admin interface is; `None` for an Envoy without.
+    pub admin: Option<AdminAddress>,
     /// Delta unless there is a reason against it: in the state of the world, a change costs the size of the whole
     /// state.
     pub flavour: Flavour,
@@ -67,6 +70,24 @@ pub struct Bootstrap {
     /// Unix socket at which Envoy's workers answer monit's checks. It is separate from the admin port, which another
     /// process may hold.
     pub health_socket: Option<PathBuf>,
+}
+
+/// Where Envoy's admin interface is. It has no authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// A port, which must be on loopback.
+    Tcp(SocketAddr),
+    /// A Unix socket, for its owner and group.
+    Unix(PathBuf),
+}
+
+impl AdminAddress {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Tcp(at) => json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } }),
+            Self::Unix(path) => json!({ "pipe": { "path": path, "mode": 0o660 } }),
+        }
+    }
 }
 
 /// Envoy's version, without the patch number.
@@ -96,13 +117,10 @@ impl Bootstrap {
             Flavour::Sotw => "GRPC",
         };
         let ads = json!({ "ads": {}, "resource_api_version": "V3" });
-        json!({
+        let mut json = json!({
             "node": { "id": self.node.as_str(), "cluster": "boshy", "metadata": {
                 PEER_TIMEOUT: self.peer_timeout.map_or(0, PeerTimeout::seconds),
             } },
-            "admin": { "address": { "socket_address": {
-                "address": self.admin.ip().to_string(), "port_value": self.admin.port(),
-            } } },
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": api_type,
@@ -124,7 +142,11 @@ impl Bootstrap {
             }] },
             "deferred_stat_options": { "enable_deferred_creation_stats": true },
             "stats_config": { "stats_matcher": { "inclusion_list": { "patterns": kept_statistics() } } },
-        })
+        });
+        if let Some(admin) = &self.admin {
+            json["admin"] = json!({ "address": admin.to_json() });
+        }
+        json
     }
 
     fn upstream_options(&self) -> Vec<Value> {
@@ -205,7 +227,7 @@ mod tests {
 
     fn bootstrap(flavour: Flavour) -> Value {
         let node = "sidecar~10.0.0.1~x~x".parse().unwrap();
-        let admin = "127.0.0.1:8001".parse().unwrap();
+        let admin = Some(AdminAddress::Tcp("127.0.0.1:8001".parse().unwrap()));
         Bootstrap {
             node,
             ads_socket: "/run/ads.sock".into(),
@@ -223,7 +245,7 @@ mod tests {
     fn an_older_envoy_is_not_told_of_guards_that_it_does_not_know() {
         let guards = |text: &str| {
             let node = "sidecar~10.0.0.1~x~x".parse().unwrap();
-            let (ads_socket, admin) = ("/run/ads.sock".into(), "127.0.0.1:8001".parse().unwrap());
+            let (ads_socket, admin) = ("/run/ads.sock".into(), Some(AdminAddress::Unix("/run/admin.sock".into())));
             let version = EnvoyVersion::parse(text);
             let (flavour, peer_timeout, open_files) = (Flavour::Delta, None, 4096);
             let health_socket = None;

@@ -12,7 +12,7 @@ mod peers;
 #[cfg(test)]
 pub(crate) use self::cluster::{ClusterEndpoints, EdsServiceName};
 pub use self::{
-    bootstrap::{Bootstrap, EnvoyVersion},
+    bootstrap::{AdminAddress, Bootstrap, EnvoyVersion},
     listener::{CAPTURE, Capture},
     peers::PeerTimeout,
 };

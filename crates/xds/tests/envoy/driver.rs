@@ -14,8 +14,8 @@ use std::{
 use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshSnapshot, NodeId, ServicePlan, Shared};
 use boshy_xds::{
-    AckState, AckStates, AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Repairs, ResourceSet,
-    ResourceType, SharedResources,
+    AckState, AckStates, AdminAddress, AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Repairs,
+    ResourceSet, ResourceType, SharedResources,
     inspection::{self, Difference, INSPECTED},
 };
 use tempfile::TempDir;
@@ -84,7 +84,7 @@ impl Mesh {
         let bootstrap = Bootstrap {
             node,
             ads_socket: socket(&folder),
-            admin,
+            admin: Some(AdminAddress::Tcp(admin)),
             flavour,
             version: version(),
             peer_timeout: Some(PeerTimeout::DEFAULT),

@@ -16,7 +16,8 @@ use std::{sync::Arc, time::Duration};
 
 use ResourceType::{Cluster, Listener as Listeners};
 use boshy_xds::{
-    AckState, Bootstrap, Flavour, Layer, PeerTimeout, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources,
+    AckState, AdminAddress, Bootstrap, Flavour, Layer, PeerTimeout, Resource, ResourceMap, ResourceSet, ResourceType,
+    TypedResources,
 };
 use driver::{DEADLINE, Mesh, program, version};
 use envoy_types::pb::{
@@ -247,7 +248,7 @@ async fn envoy_knows_what_the_bootstrap_says_and_does_not_complain() {
     let bootstrap = Bootstrap {
         node: "sidecar~10.0.0.2~x~x".parse().unwrap(),
         ads_socket: "/run/ads.sock".into(),
-        admin: "127.0.0.1:8001".parse().unwrap(),
+        admin: Some(AdminAddress::Unix("/run/admin.sock".into())),
         flavour: Flavour::Delta,
         version: version(),
         peer_timeout: Some(PeerTimeout::DEFAULT),
