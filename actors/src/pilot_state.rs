@@ -59,7 +59,7 @@ impl PilotState {
             unkept: Arc::default(),
             problems: Arc::default(),
             proxies: Proxies::default(),
-            security: tls.map(|tls| Security::new(tls, HandshakeFailures::default())),
+            security: tls.map(|tls| Security::new(tls, None, HandshakeFailures::default())),
             converged: Arc::default(),
         }
     }

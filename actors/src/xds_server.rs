@@ -94,7 +94,7 @@ impl MeshServerParts {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let service = AdsService::new(MeshSource::new(snapshots, CAPTURE), self.proxies).telling(self.told);
         let served = match self.security {
-            Some(security) => service.serve_tls(listener, security, pending()).await,
+            Some(security) => Box::pin(service.serve_tls(listener, security, None, pending())).await,
             None => service.serve_tcp(listener, pending()).await,
         };
         Ok(served?)

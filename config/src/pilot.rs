@@ -209,14 +209,14 @@ impl PilotSettings {
 impl RawHttps {
     fn meant(self) -> HttpsSettings {
         let (certificate, private_key) = (self.certificate_file, self.private_key_file);
-        HttpsSettings { listen: self.listen, files: ServerFiles { certificate, private_key, client_ca: None } }
+        HttpsSettings { listen: self.listen, files: ServerFiles { certificate, private_key, client_ca: Vec::new() } }
     }
 }
 
 impl RawMutual {
     fn meant(self) -> ServerFiles {
         let (certificate, private_key) = (self.certificate_file, self.private_key_file);
-        ServerFiles { certificate, private_key, client_ca: Some(self.client_ca_file) }
+        ServerFiles { certificate, private_key, client_ca: vec![self.client_ca_file] }
     }
 }
 

@@ -155,9 +155,9 @@ fn what_the_examples_show_of_tls_is_accepted() {
     assert!(settings.pilot_tls.is_some());
     let (_dir, text) = over_tls("pilot");
     let settings = pilot(&text).unwrap();
-    assert!(settings.xds_tls.unwrap().client_ca.is_some());
+    assert!(settings.xds_tls.unwrap().client_ca.len() == 1);
     let https = settings.https.unwrap();
-    assert_eq!((https.listen.port(), https.files.client_ca), (8443, None));
+    assert_eq!((https.listen.port(), https.files.client_ca), (8443, Vec::new()));
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Papers {
 
     pub(crate) fn server(&self) -> ServerFiles {
         let (certificate, private_key) = (self.path("certificate"), self.path("key"));
-        ServerFiles { certificate, private_key, client_ca: Some(self.path("ca")) }
+        ServerFiles { certificate, private_key, client_ca: vec![self.path("ca")] }
     }
 
     pub(crate) fn client(&self) -> ClientFiles {

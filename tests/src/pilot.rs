@@ -107,7 +107,7 @@ impl PilotPlan {
     /// Serves its API over HTTPS as well.
     #[must_use]
     pub fn with_https(mut self, papers: &Papers) -> Self {
-        let files = ServerFiles { client_ca: None, ..papers.server() };
+        let files = ServerFiles { client_ca: Vec::new(), ..papers.server() };
         self._papers = Some(papers.clone());
         self.settings.https = Some(HttpsSettings { listen: ([127, 0, 0, 1], 0).into(), files });
         self

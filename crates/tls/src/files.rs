@@ -9,9 +9,9 @@ pub struct ServerFiles {
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub private_key: PathBuf,
-    /// CA that verifies clients. When set, a client without a certificate is refused. When not set, no client
-    /// certificate is requested.
-    pub client_ca: Option<PathBuf>,
+    /// CAs that verify clients: a certificate of any of them is accepted. When there is one, a client without a
+    /// certificate is refused. When there is none, no client certificate is requested.
+    pub client_ca: Vec<PathBuf>,
 }
 
 /// The files of a client.

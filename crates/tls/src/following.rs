@@ -47,8 +47,7 @@ impl Following<ServerConfig> {
     /// # Errors
     /// The first file that cannot be used.
     pub fn open(files: ServerFiles, protocols: &'static [&'static [u8]]) -> Result<Self, FileError> {
-        let names = [Some(&files.certificate), Some(&files.private_key), files.client_ca.as_ref()];
-        let names = names.into_iter().flatten().cloned().collect();
+        let names = [&files.certificate, &files.private_key].into_iter().chain(&files.client_ca).cloned().collect();
         Self::begin(names, Box::new(move || read::server(&files, protocols)))
     }
 }

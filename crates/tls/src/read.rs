@@ -1,6 +1,10 @@
 //! Reads files into configurations: rustls with ring, TLS 1.2 and 1.3.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    slice,
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, ConfigBuilder, ConfigSide, RootCertStore, ServerConfig, WantsVerifier,
@@ -15,6 +19,7 @@ use crate::{ClientFiles, FileError, Reason, ServerFiles};
 /// A larger file is not read. A bundle of all public certificate authorities takes a quarter of it.
 const MAX_BYTES: u64 = 1 << 20;
 const CERTIFICATE: &str = "certificate_file";
+const CLIENT_CA: &str = "client_ca_file";
 const PRIVATE_KEY: &str = "private_key_file";
 
 impl ServerFiles {
@@ -41,12 +46,12 @@ pub(crate) fn server(files: &ServerFiles, protocols: &[&[u8]]) -> Result<ServerC
     let chain = certificates(CERTIFICATE, &files.certificate)?;
     let key = private_key(&files.private_key)?;
     let builder = versions(ServerConfig::builder_with_provider(provider()));
-    let builder = match &files.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(ca) => {
-            let roots = Arc::new(authorities("client_ca_file", ca)?);
+    let builder = match &files.client_ca[..] {
+        [] => builder.with_no_client_auth(),
+        [first, ..] => {
+            let roots = Arc::new(authorities(CLIENT_CA, &files.client_ca)?);
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            let verifier = verifier.map_err(|error| unusable("client_ca_file", ca, Reason::NoAuthority(error)))?;
+            let verifier = verifier.map_err(|error| unusable(CLIENT_CA, first, Reason::NoAuthority(error)))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -59,7 +64,7 @@ pub(crate) fn server(files: &ServerFiles, protocols: &[&[u8]]) -> Result<ServerC
 }
 
 pub(crate) fn client(files: &ClientFiles, protocols: &[&[u8]]) -> Result<ClientConfig, FileError> {
-    let roots = authorities("ca_file", &files.ca)?;
+    let roots = authorities("ca_file", slice::from_ref(&files.ca))?;
     let chain = certificates(CERTIFICATE, &files.certificate)?;
     let key = private_key(&files.private_key)?;
     let mut config = versions(ClientConfig::builder_with_provider(provider()))
@@ -84,10 +89,12 @@ fn owned(protocols: &[&[u8]]) -> Vec<Vec<u8>> {
     protocols.iter().map(|protocol| protocol.to_vec()).collect()
 }
 
-fn authorities(key: &'static str, file: &Path) -> Result<RootCertStore, FileError> {
+fn authorities(key: &'static str, files: &[PathBuf]) -> Result<RootCertStore, FileError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(key, file)? {
-        roots.add(certificate).map_err(|error| unusable(key, file, Reason::Unusable(error)))?;
+    for file in files {
+        for certificate in certificates(key, file)? {
+            roots.add(certificate).map_err(|error| unusable(key, file, Reason::Unusable(error)))?;
+        }
     }
     Ok(roots)
 }

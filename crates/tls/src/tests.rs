@@ -35,7 +35,7 @@ impl Disk {
 
     fn server(&self) -> ServerFiles {
         let (certificate, private_key) = (self.path("certificate"), self.path("key"));
-        ServerFiles { certificate, private_key, client_ca: Some(self.path("ca")) }
+        ServerFiles { certificate, private_key, client_ca: vec![self.path("ca")] }
     }
 
     fn client(&self) -> ClientFiles {

@@ -22,7 +22,7 @@ fn a_rotation_during_a_want_of_descriptors_is_made_up_for_once_there_are_some() 
     let files = ServerFiles {
         certificate: disk.path().join("certificate"),
         private_key: disk.path().join("key"),
-        client_ca: None,
+        client_ca: Vec::new(),
     };
     issue(&files);
     let tls = ServerTls::open(files.clone(), &[b"h2"]).unwrap();

@@ -11,6 +11,7 @@
 //! | `render` | a snapshot becomes resources (pure) |
 //! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
 //! | `peer` | who asks for resources, by its certificate and its request |
+//! | `istio` | messages of Istio's certificate service |
 //! | `layers` | the resources of a proxy as layers that proxies share (pure) |
 //! | `order` | the resource types, and which waits for which: one row for each type (pure) |
 //! | `session` | both ends of the protocol (pure) |
@@ -22,6 +23,7 @@
 mod ack_states;
 pub mod agent;
 mod envoy;
+mod istio;
 mod layers;
 pub mod names;
 mod order;
@@ -41,11 +43,12 @@ pub use ack_states::{AckState, AckStates};
 pub use envoy::{AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;
-pub use peer::{Identity, Peer};
+pub use peer::{Identity, Peer, WorkloadIdentity, WorkloadTrust};
 pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap};
 pub use server::{
-    AdsService, HandshakeFailure, HandshakeFailures, MeshSource, Patience, Proxies, Repairs, Security, Sets, Source,
+    AdsService, CertificateRequest, Certifier, HandshakeFailure, HandshakeFailures, MeshSource, Patience, Proxies,
+    Refusal, RefusalKind, Repairs, Security, Sets, Source,
 };
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;

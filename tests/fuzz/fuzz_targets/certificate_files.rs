@@ -47,7 +47,7 @@ fuzz_target!(|octets: &[u8]| {
 fn files(folder: &TempDir) -> (ServerFiles, ClientFiles) {
     let [ca, certificate, private_key]: [PathBuf; 3] = GOOD.map(|(name, _)| folder.path().join(name));
     let server =
-        ServerFiles { certificate: certificate.clone(), private_key: private_key.clone(), client_ca: Some(ca.clone()) };
+        ServerFiles { certificate: certificate.clone(), private_key: private_key.clone(), client_ca: vec![ca.clone()] };
     (server, ClientFiles { ca, certificate, private_key })
 }
 

@@ -29,7 +29,9 @@ fn a_pilot_found_by_name_and_an_agent_that_trust_each_other_work_together() {
     let agent = agent_of(&pilot, &authority.agent()).starts();
     agent.answers(SHOP, pilot.vip(SHOP)).is_ready();
     agent.shows("nothing is lacking", |status| status["lacking"] == json!([]));
-    pilot.shows("whose certificate it is", |status| status["proxies"][0]["tls"] == json!({"subject": "CN=agent"}));
+    pilot.shows("whose certificate it is", |status| {
+        status["proxies"][0]["tls"] == json!({"subject": "CN=agent", "workload": null})
+    });
     pilot.shows("TLS is on", |status| status["xds"]["tls"] == true);
 }
 

@@ -154,7 +154,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
     );
     assert_eq!(status["actors"]["children"][1]["state"], json!("backing_off"));
     assert_eq!(status["xds"], json!({"tls": true, "refused": {"untrusted": 2}}));
-    assert_eq!(status["proxies"][0]["tls"], json!({"subject": "CN=agent"}));
+    assert_eq!(status["proxies"][0]["tls"], json!({"subject": "CN=agent", "workload": null}));
     assert_eq!(status["proxies"][0]["types"]["listener"]["rejected"]["reason"], json!("no"));
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
         proxies: vec![ProxyStatus {
             node: "sidecar~10.0.0.1~x~x".into(),
             flavour: Flavour::Delta,
-            tls: Some(Identity { subject: "CN=agent".into() }),
+            tls: Some(Identity { subject: "CN=agent".into(), workload: None }),
             connected_since: 1_700_000_200,
             types: [(ResourceType::Listener, listener), (ResourceType::Names, TypeStatus::default())].into(),
         }],

@@ -22,8 +22,8 @@ pub use self::{
     outlets::{ExchangeStatus, Outlets},
     pairs::outbound_pairs,
     pilot::{
-        Attempt, ConnectError, ExchangeError, ExchangeSettings, PickerSettings, PilotPicker, PilotStream, StreamEvent,
-        StreamListener,
+        Attempt, CertificateWish, ConnectError, ExchangeError, ExchangeSettings, PickerSettings, PilotPicker,
+        PilotStream, StreamEvent, StreamListener, request_certificate,
     },
 };
 pub use tonic::transport::Uri;

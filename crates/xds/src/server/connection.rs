@@ -31,6 +31,8 @@ pub(super) const LIMITS: Limits = Limits { of_one_address: 256, in_all: 16_384 }
 pub(super) struct Connection {
     /// Its place, by which it is cut and marked as busy.
     pub(super) place: Place,
+    /// Address of the client; `None` for a Unix socket.
+    pub(super) client: Option<IpAddr>,
     /// Identity of the client; `None` without TLS.
     pub(super) identity: Option<Identity>,
 }
@@ -55,9 +57,16 @@ impl Gate {
         admitted.ok()
     }
 
-    pub(super) fn guard<IO>(&self, io: IO, place: Place, identity: Option<Identity>) -> Accepted<IO> {
+    pub(super) fn guard<IO>(
+        &self,
+        io: IO,
+        place: Place,
+        client: Option<IpAddr>,
+        identity: Option<Identity>,
+    ) -> Accepted<IO> {
         let patience = Patience { unused: Some(self.unused), unread: None };
-        let connection = Connection { place: place.clone(), identity };
+        let client = client.map(|client| client.to_canonical());
+        let connection = Connection { place: place.clone(), client, identity };
         Accepted { io: Guarded::new(io, place, patience), connection }
     }
 }
@@ -78,7 +87,7 @@ pub(super) fn tcp(
             match listener.accept().await.and_then(|accepted| accepted.0.set_nodelay(true).map(|()| accepted)) {
                 Ok((socket, client)) => {
                     let Some(place) = gate.admit(Some(client.ip())) else { continue };
-                    return Some((Ok(gate.guard(socket, place, None)), (listener, gate)));
+                    return Some((Ok(gate.guard(socket, place, Some(client.ip()), None)), (listener, gate)));
                 }
                 Err(error) => pause(&error).await,
             }
@@ -96,7 +105,7 @@ pub(super) fn unix(
             match listener.accept().await {
                 Ok((socket, _)) => {
                     let Some(place) = gate.admit(None) else { continue };
-                    return Some((Ok(gate.guard(socket, place, None)), (listener, gate)));
+                    return Some((Ok(gate.guard(socket, place, None, None)), (listener, gate)));
                 }
                 Err(error) => pause(&error).await,
             }

@@ -17,6 +17,7 @@
 //! A proxy costs the server a bounded amount of memory. Its session bounds what is unanswered, and requests are limited
 //! in size. A proxy that does not answer in time is disconnected, by force if it does not read either.
 
+mod certificates;
 mod codec;
 mod connection;
 mod methods;
@@ -45,8 +46,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use self::connection::{Accepted, Gate};
+use self::{
+    certificates::CertificateService,
+    connection::{Accepted, Gate},
+};
 pub use self::{
+    certificates::{CertificateRequest, Certifier, Refusal, RefusalKind},
     proxies::Proxies,
     repairs::Repairs,
     secure::{HandshakeFailure, HandshakeFailures, Security},
@@ -58,6 +63,7 @@ use crate::{AckStates, MeshTold};
 const MAX_REQUEST: usize = 16 << 20;
 /// Maximum number of streams on a connection. A proxy uses one; a diagnostic tool may use another.
 const MAX_STREAMS: u32 = 8;
+
 /// Timeouts for proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -92,6 +98,8 @@ pub struct AdsService {
     ack_states: Option<AckStates>,
     told: Option<MeshTold>,
     repairs: Repairs,
+    /// Set only while TLS is served: a request for a certificate is decided by the sender's own.
+    certifier: Option<Arc<dyn Certifier>>,
     patience: Patience,
     limits: Limits,
     /// Takes the streams that begin; set while the service runs.
@@ -111,6 +119,7 @@ impl AdsService {
             ack_states: None,
             told: None,
             repairs: Repairs::default(),
+            certifier: None,
             patience: Patience::default(),
             limits: connection::LIMITS,
             begun: None,
@@ -170,7 +179,8 @@ impl AdsService {
         self.serve(connection::tcp(listener, gate), shutdown).await
     }
 
-    /// Serves on a TCP socket over TLS until `shutdown`, then closes all streams with `UNAVAILABLE`. The service cannot
+    /// Serves on a TCP socket over TLS until `shutdown`, and beside ADS Istio's certificate service, whose requests the
+    /// certifier decides. Then closes all streams with `UNAVAILABLE`. The service cannot
     /// be used again.
     ///
     /// # Errors
@@ -179,10 +189,12 @@ impl AdsService {
         self,
         listener: TcpListener,
         security: Security,
+        certifier: Option<Arc<dyn Certifier>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
         let gate = self.gate();
-        self.serve(secure::tls(listener, security, gate), shutdown).await
+        let this = Self { certifier, ..self };
+        this.serve(secure::tls(listener, security, gate), shutdown).await
     }
 
     /// Serves on a Unix socket until `shutdown`, then closes all streams with `UNAVAILABLE`. The service cannot be used
@@ -204,7 +216,7 @@ impl AdsService {
         incoming: impl Stream<Item = Result<Accepted<IO>, Infallible>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { patience, stop, cut, source, .. } = self.clone();
+        let Self { patience, stop, cut, source, certifier, .. } = self.clone();
         let (begun, begin) = mpsc::unbounded_channel();
         self.begun = Some(begun);
         // Connections run in tasks of their own. The guards end them all with this future.
@@ -214,6 +226,7 @@ impl AdsService {
             .http2_keepalive_timeout(Some(patience.ping / 3))
             .max_concurrent_streams(Some(MAX_STREAMS))
             .add_service(self)
+            .add_optional_service(certifier.map(CertificateService::new))
             .serve_with_incoming_shutdown(incoming, stop.cancelled());
         let stopping = async {
             shutdown.await;

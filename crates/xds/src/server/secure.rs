@@ -12,13 +12,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use boshy_admission::Place;
+use boshy_mesh::Timestamp;
 use boshy_tls::ServerTls;
 use futures::{Stream, stream};
 use rustls::{AlertDescription, CertificateError};
+use rustls_pki_types::CertificateDer;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -27,7 +29,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::connection::{Accepted, Gate, pause};
-use crate::Identity;
+use crate::{Identity, WorkloadTrust, peer::NoWorkload};
 
 /// Why a client's TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +122,8 @@ impl HandshakeFailures {
 pub struct Security {
     /// Certificates of the server, and the CA of its clients.
     pub tls: ServerTls,
+    /// Whose certificates name workloads, among the CAs of the clients. `None` while no certificate does.
+    pub workloads: Option<WorkloadTrust>,
     /// Counters of failed handshakes.
     pub failures: HandshakeFailures,
     /// Time for a whole handshake.
@@ -128,8 +132,14 @@ pub struct Security {
 
 impl Security {
     /// Allows ten seconds for a handshake.
-    pub fn new(tls: ServerTls, failures: HandshakeFailures) -> Self {
-        Self { tls, failures, patience: Duration::from_secs(10) }
+    pub fn new(tls: ServerTls, workloads: Option<WorkloadTrust>, failures: HandshakeFailures) -> Self {
+        Self { tls, workloads, failures, patience: Duration::from_secs(10) }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "certificates are valid by the time of day")]
+    fn identity(&self, own: &CertificateDer<'_>, issuers: &[CertificateDer<'_>]) -> Result<Identity, NoWorkload> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Identity::of(own, issuers, self.workloads.as_ref(), Timestamp(now))
     }
 
     fn refuse(&self, client: SocketAddr, failure: HandshakeFailure, error: Option<&io::Error>) {
@@ -203,9 +213,15 @@ async fn shake(security: Security, gate: Gate, socket: TcpStream, client: Socket
     };
     match secured {
         Ok(Ok(stream)) => {
-            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let identity = certificate.map(Identity::of);
-            Some(gate.guard(stream, place, identity))
+            let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::split_first);
+            let identity = presented.map(|(own, issuers)| security.identity(own, issuers)).transpose();
+            match identity {
+                Ok(identity) => Some(gate.guard(stream, place, Some(client.ip()), identity)),
+                Err(error) => {
+                    security.refuse(client, HandshakeFailure::Untrusted, Some(&io::Error::other(error)));
+                    None
+                }
+            }
         }
         Ok(Err(error)) => {
             security.refuse(client, HandshakeFailure::of(&error), Some(&error));

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 mod ack_states;
+mod certificates;
 mod driver;
 #[path = "../support/mesh.rs"]
 mod mesh;

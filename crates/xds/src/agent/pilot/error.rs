@@ -1,7 +1,7 @@
 //! Errors of streams to a pilot, and their remedies.
 
 use tonic::{
-    Status,
+    Code, Status,
     transport::{self, Uri},
 };
 
@@ -37,6 +37,15 @@ pub enum ExchangeError {
         #[source]
         source: Box<Status>,
     },
+    /// The pilot gives no certificate.
+    #[error("asking the pilot {pilot} for a certificate")]
+    Certificate {
+        /// The pilot.
+        pilot: Uri,
+        /// The pilot's status.
+        #[source]
+        source: Box<Status>,
+    },
     /// The stream failed.
     #[error("receiving from the pilot {pilot}")]
     Receive {
@@ -65,6 +74,13 @@ impl ExchangeError {
                 )
             }
             Self::Begin { pilot, .. } | Self::Open { pilot, .. } => format!("See whether a pilot listens at {pilot}."),
+            Self::Certificate { source, .. } if source.code() == Code::Unimplemented => {
+                "Give the pilot a certificate authority (`identity`), or turn identities off on this VM.".to_owned()
+            }
+            Self::Certificate { .. } => {
+                "The pilot says why; its log and `identity` of its status name this VM's address with the reason."
+                    .to_owned()
+            }
             Self::Receive { .. } | Self::Closed { .. } => {
                 "Wait: the agent tries the next pilot by itself. If it goes on, look at the pilot's log.".to_owned()
             }

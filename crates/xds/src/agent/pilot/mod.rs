@@ -2,6 +2,7 @@
 //!
 //! The owner of a [`PilotStream`] chooses pilots and pauses, and handles its events:
 
+mod certificate;
 mod connect;
 mod error;
 mod picker;
@@ -28,6 +29,7 @@ use tower::service_fn;
 
 use self::connect::connect;
 pub use self::{
+    certificate::{CertificateWish, request_certificate},
     connect::ConnectError,
     error::ExchangeError,
     picker::{Attempt, PickerSettings, PilotPicker},
