@@ -26,6 +26,8 @@ pub struct Tunnel {
     pub domain: TrustDomain,
     /// The ports, by number, that are reached so. A service may have others, which are reached directly.
     pub ports: BTreeSet<u16>,
+    /// Those of the ports that are reached no other way: a caller without a certificate does not reach them.
+    pub strict: BTreeSet<u16>,
 }
 
 /// What an operator wants of the mesh beside what the director's deployments say.
@@ -69,8 +71,10 @@ impl MeshRules {
             MtlsMode::Permissive => able,
             MtlsMode::Strict => true,
         };
+        let is_strict = |port: &&Port| self.mode(service, port) == MtlsMode::Strict;
         let ports: BTreeSet<_> = service.ports.iter().filter(is_tunnelled).map(|port| port.number).collect();
-        (!ports.is_empty()).then(|| Tunnel { domain: rules.domain.clone(), ports })
+        let strict = service.ports.iter().filter(is_strict).map(|port| port.number).collect();
+        (!ports.is_empty()).then(|| Tunnel { domain: rules.domain.clone(), ports, strict })
     }
 }
 

@@ -56,7 +56,7 @@ fn with_rules(inventory: &Inventory, mesh: &MeshRules, previous: &SnapshotConten
 }
 
 fn tunnel(port: u16) -> Tunnel {
-    Tunnel { domain: TrustDomain::default(), ports: [port].into() }
+    Tunnel { domain: TrustDomain::default(), ports: [port].into(), strict: [].into() }
 }
 
 fn ip(last: u8) -> IpAddr {
@@ -182,6 +182,7 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         hash_with(|plan, _| plan.service.origin.group.push('x')),
         hash_with(|plan, _| plan.tunnel = Some(tunnel(9002))),
         hash_with(|plan, _| plan.tunnel = Some(tunnel(9003))),
+        hash_with(|plan, _| plan.tunnel = Some(Tunnel { strict: [9002].into(), ..tunnel(9002) })),
         hash_with(|plan, _| plan.service.origin.job.push('x')),
         hash_with(|plan, _| {
             let Port { name, number: _, protocol: _ } = &mut plan.service.ports[0];
@@ -229,7 +230,9 @@ fn encrypting(mode: MtlsMode, able: &[&str], tunnelled: &[&Hostname]) -> MeshRul
 fn is_tunnelled(instances: u8, rules: &MeshRules) -> bool {
     let content = with_rules(&inventory(instances), rules, &SnapshotContent::default());
     let plan = content.services.iter().find(|plan| plan.service.origin.group == "banana").unwrap();
-    plan.tunnel == Some(tunnel(9002))
+    let of_mode = |strict: BTreeSet<u16>| Some(Tunnel { strict, ..tunnel(9002) });
+    let is_strict = rules.mtls.as_ref().is_some_and(|rules| rules.mode == MtlsMode::Strict);
+    plan.tunnel == of_mode(if is_strict { [9002].into() } else { [].into() })
 }
 
 #[test]
