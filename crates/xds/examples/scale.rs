@@ -32,7 +32,7 @@ use boshy_mesh::{
     discover,
 };
 use boshy_xds::{
-    AckStates, AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, SharedResources,
+    AckStates, AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, Scope, SharedResources,
     agent::relay::{Relay, RelaySettings, Stored},
     session::client::ResponseFromPilot,
 };
@@ -63,8 +63,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let first = SharedResources::build(&before, None, CAPTURE);
         let build = median(|| drop(black_box(SharedResources::build(&before, None, CAPTURE))));
         let rebuild = median(|| drop(black_box(SharedResources::build(&after, Some(&first), CAPTURE))));
-        let complete = median(|| drop(black_box(first.for_node(&node))));
-        let stored = kept(&first.for_node(&node));
+        let complete = median(|| drop(black_box(first.for_node(&node, Scope::Plain))));
+        let stored = kept(&first.for_node(&node, Scope::Plain));
         let keep_octets = stored.encode().len();
         let keep = median(|| write(&stored).expect("write to the directory of temporary files"));
         let join = joining(size);

@@ -3,8 +3,8 @@
 //! | layer, lowest first | resources | made | today |
 //! |---|---|---|---|
 //! | mesh | of every proxy: names, outbound clusters, endpoints and listeners | once per generation | pilot |
-//! | scope | of the proxies of one scope, such as a deployment | once per generation and scope | none yet |
-//! | workload | of one VM: its inbound clusters and listeners | once per VM and change | pilot |
+//! | scope | of the proxies of one [`Scope`](crate::Scope): what is tunnelled | once per generation and scope | pilot |
+//! | workload | of one VM: its inbound clusters, routes and listeners | once per VM, scope and change | pilot |
 //! | local | that only the VM itself can make: its capture listener, and later its secrets | by the agent | agent |
 //!
 //! A resource hides those of the same name in the layers before its own. The pilot serves the first three. To an agent

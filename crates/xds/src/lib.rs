@@ -40,10 +40,13 @@ mod told;
 mod support;
 
 pub use ack_states::{AckState, AckStates};
-pub use envoy::{AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, Capture, EnvoyVersion, PeerTimeout, inspection};
+pub use envoy::{
+    AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, CERTIFICATE, Capture, EnvoyVersion, PeerTimeout, ROOTS,
+    inspection, strict_ports,
+};
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;
-pub use peer::{Identity, Peer, WorkloadIdentity, WorkloadTrust};
+pub use peer::{Identity, Peer, Scope, WorkloadIdentity, WorkloadTrust};
 pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap};
 pub use server::{

@@ -4,8 +4,9 @@
 //! its Envoy. It never leaves a listener without its cluster, nor a name without its listener:
 //!
 //! 1. names, clusters and endpoints that are added or changed; removed names
-//! 2. listeners, once all of the above is answered
-//! 3. removed clusters, once listeners are answered; then removed endpoints
+//! 2. routes, once clusters are answered
+//! 3. listeners, once all of the above is answered
+//! 4. removed routes and clusters, once listeners are answered; then removed endpoints
 //!
 //! The endpoints of a changed cluster are sent again after it, whether or not they have changed.
 //!
@@ -15,7 +16,7 @@
 //! A new resource type is a variant and a row here. It comes with what makes its resources: a type that nobody makes is
 //! not served.
 
-use ResourceType::{Cluster, Endpoints, Listener, Names};
+use ResourceType::{Cluster, Endpoints, Listener, Names, Route};
 use Wait::{Additions, All, Users};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub enum ResourceType {
     Cluster,
     /// Envoy endpoints (EDS).
     Endpoints,
+    /// Envoy route configurations (RDS).
+    Route,
     /// Envoy listeners (LDS).
     Listener,
 }
@@ -105,7 +108,7 @@ pub(crate) enum Wait {
 }
 
 /// All rows, in the order in which types are sent.
-pub(crate) const TABLE: [Row; 4] = [
+pub(crate) const TABLE: [Row; 5] = [
     // Istio's name table (NDS). Only an agent asks for it, and decides itself when it answers a new name.
     Row {
         kind: Names,
@@ -124,7 +127,7 @@ pub(crate) const TABLE: [Row; 4] = [
         judged: true,
         listed: true,
         additions_after: &[],
-        withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Users(Listener)],
+        withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), All(Route), Users(Listener)],
         follows: None,
     },
     Row {
@@ -140,20 +143,31 @@ pub(crate) const TABLE: [Row; 4] = [
         // default of `initial_fetch_timeout`).
         follows: Some(Follow { changed: Cluster, name: endpoints_of }),
     },
+    // Envoy asks for one by name when it has a listener that names it. The listener waits for it.
+    Row {
+        kind: Route,
+        url: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        noun: "routes",
+        judged: true,
+        listed: false,
+        additions_after: &[Additions(Cluster)],
+        withdrawals_after: &[Users(Listener)],
+        follows: None,
+    },
     Row {
         kind: Listener,
         url: "type.googleapis.com/envoy.config.listener.v3.Listener",
         noun: "listener",
         judged: true,
         listed: true,
-        additions_after: &[All(Names), Additions(Cluster), Additions(Endpoints)],
-        withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints)],
+        additions_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Additions(Route)],
+        withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Additions(Route)],
         follows: None,
     },
 ];
 
 /// Types that Envoy judges.
-pub(crate) const JUDGED: [ResourceType; 3] = kinds(true);
+pub(crate) const JUDGED: [ResourceType; 4] = kinds(true);
 
 /// The two kinds of changes of a type, whose turns differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

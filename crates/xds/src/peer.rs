@@ -19,6 +19,27 @@ pub struct Peer {
     pub identity: Option<Identity>,
 }
 
+/// What a proxy can be given, by what its connection proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Its VM has a certificate of the mesh: it reaches services through tunnels, and accepts some.
+    Certified,
+    /// Its VM has none yet: it reaches services in plaintext, and not those that accept tunnels only.
+    Plain,
+}
+
+impl Peer {
+    /// The workload whose certificate it has shown.
+    pub fn workload(&self) -> Option<&WorkloadIdentity> {
+        self.identity.as_ref()?.workload.as_ref()
+    }
+
+    /// Its scope.
+    pub fn scope(&self) -> Scope {
+        if self.workload().is_some() { Scope::Certified } else { Scope::Plain }
+    }
+}
+
 /// What a verified client certificate says about its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Identity {

@@ -1,6 +1,6 @@
 //! Converts a snapshot to resources.
 //!
-//! Resources are a function of a plan. What all proxies share is encoded once per change of a service's plan, what only
+//! Resources are a function of a plan and of the scope of the proxy that gets them ([`Scope`]). What all proxies share is encoded once per change of a service's plan, what only
 //! the proxies of one VM get once per change of its workload's plan. Both are remembered by the plan and passed on by
 //! reference.
 
@@ -10,10 +10,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use boshy_mesh::{Hostname, MeshSnapshot, NodeId, ServiceKey, ServicePlan, Shared, WorkloadPlan, Workloads};
+use boshy_mesh::{
+    Hostname, MeshSnapshot, NodeId, Port, ServiceKey, ServicePlan, Shared, TrustDomain, WorkloadPlan, Workloads,
+};
 
 use crate::{
-    Capture, Layer, Resource, ResourceMap, ResourceSet, ResourceType, TypedResources, envoy,
+    Capture, Layer, Resource, ResourceMap, ResourceSet, ResourceType, Scope, TypedResources, envoy,
     names::{Name, Needs},
 };
 
@@ -26,20 +28,42 @@ pub struct SharedResources {
     services: BTreeMap<Hostname, (Shared<ServicePlan>, Arc<ServiceResources>)>,
     /// The workloads that have ports, by each of their addresses.
     workloads: HashMap<IpAddr, Arc<WorkloadResources>>,
-    set: ResourceSet,
+    /// What all proxies have.
+    mesh: ResourceSet,
+    /// With what proxies in [`Scope::Certified`] have beside.
+    certified: ResourceSet,
+    /// With what proxies in [`Scope::Plain`] have beside, made when the first one asks.
+    plain: OnceLock<ResourceSet>,
 }
+
+type Encoded = Vec<(ResourceType, Arc<Resource>)>;
 
 /// The encoded resources of one service.
 #[derive(Debug)]
-struct ServiceResources(Vec<(ResourceType, Arc<Resource>)>);
+struct ServiceResources {
+    common: Encoded,
+    /// Those of a service that is tunnelled, in which the scopes differ.
+    scoped: Option<Scoped>,
+}
+
+#[derive(Debug)]
+struct Scoped {
+    certified: Encoded,
+    /// Made when the first proxy in this scope asks.
+    plain: OnceLock<Encoded>,
+}
 
 /// The resources of one workload, which only the proxies on its VM get. They are encoded when the first of these asks,
 /// because most VMs may be connected to another pilot.
 #[derive(Debug)]
 struct WorkloadResources {
     plan: Shared<WorkloadPlan>,
-    layers: OnceLock<[(ResourceType, Layer); 2]>,
+    common: OnceLock<Layers>,
+    /// What accepts tunnels, which needs a certificate.
+    certified: OnceLock<Layers>,
 }
+
+type Layers = Vec<(ResourceType, Layer)>;
 
 impl SharedResources {
     /// Renders a snapshot. Services and workloads that are unchanged since `previous` are not encoded again. A snapshot
@@ -58,18 +82,32 @@ impl SharedResources {
                 (plan.host().clone(), (plan.clone(), encoded))
             })
             .collect();
-        let of_services = services.values().flat_map(|(_, encoded)| encoded.0.iter().cloned());
-        let set = collect(of_services.chain(fixed(capture))).of_generation(snapshot.generation);
+        let common = services.values().flat_map(|(_, encoded)| encoded.common.iter().cloned());
+        let mesh = layers(common.chain(fixed(capture)))
+            .fold(ResourceSet::default(), |set, (kind, layer)| set.with(kind, TypedResources::new([layer])))
+            .of_generation(snapshot.generation);
+        let mesh = previous.map_or(mesh.clone(), |old| mesh.sharing(&old.mesh));
+        let certified = scoped(&services).flat_map(|(_, scoped)| scoped.certified.iter().cloned());
+        let certified = on_top(&mesh, present(certified));
+        let certified = previous.map_or(certified.clone(), |old| certified.sharing(&old.certified));
         let workloads = workload_resources(&snapshot.content.workloads, previous);
-        Self { workloads, services, set: previous.map_or(set.clone(), |old| set.sharing(&old.set)) }
+        Self { services, workloads, mesh, certified, plain: OnceLock::new() }
     }
 
-    /// The resources for one proxy: those that all share, and those of the workload that has the node's address.
-    pub fn for_node(&self, node: &NodeId) -> ResourceSet {
-        let own = node.ip().and_then(|ip| self.workloads.get(&ip)).map(|own| own.layers()).unwrap_or_default();
-        own.iter().fold(self.set.clone(), |set, (kind, layer)| {
-            let layered = set.of(*kind).with(layer.clone());
-            set.with(*kind, layered)
+    /// The resources for one proxy: those of its scope, and those of the workload that has the node's address.
+    pub fn for_node(&self, node: &NodeId, scope: Scope) -> ResourceSet {
+        let set = match scope {
+            Scope::Certified => &self.certified,
+            Scope::Plain => self.plain(),
+        };
+        let Some(own) = node.ip().and_then(|ip| self.workloads.get(&ip)) else { return set.clone() };
+        on_top(set, own.layers(scope).cloned())
+    }
+
+    fn plain(&self) -> &ResourceSet {
+        self.plain.get_or_init(|| {
+            let plain = scoped(&self.services).flat_map(|(plan, scoped)| scoped.plain(plan).iter().cloned());
+            on_top(&self.mesh, present(plain))
         })
     }
 
@@ -81,41 +119,118 @@ impl SharedResources {
 
 impl ServiceResources {
     fn of(plan: &ServicePlan) -> Self {
-        let (mut resources, mut needs) = (Vec::new(), Needs::default());
-        for port in &plan.service.ports {
-            let key = ServiceKey::new(plan.host(), &port.name);
-            let (cluster, endpoints) = (envoy::outbound_cluster(&key), envoy::endpoints(&key, &plan.service, port));
-            let listener = envoy::outbound_listener(&key, plan.vip, port.number);
-            needs.listeners.push(Arc::clone(&listener.name));
-            needs.clusters.push(Arc::clone(&cluster.name));
-            resources.extend([
-                (ResourceType::Cluster, cluster),
-                (ResourceType::Endpoints, endpoints),
-                (ResourceType::Listener, listener),
-            ]);
-        }
-        let name = Name { host: plan.host().clone(), vip: plan.vip, needs: Some(Arc::new(needs)) };
-        resources.push((ResourceType::Names, Resource::new(plan.host().as_str(), name.encode())));
-        Self(resources.into_iter().map(|(kind, resource)| (kind, Arc::new(resource))).collect())
+        let is_tunnelled =
+            |port: &&Port| plan.tunnel.as_ref().is_some_and(|tunnel| tunnel.ports.contains(&port.number));
+        let (tunnelled, direct): (Vec<_>, Vec<_>) = plan.service.ports.iter().partition(is_tunnelled);
+        let mut common: Encoded = direct.iter().flat_map(|port| directly(plan, port)).collect();
+        let Some(tunnel) = &plan.tunnel else {
+            common.push(name(plan, &common));
+            return Self { common, scoped: None };
+        };
+        let mut certified: Encoded =
+            tunnelled.iter().flat_map(|port| through_tunnels(plan, &tunnel.domain, port)).collect();
+        certified.push(name(plan, common.iter().chain(&certified)));
+        Self { common, scoped: Some(Scoped { certified, plain: OnceLock::new() }) }
     }
+}
+
+impl Scoped {
+    /// Nothing for a port that accepts tunnels only. A name of which no port is left is known and not answered, because
+    /// it needs nothing.
+    fn plain(&self, plan: &ServicePlan) -> &Encoded {
+        self.plain.get_or_init(|| {
+            let tunnel = plan.tunnel.as_ref();
+            let is_strict = |port: &&Port| tunnel.is_some_and(|tunnel| tunnel.strict.contains(&port.number));
+            let is_tunnelled = |port: &&Port| tunnel.is_some_and(|tunnel| tunnel.ports.contains(&port.number));
+            let of = |ports: Vec<&Port>| ports.into_iter().flat_map(|port| directly(plan, port)).collect::<Encoded>();
+            let reached = plan.service.ports.iter().filter(|port| !is_strict(port)).collect();
+            let name = name(plan, &of(reached));
+            let scoped = plan.service.ports.iter().filter(|port| is_tunnelled(port) && !is_strict(port)).collect();
+            of(scoped).into_iter().chain([name]).collect()
+        })
+    }
+}
+
+/// The resources of a port that is reached in plaintext.
+fn directly(plan: &ServicePlan, port: &Port) -> [(ResourceType, Arc<Resource>); 3] {
+    let key = ServiceKey::new(plan.host(), &port.name);
+    encoded([
+        (ResourceType::Cluster, envoy::outbound_cluster(&key)),
+        (ResourceType::Endpoints, envoy::endpoints(&key, &plan.service, port)),
+        (ResourceType::Listener, envoy::outbound_listener(&key, plan.vip, port.number)),
+    ])
+}
+
+/// The resources of a port that is reached through tunnels.
+fn through_tunnels(plan: &ServicePlan, domain: &TrustDomain, port: &Port) -> [(ResourceType, Arc<Resource>); 3] {
+    let key = ServiceKey::new(plan.host(), &port.name);
+    encoded([
+        (ResourceType::Cluster, envoy::tunnel_cluster(&key)),
+        (ResourceType::Endpoints, envoy::tunnel_endpoints(&key, &plan.service, domain)),
+        (ResourceType::Listener, envoy::tunnel_listener(&key, plan.host(), plan.vip, port.number)),
+    ])
+}
+
+/// The name of a service, which needs the listeners and clusters among these resources.
+fn name<'r>(
+    plan: &ServicePlan,
+    resources: impl IntoIterator<Item = &'r (ResourceType, Arc<Resource>)>,
+) -> (ResourceType, Arc<Resource>) {
+    let mut needs = Needs::default();
+    for (kind, resource) in resources {
+        match kind {
+            ResourceType::Listener => needs.listeners.push(Arc::clone(&resource.name)),
+            ResourceType::Cluster => needs.clusters.push(Arc::clone(&resource.name)),
+            _ => {}
+        }
+    }
+    let name = Name { host: plan.host().clone(), vip: plan.vip, needs: Some(Arc::new(needs)) };
+    (ResourceType::Names, Arc::new(Resource::new(plan.host().as_str(), name.encode())))
+}
+
+fn encoded<const N: usize>(resources: [(ResourceType, Resource); N]) -> [(ResourceType, Arc<Resource>); N] {
+    resources.map(|(kind, resource)| (kind, Arc::new(resource)))
+}
+
+/// The services that differ between the scopes.
+fn scoped(
+    services: &BTreeMap<Hostname, (Shared<ServicePlan>, Arc<ServiceResources>)>,
+) -> impl Iterator<Item = (&ServicePlan, &Scoped)> {
+    services.values().filter_map(|(plan, encoded)| Some((&**plan, encoded.scoped.as_ref()?)))
 }
 
 impl WorkloadResources {
     fn new(plan: &Shared<WorkloadPlan>) -> Self {
-        Self { plan: plan.clone(), layers: OnceLock::new() }
+        Self { plan: plan.clone(), common: OnceLock::new(), certified: OnceLock::new() }
     }
 
-    fn layers(&self) -> &[(ResourceType, Layer)] {
-        self.layers.get_or_init(|| layers_of_workload(&self.plan))
+    fn layers(&self, scope: Scope) -> impl Iterator<Item = &(ResourceType, Layer)> {
+        let common = self.common.get_or_init(|| common_layers(&self.plan));
+        let certified = match scope {
+            Scope::Certified => self.certified.get_or_init(|| certified_layers(&self.plan)),
+            Scope::Plain => const { &Vec::new() },
+        };
+        common.iter().chain(certified)
     }
 }
 
-/// The inbound part of a VM.
-fn layers_of_workload(plan: &WorkloadPlan) -> [(ResourceType, Layer); 2] {
+/// The inbound part of a VM. Its routes say which ports accept tunnels only, so every VM gets them.
+fn common_layers(plan: &WorkloadPlan) -> Layers {
     let ports = || plan.inbound.iter().map(|port| port.at);
-    let clusters = ports().map(|at| envoy::inbound_cluster(at.port())).collect();
-    let listeners = ports().map(|at| envoy::inbound_listener(at.ip(), at.port())).collect();
-    [(ResourceType::Cluster, clusters), (ResourceType::Listener, listeners)]
+    let clusters = ports().map(|at| (ResourceType::Cluster, envoy::inbound_cluster(at.port())));
+    let listeners = ports().map(|at| (ResourceType::Listener, envoy::inbound_listener(at.ip(), at.port())));
+    let tunnelled = envoy::tunnelled_ports(&plan.inbound);
+    let routes = tunnelled.iter().map(|(ip, ports)| (ResourceType::Route, envoy::mesh_routes(*ip, ports)));
+    let own = tunnelled.values().flatten().map(|port| (ResourceType::Cluster, envoy::mesh_cluster(port.at)));
+    let all = clusters.chain(listeners).chain(routes).chain(own);
+    present(all.map(|(kind, resource)| (kind, Arc::new(resource)))).collect()
+}
+
+/// The listeners that accept tunnels.
+fn certified_layers(plan: &WorkloadPlan) -> Layers {
+    let addresses = envoy::tunnelled_ports(&plan.inbound).into_keys();
+    let listeners = addresses.map(|ip| (ResourceType::Listener, Arc::new(envoy::mesh_listener(ip))));
+    present(listeners).collect()
 }
 
 fn workload_resources(
@@ -134,15 +249,29 @@ fn workload_resources(
     by_address
 }
 
-fn collect(resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>) -> ResourceSet {
+/// A layer of each type.
+fn layers(
+    resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>,
+) -> impl Iterator<Item = (ResourceType, Layer)> {
     let mut maps = ResourceType::ALL.map(|_| ResourceMap::new());
     for (kind, resource) in resources {
         maps[kind.index()].insert(resource.name.clone(), resource);
     }
-    ResourceType::ALL
-        .into_iter()
-        .zip(maps)
-        .fold(ResourceSet::default(), |set, (kind, map)| set.with(kind, TypedResources::new([Layer::new(map)])))
+    ResourceType::ALL.into_iter().zip(maps).map(|(kind, map)| (kind, Layer::new(map)))
+}
+
+/// A layer of each type that has resources.
+fn present(
+    resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>,
+) -> impl Iterator<Item = (ResourceType, Layer)> {
+    layers(resources).filter(|(_, layer)| !layer.resources().is_empty())
+}
+
+fn on_top(set: &ResourceSet, layers: impl Iterator<Item = (ResourceType, Layer)>) -> ResourceSet {
+    layers.fold(set.clone(), |set, (kind, layer)| {
+        let layered = set.of(kind).with(layer);
+        set.with(kind, layered)
+    })
 }
 
 /// Resources that exist without any service.
@@ -156,3 +285,6 @@ fn fixed(capture: SocketAddr) -> [(ResourceType, Arc<Resource>); 2] {
 #[cfg(test)]
 #[path = "render_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "render_tunnel_tests.rs"]
+mod tunnel_tests;

@@ -35,7 +35,7 @@ fn target(listener: &Listener) -> String {
 
 #[test]
 fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
-    let set = build(&[service("web", 2, &[None])], None).for_node(&"router~~x~x".parse().unwrap());
+    let set = build(&[service("web", 2, &[None])], None).for_node(&"router~~x~x".parse().unwrap(), Scope::Plain);
     assert_eq!(names_of(&set, ResourceType::Names), ["web.g.d.boshy"]);
     assert_eq!(names_of(&set, ResourceType::Cluster), ["nowhere", "out.web.g.d.boshy|http"]);
     assert_eq!(names_of(&set, ResourceType::Endpoints), ["web.g.d.boshy|http"]);
@@ -54,8 +54,8 @@ fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
 
 #[test]
 fn endpoints_are_grouped_by_zone() {
-    let set =
-        build(&[service("web", 2, &[Some("z1"), None, Some("z1")])], None).for_node(&"router~~x~x".parse().unwrap());
+    let set = build(&[service("web", 2, &[Some("z1"), None, Some("z1")])], None)
+        .for_node(&"router~~x~x".parse().unwrap(), Scope::Plain);
     let assignment: ClusterLoadAssignment = read(&set, ResourceType::Endpoints, "web.g.d.boshy|http");
     let zones: Vec<_> = assignment
         .endpoints
@@ -68,8 +68,8 @@ fn endpoints_are_grouped_by_zone() {
 #[test]
 fn only_a_node_that_hosts_a_service_has_an_inbound_part_and_the_rest_is_shared() {
     let shared = build(&[service("web", 2, &[None]), service("api", 2, &[None])], None);
-    let host = shared.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
-    let other = shared.for_node(&"sidecar~10.0.0.99~x~x".parse().unwrap());
+    let host = shared.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap(), Scope::Plain);
+    let other = shared.for_node(&"sidecar~10.0.0.99~x~x".parse().unwrap(), Scope::Plain);
     let only_here = |kind| -> Vec<String> {
         let resources = host.of(kind).iter().filter(|resource| other.of(kind).get(&resource.name).is_none());
         resources.map(|resource| resource.name.to_string()).collect()
@@ -103,7 +103,7 @@ fn a_workload_is_found_at_each_of_its_addresses_and_its_part_is_encoded_once() {
     let after = SharedResources::build(&snapshot(2, &[service("api", 9, &[]), plan]), Some(&before), CAPTURE);
     let listeners = ["sidecar~10.0.0.2~x~x", "sidecar~10.9.0.2~y~y"].into_iter().flat_map(|node| {
         [&before, &after].map(|shared| {
-            let set = shared.for_node(&node.parse().unwrap());
+            let set = shared.for_node(&node.parse().unwrap(), Scope::Plain);
             Arc::clone(set.of(ResourceType::Listener).get("tcp_10.0.0.2_9000").unwrap())
         })
     });
@@ -115,31 +115,33 @@ fn a_workload_is_found_at_each_of_its_addresses_and_its_part_is_encoded_once() {
 fn an_unchanged_service_is_not_encoded_again_and_unchanged_types_keep_their_version() {
     let before = build(&[service("api", 3, &[None]), service("web", 2, &[None])], None);
     let after = build(&[service("api", 3, &[None, None]), service("web", 2, &[None])], Some(&before));
-    let kept = |kind, name| Arc::ptr_eq(before.set.of(kind).get(name).unwrap(), after.set.of(kind).get(name).unwrap());
+    let kept =
+        |kind, name| Arc::ptr_eq(before.mesh.of(kind).get(name).unwrap(), after.mesh.of(kind).get(name).unwrap());
     assert!(kept(ResourceType::Endpoints, "web.g.d.boshy|http"));
     assert!(!kept(ResourceType::Endpoints, "api.g.d.boshy|http"));
     for kind in [ResourceType::Names, ResourceType::Cluster, ResourceType::Listener] {
-        assert_eq!(before.set.of(kind).version(), after.set.of(kind).version());
+        assert_eq!(before.mesh.of(kind).version(), after.mesh.of(kind).version());
     }
-    assert_ne!(before.set.of(ResourceType::Endpoints).version(), after.set.of(ResourceType::Endpoints).version());
+    assert_ne!(before.mesh.of(ResourceType::Endpoints).version(), after.mesh.of(ResourceType::Endpoints).version());
 }
 
 #[test]
 fn two_builds_of_equal_content_have_equal_versions() {
     let services = [service("api", 3, &[Some("z1"), None]), service("web", 2, &[None])];
-    assert_eq!(build(&services, None).set, build(&services, None).set);
+    assert_eq!(build(&services, None).mesh, build(&services, None).mesh);
 }
 
 #[test]
 fn before_the_director_was_read_nothing_is_known_and_nothing_is_served_as_empty() {
     let unknown = SharedResources::build(&MeshSnapshot::default(), None, CAPTURE);
-    let set = unknown.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
+    let set = unknown.for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap(), Scope::Plain);
     assert!(ResourceType::ALL.iter().all(|kind| !set.of(*kind).is_known()));
 }
 
 #[test]
 fn no_connection_is_one_too_many_or_too_old() {
-    let set = build(&[service("web", 2, &[None])], None).for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap());
+    let set =
+        build(&[service("web", 2, &[None])], None).for_node(&"sidecar~10.0.0.2~x~x".parse().unwrap(), Scope::Plain);
     for (name, kind) in [("out.web.g.d.boshy|http", ResourceType::Cluster), ("in.9000", ResourceType::Cluster)] {
         let cluster: Cluster = read(&set, kind, name);
         let thresholds = cluster.circuit_breakers.unwrap().thresholds.remove(0);

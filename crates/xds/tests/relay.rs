@@ -19,7 +19,7 @@ use boshy_backoff::Backoff;
 use boshy_mesh::Hostname;
 use boshy_xds::{
     AckState, AckStates, AdsService, CAPTURE, Layer, Proxies, Rejection, Resource, ResourceMap, ResourceSet,
-    ResourceType, SharedResources, TypedResources,
+    ResourceType, Scope, SharedResources, TypedResources,
     agent::{
         self, Exchange, ExchangeSettings, Outlets, PickerSettings,
         relay::{Relay, RelaySettings, Stored},
@@ -217,7 +217,7 @@ async fn names_are_answered_once_the_proxy_has_everything_behind_them() {
 async fn what_is_rendered_for_a_node_names_listeners_and_clusters_as_the_relay_looks_for_them() {
     let services = [mesh::service("web", 1, &[None, None]), mesh::service("db", 9, &[Some("z1")])];
     let shared = SharedResources::build(&mesh::snapshot(1, &services), None, CAPTURE);
-    let rendered = shared.for_node(&"sidecar~10.0.0.1~x~y".parse().unwrap());
+    let rendered = shared.for_node(&"sidecar~10.0.0.1~x~y".parse().unwrap(), Scope::Plain);
     let pilot = Pilot::start(&[]).await;
     let agent = Agent::start(&[&pilot], Stored::default());
     let mut envoy = agent.envoy(Holding::default(), &[]);
@@ -334,7 +334,8 @@ async fn an_agent_that_restarts_is_sent_only_what_changed_and_so_is_its_proxy() 
     envoy.holds(&set(&services)).await;
     assert_eq!(envoy.received(), 1);
     let types: Vec<_> = agent.outlets.status.borrow().versions.keys().copied().collect();
-    assert_eq!(types, [ResourceType::Endpoints], "what changed");
+    // Of an empty type nothing is held, so a first response is always sent.
+    assert_eq!(types, [ResourceType::Endpoints, ResourceType::Route], "what changed, and what is empty");
 }
 
 #[tokio::test]

@@ -261,7 +261,7 @@ async fn a_fresh_agent_asks_for_everything_and_answers_a_name_once_the_proxy_is_
     assert_eq!(urls, ResourceType::ALL.map(ResourceType::url));
     let nodes: Vec<_> =
         subscriptions.iter().map(|request| request.node.as_ref().map(|node| node.id.as_str())).collect();
-    assert_eq!(nodes, [Some("sidecar~10.0.0.1~x~y"), None, None, None]);
+    assert_eq!(nodes, [Some("sidecar~10.0.0.1~x~y"), None, None, None, None]);
     assert!(subscriptions.iter().all(|request| request.resource_names_subscribe[0] == "*"));
     drop(talk);
     synchronise(&mut pilot, &agent).await;
@@ -309,11 +309,11 @@ async fn a_dead_pilot_takes_nothing_along_and_the_next_one_is_told_what_is_held(
     let mut talk = second.talk().await;
     let held: Vec<_> =
         talk.subscriptions().await.into_iter().map(|request| request.initial_resource_versions).collect();
-    let [names, clusters, endpoints, listeners] = &held[..] else { panic!("{held:?}") };
+    let [names, clusters, endpoints, routes, listeners] = &held[..] else { panic!("{held:?}") };
     assert_eq!(names["a.boshy"], *name("a.boshy", 1).version);
     assert_eq!(clusters["out.a.boshy|http"], *cluster().version);
     assert_eq!(listeners["tcp_169.254.255.1_80"], *tcp(1).version);
-    assert!(endpoints.is_empty());
+    assert!(endpoints.is_empty() && routes.is_empty());
     let status = agent.status(|status| status.pilot == Some(format!("http://{}/", second.address))).await;
     assert!(status.last_error.is_some());
     assert_eq!(*agent.outlets.served.borrow(), served);

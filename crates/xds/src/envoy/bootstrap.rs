@@ -29,8 +29,18 @@ const KEPT_OF_CLUSTERS: [&str; 10] = [
     ".upstream_rq_pending_active",
 ];
 /// Prefixes of the other statistics that are kept.
-const KEPT: [&str; 7] =
-    ["cluster.ads.", "cluster_manager.", "control_plane.", "listener_manager.", "overload.", "server.", "tcp."];
+const KEPT: [&str; 8] = [
+    "cluster.ads.",
+    "cluster_manager.",
+    "control_plane.",
+    "http.mesh.",
+    "listener_manager.",
+    "overload.",
+    "server.",
+    "tcp.",
+];
+/// Parts of statistics that are kept wherever they occur: decisions of policies, and certificates that were refused.
+const KEPT_ANYWHERE: [&str; 2] = [".rbac.", ".ssl.fail_verify"];
 /// Files that Envoy opens in addition to connections: those of its workers, its listeners and its admin interface.
 const OTHER_FILES: u64 = 1024;
 /// Files per connection: each program's connection has one to an instance as its counterpart.
@@ -43,6 +53,9 @@ const GUARDS_OFF: [(EnvoyVersion, &str); 2] = [
     (EnvoyVersion(1, 38), "envoy.reloadable_features.propagate_upstream_rst_through_tunneled_tcp_proxy"),
     (EnvoyVersion(1, 40), "envoy.reloadable_features.propagate_downstream_rst_to_upstream"),
 ];
+/// Runtime guards that are switched on. With its default codec for HTTP/2, Envoy closes a connection after about a
+/// thousand streams that were reset, and all tunnels in it end; a program that closes by a reset resets a stream.
+const GUARDS_ON: [&str; 1] = ["envoy.reloadable_features.http2_use_oghttp2"];
 /// Name of the cluster of the ADS server.
 const ADS: &str = "ads";
 /// Name of the listener for health checks.
@@ -155,7 +168,8 @@ impl Bootstrap {
 
     fn runtime(&self) -> Value {
         let known = GUARDS_OFF.into_iter().filter(|(since, _)| self.version.is_none_or(|version| version >= *since));
-        Value::Object(known.map(|(_, guard)| (guard.to_owned(), json!(false))).collect())
+        let off = known.map(|(_, guard)| (guard.to_owned(), json!(false)));
+        Value::Object(off.chain(GUARDS_ON.map(|guard| (guard.to_owned(), json!(true)))).collect())
     }
 
     fn most_connections(&self) -> u64 {
@@ -218,7 +232,8 @@ fn socket_option((level, name, value): SocketOption) -> Value {
 fn kept_statistics() -> Vec<Value> {
     let endings = KEPT_OF_CLUSTERS.map(|suffix| json!({ "suffix": suffix }));
     let beginnings = KEPT.map(|prefix| json!({ "prefix": prefix }));
-    endings.into_iter().chain(beginnings).collect()
+    let parts = KEPT_ANYWHERE.map(|part| json!({ "contains": part }));
+    endings.into_iter().chain(beginnings).chain(parts).collect()
 }
 
 #[cfg(test)]
@@ -251,7 +266,7 @@ mod tests {
             let health_socket = None;
             let bootstrap =
                 Bootstrap { node, ads_socket, admin, flavour, version, peer_timeout, open_files, health_socket };
-            bootstrap.runtime().as_object().unwrap().len()
+            bootstrap.runtime().as_object().unwrap().values().filter(|guard| **guard == false).count()
         };
         assert_eq!(guards("\nenvoy  version: bad8280d/1.36.4/Clean/RELEASE/BoringSSL\n\n"), 0);
         assert_eq!(guards("envoy  version: 9e558093/1.38.0/Clean/RELEASE/BoringSSL"), 1);

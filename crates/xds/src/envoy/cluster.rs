@@ -1,6 +1,6 @@
 //! Clusters: how Envoy connects to the instances of a service, and to the workload on its own VM.
 
-use std::net::Ipv4Addr;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use boshy_mesh::ServiceKey;
 use envoy_types::pb::{
@@ -11,16 +11,23 @@ use envoy_types::pb::{
                 circuit_breakers::Thresholds,
                 cluster::{ClusterDiscoveryType, CommonLbConfig, DiscoveryType, EdsClusterConfig},
             },
-            core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource, config_source::ConfigSourceSpecifier},
+            core::v3::{Http2ProtocolOptions, HttpProtocolOptions as CommonHttpOptions, KeepaliveSettings},
             endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints},
+        },
+        extensions::upstreams::http::v3::{
+            HttpProtocolOptions,
+            http_protocol_options::{
+                ExplicitHttpConfig, UpstreamProtocolOptions, explicit_http_config::ProtocolConfig,
+            },
         },
         r#type::v3::Percent,
     },
     google::protobuf::{Duration, UInt32Value},
 };
+use envoy_types::util::pack_any;
 use prost::Message;
 
-use super::endpoint::lb_endpoint;
+use super::{endpoint::lb_endpoint, tls};
 use crate::Resource;
 
 /// Name of the cluster without endpoints: a connection to it is closed.
@@ -29,6 +36,20 @@ pub(super) const NOWHERE: &str = "nowhere";
 /// that swallow packets still succeeds within 1.1 seconds. When the first packet is lost, the next attempt sends it
 /// sooner than the kernel would.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration { seconds: 0, nanos: 500_000_000 };
+/// The same for a connection that carries tunnels: TLS adds a round trip.
+const HANDSHAKE_TIMEOUT: Duration = Duration { seconds: 1, nanos: 0 };
+/// Life of a connection that carries tunnels, after which another one carries the next ones. Certificates are checked
+/// by handshakes only, and so is whether this VM has another one. Open tunnels live on.
+const LONGEST_CONNECTION: Duration = Duration { seconds: 3600, nanos: 0 };
+/// A tunnel needs no handshake when there is a connection, so a VM that has vanished would swallow new tunnels until
+/// its connection ends. Before a tunnel is opened in a connection that has brought nothing for this long, the other end
+/// is asked whether it is there.
+const ASKED_AFTER: Duration = Duration { seconds: 1, nanos: 0 };
+/// Time for that answer, after which the connection ends with all its tunnels. A VM that stands still for a moment, as
+/// in a live migration, must not lose them.
+const ANSWERED_WITHIN: Duration = Duration { seconds: 5, nanos: 0 };
+/// Key of the options of a cluster that speaks HTTP.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Duration of the first ejection of an endpoint that could not be connected to. Each further ejection lasts longer by
 /// this time.
 const FIRST_EJECTION: Duration = Duration { seconds: 1, nanos: 0 };
@@ -39,19 +60,41 @@ const EJECTION_SWEEP: Duration = Duration { seconds: 0, nanos: 500_000_000 };
 
 /// `out.KEY`: the instances of a service, by EDS.
 pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
-    let ads = ConfigSource {
-        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
-        resource_api_version: ApiVersion::V3.into(),
-        ..ConfigSource::default()
-    };
-    let eds = EdsClusterConfig { eds_config: Some(ads), service_name: key.to_string() };
     let name = outbound_name(key);
+    Resource::new(name.clone(), instances(&name, key.as_str()).encode_to_vec())
+}
+
+/// `mtls.KEY`: the same instances, through tunnels. It has a name of its own, so that a service that is tunnelled from
+/// now on has both clusters until its listener has changed from one to the other.
+pub(crate) fn tunnel_cluster(key: &ServiceKey) -> Resource {
+    let name = tunnel_name(key);
+    let most = Some(UInt32Value { value: u32::MAX });
+    // A tunnel is a request.
+    let mut breakers = unbroken();
+    breakers.thresholds.iter_mut().for_each(|thresholds| thresholds.max_requests = most);
+    let options = HttpProtocolOptions {
+        common_http_protocol_options: Some(CommonHttpOptions {
+            max_connection_duration: Some(LONGEST_CONNECTION),
+            ..CommonHttpOptions::default()
+        }),
+        upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
+            protocol_config: Some(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions {
+                connection_keepalive: Some(KeepaliveSettings {
+                    connection_idle_interval: Some(ASKED_AFTER),
+                    timeout: Some(ANSWERED_WITHIN),
+                    ..KeepaliveSettings::default()
+                }),
+                ..tls::http2()
+            })),
+        })),
+        ..HttpProtocolOptions::default()
+    };
     let cluster = Cluster {
-        eds_cluster_config: Some(eds),
-        outlier_detection: Some(unreachable_endpoints()),
-        circuit_breakers: Some(unbroken()),
-        common_lb_config: Some(heeding_ejections()),
-        ..cluster(&name, DiscoveryType::Eds)
+        connect_timeout: Some(HANDSHAKE_TIMEOUT),
+        circuit_breakers: Some(breakers),
+        transport_socket: Some(tls::upstream()),
+        typed_extension_protocol_options: HashMap::from([(HTTP_OPTIONS.to_owned(), pack_any(options))]),
+        ..instances(&name, &name)
     };
     Resource::new(name, cluster.encode_to_vec())
 }
@@ -70,6 +113,11 @@ pub(crate) fn nowhere_cluster() -> Resource {
 
 pub(super) fn outbound_name(key: &ServiceKey) -> String {
     format!("out.{key}")
+}
+
+/// Name of the cluster, and of its endpoints.
+pub(super) fn tunnel_name(key: &ServiceKey) -> String {
+    format!("mtls.{key}")
 }
 
 /// The fields of `envoy.config.cluster.v3.Cluster` that say which endpoints it has. Reading only these is cheap.
@@ -135,7 +183,7 @@ fn heeding_ejections() -> CommonLbConfig {
     }
 }
 
-fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Cluster {
+pub(super) fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Cluster {
     let endpoints = if lb_endpoints.is_empty() {
         Vec::new()
     } else {
@@ -147,6 +195,18 @@ fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Cluster {
         load_assignment: Some(assignment),
         circuit_breakers: Some(unbroken()),
         ..cluster(name, DiscoveryType::Static)
+    }
+}
+
+/// A cluster whose endpoints are discovered under a name.
+fn instances(name: &str, endpoints: &str) -> Cluster {
+    let eds = EdsClusterConfig { eds_config: Some(tls::ads()), service_name: endpoints.to_owned() };
+    Cluster {
+        eds_cluster_config: Some(eds),
+        outlier_detection: Some(unreachable_endpoints()),
+        circuit_breakers: Some(unbroken()),
+        common_lb_config: Some(heeding_ejections()),
+        ..cluster(name, DiscoveryType::Eds)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use boshy_mesh::{AvailabilityZone, Endpoint, Port, Service, ServiceKey};
+use boshy_mesh::{AvailabilityZone, Endpoint, MESH_PORT, Port, Service, ServiceKey, TrustDomain};
 use envoy_types::pb::envoy::config::{
     core::v3::{Address, Locality, SocketAddress, address, socket_address::PortSpecifier},
     endpoint::v3::{
@@ -11,30 +11,49 @@ use envoy_types::pb::envoy::config::{
 };
 use prost::Message;
 
+use super::cluster::tunnel_name;
 use crate::Resource;
 
-/// `KEY`: the endpoints, one locality per availability zone, all with the same priority. Without zone-aware routing,
-/// which requires a local cluster in the bootstrap, Envoy balances over all of them.
+/// `KEY`: the endpoints.
 pub(crate) fn endpoints(key: &ServiceKey, service: &Service, port: &Port) -> Resource {
+    assignment(key.as_str(), service, |endpoint| Some(lb_endpoint(endpoint.ip, port.number)))
+}
+
+/// `mtls.KEY`: where tunnels to the endpoints begin. Each has the name that its certificate must have. An instance
+/// whose id cannot be in a certificate has no tunnel.
+pub(crate) fn tunnel_endpoints(key: &ServiceKey, service: &Service, domain: &TrustDomain) -> Resource {
+    assignment(&tunnel_name(key), service, |endpoint| {
+        let hostname = domain.instance_name(&endpoint.workload.id).ok()?;
+        Some(named_endpoint(endpoint.ip, MESH_PORT, hostname))
+    })
+}
+
+/// Endpoints, one locality per availability zone, all with the same priority. Without zone-aware routing, which
+/// requires a local cluster in the bootstrap, Envoy balances over all of them.
+fn assignment(name: &str, service: &Service, written: impl Fn(&Endpoint) -> Option<LbEndpoint>) -> Resource {
     let mut zones: BTreeMap<&AvailabilityZone, Vec<&Endpoint>> = BTreeMap::new();
     for endpoint in &service.endpoints {
         zones.entry(&endpoint.workload.az).or_default().push(endpoint);
     }
     let locality = |(zone, endpoints): (&AvailabilityZone, Vec<&Endpoint>)| LocalityLbEndpoints {
         locality: zone.clone().map(|zone| Locality { zone, ..Locality::default() }),
-        lb_endpoints: endpoints.iter().map(|endpoint| lb_endpoint(endpoint.ip, port.number)).collect(),
+        lb_endpoints: endpoints.iter().filter_map(|endpoint| written(endpoint)).collect(),
         ..LocalityLbEndpoints::default()
     };
     let assignment = ClusterLoadAssignment {
-        cluster_name: key.to_string(),
+        cluster_name: name.to_owned(),
         endpoints: zones.into_iter().map(locality).collect(),
         ..ClusterLoadAssignment::default()
     };
-    Resource::new(key.as_str(), assignment.encode_to_vec())
+    Resource::new(name, assignment.encode_to_vec())
 }
 
 pub(super) fn lb_endpoint(ip: IpAddr, port: u16) -> LbEndpoint {
-    let endpoint = EnvoyEndpoint { address: Some(address(ip, port)), ..EnvoyEndpoint::default() };
+    named_endpoint(ip, port, String::new())
+}
+
+fn named_endpoint(ip: IpAddr, port: u16, hostname: String) -> LbEndpoint {
+    let endpoint = EnvoyEndpoint { address: Some(address(ip, port)), hostname, ..EnvoyEndpoint::default() };
     LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..LbEndpoint::default() }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use boshy_mesh::ServiceKey;
+use boshy_mesh::{Hostname, ServiceKey};
 use envoy_types::{
     pb::{
         envoy::{
@@ -12,7 +12,10 @@ use envoy_types::{
                 },
                 listener::v3::{Filter, FilterChain, Listener, filter},
             },
-            extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier},
+            extensions::filters::network::tcp_proxy::v3::{
+                TcpProxy,
+                tcp_proxy::{ClusterSpecifier, TunnelingConfig},
+            },
         },
         google::protobuf::{BoolValue, Duration, UInt32Value},
     },
@@ -21,7 +24,7 @@ use envoy_types::{
 use prost::Message;
 
 use super::{
-    cluster::{NOWHERE, inbound_name, outbound_name},
+    cluster::{NOWHERE, inbound_name, outbound_name, tunnel_name},
     endpoint::address,
     peers::PeerTimeout,
 };
@@ -43,17 +46,24 @@ const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
 /// Connections that Envoy accepts before it handles others. By default it accepts as long as there are any: a program
 /// that opens thousands keeps it from noticing established connections to instances for longer than
 /// [`CONNECT_TIMEOUT`].
-const ACCEPTED_AT_ONCE: u32 = 16;
+pub(super) const ACCEPTED_AT_ONCE: u32 = 16;
 /// No idle timeout: a program may keep a direct connection idle for days.
 const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
 /// `tcp_VIP_PORT`: not bound. Envoy passes it the connections to this address that the capture listener accepted.
 pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
-    unbound_listener(IpAddr::V4(vip), port, &outbound_name(key))
+    unbound_listener(IpAddr::V4(vip), port, tcp_proxy(&outbound_name(key)))
+}
+
+/// The same, through tunnels. The other end learns which service is called, and at which port.
+pub(crate) fn tunnel_listener(key: &ServiceKey, host: &Hostname, vip: Ipv4Addr, port: u16) -> Resource {
+    let tunneling_config = TunnelingConfig { hostname: format!("{host}:{port}"), ..TunnelingConfig::default() };
+    let proxy = TcpProxy { tunneling_config: Some(tunneling_config), ..tcp_proxy(&tunnel_name(key)) };
+    unbound_listener(IpAddr::V4(vip), port, proxy)
 }
 
 /// `tcp_IP_PORT` on a VM's own address, not bound.
 pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
-    unbound_listener(ip, port, &inbound_name(port))
+    unbound_listener(ip, port, tcp_proxy(&inbound_name(port)))
 }
 
 /// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
@@ -64,7 +74,7 @@ pub(crate) fn capture_listener(Capture { address, peer_timeout }: Capture) -> Re
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
         // Accepted connections inherit the options. The other listeners are not bound and accept nothing.
         socket_options: keepalive(peer_timeout),
-        ..listener(CAPTURE, address, NOWHERE)
+        ..listener(CAPTURE, address, tcp_proxy(NOWHERE))
     };
     Resource::new(CAPTURE, listener.encode_to_vec())
 }
@@ -105,17 +115,17 @@ pub(crate) fn listener_address(resource: &Resource) -> Option<SocketAddr> {
     Some(SocketAddr::new(socket.address.parse().ok()?, port))
 }
 
-fn unbound_listener(ip: IpAddr, port: u16, cluster: &str) -> Resource {
+fn unbound_listener(ip: IpAddr, port: u16, proxy: TcpProxy) -> Resource {
     let name = format!("tcp_{ip}_{port}");
     let listener = Listener {
         bind_to_port: Some(BoolValue { value: false }),
-        ..listener(&name, SocketAddr::new(ip, port), cluster)
+        ..listener(&name, SocketAddr::new(ip, port), proxy)
     };
     Resource::new(name, listener.encode_to_vec())
 }
 
-fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
-    let proxy = TcpProxy {
+fn tcp_proxy(cluster: &str) -> TcpProxy {
+    TcpProxy {
         stat_prefix: "tcp".to_owned(),
         max_connect_attempts: Some(UInt32Value { value: CONNECT_ATTEMPTS }),
         backoff_options: Some(BackoffStrategy {
@@ -125,7 +135,10 @@ fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
         idle_timeout: Some(NO_IDLE_TIMEOUT),
         cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())),
         ..TcpProxy::default()
-    };
+    }
+}
+
+fn listener(name: &str, at: SocketAddr, proxy: TcpProxy) -> Listener {
     let filter = Filter {
         name: "envoy.filters.network.tcp_proxy".to_owned(),
         config_type: Some(filter::ConfigType::TypedConfig(pack_any(proxy))),
@@ -138,7 +151,7 @@ fn listener(name: &str, at: SocketAddr, cluster: &str) -> Listener {
     }
 }
 
-fn keepalive(timeout: Option<PeerTimeout>) -> Vec<SocketOption> {
+pub(super) fn keepalive(timeout: Option<PeerTimeout>) -> Vec<SocketOption> {
     timeout.into_iter().flat_map(PeerTimeout::keepalive).map(socket_option).collect()
 }
 

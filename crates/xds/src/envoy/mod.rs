@@ -8,6 +8,8 @@ mod endpoint;
 pub mod inspection;
 mod listener;
 mod peers;
+mod provider;
+mod tls;
 
 #[cfg(test)]
 pub(crate) use self::cluster::{ClusterEndpoints, EdsServiceName};
@@ -15,9 +17,12 @@ pub use self::{
     bootstrap::{AdminAddress, Bootstrap, EnvoyVersion},
     listener::{CAPTURE, Capture},
     peers::PeerTimeout,
+    provider::strict_ports,
+    tls::{CERTIFICATE, ROOTS},
 };
 pub(crate) use self::{
-    cluster::{endpoints_of, inbound_cluster, nowhere_cluster, outbound_cluster},
-    endpoint::endpoints,
-    listener::{capture_listener, inbound_listener, listener_address, outbound_listener},
+    cluster::{endpoints_of, inbound_cluster, nowhere_cluster, outbound_cluster, tunnel_cluster},
+    endpoint::{endpoints, tunnel_endpoints},
+    listener::{capture_listener, inbound_listener, listener_address, outbound_listener, tunnel_listener},
+    provider::{mesh_cluster, mesh_listener, mesh_routes, tunnelled_ports},
 };

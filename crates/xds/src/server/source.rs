@@ -40,7 +40,7 @@ impl Sets {
         match &mut self.0 {
             Kind::Whole(sets) => sets.borrow_and_update().clone(),
             Kind::Of { peer, shared, last } => {
-                let set = shared.borrow_and_update().for_node(&peer.node);
+                let set = shared.borrow_and_update().for_node(&peer.node, peer.scope());
                 *last = Arc::new(set.sharing(last));
                 Arc::clone(last)
             }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use boshy_mesh::MeshSnapshot;
 use boshy_xds::{
-    AckState, AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, SharedResources, names::Name,
+    AckState, AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, Scope, SharedResources, names::Name,
 };
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
@@ -122,7 +122,7 @@ async fn a_unix_socket_serves_one_set_to_whoever_asks() {
     let path = folder.path().join("ads.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let shared = SharedResources::build(&snapshot(1, &[service("web", 2, &[None])]), None, CAPTURE);
-    let (_sets, set) = watch::channel(Arc::new(shared.for_node(&NODE.parse().unwrap())));
+    let (_sets, set) = watch::channel(Arc::new(shared.for_node(&NODE.parse().unwrap(), Scope::Plain)));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = AdsService::new(set, Proxies::default()).serve_unix(listener, async { drop(stopped.await) });
     let serving = tokio::spawn(serving);

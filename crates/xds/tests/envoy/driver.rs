@@ -15,7 +15,7 @@ use ResourceType::{Cluster, Endpoints, Listener as Listeners};
 use boshy_mesh::{MeshSnapshot, NodeId, ServicePlan, Shared};
 use boshy_xds::{
     AckState, AckStates, AdminAddress, AdsService, Bootstrap, EnvoyVersion, Flavour, PeerTimeout, Proxies, Repairs,
-    ResourceSet, ResourceType, SharedResources,
+    ResourceSet, ResourceType, Scope, SharedResources,
     inspection::{self, Difference, INSPECTED},
 };
 use tempfile::TempDir;
@@ -256,11 +256,11 @@ fn rendered(
     alter: impl Fn(ResourceSet) -> ResourceSet + Send + 'static,
 ) -> watch::Receiver<Arc<ResourceSet>> {
     let mut shared = SharedResources::build(&snapshots.borrow_and_update(), None, capture);
-    let (sender, receiver) = watch::channel(Arc::new(alter(shared.for_node(&node))));
+    let (sender, receiver) = watch::channel(Arc::new(alter(shared.for_node(&node, Scope::Plain))));
     tokio::spawn(async move {
         while snapshots.changed().await.is_ok() {
             shared = SharedResources::build(&snapshots.borrow_and_update(), Some(&shared), capture);
-            sender.send_replace(Arc::new(alter(shared.for_node(&node))));
+            sender.send_replace(Arc::new(alter(shared.for_node(&node, Scope::Plain))));
         }
     });
     receiver

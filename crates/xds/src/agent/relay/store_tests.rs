@@ -88,12 +88,21 @@ fn an_answered_name_without_a_resource_is_inconsistent() {
 
 #[test]
 fn a_type_that_is_not_served_is_ignored_as_long_as_nothing_of_it_is_stored() {
-    let url = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration".to_owned();
+    let url = "type.googleapis.com/envoy.service.runtime.v3.Runtime".to_owned();
     let mut older = File::decode(FORMAT.unseal(&sample().encode()).unwrap()).unwrap();
     older.types.push(FileType { url, resources: Vec::new() });
     assert_eq!(Stored::decode(&file(&older.encode_to_vec())).unwrap(), sample());
-    older.types[3].resources.push(FileResource::default());
+    older.types.last_mut().unwrap().resources.push(FileResource::default());
     assert!(matches!(Stored::decode(&file(&older.encode_to_vec())), Err(StoreError::Inconsistent(_))));
+}
+
+/// The first release stored routes, of which there never were any.
+#[test]
+fn a_state_with_a_type_that_is_empty_knows_it() {
+    let mut older = File::decode(FORMAT.unseal(&sample().encode()).unwrap()).unwrap();
+    older.types.push(FileType { url: ResourceType::Route.url().to_owned(), resources: Vec::new() });
+    let stored = Stored::decode(&file(&older.encode_to_vec())).unwrap();
+    assert!(stored.resources.is_known(ResourceType::Route) && !sample().resources.is_known(ResourceType::Route));
 }
 
 #[test]

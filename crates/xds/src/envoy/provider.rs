@@ -1,0 +1,286 @@
+//! The instance's end of tunnels: one listener for each address of a workload, the routes to its programs, and the
+//! clusters that dial them.
+//!
+//! The listener does not change when ports, modes and policies do. They are in the routes, which Envoy replaces without
+//! ending a connection.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+};
+
+use boshy_mesh::{InboundPort, MESH_PORT, MtlsMode};
+use envoy_types::{
+    pb::{
+        envoy::{
+            config::{
+                accesslog::v3::{
+                    AccessLog, AccessLogFilter, ComparisonFilter, StatusCodeFilter, access_log,
+                    access_log_filter::FilterSpecifier, comparison_filter::Op,
+                },
+                core::v3::{Metadata, RuntimeUInt32},
+                listener::v3::{Filter, FilterChain, Listener, filter},
+                rbac::v3::{self as rbac, Permission, Policy, Principal, permission::Rule, principal::Identifier},
+                route::v3::{
+                    Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+                    route::Action,
+                    route_action::{ClusterSpecifier, UpgradeConfig, upgrade_config::ConnectConfig},
+                    route_match::{ConnectMatcher, PathSpecifier},
+                },
+            },
+            extensions::filters::{
+                http::{
+                    rbac::v3::{Rbac, RbacPerRoute},
+                    router::v3::Router,
+                },
+                network::http_connection_manager::v3::{
+                    HttpConnectionManager, HttpFilter, Rds,
+                    http_connection_manager::{CodecType, RouteSpecifier},
+                    http_filter,
+                },
+            },
+        },
+        google::protobuf::{Any, BoolValue, Duration, Struct, UInt32Value, Value, value::Kind},
+    },
+    util::pack_any,
+};
+use prost::Message;
+
+use super::{
+    cluster::static_cluster,
+    endpoint::{address, lb_endpoint},
+    listener::{ACCEPTED_AT_ONCE, keepalive},
+    peers::PeerTimeout,
+    tls,
+};
+use crate::{Resource, ResourceSet, ResourceType};
+
+/// How long a client may take for its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration { seconds: 5, nanos: 0 };
+/// No limit on a stream. By default, an idle tunnel ends after five minutes.
+const NO_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
+/// Name of the filter that denies what no route allows.
+const RBAC: &str = "rbac";
+/// Key of what the mesh says about a route, and of what the agent reads there.
+const BOSHY: &str = "boshy";
+const STRICT: &str = "strict";
+/// What is logged about a refused tunnel. The operators are Envoy's.
+const REFUSAL: [(&str, &str); 10] = [
+    ("authority", "%REQ(:AUTHORITY)%"),
+    ("caller", "%DOWNSTREAM_PEER_URI_SAN%"),
+    ("caller_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+    ("caller_instance", "%DOWNSTREAM_PEER_DNS_SAN%"),
+    ("code", "%RESPONSE_CODE%"),
+    ("details", "%RESPONSE_CODE_DETAILS%"),
+    ("flags", "%RESPONSE_FLAGS%"),
+    ("termination", "%CONNECTION_TERMINATION_DETAILS%"),
+    ("time", "%START_TIME%"),
+    ("what", "tunnel refused"),
+];
+
+/// `mesh_IP`: accepts tunnels at a workload's address, from callers with a certificate of the mesh.
+pub(crate) fn mesh_listener(ip: IpAddr) -> Resource {
+    let name = mesh_name(ip);
+    let manager = Filter {
+        name: "envoy.filters.network.http_connection_manager".to_owned(),
+        config_type: Some(filter::ConfigType::TypedConfig(pack_any(connection_manager(&name)))),
+    };
+    let chain = FilterChain {
+        filters: vec![manager],
+        transport_socket: Some(tls::downstream()),
+        transport_socket_connect_timeout: Some(HANDSHAKE_TIMEOUT),
+        ..FilterChain::default()
+    };
+    let listener = Listener {
+        name: name.clone(),
+        address: Some(address(ip, MESH_PORT)),
+        filter_chains: vec![chain],
+        max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
+        // Accepted connections inherit the options, so that those of a caller that has vanished end.
+        socket_options: keepalive(Some(PeerTimeout::DEFAULT)),
+        ..Listener::default()
+    };
+    Resource::new(name, listener.encode_to_vec())
+}
+
+/// `mesh_IP`: where the tunnels of each port lead, and who may open them. A port without a route is reached by nobody.
+pub(crate) fn mesh_routes(ip: IpAddr, ports: &[&InboundPort]) -> Resource {
+    let name = mesh_name(ip);
+    let virtual_host = |port: &&InboundPort| VirtualHost {
+        name: port.at.port().to_string(),
+        // The caller names the service and the port.
+        domains: vec![format!("*:{}", port.at.port())],
+        routes: vec![route(port)],
+        ..VirtualHost::default()
+    };
+    let configuration = RouteConfiguration {
+        name: name.clone(),
+        virtual_hosts: ports.iter().map(virtual_host).collect(),
+        ..RouteConfiguration::default()
+    };
+    Resource::new(name, configuration.encode_to_vec())
+}
+
+/// `mesh_IP_PORT`: the program at an address of this VM. It is dialled where a caller without a mesh would dial it: a
+/// program that listens on loopback only is not published.
+pub(crate) fn mesh_cluster(at: SocketAddr) -> Resource {
+    let name = cluster_name(at);
+    let cluster = static_cluster(&name, vec![lb_endpoint(at.ip(), at.port())]);
+    Resource::new(name, cluster.encode_to_vec())
+}
+
+/// The places of a VM that accept tunnels only, by the routes of the VM's proxy. The VM itself has to keep others out.
+pub fn strict_ports(set: &ResourceSet) -> BTreeSet<SocketAddr> {
+    let configurations =
+        set.of(ResourceType::Route).iter().filter_map(|one| RouteConfiguration::decode(one.body.clone()).ok());
+    let routes = configurations.flat_map(|one| one.virtual_hosts).flat_map(|host| host.routes);
+    routes.filter_map(|route| strict_port(&route)).collect()
+}
+
+fn strict_port(route: &Route) -> Option<SocketAddr> {
+    let said = route.metadata.as_ref()?.filter_metadata.get(BOSHY)?.fields.get(STRICT)?;
+    match said.kind.as_ref()? {
+        Kind::StringValue(at) => at.parse().ok(),
+        _ => None,
+    }
+}
+
+fn mesh_name(ip: IpAddr) -> String {
+    format!("mesh_{ip}")
+}
+
+fn cluster_name(at: SocketAddr) -> String {
+    format!("mesh_{}_{}", at.ip(), at.port())
+}
+
+fn connection_manager(routes: &str) -> HttpConnectionManager {
+    let rds = Rds { config_source: Some(tls::ads_soon()), route_config_name: routes.to_owned() };
+    // Without a policy, rules that allow nothing deny everything.
+    let nobody = Rbac { rules: Some(rbac::Rbac::default()), ..Rbac::default() };
+    let filter = |name: &str, config: Any| HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..HttpFilter::default()
+    };
+    HttpConnectionManager {
+        codec_type: CodecType::Http2.into(),
+        stat_prefix: "mesh".to_owned(),
+        http2_protocol_options: Some(tls::http2()),
+        http_filters: vec![
+            filter(RBAC, pack_any(nobody)),
+            filter("router", pack_any(Router { suppress_envoy_headers: true, ..Router::default() })),
+        ],
+        stream_idle_timeout: Some(NO_TIMEOUT),
+        generate_request_id: Some(BoolValue { value: false }),
+        access_log: vec![refusals()],
+        route_specifier: Some(RouteSpecifier::Rds(rds)),
+        ..HttpConnectionManager::default()
+    }
+}
+
+fn route(port: &InboundPort) -> Route {
+    let connect = UpgradeConfig {
+        upgrade_type: "CONNECT".to_owned(),
+        connect_config: Some(ConnectConfig::default()),
+        ..UpgradeConfig::default()
+    };
+    let action = RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster_name(port.at))),
+        timeout: Some(NO_TIMEOUT),
+        upgrade_configs: vec![connect],
+        ..RouteAction::default()
+    };
+    let allowed = RbacPerRoute { rbac: Some(Rbac { rules: Some(rules(port)), ..Rbac::default() }) };
+    Route {
+        r#match: Some(RouteMatch {
+            path_specifier: Some(PathSpecifier::ConnectMatcher(ConnectMatcher::default())),
+            ..RouteMatch::default()
+        }),
+        action: Some(Action::Route(action)),
+        metadata: (port.mode == MtlsMode::Strict).then(|| says(STRICT, &port.at.to_string())),
+        typed_per_filter_config: HashMap::from([(RBAC.to_owned(), pack_any(allowed))]),
+        ..Route::default()
+    }
+}
+
+/// Who may reach a port: every caller that has a certificate of the mesh.
+///
+/// The policies of the message are a map, whose encoding has no order. With more than one, equal rules would have
+/// unequal versions.
+fn rules(_: &InboundPort) -> rbac::Rbac {
+    let anybody = Policy {
+        permissions: vec![Permission { rule: Some(Rule::Any(true)) }],
+        principals: vec![Principal { identifier: Some(Identifier::Any(true)) }],
+        ..Policy::default()
+    };
+    rbac::Rbac { policies: HashMap::from([("mesh".to_owned(), anybody)]), ..rbac::Rbac::default() }
+}
+
+/// One fact about a resource under the mesh's own name.
+fn says(key: &str, what: &str) -> Metadata {
+    let value = Value { kind: Some(Kind::StringValue(what.to_owned())) };
+    let fields = Struct { fields: HashMap::from([(key.to_owned(), value)]) };
+    Metadata { filter_metadata: HashMap::from([(BOSHY.to_owned(), fields)]), ..Metadata::default() }
+}
+
+/// Tunnels that were not opened, on standard output, as JSON.
+fn refusals() -> AccessLog {
+    let refused = ComparisonFilter {
+        op: Op::Ge.into(),
+        value: Some(RuntimeUInt32 { default_value: 400, runtime_key: "boshy.refused".to_owned() }),
+    };
+    let filter = FilterSpecifier::StatusCodeFilter(StatusCodeFilter { comparison: Some(refused) });
+    AccessLog {
+        name: "envoy.access_loggers.stdout".to_owned(),
+        filter: Some(AccessLogFilter { filter_specifier: Some(filter) }),
+        config_type: Some(access_log::ConfigType::TypedConfig(Any {
+            type_url: "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog".to_owned(),
+            value: log::stdout(&REFUSAL),
+        })),
+    }
+}
+
+/// The messages of a log in JSON, with fields in order: those of `envoy_types` have none, so that equal logs would
+/// have unequal versions.
+mod log {
+    use std::collections::BTreeMap;
+
+    use envoy_types::pb::google::protobuf::{Value, value::Kind};
+    use prost::Message;
+
+    /// `envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`.
+    #[derive(Clone, PartialEq, Message)]
+    struct Stdout {
+        #[prost(message, optional, tag = "1")]
+        log_format: Option<Format>,
+    }
+
+    /// `envoy.config.core.v3.SubstitutionFormatString`.
+    #[derive(Clone, PartialEq, Message)]
+    struct Format {
+        #[prost(message, optional, tag = "2")]
+        json_format: Option<Fields>,
+    }
+
+    /// `google.protobuf.Struct`.
+    #[derive(Clone, PartialEq, Message)]
+    struct Fields {
+        #[prost(btree_map = "string, message", tag = "1")]
+        fields: BTreeMap<String, Value>,
+    }
+
+    pub(super) fn stdout(fields: &[(&str, &str)]) -> Vec<u8> {
+        let value = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+        let fields = fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+        Stdout { log_format: Some(Format { json_format: Some(Fields { fields }) }) }.encode_to_vec()
+    }
+}
+
+/// The ports of a workload that accept tunnels, by address.
+pub(crate) fn tunnelled_ports(inbound: &[InboundPort]) -> BTreeMap<IpAddr, Vec<&InboundPort>> {
+    let mut ports: BTreeMap<IpAddr, Vec<_>> = BTreeMap::new();
+    for port in inbound.iter().filter(|port| port.mode != MtlsMode::Disable) {
+        ports.entry(port.at.ip()).or_default().push(port);
+    }
+    ports
+}
