@@ -3,8 +3,11 @@
 use std::fmt;
 
 use serde::{
-    Deserializer,
-    de::{self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::StringDeserializer},
+    Deserialize, Deserializer,
+    de::{
+        self, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        value::{StringDeserializer, U32Deserializer},
+    },
     forward_to_deserialize_any,
 };
 
@@ -14,6 +17,21 @@ use super::{
     view::{Pair, Shape, View},
 };
 
+/// A value, and where it is written. Line and column count from 1; they are those of the alias for a value that an alias
+/// repeats. It is read from YAML only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename = "$boshy_yaml::Positioned")]
+pub struct Positioned<T> {
+    /// Its line.
+    pub line: u32,
+    /// Its column.
+    pub column: u32,
+    /// The value.
+    pub value: T,
+}
+
+/// The name under which a [`Positioned`] asks for its three fields. No other type has it.
+const POSITIONED: &str = "$boshy_yaml::Positioned";
 /// Maximum nesting of a type, by itself or by aliases.
 const MAX_DEPTH: usize = 200;
 
@@ -136,13 +154,47 @@ impl<'de> Deserializer<'de> for Nested<'_> {
         self.0.at_least_here(visitor.visit_enum(text.into_deserializer()))
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, YamlError> {
+        match name {
+            POSITIONED => visitor.visit_seq(PositionAndValue { of: self, given: 0 }),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, YamlError> {
         visitor.visit_unit()
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map
         identifier
+    }
+}
+
+/// The fields of a [`Positioned`], in order.
+struct PositionAndValue<'d> {
+    of: Nested<'d>,
+    given: u8,
+}
+
+impl<'de> SeqAccess<'de> for PositionAndValue<'_> {
+    type Error = YamlError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, YamlError> {
+        let (line, column) = self.of.0.position();
+        let number = |number: u32| -> U32Deserializer<YamlError> { number.into_deserializer() };
+        self.given += 1;
+        match self.given {
+            1 => seed.deserialize(number(line)).map(Some),
+            2 => seed.deserialize(number(column)).map(Some),
+            3 => seed.deserialize(self.of).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod view;
 use serde::de::DeserializeOwned;
 
 pub use self::{
+    de::Positioned,
     document::Document,
     error::YamlError,
     limits::Limits,

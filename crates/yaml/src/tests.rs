@@ -150,3 +150,24 @@ fn a_list_where_text_is_wanted_is_refused_and_its_place_is_never_taken_for_a_tex
     let error = from_text::<Vec<String>>("[\u{fffd}\u{fffd}, [a, b]]", &Limits::default()).unwrap_err();
     assert!(error.to_string().contains("sequence"), "{error}");
 }
+
+#[test]
+fn a_positioned_value_says_where_it_is_written_also_when_it_is_null_or_an_alias() {
+    let text = "a: &a {b: 1}\nc:\n- x\n-\n- *a\n";
+    type Root = std::collections::BTreeMap<String, Positioned<Value>>;
+    let root: Root = from_text(text, &Limits::default()).unwrap();
+    assert_eq!(root["a"], Positioned { line: 1, column: 4, value: json!({"b": 1}) });
+    let items: std::collections::BTreeMap<String, Vec<Positioned<Value>>> =
+        from_text("c:\n- x\n-\n- {k: v}\n", &Limits::default()).unwrap();
+    let at: Vec<_> = items["c"].iter().map(|item| (item.line, item.column)).collect();
+    assert_eq!(at[0], (2, 3));
+    assert_eq!(at[2], (4, 3));
+    assert_eq!(items["c"][1].value, Value::Null);
+    assert_eq!(root["c"].value, json!(["x", null, {"b": 1}]));
+}
+
+#[test]
+fn a_wrong_shape_in_a_positioned_value_keeps_its_own_place() {
+    let error = from_text::<Positioned<Vec<Positioned<u16>>>>("- 1\n- x\n", &Limits::default()).unwrap_err();
+    assert!(error.to_string().starts_with("YAML line 2, column 3:"), "{error}");
+}

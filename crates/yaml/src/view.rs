@@ -121,10 +121,16 @@ impl<'d> View<'d> {
         self.document.spend(0, text.len()).then(|| text.into_owned())
     }
 
+    /// Where it is written: line and column, from 1.
+    pub fn position(self) -> (u32, u32) {
+        let node = self.document.tree.node(self.index);
+        (node.line, node.column)
+    }
+
     /// An error at this node.
     pub fn refused(self, reason: impl Into<String>) -> YamlError {
-        let node = self.document.tree.node(self.index);
-        refused(node.line, node.column, reason)
+        let (line, column) = self.position();
+        refused(line, column, reason)
     }
 }
 
