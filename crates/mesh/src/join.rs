@@ -1,8 +1,10 @@
 //! Joins facts, leases and rules to plans. What is unchanged keeps its plan.
 
+use std::net::Ipv4Addr;
+
 use crate::{
-    Discovery, InboundPort, Leases, MeshRules, Port, ServicePlan, Shared, Workload, WorkloadPlan, Workloads,
-    workloads::ByAddress,
+    Authorization, Discovery, InboundPort, Leases, MeshRules, Port, Service, ServicePlan, Shared, Workload,
+    WorkloadPlan, Workloads, workloads::ByAddress,
 };
 
 /// The services that hold a lease, sorted by name.
@@ -49,28 +51,43 @@ pub(crate) fn workloads(
 
 /// The ports of all workloads, each with the index of its workload, in order.
 fn inbound(services: &[Shared<ServicePlan>], rules: &MeshRules, by_address: &ByAddress) -> Vec<(usize, InboundPort)> {
-    let endpoints =
-        services.iter().flat_map(|plan| plan.service.endpoints.iter().map(move |endpoint| (plan, endpoint)));
-    let known = endpoints.filter_map(|(plan, endpoint)| Some((by_address.get(endpoint.ip)?, plan, endpoint.ip)));
-    let ports = known.flat_map(|(index, plan, ip)| {
-        let at = move |port: &Port| InboundPort {
-            at: (ip, port.number).into(),
-            protocol: port.protocol,
-            mode: rules.mode(&plan.service, port),
-        };
-        plan.service.ports.iter().map(move |port| (index, at(port)))
-    });
-    let mut inbound: Vec<_> = ports.collect();
+    let mut inbound = Vec::new();
+    for ServicePlan { service, .. } in services.iter().map(|plan| &**plan) {
+        let ports: Vec<_> = service.ports.iter().map(|port| ruled(service, port, rules)).collect();
+        for endpoint in &service.endpoints {
+            let Some(index) = by_address.get(endpoint.ip) else { continue };
+            let at = |port: &InboundPort| InboundPort { at: (endpoint.ip, port.at.port()).into(), ..port.clone() };
+            inbound.extend(ports.iter().map(|port| (index, at(port))));
+        }
+    }
     // The sort is stable, so that the first service by name stays the first.
     inbound.sort_by_key(|(index, port)| (*index, port.at));
     inbound.dedup_by(|(index, port), (first, kept)| {
         let is_same = (*index, port.at) == (*first, kept.at);
         if is_same {
             kept.mode = kept.mode.max(port.mode);
+            kept.authorization = together(kept.authorization.take(), port.authorization.take());
         }
         is_same
     });
     inbound
+}
+
+/// A port with the rules of its service, at no address yet.
+fn ruled(service: &Service, port: &Port, rules: &MeshRules) -> InboundPort {
+    InboundPort {
+        at: (Ipv4Addr::UNSPECIFIED, port.number).into(),
+        protocol: port.protocol,
+        mode: rules.mode(service, port),
+        authorization: rules.authorization(service, port).map(Shared::new),
+    }
+}
+
+fn together(one: Option<Shared<Authorization>>, other: Option<Shared<Authorization>>) -> Option<Shared<Authorization>> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(Shared::new(one.and(&other))),
+        (one, other) => one.or(other),
+    }
 }
 
 fn joined(workload: Shared<Workload>, inbound: Vec<InboundPort>, previous: &Workloads) -> Shared<WorkloadPlan> {

@@ -25,10 +25,12 @@ mod instance;
 mod join;
 mod label;
 mod lease;
+mod mode;
 mod mtls;
 mod names;
 mod node;
 mod plan;
+mod policy;
 mod port;
 mod problem;
 mod range;
@@ -56,12 +58,18 @@ pub use group::{GroupNetwork, InstanceGroup, Job, Lifecycle};
 pub use instance::{CloudNetwork, Instance, Recorded};
 pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
-pub use mtls::{MESH_PORT, MeshRules, MtlsMode, MtlsRules, Tunnel};
+pub use mode::MtlsMode;
+pub use mtls::{MESH_PORT, MeshRules, MtlsRules, Tunnel};
 pub use names::{ANSWER_TTL, NameTable};
 pub use node::{NodeId, NodeIdError, NodeKind};
 pub use plan::{InboundPort, ServicePlan, WorkloadPlan};
+pub use policy::{
+    Action, AppliedConfig, Authorization, AuthorizationPolicy, Decision, DocumentKind, DocumentName, Documents,
+    Operation, Pattern, PatternError, PeerAuthentication, Policies, PolicyConfig, PolicyOfPort, PolicySet, PortMode,
+    Rule, RuleName, RuleOfPort, Scope, Source,
+};
 pub use port::{Port, PortName, Protocol, ServiceKey};
-pub use problem::{ConfigName, Place, Problem};
+pub use problem::{ConfigName, Place, Position, Problem};
 pub use range::{RangeError, VipRange};
 pub use reconcile::{Claim, Claims, LeaseRefusal, LeaseRules, Reconciled, Shortage};
 pub use service::{Endpoint, Origin, Service};

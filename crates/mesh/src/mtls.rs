@@ -2,22 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Hostname, Port, Service, SpiffeId, TrustDomain};
-
-/// What an exposed port accepts. The words are those of Istio's `PeerAuthentication`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MtlsMode {
-    /// Plaintext only.
-    #[default]
-    Disable,
-    /// Mutual TLS from callers in the mesh, plaintext from any other.
-    Permissive,
-    /// Mutual TLS only.
-    Strict,
-}
+use crate::{Authorization, Hostname, MtlsMode, Origin, Policies, Port, Service, SpiffeId, TrustDomain};
 
 /// How callers in the mesh reach a service: by HTTP/2 CONNECT over mutual TLS to [`MESH_PORT`] of the instance's VM.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +20,8 @@ pub struct Tunnel {
 pub struct MeshRules {
     /// Rules of mutual TLS. `None` when the mesh has no certificate authority: nothing is encrypted then.
     pub mtls: Option<MtlsRules>,
+    /// What the director's configs say.
+    pub policies: Policies,
 }
 
 /// Rules of mutual TLS.
@@ -54,11 +41,25 @@ pub struct MtlsRules {
 impl MeshRules {
     /// The mode of a port of a service. A service whose names cannot be written in an identity cannot have a
     /// certificate, so nothing of it is encrypted.
-    pub fn mode(&self, service: &Service, _port: &Port) -> MtlsMode {
+    pub fn mode(&self, service: &Service, port: &Port) -> MtlsMode {
         let Some(rules) = &self.mtls else { return MtlsMode::Disable };
         match SpiffeId::new(&rules.domain, &service.origin.deployment, &service.origin.group) {
-            Ok(_) => rules.mode,
+            Ok(_) => self.wanted(&service.origin, port.number),
             Err(_) => MtlsMode::Disable,
+        }
+    }
+
+    /// The mode that documents and settings give a port.
+    pub(crate) fn wanted(&self, origin: &Origin, port: u16) -> MtlsMode {
+        let default = self.mtls.as_ref().map_or(MtlsMode::Disable, |rules| rules.mode);
+        self.policies.mode(origin, port).unwrap_or(default)
+    }
+
+    /// Who may connect to a port of a service over mutual TLS; `None` when every caller in the mesh may.
+    pub(crate) fn authorization(&self, service: &Service, port: &Port) -> Option<Authorization> {
+        match self.mode(service, port) {
+            MtlsMode::Disable => None,
+            MtlsMode::Permissive | MtlsMode::Strict => self.policies.authorization(&service.origin, port.number),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::{Hostname, MtlsMode, Protocol, Service, ServiceKey, Shared, Tunnel, Workload};
+use crate::{Authorization, Hostname, MtlsMode, Protocol, Service, ServiceKey, Shared, Tunnel, Workload};
 
 /// A service, joined with its virtual IP.
 ///
@@ -34,7 +34,7 @@ pub struct WorkloadPlan {
 }
 
 /// A place at which a workload is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InboundPort {
     /// Its address and an exposed port.
     pub at: SocketAddr,
@@ -42,6 +42,9 @@ pub struct InboundPort {
     pub protocol: Protocol,
     /// What it accepts. Of two services with one port number the stricter mode applies.
     pub mode: MtlsMode,
+    /// Who may connect over mutual TLS; `None` for every caller in the mesh. Of two services with one port number the
+    /// policies of both apply.
+    pub authorization: Option<Shared<Authorization>>,
 }
 
 impl ServicePlan {

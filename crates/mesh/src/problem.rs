@@ -26,6 +26,18 @@ pub struct Place {
     /// Key below the job, or below the manifest when there is no job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Where in the text it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}
+
+/// A position in a text; both numbers count from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// Line.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
 }
 
 /// Name of a director's config.
@@ -76,6 +88,13 @@ impl Place {
         self.key = Some(key.into());
         self
     }
+
+    /// This place, narrowed to a position in the text.
+    #[must_use]
+    pub fn at(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
+    }
 }
 
 impl fmt::Display for Place {
@@ -95,6 +114,9 @@ impl fmt::Display for Place {
         }
         if let Some(key) = &self.key {
             write!(f, ", {key}")?;
+        }
+        if let Some(Position { line, column }) = self.position {
+            write!(f, ", line {line}, column {column}")?;
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::{
 
 use super::*;
 use crate::{
-    Address, Deployment, Endpoint, GroupNetwork, Hostname, InboundPort, Instance, InstanceGroup, Inventory, Job,
-    LeaseRules, Moment, MtlsMode, MtlsRules, NetworkAddress, Origin, Port, PortName, Protocol, Service, Tld,
-    TrustDomain, Tunnel, VipRange, VipShare, WorkloadPlan, discover, workloads::ByAddress,
+    Action, Address, AppliedConfig, Authorization, AuthorizationPolicy, Deployment, DocumentKind, DocumentName,
+    Documents, Endpoint, GroupNetwork, Hostname, InboundPort, Instance, InstanceGroup, Inventory, Job, LeaseRules,
+    Moment, MtlsMode, MtlsRules, NetworkAddress, Origin, Policies, PolicyConfig, Port, PortName, Position, Protocol,
+    Scope, Service, Tld, TrustDomain, Tunnel, VipRange, VipShare, WorkloadPlan, discover, workloads::ByAddress,
 };
 
 fn inventory(instances: u8) -> Inventory {
@@ -107,7 +108,12 @@ fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
     let plan = content.workloads.at(ip(1)).unwrap();
     assert_eq!(
         plan.inbound,
-        [InboundPort { at: (ip(1), 9002).into(), protocol: Protocol::Tcp, mode: MtlsMode::Disable }]
+        [InboundPort {
+            at: (ip(1), 9002).into(),
+            protocol: Protocol::Tcp,
+            mode: MtlsMode::Disable,
+            authorization: None
+        }]
     );
     let Workload { id, deployment, group, addresses, az, jobs } = &*plan.workload;
     assert_eq!((&**id, &**deployment, &**group, az.as_deref()), ("1", "d", "banana", Some("z1")));
@@ -198,10 +204,11 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         hash_with(|plan, _| drop(plan.service.endpoints.pop())),
         hash_with(|_, WorkloadPlan { inbound, workload: _ }| inbound.clear()),
         hash_with(|_, plan| {
-            let InboundPort { at, protocol: _, mode: _ } = &mut plan.inbound[0];
+            let InboundPort { at, protocol: _, mode: _, authorization: _ } = &mut plan.inbound[0];
             at.set_port(1);
         }),
         hash_with(|_, plan| plan.inbound[0].mode = MtlsMode::Strict),
+        hash_with(|_, plan| plan.inbound[0].authorization = Some(Shared::new(Authorization::default()))),
         hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, az: _, jobs: _ }| id.push('x')),
         hash_with_workload(|workload| workload.deployment.push('x')),
         hash_with_workload(|workload| workload.group.push('x')),
@@ -223,7 +230,10 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
 fn encrypting(mode: MtlsMode, able: &[&str], tunnelled: &[&Hostname]) -> MeshRules {
     let able = able.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>().into();
     let tunnelled = tunnelled.iter().map(|host| (*host).clone()).collect::<BTreeSet<_>>().into();
-    MeshRules { mtls: Some(MtlsRules { domain: TrustDomain::default(), mode, able, tunnelled }) }
+    MeshRules {
+        mtls: Some(MtlsRules { domain: TrustDomain::default(), mode, able, tunnelled }),
+        ..MeshRules::default()
+    }
 }
 
 /// Whether the service of group banana is tunnelled.
@@ -260,4 +270,40 @@ fn a_port_accepts_what_the_mode_says_unless_its_group_cannot_have_an_identity() 
     };
     assert_eq!(mode("banana"), MtlsMode::Strict);
     assert_eq!(mode("ban ana"), MtlsMode::Disable);
+}
+
+#[test]
+fn a_policy_changes_the_plans_of_the_workloads_in_its_scope_and_no_other() {
+    let rules = |group: &str| {
+        let document = AuthorizationPolicy {
+            name: DocumentName {
+                config: "c".into(),
+                position: Position::default(),
+                kind: DocumentKind::AuthorizationPolicy,
+                name: "n".into(),
+            },
+            scope: Scope { deployment: Some("d".into()), group: Some(group.into()), job: None },
+            action: Action::Allow,
+            dry_run: false,
+            rules: Vec::new(),
+        };
+        let documents = Documents { authorizations: vec![document], ..Documents::default() };
+        let applied = Some(AppliedConfig { version: "1".into(), documents });
+        let config = PolicyConfig { name: "c".into(), latest: "1".into(), applied, problems: Vec::new() };
+        MeshRules { policies: Policies::of(&[config]), ..encrypting(MtlsMode::Strict, &[], &[]) }
+    };
+    let before = with_rules(&inventory(2), &encrypting(MtlsMode::Strict, &[], &[]), &SnapshotContent::default());
+    let elsewhere = with_rules(&inventory(2), &rules("apricot"), &before);
+    let here = with_rules(&inventory(2), &rules("banana"), &before);
+    let plan = |content: &SnapshotContent, index: u8| content.workloads.at(ip(index)).unwrap().clone();
+    for index in 0..2 {
+        assert!(Shared::ptr_eq(&plan(&before, index), &plan(&elsewhere, index)));
+        let authorization = plan(&here, index).inbound[0].authorization.clone().unwrap();
+        assert_eq!(authorization.enforced.allow.len(), 1);
+    }
+    let services = |content: &SnapshotContent| content.services.clone();
+    assert!(
+        services(&before).iter().zip(&services(&here)).all(|(one, other)| Shared::ptr_eq(one, other)),
+        "callers are told nothing of it"
+    );
 }

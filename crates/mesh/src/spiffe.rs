@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Workload;
 
+/// How every SPIFFE id begins (SPIFFE-ID, section 2).
+const SCHEME: &str = "spiffe://";
 /// Maximum length of a SPIFFE id in octets (SPIFFE-ID, section 2.3).
 const LONGEST_ID: usize = 2048;
 /// Maximum length of a trust domain in octets (SPIFFE-ID, section 2.1), less than 255 so that the name of an instance
@@ -147,6 +149,20 @@ impl SpiffeId {
         Self::new(domain, &workload.deployment, &workload.group)
     }
 
+    /// The identity as Istio's policies write it, without `spiffe://`.
+    pub fn principal(&self) -> String {
+        let Self { domain, deployment, group } = self;
+        format!("{domain}/ns/{deployment}/sa/{group}")
+    }
+
+    /// Parses what [`principal`](Self::principal) returns.
+    ///
+    /// # Errors
+    /// When it is not an identity of Istio's form without its beginning.
+    pub fn from_principal(written: &str) -> Result<Self, SpiffeError> {
+        format!("{SCHEME}{written}").parse()
+    }
+
     /// Its trust domain.
     pub fn domain(&self) -> &TrustDomain {
         &self.domain
@@ -165,7 +181,7 @@ impl SpiffeId {
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "spiffe://{}/ns/{}/sa/{}", self.domain, self.deployment, self.group)
+        write!(f, "{SCHEME}{}/ns/{}/sa/{}", self.domain, self.deployment, self.group)
     }
 }
 
@@ -174,7 +190,7 @@ impl FromStr for SpiffeId {
 
     fn from_str(written: &str) -> Result<Self, SpiffeError> {
         let malformed = || SpiffeError::Form(written.to_owned());
-        let mut parts = written.strip_prefix("spiffe://").ok_or_else(malformed)?.split('/');
+        let mut parts = written.strip_prefix(SCHEME).ok_or_else(malformed)?.split('/');
         let parts = [(); 5].map(|()| parts.next()).into_iter().chain([parts.next()]).collect::<Vec<_>>();
         match parts[..] {
             [Some(domain), Some("ns"), Some(deployment), Some("sa"), Some(group), None] => {
