@@ -14,8 +14,6 @@ use crate::{ClientFiles, FileError, ServerFiles, read};
 
 /// A server's TLS configuration, for new connections.
 pub type ServerTls = Following<ServerConfig>;
-/// A client's TLS configuration, for new connections.
-pub type ClientTls = Following<ClientConfig>;
 
 type Read<C> = Box<dyn Fn() -> Result<C, FileError> + Send + Sync>;
 
@@ -53,11 +51,7 @@ impl Following<ServerConfig> {
 }
 
 impl Following<ClientConfig> {
-    /// Reads the files for the first time. `protocols` are the ALPN protocols (RFC 7301), in order of preference.
-    ///
-    /// # Errors
-    /// The first file that cannot be used.
-    pub fn open(files: ClientFiles, protocols: &'static [&'static [u8]]) -> Result<Self, FileError> {
+    pub(crate) fn open(files: ClientFiles, protocols: &'static [&'static [u8]]) -> Result<Self, FileError> {
         let names = vec![files.ca.clone(), files.certificate.clone(), files.private_key.clone()];
         Self::begin(names, Box::new(move || read::client(&files, protocols)))
     }

@@ -131,17 +131,17 @@ fn a_rotated_pair_is_used_once_it_is_whole() {
     let disk = Disk::new();
     disk.issue("before");
     let tls = ClientTls::open(disk.client(), &[b"h2"]).unwrap();
-    let first = tls.current();
-    assert!(Arc::ptr_eq(&first, &tls.current()), "files that stay are read once");
+    let first = tls.of_files();
+    assert!(Arc::ptr_eq(&first, &tls.of_files()), "files that stay are read once");
 
     let (ca, certificate, key) = issued("after");
     disk.write("certificate", &certificate);
-    assert!(Arc::ptr_eq(&first, &tls.current()), "half of a rotation is not used");
+    assert!(Arc::ptr_eq(&first, &tls.of_files()), "half of a rotation is not used");
     disk.write("key", &key);
     disk.write("ca", &ca);
-    let second = tls.current();
+    let second = tls.of_files();
     assert!(!Arc::ptr_eq(&first, &second));
-    assert!(Arc::ptr_eq(&second, &tls.current()));
+    assert!(Arc::ptr_eq(&second, &tls.of_files()));
 }
 
 #[test]
@@ -164,4 +164,37 @@ fn a_subject_is_read_as_it_is_written() {
     let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
     assert_eq!(subject(&certificate), "CN=agent");
     assert_eq!(subject(&CertificateDer::from(vec![1, 2, 3])), "");
+}
+
+/// What a client presents to a server that asks for it.
+fn presented(config: &rustls::ClientConfig) -> Option<String> {
+    let pair = config.client_auth_cert_resolver.resolve(&[], &[rustls::SignatureScheme::ECDSA_NISTP256_SHA256])?;
+    Some(subject(pair.cert.first()?))
+}
+
+#[test]
+fn a_client_presents_another_certificate_while_that_is_valid() {
+    let disk = Disk::new();
+    disk.issue("of the deployment");
+    let tls = ClientTls::open(disk.client(), &[b"h2"]).unwrap();
+    assert!(tls.own().is_none());
+    let (_, certificate, key) = issued("own");
+    tls.present(&certificate, &key, 0..=u64::MAX).unwrap();
+    let own = tls.own().unwrap();
+    assert_eq!(presented(&own).as_deref(), Some("CN=own"));
+    assert_eq!(own.alpn_protocols, [b"h2"]);
+    assert_eq!(presented(&tls.of_files()).as_deref(), Some("CN=of the deployment"));
+    disk.issue("renewed");
+    assert_eq!(presented(&tls.of_files()).as_deref(), Some("CN=renewed"), "files are followed as before");
+
+    let (_, _, other_key) = issued("other");
+    let wrong = tls.present(&certificate, &other_key, 0..=u64::MAX).unwrap_err();
+    assert_eq!(
+        (wrong.to_string(), tls.present("", &key, 0..=1).is_err()),
+        ("a certificate and a private key are no pair".to_owned(), true)
+    );
+    assert!(tls.own().is_some(), "what is no pair changes nothing");
+    tls.present(&certificate, &key, 0..=1).unwrap();
+    assert!(tls.own().is_none(), "it has expired");
+    assert!(!format!("{tls:?}").contains(key.lines().nth(1).unwrap()));
 }

@@ -1,5 +1,7 @@
 //! Connects to a pilot: resolves its name, tries its addresses in turn, and runs the TLS handshake.
 //!
+//! The agent presents the certificate that it was issued, while there is one, and else that of its deployment.
+//!
 //! The system's resolver looks the name up for each attempt, because a pilot may be deployed, moved or removed while
 //! agents run. Every error comes with a remedy for the operator.
 
@@ -144,19 +146,42 @@ pub(super) async fn connect(
     let identity = match (secure, tls) {
         (false, _) => None,
         (true, None) => return Err(no_address()),
-        (true, Some(tls)) => Some((tls.current(), ServerName::try_from(host.to_owned()).map_err(|_| no_address())?)),
+        (true, Some(tls)) => Some((tls, ServerName::try_from(host.to_owned()).map_err(|_| no_address())?)),
     };
     let unknown = |source| ConnectError::Name { host: host.to_owned(), source };
     let addresses =
         timeout(patience, lookup_host((host, port))).await.unwrap_or_else(|_| Err(slow())).map_err(unknown)?;
     let mut failed = unknown(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
     for address in addresses {
-        match connect_to(address, identity.clone(), patience).await {
+        let connected = match identity.clone() {
+            None => connect_to(address, None, patience).await,
+            Some((tls, name)) => connect_securely(address, tls, name, patience).await,
+        };
+        match connected {
             Ok(connection) => return Ok(connection),
             Err(error) => failed = error,
         }
     }
     Err(failed)
+}
+
+/// Presents the agent's own certificate if there is one. A pilot may refuse it, because it trusts another authority by
+/// now, or has another time. Then the certificate of the files is presented, with which the agent gets a new one.
+async fn connect_securely(
+    address: SocketAddr,
+    tls: &ClientTls,
+    name: ServerName<'static>,
+    patience: Duration,
+) -> Result<Box<dyn Io>, ConnectError> {
+    if let Some(own) = tls.own() {
+        match connect_to(address, Some((own, name.clone())), patience).await {
+            Err(ConnectError::Tls { source: rustls::Error::AlertReceived(alert), .. }) => {
+                tracing::info!(%address, ?alert, "the pilot refuses this VM's own certificate; presenting the deployment's");
+            }
+            ended => return ended,
+        }
+    }
+    connect_to(address, Some((tls.of_files(), name)), patience).await
 }
 
 async fn connect_to(
