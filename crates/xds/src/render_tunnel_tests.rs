@@ -52,7 +52,7 @@ fn mesh(mode: MtlsMode) -> SharedResources {
     let mut plan = ServicePlan { tunnel, ..ServicePlan::clone(&plan) };
     plan.service.endpoints[0].workload = workload.clone();
     let rules = MtlsRules { domain, mode, able: Arc::default(), tunnelled: Arc::default() };
-    let rules = MeshRules { mtls: Some(rules) };
+    let rules = MeshRules { mtls: Some(rules), ..MeshRules::default() };
     let content = SnapshotContent::join(vec![Shared::new(plan)], [workload], &rules, &SnapshotContent::default());
     SharedResources::build(&MeshSnapshot { generation: 1, content, ..MeshSnapshot::default() }, None, CAPTURE)
 }
@@ -144,7 +144,8 @@ fn the_listener_of_a_vm_does_not_change_with_its_ports_and_modes() {
         Arc::clone(set.of(ResourceType::Listener).get("mesh_10.0.0.2").unwrap())
     };
     assert_eq!(listener(MtlsMode::Permissive), listener(MtlsMode::Strict));
-    let port = |number, mode| InboundPort { at: (VM_IP, number).into(), protocol: Protocol::Tcp, mode };
+    let port =
+        |number, mode| InboundPort { at: (VM_IP, number).into(), protocol: Protocol::Tcp, mode, authorization: None };
     let (one, other) = (port(9000, MtlsMode::Strict), port(9001, MtlsMode::Permissive));
     let routes = envoy::mesh_routes(VM_IP, &[&one, &other]);
     let routes = RouteConfiguration::decode(routes.body).unwrap();
