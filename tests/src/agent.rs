@@ -4,12 +4,12 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
-use boshy_config::{AgentSettings, NetfilterBackend, NodeSettings, ProxyMode};
+use boshy_config::AgentSettings;
 use boshy_mesh::{Tld, VipRange};
 use boshy_supervision::ExitReason;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// Address of the VM in the mesh.
 const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
+
+/// Port 9 of loopback, on which nothing listens (RFC 863).
+const NOWHERE: &str = "http://127.0.0.1:9";
 
 /// An agent that is not running: its settings and its disks.
 #[derive(Clone)]
@@ -59,7 +62,8 @@ impl AgentPlan {
     /// # Panics
     /// When the text is not a URL.
     pub fn of_pilot_at(url: &str, papers: &Papers) -> Self {
-        let mut plan = Self::asking(&[url.to_owned()], VipRange::default());
+        let mut plan = Self::asking(&[NOWHERE.to_owned()], VipRange::default());
+        plan.settings.pilots = vec![url.parse().unwrap()];
         plan.shows_papers(papers);
         plan
     }
@@ -126,39 +130,32 @@ impl AgentPlan {
     /// Never.
     #[must_use]
     pub fn without_pilots(mut self) -> Self {
-        // Port 9 of loopback, on which nothing listens (RFC 863).
-        self.settings.pilots = vec!["http://127.0.0.1:9".parse().unwrap()];
+        self.settings.pilots = vec![NOWHERE.parse().unwrap()];
         self
     }
 
     fn asking(pilots: &[String], vip_range: VipRange) -> Self {
         let disk = Arc::new(TempDir::new().unwrap());
-        let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let settings = AgentSettings {
-            node: NodeSettings {
-                ip: Some(IP.into()),
-                id: "x".to_owned(),
-                domain: "x".to_owned(),
-                records: disk.path().join("records.json"),
-            },
-            pilots: pilots.iter().map(|pilot| pilot.parse().unwrap()).collect(),
-            pilot_tls: None,
-            tld: Tld::default(),
-            vip_range,
-            state_dir: disk.path().join("state"),
-            dns: anywhere,
-            handler: Some(anywhere),
-            http: anywhere,
-            ads_socket: disk.path().join("ads.sock"),
-            envoy_admin: anywhere,
-            capture: ([127, 0, 0, 1], 15001).into(),
-            peer_timeout: None,
-            proxy: ProxyMode::Absent,
-            netfilter: NetfilterBackend::None,
-            health_socket: Some(disk.path().join("health.sock")),
-            stop_timeout: Duration::ZERO,
-            test_hooks: true,
-        };
+        let path = |name: &str| disk.path().join(name);
+        let anywhere = json!({"listen": "127.0.0.1:0"});
+        let written = json!({
+            "node": {"ip": IP, "records": path("records.json")},
+            "pilots": pilots,
+            "vip_range": vip_range,
+            "state_dir": path("state"),
+            "dns": anywhere,
+            "handler": anywhere,
+            "http": anywhere,
+            "health_socket": path("health.sock"),
+            "ads_socket": path("ads.sock"),
+            "envoy": {"admin": "127.0.0.1:0", "mode": "absent", "peer_timeout": "0s"},
+            "netfilter": {"backend": "none"},
+            "stop_timeout": 0,
+            "test_hooks": true,
+        });
+        let file = path("agent.yml");
+        fs::write(&file, written.to_string()).unwrap();
+        let settings = AgentSettings::load(&file).unwrap();
         Self { settings, _papers: None, log_trouble: None, disk }
     }
 

@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
-use boshy_config::{DirectorSettings, HttpsSettings, PilotSettings};
+use boshy_config::{HttpsSettings, PilotSettings};
 use boshy_lab_director::Handle;
-use boshy_mesh::{Tld, VipRange, VipShare};
+use boshy_mesh::{VipRange, VipShare};
 use boshy_supervision::ExitReason;
 use boshy_tls::ServerFiles;
+use secrecy::ExposeSecret;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{Operated, Papers, Process, until_some, volume::Volume};
@@ -38,30 +40,28 @@ impl PilotPlan {
     pub(crate) fn reading(director: &Handle) -> Self {
         let disk = Arc::new(TempDir::new().unwrap());
         let credentials = director.credentials();
-        let director = DirectorSettings {
-            url: director.url().parse().unwrap(),
-            ca_cert: Some(director.ca_pem().to_owned()),
-            client: credentials.name,
-            client_secret: credentials.secret,
-            poll_interval: Duration::from_millis(100),
-            full_read_interval: Duration::from_secs(3600),
-            timeout: Duration::from_secs(5),
-        };
-        let settings = PilotSettings {
-            director,
-            tld: Tld::default(),
-            vip_range: VipRange::default(),
-            vip_quarantine: Duration::from_secs(3600),
-            vip_share: VipShare::default(),
-            state_dir: disk.path().join("state"),
-            records: disk.path().join("records.json"),
-            http: ([127, 0, 0, 1], 0).into(),
-            https: None,
-            xds: ([127, 0, 0, 1], 0).into(),
-            xds_tls: None,
-            health_socket: Some(disk.path().join("health.sock")),
-            test_hooks: true,
-        };
+        let path = |name: &str| disk.path().join(name);
+        let written = json!({
+            "director": {
+                "url": director.url(),
+                "ca_cert": director.ca_pem(),
+                "client": credentials.name,
+                "client_secret": credentials.secret.expose_secret(),
+                "full_read_interval": "1h",
+                "timeout": "5s",
+            },
+            "state_dir": path("state"),
+            "records": path("records.json"),
+            "http": {"listen": "127.0.0.1:0"},
+            "health_socket": path("health.sock"),
+            "xds": {"listen": "127.0.0.1:0"},
+            "test_hooks": true,
+        });
+        let file = path("pilot.yml");
+        fs::write(&file, written.to_string()).unwrap();
+        let mut settings = PilotSettings::load(&file).unwrap();
+        // Shorter than an operator may choose.
+        settings.director.poll_interval = Duration::from_millis(100);
         Self { settings, _papers: None, _disk: disk }
     }
 
