@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use super::*;
 
 const PERIOD: Option<Duration> = Some(Duration::from_secs(300));
@@ -179,4 +181,30 @@ fn news_of_what_is_being_read_makes_it_be_read_again() {
     assert_eq!(agenda.begin(at(6), None), [""; 0]);
     agenda.end("a", Outcome::Good, at(7));
     assert_eq!(agenda.begin(at(7), None), ["a"]);
+}
+
+/// Number of readings that the pass begins in a minute, when each is answered after this time.
+fn readings_in_a_minute(count: usize, answered_after: Duration) -> usize {
+    let numbered = numbered(count);
+    let mut agenda = read(&names(&numbered));
+    let (period, mut now, mut readings, mut under_way) = (at(60), at(0), 0, VecDeque::new());
+    while now < at(60) {
+        while let Some((_, name)) = under_way.pop_front_if(|(ends, _): &mut (Duration, String)| *ends <= now) {
+            agenda.end(&name, Outcome::Good, now);
+        }
+        let begun = agenda.begin(now, Some(period));
+        readings += begun.len();
+        under_way.extend(begun.into_iter().map(|name| (now + answered_after, name)));
+        let next = agenda.next_at(now, Some(period)).into_iter();
+        now = next.chain(under_way.front().map(|(ends, _)| *ends)).min().unwrap();
+    }
+    readings
+}
+
+#[test]
+fn the_pass_costs_one_reading_of_each_in_its_period_and_less_when_the_director_is_slower_than_that() {
+    for (answered_after, expected) in [(1, 100), (500, 100), (3_000, 40)] {
+        let readings = readings_in_a_minute(100, Duration::from_millis(answered_after));
+        assert!(readings.abs_diff(expected) <= 2, "{readings} with answers after {answered_after} ms");
+    }
 }
