@@ -82,6 +82,12 @@ impl Configs {
         self.expose.then(|| self.versions.keys().copied().collect())
     }
 
+    /// Keeps what is known, because an answer may be incomplete for this reason.
+    pub(super) fn refuse(&mut self, reason: Arc<ClientError>) {
+        self.was_tried = true;
+        self.error = Some(reason);
+    }
+
     /// Handles an answer. Returns whether from now on a deployment's configs have to be known.
     pub(super) fn take(&mut self, reading: ConfigsReading) -> bool {
         self.was_tried = true;

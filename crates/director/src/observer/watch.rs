@@ -116,7 +116,7 @@ impl Observer {
             self.tasks.cadence.begin(now);
             due.push(self.tasks_query(now));
         }
-        if self.configs.cadence.is_due(now) {
+        if self.list_was_tried() && self.configs.cadence.is_due(now) {
             self.configs.cadence.begin(now);
             due.push(DirectorQuery::Configs);
         }
@@ -153,11 +153,17 @@ impl Observer {
 
     /// When [`Observer::due`] has to be called again at the latest, as time since the observer's start.
     pub fn next_at(&self, now: ClockReading) -> Duration {
-        let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence, &self.configs.cadence];
-        let cadences = cadences.into_iter().filter_map(Cadence::next_at);
+        let configs = Some(&self.configs.cadence).filter(|_| self.list_was_tried());
+        let cadences = [&self.list, &self.events.cadence, &self.tasks.cadence].into_iter().chain(configs);
+        let cadences = cadences.filter_map(Cadence::next_at);
         let reading =
             self.may_read(now.elapsed).then(|| self.agenda.next_at(now.elapsed, self.period_of_pass())).flatten();
         cadences.chain(reading).min().unwrap_or(now.elapsed + self.settings.list)
+    }
+
+    /// The list tells whether the client may read everything, without which no list of configs is accepted.
+    fn list_was_tried(&self) -> bool {
+        self.listed.is_some() || self.list_error.is_some()
     }
 
     /// Deployments are read once the start of the reports and the configs are known, and while the director answers.
@@ -283,7 +289,11 @@ impl Observer {
     /// Configs are read again after an event about them, and in every pass: a deletion is not reported, and without
     /// events nothing is.
     fn take_configs(&mut self, reading: ConfigsReading, now: Duration) {
-        if self.configs.take(reading) {
+        // A client with the rights of a team gets a part of each list, with status 200.
+        let partial = self.list_error.clone().filter(|error| error.lacks_right());
+        if let Some(error) = partial {
+            self.configs.refuse(error);
+        } else if self.configs.take(reading) {
             self.agenda.want_all(now);
         }
         self.facts.take_configs(&self.configs);

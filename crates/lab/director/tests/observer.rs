@@ -239,6 +239,28 @@ fn a_client_that_sees_less_is_not_believed_and_the_right_is_named() {
 }
 
 #[test]
+fn a_client_of_a_team_is_not_believed_about_configs_either() {
+    on_actix(async {
+        let authentication = Authentication::Basic(vec![Account::reader("mesh", "pw")]);
+        let director = director_with(EmbeddedSettings { authentication, ..EmbeddedSettings::default() }, true);
+        director.configure("boshy", "routes", "routes: []").unwrap();
+        director.deploy(&manifest("a", 2, 8080)).unwrap();
+        let mut scene = Scene::new(director);
+        let before = scene.round().await;
+        assert_eq!(before.inventory.configs.len(), 1);
+        scene.director.grant("mesh", &["bosh.teams.apps.read"]);
+        let settings = ObserverSettings::default();
+        scene.observer = Observer::resuming(settings, before.inventory.clone());
+        let after = scene.round().await;
+        assert_eq!(after.inventory.configs, before.inventory.configs, "the director shows it none");
+        assert!(after.config_error.unwrap().lacks_right());
+        scene.director.grant("mesh", &["bosh.read"]);
+        scene.now += 300;
+        assert!(scene.round().await.config_error.is_none());
+    });
+}
+
+#[test]
 fn a_bad_manifest_costs_its_own_deployment_only() {
     on_actix(async {
         let mut scene = Scene::begun().await;

@@ -20,7 +20,9 @@ pub(super) fn list(world: &mut World, asked: &Asked<'_>, _: &[String]) -> Result
         Some(_) => return Err(DirectorError::bad_config("'limit' must be larger than zero").into()),
     };
     let filter = ConfigFilter { kind: owned("type"), name: owned("name"), limit };
-    Ok(Answer::html(&world.configs.list(&filter)))
+    let mut shown = world.configs.list(&filter);
+    shown.retain(|config| asked.is_shown(config.team.as_slice()));
+    Ok(Answer::html(&shown))
 }
 
 pub(super) fn one(world: &mut World, _: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
