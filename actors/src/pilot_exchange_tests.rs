@@ -31,7 +31,7 @@ impl Vm {
         let (upstream, requests) = mpsc::channel(1024);
         let mut vm = Self { exchange, outlets, requests };
         vm.hears(StreamEvent::Opening { upstream }).await;
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::OF_PILOTS {
             assert!(matches!(vm.says().await, RequestToPilot::Subscribe { kind: asked, .. } if asked == kind));
         }
         vm.hears(StreamEvent::Open { pilot: Uri::from_static("http://pilot"), told: None }).await;

@@ -5,7 +5,7 @@
 //! | mesh | of every proxy: names, outbound clusters, endpoints and listeners | once per generation | pilot |
 //! | scope | of the proxies of one [`Scope`](crate::Scope): what is tunnelled | once per generation and scope | pilot |
 //! | workload | of one VM: its inbound clusters, routes and listeners | once per VM, scope and change | pilot |
-//! | local | that only the VM itself can make: its capture listener, and later its secrets | by the agent | agent |
+//! | local | that only the VM itself can make: its capture listener and its secrets | by the agent | agent |
 //!
 //! A resource hides those of the same name in the layers before its own. The pilot serves the first three. To an agent
 //! they arrive as one, because a stream carries names and versions, but no layers. The agent puts its local layer on
@@ -16,11 +16,12 @@
 //! let served = received.with(local);
 //! ```
 //!
-//! The local layer is made when its settings change, and is kept beside the received resources, not among them. So it
-//! is never stored, and the versions that the pilot is told are the pilot's own. A received resource that a local one
+//! The local layer is made when what it consists of changes, and is kept beside the received resources, not among them.
+//! So it is never stored, and the versions that the pilot is told are the pilot's own. A received resource that a local one
 //! hides never reaches Envoy. What Envoy answers about the name concerns the local resource, and the pilot gets this
 //! answer for its own, so that it knows what a VM lacks. A type that was not received stays unknown: a local layer
-//! alone would make it known, and a proxy would then drop everything else of that type.
+//! alone would make it known, and a proxy would then drop everything else of that type. A type that no pilot serves is
+//! known once the local layer has it.
 //!
 //! Layers are shared by reference and compared by pointer first, and the version of each is computed once, when the
 //! layer is made. So a layer costs nothing per proxy, and a proxy's resources cost as much as the number of their

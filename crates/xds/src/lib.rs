@@ -42,7 +42,7 @@ mod support;
 pub use ack_states::{AckState, AckStates};
 pub use envoy::{
     AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, CERTIFICATE, Capture, EnvoyVersion, PeerTimeout, ROOTS,
-    inspection, strict_ports,
+    Secrets, inspection, strict_ports,
 };
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;

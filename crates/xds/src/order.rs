@@ -3,20 +3,23 @@
 //! [`Session`](crate::session::server::Session) interprets it, for the pilot's streams and for the agent's stream to
 //! its Envoy. It never leaves a listener without its cluster, nor a name without its listener:
 //!
-//! 1. names, clusters and endpoints that are added or changed; removed names
+//! 1. names, secrets, clusters and endpoints that are added or changed; removed names
 //! 2. routes, once clusters are answered
-//! 3. listeners, once all of the above is answered
-//! 4. removed routes and clusters, once listeners are answered; then removed endpoints
+//! 3. listeners, once all of the above but secrets is answered
+//! 4. removed routes and clusters, once listeners are answered; then removed endpoints and secrets
 //!
 //! The endpoints of a changed cluster are sent again after it, whether or not they have changed.
 //!
 //! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
 //! which requires the endpoints. So an answer about clusters also says that they are ready for use.
 //!
+//! Nothing waits for secrets: Envoy asks for one when a cluster or a listener of its needs it, and warms that one until
+//! the secret arrives.
+//!
 //! A new resource type is a variant and a row here. It comes with what makes its resources: a type that nobody makes is
 //! not served.
 
-use ResourceType::{Cluster, Endpoints, Listener, Names, Route};
+use ResourceType::{Cluster, Endpoints, Listener, Names, Route, Secret};
 use Wait::{Additions, All, Users};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +31,8 @@ use crate::{Resource, envoy::endpoints_of};
 pub enum ResourceType {
     /// Istio's name table (NDS): one resource per host name, so that a change costs one name.
     Names,
+    /// The certificate with its key, and the roots, that Envoy uses in TLS (SDS). Each VM makes its own.
+    Secret,
     /// Envoy clusters (CDS).
     Cluster,
     /// Envoy endpoints (EDS).
@@ -40,7 +45,10 @@ pub enum ResourceType {
 
 impl ResourceType {
     /// All types, in the order in which they are sent.
-    pub const ALL: [Self; TABLE.len()] = kinds(false);
+    pub const ALL: [Self; TABLE.len()] = kinds(Of::All);
+
+    /// Types that pilots serve, in the same order. An agent makes the others itself, on the VM that they are for.
+    pub const OF_PILOTS: [Self; 5] = kinds(Of::Pilots);
 
     /// The type URL on the wire.
     pub const fn url(self) -> &'static str {
@@ -55,6 +63,11 @@ impl ResourceType {
     /// The type of a URL; `None` for one that is not served.
     pub fn from_url(url: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.url() == url)
+    }
+
+    /// Whether pilots serve it.
+    pub(crate) const fn is_of_pilots(self) -> bool {
+        Row::of(self).of_pilots
     }
 
     /// Place among all types.
@@ -74,9 +87,13 @@ pub(crate) struct Row {
     pub(crate) noun: &'static str,
     /// Whether Envoy asks for it and judges it. The agent keeps the others to itself.
     pub(crate) judged: bool,
+    /// Whether pilots serve it. An agent asks no pilot for the others, takes them from none, and stores none.
+    pub(crate) of_pilots: bool,
     /// Whether a first request without names asks for all resources. It does not for a type that a proxy looks up by
     /// name.
     pub(crate) listed: bool,
+    /// Whether each resource is sent in a response of its own, because the proxy cannot be asked about it again.
+    pub(crate) alone: bool,
     /// What is over before new and changed resources are sent.
     pub(crate) additions_after: &'static [Wait],
     /// What is over before removed resources are withdrawn.
@@ -108,16 +125,34 @@ pub(crate) enum Wait {
 }
 
 /// All rows, in the order in which types are sent.
-pub(crate) const TABLE: [Row; 5] = [
+pub(crate) const TABLE: [Row; 6] = [
     // Istio's name table (NDS). Only an agent asks for it, and decides itself when it answers a new name.
     Row {
         kind: Names,
         url: "type.googleapis.com/istio.networking.nds.v1.NameTable",
         noun: "name",
         judged: false,
+        of_pilots: true,
         listed: true,
+        alone: false,
         additions_after: &[],
         withdrawals_after: &[],
+        follows: None,
+    },
+    // Envoy asks for the secrets by name. A pilot's sets have none, because a private key stays on its VM.
+    //
+    // A certificate that does not fit its key is rejected once. When it comes again, Envoy compares it with what it was
+    // sent last, finds no change, and accepts, although it goes on with the one before (1.36 and 1.40).
+    Row {
+        kind: Secret,
+        url: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        noun: "secret",
+        judged: true,
+        of_pilots: false,
+        listed: false,
+        alone: true,
+        additions_after: &[],
+        withdrawals_after: &[All(Cluster), Users(Listener)],
         follows: None,
     },
     Row {
@@ -125,7 +160,9 @@ pub(crate) const TABLE: [Row; 5] = [
         url: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         noun: "cluster",
         judged: true,
+        of_pilots: true,
         listed: true,
+        alone: false,
         additions_after: &[],
         withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), All(Route), Users(Listener)],
         follows: None,
@@ -135,7 +172,9 @@ pub(crate) const TABLE: [Row; 5] = [
         url: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         noun: "endpoints",
         judged: true,
+        of_pilots: true,
         listed: false,
+        alone: false,
         additions_after: &[],
         withdrawals_after: &[All(Cluster), Users(Listener)],
         // Envoy makes a changed cluster anew and warms it until its endpoints arrive. It does not ask for them, because
@@ -149,7 +188,9 @@ pub(crate) const TABLE: [Row; 5] = [
         url: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         noun: "routes",
         judged: true,
+        of_pilots: true,
         listed: false,
+        alone: false,
         additions_after: &[Additions(Cluster)],
         withdrawals_after: &[Users(Listener)],
         follows: None,
@@ -159,7 +200,9 @@ pub(crate) const TABLE: [Row; 5] = [
         url: "type.googleapis.com/envoy.config.listener.v3.Listener",
         noun: "listener",
         judged: true,
+        of_pilots: true,
         listed: true,
+        alone: false,
         additions_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Additions(Route)],
         withdrawals_after: &[All(Names), Additions(Cluster), Additions(Endpoints), Additions(Route)],
         follows: None,
@@ -167,7 +210,7 @@ pub(crate) const TABLE: [Row; 5] = [
 ];
 
 /// Types that Envoy judges.
-pub(crate) const JUDGED: [ResourceType; 4] = kinds(true);
+pub(crate) const JUDGED: [ResourceType; 5] = kinds(Of::Judged);
 
 /// The two kinds of changes of a type, whose turns differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,13 +264,26 @@ impl Progress {
     }
 }
 
-/// The types in the order of their rows: all, or those that Envoy judges.
-const fn kinds<const N: usize>(judged_only: bool) -> [ResourceType; N] {
+/// A selection of types.
+#[derive(Clone, Copy)]
+enum Of {
+    All,
+    Pilots,
+    Judged,
+}
+
+/// The selected types in the order of their rows.
+const fn kinds<const N: usize>(of: Of) -> [ResourceType; N] {
     let (mut kinds, mut found, mut row) = ([Names; N], 0, 0);
     while row < TABLE.len() {
-        let Row { kind, judged, .. } = TABLE[row];
+        let Row { kind, judged, of_pilots, .. } = TABLE[row];
         assert!(kind.index() == row, "a row is not in the place of its type");
-        if judged || !judged_only {
+        let selected = match of {
+            Of::All => true,
+            Of::Pilots => of_pilots,
+            Of::Judged => judged,
+        };
+        if selected {
             kinds[found] = kind;
             found += 1;
         }

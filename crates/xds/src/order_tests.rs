@@ -8,8 +8,15 @@ use super::*;
 
 const SERVICES: [u8; 3] = [0, 1, 2];
 /// A resource of the first type refers to one of the second: it is removed before it.
-const REFERENCES: [(ResourceType, ResourceType); 5] =
-    [(Names, Listener), (Listener, Cluster), (Listener, Route), (Route, Cluster), (Cluster, Endpoints)];
+const REFERENCES: [(ResourceType, ResourceType); 7] = [
+    (Names, Listener),
+    (Listener, Cluster),
+    (Listener, Route),
+    (Route, Cluster),
+    (Cluster, Endpoints),
+    (Cluster, Secret),
+    (Listener, Secret),
+];
 /// Of these, the resource that is referred to is there first, and its addition is answered. The agent decides when it
 /// answers a name, and Envoy when it uses a cluster.
 const BEFORE: [(ResourceType, ResourceType); 3] = [(Listener, Cluster), (Listener, Route), (Route, Cluster)];

@@ -3,13 +3,13 @@
 //! A resource's version is the hash of its encoding. So equal content has equal versions on every pilot and across
 //! restarts, and a proxy that reconnects to another pilot is sent nothing that it has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 /// One resource, encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// Name on the wire.
     pub name: Arc<str>,
@@ -25,6 +25,14 @@ impl Resource {
         let body = body.into();
         let version = version_of([&*body]);
         Self { name: name.into(), version, body }
+    }
+}
+
+/// Shows no body, because that of a secret holds a private key.
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, version, body } = self;
+        f.debug_struct("Resource").field("name", name).field("version", version).field("octets", &body.len()).finish()
     }
 }
 

@@ -278,7 +278,7 @@ async fn what_a_late_proxy_refuses_reaches_the_pilot_though_it_was_acknowledged(
     let services = services(3);
     let pilot = Pilot::start(&services).await;
     let agent = Agent::start(&[&pilot], Stored::default());
-    until(&mut agent.outlets.status.subscribe(), |status| status.known.len() == ResourceType::ALL.len()).await;
+    until(&mut agent.outlets.status.subscribe(), |status| status.known == ResourceType::OF_PILOTS).await;
     let bad = format!("{}=1", services[0].listener_name());
     let _envoy = agent.envoy(Holding::default(), &[&bad]);
     agent.answers(&services[1..]).await;

@@ -196,7 +196,7 @@ impl Vm {
 
     /// A plausible response: valid types, mostly valid bodies, and names that recur.
     fn message(&mut self, input: &mut Input<'_>) -> DeltaDiscoveryResponse {
-        let kind = input.pick(&ResourceType::ALL);
+        let kind = input.pick(&ResourceType::OF_PILOTS);
         let shape = input.octet();
         self.nonce += 1;
         let mut taken = BTreeSet::new();

@@ -4,6 +4,7 @@
 //!   PilotStream ── StreamEvent ─────> Exchange ──> Outlets: served, names, stored, status
 //!   AckStates ── ack_states_changed() ──>│  └────> RequestToPilot, to the open stream
 //!   the disk ─── kept() ────────────────>│
+//!   identity ─── hold() ────────────────>│
 //!   the clock ── time() ────────────────>'
 //! ```
 //!
@@ -26,7 +27,7 @@ use super::{
     commit::{Commit, Released},
     relay::{Nack, Relay, RelayEvent, Step},
 };
-use crate::{AckStates, MeshTold, session::client::RequestToPilot};
+use crate::{AckStates, MeshTold, Secrets, session::client::RequestToPilot};
 
 /// Number of rejections shown with their texts. For all of them, only the number is shown.
 const NACKS_SHOWN: usize = 20;
@@ -104,6 +105,12 @@ impl Exchange {
     /// Handles the passing of time.
     pub fn time(&mut self) {
         let step = self.relay.reconsider(Instant::now().into_std(), &self.ack_states);
+        self.perform(step);
+    }
+
+    /// Serves these secrets to Envoy from now on.
+    pub fn hold(&mut self, secrets: &Secrets) {
+        let step = self.relay.hold(secrets, Instant::now().into_std(), &self.ack_states);
         self.perform(step);
     }
 

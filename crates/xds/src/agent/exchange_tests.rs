@@ -77,7 +77,7 @@ impl Talk {
     /// Receives the subscriptions with which a stream begins.
     async fn subscriptions(&mut self) -> Vec<DeltaDiscoveryRequest> {
         let mut subscriptions = Vec::new();
-        for _ in ResourceType::ALL {
+        for _ in ResourceType::OF_PILOTS {
             subscriptions.push(self.request().await);
         }
         subscriptions
@@ -85,7 +85,7 @@ impl Talk {
 
     /// Reports that each type is complete, and receives the acknowledgements.
     async fn complete(&mut self) {
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::OF_PILOTS {
             self.send(kind, "end", &[], &["\u{10ffff}"]).await;
             assert_eq!(self.answer().await, ("end".to_owned(), None));
         }
@@ -258,7 +258,7 @@ async fn a_fresh_agent_asks_for_everything_and_answers_a_name_once_the_proxy_is_
     let mut talk = pilot.talk().await;
     let subscriptions = talk.subscriptions().await;
     let urls: Vec<_> = subscriptions.iter().map(|request| request.type_url.as_str()).collect();
-    assert_eq!(urls, ResourceType::ALL.map(ResourceType::url));
+    assert_eq!(urls, ResourceType::OF_PILOTS.map(ResourceType::url));
     let nodes: Vec<_> =
         subscriptions.iter().map(|request| request.node.as_ref().map(|node| node.id.as_str())).collect();
     assert_eq!(nodes, [Some("sidecar~10.0.0.1~x~y"), None, None, None, None]);
@@ -267,7 +267,7 @@ async fn a_fresh_agent_asks_for_everything_and_answers_a_name_once_the_proxy_is_
     synchronise(&mut pilot, &agent).await;
     let status = agent.status(|status| status.names.answered == 1).await;
     assert_eq!(status.pilot, Some(format!("http://{}/", pilot.address)));
-    assert_eq!(status.known, ResourceType::ALL);
+    assert_eq!(status.known, ResourceType::OF_PILOTS);
     assert_eq!(status.versions[&ResourceType::Listener], "version of 3");
 }
 
@@ -376,6 +376,6 @@ async fn a_pilot_that_falls_silent_is_left_for_the_next_one() {
     let (_talk, _proxy) = synchronise(&mut first, &agent).await;
     freeze.notify_one();
     let mut talk = second.talk().await;
-    assert_eq!(talk.subscriptions().await.len(), ResourceType::ALL.len());
+    assert_eq!(talk.subscriptions().await.len(), ResourceType::OF_PILOTS.len());
     assert_eq!(agent.outlets.names.borrow().get("a.boshy"), Some(vip(1)));
 }

@@ -9,6 +9,7 @@ pub mod inspection;
 mod listener;
 mod peers;
 mod provider;
+mod secret;
 mod tls;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use self::{
     listener::{CAPTURE, Capture},
     peers::PeerTimeout,
     provider::strict_ports,
+    secret::Secrets,
     tls::{CERTIFICATE, ROOTS},
 };
 pub(crate) use self::{

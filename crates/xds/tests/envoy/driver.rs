@@ -160,12 +160,7 @@ impl Mesh {
 
     /// An answer of Envoy's admin interface.
     pub(crate) async fn admin(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        ask_admin(self.admin, path).await
     }
 
     /// Differences between what Envoy uses and what it acknowledged, found as the agent finds them.
@@ -188,6 +183,16 @@ impl Drop for Mesh {
     }
 }
 
+/// An answer of an Envoy's admin interface.
+pub(crate) async fn ask_admin(admin: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(admin).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 /// The body of an answer with chunked transfer coding (RFC 9112 section 7.1).
 fn body(answer: &str) -> String {
     let (mut rest, mut body) = (answer.split_once("\r\n\r\n").unwrap().1, String::new());
@@ -199,11 +204,11 @@ fn body(answer: &str) -> String {
     body
 }
 
-fn socket(folder: &TempDir) -> PathBuf {
+pub(crate) fn socket(folder: &TempDir) -> PathBuf {
     folder.path().join("ads.sock")
 }
 
-fn serve(
+pub(crate) fn serve(
     socket: &Path,
     set: &watch::Receiver<Arc<ResourceSet>>,
     proxies: &Proxies,
@@ -216,7 +221,7 @@ fn serve(
     tokio::spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() })
 }
 
-fn run(folder: &TempDir, bootstrap: &serde_json::Value) -> Child {
+pub(crate) fn run(folder: &TempDir, bootstrap: &serde_json::Value) -> Child {
     let file = folder.path().join("bootstrap.json");
     std::fs::write(&file, bootstrap.to_string()).unwrap();
     Command::new(program())
@@ -242,7 +247,7 @@ pub(crate) fn version() -> Option<EnvoyVersion> {
 }
 
 /// A free port of an address that no other test and no connection uses, so it stays free until Envoy binds it.
-async fn free_address() -> SocketAddr {
+pub(crate) async fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let ip = Ipv4Addr::new(127, 40, 0, NEXT.fetch_add(1, Ordering::Relaxed));
     TcpListener::bind((ip, 0)).await.unwrap().local_addr().unwrap()

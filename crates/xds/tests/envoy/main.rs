@@ -11,6 +11,7 @@ mod driver;
 mod forgetful;
 #[path = "../support/mesh.rs"]
 mod mesh;
+mod secrets;
 
 use std::{sync::Arc, time::Duration};
 

@@ -22,6 +22,7 @@ enum Event {
     ProxyAccepts(ResourceType),
     ProxyRejects(ResourceType, usize),
     TimePasses,
+    SecretsCome(u8),
     AgentRestarts,
 }
 
@@ -62,6 +63,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => kind().prop_map(Event::ProxyAccepts),
         2 => (kind(), 0_usize..4).prop_map(|(kind, index)| Event::ProxyRejects(kind, index)),
         1 => Just(Event::TimePasses),
+        1 => (0_u8..3).prop_map(Event::SecretsCome),
         1 => Just(Event::AgentRestarts),
     ]
 }
@@ -126,6 +128,7 @@ impl Play {
         match *event {
             Event::ProxyConnects => {
                 self.vm.proxy = Proxy::connected();
+                self.vm.proxy.asks.insert(ResourceType::Secret);
                 self.vm.reconsider();
             }
             Event::ProxyLeaves => {
@@ -135,6 +138,7 @@ impl Play {
             Event::ProxyAccepts(kind) if self.vm.proxy.subscribes(kind) => self.vm.accept(kind),
             Event::ProxyRejects(kind, index) if self.vm.proxy.subscribes(kind) => self.reject(kind, index),
             Event::TimePasses => self.vm.wait(PATIENCE),
+            Event::SecretsCome(edition) => self.vm.hold(edition.into()),
             _ => {}
         }
     }
@@ -164,7 +168,10 @@ impl Play {
         self.asked.insert(self.vm.nonce.to_string());
         self.check_names(&before);
         for kind in JUDGED {
-            let known = self.vm.relay.known().any(|known| known == kind);
+            let known = match kind {
+                ResourceType::Secret => self.vm.relay.local.get(kind, "default").is_some(),
+                _ => self.vm.relay.known().any(|known| known == kind),
+            };
             assert_eq!(self.vm.relay.served().of(kind).is_known(), known, "{kind:?} are served in part, or not at all");
         }
     }

@@ -1,8 +1,8 @@
 //! The local layer: resources that only this VM makes, on top of those that were received ([`crate::layers`]).
 //!
 //! Envoy answers for them as for others, so a rejected one is withdrawn and tried again. They are not stored: they
-//! follow from this VM's settings. A received resource that one of them hides never reaches Envoy, also while the local
-//! one is rejected.
+//! follow from this VM's settings, or their maker keeps them. A received resource that one of them hides never reaches
+//! Envoy, also while the local one is rejected.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::unacked::Unacked;
-use crate::{Capture, Layer, Resource, ResourceMap, ResourceType, TypedResources, envoy};
+use crate::{Capture, Layer, Resource, ResourceMap, ResourceType, Secrets, TypedResources, envoy};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -22,12 +22,32 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Makes the resources of this VM: its capture listener, on its own port and with its own keepalive.
+    /// Makes the resources that follow from settings: the capture listener, on this VM's port and with its keepalive.
     pub(super) fn new(capture: Option<Capture>) -> Self {
         let listeners = capture.map(|capture| [envoy::capture_listener(capture)].into_iter().collect());
         let layers: BTreeMap<_, _> = listeners.map(|layer| (ResourceType::Listener, layer)).into_iter().collect();
         let unacked = Unacked::presuming(resources(&layers));
         Self { layers, unacked }
+    }
+
+    /// Sets the secrets. Returns whether they are others than before.
+    pub(super) fn hold(&mut self, secrets: &Secrets) -> bool {
+        let new: Layer = secrets.resources().into_iter().collect();
+        let old = self.layers.get(&ResourceType::Secret).cloned().unwrap_or_default();
+        if new == old {
+            return false;
+        }
+        for (name, resource) in new.resources().iter() {
+            self.unacked.replaced(ResourceType::Secret, old.resources().get(name), resource);
+        }
+        self.layers.insert(ResourceType::Secret, new);
+        true
+    }
+
+    /// Whether this VM alone makes the type, and has made it. A secret that Envoy asks for before is sent once there is
+    /// one: until then nobody knows that it does not exist.
+    pub(super) fn is_all_of(&self, kind: ResourceType) -> bool {
+        !kind.is_of_pilots() && self.layers.contains_key(&kind)
     }
 
     /// A resource by name.

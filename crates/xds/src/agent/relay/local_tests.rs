@@ -1,4 +1,4 @@
-//! The capture listener that this VM makes, beside that of a pilot.
+//! What this VM makes: the capture listener, beside that of a pilot, and secrets.
 
 use std::time::Duration;
 
@@ -132,4 +132,76 @@ fn a_state_of_an_earlier_agent_loses_nothing() {
     vm.receive(LISTENERS, &[of_pilot()], &[]);
     vm.accept_all();
     assert_eq!((vm.address("a.boshy"), vm.changes.len()), (Some(vip(1)), 0));
+}
+
+fn certificate(edition: u32) -> Resource {
+    let [certificate, _] = secrets(edition).resources();
+    certificate
+}
+
+impl Vm {
+    /// Whether any message of the VM contains the text.
+    fn shows(&self, text: &str) -> bool {
+        format!("{:?} {:?} {:?} {:?}", self.relay, self.relay.stored(), self.upstream, self.events).contains(text)
+    }
+}
+
+const SECRET: ResourceType = ResourceType::Secret;
+
+#[test]
+fn until_this_vm_has_secrets_nobody_says_that_there_are_none() {
+    let mut vm = Vm::working();
+    assert!(!vm.relay.served().of(SECRET).is_known());
+    vm.hold(1);
+    assert_eq!(vm.served(SECRET, "default"), Some(certificate(1)));
+    assert!(vm.served(SECRET, "ROOTCA").is_some());
+}
+
+#[test]
+fn secrets_are_served_without_a_pilot_and_neither_asked_for_nor_stored_nor_shown() {
+    let mut vm = Vm::with(settings(), Proxy::default(), Stored::default());
+    vm.hold(1);
+    assert_eq!(vm.served(SECRET, "default"), Some(certificate(1)));
+    let asked = |request: &RequestToPilot| matches!(request, RequestToPilot::Subscribe { kind: SECRET, .. });
+    assert!(!vm.relay.opened().iter().any(asked));
+    vm.proxy = Proxy::connected();
+    vm.receive_service();
+    vm.receive(ResourceType::Route, &[], &[]);
+    assert_eq!(vm.relay.known().collect::<Vec<_>>(), ResourceType::OF_PILOTS);
+    let file = vm.relay.stored().encode();
+    assert!(!file.windows(3).any(|octets| octets == b"key") && !vm.shows("key 1"));
+}
+
+#[test]
+fn a_pilot_that_sends_secrets_is_refused() {
+    let mut vm = Vm::working();
+    vm.hold(1);
+    vm.receive(SECRET, &[certificate(2)], &[]);
+    assert_eq!(vm.served(SECRET, "default"), Some(certificate(1)));
+    assert_eq!(vm.answers(), [("5".to_owned(), Some("a secret is made on the VM alone".to_owned()))]);
+}
+
+#[test]
+fn a_pair_that_envoy_rejects_leaves_the_last_one_in_use_and_concerns_no_pilot() {
+    let mut vm = Vm::working();
+    vm.proxy.asks.insert(SECRET);
+    vm.hold(1);
+    vm.accept(SECRET);
+    vm.hold(2);
+    assert_eq!(vm.served(SECRET, "default"), Some(certificate(2)));
+    vm.reject(SECRET, &certificate(2));
+    assert_eq!(vm.served(SECRET, "default"), Some(certificate(1)));
+    assert_eq!(vm.relay.nacks().map(|nack| nack.name).collect::<Vec<_>>(), ["default".into()]);
+    vm.hold(3);
+    vm.accept(SECRET);
+    assert_eq!((vm.served(SECRET, "default"), vm.relay.nacks().count()), (Some(certificate(3)), 0));
+    assert_eq!((vm.upstream.len(), vm.address("a.boshy")), (0, Some(vip(1))));
+}
+
+#[test]
+fn the_same_secrets_again_change_nothing() {
+    let mut vm = Vm::working();
+    vm.hold(1);
+    let step = vm.relay.hold(&secrets(1), vm.now, &vm.proxy);
+    assert!(!step.served && step.events.is_empty());
 }

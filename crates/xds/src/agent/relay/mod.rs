@@ -13,7 +13,7 @@
 //! | module | decides |
 //! |---|---|
 //! | `unacked` | what is served instead of a rejected version, and when that is tried again |
-//! | `local` | what this VM makes for its own Envoy: the capture listener |
+//! | `local` | what this VM makes for its own Envoy: the capture listener and the secrets |
 //! | `needs`, `gate` | which names are answered |
 //! | `answers`, `statuses` | what the pilot's responses are answered |
 //! | `store` | what is kept across a restart |
@@ -28,7 +28,7 @@
 //! * A version that Envoy rejected is replaced, in the served and the stored set, by the last version it accepted. It
 //!   is tried again with growing pauses, and at once when a stream of Envoy opens or ends: another Envoy is sent
 //!   everything anew.
-//! * A type is served once all of it was received, so that an Envoy that reconnects with its resources is not told that
+//! * A type is served once all of it was received, or made here, so that an Envoy that reconnects with its resources is not told that
 //!   the rest is gone.
 //! * Only a removal by name removes a resource. The end of a stream, an error and a reconnect change nothing here.
 //! * The pilot's response is answered with Envoy's answer. It is acknowledged when there is no Envoy, or when Envoy
@@ -75,7 +75,7 @@ pub use self::{
     unacked::Nack,
 };
 use crate::{
-    Resource, ResourceMap, ResourceSet, ResourceType,
+    Resource, ResourceMap, ResourceSet, ResourceType, Secrets,
     order::JUDGED,
     session::client::{DeltaClient, RequestToPilot, ResponseFromPilot, Update},
 };
@@ -156,7 +156,7 @@ impl Relay {
         &self.versions
     }
 
-    /// Types that are known completely.
+    /// Types that were received completely.
     pub fn known(&self) -> impl Iterator<Item = ResourceType> {
         ResourceType::ALL.into_iter().filter(|kind| self.client.is_known(*kind))
     }
@@ -204,6 +204,14 @@ impl Relay {
             changed.insert(update.kind);
         }
         self.decide(changed, !update.removed.is_empty(), now, envoy, &mut step);
+        step
+    }
+
+    /// The VM has these secrets from now on.
+    pub fn hold(&mut self, secrets: &Secrets, now: Instant, envoy: &impl LocalEnvoy) -> Step {
+        let changed = self.local.hold(secrets).then_some(ResourceType::Secret);
+        let mut step = Step::default();
+        self.decide(changed.into_iter().collect(), false, now, envoy, &mut step);
         step
     }
 
@@ -277,10 +285,11 @@ impl Relay {
     }
 
     fn apply_answers(&mut self, now: Instant, envoy: &impl LocalEnvoy) -> Changes {
-        let Self { unacked, local, client, settings, .. } = self;
+        let served = JUDGED.map(|kind| self.is_served(kind).then_some(kind));
+        let Self { unacked, local, settings, .. } = self;
         let mut changes = Changes::default();
         for unacked in [&mut local.unacked, unacked] {
-            unacked.apply_answers(|kind| client.is_known(kind), envoy, settings, now, &mut changes);
+            unacked.apply_answers(|kind| served.contains(&Some(kind)), envoy, settings, now, &mut changes);
         }
         changes
     }
@@ -292,9 +301,14 @@ impl Relay {
         step.upstream.extend(answers.correct(&statuses));
     }
 
+    /// Whether a type is known completely.
+    fn is_served(&self, kind: ResourceType) -> bool {
+        self.client.is_known(kind) || self.local.is_all_of(kind)
+    }
+
     fn serve(&mut self, changed: impl IntoIterator<Item = ResourceType>) {
         let mut served = ResourceSet::clone(&self.served);
-        for kind in changed.into_iter().filter(|kind| self.client.is_known(*kind)) {
+        for kind in changed.into_iter().filter(|kind| self.is_served(*kind)) {
             let received = self.unacked.without_nacked(kind, self.client.held(kind));
             served = served.with(kind, self.local.on(kind, received));
         }

@@ -110,6 +110,11 @@ impl Vm {
         self.note(step);
     }
 
+    pub(crate) fn hold(&mut self, edition: u32) {
+        let step = self.relay.hold(&secrets(edition), self.now, &self.proxy);
+        self.note(step);
+    }
+
     pub(crate) fn note(&mut self, step: Step) {
         self.upstream.extend(step.upstream);
         self.changes.extend(step.names);
@@ -200,4 +205,10 @@ pub(crate) fn listener(last: u8, port: u16, edition: u32) -> Resource {
 
 pub(crate) fn accepted(nonce: &str) -> (String, Option<String>) {
     (nonce.to_owned(), None)
+}
+
+/// Secrets of which only the certificate and its key differ by edition.
+pub(crate) fn secrets(edition: u32) -> Secrets {
+    let (certificates, private_key) = (format!("certificate {edition}"), format!("key {edition}").into());
+    Secrets { certificates, private_key, roots: "roots".to_owned() }
 }

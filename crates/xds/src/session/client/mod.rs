@@ -73,13 +73,13 @@ impl DeltaClient {
         &self.held[kind.index()]
     }
 
-    /// The first messages of a stream, one for each type in push order. Resources that are `in_doubt` are requested
+    /// The first messages of a stream, one for each type of pilots in push order. Resources that are `in_doubt` are requested
     /// again.
     pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<RequestToPilot> {
         let version = |kind, resource: &Resource| {
             if in_doubt(kind, &resource.name) { Arc::from("") } else { Arc::clone(&resource.version) }
         };
-        ResourceType::ALL
+        ResourceType::OF_PILOTS
             .into_iter()
             .map(|kind| RequestToPilot::Subscribe {
                 kind,
@@ -92,10 +92,14 @@ impl DeltaClient {
     /// Applies a response as a whole.
     ///
     /// # Errors
-    /// When a body is not a message of its type, or contains another name than its resource. Nothing is applied then.
+    /// When no pilot serves the type, or a body is not a message of its type or contains another name than its resource.
+    /// Nothing is applied then.
     pub fn on_response(&mut self, response: ResponseFromPilot) -> Result<Update, Malformed> {
         let ResponseFromPilot { kind, nonce, version, resources, removed, complete } = response;
         let refuse = |reason| Malformed { type_url: kind.url().to_owned(), nonce: nonce.clone(), reason };
+        if !kind.is_of_pilots() {
+            return Err(refuse(format!("a {} is made on the VM alone", kind.noun())));
+        }
         let mut names = Vec::new();
         for resource in &resources {
             match kind {

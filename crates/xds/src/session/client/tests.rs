@@ -10,7 +10,7 @@ fn held(request: &RequestToPilot) -> (ResourceType, Vec<(&str, &str)>) {
 fn a_fresh_client_subscribes_to_every_type_with_nothing_in_hand() {
     let requests = DeltaClient::default().subscribe(|_, _| false);
     let asked: Vec<_> = requests.iter().map(held).collect();
-    assert_eq!(asked, ResourceType::ALL.map(|kind| (kind, vec![])));
+    assert_eq!(asked, ResourceType::OF_PILOTS.map(|kind| (kind, vec![])));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_type_is_known_once_all_of_it_came_and_asked_to_be_told_so_before() {
         });
         marked.collect()
     };
-    assert_eq!(marked(&client), ResourceType::ALL);
+    assert_eq!(marked(&client), ResourceType::OF_PILOTS);
     let first = response(ResourceType::Listener, "1", &[listener("a", 1)], &[]);
     client.on_response(ResponseFromPilot { complete: false, ..first }).unwrap();
     assert!(!client.is_known(ResourceType::Listener));

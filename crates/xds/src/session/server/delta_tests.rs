@@ -384,3 +384,14 @@ fn a_stream_that_subscribes_without_bound_is_closed() {
     let request = DeltaDiscoveryRequest { resource_names_subscribe: many(), ..ask(Endpoints, &[]) };
     assert!(matches!(stream.request(request), Err(Close::TooManyNames(_))));
 }
+
+#[test]
+fn secrets_are_sent_one_by_one_and_asked_for_by_name() {
+    let secret = ResourceType::Secret;
+    let mut stream = open(set(&[(secret, "ROOTCA", 1), (secret, "default", 1), (secret, "other", 1)]));
+    assert_eq!(request(&mut stream, ask(secret, &[])), []);
+    let sent = request(&mut stream, ask(secret, &["ROOTCA", "default"]));
+    let names =
+        |response: &ResponseToProxy| response.resources.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(sent.iter().map(names).collect::<Vec<_>>(), [["ROOTCA"], ["default"]]);
+}

@@ -103,7 +103,7 @@ impl Channel for Delta {
         if self.sent.len() == WINDOW || !self.ledger.target().is_known() {
             return None;
         }
-        let names = self.ledger.take(may, |name| self.suspects.contains(name));
+        let names = self.ledger.take(may, |name| Row::of(self.kind).alone || self.suspects.contains(name));
         if names.is_empty() && !(self.awaited && self.pending() == Turn::default()) {
             return None;
         }
