@@ -27,7 +27,11 @@ use envoy_types::pb::{
 use envoy_types::util::pack_any;
 use prost::Message;
 
-use super::{endpoint::lb_endpoint, tls};
+use super::{
+    cluster_name::{inbound_name, outbound_name, tunnel_name},
+    endpoint::lb_endpoint,
+    tls,
+};
 use crate::Resource;
 
 /// Name of the cluster without endpoints: a connection to it is closed.
@@ -111,15 +115,6 @@ pub(crate) fn nowhere_cluster() -> Resource {
     Resource::new(NOWHERE, static_cluster(NOWHERE, Vec::new()).encode_to_vec())
 }
 
-pub(super) fn outbound_name(key: &ServiceKey) -> String {
-    format!("out.{key}")
-}
-
-/// Name of the cluster, and of its endpoints.
-pub(super) fn tunnel_name(key: &ServiceKey) -> String {
-    format!("mtls.{key}")
-}
-
 /// The fields of `envoy.config.cluster.v3.Cluster` that say which endpoints it has. Reading only these is cheap.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ClusterEndpoints {
@@ -141,10 +136,6 @@ pub(crate) struct EdsServiceName {
 pub(crate) fn endpoints_of(cluster: &Resource) -> Option<String> {
     let EdsServiceName { service_name } = ClusterEndpoints::decode(cluster.body.clone()).ok()?.config?;
     Some(if service_name.is_empty() { cluster.name.to_string() } else { service_name })
-}
-
-pub(super) fn inbound_name(port: u16) -> String {
-    format!("in.{port}")
 }
 
 /// Endpoint ejection: an endpoint that cannot be connected to is excluded for a while, because a director lists an

@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::config::{
 };
 use prost::Message;
 
-use super::cluster::tunnel_name;
+use super::cluster_name::tunnel_name;
 use crate::Resource;
 
 /// `KEY`: the endpoints.

@@ -24,7 +24,8 @@ use envoy_types::{
 use prost::Message;
 
 use super::{
-    cluster::{NOWHERE, inbound_name, outbound_name, tunnel_name},
+    cluster::NOWHERE,
+    cluster_name::{inbound_name, outbound_name, tunnel_name},
     endpoint::address,
     peers::PeerTimeout,
 };

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 mod cluster;
+mod cluster_name;
 mod endpoint;
 pub mod inspection;
 mod listener;
