@@ -26,7 +26,7 @@ use std::{
 
 use boshy_config::{AgentSettings, NodeSettings, ProxyMode};
 use boshy_dns::Sockets;
-use boshy_netfilter::{Guard, Ownership, Redirect, VipRoute};
+use boshy_netfilter::{Guard, Ownership, Redirect, Strict, VipRoute};
 use boshy_supervision::{ExitReason, Link, Placement, Tree};
 use boshy_tls::ClientTls;
 use boshy_vm::Wanted;
@@ -282,7 +282,8 @@ impl Agent {
 
     fn netfilter_writer(&self, state: &AgentState) -> NetfilterWriterParts {
         let redirect = self.redirect.clone();
-        let kernel = move || Box::new(Linux::new(redirect.clone())) as Box<dyn Kernel>;
+        let strict = Strict::new(self.settings.strict_exempt.iter().copied());
+        let kernel = move || Box::new(Linux::new(redirect.clone(), strict.clone())) as Box<dyn Kernel>;
         NetfilterWriterParts {
             kernel: self.settings.redirects().then(|| Arc::new(kernel) as _),
             range: self.settings.vip_range,

@@ -1,6 +1,7 @@
 //! Keeps the redirect rules, their pairs and the route of the virtual IPs in place.
 //!
-//! It is told which pairs the proxy serves and which names are answered, and writes the difference at once. In addition
+//! It is told which pairs the proxy serves, which ports of this VM are strict and which names are answered, and writes
+//! the difference at once. In addition
 //! it checks four times a second whether another process changed the rules, which costs one query to the kernel while
 //! nothing has changed. It has its own thread, because the kernel calls block.
 //!
@@ -9,7 +10,7 @@
 //! removes everything when the agent is stopped orderly.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +19,9 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use arc_swap::ArcSwap;
 use boshy_backoff::{Backoff, Retries};
 use boshy_mesh::{NameTable, VipRange};
-use boshy_netfilter::{Error, Found, Pairs, RouteError};
+use boshy_netfilter::{Error, Found, Pairs, RouteError, Strict};
 use boshy_web::status::RulesStatus;
-use boshy_xds::{ResourceSet, agent::outbound_pairs};
+use boshy_xds::{ResourceSet, agent::outbound_pairs, strict_ports};
 use err_report::Report;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -28,17 +29,17 @@ use tracing::{info, warn};
 use crate::{
     channel::each,
     name_gate::{Redirected, wanted},
-    redirect::Kernel,
+    redirect::{Content, Kernel},
 };
 
 const PERIOD: Duration = Duration::from_millis(250);
 /// Pauses between attempts on a VM where rules cannot be written.
 const BACKOFF: Backoff = Backoff { first: PERIOD, longest: Duration::from_secs(10), jitter: 0.25 };
 
-/// The proxy serves these pairs; `None` while that is unknown.
+/// The proxy serves these pairs, and these ports are strict; `None` while that is unknown.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct ApplyRuleset(pub(crate) Option<Arc<Pairs>>);
+pub(crate) struct ApplyRuleset(pub(crate) Option<Content>);
 
 /// DNS answers these names from now on.
 #[derive(Message)]
@@ -73,7 +74,7 @@ pub(crate) struct NetfilterWriterParts {
 pub(crate) struct NetfilterWriter {
     parts: NetfilterWriterParts,
     kernel: Option<Box<dyn Kernel>>,
-    served: Option<Arc<Pairs>>,
+    served: Option<Content>,
     answered: Arc<NameTable>,
     /// The pairs last published through [`NetfilterWriterParts::redirected`].
     told: Option<Arc<Pairs>>,
@@ -124,12 +125,17 @@ impl NetfilterWriter {
     fn keep_rules(&mut self, kernel: &mut dyn Kernel) -> Result<(), Error> {
         let in_place = match kernel.written() {
             Some(written) => written,
-            None => Arc::new(kernel.present()?),
+            None => kernel.present()?,
         };
-        let pairs = wanted(self.served.as_ref(), &in_place, &self.answered);
-        match kernel.keep_rules(&pairs)? {
+        let served = self.served.as_ref();
+        let pairs = wanted(served.map(|served| &served.pairs), &in_place.pairs, &self.answered);
+        let strict = served.map_or(in_place.strict, |served| Arc::clone(&served.strict));
+        let content = Content { pairs, strict };
+        match kernel.keep_rules(&content)? {
             Found::Untouched => {}
-            Found::Beginning => info!(pairs = pairs.len(), "redirect rules are in place"),
+            Found::Beginning => {
+                info!(pairs = content.pairs.len(), strict = content.strict.len(), "redirect rules are in place");
+            }
             Found::Drifted(drift) => {
                 self.status.drift_repairs += 1;
                 warn!(%drift, "redirect rules were changed by something else and are back");
@@ -138,7 +144,9 @@ impl NetfilterWriter {
         Ok(())
     }
 
-    fn tell(&mut self, written: Option<Arc<Pairs>>) {
+    fn tell(&mut self, written: Option<Content>) {
+        self.status.strict = written.as_ref().map_or(0, |written| written.strict.len());
+        let written = written.map(|written| written.pairs);
         self.status.pairs = written.as_ref().map_or(0, |pairs| pairs.len());
         if **self.parts.status.load() != self.status {
             self.parts.status.store(Arc::new(self.status.clone()));
@@ -160,6 +168,18 @@ impl NetfilterWriter {
     }
 }
 
+/// What the served set wants to be in the table; `None` while it is unknown. Listeners come after the routes that say
+/// which ports are strict, so both are known with the listeners.
+fn content(served: &ResourceSet, range: VipRange) -> Option<Content> {
+    let pairs = Arc::new(outbound_pairs(served, range)?);
+    let own = strict_ports(served).into_iter().filter_map(|at| match at {
+        SocketAddr::V4(at) => Some(at),
+        // Virtual IPs and what leads to them are of IPv4 alone.
+        SocketAddr::V6(_) => None,
+    });
+    Some(Content { pairs, strict: Arc::new(Strict::closable(own)) })
+}
+
 fn keep_route(kernel: &mut dyn Kernel, source: Ipv4Addr) -> Result<(), RouteError> {
     if kernel.keep_route(source)? {
         info!(%source, "route of the virtual IPs is in place");
@@ -170,8 +190,8 @@ fn keep_route(kernel: &mut dyn Kernel, source: Ipv4Addr) -> Result<(), RouteErro
 impl Handler<ApplyRuleset> for NetfilterWriter {
     type Result = ();
 
-    fn handle(&mut self, ApplyRuleset(pairs): ApplyRuleset, _: &mut Context<Self>) {
-        self.served = pairs;
+    fn handle(&mut self, ApplyRuleset(served): ApplyRuleset, _: &mut Context<Self>) {
+        self.served = served;
         self.keep();
     }
 }
@@ -207,7 +227,7 @@ impl Actor for NetfilterWriter {
         // The answered names come first, so that a pair whose name is answered is not removed because of the served
         // set.
         self.answered = Arc::clone(&answered.borrow());
-        ctx.add_message_stream(each(served, move |served| ApplyRuleset(outbound_pairs(served, range).map(Arc::new))));
+        ctx.add_message_stream(each(served, move |served| ApplyRuleset(content(served, range))));
         ctx.add_message_stream(each(answered, |names| NamesAnswered(Arc::clone(names))));
         ctx.run_interval(PERIOD, |_, ctx| ctx.notify(Look));
     }

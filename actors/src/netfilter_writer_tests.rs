@@ -9,7 +9,7 @@ use super::*;
 /// A simulated kernel, which the test inspects and breaks.
 #[derive(Default)]
 struct Paper {
-    pairs: Option<Pairs>,
+    content: Option<Content>,
     refuses: bool,
     replaced: usize,
     changed: usize,
@@ -18,22 +18,22 @@ struct Paper {
 /// The simulated kernel as one life uses it.
 struct View {
     paper: Arc<Mutex<Paper>>,
-    written: Option<Arc<Pairs>>,
+    written: Option<Content>,
 }
 
 impl Kernel for View {
-    fn present(&mut self) -> Result<Pairs, Error> {
-        Ok(self.paper.lock().unwrap().pairs.clone().unwrap_or_default())
+    fn present(&mut self) -> Result<Content, Error> {
+        Ok(self.paper.lock().unwrap().content.clone().unwrap_or_default())
     }
 
-    fn written(&self) -> Option<Arc<Pairs>> {
+    fn written(&self) -> Option<Content> {
         self.written.clone()
     }
 
-    fn keep_rules(&mut self, pairs: &Arc<Pairs>) -> Result<Found, Error> {
+    fn keep_rules(&mut self, content: &Content) -> Result<Found, Error> {
         let mut paper = self.paper.lock().unwrap();
-        let drifted = self.written.is_some() && paper.pairs.as_ref() != self.written.as_deref();
-        if !drifted && self.written.as_ref() == Some(pairs) {
+        let drifted = self.written.is_some() && paper.content != self.written;
+        if !drifted && self.written.as_ref() == Some(content) {
             return Ok(Found::Untouched);
         }
         if paper.refuses {
@@ -51,8 +51,8 @@ impl Kernel for View {
         } else {
             paper.replaced += 1;
         }
-        paper.pairs = Some(pairs.as_ref().clone());
-        self.written = Some(Arc::clone(pairs));
+        paper.content = Some(content.clone());
+        self.written = Some(content.clone());
         Ok(found)
     }
 
@@ -60,6 +60,9 @@ impl Kernel for View {
         Ok(false)
     }
 }
+
+/// Strict ports that an earlier process left.
+const STRICT: &[u16] = &[99];
 
 /// A writer to which only the test sends messages.
 struct Scene {
@@ -72,7 +75,8 @@ struct Scene {
 
 impl Scene {
     fn with(found: Option<Pairs>, refuses: bool) -> Self {
-        let paper = Arc::new(Mutex::new(Paper { pairs: found, refuses, ..Paper::default() }));
+        let content = found.map(|found| Content { pairs: Arc::new(found), strict: Arc::new(pairs(STRICT)) });
+        let paper = Arc::new(Mutex::new(Paper { content, refuses, ..Paper::default() }));
         let kernel = {
             let paper = Arc::clone(&paper);
             move || Box::new(View { paper: Arc::clone(&paper), written: None }) as Box<dyn Kernel>
@@ -92,12 +96,25 @@ impl Scene {
     }
 
     async fn serves(&self, ports: &[u16]) -> &Self {
-        self.writer.send(ApplyRuleset(Some(Arc::new(pairs(ports))))).await.unwrap();
+        self.serves_with(ports, &[]).await
+    }
+
+    async fn serves_with(&self, ports: &[u16], strict: &[u16]) -> &Self {
+        let content = Content { pairs: Arc::new(pairs(ports)), strict: Arc::new(pairs(strict)) };
+        self.writer.send(ApplyRuleset(Some(content))).await.unwrap();
         self
     }
 
+    fn content(&self) -> Content {
+        self.paper.lock().unwrap().content.clone().unwrap_or_default()
+    }
+
     fn in_place(&self) -> Pairs {
-        self.paper.lock().unwrap().pairs.clone().unwrap_or_default()
+        self.content().pairs.as_ref().clone()
+    }
+
+    fn strict(&self) -> Pairs {
+        self.content().strict.as_ref().clone()
     }
 }
 
@@ -147,6 +164,20 @@ async fn pairs_of_an_earlier_process_stay_until_it_is_known_what_is_served() {
 }
 
 #[actix::test]
+async fn strict_ports_follow_what_is_served_and_those_of_an_earlier_process_stay_until_that_is_known() {
+    let scene = Scene::with(Some(pairs(&[7])), false);
+    scene.writer.send(ApplyRuleset(None)).await.unwrap();
+    assert_eq!(scene.strict(), pairs(STRICT));
+    scene.serves_with(&[7], &[8, 9]).await;
+    assert_eq!((scene.strict(), scene.status.load().strict), (pairs(&[8, 9]), 2));
+    scene.paper.lock().unwrap().content = None;
+    scene.writer.send(Look).await.unwrap();
+    assert_eq!(scene.strict(), pairs(&[8, 9]), "what something else removed is back");
+    scene.serves(&[7]).await;
+    assert_eq!((scene.strict(), scene.status.load().strict), (pairs(&[]), 0));
+}
+
+#[actix::test]
 async fn a_fresh_life_takes_nothing_away() {
     let scene = Scene::with(None, false);
     scene.serves(&[1, 2]).await;
@@ -160,7 +191,7 @@ async fn a_fresh_life_takes_nothing_away() {
 async fn what_something_else_removed_is_back_at_the_next_look() {
     let scene = Scene::with(None, false);
     scene.serves(&[1]).await;
-    scene.paper.lock().unwrap().pairs = None;
+    scene.paper.lock().unwrap().content = None;
     scene.writer.send(Look).await.unwrap();
     assert_eq!((scene.in_place(), scene.status.load().drift_repairs), (pairs(&[1]), 1));
 }
@@ -181,8 +212,8 @@ async fn rules_that_are_refused_lead_nowhere_and_say_so_and_a_refused_change_cos
     assert!(!scene.status.load().in_place);
 
     // The rules are gone and cannot be restored: nothing is redirected any more.
-    scene.paper.lock().unwrap().pairs = None;
-    scene.writer.send(ApplyRuleset(Some(Arc::new(pairs(&[1]))))).await.unwrap();
+    scene.paper.lock().unwrap().content = None;
+    scene.serves(&[1]).await;
     assert_eq!(*scene.redirected.borrow(), Redirected::Unknown);
 }
 

@@ -2,21 +2,30 @@
 
 use std::{io, net::Ipv4Addr, sync::Arc};
 
-use boshy_netfilter::{Error, Found, Guard, Ownership, Pairs, Redirect, RouteError, RouteWatch, VipRoute};
+use boshy_netfilter::{Error, Found, Guard, Ownership, Pairs, Redirect, RouteError, RouteWatch, Strict, VipRoute};
 
 /// Number of calls of [`Kernel::keep_route`] after which the route is checked without a notification.
 const QUIET_LOOKS: u32 = 40;
 
+/// What changes in boshy's table. Its rules follow from this and from the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Pairs of virtual IP and port that are redirected to the proxy.
+    pub(crate) pairs: Arc<Pairs>,
+    /// Addresses of this VM and ports that are reached through the mesh alone.
+    pub(crate) strict: Arc<Pairs>,
+}
+
 /// Keeps rules and route in place. All calls block for a short time.
 pub(crate) trait Kernel {
-    /// The pairs in boshy's existing table, which an earlier process may have written.
-    fn present(&mut self) -> Result<Pairs, Error>;
+    /// The content of boshy's existing table, which an earlier process may have written.
+    fn present(&mut self) -> Result<Content, Error>;
 
-    /// The pairs in place; `None` before any were written, and after they were removed and could not be restored.
-    fn written(&self) -> Option<Arc<Pairs>>;
+    /// What is in place; `None` before anything was written, and after it was removed and could not be restored.
+    fn written(&self) -> Option<Content>;
 
-    /// Puts the rules in place with exactly these pairs, and returns what was found before.
-    fn keep_rules(&mut self, pairs: &Arc<Pairs>) -> Result<Found, Error>;
+    /// Puts the rules in place with exactly this content, and returns what was found before.
+    fn keep_rules(&mut self, content: &Content) -> Result<Found, Error>;
 
     /// Puts the route in place, with this address of the VM as the source of connections. Returns whether it had to
     /// change anything.
@@ -26,6 +35,7 @@ pub(crate) trait Kernel {
 /// The kernel by netlink.
 pub(crate) struct Linux {
     redirect: Redirect,
+    strict: Strict,
     guard: Option<Guard>,
     route: Option<WatchedRoute>,
 }
@@ -40,8 +50,8 @@ struct WatchedRoute {
 
 impl Linux {
     /// Opens nothing yet.
-    pub(crate) fn new(redirect: Redirect) -> Self {
-        Self { redirect, guard: None, route: None }
+    pub(crate) fn new(redirect: Redirect, strict: Strict) -> Self {
+        Self { redirect, strict, guard: None, route: None }
     }
 
     fn guard(&mut self) -> Result<&mut Guard, Error> {
@@ -53,16 +63,20 @@ impl Linux {
 }
 
 impl Kernel for Linux {
-    fn present(&mut self) -> Result<Pairs, Error> {
-        Ok(self.guard()?.present()?.into_pairs(Redirect::SET))
+    fn present(&mut self) -> Result<Content, Error> {
+        let present = self.guard()?.present()?;
+        let strict = Arc::new(present.clone().into_pairs(Strict::SET));
+        Ok(Content { pairs: Arc::new(present.into_pairs(Redirect::SET)), strict })
     }
 
-    fn written(&self) -> Option<Arc<Pairs>> {
-        self.guard.as_ref()?.written()?.sets.get(Redirect::SET).cloned()
+    fn written(&self) -> Option<Content> {
+        let sets = &self.guard.as_ref()?.written()?.sets;
+        let strict = sets.get(Strict::SET).cloned().unwrap_or_default();
+        Some(Content { pairs: Arc::clone(sets.get(Redirect::SET)?), strict })
     }
 
-    fn keep_rules(&mut self, pairs: &Arc<Pairs>) -> Result<Found, Error> {
-        let ruleset = self.redirect.ruleset(pairs);
+    fn keep_rules(&mut self, content: &Content) -> Result<Found, Error> {
+        let ruleset = self.strict.added_to(self.redirect.ruleset(&content.pairs), &content.strict);
         self.guard()?.keep(&ruleset)
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use boshy_mesh::{NodeId, Tld, VipRange};
 use boshy_tls::ClientFiles;
+use ipnet::Ipv4Net;
 use serde::Deserialize;
 use url::Url;
 
@@ -49,6 +50,8 @@ pub struct AgentSettings {
     pub proxy: ProxyMode,
     /// How the redirect rules are written.
     pub netfilter: NetfilterBackend,
+    /// Networks outside of the mesh that may connect to strict ports of this VM.
+    pub strict_exempt: Vec<Ipv4Net>,
     /// How long the agent keeps serving after SIGTERM while programs have connections to virtual IPs.
     pub stop_timeout: Duration,
     /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
@@ -216,6 +219,7 @@ impl Default for RawEnvoy {
 #[serde(deny_unknown_fields, default)]
 struct RawNetfilter {
     backend: NetfilterBackend,
+    strict_exempt: Vec<Ipv4Net>,
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -296,6 +300,7 @@ impl AgentSettings {
             peer_timeout,
             proxy: raw.envoy.mode,
             netfilter: raw.netfilter.backend,
+            strict_exempt: raw.netfilter.strict_exempt,
             stop_timeout,
             test_hooks: raw.test_hooks,
         })

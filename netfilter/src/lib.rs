@@ -7,8 +7,8 @@
 //!                           └------> difference <-- Observed <-- lift <------┘
 //! ```
 //!
-//! [`Ruleset`] is any list of chains with rules and sets. [`Redirect`] makes the one that boshy wants; a second use of
-//! the table adds its chains and sets to that value, and nothing else changes. Everything left of the kernel is pure.
+//! [`Ruleset`] is any list of chains with rules and sets. [`Redirect`] makes the one that boshy wants, and [`Strict`]
+//! adds the filter of ports that are reached through the mesh alone. Everything left of the kernel is pure.
 //! [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift. [`VipRoute`] is the route that makes
 //! virtual IPs reachable in the first place.
 //!
@@ -33,6 +33,7 @@ mod redirect;
 mod route;
 mod route_watch;
 mod ruleset;
+mod strict;
 
 pub use dead_peers::{DeadPeers, DeadPeersError, Ended, dead_in};
 pub use difference::{Deviation, Drift, Observed, ObservedChain, ObservedRule, ObservedSet, difference};
@@ -43,3 +44,4 @@ pub use redirect::{Redirect, RedirectError};
 pub use route::{RouteError, VipRoute};
 pub use route_watch::RouteWatch;
 pub use ruleset::{Base, Chain, Hook, Match, Pairs, Policy, Rule, Ruleset, Sets, Verdict};
+pub use strict::Strict;

@@ -150,6 +150,12 @@ pub enum Match {
     Udp,
     /// TCP over IPv4 with a destination address and port in the set of this name.
     DestinationIn(Cow<'static, str>),
+    /// IPv4 with a source in this network.
+    Source(Ipv4Net),
+    /// Arrives over loopback: sent by this VM itself.
+    Loopback,
+    /// Opens a connection: SYN without ACK, FIN and RST. It follows a match that says that the packet is TCP.
+    Opens,
 }
 
 impl fmt::Display for Match {
@@ -159,6 +165,9 @@ impl fmt::Display for Match {
             Self::Tcp => f.write_str("meta l4proto tcp"),
             Self::Udp => f.write_str("meta l4proto udp"),
             Self::DestinationIn(set) => write!(f, "ip daddr . tcp dport @{set}"),
+            Self::Source(net) => write!(f, "ip saddr {net}"),
+            Self::Loopback => f.write_str("iif lo"),
+            Self::Opens => f.write_str("tcp flags syn / fin,syn,rst,ack"),
         }
     }
 }
@@ -172,6 +181,8 @@ pub enum Verdict {
     Redirect(u16),
     /// Answered with a TCP reset and dropped.
     Reset,
+    /// Passes this chain, and those that led to it.
+    Accept,
 }
 
 impl fmt::Display for Verdict {
@@ -180,6 +191,7 @@ impl fmt::Display for Verdict {
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Redirect(port) => write!(f, "redirect to :{port}"),
             Self::Reset => f.write_str("reject with tcp reset"),
+            Self::Accept => f.write_str("accept"),
         }
     }
 }

@@ -22,6 +22,8 @@ mod ownership;
 mod redirect;
 #[path = "namespaces/route.rs"]
 mod route;
+#[path = "namespaces/strict.rs"]
+mod strict;
 #[path = "namespaces/table.rs"]
 mod table;
 #[path = "namespaces/world.rs"]

@@ -22,17 +22,20 @@ const VERDICT_REGISTER: u32 = 0;
 const REGISTER: u32 = 1;
 /// The second four bytes after an address in [`REGISTER`]. A pair takes eight bytes from there.
 const REGISTER_BEHIND_ADDRESS: u32 = 9;
+const META_IIF: u32 = 4;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const OPERATION_EQUAL: u32 = 0;
+const VERDICT_ACCEPT: i32 = 1;
 const VERDICT_JUMP: i32 = -3;
 const PORT_SPECIFIED: u32 = 2;
 const REJECT_BY_TCP_RESET: u32 = 1;
 const IPV4: &[u8] = &[2];
 const TCP: &[u8] = &[6];
 const UDP: &[u8] = &[17];
+const SOURCE_ADDRESS: u32 = 12;
 const DESTINATION_ADDRESS: u32 = 16;
 const DESTINATION_PORT: u32 = 2;
 
@@ -162,10 +165,19 @@ impl Expression {
     }
 }
 
-/// Loads the first bytes of the destination address.
-fn address(length: u32) -> Expression {
-    Expression::Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length, register: REGISTER }
+/// Index of loopback, which is the first interface of every network namespace.
+const LOOPBACK: [u8; 4] = 1u32.to_ne_bytes();
+/// FIN, SYN, RST and ACK of the flags of TCP.
+const FLAGS: [u8; 1] = [0x17];
+const SYN: [u8; 1] = [0x02];
+
+/// Loads the first bytes of the address at this offset.
+fn address(offset: u32, length: u32) -> Expression {
+    Expression::Payload { base: NETWORK_HEADER, offset, length, register: REGISTER }
 }
+
+/// Loads the flags of TCP.
+const TCP_FLAGS: Expression = Expression::Payload { base: TRANSPORT_HEADER, offset: 13, length: 1, register: REGISTER };
 
 const PORT_BEHIND_ADDRESS: Expression = Expression::Payload {
     base: TRANSPORT_HEADER,
@@ -180,17 +192,10 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
     let mut all = Vec::new();
     for each in &rule.matches {
         match each {
-            Match::Destination(net) => {
-                all.extend([Meta(META_NFPROTO), Equal(IPV4.to_vec())]);
-                let bits = net.prefix_len();
-                let (whole, length) = (bits > 0 && bits.is_multiple_of(8), bits.div_ceil(8));
-                let length = if whole { length } else { 4 };
-                all.push(address(length.into()));
-                if !whole {
-                    all.push(Mask(net.netmask().octets().to_vec()));
-                }
-                all.push(Equal(net.network().octets()[..length.into()].to_vec()));
-            }
+            Match::Destination(net) => all.extend(in_network(DESTINATION_ADDRESS, *net)),
+            Match::Source(net) => all.extend(in_network(SOURCE_ADDRESS, *net)),
+            Match::Loopback => all.extend([Meta(META_IIF), Equal(LOOPBACK.to_vec())]),
+            Match::Opens => all.extend([TCP_FLAGS, Mask(FLAGS.to_vec()), Equal(SYN.to_vec())]),
             Match::Tcp => all.extend([Meta(META_L4PROTO), Equal(TCP.to_vec())]),
             Match::Udp => all.extend([Meta(META_L4PROTO), Equal(UDP.to_vec())]),
             Match::DestinationIn(set) => all.extend([
@@ -198,7 +203,7 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
                 Equal(IPV4.to_vec()),
                 Meta(META_L4PROTO),
                 Equal(TCP.to_vec()),
-                address(4),
+                address(DESTINATION_ADDRESS, 4),
                 PORT_BEHIND_ADDRESS,
                 Lookup(set.clone().into_owned()),
             ]),
@@ -208,8 +213,21 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
         Verdict::Jump(chain) => all.push(Expression::Verdict(VERDICT_JUMP, Some(chain.clone().into_owned()))),
         Verdict::Redirect(port) => all.extend([Load(port.to_be_bytes().to_vec()), Redirect]),
         Verdict::Reset => all.push(Reject(REJECT_BY_TCP_RESET)),
+        Verdict::Accept => all.push(Expression::Verdict(VERDICT_ACCEPT, None)),
     }
     all
+}
+
+/// Continues only when the address at this offset is in the network.
+fn in_network(offset: u32, net: Ipv4Net) -> Vec<Expression> {
+    use Expression::{Equal, Mask, Meta};
+    let bits = net.prefix_len();
+    let whole = bits > 0 && bits.is_multiple_of(8);
+    let length = if whole { bits.div_ceil(8) } else { 4 };
+    let mask = (!whole).then(|| Mask(net.netmask().octets().to_vec()));
+    let value = Equal(net.network().octets()[..length.into()].to_vec());
+    let family = [Meta(META_NFPROTO), Equal(IPV4.to_vec()), address(offset, length.into())];
+    family.into_iter().chain(mask).chain([value]).collect()
 }
 
 /// Converts expressions to a rule of the model, where there is one.
@@ -234,14 +252,23 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
                 port,
                 Lookup(set),
                 tail @ ..,
-            ] if family == IPV4 && protocol == TCP && *whole == address(4) && *port == PORT_BEHIND_ADDRESS => {
+            ] if family == IPV4
+                && protocol == TCP
+                && *whole == address(DESTINATION_ADDRESS, 4)
+                && *port == PORT_BEHIND_ADDRESS =>
+            {
                 matches.push(Match::DestinationIn(set.clone().into()));
                 rest = tail;
             }
             [
                 Meta(META_NFPROTO),
                 Equal(family),
-                Payload { base: NETWORK_HEADER, offset: DESTINATION_ADDRESS, length, register: REGISTER },
+                Payload {
+                    base: NETWORK_HEADER,
+                    offset: offset @ (SOURCE_ADDRESS | DESTINATION_ADDRESS),
+                    length,
+                    register: REGISTER,
+                },
                 tail @ ..,
             ] if family == IPV4 => {
                 let (net, tail) = match tail {
@@ -249,13 +276,22 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
                     [Equal(address), tail @ ..] => (prefix(*length, address)?, tail),
                     _ => return None,
                 };
-                matches.push(Match::Destination(net));
+                matches.push(if *offset == SOURCE_ADDRESS { Match::Source(net) } else { Match::Destination(net) });
                 rest = tail;
             }
             [Meta(META_L4PROTO), Equal(protocol), tail @ ..] if protocol == TCP || protocol == UDP => {
                 matches.push(if protocol == TCP { Match::Tcp } else { Match::Udp });
                 rest = tail;
             }
+            [Meta(META_IIF), Equal(interface), tail @ ..] if *interface == LOOPBACK => {
+                matches.push(Match::Loopback);
+                rest = tail;
+            }
+            [flags, Mask(mask), Equal(value), tail @ ..] if *flags == TCP_FLAGS && *mask == FLAGS && *value == SYN => {
+                matches.push(Match::Opens);
+                rest = tail;
+            }
+            [Expression::Verdict(VERDICT_ACCEPT, None)] => return Some(Rule { matches, verdict: Verdict::Accept }),
             [Expression::Verdict(VERDICT_JUMP, Some(chain))] => {
                 return Some(Rule { matches, verdict: Verdict::Jump(chain.clone().into()) });
             }

@@ -3,10 +3,14 @@ use proptest::prelude::*;
 use super::*;
 
 fn any_match() -> impl Strategy<Value = Match> {
+    let net = || {
+        (any::<u32>(), 0u8..=32).prop_map(|(address, bits)| Ipv4Net::new_assert(Ipv4Addr::from(address), bits).trunc())
+    };
     prop_oneof![
-        (any::<u32>(), 0u8..=32).prop_map(|(address, bits)| {
-            Match::Destination(Ipv4Net::new_assert(Ipv4Addr::from(address), bits).trunc())
-        }),
+        net().prop_map(Match::Destination),
+        net().prop_map(Match::Source),
+        Just(Match::Loopback),
+        Just(Match::Opens),
         Just(Match::Tcp),
         Just(Match::Udp),
         "[a-z]{1,12}".prop_map(|set| Match::DestinationIn(set.into())),
@@ -17,6 +21,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
     let verdict = prop_oneof![
         "[a-z]{1,12}".prop_map(|chain| Verdict::Jump(chain.into())),
         Just(Verdict::Reset),
+        Just(Verdict::Accept),
         any::<u16>().prop_map(Verdict::Redirect),
     ];
     (prop::collection::vec(any_match(), 0..4), verdict).prop_map(|(matches, verdict)| Rule { matches, verdict })

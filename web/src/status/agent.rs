@@ -107,6 +107,8 @@ pub struct RulesStatus {
     pub in_place: bool,
     /// Pairs of virtual IP and port that are redirected to Envoy.
     pub pairs: usize,
+    /// Ports of this VM that are reached through the mesh alone.
+    pub strict: usize,
     /// How often a foreign change was undone.
     pub drift_repairs: u64,
     /// Why the rules could not be written; `null` after a success.

@@ -1,0 +1,155 @@
+//! Tests who reaches a strict port.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd,
+    process::{Child, Command},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use boshy_netfilter::{Found, Guard, Ownership, Pairs, Ruleset, Strict};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
+
+use crate::world::{VM, alone, beside, listen, one_pair, pairs, reach, role, rules, sh};
+
+/// An address outside of the VM, and one that is exempt.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 9);
+const MONITOR: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 77);
+const PORT: u16 = 9000;
+const REFUSED: &str = "Connection refused (os error 111)";
+
+fn with(strict: &Arc<Pairs>) -> Ruleset {
+    Strict::new(["10.244.0.64/28".parse().unwrap()]).added_to(rules(&one_pair()), strict)
+}
+
+fn port() -> Arc<Pairs> {
+    pairs(["10.244.0.5:9000"])
+}
+
+/// A process that is killed with the value.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// A VM, and a namespace outside with both other addresses: the process that keeps it, and how to enter it.
+fn networks() -> (Killed, String) {
+    let outside = Killed(Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap());
+    let pid = outside.0.id().to_string();
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|net| net == own) {
+        assert!(Instant::now() < deadline, "no second namespace");
+        thread::yield_now();
+    }
+    sh(&format!(
+        "ip link add eth0 type veth peer name eth0 netns {pid} && ip addr add {VM}/24 dev eth0 && ip link set eth0 up"
+    ));
+    let inside = format!("nsenter --net=/proc/{pid}/ns/net");
+    sh(&format!(
+        "{inside} sh -c 'ip addr add {OUTSIDE}/24 dev eth0 && ip addr add {MONITOR}/24 dev eth0 && ip link set eth0 up'"
+    ));
+    (outside, inside)
+}
+
+/// What an attempt from outside with this source address ends with, and after how many milliseconds.
+fn from_outside<T>(scenario: &T, inside: &str, source: Ipv4Addr) -> (String, u128) {
+    let through: Vec<&str> = inside.split(' ').collect();
+    let output = beside(scenario, &source.to_string(), &through).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = text.lines().find_map(|line| line.split_once("told: ")).unwrap_or_else(|| panic!("{text}")).1;
+    let (end, milliseconds) = told.rsplit_once(' ').unwrap();
+    (end.to_owned(), milliseconds.parse().unwrap())
+}
+
+/// The other process: connects from the address that its role names, and tells how it ended.
+fn connects(source: &str) {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+    let at = |address: SocketAddr| SockaddrStorage::from(address);
+    bind(socket.as_raw_fd(), &at(format!("{source}:0").parse().unwrap())).unwrap();
+    let begun = Instant::now();
+    let end = match connect(socket.as_raw_fd(), &at((VM, PORT).into())) {
+        Ok(()) => "connected".to_owned(),
+        Err(error) => io::Error::from(error).to_string(),
+    };
+    println!("told: {end} {}", begun.elapsed().as_millis());
+}
+
+#[test]
+fn a_strict_port_is_refused_from_outside_at_once_and_open_to_the_vm_itself_and_to_the_exempt() {
+    let scenario = || {};
+    alone(move || {
+        if let Some(source) = role() {
+            return connects(&source);
+        }
+        let (_outside, inside) = networks();
+        listen(PORT);
+        let mut guard = Guard::open(Ownership::WherePossible).unwrap();
+        assert_eq!(guard.keep(&with(&Arc::default())).unwrap(), Found::Beginning);
+        assert_eq!(from_outside(&scenario, &inside, OUTSIDE).0, "connected", "it is not strict yet");
+
+        assert_eq!(guard.keep(&with(&port())).unwrap(), Found::Untouched);
+        let (end, milliseconds) = from_outside(&scenario, &inside, OUTSIDE);
+        assert!(end == REFUSED && milliseconds < 500, "{end} after {milliseconds} ms");
+        assert_eq!(from_outside(&scenario, &inside, MONITOR).0, "connected");
+        for own in [VM, Ipv4Addr::LOCALHOST] {
+            assert!(reach(own, PORT).starts_with("9000 from "), "the VM itself at {own}");
+        }
+        // The writer is gone; the rules are not. Another one takes them over, and sees what others change.
+        drop(guard);
+        assert_eq!(from_outside(&scenario, &inside, OUTSIDE).0, REFUSED);
+        let mut guard = Guard::open(Ownership::Shared).unwrap();
+        assert_eq!(guard.present().unwrap().into_pairs(Strict::SET), *port());
+        guard.keep(&with(&port())).unwrap();
+        sh("nft flush chain inet boshy close");
+        let Found::Drifted(drift) = guard.keep(&with(&port())).unwrap() else { panic!("no drift") };
+        assert!(drift.to_string().contains("chain close lacks `iif lo accept`"), "{drift}");
+        assert_eq!(from_outside(&scenario, &inside, OUTSIDE).0, REFUSED);
+
+        assert_eq!(guard.keep(&with(&Arc::default())).unwrap(), Found::Untouched);
+        assert_eq!(from_outside(&scenario, &inside, OUTSIDE).0, "connected");
+        assert!(!sh("nft list ruleset").contains("strict"));
+    });
+}
+
+#[test]
+fn a_connection_that_is_open_when_its_port_becomes_strict_lives_on() {
+    alone(|| {
+        let (_outside, inside) = networks();
+        let echo = TcpListener::bind((VM, PORT)).unwrap();
+        let (opened, open) = mpsc::channel();
+        thread::spawn(move || opened.send(echo.accept().unwrap().0).unwrap());
+        // A program outside that repeats what it hears.
+        let script = format!("exec 3<>/dev/tcp/{VM}/{PORT}; cat <&3 >&3");
+        let through: Vec<&str> = inside.split(' ').collect();
+        let client = Command::new(through[0]).args(&through[1..]).args(["bash", "-c", &script]).spawn();
+        let _client = Killed(client.unwrap());
+        let mut stream: TcpStream = open.recv_timeout(Duration::from_secs(10)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut answers = |when: &str| {
+            stream.write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).unwrap_or_else(|error| panic!("{when}: {error}"));
+        };
+        answers("before");
+        Guard::open(Ownership::WherePossible).unwrap().keep(&with(&port())).unwrap();
+        answers("after");
+    });
+}
+
+#[test]
+fn what_nft_writes_of_a_listing_of_the_filter_is_recognised() {
+    alone(|| {
+        let mut guard = Guard::open(Ownership::Shared).unwrap();
+        guard.keep(&with(&port())).unwrap();
+        let file = "$BOSHY_NETFILTER_TEST_HOME/listing";
+        sh(&format!("nft list table inet boshy > {file} && nft delete table inet boshy && nft -f {file}"));
+        assert_eq!(guard.keep(&with(&port())).unwrap(), Found::Untouched, "{}", sh("nft list ruleset"));
+    });
+}
