@@ -5,7 +5,7 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use boshy_dns::{Stats, Zone, Zones};
+use boshy_dns::{CurrentZone, Stats, Zone};
 use boshy_mesh::{NameTable, Tld};
 use boshy_vm::NoAddress;
 use boshy_web::status::{InspectionStatus, Lack, RulesStatus};
@@ -29,7 +29,7 @@ pub(crate) struct AgentState {
     /// Why the state is not on disk, by `state_keeper`.
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
     /// What DNS answers, by `dns_server`.
-    pub(crate) zones: Zones,
+    pub(crate) zones: CurrentZone,
     /// Names that DNS answers, by `dns_server`.
     pub(crate) answered: watch::Sender<Arc<NameTable>>,
     /// Counters of the DNS server.
@@ -70,7 +70,7 @@ impl AgentState {
             missing: Arc::default(),
             outlets,
             unkept: Arc::default(),
-            zones: Zones::new(Zone::not_known_yet(tld)),
+            zones: CurrentZone::new(Zone::not_known_yet(tld)),
             answered: watch::Sender::default(),
             stats: Arc::default(),
             redirected: watch::Sender::default(),

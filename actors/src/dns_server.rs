@@ -6,7 +6,7 @@
 use std::{future::pending, sync::Arc};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
-use boshy_dns::{Sockets, Stats, Zone, Zones, serve};
+use boshy_dns::{CurrentZone, Sockets, Stats, Zone, serve};
 use boshy_mesh::{NameTable, Tld};
 use boshy_supervision::{ChildRef, Heart, Link};
 use boshy_xds::{ResourceType, agent::Outlets};
@@ -34,7 +34,7 @@ pub(crate) struct DnsServerParts {
     /// Sockets of the server.
     pub(crate) sockets: ServerSocket<Sockets>,
     /// The zone that is served; this actor is the only writer.
-    pub(crate) zones: Zones,
+    pub(crate) zones: CurrentZone,
     /// Zone of the mesh.
     pub(crate) tld: Tld,
     /// Names that are answered. This actor is the only writer.
@@ -193,7 +193,7 @@ mod tests {
         let tld = Tld::default();
         let parts = DnsServerParts {
             sockets: ServerSocket::of(sockets),
-            zones: Zones::new(Zone::not_known_yet(&tld)),
+            zones: CurrentZone::new(Zone::not_known_yet(&tld)),
             tld,
             answered: watch::Sender::new(Arc::default()),
             stats: Arc::default(),

@@ -12,20 +12,20 @@ use actix_web::{
     web::{self, Data, Query, ServiceConfig},
 };
 use boshy_dns::{
-    Zones,
+    CurrentZone,
     handler::{HandlerQuery, answer},
 };
 
 /// State that the handler reads. Clones share the count.
 #[derive(Clone)]
 pub struct HandlerView {
-    zones: Zones,
+    zones: CurrentZone,
     requests: Arc<AtomicU64>,
 }
 
 impl HandlerView {
     /// Answers from the same zone as the DNS server.
-    pub fn new(zones: Zones) -> Self {
+    pub fn new(zones: CurrentZone) -> Self {
         Self { zones, requests: Arc::default() }
     }
 

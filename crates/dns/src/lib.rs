@@ -1,6 +1,7 @@
 //! The mesh's own DNS zone, and the server that answers from it.
 
 mod batch;
+mod current_zone;
 pub mod fallback;
 pub mod handler;
 mod inherit;
@@ -17,9 +18,9 @@ mod udp;
 mod waiting;
 mod wire;
 mod zone;
-mod zones;
 
 pub use boshy_mesh::ANSWER_TTL;
+pub use current_zone::{CurrentZone, PATIENCE};
 pub use plain::{PlainOutcome, answer_plain};
 pub use rcode::Rcode;
 pub use respond::{Datagram, Response, respond};
@@ -27,4 +28,3 @@ pub use server::{BindError, ServeError, Sockets, serve};
 pub use stats::{Stats, StatsSnapshot};
 pub use wire::PAYLOAD;
 pub use zone::{NEGATIVE_TTL, Zone};
-pub use zones::{PATIENCE, Zones};

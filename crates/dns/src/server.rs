@@ -14,7 +14,7 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use tokio::task::JoinSet;
 
-use crate::{Stats, Zones, tcp, udp};
+use crate::{CurrentZone, Stats, tcp, udp};
 
 /// Receive buffer for datagrams that arrive while the loop is busy, in octets; the kernel's own limit may be lower.
 const QUEUE: usize = 1 << 20;
@@ -146,7 +146,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 #[expect(clippy::disallowed_methods, reason = "its end is waited for below, and its panic is the caller's")]
 pub async fn serve(
     sockets: Sockets,
-    zones: Zones,
+    zones: CurrentZone,
     stats: Arc<Stats>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    Rcode, Stats, StatsSnapshot, Zones,
+    CurrentZone, Rcode, Stats, StatsSnapshot,
     fallback::{self, Transport},
 };
 
@@ -45,7 +45,7 @@ const USUAL: usize = 512;
 ///
 /// # Panics
 /// When a connection's task panicked, with its panic.
-pub(crate) async fn run(listener: net::TcpListener, zones: Zones, stats: Arc<Stats>) -> io::Result<()> {
+pub(crate) async fn run(listener: net::TcpListener, zones: CurrentZone, stats: Arc<Stats>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut open = Open::default();
     loop {
@@ -81,7 +81,7 @@ struct Connection {
 }
 
 impl Open {
-    fn add(&mut self, stream: TcpStream, zones: &Zones, stats: &Arc<Stats>) {
+    fn add(&mut self, stream: TcpStream, zones: &CurrentZone, stats: &Arc<Stats>) {
         if self.connections.len() >= CONNECTIONS {
             self.end_one();
         }
@@ -122,7 +122,7 @@ impl Open {
 }
 
 /// Answers one question after the other until the client closes, is too slow, or sends a message that gets no answer.
-async fn converse(mut stream: TcpStream, zones: &Zones, stats: &Stats, of_use: impl Fn()) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, zones: &CurrentZone, stats: &Stats, of_use: impl Fn()) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut message = Vec::new();
     while timeout(PATIENCE, receive(&mut stream, &mut message)).await?? {

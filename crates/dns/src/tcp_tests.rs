@@ -10,7 +10,7 @@ fn started() -> (SocketAddr, Arc<Stats>) {
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let stats = Arc::<Stats>::default();
-    tokio::spawn(run(listener, Zones::new(zone()), Arc::clone(&stats)));
+    tokio::spawn(run(listener, CurrentZone::new(zone()), Arc::clone(&stats)));
     (address, stats)
 }
 

@@ -5,7 +5,7 @@ use std::{io, net, os::fd::AsFd, sync::Arc};
 use tokio::{io::Interest, net::UdpSocket, task::yield_now, time::Instant};
 
 use crate::{
-    Rcode, Stats, StatsSnapshot, Zones,
+    CurrentZone, Rcode, Stats, StatsSnapshot,
     batch::{BATCH, Batch},
     respond::{Datagram, respond},
     waiting::Waiting,
@@ -17,7 +17,7 @@ use crate::{
 /// # Errors
 /// When the socket cannot be used or receiving fails. A single answer that cannot be sent is counted and is not an
 /// error.
-pub(crate) async fn run(socket: net::UdpSocket, zones: Zones, stats: Arc<Stats>) -> io::Result<()> {
+pub(crate) async fn run(socket: net::UdpSocket, zones: CurrentZone, stats: Arc<Stats>) -> io::Result<()> {
     let socket = UdpSocket::from_std(socket)?;
     let (mut batch, mut waiting) = (Batch::new(), Waiting::default());
     let mut changes = zones.changes();
@@ -57,7 +57,7 @@ fn receive(socket: &UdpSocket, batch: &mut Batch) -> io::Result<usize> {
     }
 }
 
-fn answer(batch: &mut Batch, zones: &Zones, waiting: &mut Waiting) -> StatsSnapshot {
+fn answer(batch: &mut Batch, zones: &CurrentZone, waiting: &mut Waiting) -> StatsSnapshot {
     let zone = zones.load();
     let mut counted = StatsSnapshot::default();
     batch.answer(|datagram, from, out| {
@@ -79,7 +79,7 @@ fn answer(batch: &mut Batch, zones: &Zones, waiting: &mut Waiting) -> StatsSnaps
 }
 
 /// Answers the waiting questions whose answer is known now, or whose time is up.
-fn settle(socket: &UdpSocket, waiting: &mut Waiting, zones: &Zones) -> StatsSnapshot {
+fn settle(socket: &UdpSocket, waiting: &mut Waiting, zones: &CurrentZone) -> StatsSnapshot {
     let (zone, now) = (zones.load(), Instant::now());
     let mut counted = StatsSnapshot::default();
     let mut out = [0; PAYLOAD];

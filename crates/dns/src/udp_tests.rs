@@ -17,7 +17,7 @@ async fn a_flood_leaves_the_thread_to_others_after_each_full_batch() {
         client.send_to(&question, socket.local_addr().unwrap()).unwrap();
     }
     let stats = Arc::<Stats>::default();
-    tokio::spawn(run(socket, Zones::new(zone()), Arc::clone(&stats)));
+    tokio::spawn(run(socket, CurrentZone::new(zone()), Arc::clone(&stats)));
 
     let mut seen = vec![0];
     let all = async {

@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{respond::Datagram, zones::PATIENCE};
+use crate::{current_zone::PATIENCE, respond::Datagram};
 
 /// Maximum number of waiting questions for each socket.
 pub(crate) const ROOM: usize = 1024;

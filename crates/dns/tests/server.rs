@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_dns::{PATIENCE, Rcode, ServeError, Sockets, Stats, Zone, Zones, serve};
+use boshy_dns::{CurrentZone, PATIENCE, Rcode, ServeError, Sockets, Stats, Zone, serve};
 use boshy_mesh::{Hostname, NameTable, Tld};
 use hickory_proto::{
     op::{Message, OpCode, Query, ResponseCode},
@@ -50,7 +50,7 @@ fn address_in(reply: &Message) -> Option<Ipv4Addr> {
 /// Sockets with a zone; a server runs on them once one is started.
 struct World {
     sockets: Sockets,
-    zones: Zones,
+    zones: CurrentZone,
     stats: Arc<Stats>,
 }
 
@@ -66,7 +66,7 @@ impl World {
 
     fn of(zone: Zone) -> Self {
         let sockets = Sockets::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        Self { sockets, zones: Zones::new(zone), stats: Arc::default() }
+        Self { sockets, zones: CurrentZone::new(zone), stats: Arc::default() }
     }
 
     fn start(&self) -> Running {
@@ -357,7 +357,7 @@ async fn an_address_in_use_is_named() {
 #[tokio::test]
 async fn ipv6_clients_are_served_too() {
     let sockets = Sockets::bind("[::1]:0".parse().unwrap()).unwrap();
-    let zones = Zones::new(zone(BLUE, 1));
+    let zones = CurrentZone::new(zone(BLUE, 1));
     tokio::spawn(serve(sockets.clone(), zones, Arc::default(), std::future::pending()));
     let socket = UdpSocket::bind("[::1]:0").await.unwrap();
     socket.connect(sockets.address()).await.unwrap();

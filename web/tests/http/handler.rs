@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use actix_web::{http::Method, test::TestRequest};
-use boshy_dns::{Zone, Zones};
+use boshy_dns::{CurrentZone, Zone};
 use boshy_mesh::{NameTable, Tld};
 use boshy_web::handler::{self, HandlerView};
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ fn zone(last: u8) -> Zone {
     Zone::build(&names, &Tld::default(), 1)
 }
 
-fn view(zone: Zone) -> (Zones, HandlerView) {
-    let zones = Zones::new(zone);
+fn view(zone: Zone) -> (CurrentZone, HandlerView) {
+    let zones = CurrentZone::new(zone);
     (zones.clone(), HandlerView::new(zones))
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use boshy_dns::{Sockets, Zone, Zones, serve};
+use boshy_dns::{CurrentZone, Sockets, Zone, serve};
 use boshy_mesh::{Hostname, NameTable, Tld};
 use nix::{
     sys::signal::{Signal, killpg},
@@ -193,6 +193,6 @@ pub(crate) fn serve_here() -> Result<(), Box<dyn Error>> {
     let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     println!("{}", sockets.address());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let zones = Zones::new(zone);
+    let zones = CurrentZone::new(zone);
     Ok(runtime.block_on(serve(sockets, zones, Arc::default(), std::future::pending()))?)
 }

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The zone of a server, replaced as a whole when a new name table arrives. Clones share it. Reading takes no lock.
 #[derive(Clone, Debug)]
-pub struct Zones(Arc<Shared>);
+pub struct CurrentZone(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -25,7 +25,7 @@ struct Shared {
     changes: watch::Sender<()>,
 }
 
-impl Zones {
+impl CurrentZone {
     /// Starts with this zone.
     pub fn new(zone: Zone) -> Self {
         Self(Arc::new(Shared { current: ArcSwap::from_pointee(zone), changes: watch::Sender::new(()) }))
