@@ -1,6 +1,7 @@
 //! An Envoy with its own server, and what it makes of what it is sent.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
@@ -185,12 +186,17 @@ impl Drop for Mesh {
 
 /// An answer of an Envoy's admin interface.
 pub(crate) async fn ask_admin(admin: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(admin).await.unwrap();
+    try_admin(admin, path).await.unwrap()
+}
+
+/// The same, of an Envoy that may not listen yet.
+pub(crate) async fn try_admin(admin: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(admin).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// The body of an answer with chunked transfer coding (RFC 9112 section 7.1).

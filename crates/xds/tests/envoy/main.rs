@@ -12,6 +12,7 @@ mod forgetful;
 #[path = "../support/mesh.rs"]
 mod mesh;
 mod secrets;
+mod tunnels;
 
 use std::{sync::Arc, time::Duration};
 

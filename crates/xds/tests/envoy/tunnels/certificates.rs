@@ -1,0 +1,46 @@
+//! Authorities of meshes, and the certificates that they issue.
+
+use boshy_mesh::{SpiffeId, TrustDomain};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
+
+use super::{secrets::Secrets, site::id};
+
+/// An authority.
+pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, PEM.
+pub(crate) struct Leaf {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Ca {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Its own certificate, PEM.
+    pub(crate) fn root(&self) -> String {
+        self.0.pem()
+    }
+
+    /// What a VM has that is in order.
+    pub(crate) fn secrets(&self, vm: u8) -> Secrets {
+        Secrets { leaf: self.leaf(vm, true), roots: self.root() }
+    }
+
+    /// A certificate of a VM.
+    pub(crate) fn leaf(&self, vm: u8, is_valid: bool) -> Leaf {
+        let domain = TrustDomain::default();
+        let mut params = CertificateParams::new(vec![domain.instance_name(&id(vm)).unwrap()]).unwrap();
+        let group = SpiffeId::new(&domain, "d", "g").unwrap().to_string();
+        params.subject_alt_names.push(SanType::URI(group.try_into().unwrap()));
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(if is_valid { 2040 } else { 2021 }, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        Leaf { certificate: params.signed_by(&key, &self.0).unwrap().pem(), key: key.serialize_pem() }
+    }
+}
