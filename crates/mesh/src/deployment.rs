@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CloudNetwork, GroupNetwork, Instance, InstanceGroup, Job, Lifecycle, Place, Port, PortName, Problem, Protocol,
-    WrittenConfig,
+    CloudNetwork, GroupNetwork, Instance, InstanceGroup, Job, Lifecycle, Place, PolicyConfig, Port, PortName, Problem,
+    Protocol,
 };
 
 /// A scalar as a manifest holds it, before its type is checked.
@@ -123,7 +123,7 @@ pub struct Inventory {
     pub networks: Vec<CloudNetwork>,
     /// The configs that are written for the mesh, in the director's order.
     #[serde(default)]
-    pub configs: Vec<WrittenConfig>,
+    pub policies: Vec<PolicyConfig>,
     /// Parts of the configs that cannot be used, each with its place.
     #[serde(default)]
     pub problems: Vec<Problem>,

@@ -57,6 +57,7 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange, known: &Workl
     }
     problems.extend(residents.problems);
     problems.extend(inventory.problems.iter().cloned());
+    problems.extend(inventory.policies.iter().flat_map(|config| config.problems.iter().cloned()));
     problems.extend(inventory.deployments.iter().flat_map(|deployment| deployment.problems.iter().cloned()));
     Discovery { services, workloads: residents.workloads, formerly, problems }
 }

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use boshy_mesh::{CloudNetwork, Inventory, Place, Problem, WrittenConfig};
+use boshy_mesh::{AppliedConfig, CloudNetwork, Inventory, Place, PolicyConfig, Problem, WrittenConfig};
 
 use super::cadence::Cadence;
 use crate::{
@@ -55,7 +55,7 @@ pub(super) struct Configs {
     expose: bool,
     networks: Vec<CloudNetwork>,
     network_problems: Vec<Problem>,
-    mesh: Vec<WrittenConfig>,
+    policies: Vec<PolicyConfig>,
 }
 
 impl Configs {
@@ -73,7 +73,7 @@ impl Configs {
             expose,
             networks: known.networks.clone(),
             network_problems: Vec::new(),
-            mesh: known.configs.clone(),
+            policies: known.policies.clone(),
         }
     }
 
@@ -107,10 +107,32 @@ impl Configs {
             Err(error) => self.error = Some(Arc::new(error)),
         }
         match reading.mesh {
-            Ok(configs) => self.mesh = configs.into_iter().map(written).collect(),
+            Ok(configs) => self.policies = configs.into_iter().map(|config| self.judged(config)).collect(),
             Err(error) => self.error = Some(Arc::new(error)),
         }
         self.expose && !before
+    }
+
+    /// Checks a config of the mesh. While its latest version is wrong, the one that applied before applies.
+    fn judged(&self, config: Config) -> PolicyConfig {
+        let Config { id, name, content, team, .. } = config;
+        let written = WrittenConfig { name, content };
+        let read = match team {
+            None => boshy_policy::read(&written),
+            Some(team) => Err(vec![of_team(&written, &team)]),
+        };
+        let WrittenConfig { name, .. } = written;
+        match read {
+            Ok(documents) => {
+                let applied = Some(AppliedConfig { version: id.clone(), documents });
+                PolicyConfig { name, latest: id, applied, problems: Vec::new() }
+            }
+            Err(problems) => {
+                let before = self.policies.iter().find(|known| known.name == name);
+                let applied = before.and_then(|known| known.applied.clone());
+                PolicyConfig { name, latest: id, applied, problems }
+            }
+        }
     }
 
     fn take_networks(&mut self, configs: &[Config]) {
@@ -158,8 +180,8 @@ impl Configs {
     }
 
     /// The configs that are written for the mesh.
-    pub(super) fn of_mesh(&self) -> &[WrittenConfig] {
-        &self.mesh
+    pub(super) fn policies(&self) -> &[PolicyConfig] {
+        &self.policies
     }
 
     /// The latest runtime configs, ordered by version.
@@ -174,6 +196,11 @@ impl Configs {
     }
 }
 
-fn written(config: Config) -> WrittenConfig {
-    WrittenConfig { name: config.name, content: config.content }
+/// A team may write configs, but a document may name any deployment.
+fn of_team(config: &WrittenConfig, team: &str) -> Problem {
+    let reason = format!(
+        "belongs to the team {team:?}: only configs of the director's administrators apply, because a document may name \
+         the deployments of others"
+    );
+    Problem::new(config.place(), reason)
 }

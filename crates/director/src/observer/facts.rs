@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{CloudNetwork, Deployment, Inventory, Problem, WrittenConfig};
+use boshy_mesh::{CloudNetwork, Deployment, Inventory, PolicyConfig, Problem};
 use err_report::Report;
 
 use super::{
@@ -33,7 +33,7 @@ pub(super) struct Facts {
     complete: bool,
     is_newer: bool,
     networks: Vec<CloudNetwork>,
-    configs: Vec<WrittenConfig>,
+    policies: Vec<PolicyConfig>,
     config_problems: Vec<Problem>,
     latest_configs: Vec<Arc<RuntimeConfig>>,
     inventory: Arc<Inventory>,
@@ -61,7 +61,7 @@ impl Facts {
             complete: false,
             is_newer: false,
             networks: Vec::new(),
-            configs: Vec::new(),
+            policies: Vec::new(),
             config_problems: Vec::new(),
             latest_configs: Vec::new(),
             inventory: Arc::default(),
@@ -75,7 +75,7 @@ impl Facts {
         Self {
             deployments,
             networks: inventory.networks.clone(),
-            configs: inventory.configs.clone(),
+            policies: inventory.policies.clone(),
             config_problems: inventory.problems.clone(),
             inventory,
             ..Self::new(limits, confirm_after)
@@ -84,9 +84,9 @@ impl Facts {
 
     /// Applies configs to all deployments.
     pub(super) fn take_configs(&mut self, configs: &Configs) {
-        let (networks, of_mesh, problems) = (configs.networks(), configs.of_mesh(), configs.problems());
-        self.is_newer |= self.networks != networks || self.configs != of_mesh || self.config_problems != problems;
-        (self.networks, self.configs, self.config_problems) = (networks.to_vec(), of_mesh.to_vec(), problems);
+        let (networks, policies, problems) = (configs.networks(), configs.policies(), configs.problems());
+        self.is_newer |= self.networks != networks || self.policies != policies || self.config_problems != problems;
+        (self.networks, self.policies, self.config_problems) = (networks.to_vec(), policies.to_vec(), problems);
         self.latest_configs = configs.latest();
     }
 
@@ -191,8 +191,8 @@ impl Facts {
             return Arc::clone(&self.inventory);
         }
         let deployments = self.deployments.iter().filter_map(|(name, known)| known.facts(name)).collect();
-        let (networks, configs) = (self.networks.clone(), self.configs.clone());
-        let inventory = Inventory { deployments, networks, configs, problems: self.config_problems.clone() };
+        let (networks, policies) = (self.networks.clone(), self.policies.clone());
+        let inventory = Inventory { deployments, networks, policies, problems: self.config_problems.clone() };
         if *self.inventory != inventory {
             self.inventory = Arc::new(inventory);
         }

@@ -172,8 +172,9 @@ impl Fake {
 
     /// Stores the latest version of a config for the mesh, with its event.
     pub(super) fn configure_mesh(&mut self, name: &str, content: &str, now: Duration) {
-        self.mesh.retain(|config| config.name != name);
-        self.mesh.push(config(1, name, content));
+        let before = self.mesh.iter().position(|config| config.name == name).map(|index| self.mesh.remove(index));
+        let id = before.map_or(0, |config| config.id.parse().unwrap()) + 1;
+        self.mesh.push(config(id, name, content));
         self.tell_of_config("config/boshy", name, now);
     }
 

@@ -1,5 +1,7 @@
 //! Tests what runtime and cloud configs add, and when that is seen.
 
+use boshy_mesh::PolicyConfig;
+
 use super::*;
 
 fn at_once(_: &DirectorQuery) -> Duration {
@@ -182,23 +184,35 @@ fn what_is_wrong_in_a_config_is_told_and_costs_no_deployment_anything() {
     assert_eq!(inventory.networks[0].ranges, ["10.0.0.0/24".parse().unwrap()]);
 }
 
-/// Names and texts of the configs that are written for the mesh.
-fn of_mesh(sim: &mut Sim) -> Vec<(String, String)> {
-    let inventory = sim.observer.known().inventory;
-    inventory.configs.iter().map(|config| (config.name.clone(), config.content.clone())).collect()
+/// A config with one policy of this name.
+fn allowing(policy: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {policy}, namespace: d0000}}\nspec: {{}}\n"
+    )
+}
+
+/// Of each config that is written for the mesh: its name, its latest version, the version that applies with the name of
+/// its policy, and the number of problems.
+fn of_mesh(sim: &mut Sim) -> Vec<String> {
+    let told = |config: &PolicyConfig| {
+        let applied = config.applied.as_ref().map_or("none".to_owned(), |applied| {
+            let policies: Vec<_> = applied.documents.authorizations.iter().map(|one| one.name.name.clone()).collect();
+            format!("{} ({})", applied.version, policies.join(" "))
+        });
+        format!("{} {}: {applied}, {} problems", config.name, config.latest, config.problems.len())
+    };
+    sim.observer.known().inventory.policies.iter().map(told).collect()
 }
 
 #[test]
 fn configs_for_the_mesh_are_known_at_once_by_their_event_and_gone_within_a_pass() {
     let mut sim = Sim::settled(1, at_once);
-    assert_eq!(of_mesh(&mut sim), []);
-    for text in ["routes: []", "routes: [{host: a}]"] {
-        sim.director.configure_mesh("routes", text, sim.now);
+    assert_eq!(of_mesh(&mut sim), [""; 0]);
+    for (policy, told) in [("a", "net 1: 1 (a), 0 problems"), ("b", "net 2: 2 (b), 0 problems")] {
+        sim.director.configure_mesh("net", &allowing(policy), sim.now);
         let later = sim.now + seconds(3);
-        sim.runs_until(later, |sim| of_mesh(sim) == [("routes".to_owned(), text.to_owned())]).expect("it is seen");
+        sim.runs_until(later, |sim| of_mesh(sim) == [told]).expect("it is seen");
     }
-    let place = sim.observer.known().inventory.configs[0].place().key("routes[0].host");
-    assert_eq!(place.to_string(), r#"boshy config "routes", routes[0].host"#);
     // A deletion causes no event.
     sim.director.mesh.clear();
     let later = sim.now + seconds(310);
@@ -208,17 +222,56 @@ fn configs_for_the_mesh_are_known_at_once_by_their_event_and_gone_within_a_pass(
 #[test]
 fn configs_for_the_mesh_stay_over_a_restart_while_they_cannot_be_read() {
     let mut sim = Sim::with(1, at_once);
-    sim.director.configure_mesh("routes", "routes: []", sim.now);
+    sim.director.configure_mesh("net", &allowing("a"), sim.now);
     sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
-    let kept = sim.observer.known().inventory;
-    sim.director.may_read_configs = false;
-    sim.director.configure_mesh("routes", "routes: [{host: a}]", sim.now);
-    (sim.observer, sim.now) = (Observer::resuming(ObserverSettings::default(), kept), Duration::ZERO);
-    sim.under_way.clear();
-    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).expect("nothing else waits for them");
-    assert_eq!(of_mesh(&mut sim), [("routes".to_owned(), "routes: []".to_owned())]);
+    restart(&mut sim, |director, now| {
+        director.may_read_configs = false;
+        director.configure_mesh("net", &allowing("b"), now);
+    });
+    assert_eq!(of_mesh(&mut sim), ["net 1: 1 (a), 0 problems"]);
     assert!(sim.observer.known().config_error.is_some());
     sim.director.may_read_configs = true;
     let later = sim.now + seconds(320);
-    sim.runs_until(later, |sim| of_mesh(sim)[0].1 == "routes: [{host: a}]").expect("it is read when it may be");
+    sim.runs_until(later, |sim| of_mesh(sim) == ["net 2: 2 (b), 0 problems"]).expect("it is read when it may be");
+}
+
+#[test]
+fn the_last_right_version_of_a_config_applies_while_the_latest_is_wrong_also_over_a_restart() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure_mesh("net", &allowing("a"), sim.now);
+    sim.director.configure_mesh("new", "kind: Nothing", sim.now);
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    assert_eq!(of_mesh(&mut sim), ["net 1: 1 (a), 0 problems", "new 1: none, 1 problems"]);
+    sim.director.configure_mesh("net", &(allowing("b") + "more: 1\n"), sim.now);
+    let later = sim.now + seconds(3);
+    let wrong = ["new 1: none, 1 problems", "net 2: 1 (a), 1 problems"];
+    sim.runs_until(later, |sim| of_mesh(sim) == wrong).expect("it is seen");
+    let problem = sim.observer.known().inventory.policies[1].problems[0].to_string();
+    assert!(problem.starts_with(r#"boshy config "net", line 5, column 1: unknown field `more`"#), "{problem}");
+    restart(&mut sim, |_, _| {});
+    assert_eq!(of_mesh(&mut sim), wrong);
+    sim.director.configure_mesh("net", &allowing("c"), sim.now);
+    let later = sim.now + seconds(3);
+    let right = ["new 1: none, 1 problems", "net 3: 3 (c), 0 problems"];
+    sim.runs_until(later, |sim| of_mesh(sim) == right).expect("it is seen");
+}
+
+#[test]
+fn a_config_of_a_team_does_not_apply_because_it_may_name_the_deployments_of_others() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure_mesh("net", &allowing("a"), sim.now);
+    sim.director.mesh[0].team = Some("blue".to_owned());
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    assert_eq!(of_mesh(&mut sim), ["net 1: none, 1 problems"]);
+    let problem = sim.observer.known().inventory.policies[0].problems[0].to_string();
+    assert!(problem.starts_with(r#"boshy config "net": belongs to the team "blue": only"#), "{problem}");
+}
+
+/// Begins a new life with the facts of this one, after a change of the director, and waits until all is read.
+fn restart(sim: &mut Sim, change: impl FnOnce(&mut Fake, Duration)) {
+    let kept = sim.observer.known().inventory;
+    change(&mut sim.director, sim.now);
+    (sim.observer, sim.now) = (Observer::resuming(ObserverSettings::default(), kept), Duration::ZERO);
+    sim.under_way.clear();
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).expect("nothing else waits for the configs");
 }
