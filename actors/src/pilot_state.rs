@@ -75,6 +75,7 @@ impl PilotState {
             convergence: self.convergence(),
             director: poll.director.clone(),
             deployments: poll.deployments.clone(),
+            configs: poll.known.iter().flat_map(|known| &known.policies).map(Into::into).collect(),
             problems: self.problems.load().as_ref().clone(),
             pool: pool.status.clone(),
             services: snapshot.content.services.iter().map(|plan| (&**plan).into()).collect(),

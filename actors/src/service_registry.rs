@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::ArcSwap;
-use boshy_mesh::{Inventory, LeaseRules, MeshRules, MeshSnapshot, Problem, SnapshotContent, Tld, discover};
+use boshy_mesh::{Inventory, LeaseRules, MeshRules, MeshSnapshot, Policies, Problem, SnapshotContent, Tld, discover};
 use boshy_supervision::{ChildRef, SendError};
 use boshy_xds::Proxies;
 use tokio::sync::watch;
@@ -58,10 +58,11 @@ impl ServiceRegistryParts {
         let request = ReconcileLeases { claims: found.claims(), published, accepted: self.proxies.oldest() };
         let reconciled = self.pool.send(request).await??;
         let collisions = found.collisions(&reconciled.leases);
-        self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules)].concat());
+        let rules = MeshRules { mtls: None, policies: Policies::of(&inventory.policies) };
+        let of_policies = rules.problems(&inventory, &found);
+        self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules), of_policies].concat());
         self.snapshot.send_if_modified(|current| {
-            let content =
-                SnapshotContent::assemble(&found, &reconciled.leases, &MeshRules::default(), &current.content);
+            let content = SnapshotContent::assemble(&found, &reconciled.leases, &rules, &current.content);
             let Some(next) = current.next(content) else { return false };
             info!(
                 generation = next.generation,

@@ -10,8 +10,8 @@ pub use agent::{
     AgentStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus,
 };
 pub use pilot::{
-    ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus, SnapshotStatus,
-    XdsStatus,
+    ConfigStatus, ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus,
+    SnapshotStatus, XdsStatus,
 };
 use serde::Serialize;
 

@@ -5,7 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use boshy_mesh::{AvailabilityZone, Endpoint, Hostname, MeshSnapshot, Port, Problem, ServicePlan, VipRange};
+use boshy_mesh::{
+    AvailabilityZone, Endpoint, Hostname, MeshSnapshot, PolicyConfig, Port, Problem, ServicePlan, VipRange,
+};
 use boshy_supervision::TreeStatus;
 use boshy_xds::ProxyStatus;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -30,6 +32,8 @@ pub struct PilotStatus {
     pub director: DirectorStatus,
     /// Each deployment of the director.
     pub deployments: Vec<DeploymentStatus>,
+    /// Each of the director's configs that is written for the mesh.
+    pub configs: Vec<ConfigStatus>,
     /// Problems that an operator should correct.
     pub problems: Vec<Problem>,
     /// Use of the virtual-IP range.
@@ -102,6 +106,19 @@ pub struct DeploymentStatus {
     pub error: Option<String>,
 }
 
+/// A config that is written for the mesh, and which version of it applies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigStatus {
+    /// Name of the config.
+    pub name: String,
+    /// Id of its latest version.
+    pub latest: String,
+    /// Id of the version that applies; `null` when none does.
+    pub applied: Option<String>,
+    /// Why the latest version does not apply; `null` when it does. `problems` says all that is wrong in it.
+    pub error: Option<String>,
+}
+
 /// Use of the virtual-IP range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PoolStatus {
@@ -165,6 +182,17 @@ impl From<&ServicePlan> for ServiceStatus {
     }
 }
 
+impl From<&PolicyConfig> for ConfigStatus {
+    fn from(config: &PolicyConfig) -> Self {
+        Self {
+            name: config.name.clone(),
+            latest: config.latest.clone(),
+            applied: config.applied.as_ref().map(|applied| applied.version.clone()),
+            error: config.problems.first().map(ToString::to_string),
+        }
+    }
+}
+
 impl From<&Endpoint> for EndpointStatus {
     fn from(endpoint: &Endpoint) -> Self {
         Self { ip: endpoint.ip, az: endpoint.workload.az.clone() }
@@ -183,6 +211,12 @@ impl Report for PilotStatus {
         self.convergence.measure(page);
         self.director.measure(page);
         self.measure_deployments(page);
+        let wrong = |config: &ConfigStatus| (vec![("config", config.name.clone())], u64::from(config.error.is_some()));
+        page.gauges(
+            "config_failing",
+            "1 while a config's last right version stands in for a wrong one",
+            self.configs.iter().map(wrong),
+        );
         page.gauge("problems", "Places that an operator should mend", self.problems.len() as u64);
         self.pool.measure(page);
         self.measure_services(page);

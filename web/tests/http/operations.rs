@@ -122,6 +122,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
             "convergence",
             "director",
             "deployments",
+            "configs",
             "problems",
             "pool",
             "services",
@@ -136,6 +137,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
     assert_eq!(status["lacking"][0]["what"], json!("leases"));
     assert_eq!(keys(&status["director"]), ["url", "last_success", "error"]);
     assert_eq!(status["deployments"][0]["error"], json!("HTTP 500"));
+    assert_eq!(status["configs"][0], json!({"name": "net", "latest": "9", "applied": "7", "error": "line 4 is wrong"}));
     assert_eq!(status["problems"][0], json!({"place": {"deployment": "sample"}, "reason": "has a problem"}));
     assert_eq!(
         status["pool"],

@@ -79,6 +79,12 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
             last_good: Some(1_700_000_100),
             error: Some("HTTP 500".into()),
         }],
+        configs: vec![ConfigStatus {
+            name: "net".into(),
+            latest: "9".into(),
+            applied: Some("7".into()),
+            error: Some("line 4 is wrong".into()),
+        }],
         problems: vec![Problem::new(Place::deployment("sample"), "has a problem")],
         pool: PoolStatus {
             range: VipRange::default(),
