@@ -83,6 +83,7 @@ impl PilotState {
             xds: XdsStatus {
                 tls: self.security.is_some(),
                 refused: self.security.as_ref().map(|security| security.failures.counts()).unwrap_or_default(),
+                foreign: self.proxies.refused(),
             },
             proxies: self.proxies.list(),
         }

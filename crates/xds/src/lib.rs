@@ -46,7 +46,7 @@ pub use envoy::{
 };
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;
-pub use peer::{Identity, Peer, Scope, WorkloadIdentity, WorkloadTrust};
+pub use peer::{Identity, NotItsOwn, Peer, Scope, WorkloadIdentity, WorkloadTrust};
 pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap};
 pub use server::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use boshy_identity::{Leaf, LeafError, TrustBundle};
-use boshy_mesh::{NodeId, SpiffeId, Timestamp, TrustDomain};
+use boshy_mesh::{NodeId, SpiffeId, Timestamp, TrustDomain, Workload};
 use boshy_tls::subject;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
@@ -28,7 +28,36 @@ pub enum Scope {
     Plain,
 }
 
+/// A proxy asks for what belongs to another VM.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node {node} is on the VM of instance {instance}, and the certificate is that of {certified}")]
+pub struct NotItsOwn {
+    /// The node id.
+    node: NodeId,
+    /// Id of the instance that has the node's address.
+    instance: String,
+    /// The DNS name in the certificate.
+    certified: Arc<str>,
+}
+
 impl Peer {
+    /// Checks that the workload that has the node's address is the one that the certificate names. A proxy without a
+    /// workload's certificate is not checked: it gets nothing that is secret, and its node id makes no instance able.
+    ///
+    /// # Errors
+    /// When the certificate is another workload's.
+    pub fn owns(&self, workload: &Workload) -> Result<(), NotItsOwn> {
+        let Some(WorkloadIdentity { spiffe_id, dns_name }) = self.workload() else { return Ok(()) };
+        match spiffe_id.domain().instance_name(&workload.id) {
+            Ok(own) if own == **dns_name => Ok(()),
+            _ => Err(NotItsOwn {
+                node: self.node.clone(),
+                instance: workload.id.clone(),
+                certified: Arc::clone(dns_name),
+            }),
+        }
+    }
+
     /// The workload whose certificate it has shown.
     pub fn workload(&self) -> Option<&WorkloadIdentity> {
         self.identity.as_ref()?.workload.as_ref()
@@ -105,5 +134,28 @@ impl WorkloadIdentity {
             return Err(NoWorkload::Domain(spiffe_id.domain().clone()));
         }
         Ok(Self { spiffe_id, dns_name: dns_name.ok_or(NoWorkload::NoInstance)?.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_good_for_the_vm_of_its_own_instance_alone() {
+        let spiffe_id: SpiffeId = "spiffe://boshy/ns/shop/sa/web".parse().unwrap();
+        let workload = WorkloadIdentity { spiffe_id, dns_name: "one.boshy".into() };
+        let identity = Identity { subject: "".into(), workload: Some(workload) };
+        let certified = Peer { node: NodeId::sidecar([10, 0, 0, 1].into(), "x", "x"), identity: Some(identity) };
+        let instance = |id: &str| Workload { id: id.into(), ..Workload::default() };
+        assert_eq!(certified.owns(&instance("one")), Ok(()));
+        let error = certified.owns(&instance("two")).unwrap_err().to_string();
+        let wanted =
+            "the node sidecar~10.0.0.1~x~x is on the VM of instance two, and the certificate is that of one.boshy";
+        assert_eq!(error, wanted);
+        assert!(certified.owns(&instance("not.a.label")).is_err());
+
+        let shared = Peer { identity: Some(Identity { subject: "CN=agent".into(), workload: None }), ..certified };
+        assert_eq!(shared.owns(&instance("two")), Ok(()));
     }
 }

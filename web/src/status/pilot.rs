@@ -55,6 +55,8 @@ pub struct XdsStatus {
     pub tls: bool,
     /// Refused connections since the process began, by reason. The log names the address of each.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Refused streams since the process began whose node id contradicts the certificate. The log names each.
+    pub foreign: u64,
 }
 
 /// The snapshot that is being served.
@@ -223,6 +225,7 @@ impl Report for PilotStatus {
         page.tree(&self.actors);
         let refused = self.xds.refused.iter().map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
         page.counters("xds_refused", "Connections refused for want of a trusted certificate, by reason", refused);
+        page.counter("xds_foreign", "Streams refused for a node id that contradicts the certificate", self.xds.foreign);
         self.measure_proxies(page);
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
         },
         services: snapshot.content.services.iter().map(|plan| (&**plan).into()).collect(),
         actors: actors(),
-        xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into() },
+        xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into(), foreign: 1 },
         proxies: vec![ProxyStatus {
             node: "sidecar~10.0.0.1~x~x".into(),
             flavour: Flavour::Delta,

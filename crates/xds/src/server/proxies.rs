@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -12,7 +15,7 @@ use crate::{Flavour, Peer, ProxyStatus, Rejection, ResourceType, session::server
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies(Arc<watch::Sender<Register>>);
+pub struct Proxies(Arc<watch::Sender<Register>>, Arc<AtomicU64>);
 
 /// Observers are notified only of what they wait for: an accepted generation, and a proxy that disconnected.
 #[derive(Debug, Default)]
@@ -39,6 +42,15 @@ impl Proxies {
     /// Status of each proxy, in order of arrival.
     pub fn list(&self) -> Vec<ProxyStatus> {
         self.0.borrow().open.values().map(|line| line.status.clone()).collect()
+    }
+
+    /// Number of streams that were refused because a node id contradicts the certificate.
+    pub fn refused(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn refuse(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Number of connected proxies.

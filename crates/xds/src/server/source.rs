@@ -10,12 +10,20 @@ use std::{
 use boshy_mesh::MeshSnapshot;
 use tokio::sync::watch;
 
-use crate::{Peer, ResourceSet, SharedResources};
+use crate::{NotItsOwn, Peer, ResourceSet, SharedResources};
 
 /// The resources of each proxy, now and in the future.
 pub trait Source: Send + Sync + 'static {
     /// The sets of one proxy. A set that is not known yet is the default one; the proxy then waits.
     fn subscribe(&self, peer: &Peer) -> Sets;
+
+    /// Checks that a proxy asks for nothing of another VM.
+    ///
+    /// # Errors
+    /// When its node id contradicts its certificate.
+    fn admit(&self, _: &Peer) -> Result<(), NotItsOwn> {
+        Ok(())
+    }
 
     /// Background work of the source, to run while it is served. It does not end; a panic in it is passed on to the
     /// server.
@@ -84,6 +92,11 @@ impl Source for MeshSource {
     fn subscribe(&self, peer: &Peer) -> Sets {
         let (peer, shared) = (peer.clone(), self.rendered.subscribe());
         Sets(Kind::Of { peer, shared, last: Arc::default() })
+    }
+
+    fn admit(&self, peer: &Peer) -> Result<(), NotItsOwn> {
+        let Some(ip) = peer.node.ip() else { return Ok(()) };
+        self.snapshots.borrow().content.workloads.at(ip).map_or(Ok(()), |plan| peer.owns(&plan.workload))
     }
 
     fn work(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -97,6 +97,12 @@ async fn serve<C: Channel>(
     let node = identify(&first).map_err(|close| closed(&close))?;
     let _in_use = connection.map(|connection| connection.place.busy());
     let peer = Peer { node, identity: connection.and_then(|connection| connection.identity.clone()) };
+    service.source.admit(&peer).map_err(|error| {
+        let client = connection.and_then(|connection| connection.client);
+        tracing::warn!(?client, %error, "refused a proxy");
+        service.proxies.refuse();
+        Status::permission_denied(error.to_string())
+    })?;
     let mut sets = service.source.subscribe(&peer);
     let mut repairs = service.repairs.subscribe();
     let mut stream = Stream::<C>::open(service, peer, sets.current(), outlet.clone());

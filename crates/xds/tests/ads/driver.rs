@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use boshy_mesh::MeshSnapshot;
-use boshy_xds::{AckStates, AdsService, CAPTURE, MeshSource, Patience, Proxies, ProxyStatus, ResourceType};
+use boshy_xds::{AckStates, AdsService, CAPTURE, MeshSource, Patience, Proxies, ProxyStatus, ResourceType, Source};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::Node,
@@ -45,11 +45,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(first: MeshSnapshot, patience: Patience) -> Self {
+        let (snapshots, receiver) = watch::channel(Arc::new(first));
+        Self { snapshots, ..Self::serving(MeshSource::new(receiver, CAPTURE), patience).await }
+    }
+
+    /// Serves another source. The channel of snapshots is not used.
+    pub(crate) async fn serving(source: impl Source, patience: Patience) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let (snapshots, receiver) = watch::channel(Arc::new(first));
+        let (snapshots, _) = watch::channel(Arc::default());
         let (proxies, ack_states) = (Proxies::default(), AckStates::default());
-        let source = MeshSource::new(receiver, CAPTURE);
         let service = AdsService::new(source, proxies.clone()).recording(ack_states.clone()).patient(patience);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {

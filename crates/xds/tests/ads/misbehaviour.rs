@@ -1,6 +1,9 @@
 //! A misbehaving client is disconnected, and no other client is affected.
 
-use boshy_xds::ResourceType;
+use std::sync::Arc;
+
+use boshy_mesh::Workload;
+use boshy_xds::{Identity, NotItsOwn, Peer, ResourceSet, ResourceType, Sets, Source, WorkloadIdentity};
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
     service::discovery::v3::{
@@ -11,6 +14,7 @@ use envoy_types::pb::envoy::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
     time::timeout,
 };
 use tonic::{
@@ -33,6 +37,34 @@ async fn who_does_not_say_who_he_is_is_turned_away() {
         assert_eq!(proxy.next().await.unwrap_err().code(), Code::InvalidArgument);
     }
     assert_eq!(server.proxies.count(), 0);
+}
+
+/// A source whose proxies all show another VM's certificate.
+struct Strangers(watch::Receiver<Arc<ResourceSet>>);
+
+impl Source for Strangers {
+    fn subscribe(&self, peer: &Peer) -> Sets {
+        self.0.subscribe(peer)
+    }
+
+    fn admit(&self, peer: &Peer) -> Result<(), NotItsOwn> {
+        let workload = WorkloadIdentity {
+            spiffe_id: "spiffe://boshy/ns/shop/sa/web".parse().unwrap(),
+            dns_name: "one.boshy".into(),
+        };
+        let identity = Some(Identity { subject: "".into(), workload: Some(workload) });
+        Peer { identity, ..peer.clone() }.owns(&Workload { id: "two".into(), ..Workload::default() })
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_what_is_another_vms_is_turned_away_and_counted() {
+    let (_sets, receiver) = watch::channel(Arc::default());
+    let server = Server::serving(Strangers(receiver), SHORT).await;
+    let mut stranger = server.delta().await;
+    stranger.ask(ResourceType::Cluster).await;
+    assert_eq!(stranger.next().await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!((server.proxies.refused(), server.proxies.count()), (1, 0));
 }
 
 #[tokio::test]
