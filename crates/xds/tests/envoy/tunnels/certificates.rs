@@ -3,7 +3,7 @@
 use boshy_mesh::{SpiffeId, TrustDomain};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 
-use super::{secrets::Secrets, site::id};
+use super::site::id;
 
 /// An authority.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -12,6 +12,12 @@ pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
 pub(crate) struct Leaf {
     pub(crate) certificate: String,
     pub(crate) key: String,
+}
+
+/// What a VM has.
+pub(crate) struct Secrets {
+    pub(crate) leaf: Leaf,
+    pub(crate) roots: String,
 }
 
 impl Ca {

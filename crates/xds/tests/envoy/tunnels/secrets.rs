@@ -15,13 +15,7 @@ use envoy_types::pb::{
 };
 use prost::Message;
 
-use super::certificates::Leaf;
-
-/// What a VM has.
-pub(crate) struct Secrets {
-    pub(crate) leaf: Leaf,
-    pub(crate) roots: String,
-}
+use super::certificates::Secrets;
 
 impl Secrets {
     /// As resources.

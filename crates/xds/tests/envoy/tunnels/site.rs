@@ -24,8 +24,8 @@ use tempfile::TempDir;
 use tokio::{net::UnixListener, process::Child, sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
-    certificates::Ca,
-    secrets::{Secrets, with_bound_listeners},
+    certificates::{Ca, Secrets},
+    secrets::with_bound_listeners,
 };
 use crate::driver::{DEADLINE, run, try_admin, version};
 
