@@ -3,8 +3,6 @@
 use boshy_mesh::{SpiffeId, TrustDomain};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 
-use super::site::id;
-
 /// An authority.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -18,6 +16,11 @@ pub(crate) struct Leaf {
 pub(crate) struct Secrets {
     pub(crate) leaf: Leaf,
     pub(crate) roots: String,
+}
+
+/// Id of a VM's instance.
+pub(crate) fn id(vm: u8) -> String {
+    format!("00000000-0000-4000-8000-0000000000{vm:02}")
 }
 
 impl Ca {

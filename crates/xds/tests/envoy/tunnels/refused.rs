@@ -12,9 +12,9 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    certificates::{Ca, Leaf},
+    certificates::{Ca, Leaf, id},
     program::{Manner, Program},
-    site::{Site, id},
+    site::Site,
 };
 use crate::driver::DEADLINE;
 

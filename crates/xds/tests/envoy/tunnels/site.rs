@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::{net::UnixListener, process::Child, sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
-    certificates::{Ca, Secrets},
+    certificates::{Ca, Secrets, id},
     secrets::with_bound_listeners,
 };
 use crate::driver::{DEADLINE, run, try_admin, version};
@@ -162,11 +162,6 @@ impl Drop for Vm {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-/// Id of a VM's instance.
-pub(crate) fn id(vm: u8) -> String {
-    format!("00000000-0000-4000-8000-0000000000{vm:02}")
 }
 
 async fn accepted(ack_states: &AckStates, set: &ResourceSet) {
