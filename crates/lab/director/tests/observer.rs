@@ -120,10 +120,10 @@ fn a_deploy_is_seen_in_the_next_round_and_costs_its_own_reading_only() {
 fn a_config_for_the_mesh_is_seen_in_the_next_round_and_costs_one_reading_of_the_configs() {
     on_actix(async {
         let mut scene = Scene::begun().await;
-        scene.director.configure("boshy", "routes", "routes: [] # as written").unwrap();
+        scene.director.configure("boshy", "net", "documents: [] # as written").unwrap();
         let (observation, requests) = scene.costed().await;
-        let [config] = &observation.inventory.configs[..] else { panic!("{:?}", observation.inventory.configs) };
-        assert_eq!((&*config.name, &*config.content), ("routes", "routes: [] # as written"));
+        let [config] = &observation.inventory.policies[..] else { panic!("{:?}", observation.inventory.policies) };
+        assert_eq!((&*config.name, config.applied.is_some()), ("net", true));
         assert_eq!(requests, ["3 GET /configs", STEADY[0], STEADY[1], STEADY[2], STEADY[3]]);
         assert_eq!(scene.costed().await.1, STEADY);
     });
@@ -243,16 +243,16 @@ fn a_client_of_a_team_is_not_believed_about_configs_either() {
     on_actix(async {
         let authentication = Authentication::Basic(vec![Account::reader("mesh", "pw")]);
         let director = director_with(EmbeddedSettings { authentication, ..EmbeddedSettings::default() }, true);
-        director.configure("boshy", "routes", "routes: []").unwrap();
+        director.configure("boshy", "net", "documents: []").unwrap();
         director.deploy(&manifest("a", 2, 8080)).unwrap();
         let mut scene = Scene::new(director);
         let before = scene.round().await;
-        assert_eq!(before.inventory.configs.len(), 1);
+        assert_eq!(before.inventory.policies.len(), 1);
         scene.director.grant("mesh", &["bosh.teams.apps.read"]);
         let settings = ObserverSettings::default();
         scene.observer = Observer::resuming(settings, before.inventory.clone());
         let after = scene.round().await;
-        assert_eq!(after.inventory.configs, before.inventory.configs, "the director shows it none");
+        assert_eq!(after.inventory.policies, before.inventory.policies, "the director shows it none");
         assert!(after.config_error.unwrap().lacks_right());
         scene.director.grant("mesh", &["bosh.read"]);
         scene.now += 300;

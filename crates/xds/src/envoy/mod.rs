@@ -10,6 +10,7 @@ pub mod inspection;
 mod listener;
 mod peers;
 mod provider;
+mod rbac;
 mod secret;
 mod tls;
 

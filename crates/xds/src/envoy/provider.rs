@@ -20,7 +20,6 @@ use envoy_types::{
                 },
                 core::v3::{Metadata, RuntimeUInt32},
                 listener::v3::{Filter, FilterChain, Listener, filter},
-                rbac::v3::{self as rbac, Permission, Policy, Principal, permission::Rule, principal::Identifier},
                 route::v3::{
                     Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
                     route::Action,
@@ -29,10 +28,7 @@ use envoy_types::{
                 },
             },
             extensions::filters::{
-                http::{
-                    rbac::v3::{Rbac, RbacPerRoute},
-                    router::v3::Router,
-                },
+                http::router::v3::Router,
                 network::http_connection_manager::v3::{
                     HttpConnectionManager, HttpFilter, Rds,
                     http_connection_manager::{CodecType, RouteSpecifier},
@@ -51,7 +47,7 @@ use super::{
     endpoint::{address, lb_endpoint},
     listener::{ACCEPTED_AT_ONCE, keepalive},
     peers::PeerTimeout,
-    tls,
+    rbac, tls,
 };
 use crate::{Resource, ResourceSet, ResourceType};
 
@@ -59,8 +55,6 @@ use crate::{Resource, ResourceSet, ResourceType};
 const HANDSHAKE_TIMEOUT: Duration = Duration { seconds: 5, nanos: 0 };
 /// No limit on a stream. By default, an idle tunnel ends after five minutes.
 const NO_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
-/// Name of the filter that denies what no route allows.
-const RBAC: &str = "rbac";
 /// Key of what the mesh says about a route, and of what the agent reads there.
 const BOSHY: &str = "boshy";
 const STRICT: &str = "strict";
@@ -111,6 +105,7 @@ pub(crate) fn mesh_routes(ip: IpAddr, ports: &[&InboundPort]) -> Resource {
         // The caller names the service and the port.
         domains: vec![format!("*:{}", port.at.port())],
         routes: vec![route(port)],
+        typed_per_filter_config: filter_config(rbac::DENY, rbac::deny(port.authorization.as_deref())),
         ..VirtualHost::default()
     };
     let configuration = RouteConfiguration {
@@ -155,21 +150,19 @@ fn cluster_name(at: SocketAddr) -> String {
 
 fn connection_manager(routes: &str) -> HttpConnectionManager {
     let rds = Rds { config_source: Some(tls::ads_soon()), route_config_name: routes.to_owned() };
-    // Without a policy, rules that allow nothing deny everything.
-    let nobody = Rbac { rules: Some(rbac::Rbac::default()), ..Rbac::default() };
-    let filter = |name: &str, config: Any| HttpFilter {
-        name: name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+    let router = HttpFilter {
+        name: "router".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(pack_any(Router {
+            suppress_envoy_headers: true,
+            ..Router::default()
+        }))),
         ..HttpFilter::default()
     };
     HttpConnectionManager {
         codec_type: CodecType::Http2.into(),
         stat_prefix: "mesh".to_owned(),
         http2_protocol_options: Some(tls::http2()),
-        http_filters: vec![
-            filter(RBAC, pack_any(nobody)),
-            filter("router", pack_any(Router { suppress_envoy_headers: true, ..Router::default() })),
-        ],
+        http_filters: rbac::filters().into_iter().chain([router]).collect(),
         stream_idle_timeout: Some(NO_TIMEOUT),
         generate_request_id: Some(BoolValue { value: false }),
         access_log: vec![refusals()],
@@ -190,7 +183,6 @@ fn route(port: &InboundPort) -> Route {
         upgrade_configs: vec![connect],
         ..RouteAction::default()
     };
-    let allowed = RbacPerRoute { rbac: Some(Rbac { rules: Some(rules(port)), ..Rbac::default() }) };
     Route {
         r#match: Some(RouteMatch {
             path_specifier: Some(PathSpecifier::ConnectMatcher(ConnectMatcher::default())),
@@ -198,22 +190,14 @@ fn route(port: &InboundPort) -> Route {
         }),
         action: Some(Action::Route(action)),
         metadata: (port.mode == MtlsMode::Strict).then(|| says(STRICT, &port.at.to_string())),
-        typed_per_filter_config: HashMap::from([(RBAC.to_owned(), pack_any(allowed))]),
+        typed_per_filter_config: filter_config(rbac::ALLOW, Some(rbac::allow(port.authorization.as_deref()))),
         ..Route::default()
     }
 }
 
-/// Who may reach a port: every caller that has a certificate of the mesh.
-///
-/// The policies of the message are a map, whose encoding has no order. With more than one, equal rules would have
-/// unequal versions.
-fn rules(_: &InboundPort) -> rbac::Rbac {
-    let anybody = Policy {
-        permissions: vec![Permission { rule: Some(Rule::Any(true)) }],
-        principals: vec![Principal { identifier: Some(Identifier::Any(true)) }],
-        ..Policy::default()
-    };
-    rbac::Rbac { policies: HashMap::from([("mesh".to_owned(), anybody)]), ..rbac::Rbac::default() }
+/// The configuration of one filter.
+fn filter_config(filter: &str, config: Option<Any>) -> HashMap<String, Any> {
+    config.into_iter().map(|config| (filter.to_owned(), config)).collect()
 }
 
 /// One fact about a resource under the mesh's own name.

@@ -1,6 +1,7 @@
 //! Tunnels of HTTP/2 CONNECT over mutual TLS, through real Envoys.
 
 mod certificates;
+mod denied;
 mod program;
 mod refused;
 mod secrets;

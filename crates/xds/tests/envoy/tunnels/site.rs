@@ -13,8 +13,8 @@ use std::{
 
 use ResourceType::{Cluster, Endpoints, Listener as Listeners, Route};
 use boshy_mesh::{
-    Endpoint, Hostname, MESH_PORT, MeshRules, MeshSnapshot, MtlsMode, MtlsRules, NetworkAddress, Origin, Port,
-    PortName, Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, TrustDomain, Tunnel, Workload,
+    Endpoint, Hostname, MESH_PORT, MeshRules, MeshSnapshot, MtlsMode, MtlsRules, NetworkAddress, Origin, Policies,
+    Port, PortName, Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, TrustDomain, Tunnel, Workload,
 };
 use boshy_xds::{
     AckState, AckStates, AdminAddress, AdsService, Bootstrap, Flavour, PeerTimeout, Proxies, ResourceSet, ResourceType,
@@ -36,6 +36,7 @@ pub(crate) const PORT: u16 = 9000;
 pub(crate) struct Site {
     number: u8,
     pub(crate) ca: Ca,
+    policies: Policies,
 }
 
 /// A VM with a running Envoy.
@@ -59,7 +60,12 @@ pub(crate) enum Role {
 impl Site {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
-        Self { number: NEXT.fetch_add(1, Ordering::Relaxed), ca: Ca::new("mesh") }
+        Self { number: NEXT.fetch_add(1, Ordering::Relaxed), ca: Ca::new("mesh"), policies: Policies::default() }
+    }
+
+    /// A site with policies.
+    pub(crate) fn with(policies: Policies) -> Self {
+        Self { policies, ..Self::new() }
     }
 
     /// Address of a VM.
@@ -152,7 +158,7 @@ impl Site {
         };
         let rules = MtlsRules { domain, mode: MtlsMode::Strict, able: Arc::default(), tunnelled: Arc::default() };
         let workloads: Vec<_> = plan.service.endpoints.iter().map(|endpoint| endpoint.workload.clone()).collect();
-        let rules = MeshRules { mtls: Some(rules), ..MeshRules::default() };
+        let rules = MeshRules { mtls: Some(rules), policies: self.policies.clone() };
         let content = SnapshotContent::join(vec![Shared::new(plan)], workloads, &rules, &SnapshotContent::default());
         MeshSnapshot { generation: 1, content, ..MeshSnapshot::default() }
     }
