@@ -126,7 +126,8 @@ impl Agent {
         let pilot = |url: &url::Url| url.as_str().parse().map_err(|_| StartError::Pilot(url.to_string()));
         let pilots = settings.pilots.iter().map(pilot).collect::<Result<Vec<Uri>, _>>()?;
         let tls = settings.pilot_tls.clone().map(|files| ClientTls::open(files, boshy_xds::ALPN)).transpose()?;
-        let redirect = Redirect::new(settings.vip_range.net(), settings.capture.port())?;
+        let redirect = Redirect::new(settings.vip_range.net(), settings.capture.port())?
+            .with_containers(&settings.container_interfaces)?;
         let listen = |address: SocketAddr| ServerSocket::new(move || start::listen(address));
         let (dns, ads) = (settings.dns, settings.ads_socket.clone());
         Ok(Self {
@@ -243,7 +244,7 @@ impl Agent {
             streams: Some(streams),
             relay: RelaySettings {
                 require_proxy: settings.proxy == ProxyMode::Required,
-                capture: Some(Capture { address: settings.capture, peer_timeout }),
+                capture: Some(Capture { address: settings.listens(), peer_timeout }),
                 ..RelaySettings::default()
             },
             ack_states: state.ack_states.clone(),

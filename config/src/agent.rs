@@ -50,6 +50,8 @@ pub struct AgentSettings {
     pub proxy: ProxyMode,
     /// How the redirect rules are written.
     pub netfilter: NetfilterBackend,
+    /// Bridges by which containers of this VM reach virtual IPs: names, or prefixes with a final `*`.
+    pub container_interfaces: Vec<String>,
     /// Networks outside of the mesh that may connect to strict ports of this VM.
     pub strict_exempt: Vec<Ipv4Net>,
     /// How long the agent keeps serving after SIGTERM while programs have connections to virtual IPs.
@@ -219,6 +221,7 @@ impl Default for RawEnvoy {
 #[serde(deny_unknown_fields, default)]
 struct RawNetfilter {
     backend: NetfilterBackend,
+    container_interfaces: Vec<String>,
     strict_exempt: Vec<Ipv4Net>,
 }
 
@@ -250,6 +253,15 @@ impl AgentSettings {
     /// Whether the agent writes redirect rules and the route, rather than another program.
     pub fn redirects(&self) -> bool {
         self.netfilter != NetfilterBackend::None
+    }
+
+    /// Address at which the local Envoy listens for redirected connections. Those of containers are redirected to the
+    /// address of their bridge, which may come later than Envoy, so Envoy then listens at every address.
+    pub fn listens(&self) -> SocketAddr {
+        if self.container_interfaces.is_empty() {
+            return self.capture;
+        }
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.capture.port()))
     }
 
     /// Reads and checks a settings file.
@@ -300,6 +312,7 @@ impl AgentSettings {
             peer_timeout,
             proxy: raw.envoy.mode,
             netfilter: raw.netfilter.backend,
+            container_interfaces: raw.netfilter.container_interfaces,
             strict_exempt: raw.netfilter.strict_exempt,
             stop_timeout,
             test_hooks: raw.test_hooks,

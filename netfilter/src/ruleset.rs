@@ -156,6 +156,10 @@ pub enum Match {
     Loopback,
     /// Opens a connection: SYN without ACK, FIN and RST. It follows a match that says that the packet is TCP.
     Opens,
+    /// This destination port. It follows a match that says that the packet is TCP.
+    Port(u16),
+    /// Arrives by the interface of this name, or by any whose name begins with what precedes a final `*`.
+    Arrives(Cow<'static, str>),
 }
 
 impl fmt::Display for Match {
@@ -167,6 +171,8 @@ impl fmt::Display for Match {
             Self::DestinationIn(set) => write!(f, "ip daddr . tcp dport @{set}"),
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::Loopback => f.write_str("iif lo"),
+            Self::Port(port) => write!(f, "tcp dport {port}"),
+            Self::Arrives(interface) => write!(f, "iifname \"{interface}\""),
             Self::Opens => f.write_str("tcp flags syn / fin,syn,rst,ack"),
         }
     }

@@ -10,6 +10,8 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
+#[path = "namespaces/containers.rs"]
+mod containers;
 #[path = "namespaces/dead_peers.rs"]
 mod dead_peers;
 #[path = "namespaces/drift.rs"]

@@ -23,6 +23,7 @@ const REGISTER: u32 = 1;
 /// The second four bytes after an address in [`REGISTER`]. A pair takes eight bytes from there.
 const REGISTER_BEHIND_ADDRESS: u32 = 9;
 const META_IIF: u32 = 4;
+const META_IIFNAME: u32 = 6;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 const NETWORK_HEADER: u32 = 1;
@@ -176,6 +177,10 @@ fn address(offset: u32, length: u32) -> Expression {
     Expression::Payload { base: NETWORK_HEADER, offset, length, register: REGISTER }
 }
 
+/// Loads the destination port alone.
+const PORT: Expression =
+    Expression::Payload { base: TRANSPORT_HEADER, offset: DESTINATION_PORT, length: 2, register: REGISTER };
+
 /// Loads the flags of TCP.
 const TCP_FLAGS: Expression = Expression::Payload { base: TRANSPORT_HEADER, offset: 13, length: 1, register: REGISTER };
 
@@ -195,6 +200,8 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
             Match::Destination(net) => all.extend(in_network(DESTINATION_ADDRESS, *net)),
             Match::Source(net) => all.extend(in_network(SOURCE_ADDRESS, *net)),
             Match::Loopback => all.extend([Meta(META_IIF), Equal(LOOPBACK.to_vec())]),
+            Match::Port(port) => all.extend([PORT, Equal(port.to_be_bytes().to_vec())]),
+            Match::Arrives(interface) => all.extend([Meta(META_IIFNAME), Equal(name_compared(interface))]),
             Match::Opens => all.extend([TCP_FLAGS, Mask(FLAGS.to_vec()), Equal(SYN.to_vec())]),
             Match::Tcp => all.extend([Meta(META_L4PROTO), Equal(TCP.to_vec())]),
             Match::Udp => all.extend([Meta(META_L4PROTO), Equal(UDP.to_vec())]),
@@ -216,6 +223,27 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
         Verdict::Accept => all.push(Expression::Verdict(VERDICT_ACCEPT, None)),
     }
     all
+}
+
+/// Length of an interface's name in the register, with zeros behind it.
+const NAME_LENGTH: usize = 16;
+
+/// What the name of an interface is compared with: all of the register, or as much of it as precedes a final `*`.
+fn name_compared(interface: &str) -> Vec<u8> {
+    if let Some(prefix) = interface.strip_suffix('*') {
+        return prefix.as_bytes().to_vec();
+    }
+    let mut whole = interface.as_bytes().to_vec();
+    whole.resize(NAME_LENGTH, 0);
+    whole
+}
+
+/// The reverse of [`name_compared`].
+fn interface(compared: &[u8]) -> Option<String> {
+    let name = compared.split(|octet| *octet == 0).next().unwrap_or_default();
+    let (whole, text) = (compared.len() == NAME_LENGTH, String::from_utf8(name.to_vec()).ok()?);
+    let interface = if whole { text } else { format!("{text}*") };
+    (name_compared(&interface) == compared).then_some(interface)
 }
 
 /// Continues only when the address at this offset is in the network.
@@ -285,6 +313,14 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
             }
             [Meta(META_IIF), Equal(interface), tail @ ..] if *interface == LOOPBACK => {
                 matches.push(Match::Loopback);
+                rest = tail;
+            }
+            [Meta(META_IIFNAME), Equal(compared), tail @ ..] => {
+                matches.push(Match::Arrives(interface(compared)?.into()));
+                rest = tail;
+            }
+            [port, Equal(value), tail @ ..] if *port == PORT => {
+                matches.push(Match::Port(u16::from_be_bytes(value.as_slice().try_into().ok()?)));
                 rest = tail;
             }
             [flags, Mask(mask), Equal(value), tail @ ..] if *flags == TCP_FLAGS && *mask == FLAGS && *value == SYN => {

@@ -11,6 +11,8 @@ fn any_match() -> impl Strategy<Value = Match> {
         net().prop_map(Match::Source),
         Just(Match::Loopback),
         Just(Match::Opens),
+        any::<u16>().prop_map(Match::Port),
+        "[a-z]{1,14}[*0-9]".prop_map(|interface| Match::Arrives(interface.into())),
         Just(Match::Tcp),
         Just(Match::Udp),
         "[a-z]{1,12}".prop_map(|set| Match::DestinationIn(set.into())),

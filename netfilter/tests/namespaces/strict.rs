@@ -1,11 +1,10 @@
 //! Tests who reaches a strict port.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd,
-    process::{Child, Command},
+    process::Command,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -14,7 +13,7 @@ use std::{
 use boshy_netfilter::{Found, Guard, Ownership, Pairs, Ruleset, Strict};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
 
-use crate::world::{VM, alone, beside, listen, one_pair, pairs, reach, role, rules, sh};
+use crate::world::{Killed, VM, alone, beside, listen, namespace, one_pair, pairs, reach, role, rules, sh};
 
 /// An address outside of the VM, and one that is exempt.
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 9);
@@ -30,25 +29,9 @@ fn port() -> Arc<Pairs> {
     pairs(["10.244.0.5:9000"])
 }
 
-/// A process that is killed with the value.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill().and_then(|()| self.0.wait());
-    }
-}
-
 /// A VM, and a namespace outside with both other addresses: the process that keeps it, and how to enter it.
 fn networks() -> (Killed, String) {
-    let outside = Killed(Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap());
-    let pid = outside.0.id().to_string();
-    let own = fs::read_link("/proc/self/ns/net").unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|net| net == own) {
-        assert!(Instant::now() < deadline, "no second namespace");
-        thread::yield_now();
-    }
+    let (outside, pid) = namespace();
     sh(&format!(
         "ip link add eth0 type veth peer name eth0 netns {pid} && ip addr add {VM}/24 dev eth0 && ip link set eth0 up"
     ));

@@ -2,14 +2,14 @@
 
 use std::{
     any::type_name_of_val,
-    env,
+    env, fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use boshy_netfilter::{Found, Guard, Ownership, Pairs, Redirect, Ruleset};
@@ -174,4 +174,26 @@ pub(crate) fn said(mut stream: TcpStream) -> std::io::Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// A process that is killed with the value.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+/// One more network namespace: the process that keeps it, and its id.
+pub(crate) fn namespace() -> (Killed, String) {
+    let keeper = Killed(Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap());
+    let pid = keeper.0.id().to_string();
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|net| net == own) {
+        assert!(Instant::now() < deadline, "no second namespace");
+        thread::yield_now();
+    }
+    (keeper, pid)
 }

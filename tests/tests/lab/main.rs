@@ -11,6 +11,7 @@
 mod alike;
 mod changes;
 mod connections;
+mod containers;
 mod down;
 mod driver;
 mod envoy_parent;

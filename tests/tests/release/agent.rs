@@ -63,7 +63,7 @@ fn it_knows_its_instance_and_listens_on_loopback_only() {
 
 #[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 14] = [
+    let cases: [(&str, Value, &str); 15] = [
         ("pilots", json!(["http://10.0.0.1:15010", "http://10.0.0.2:15010"]), "/pilots"),
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
@@ -75,6 +75,7 @@ fn each_property_arrives() {
         ("envoy.capture_port", json!(9002), "/envoy/capture"),
         ("envoy.peer_timeout", json!(7), "/envoy/peer_timeout"),
         ("netfilter.backend", json!("none"), "/netfilter/backend"),
+        ("netfilter.container_interfaces", json!(["docker0", "br-*"]), "/netfilter/container_interfaces"),
         ("netfilter.strict_exempt", json!(["10.0.16.0/24"]), "/netfilter/strict_exempt"),
         ("stop_timeout", json!(3), "/stop_timeout"),
         ("test_hooks", json!(true), "/test_hooks"),
@@ -130,7 +131,7 @@ fn it_has_one_capability_and_reads_what_bosh_says_of_the_instance() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 22] = [
+    let cases: [(&str, Value, &str); 24] = [
         ("pilots", json!("http://10.0.0.1:15010"), "must be a list"),
         ("pilots", json!([]), "must be a list of at least one address"),
         ("tld", json!("Boshy"), "must be one label"),
@@ -145,6 +146,8 @@ fn a_wrong_property_is_refused_by_name() {
         ("envoy.capture_port", json!({}), "must be a whole number"),
         ("envoy.peer_timeout", json!(4), "must be a whole number of seconds from 5 to 86400, or 0"),
         ("netfilter.backend", json!("pf"), "must be one of netlink, none"),
+        ("netfilter.container_interfaces", json!(["*"]), "must be a list of names of interfaces"),
+        ("netfilter.container_interfaces", json!("docker0"), "must be a list of names of interfaces"),
         ("netfilter.strict_exempt", json!("10.0.16.0/24"), "must be a list of IPv4 ranges"),
         ("netfilter.strict_exempt", json!(["10.0.16.0/24", "10.0.16.300/24"]), "must be a list of IPv4 ranges"),
         ("log.filter", json!(3), "must be text"),
