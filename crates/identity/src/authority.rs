@@ -73,14 +73,14 @@ impl CertificateAuthority {
         let path = Path::read(&all).map_err(AuthorityError::Certificate)?;
         let (der, first) = path.issuing();
         let signer = may_issue(first, files.private_key)?;
-        let bundle = path.bundle(files.roots)?;
+        let bundle = path.bundle(files.roots)?.with(path.between());
         let end = path.end(&bundle)?;
         if end <= now {
             return Err(AuthorityError::Expired(end.0));
         }
         let issuer =
             Issuer::from_ca_cert_der(der, signer).map_err(|_| AuthorityError::Subject(first.subject().to_string()))?;
-        let between = path.between();
+        let between = path.between().iter().map(|der| x509::pem(der)).collect();
         let authority = Self { issuer, between, bundle, end };
         authority.try_out(first, now)?;
         Ok(authority)
@@ -100,7 +100,7 @@ impl CertificateAuthority {
         Ok(Chain::new(leaf.pem(), self.between.iter().cloned(), self.bundle.to_pem()))
     }
 
-    /// The roots that workloads trust.
+    /// The roots that workloads trust, by which their certificates are verified.
     pub fn bundle(&self) -> &TrustBundle {
         &self.bundle
     }
@@ -142,8 +142,7 @@ impl CertificateAuthority {
         if read.issuer().as_raw() != own.subject().as_raw() {
             return Err(AuthorityError::Subject(own.subject().to_string()));
         }
-        let between = certificates(&self.between.concat()).map_err(AuthorityError::Certificate)?;
-        Ok(self.bundle.verify(leaf.der(), &between, now)?)
+        Ok(self.bundle.verify(leaf.der(), &[], now)?)
     }
 }
 

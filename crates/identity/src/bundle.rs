@@ -10,12 +10,14 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 
-use crate::x509;
+use crate::{ChainError, Leaf, LeafError, x509};
 
 /// More than one root is trusted while a root is replaced, and when the mesh is joined with another one.
 #[derive(Clone)]
 pub struct TrustBundle {
     roots: Vec<CertificateDer<'static>>,
+    /// Certificates between a leaf and a root that need not be presented.
+    between: Vec<CertificateDer<'static>>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
@@ -50,6 +52,15 @@ pub enum BundleError {
 #[error("{0}")]
 pub struct NotTrusted(rustls::Error);
 
+impl NotTrusted {
+    /// Whether no root has issued the certificate, and nothing else is known to be wrong with it.
+    pub fn is_of_another_issuer(&self) -> bool {
+        use rustls::CertificateError as Bad;
+        // Another authority may have the name of one of the roots, and then has another key.
+        matches!(self.0, rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature))
+    }
+}
+
 impl TrustBundle {
     /// Reads the roots in a PEM text.
     ///
@@ -73,7 +84,7 @@ impl TrustBundle {
         }
         let verifier =
             WebPkiClientVerifier::builder_with_provider(store.into(), Arc::new(ring::default_provider())).build();
-        Ok(Self { roots, verifier: verifier.map_err(|_| BundleError::Unusable)? })
+        Ok(Self { roots, between: Vec::new(), verifier: verifier.map_err(|_| BundleError::Unusable)? })
     }
 
     /// Checks that one of the roots has issued a certificate, by way of `intermediates` if need be, for use as a
@@ -88,7 +99,25 @@ impl TrustBundle {
         now: Timestamp,
     ) -> Result<(), NotTrusted> {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now.0));
-        self.verifier.verify_client_cert(certificate, intermediates, now).map(drop).map_err(NotTrusted)
+        let between: Vec<_> = intermediates.iter().chain(&self.between).cloned().collect();
+        self.verifier.verify_client_cert(certificate, &between, now).map(drop).map_err(NotTrusted)
+    }
+
+    /// Reads a workload's certificate, which the issuers that are not roots follow, and checks that one of the roots has
+    /// issued it. It may have expired since.
+    ///
+    /// # Errors
+    /// When it is no workload's, or no root has issued it.
+    pub fn leaf_of_any_time(&self, text: &str) -> Result<Leaf, ChainError> {
+        let path = certificates(text).map_err(ChainError::Intermediate)?;
+        let [first, issuers @ ..] = &path[..] else { return Err(LeafError::NotPem.into()) };
+        let leaf = Leaf::from_der(first)?;
+        self.verify(first, issuers, leaf.not_before)?;
+        Ok(leaf)
+    }
+
+    pub(crate) fn with(self, between: Vec<CertificateDer<'static>>) -> Self {
+        Self { between, ..self }
     }
 
     /// All roots in one PEM text.

@@ -5,6 +5,7 @@ use std::fmt;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
@@ -28,7 +29,8 @@ pub enum KeyError {
 
 /// SHA-256 of a public key as SubjectPublicKeyInfo in DER (RFC 5280 section 4.1). Equal for a key, for each request that
 /// is signed with it, and for each certificate that is issued for it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyHash([u8; 32]);
 
 impl PrivateKey {
@@ -105,6 +107,20 @@ impl std::str::FromStr for KeyHash {
             *byte = u8::from_str_radix(digits, 16).map_err(|_| NotAHash)?;
         }
         Ok(Self(hash))
+    }
+}
+
+impl TryFrom<String> for KeyHash {
+    type Error = NotAHash;
+
+    fn try_from(text: String) -> Result<Self, NotAHash> {
+        text.parse()
+    }
+}
+
+impl From<KeyHash> for String {
+    fn from(hash: KeyHash) -> Self {
+        hash.to_string()
     }
 }
 

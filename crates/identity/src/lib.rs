@@ -16,6 +16,7 @@
 //! All functions are pure but for the random numbers in keys, signatures and serial numbers. The time is an argument.
 //! A private key appears in no `Debug` text and in no error.
 
+mod attestation;
 mod authority;
 mod bundle;
 mod chain;
@@ -27,6 +28,7 @@ mod path;
 mod signer;
 mod x509;
 
+pub use attestation::{Claim, KnownKey, NotAttested, Register};
 pub use authority::{AuthorityFiles, BACK_DATED, CertificateAuthority, WorkloadNames};
 pub use bundle::{BundleError, NotTrusted, TrustBundle};
 pub use chain::{Chain, ChainError};

@@ -51,9 +51,9 @@ impl<'a> Path<'a> {
         own.chain([root.ok_or_else(|| self.without_root())?]).min().ok_or_else(|| self.without_root())
     }
 
-    /// What is between a leaf and a root, as PEM texts.
-    pub(crate) fn between(&self) -> Vec<String> {
-        self.0.iter().filter(|(_, read)| !is_root(read)).map(|(der, _)| x509::pem(der)).collect()
+    /// What is between a leaf and a root.
+    pub(crate) fn between(&self) -> Vec<CertificateDer<'static>> {
+        self.0.iter().filter(|(_, read)| !is_root(read)).map(|(der, _)| (*der).clone()).collect()
     }
 
     fn without_root(&self) -> AuthorityError {

@@ -118,18 +118,20 @@ impl<'i> Facts<'i> {
             deployment: self.claim.deployment.to_owned(),
             group: self.group_name().to_owned(),
             addresses: self.addresses().map(owned).collect(),
+            agent_id: self.claim.instance.agent_id.clone(),
             az: self.claim.instance.az.clone(),
             jobs: self.jobs().map(str::to_owned).collect(),
         }
     }
 
     fn are_those_of(&self, known: &Workload) -> bool {
-        let Workload { id, deployment, group, addresses, az, jobs } = known;
+        let Workload { id, deployment, group, addresses, agent_id, az, jobs } = known;
         let addresses = addresses.iter().map(|own| (own.address, own.network.as_deref()));
         *id == self.claim.instance.id
             && deployment == self.claim.deployment
             && group == self.group_name()
             && self.addresses().eq(addresses)
+            && *agent_id == self.claim.instance.agent_id
             && *az == self.claim.instance.az
             && self.jobs().eq(jobs)
     }

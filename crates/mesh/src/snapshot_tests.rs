@@ -115,10 +115,10 @@ fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
             authorization: None
         }]
     );
-    let Workload { id, deployment, group, addresses, az, jobs } = &*plan.workload;
+    let Workload { id, deployment, group, addresses, agent_id, az, jobs } = &*plan.workload;
     assert_eq!((&**id, &**deployment, &**group, az.as_deref()), ("1", "d", "banana", Some("z1")));
     assert_eq!(addresses[..], [NetworkAddress { address: ip(1).into(), network: None }]);
-    assert_eq!(jobs[..], ["httpbin"]);
+    assert_eq!((agent_id, &jobs[..]), (&None, &["httpbin".to_owned()][..]));
     assert!(content.workloads.at(ip(9)).is_none());
 }
 
@@ -209,7 +209,9 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         }),
         hash_with(|_, plan| plan.inbound[0].mode = MtlsMode::Strict),
         hash_with(|_, plan| plan.inbound[0].authorization = Some(Shared::new(Authorization::default()))),
-        hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, az: _, jobs: _ }| id.push('x')),
+        hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, agent_id: _, az: _, jobs: _ }| {
+            id.push('x')
+        }),
         hash_with_workload(|workload| workload.deployment.push('x')),
         hash_with_workload(|workload| workload.group.push('x')),
         hash_with_workload(|workload| drop(workload.addresses.pop())),
@@ -218,6 +220,7 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
             *address = ip(9).into();
         }),
         hash_with_workload(|workload| workload.addresses[0].network = Some("x".into())),
+        hash_with_workload(|workload| workload.agent_id = Some("x".into())),
         hash_with_workload(|workload| workload.az = None),
         hash_with_workload(|workload| workload.jobs.push("x".into())),
     ];

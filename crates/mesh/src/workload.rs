@@ -17,6 +17,8 @@ pub struct Workload {
     pub group: String,
     /// Its addresses, in the director's order. No other workload has one of them.
     pub addresses: Vec<NetworkAddress>,
+    /// Agent id of its VM: another one means another VM. `None` when the director does not say.
+    pub agent_id: Option<String>,
     /// Availability zone.
     pub az: AvailabilityZone,
     /// Names of its jobs, as written, in order.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use boshy_identity::{Leaf, LeafError, TrustBundle};
+use boshy_identity::{Leaf, LeafError, NotTrusted, TrustBundle};
 use boshy_mesh::{NodeId, SpiffeId, Timestamp, TrustDomain, Workload};
 use boshy_tls::subject;
 use rustls_pki_types::CertificateDer;
@@ -107,6 +107,9 @@ pub(crate) enum NoWorkload {
     /// It belongs to another mesh.
     #[error("the client's certificate is of the trust domain {0}")]
     Domain(TrustDomain),
+    /// It has expired, for example.
+    #[error("a root of workloads has issued the client's certificate, which cannot be verified")]
+    Unverified(#[from] NotTrusted),
     /// It names no instance.
     #[error("the client's certificate names no instance: it has no DNS SAN")]
     NoInstance,
@@ -121,8 +124,12 @@ impl Identity {
         now: Timestamp,
     ) -> Result<Self, NoWorkload> {
         let subject = subject(certificate).into();
-        let trust = trust.filter(|trust| trust.roots.verify(certificate, issuers, now).is_ok());
-        let workload = trust.map(|trust| WorkloadIdentity::of(certificate, &trust.domain)).transpose()?;
+        let Some(trust) = trust else { return Ok(Self { subject, workload: None }) };
+        let workload = match trust.roots.verify(certificate, issuers, now) {
+            Ok(()) => Some(WorkloadIdentity::of(certificate, &trust.domain)?),
+            Err(error) if error.is_of_another_issuer() => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self { subject, workload })
     }
 }

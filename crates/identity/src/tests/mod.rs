@@ -1,5 +1,6 @@
 //! Scenarios of keys, requests, authorities and chains. rustls reads what is issued, as an independent reader.
 
+mod attestation;
 mod authorities;
 mod certificates;
 mod requests;
