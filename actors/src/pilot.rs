@@ -7,6 +7,7 @@
 //!     director_poller   -> service_registry
 //!     xds_server        <- watch<MeshSnapshot>
 //!     convergence       <- watch<MeshSnapshot>, proxies (a task)
+//!     certificate_authority  <- watch<MeshSnapshot>, requests of xds_server; keys on disk (a task, with `identity`)
 //!     http_server       <- watch<MeshSnapshot>, status
 //! ```
 
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_config::PilotSettings;
+use boshy_config::{IdentitySettings, PilotSettings};
 use boshy_director::{
     client::{ClientSettings, Credentials, DirectorClient},
     observer::ObserverSettings,
@@ -28,9 +29,10 @@ use boshy_state::disk;
 use boshy_supervision::{ChildRef, ExitReason, Placement, Tree};
 use boshy_tls::ServerTls;
 use boshy_web::pilot::PilotView;
-use boshy_xds::MeshTold;
+use boshy_xds::{Certifier, MeshTold, WorkloadTrust};
 
 use crate::{
+    certificate_authority::{self, CertificateAuthorityParts},
     clock::Clock,
     convergence::{self, ConvergenceParts},
     director_poller::{self, DirectorPoller, DirectorPollerParts},
@@ -57,6 +59,7 @@ pub struct Pilot {
     https: Option<(ServerSocket<TcpListener>, ServerTls)>,
     xds: Arc<TcpListener>,
     xds_tls: Option<ServerTls>,
+    workloads: Option<WorkloadTrust>,
     log_trouble: Option<String>,
 }
 
@@ -81,6 +84,7 @@ impl Pilot {
         // Checked here, too, because a restart does not correct invalid settings.
         DirectorClient::new(&client_settings(&settings))?;
         let xds_tls = settings.xds_tls.clone().map(|files| ServerTls::open(files, boshy_xds::ALPN)).transpose()?;
+        let workloads = settings.identity.as_ref().map(workload_trust).transpose()?;
         let state_dir = StateDir::claim(&settings.state_dir)?;
         let (http, xds) = (ServerSocket::of(start::listen(settings.http)?), Arc::new(start::listen(settings.xds)?));
         let https = settings.https.as_ref().map(|https| -> Result<_, StartError> {
@@ -88,7 +92,7 @@ impl Pilot {
             Ok((ServerSocket::of(start::listen(https.listen)?), tls))
         });
         let https = https.transpose()?;
-        Ok(Self { settings, state_dir, http, https, xds, xds_tls, log_trouble: None })
+        Ok(Self { settings, state_dir, http, https, xds, xds_tls, workloads, log_trouble: None })
     }
 
     /// Address of the HTTP server.
@@ -113,7 +117,7 @@ impl Pilot {
         self.state_dir.sweep().await;
         let known = kept_facts::restore(&self.facts_file()).await;
         let (director, rules) = (self.settings.director.url.to_string(), lease_rules(&self.settings));
-        let mut state = PilotState::new(director, &rules, self.xds_tls.clone(), known);
+        let mut state = PilotState::new(director, &rules, self.xds_tls.clone(), self.workloads.clone(), known);
         let log = self.log_trouble.clone().map(start::log_lack);
         state.since_start = self.state_dir.lack().into_iter().chain(log).collect();
         self.tree(&state).run_until(shutdown).await
@@ -139,6 +143,12 @@ impl Pilot {
         let (snapshot, proxies) = (state.snapshot.subscribe(), state.proxies.clone());
         let parts = ConvergenceParts { snapshot, proxies, converged: Arc::clone(&state.converged) };
         tree.task("convergence", move |heart| convergence::measure(parts.clone(), heart)).add();
+
+        if let Some(parts) = self.certificate_authority(state) {
+            let task =
+                tree.task("certificate_authority", move |heart| certificate_authority::serve(parts.clone(), heart));
+            task.silent_for(4 * disk::PATIENCE).add();
+        }
 
         let sites = self.sites(state, &tree);
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
@@ -185,10 +195,18 @@ impl Pilot {
         let parts = MeshServerParts {
             listener: Arc::clone(&self.xds),
             security: state.security.clone(),
+            certifier: state.identities.clone().map(|(desk, _)| Arc::new(desk) as Arc<dyn Certifier>),
             told: MeshTold { tld: self.settings.tld.clone(), vip_range: self.settings.vip_range },
             proxies: state.proxies.clone(),
         };
         XdsServerParts::mesh(parts, state.snapshot.subscribe())
+    }
+
+    fn certificate_authority(&self, state: &PilotState) -> Option<CertificateAuthorityParts> {
+        let (desk, requests) = state.identities.clone()?;
+        let settings = self.settings.identity.clone()?;
+        let file = self.settings.state_dir.join("identities");
+        Some(CertificateAuthorityParts { settings, file, snapshot: state.snapshot.subscribe(), requests, desk })
     }
 
     fn sites(&self, state: &PilotState, tree: &Tree) -> Vec<Site> {
@@ -220,6 +238,10 @@ fn observer_settings(settings: &PilotSettings) -> ObserverSettings {
         full_pass: settings.director.full_read_interval,
         ..usual
     }
+}
+
+fn workload_trust(settings: &IdentitySettings) -> Result<WorkloadTrust, StartError> {
+    Ok(WorkloadTrust { domain: settings.trust_domain.clone(), roots: settings.bundle()? })
 }
 
 fn lease_rules(settings: &PilotSettings) -> LeaseRules {

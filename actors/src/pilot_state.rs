@@ -9,12 +9,13 @@ use boshy_mesh::{Inventory, LeaseRules, MeshSnapshot, Problem};
 use boshy_supervision::TreeStatus;
 use boshy_tls::ServerTls;
 use boshy_web::status::{ConvergenceStatus, DirectorStatus, Lack, PilotStatus, Readiness, XdsStatus};
-use boshy_xds::{HandshakeFailures, Proxies, Security};
+use boshy_xds::{HandshakeFailures, Proxies, Security, WorkloadTrust};
 use tokio::sync::watch;
 
 use crate::{
     convergence::Converged,
     director_poller::PollReport,
+    identity_desk::{IdentityDesk, Requests},
     vip_pool::{self, PoolReport},
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct PilotState {
     pub(crate) proxies: Proxies,
     /// TLS of the xDS server, and the handshakes that failed, by `xds_server`; `None` without TLS.
     pub(crate) security: Option<Security>,
+    /// Requests for certificates, by `certificate_authority`; `None` without an authority.
+    pub(crate) identities: Option<(IdentityDesk, Requests)>,
     /// How fast changes reach the proxies, by `convergence`.
     pub(crate) converged: Arc<ArcSwap<Converged>>,
     /// What is missing since the start: the claim on the state directory, and a valid log filter.
@@ -47,6 +50,7 @@ impl PilotState {
         director: String,
         rules: &LeaseRules,
         tls: Option<ServerTls>,
+        workloads: Option<WorkloadTrust>,
         known: Option<Arc<Inventory>>,
     ) -> Self {
         let director = DirectorStatus { url: director, last_success: None, error: None };
@@ -59,7 +63,8 @@ impl PilotState {
             unkept: Arc::default(),
             problems: Arc::default(),
             proxies: Proxies::default(),
-            security: tls.map(|tls| Security::new(tls, None, HandshakeFailures::default())),
+            security: tls.map(|tls| Security::new(tls, workloads.clone(), HandshakeFailures::default())),
+            identities: workloads.map(|trust| IdentityDesk::new(trust.domain)),
             converged: Arc::default(),
         }
     }
@@ -68,9 +73,12 @@ impl PilotState {
     pub(crate) fn report(&self, actors: &TreeStatus) -> PilotStatus {
         let snapshot = self.snapshot.borrow().clone();
         let (poll, pool, unkept) = (self.poll.load(), self.pool.load(), self.unkept.load());
+        let desk = self.identities.as_ref().map(|(desk, _)| desk);
+        let unissued = desk.and_then(IdentityDesk::lack);
+        let lacking = self.since_start.iter().chain(&pool.lack).chain(&**unkept).chain(&poll.lacking).chain(&unissued);
         PilotStatus {
             readiness: readiness(&poll, &snapshot),
-            lacking: self.since_start.iter().chain(&pool.lack).chain(&**unkept).chain(&poll.lacking).cloned().collect(),
+            lacking: lacking.cloned().collect(),
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
             director: poll.director.clone(),
@@ -85,6 +93,7 @@ impl PilotState {
                 refused: self.security.as_ref().map(|security| security.failures.counts()).unwrap_or_default(),
                 foreign: self.proxies.refused(),
             },
+            identity: desk.map(IdentityDesk::status),
             proxies: self.proxies.list(),
         }
     }

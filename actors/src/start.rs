@@ -14,6 +14,7 @@ use actix_rt::System;
 use actix_web::web::ServiceConfig;
 use boshy_director::client::SettingsError;
 use boshy_dns::BindError;
+use boshy_identity::AuthorityError;
 use boshy_netfilter::RedirectError;
 use boshy_supervision::{ExitReason, Saboteur, Vitals};
 use boshy_tls::FileError;
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The URL of a pilot is not an address.
     #[error("use {0} as a pilot's address")]
     Pilot(String),
+    /// The certificate authority's texts cannot be used.
+    #[error("use the certificate authority of `identity`")]
+    Identity(#[from] AuthorityError),
     /// The certificate files can no longer be used.
     #[error("use the certificate files")]
     Tls(#[from] FileError),

@@ -9,7 +9,8 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
 use boshy_xds::{
-    AckStates, AdsService, CAPTURE, MeshSource, MeshTold, Proxies, Repairs, ResourceSet, Security, TransportError,
+    AckStates, AdsService, CAPTURE, Certifier, MeshSource, MeshTold, Proxies, Repairs, ResourceSet, Security,
+    TransportError,
 };
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub(crate) struct MeshServerParts {
     pub(crate) listener: Arc<net::TcpListener>,
     /// TLS settings; `None` for no TLS.
     pub(crate) security: Option<Security>,
+    /// Decides about requests for certificates; `None` for no certificates.
+    pub(crate) certifier: Option<Arc<dyn Certifier>>,
     /// Settings of the mesh sent to agents.
     pub(crate) told: MeshTold,
     /// The connected proxies.
@@ -94,7 +97,7 @@ impl MeshServerParts {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let service = AdsService::new(MeshSource::new(snapshots, CAPTURE), self.proxies).telling(self.told);
         let served = match self.security {
-            Some(security) => Box::pin(service.serve_tls(listener, security, None, pending())).await,
+            Some(security) => Box::pin(service.serve_tls(listener, security, self.certifier, pending())).await,
             None => service.serve_tcp(listener, pending()).await,
         };
         Ok(served?)

@@ -71,6 +71,7 @@ fn it_is_driven_by_messages_alone_and_a_fresh_life_begins_with_what_is_published
     let server = MeshServerParts {
         listener,
         security: None,
+        certifier: None,
         told: MeshTold { tld: Tld::default(), vip_range: VipRange::default() },
         proxies: Proxies::default(),
     };

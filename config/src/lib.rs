@@ -6,9 +6,11 @@
 //! between its parts (`BOSHY__DIRECTOR__CLIENT_SECRET`). So a secret need not be in a file.
 
 mod agent;
+mod identity;
 mod load;
 mod pilot;
 
 pub use agent::{AgentSettings, EnvoySettings, NetfilterBackend, NodeSettings, ProxyMode};
+pub use identity::{IdentityFiles, IdentitySettings};
 pub use load::SettingsError;
 pub use pilot::{DirectorSettings, HttpsSettings, PilotSettings};

@@ -13,7 +13,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::load::{self, SettingsError};
+use crate::{
+    identity::{IdentityFiles, IdentitySettings},
+    load::{self, SettingsError},
+};
 
 /// Settings of the pilot, after their check.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct PilotSettings {
     pub xds: SocketAddr,
     /// Certificate of the xDS server, and the CA of its clients; `None` for no TLS.
     pub xds_tls: Option<ServerFiles>,
+    /// The authority of workloads' certificates; `None` for no certificates.
+    pub identity: Option<IdentitySettings>,
     /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
 }
@@ -98,6 +103,7 @@ struct RawPilot {
     health_socket: Option<PathBuf>,
     #[serde(default)]
     xds: RawXds,
+    identity: Option<IdentityFiles>,
     #[serde(default)]
     test_hooks: bool,
 }
@@ -184,7 +190,12 @@ impl PilotSettings {
         if let Some(https) = &https {
             https.files.check().map_err(|error| SettingsError::tls(file, "https", error))?;
         }
-        let xds_tls = raw.xds.tls.map(RawMutual::meant);
+        let identity = raw.identity.map(|identity| identity.check(file)).transpose()?;
+        let mut xds_tls = raw.xds.tls.map(RawMutual::meant);
+        if let Some(identity) = &identity {
+            let needed = || SettingsError::key(file, "xds.tls", "is needed with `identity`: agents are known by TLS");
+            identity.admit(xds_tls.as_mut().ok_or_else(needed)?);
+        }
         if let Some(tls) = &xds_tls {
             tls.check().map_err(|error| SettingsError::tls(file, "xds.tls", error))?;
         }
@@ -201,6 +212,7 @@ impl PilotSettings {
             health_socket: raw.health_socket,
             xds: raw.xds.listen,
             xds_tls,
+            identity,
             test_hooks: raw.test_hooks,
         })
     }

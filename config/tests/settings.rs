@@ -1,7 +1,7 @@
 //! Tests settings files as operators write them.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use boshy_config::{AgentSettings, EnvoySettings, PilotSettings, SettingsError};
 use err_report::Report;
@@ -25,6 +25,14 @@ fn pilot(text: &str) -> Result<PilotSettings, SettingsError> {
 fn agent(text: &str) -> Result<AgentSettings, SettingsError> {
     let (_dir, path) = file(text);
     AgentSettings::load(&path)
+}
+
+/// A root that may issue certificates, and its key.
+fn authority() -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 /// The example with its commented defaults enabled.
@@ -135,6 +143,10 @@ fn over_tls(role: &str) -> (tempfile::TempDir, String) {
     for name in ["agent.key", "pilot.key"] {
         fs::write(dir.path().join(name), made.signing_key.serialize_pem()).unwrap();
     }
+    let (ca, key) = authority();
+    for (name, text) in [("identity_ca.pem", &ca), ("identity_ca_key.pem", &key), ("identity_roots.pem", &ca)] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
     let text = example(&format!("{role}.example.yml"));
     let text = text.replace("pilots:\n  - http://10.244.3.125:15010\n", "");
     let shown = |line: &str| match line.strip_prefix("## ") {
@@ -155,7 +167,11 @@ fn what_the_examples_show_of_tls_is_accepted() {
     assert!(settings.pilot_tls.is_some());
     let (_dir, text) = over_tls("pilot");
     let settings = pilot(&text).unwrap();
-    assert!(settings.xds_tls.unwrap().client_ca.len() == 1);
+    let identity = settings.identity.unwrap();
+    assert_eq!((identity.trust_domain.as_str(), identity.leaf_life), ("boshy", Duration::from_secs(24 * 3600)));
+    let client_ca = settings.xds_tls.unwrap().client_ca;
+    let names: Vec<_> = client_ca.iter().map(|file| file.file_name().unwrap()).collect();
+    assert_eq!(names, ["ca.crt", "identity_ca.pem", "identity_roots.pem"]);
     let https = settings.https.unwrap();
     assert_eq!((https.listen.port(), https.files.client_ca), (8443, Vec::new()));
 }
@@ -195,4 +211,43 @@ fn where_envoy_is_started_only_what_concerns_it_need_be_there() {
     assert!(AgentSettings::load(&path).unwrap_err().to_string().contains("state_dir: is missing"));
     let (_dir, path) = file("node: {ip: 10.244.0.130}\nads_sokcet: /shared/ads.sock\n");
     assert!(EnvoySettings::load(&path).unwrap_err().to_string().contains("unknown field `ads_sokcet`"));
+}
+
+#[test]
+fn an_authority_that_cannot_issue_certificates_is_refused_with_key_and_reason() {
+    let refused = |name: &str, content: &str| {
+        let (dir, text) = over_tls("pilot");
+        fs::write(dir.path().join(name), content).unwrap();
+        Report::new(pilot(&text).unwrap_err()).to_string()
+    };
+    let no_authority = rcgen::generate_simple_self_signed(vec!["x".to_owned()]).unwrap().cert.pem();
+    for (name, content, key, reason) in [
+        ("identity_ca.pem", &*no_authority, "identity.ca_certificate_file", "no certificate authority"),
+        ("identity_ca.pem", "", "identity.ca_certificate_file", "holds no PEM certificate"),
+        (
+            "identity_ca_key.pem",
+            &authority().1,
+            "identity.ca_private_key_file",
+            "does not belong to the CA certificate",
+        ),
+        ("identity_ca_key.pem", "", "identity.ca_private_key_file", "no PEM private key"),
+        ("identity_roots.pem", &no_authority, "identity.roots_file", "is no certificate authority"),
+    ] {
+        let error = refused(name, content);
+        assert!(error.contains(&format!("{key}: ")) && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn identities_need_tls_and_a_life_that_can_be_renewed() {
+    let (_dir, text) = over_tls("pilot");
+    let error = pilot(&text.replace("leaf_life: 24h", "leaf_life: 10s")).unwrap_err().to_string();
+    assert!(error.contains("identity.leaf_life: must be from 1m to 90d"), "{error}");
+    let plain = text.replace("  tls:\n", "").lines().filter(|line| !is_of_xds_tls(line)).collect::<Vec<_>>().join("\n");
+    let error = pilot(&plain).unwrap_err().to_string();
+    assert!(error.contains("xds.tls: is needed with `identity`"), "{error}");
+}
+
+fn is_of_xds_tls(line: &str) -> bool {
+    line.starts_with("    ") && line.contains("_file: ")
 }

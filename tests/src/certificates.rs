@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -33,6 +33,14 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "boshy-mesh");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Its certificate and its key as files in a directory.
+    pub(crate) fn files(&self, directory: &Path) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (directory.join("authority.pem"), directory.join("authority.key"));
+        fs::write(&certificate, self.0.pem()).unwrap();
+        fs::write(&key, self.0.key().serialize_pem()).unwrap();
+        (certificate, key)
     }
 
     /// Files of a pilot with this name.

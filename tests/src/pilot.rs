@@ -3,21 +3,21 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use boshy_config::{HttpsSettings, PilotSettings};
+use boshy_config::{HttpsSettings, IdentityFiles, PilotSettings};
 use boshy_lab_director::Handle;
-use boshy_mesh::{VipRange, VipShare};
+use boshy_mesh::{TrustDomain, VipRange, VipShare};
 use boshy_supervision::ExitReason;
 use boshy_tls::ServerFiles;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Operated, Papers, Process, until_some, volume::Volume};
+use crate::{Authority, Operated, Papers, Process, until_some, volume::Volume};
 
 /// A pilot that is not running: its settings and its disk. A clone is the same machine.
 #[derive(Clone)]
@@ -102,6 +102,31 @@ impl PilotPlan {
         self.settings.xds_tls = Some(papers.server());
         self._papers = Some(papers.clone());
         self
+    }
+
+    /// Issues certificates of workloads in the name of `authority`, to agents that it knows by TLS: that comes first.
+    ///
+    /// # Panics
+    /// When TLS is off, or the authority cannot be used.
+    #[must_use]
+    pub fn certifying(mut self, authority: &Authority) -> Self {
+        let (certificate, key) = authority.files(self._disk.path());
+        let files = IdentityFiles {
+            trust_domain: TrustDomain::default(),
+            ca_certificate_file: certificate,
+            ca_private_key_file: key,
+            roots_file: None,
+            leaf_life: Duration::from_secs(3600),
+        };
+        let identity = files.check(Path::new("settings")).unwrap();
+        identity.admit(self.settings.xds_tls.as_mut().unwrap());
+        self.settings.identity = Some(identity);
+        self
+    }
+
+    /// The file of keys of VMs.
+    pub fn identities_file(&self) -> PathBuf {
+        self.settings.state_dir.join("identities")
     }
 
     /// Serves its API over HTTPS as well.

@@ -10,8 +10,8 @@ pub use agent::{
     AgentStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus,
 };
 pub use pilot::{
-    ConfigStatus, ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus,
-    SnapshotStatus, XdsStatus,
+    ConfigStatus, ConvergenceStatus, DeploymentStatus, DirectorStatus, IdentityStatus, PilotStatus, PoolStatus,
+    RefusedRequest, ServiceStatus, SnapshotStatus, XdsStatus,
 };
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use crate::Page;
 pub struct Lack {
     /// Of the agent: `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `envoy_settings`, `rules`,
     /// `route`, `log` or `disk`, and `dns`, `http`, `ads` or `handler` for a socket that is taken. Of the pilot:
-    /// `director`, `configs`, `leases`, `facts`, `log` or `state_dir`.
+    /// `director`, `configs`, `leases`, `facts`, `identities`, `log` or `state_dir`.
     pub what: &'static str,
     /// When it was first missing.
     pub since: u64,

@@ -34,6 +34,18 @@ pub struct AuthorityFiles<'a> {
     pub roots: Option<&'a str>,
 }
 
+impl AuthorityFiles<'_> {
+    /// The roots that workloads trust, by which their certificates are verified, also when the authority has expired.
+    ///
+    /// # Errors
+    /// When a text cannot be read, or holds no root.
+    pub fn bundle(&self) -> Result<TrustBundle, AuthorityError> {
+        let all = certificates(self.certificate).map_err(AuthorityError::Certificate)?;
+        let path = Path::read(&all).map_err(AuthorityError::Certificate)?;
+        Ok(path.bundle(self.roots)?.with(path.between()))
+    }
+}
+
 /// Issues certificates of workloads.
 #[derive(Debug)]
 pub struct CertificateAuthority {

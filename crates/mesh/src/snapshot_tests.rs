@@ -210,7 +210,7 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         hash_with(|_, plan| plan.inbound[0].mode = MtlsMode::Strict),
         hash_with(|_, plan| plan.inbound[0].authorization = Some(Shared::new(Authorization::default()))),
         hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, agent_id: _, az: _, jobs: _ }| {
-            id.push('x')
+            id.push('x');
         }),
         hash_with_workload(|workload| workload.deployment.push('x')),
         hash_with_workload(|workload| workload.group.push('x')),

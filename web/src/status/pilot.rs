@@ -6,7 +6,7 @@ use std::{
 };
 
 use boshy_mesh::{
-    AvailabilityZone, Endpoint, Hostname, MeshSnapshot, PolicyConfig, Port, Problem, ServicePlan, VipRange,
+    AvailabilityZone, Endpoint, Hostname, MeshSnapshot, PolicyConfig, Port, Problem, ServicePlan, TrustDomain, VipRange,
 };
 use boshy_supervision::TreeStatus;
 use boshy_xds::ProxyStatus;
@@ -44,6 +44,8 @@ pub struct PilotStatus {
     pub actors: TreeStatus,
     /// State of the port on which proxies connect.
     pub xds: XdsStatus,
+    /// Certificates of workloads; `null` without an authority.
+    pub identity: Option<IdentityStatus>,
     /// Proxies with an open stream.
     pub proxies: Vec<ProxyStatus>,
 }
@@ -57,6 +59,34 @@ pub struct XdsStatus {
     pub refused: BTreeMap<&'static str, u64>,
     /// Refused streams since the process began whose node id contradicts the certificate. The log names each.
     pub foreign: u64,
+}
+
+/// Certificates of workloads, and who was refused one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IdentityStatus {
+    /// The mesh's trust domain.
+    pub trust_domain: TrustDomain,
+    /// When the authority, or an issuer of it, expires. `null` once it has.
+    pub authority_end: Option<u64>,
+    /// VMs whose key is remembered.
+    pub known: u64,
+    /// Certificates issued since the process began.
+    pub issued: u64,
+    /// Refused requests since the process began, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// The latest refusals, newest last.
+    pub latest_refusals: Vec<RefusedRequest>,
+}
+
+/// A request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedRequest {
+    /// When.
+    pub at: u64,
+    /// Source address.
+    pub address: IpAddr,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// The snapshot that is being served.
@@ -226,6 +256,9 @@ impl Report for PilotStatus {
         let refused = self.xds.refused.iter().map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
         page.counters("xds_refused", "Connections refused for want of a trusted certificate, by reason", refused);
         page.counter("xds_foreign", "Streams refused for a node id that contradicts the certificate", self.xds.foreign);
+        if let Some(identity) = &self.identity {
+            identity.measure(page);
+        }
         self.measure_proxies(page);
     }
 }
@@ -293,6 +326,17 @@ impl DirectorStatus {
         let read = self.last_success.map(|at| (Vec::new(), at));
         page.gauges("director_last_success_timestamp_seconds", "When the director was last read", read);
         page.gauge("director_failing", "1 while the director cannot be read", u64::from(self.error.is_some()));
+    }
+}
+
+impl IdentityStatus {
+    fn measure(&self, page: &mut Page) {
+        let end = self.authority_end.map(|end| (Vec::new(), end));
+        page.gauges("identity_authority_end_timestamp_seconds", "When the certificate authority expires", end);
+        page.gauge("identity_vms_known", "VMs whose key is remembered", self.known);
+        page.counter("certificates_issued", "Certificates issued to workloads", self.issued);
+        let refused = self.refused.iter().map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
+        page.counters("certificates_refused", "Requests for certificates that were refused, by reason", refused);
     }
 }
 

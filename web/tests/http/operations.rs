@@ -128,6 +128,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
             "services",
             "actors",
             "xds",
+            "identity",
             "proxies"
         ]
     );
@@ -156,6 +157,14 @@ async fn pilot_status_has_the_fields_that_people_read() {
     );
     assert_eq!(status["actors"]["children"][1]["state"], json!("backing_off"));
     assert_eq!(status["xds"], json!({"tls": true, "refused": {"untrusted": 2}}));
+    assert_eq!(
+        status["identity"],
+        json!({
+            "trust_domain": "boshy", "authority_end": 1_900_000_000, "known": 3, "issued": 5,
+            "refused": {"another_key": 1},
+            "latest_refusals": [{"at": 1_700_000_300, "address": "10.0.0.7", "reason": "another key"}]
+        })
+    );
     assert_eq!(status["proxies"][0]["tls"], json!({"subject": "CN=agent", "workload": null}));
     assert_eq!(status["proxies"][0]["types"]["listener"]["rejected"]["reason"], json!("no"));
 }

@@ -8,7 +8,7 @@ use std::{
 use boshy_dns::StatsSnapshot;
 use boshy_mesh::{
     Endpoint, Hostname, MeshRules, MeshSnapshot, NameTable, NetworkAddress, Origin, Place, Port, PortName, Problem,
-    Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, VipRange, Workload,
+    Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, TrustDomain, VipRange, Workload,
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
@@ -97,6 +97,18 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
         services: snapshot.content.services.iter().map(|plan| (&**plan).into()).collect(),
         actors: actors(),
         xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into(), foreign: 1 },
+        identity: Some(IdentityStatus {
+            trust_domain: TrustDomain::default(),
+            authority_end: Some(1_900_000_000),
+            known: 3,
+            issued: 5,
+            refused: [("another_key", 1)].into(),
+            latest_refusals: vec![RefusedRequest {
+                at: 1_700_000_300,
+                address: [10, 0, 0, 7].into(),
+                reason: "another key".into(),
+            }],
+        }),
         proxies: vec![ProxyStatus {
             node: "sidecar~10.0.0.1~x~x".into(),
             flavour: Flavour::Delta,
