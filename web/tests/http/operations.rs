@@ -156,7 +156,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
         })
     );
     assert_eq!(status["actors"]["children"][1]["state"], json!("backing_off"));
-    assert_eq!(status["xds"], json!({"tls": true, "refused": {"untrusted": 2}}));
+    assert_eq!(status["xds"], json!({"tls": true, "refused": {"untrusted": 2}, "foreign": 1}));
     assert_eq!(
         status["identity"],
         json!({
@@ -199,7 +199,7 @@ async fn agent_status_has_the_fields_that_people_read() {
             "inspection": {"last": 1_700_000_400, "differences": [], "differing": 0, "repairs": 2, "error": null}
         })
     );
-    assert_eq!(keys(&status["rules"]), ["in_place", "pairs", "drift_repairs", "error", "remedy", "route"]);
+    assert_eq!(keys(&status["rules"]), ["in_place", "pairs", "strict", "drift_repairs", "error", "remedy", "route"]);
     assert_eq!(
         keys(&status["dns"]),
         ["queries", "answers", "fallback", "dropped", "cut_short", "unsent", "tcp_connections", "handler_requests"]
