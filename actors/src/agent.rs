@@ -5,6 +5,7 @@
 //!     address_finder    the VM's own address (a task)
 //!     pilot_exchange    pilot <-> relay -> names, resources, state
 //!     state_keeper      state -> file
+//!     identity_keeper   key and certificate <- pilots, <-> file (a task, where pilots are reached over TLS)
 //!     name_feed         names -> dns_server (a task)
 //!     dns_server        <- names
 //!     xds_server        <- resources; the local Envoy asks here
@@ -45,14 +46,18 @@ use crate::{
     address_finder::{self, AddressFinderParts},
     agent_report::{Reports, Socket},
     agent_state::AgentState,
+    clock,
     dns_server::{self, DnsServer, DnsServerParts},
     drain::drained,
     envoy_watcher::{self, EnvoyWatcherParts},
+    held_identity::Held,
     http_server::{HttpServer, HttpSocket, Site},
+    identity_keeper::{self, IdentityKeeperParts, Pace},
     lookout::{self, LookoutParts},
     netfilter_writer::{NetfilterWriter, NetfilterWriterParts},
     peer_watcher::{self, PeerWatcherParts},
     pilot_exchange::{PilotExchange, PilotExchangeParts, Streams},
+    pilots::Pilots,
     redirect::{Kernel, Linux},
     server_socket::ServerSocket,
     start::{self, StartError},
@@ -62,7 +67,7 @@ use crate::{
 
 /// Restarts within a minute that the tree tolerates, one more than it has children. Each is a bug; more of them mean
 /// that a fresh process is needed.
-const INTENSITY: u32 = 12;
+const INTENSITY: u32 = 13;
 
 /// A disk may hang for a long time, which is reported separately; a new life of the writer would hang as well.
 const HUNG_DISK: Duration = Duration::MAX;
@@ -168,7 +173,11 @@ impl Agent {
     /// Runs the tree. Needs an actix system.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> ExitReason {
         let stored = state_keeper::restore(&self.state_file()).await;
-        let state = AgentState::new(&self.settings.tld, stored);
+        let held = match &self.tls {
+            Some(tls) => identity_keeper::restore(&self.identity_file(), tls).await,
+            None => Held::default(),
+        };
+        let state = AgentState::new(&self.settings.tld, stored, held);
         let (tree, keeper) = (self.tree(&state), self.state_keeper(&state));
         // From here on the actors alone have the sockets, so that these close with the tree.
         drop(self);
@@ -188,6 +197,11 @@ impl Agent {
 
         let parts = self.state_keeper(state);
         tree.task("state_keeper", move |heart| state_keeper::keep(parts.clone(), heart)).silent_for(HUNG_DISK).add();
+
+        if let Some(parts) = self.identity_keeper(state) {
+            let keeper = move |heart| identity_keeper::keep(parts.clone(), heart);
+            tree.task("identity_keeper", keeper).silent_for(HUNG_DISK).add();
+        }
 
         let parts = self.dns_server(state);
         let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link));
@@ -249,6 +263,7 @@ impl Agent {
             },
             ack_states: state.ack_states.clone(),
             outlets: state.outlets.clone(),
+            held: state.held.subscribe(),
         }
     }
 
@@ -259,6 +274,33 @@ impl Agent {
     fn state_keeper(&self, state: &AgentState) -> StateKeeperParts {
         let (outlets, unkept) = (state.outlets.clone(), Arc::clone(&state.unkept));
         StateKeeperParts { file: self.state_file(), outlets, unkept }
+    }
+
+    fn identity_file(&self) -> PathBuf {
+        self.settings.state_dir.join("identity")
+    }
+
+    /// Without TLS a pilot cannot tell who asks it for a certificate.
+    fn identity_keeper(&self, state: &AgentState) -> Option<IdentityKeeperParts> {
+        let tls = self.tls.clone()?;
+        let exchange = state.outlets.status.subscribe();
+        let pilots = Pilots {
+            all: self.pilots.clone(),
+            tls: tls.clone(),
+            settings: ExchangeSettings::default(),
+            exchange: exchange.clone(),
+        };
+        Some(IdentityKeeperParts {
+            file: self.identity_file(),
+            id: self.settings.node.id.clone(),
+            authority: Arc::new(pilots),
+            tls: Some(tls),
+            now: Arc::new(clock::now),
+            pace: Pace::default(),
+            held: state.held.clone(),
+            trouble: Arc::clone(&state.uncertified),
+            exchange,
+        })
     }
 
     fn dns_server(&self, state: &AgentState) -> DnsServerParts {

@@ -7,12 +7,18 @@ use boshy_supervision::TreeStatus;
 use boshy_vm::NoAddress;
 use boshy_web::{
     handler::HandlerView,
-    status::{AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, PilotLink, Readiness, RulesStatus},
+    status::{AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, OwnIdentity, PilotLink, Readiness, RulesStatus},
 };
 use boshy_xds::{CAPTURE_LISTENER, ResourceType, agent::ExchangeStatus};
 use tokio::sync::watch;
 
-use crate::{agent_state::AgentState, server_socket::ServerSocket, start};
+use crate::{
+    agent_state::AgentState,
+    clock,
+    identity_keeper::{Failure, Unanswered},
+    server_socket::ServerSocket,
+    start,
+};
 
 /// A missing resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +90,7 @@ impl Reports {
             lacking: self.state.lacking.load().as_ref().clone(),
             node: self.settings.node.id_at(*self.state.address.borrow()).to_string(),
             pilot: pilot_link(exchange),
+            identity: self.identity(),
             names,
             envoy,
             rules,
@@ -164,10 +171,18 @@ impl Reports {
             remedy: "Give the jobs virtual-ip-agent and bosh-envoy the same value; until then each acts by its own."
                 .to_owned(),
         };
+        let no_identity = || {
+            let trouble = self.state.uncertified.load();
+            let held = self.state.held.borrow().clone();
+            trouble
+                .want(held.issued().map(|issued| &issued.leaf), clock::now())
+                .map(|Failure { reason, remedy }| Want { what: "identity", reason, remedy })
+        };
         let sockets = self.sockets.iter().map(Socket::want);
         let others = [
             self.state.missing.load().map(no_address),
             want("pilot", &pilot.error, &pilot.remedy),
+            no_identity(),
             (self.settings.proxy == ProxyMode::Required && !envoy.connected).then(no_envoy),
             refused(),
             difference(),
@@ -208,6 +223,16 @@ impl Reports {
             Readiness::waiting(format!("{awaited} names wait for the local Envoy"))
         } else {
             Readiness::ready()
+        }
+    }
+
+    fn identity(&self) -> OwnIdentity {
+        let (held, trouble) = (self.state.held.borrow().clone(), self.state.uncertified.load());
+        let failure = trouble.unanswered.as_ref().and_then(Unanswered::failure);
+        OwnIdentity {
+            certificate: held.issued().map(|issued| issued.status(clock::now())),
+            error: failure.map(|failure| failure.reason.clone()),
+            remedy: failure.map(|failure| failure.remedy.clone()),
         }
     }
 

@@ -15,7 +15,7 @@ use boshy_xds::{
 };
 use tokio::sync::watch;
 
-use crate::{name_gate::Redirected, peer_watcher::Trouble};
+use crate::{held_identity::Held, identity_keeper, name_gate::Redirected, peer_watcher::Trouble};
 
 /// See the module's documentation. Clones share the state.
 #[derive(Clone)]
@@ -28,6 +28,10 @@ pub(crate) struct AgentState {
     pub(crate) outlets: Outlets,
     /// Why the state is not on disk, by `state_keeper`.
     pub(crate) unkept: Arc<ArcSwap<Option<String>>>,
+    /// The VM's key and certificate, by `identity_keeper`.
+    pub(crate) held: watch::Sender<Arc<Held>>,
+    /// Why there is no certificate or no newer one, by `identity_keeper`.
+    pub(crate) uncertified: Arc<ArcSwap<identity_keeper::Trouble>>,
     /// What DNS answers, by `dns_server`.
     pub(crate) zones: CurrentZone,
     /// Names that DNS answers, by `dns_server`.
@@ -57,8 +61,8 @@ pub(crate) struct AgentState {
 }
 
 impl AgentState {
-    /// The state at the start of a process, with what an earlier one has `stored`.
-    pub(crate) fn new(tld: &Tld, stored: Option<Arc<Stored>>) -> Self {
+    /// The state at the start of a process, with what an earlier one has `stored`, and the identity that it `held`.
+    pub(crate) fn new(tld: &Tld, stored: Option<Arc<Stored>>, held: Held) -> Self {
         let outlets = Outlets::default();
         if let Some(stored) = stored {
             outlets.names.send_replace(Arc::new(stored.answered()));
@@ -70,6 +74,8 @@ impl AgentState {
             missing: Arc::default(),
             outlets,
             unkept: Arc::default(),
+            held: watch::Sender::new(Arc::new(held)),
+            uncertified: Arc::default(),
             zones: CurrentZone::new(Zone::not_known_yet(tld)),
             answered: watch::Sender::default(),
             stats: Arc::default(),

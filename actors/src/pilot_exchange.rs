@@ -5,6 +5,7 @@
 //!   streams ── PilotHeard ───> PilotExchange ──> Outlets (boshy_xds::agent::Exchange decides)
 //!   Envoy ──── AckStatesChanged >│
 //!   disk ───── StateKept ───────>│
+//!   identity ─ IdentityChanged ─>│
 //!   clock ──── TimePassed ──────>'
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 use std::{
     net::Ipv4Addr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,6 +31,9 @@ use boshy_xds::{
     },
 };
 use tokio::{sync::watch, time::sleep};
+use tracing::info;
+
+use crate::{clock, held_identity::Held};
 
 /// Configuration and channels of the exchange; they outlive the actor.
 #[derive(Clone)]
@@ -41,6 +46,8 @@ pub(crate) struct PilotExchangeParts {
     pub(crate) ack_states: AckStates,
     /// The channels to publish on.
     pub(crate) outlets: Outlets,
+    /// The VM's key and certificate.
+    pub(crate) held: watch::Receiver<Arc<Held>>,
 }
 
 /// How to reach pilots.
@@ -74,6 +81,11 @@ pub(crate) struct AckStatesChanged;
 #[rtype(result = "()")]
 pub(crate) struct StateKept;
 
+/// The VM has another certificate.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct IdentityChanged;
+
 /// A deadline may have passed.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -94,7 +106,17 @@ impl PilotExchange {
         let PilotExchangeParts { relay, ack_states, outlets, .. } = parts.clone();
         let stored = outlets.stored.borrow().as_ref().clone();
         let exchange = Exchange::new(Relay::new(relay, stored), ack_states, outlets);
-        Self { exchange, parts, link: link.clone(), alarm: None }
+        let mut new = Self { exchange, parts, link: link.clone(), alarm: None };
+        new.hold();
+        new
+    }
+
+    /// Serves the secrets of the VM to Envoy.
+    fn hold(&mut self) {
+        let held = Arc::clone(&self.parts.held.borrow());
+        if let Some(issued) = held.issued() {
+            self.exchange.hold(&issued.secrets());
+        }
     }
 
     /// Sets the timer to the next deadline, when it has changed.
@@ -117,13 +139,16 @@ impl Actor for PilotExchange {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let PilotExchangeParts { streams, ack_states, outlets, .. } = self.parts.clone();
+        let PilotExchangeParts { streams, ack_states, outlets, held, .. } = self.parts.clone();
         let (own, link) = (ctx.address(), self.link.clone());
         if let Some(streams) = streams {
             let unanswered = outlets.unanswered.subscribe();
-            link.keep(ctx, "streams to pilots", |heart| converse(streams, unanswered, own.clone(), heart));
+            link.keep(ctx, "streams to pilots", |heart| {
+                converse(streams, (unanswered, held.clone()), own.clone(), heart)
+            });
         }
         link.keep(ctx, "answers of Envoy", |heart| follow_ack_states(ack_states.changes(), own.clone(), heart));
+        link.keep(ctx, "the identity", |heart| follow_identity(held, own.clone(), heart));
         link.keep(ctx, "the disk", |heart| follow_disk(outlets, own, heart));
         self.set_alarm(ctx);
     }
@@ -156,6 +181,15 @@ impl Handler<StateKept> for PilotExchange {
     }
 }
 
+impl Handler<IdentityChanged> for PilotExchange {
+    type Result = ();
+
+    fn handle(&mut self, _: IdentityChanged, ctx: &mut Context<Self>) {
+        self.hold();
+        self.set_alarm(ctx);
+    }
+}
+
 impl Handler<TimePassed> for PilotExchange {
     type Result = ();
 
@@ -175,10 +209,12 @@ impl StreamListener for Ear {
     }
 }
 
-/// Connects as the node that this VM is. With another address it is another node, with another stream.
+/// Connects as the node that this VM is. With another address it is another node, with another stream. A VM that gets a
+/// certificate connects anew, because a pilot knows by the connection what the VM can do. With a later one it stays
+/// connected.
 async fn converse(
     mut streams: Streams,
-    unanswered: watch::Receiver<usize>,
+    (unanswered, mut held): (watch::Receiver<usize>, watch::Receiver<Arc<Held>>),
     exchange: Addr<PilotExchange>,
     heart: Heart,
 ) {
@@ -188,8 +224,11 @@ async fn converse(
         let Streams { node, settings, tls, pilots, .. } = streams.clone();
         let stream = PilotStream { node: node.id_at(ip), settings, tls, unanswered: unanswered.clone() };
         let conversing = converse_by(&stream, pilots, &ear, &heart);
+        let is_certified = |held: &Arc<Held>| held.is_valid_at(clock::now());
+        let was_certified = is_certified(&held.borrow());
         tokio::select! {
             () = conversing => {}
+            Ok(_) = held.wait_for(is_certified), if !was_certified => info!("connecting to the pilot anew, by the VM's own certificate"),
             _ = streams.address.wait_for(|now| *now != ip) => {}
         }
     }
@@ -212,6 +251,16 @@ async fn follow_ack_states(mut changes: watch::Receiver<u64>, exchange: Addr<Pil
     while heart.rest(changes.changed()).await.is_ok() {
         let Ok(rest) = exchange.send(AckStatesChanged).await else { return };
         heart.rest(sleep(rest)).await;
+    }
+}
+
+async fn follow_identity(mut held: watch::Receiver<Arc<Held>>, exchange: Addr<PilotExchange>, heart: Heart) {
+    // Changes before the subscription count as a change, too.
+    held.mark_changed();
+    while heart.rest(held.changed()).await.is_ok() {
+        if exchange.send(IdentityChanged).await.is_err() {
+            return;
+        }
     }
 }
 

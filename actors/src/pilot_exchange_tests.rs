@@ -13,6 +13,7 @@ use boshy_xds::{
 use tokio::{sync::mpsc, time::timeout};
 
 use super::*;
+use crate::held_identity::samples;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const HOST: &str = "a.b.c.boshy";
@@ -73,16 +74,30 @@ impl Vm {
 
 fn driven<F: Future<Output = ()> + 'static>(
     require_proxy: bool,
-    test: impl FnOnce(ChildRef<PilotExchange>, Outlets) -> F,
+    test: impl FnOnce(ChildRef<PilotExchange>, Outlets) -> F + 'static,
+) {
+    identified(require_proxy, None, |exchange, outlets, identity| async move {
+        test(exchange, outlets).await;
+        drop(identity);
+    });
+}
+
+/// An exchange of a VM without a certificate, whose test has the means to give it one.
+fn identified<F: Future<Output = ()> + 'static>(
+    require_proxy: bool,
+    streams: Option<Streams>,
+    test: impl FnOnce(ChildRef<PilotExchange>, Outlets, watch::Sender<Arc<Held>>) -> F,
 ) {
     let (outlets, ack_states) = (Outlets::default(), AckStates::default());
     outlets.kept.send_replace(Kept::State(outlets.stored.borrow().clone()));
     let relay = RelaySettings { require_proxy, ..RelaySettings::default() };
-    let parts = PilotExchangeParts { streams: None, relay, ack_states, outlets: outlets.clone() };
+    let identity = watch::Sender::<Arc<Held>>::default();
+    let held = identity.subscribe();
+    let parts = PilotExchangeParts { streams, relay, ack_states, outlets: outlets.clone(), held };
     actix::System::new().block_on(async {
         let mut tree = Tree::new("test");
         let exchange = tree.child("pilot_exchange", move |link| PilotExchange::new(parts.clone(), link)).add();
-        tree.run_until(test(exchange, outlets)).await;
+        tree.run_until(test(exchange, outlets, identity)).await;
     });
 }
 
@@ -143,5 +158,51 @@ fn without_a_word_of_envoy_a_name_waits_and_the_pilot_does_not() {
         assert!(rest < DEADLINE);
         assert_eq!(vm.answers(), NameTable::default());
         assert_eq!(vm.outlets.status.borrow().names.waiting, 1);
+    });
+}
+
+#[test]
+fn secrets_are_served_when_they_come_and_by_the_next_life_from_its_beginning() {
+    identified(false, None, |_, outlets, identity| async move {
+        for _ in 0..2 {
+            let held = samples::held(clock::now());
+            let serial = held.issued().expect("a certificate").leaf.serial.clone();
+            identity.send_replace(Arc::new(held));
+            let mut served = outlets.served.subscribe();
+            let before = served.borrow().of(ResourceType::Secret).version().clone();
+            let others = served.wait_for(|set| *set.of(ResourceType::Secret).version() != before);
+            let set = timeout(DEADLINE, others).await.expect("the deadline has passed").expect("the exchange lives");
+            assert_eq!(set.of(ResourceType::Secret).len(), 2, "{serial}");
+        }
+    });
+}
+
+#[test]
+fn the_first_certificate_makes_a_new_connection_and_the_next_one_does_not() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let pilot = format!("http://{}", listener.local_addr().expect("an address"));
+    let address = watch::Sender::new(Some(VIP));
+    let node = NodeSettings { ip: None, id: "x".to_owned(), domain: "x".to_owned(), records: "/none".into() };
+    let streams = Streams {
+        node,
+        address: address.subscribe(),
+        pilots: vec![pilot.parse().expect("an address")],
+        settings: ExchangeSettings::default(),
+        tls: None,
+    };
+    identified(false, Some(streams), |_, _, identity| async move {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
+        // A pilot that is silent keeps the stream for 15 s.
+        let accept = async || timeout(DEADLINE, listener.accept()).await.expect("in time").expect("a connection").0;
+        let (_first, since) = (accept().await, tokio::time::Instant::now());
+        identity.send_replace(Arc::new(samples::held(clock::now())));
+        let _second = accept().await;
+        assert!(since.elapsed() < Duration::from_secs(10), "the stream was given up for another reason");
+        identity.send_replace(Arc::new(samples::held(clock::now())));
+        address.send_replace(Some(Ipv4Addr::new(169, 254, 255, 2)));
+        let _third = accept().await;
+        let more = futures::poll!(std::pin::pin!(listener.accept()));
+        assert!(more.is_pending(), "a renewal connected anew, beside the new address");
     });
 }

@@ -7,7 +7,8 @@ mod agent;
 mod pilot;
 
 pub use agent::{
-    AgentStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, PilotLink, RouteStatus, RulesStatus,
+    AgentStatus, CertificateStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, OwnIdentity, PilotLink,
+    RouteStatus, RulesStatus,
 };
 pub use pilot::{
     ConfigStatus, ConvergenceStatus, DeploymentStatus, DirectorStatus, IdentityStatus, PilotStatus, PoolStatus,

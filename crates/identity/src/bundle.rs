@@ -9,6 +9,7 @@ use rustls::{
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
+use sha2::{Digest, Sha256};
 
 use crate::{ChainError, Leaf, LeafError, x509};
 
@@ -123,6 +124,12 @@ impl TrustBundle {
     /// All roots in one PEM text.
     pub fn to_pem(&self) -> String {
         self.roots.iter().map(|root| x509::pem(root)).collect()
+    }
+
+    /// SHA-256 of each root in DER, in lower-case hexadecimal digits, as `openssl x509 -fingerprint` shows it.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let hex = |root: &CertificateDer<'_>| Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.roots.iter().map(hex).collect()
     }
 
     pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {

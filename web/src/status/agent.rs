@@ -23,6 +23,8 @@ pub struct AgentStatus {
     pub node: String,
     /// The stream to the pilot, from which the configuration comes.
     pub pilot: PilotLink,
+    /// The VM's identity in the mesh.
+    pub identity: OwnIdentity,
     /// Names known to the DNS server.
     pub names: NamesStatus,
     /// Envoy on this VM.
@@ -46,6 +48,39 @@ pub struct PilotLink {
     pub error: Option<String>,
     /// What an operator can do about it.
     pub remedy: Option<String>,
+}
+
+/// The VM's identity, and how it is renewed. Times are seconds since the Unix epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OwnIdentity {
+    /// The certificate in use, which may have expired; `null` before the first.
+    pub certificate: Option<CertificateStatus>,
+    /// Why there is no certificate, or why it cannot be renewed; `null` after a success, and while no pilot has an
+    /// authority.
+    pub error: Option<String>,
+    /// What an operator can do about it.
+    pub remedy: Option<String>,
+}
+
+/// What a certificate says, and what it is verified with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CertificateStatus {
+    /// Names the instance group: `spiffe://TRUST-DOMAIN/ns/DEPLOYMENT/sa/GROUP`.
+    pub spiffe_id: String,
+    /// Names the instance: `INSTANCE-ID.TRUST-DOMAIN`.
+    pub dns_name: Option<String>,
+    /// Serial number in hexadecimal digits.
+    pub serial: String,
+    /// First second at which it is valid.
+    pub not_before: u64,
+    /// Last second at which it is valid.
+    pub not_after: u64,
+    /// When the next one is asked for.
+    pub renew_at: u64,
+    /// Whether less than a quarter of its life is left.
+    pub ends_soon: bool,
+    /// SHA-256 fingerprints of the roots that this VM trusts.
+    pub roots: Vec<String>,
 }
 
 /// Names of the mesh on this VM.
@@ -176,6 +211,7 @@ impl Report for AgentStatus {
         self.readiness.measure(page);
         Lack::measure(&self.lacking, page);
         self.pilot.measure(page);
+        self.identity.measure(page);
         page.gauge("names_answered", "Names that are answered", self.names.answered.len() as u64);
         page.gauge("names_pending", "Names that wait for Envoy", self.names.pending.len() as u64);
         self.envoy.measure(page);
@@ -191,6 +227,19 @@ impl PilotLink {
         page.gauge("pilot_connected", "1 while the stream to a pilot is open", u64::from(connected));
         let since = self.connected_since.map(|at| (Vec::new(), at));
         page.gauges("pilot_connected_timestamp_seconds", "When the stream to a pilot was opened", since);
+    }
+}
+
+impl OwnIdentity {
+    fn measure(&self, page: &mut Page) {
+        let of = |value: fn(&CertificateStatus) -> u64| self.certificate.as_ref().map(|one| (Vec::new(), value(one)));
+        let (end, renewal) = (of(|one| one.not_after), of(|one| one.renew_at));
+        page.gauges("certificate_expiry_timestamp_seconds", "When the VM's certificate expires", end);
+        page.gauges("certificate_renewal_timestamp_seconds", "When the next certificate is asked for", renewal);
+        let soon = of(|one| u64::from(one.ends_soon));
+        page.gauges("certificate_ends_soon", "1 when less than a quarter of the certificate's life is left", soon);
+        let refused = u64::from(self.error.is_some());
+        page.gauge("certificate_unanswered", "1 when the last request for a certificate has failed", refused);
     }
 }
 

@@ -175,7 +175,7 @@ async fn agent_status_has_the_fields_that_people_read() {
     let status: Value = serde_json::from_str(&ask(get("/status")).await.body).unwrap();
     assert_eq!(
         keys(&status),
-        ["ready", "ready_reason", "lacking", "node", "pilot", "names", "envoy", "rules", "dns", "actors"]
+        ["ready", "ready_reason", "lacking", "node", "pilot", "identity", "names", "envoy", "rules", "dns", "actors"]
     );
     assert_eq!((&status["ready"], &status["ready_reason"]), (&json!(false), &json!("Envoy is away")));
     assert_eq!(keys(&status["pilot"]), ["address", "connected_since", "error", "remedy"]);
@@ -290,6 +290,10 @@ async fn agent_metrics_are_those_of_its_status() {
         ("boshy_ready", 0.0),
         ("boshy_pilot_connected", 1.0),
         ("boshy_pilot_connected_timestamp_seconds", 1_700_000_000.0),
+        ("boshy_certificate_expiry_timestamp_seconds", 1_700_086_400.0),
+        ("boshy_certificate_renewal_timestamp_seconds", 1_700_043_200.0),
+        ("boshy_certificate_ends_soon", 0.0),
+        ("boshy_certificate_unanswered", 0.0),
         ("boshy_names_answered", 1.0),
         ("boshy_names_pending", 1.0),
         ("boshy_envoy_connected", 0.0),

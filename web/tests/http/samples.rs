@@ -134,6 +134,15 @@ pub(crate) fn agent_status() -> AgentStatus {
             connected_since: Some(1_700_000_000),
             ..PilotLink::default()
         },
+        identity: OwnIdentity {
+            certificate: Some(CertificateStatus {
+                spiffe_id: "spiffe://boshy/ns/d/sa/g".into(),
+                not_after: 1_700_086_400,
+                renew_at: 1_700_043_200,
+                ..CertificateStatus::default()
+            }),
+            ..OwnIdentity::default()
+        },
         names: NamesStatus {
             answered: NameTable::from_iter([(host("apricot"), Ipv4Addr::new(169, 254, 255, 1))]),
             pending: vec![host("banana")],

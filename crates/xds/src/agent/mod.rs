@@ -23,7 +23,7 @@ pub use self::{
     pairs::outbound_pairs,
     pilot::{
         Attempt, CertificateWish, ConnectError, ExchangeError, ExchangeSettings, PickerSettings, PilotPicker,
-        PilotStream, StreamEvent, StreamListener, request_certificate,
+        PilotStream, Refusal, StreamEvent, StreamListener, request_certificate,
     },
 };
 pub use tonic::transport::Uri;

@@ -7,7 +7,7 @@ use tonic::{
 
 use super::connect::ConnectError;
 
-/// Why a stream ended or could not be opened.
+/// Why a stream ended or could not be opened, or why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
     /// The pilot is not reachable.
@@ -63,7 +63,28 @@ pub enum ExchangeError {
     },
 }
 
+/// What a pilot's answer to a request for a certificate means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The pilot has no authority, or is older than authorities.
+    NoAuthority,
+    /// The pilot gives this VM no certificate.
+    Refused,
+}
+
 impl ExchangeError {
+    /// Whether a pilot has refused a certificate. `None` when it could not be asked, or may answer later.
+    pub fn refusal(&self) -> Option<Refusal> {
+        let Self::Certificate { source, .. } = self else { return None };
+        match source.code() {
+            Code::Unimplemented => Some(Refusal::NoAuthority),
+            Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument | Code::FailedPrecondition => {
+                Some(Refusal::Refused)
+            }
+            _ => None,
+        }
+    }
+
     /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> String {
         match self {

@@ -31,7 +31,7 @@ use self::connect::connect;
 pub use self::{
     certificate::{CertificateWish, request_certificate},
     connect::ConnectError,
-    error::ExchangeError,
+    error::{ExchangeError, Refusal},
     picker::{Attempt, PickerSettings, PilotPicker},
 };
 use crate::{
