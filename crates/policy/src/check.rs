@@ -51,8 +51,9 @@ impl<'c> Check<'c> {
         Self { config, documents: Documents::default(), problems: Vec::new(), names: BTreeSet::new() }
     }
 
-    /// The documents, or everything that is wrong.
-    pub(crate) fn finish(self) -> Result<Documents, Vec<Problem>> {
+    /// The documents, or everything that is wrong, in the order of the text.
+    pub(crate) fn finish(mut self) -> Result<Documents, Vec<Problem>> {
+        self.problems.sort_by_key(|problem| problem.place.position);
         if self.problems.is_empty() { Ok(self.documents) } else { Err(self.problems) }
     }
 

@@ -230,8 +230,8 @@ fn all_wrong_values_are_told_at_once() {
     assert_eq!(
         problems(&with_spec(spec)),
         [
-            "6:13 `selector` needs `matchLabels` with `group`, `job` or both; leave it out to select all",
             "5:11 `action` must be ALLOW or DENY, is \"AUDIT\"",
+            "6:13 `selector` needs `matchLabels` with `group`, `job` or both; leave it out to select all",
             "10:22 `principals` \"spiffe://boshy/ns/shop\" is no identity of the form spiffe://TRUST_DOMAIN/ns/DEPLOYMENT/sa/GROUP",
             "10:37 `principals` \"a*b\" is no pattern: write a name of letters, digits, dots, dashes, underscores and slashes, with at most one `*`, as its first or last character",
             "11:22 `namespaces` must be the name of a deployment, is \"a/b\"",
@@ -249,9 +249,9 @@ fn the_head_of_a_document_must_be_complete() {
     assert_eq!(
         head("apiVersion: v2\nmetadata: {}\n"),
         [
-            "2:13 `apiVersion` must be security.istio.io/v1 or security.istio.io/v1beta1, is \"v2\"".into(),
             "1:1 `metadata.name` is missing".into(),
             format!("1:1 {namespace}"),
+            "2:13 `apiVersion` must be security.istio.io/v1 or security.istio.io/v1beta1, is \"v2\"".into(),
         ]
     );
     let dry =
