@@ -3,6 +3,7 @@
 //! The feature `lab` is off in the program of the BOSH release.
 
 mod agent;
+mod authz;
 mod bootstrap;
 mod completion;
 mod envoy;
@@ -47,6 +48,9 @@ enum Command {
     #[cfg(feature = "lab")]
     #[command(subcommand, after_help = boshy_lab::EXAMPLES)]
     Lab(boshy_lab::LabCommand),
+    /// Check policies, and what they say about a connection
+    #[command(subcommand)]
+    Authz(authz::AuthzCommand),
     Httpbin(boshy_httpbin::HttpbinCommand),
     /// Print a completion script for a shell
     Completion(completion::Args),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::EnvoyBootstrap(args) => envoy_bootstrap::run(&args),
         #[cfg(feature = "lab")]
         Command::Lab(command) => lab::run(&command),
+        Command::Authz(command) => authz::run(&command),
         Command::Httpbin(args) => httpbin::run(&args),
         Command::Completion(args) => completion::run::<Cli>(&args),
     };

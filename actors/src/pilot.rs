@@ -214,7 +214,8 @@ impl Pilot {
             let (state, actors) = (state.clone(), tree.status());
             Arc::new(move || state.report(&actors.borrow()))
         };
-        let view = PilotView::new(state.snapshot.subscribe(), reporter, start::health(tree.vitals()));
+        let domain = self.settings.identity.as_ref().map(|identity| identity.trust_domain.clone()).unwrap_or_default();
+        let view = PilotView::new(state.snapshot.subscribe(), reporter, start::health(tree.vitals())).of_domain(domain);
         let saboteur = self.settings.test_hooks.then(|| tree.saboteur());
         let site = Site::new(HttpSocket::Tcp(self.http.clone()), move |config| {
             start::mount_test_hooks(config, saboteur.as_ref());

@@ -4,7 +4,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header::ContentType},
 };
-use boshy_mesh::NodeIdError;
+use boshy_mesh::{NodeIdError, QuestionError};
 
 use crate::v1::{api::Api, documents::Error as DocumentError};
 
@@ -57,6 +57,15 @@ pub(crate) enum RequestError {
         /// Name of that part.
         reason: String,
     },
+    /// A question about a connection lacks `from` or `to`.
+    #[error("ask with ?from=CALLER&to=HOST:PORT")]
+    NoQuestion,
+    /// A question about a connection that there cannot be.
+    #[error("{reason}")]
+    Question {
+        /// Why not.
+        reason: QuestionError,
+    },
     /// A test named an actor that does not exist.
     #[error("no actor {name:?}")]
     UnknownActor {
@@ -68,7 +77,7 @@ pub(crate) enum RequestError {
 impl ResponseError for RequestError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::MalformedPath => StatusCode::BAD_REQUEST,
+            Self::MalformedPath | Self::NoQuestion | Self::Question { .. } => StatusCode::BAD_REQUEST,
             Self::PageNotFound | Self::Node { .. } | Self::UnknownActor { .. } => StatusCode::NOT_FOUND,
             // This one method of the v1 API answers every failure with 404.
             Self::Discovery { api: Api::AvailabilityZone, .. } | Self::NoSnapshot { api: Api::AvailabilityZone } => {

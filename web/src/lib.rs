@@ -16,6 +16,7 @@
 //! within the mesh.
 
 pub mod agent;
+mod authz;
 mod error;
 pub mod handler;
 mod metrics;

@@ -6,11 +6,12 @@ use actix_web::{
     HttpRequest,
     web::{self, Data, ServiceConfig},
 };
-use boshy_mesh::MeshSnapshot;
+use boshy_mesh::{MeshSnapshot, TrustDomain};
 use tokio::sync::watch;
 
 use crate::{
     Page,
+    authz::{self, Authz},
     operations::{self, Health, Operations, Reporter},
     status::PilotStatus,
     v1::Discovery,
@@ -22,6 +23,7 @@ GET /healthz                                        no part of the process is st
 GET /readyz                                         the mesh is known
 GET /status                                         what the pilot knows, as JSON
 GET /metrics                                        OpenMetrics
+GET /authz?from={caller}&to={host}:{port}           what becomes of a connection
 GET /v1/registration                                endpoints of all services
 GET /v1/registration/{service-key}                  endpoints of one port of one service
 GET /v1/listeners/{service-cluster}/{service-node}  listeners of a proxy
@@ -38,12 +40,21 @@ pub struct PilotView {
     discovery: Arc<Discovery>,
     status: Reporter<PilotStatus>,
     health: Health,
+    snapshot: watch::Receiver<Arc<MeshSnapshot>>,
+    domain: TrustDomain,
 }
 
 impl PilotView {
     /// A view of the mesh and of the pilot itself. The snapshot's generation is 0 until the director has been read.
     pub fn new(snapshot: watch::Receiver<Arc<MeshSnapshot>>, status: Reporter<PilotStatus>, health: Health) -> Self {
-        Self { discovery: Arc::new(Discovery::new(snapshot)), status, health }
+        let discovery = Arc::new(Discovery::new(snapshot.clone()));
+        Self { discovery, status, health, snapshot, domain: TrustDomain::default() }
+    }
+
+    /// The same view of a mesh with another trust domain.
+    #[must_use]
+    pub fn of_domain(self, domain: TrustDomain) -> Self {
+        Self { domain, ..self }
     }
 }
 
@@ -53,6 +64,7 @@ pub fn configure(config: &mut ServiceConfig, view: &PilotView) {
     let counted = Arc::new(move |page: &mut Page| discovery.measure(page));
     let (report, health) = (Arc::clone(&view.status), Arc::clone(&view.health));
     operations::configure(config, Operations { health, report, counted, index: INDEX });
+    authz::configure(config, Authz { snapshot: view.snapshot.clone(), domain: view.domain.clone() });
     config
         .app_data(Data::from(Arc::clone(&view.discovery)))
         .default_service(web::to(async |discovery: Data<Discovery>, request: HttpRequest| discovery.answer(&request)));

@@ -94,6 +94,8 @@ async fn the_index_names_endpoints_that_exist() {
     let mut named = 0;
     for line in lines.filter(|line| line[1].starts_with('/')) {
         let path = line[1]
+            .replace("{caller}", "sample/apricot")
+            .replace("{host}:{port}", "httpbin.apricot.sample.boshy:9001")
             .replace("{service-cluster}", "x")
             .replace("{service-node}", "sidecar~10.0.0.1~x~x")
             .replace("{service-key}", "a%7Cb")
@@ -102,7 +104,25 @@ async fn the_index_names_endpoints_that_exist() {
         assert_eq!(ask(request).await.status, 200, "{path}");
         named += 1;
     }
-    assert_eq!(named, 12);
+    assert_eq!(named, 13);
+}
+
+#[actix_web::test]
+async fn what_becomes_of_a_connection_is_answered_or_the_question_refused() {
+    let (sender, view) = samples::pilot(orchard());
+    let ask = client!(move |config| pilot::configure(config, &view));
+    let seen = ask(get("/authz?from=shop/web&to=httpbin.apricot.sample.boshy:9001")).await;
+    assert_eq!((seen.status, seen.kind.as_deref()), (200, Some("application/json")));
+    let verdict: Value = serde_json::from_str(&seen.body).unwrap();
+    assert_eq!(keys(&verdict), ["from", "to", "mode", "policies", "trial", "unenforced"]);
+    assert_eq!(verdict["from"], json!("spiffe://boshy/ns/shop/sa/web"));
+    assert_eq!((&verdict["mode"], &verdict["policies"]["allowed"]), (&json!("DISABLE"), &json!(true)));
+    assert_eq!(ask(get("/authz")).await, Seen::text(400, "ask with ?from=CALLER&to=HOST:PORT"));
+    let unknown = Seen::text(400, "there is no service \"x.boshy\" in the mesh");
+    assert_eq!(ask(get("/authz?from=shop/web&to=x.boshy:1")).await, unknown);
+    sender.send_replace(samples::snapshot(0, vec![]));
+    let early = Seen::text(503, "not ready: the director has not been read yet");
+    assert_eq!(ask(get("/authz?from=shop/web&to=x.boshy:1")).await, early);
 }
 
 #[actix_web::test]

@@ -1,0 +1,111 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::{
+    Action, AppliedConfig, AuthorizationPolicy, DocumentKind, Documents, Endpoint, Hostname, MeshRules, MtlsRules,
+    Origin, Pattern, Policies, PolicyConfig, Port, PortName, Position, Protocol, Rule, Scope, Service, ServicePlan,
+    Shared, Source, Workload,
+};
+
+const HOST: &str = "mysql.db.shop.boshy";
+
+fn content(mode: MtlsMode, instances: u8, dry_run: bool) -> SnapshotContent {
+    let endpoint = |last: u8| {
+        let ip = IpAddr::from([10, 0, 0, last]);
+        let addresses = vec![crate::NetworkAddress { address: ip.into(), network: None }];
+        Endpoint { ip, workload: Shared::new(Workload { addresses, ..Workload::default() }) }
+    };
+    let service = Service {
+        host: Hostname::parse(HOST).unwrap(),
+        origin: Origin { deployment: "shop".into(), group: "db".into(), job: "mysql".into() },
+        ports: vec![Port { name: PortName::new("tcp").unwrap(), number: 3306, protocol: Protocol::Tcp }],
+        endpoints: (0..instances).map(endpoint).collect(),
+    };
+    let position = Position { line: 7, column: 3 };
+    let principals = vec![Pattern::parse("boshy/ns/shop/sa/web").unwrap()];
+    let policy = AuthorizationPolicy {
+        name: DocumentName {
+            config: "net".into(),
+            position,
+            kind: DocumentKind::AuthorizationPolicy,
+            name: "db".into(),
+        },
+        scope: Scope::default(),
+        action: Action::Allow,
+        dry_run,
+        rules: vec![Rule {
+            position: Position { line: 14, column: 5 },
+            from: vec![Source { principals, ..Source::default() }],
+            to: Vec::new(),
+        }],
+    };
+    let documents = Documents { authorizations: vec![policy], ..Documents::default() };
+    let applied = Some(AppliedConfig { version: "1".into(), documents });
+    let config = PolicyConfig { name: "net".into(), latest: "1".into(), applied, problems: Vec::new() };
+    let mtls =
+        MtlsRules { domain: TrustDomain::default(), mode, able: Default::default(), tunnelled: Default::default() };
+    let rules = MeshRules { mtls: Some(mtls), policies: Policies::of(&[config]) };
+    let workloads: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.workload.clone()).collect();
+    let plan = ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, 2), tunnel: None };
+    SnapshotContent::join(vec![Shared::new(plan)], workloads, &rules, &SnapshotContent::default())
+}
+
+fn told(content: &SnapshotContent, from: &str, to: &str) -> Result<String, QuestionError> {
+    let from = caller(from, &TrustDomain::default())?;
+    Verdict::of(content, from, to).map(|verdict| verdict.to_string())
+}
+
+#[test]
+fn a_verdict_names_document_and_line() {
+    let content = content(MtlsMode::Strict, 2, false);
+    let to = format!("{HOST}:3306");
+    assert_eq!(
+        told(&content, "shop/web", &to).unwrap(),
+        "allowed: spiffe://boshy/ns/shop/sa/web -> mysql.db.shop.boshy:3306 (STRICT)\n\
+         allowed by the rule in line 14 of AuthorizationPolicy \"db\" of config \"net\", line 7"
+    );
+    assert_eq!(
+        told(&content, "spiffe://other/ns/shop/sa/web", &to).unwrap(),
+        "denied: spiffe://other/ns/shop/sa/web -> mysql.db.shop.boshy:3306 (STRICT)\n\
+         denied: no rule allows it of AuthorizationPolicy \"db\" of config \"net\", line 7"
+    );
+}
+
+#[test]
+fn a_verdict_tells_of_the_trial_and_of_callers_in_plaintext() {
+    let to = format!("{HOST}:3306");
+    assert_eq!(
+        told(&content(MtlsMode::Permissive, 1, true), "shop/api", &to).unwrap(),
+        "allowed: spiffe://boshy/ns/shop/sa/api -> mysql.db.shop.boshy:3306 (PERMISSIVE)\n\
+         allowed: no policy speaks against it\n\
+         with the policies on trial: denied: no rule allows it of AuthorizationPolicy \"db\" of config \"net\", line 7\n\
+         note: anybody may connect in plaintext, because the port is PERMISSIVE"
+    );
+    let disabled = told(&content(MtlsMode::Disable, 1, false), "shop/api", &to).unwrap();
+    assert!(
+        disabled.ends_with("note: no policy is enforced, because the port is DISABLE: all connections are plaintext")
+    );
+}
+
+#[test]
+fn a_question_about_nothing_is_answered_so() {
+    let (content, empty) = (content(MtlsMode::Strict, 1, false), content(MtlsMode::Strict, 0, false));
+    let error = |from: &str, to: &str| told(&content, from, to).unwrap_err().to_string();
+    assert!(error("web", "x:1").starts_with("\"web\" is no caller"));
+    assert!(error("a/b/c", "x:1").starts_with("\"a/b/c\" is no caller"));
+    assert!(error("a b/c", "x:1").contains("cannot have an identity"));
+    assert!(error("spiffe://a", "x:1").contains("no identity of the form"));
+    assert!(error("a/b", HOST).contains("is no target"));
+    assert!(error("a/b", "x:http").contains("is no target"));
+    assert_eq!(error("a/b", "x.boshy:1"), "there is no service \"x.boshy\" in the mesh");
+    assert_eq!(error("a/b", "mysql.db.shop.boshy:80"), "mysql.db.shop.boshy does not expose port 80");
+    assert_eq!(told(&empty, "a/b", "mysql.db.shop.boshy:3306").unwrap_err(), QuestionError::Instances(HOST.into()));
+}
+
+#[test]
+fn a_verdict_comes_back_as_it_was_sent() {
+    let from = caller("shop/web", &TrustDomain::default()).unwrap();
+    let verdict = Verdict::of(&content(MtlsMode::Strict, 1, true), from, "mysql.db.shop.boshy:3306").unwrap();
+    let json = serde_json::to_string(&verdict).unwrap();
+    assert_eq!(serde_json::from_str::<Verdict>(&json).unwrap(), verdict);
+}

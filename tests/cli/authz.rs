@@ -1,0 +1,70 @@
+//! `boshy authz check`.
+
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use super::*;
+
+const POLICY: &str =
+    "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: db, namespace: shop}\n";
+
+#[test]
+fn files_of_policies_are_checked_and_each_mistake_has_its_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let (right, wrong) = (folder.path().join("right.yml"), folder.path().join("wrong.yml"));
+    fs::write(&right, format!("{POLICY}spec: {{}}\n")).unwrap();
+    fs::write(&wrong, format!("{POLICY}spec:\n  rules: [{{to: [{{operation: {{ports: [0], paths: [/]}}}}]}}]\n"))
+        .unwrap();
+    let (right, wrong) = (right.to_str().unwrap(), wrong.to_str().unwrap());
+    assert_eq!(printed(["authz", "check", "--file", right]), format!("{right}: right, 1 documents\n"));
+    let output = boshy(["authz", "check", "--file", right, "--file", wrong]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines[0], format!("{right}: right, 1 documents"));
+    assert_eq!(lines[1], format!("{wrong}:5:38: `ports` must be a port number from 1 to 65535, is \"0\""));
+    assert!(lines[2].starts_with(&format!("{wrong}:5:49: `paths` is about HTTP requests")), "{told}");
+}
+
+/// What the command prints when a pilot answers so, and the first line of its request.
+fn answered(status: &str, body: &str, to: &str) -> (Output, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| boshy(["authz", "check", "--pilot", &url, "shop/web", to]));
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 4096];
+        let count = stream.read(&mut asked).unwrap();
+        let length = body.len();
+        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
+        (asking.join().unwrap(), text(&asked[..count]).lines().next().unwrap().to_owned())
+    })
+}
+
+const DENIED: &str = r#"{"from": "spiffe://boshy/ns/shop/sa/web", "to": "a.b.c.boshy:80", "mode": "STRICT",
+    "policies": {"allowed": false, "reason": "denied by a rule", "documents": [], "line": 3}, "trial": null, "unenforced": null}"#;
+
+#[test]
+fn a_denied_connection_is_told_with_its_reason_and_exits_1() {
+    let (output, asked) = answered("200 OK", DENIED, "a.b.c.boshy:80");
+    assert_eq!(output.status.code(), Some(1));
+    let told = "denied: spiffe://boshy/ns/shop/sa/web -> a.b.c.boshy:80 (STRICT)\ndenied by a rule\n";
+    assert_eq!(text(&output.stdout), told);
+    assert_eq!(asked, "GET /authz?from=shop%2Fweb&to=a%2Eb%2Ec%2Eboshy%3A80 HTTP/1.1");
+}
+
+#[test]
+fn a_question_that_the_pilot_refuses_is_a_failure_on_standard_error() {
+    let (output, _) = answered("400 Bad Request", "there is no service \"x\" in the mesh", "x:80");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+    assert!(text(&output.stderr).contains("400 Bad Request: there is no service \"x\" in the mesh"), "{output:?}");
+}
+
+#[test]
+fn a_caller_without_a_target_is_wrong_usage() {
+    assert!(refused(["authz", "check", "shop/web"]).contains("TO:PORT"));
+    assert!(refused(["authz", "check"]).contains("FROM"));
+}
