@@ -11,7 +11,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use sha2::{Digest, Sha256};
 
-use crate::{ChainError, Leaf, LeafError, x509};
+use crate::x509;
 
 /// More than one root is trusted while a root is replaced, and when the mesh is joined with another one.
 #[derive(Clone)]
@@ -102,19 +102,6 @@ impl TrustBundle {
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now.0));
         let between: Vec<_> = intermediates.iter().chain(&self.between).cloned().collect();
         self.verifier.verify_client_cert(certificate, &between, now).map(drop).map_err(NotTrusted)
-    }
-
-    /// Reads a workload's certificate, which the issuers that are not roots follow, and checks that one of the roots has
-    /// issued it. It may have expired since.
-    ///
-    /// # Errors
-    /// When it is no workload's, or no root has issued it.
-    pub fn leaf_of_any_time(&self, text: &str) -> Result<Leaf, ChainError> {
-        let path = certificates(text).map_err(ChainError::Intermediate)?;
-        let [first, issuers @ ..] = &path[..] else { return Err(LeafError::NotPem.into()) };
-        let leaf = Leaf::from_der(first)?;
-        self.verify(first, issuers, leaf.not_before)?;
-        Ok(leaf)
     }
 
     pub(crate) fn with(self, between: Vec<CertificateDer<'static>>) -> Self {

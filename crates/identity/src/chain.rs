@@ -89,3 +89,18 @@ impl Chain {
         self.0.last().map_or("", String::as_str)
     }
 }
+
+impl TrustBundle {
+    /// Reads a workload's certificate, which the issuers that are not roots follow, and checks that one of the roots has
+    /// issued it. It may have expired since.
+    ///
+    /// # Errors
+    /// When it is no workload's, or no root has issued it.
+    pub fn leaf_of_any_time(&self, text: &str) -> Result<Leaf, ChainError> {
+        let path = certificates(text).map_err(ChainError::Intermediate)?;
+        let [first, issuers @ ..] = &path[..] else { return Err(LeafError::NotPem.into()) };
+        let leaf = Leaf::from_der(first)?;
+        self.verify(first, issuers, leaf.not_before)?;
+        Ok(leaf)
+    }
+}

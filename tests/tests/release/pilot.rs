@@ -168,3 +168,36 @@ fn no_error_shows_a_secret() {
     let error = pilot().with("director.client_secret", json!({"s3cret": 1})).render().err().unwrap();
     assert!(!error.contains("s3cret"), "{error}");
 }
+
+#[test]
+fn an_authority_arrives_as_files_and_one_that_cannot_issue_is_refused() {
+    let (agents, workloads) = (Authority::new(), Authority::new());
+    let with_authority = |deployed: Deployed| {
+        deployed
+            .with("identity.ca_certificate", workloads.certificate())
+            .with("identity.ca_private_key", workloads.private_key())
+    };
+    let deployed = || with_authority(with_xds_tls(pilot(), &agents));
+    let rendered = deployed()
+        .with("identity.roots", workloads.certificate())
+        .with("identity.trust_domain", "mesh.example")
+        .with("identity.leaf_life", "12h")
+        .rendered();
+    let identity = settings(&rendered).identity.unwrap();
+    assert_eq!(identity.trust_domain.as_str(), "mesh.example");
+    assert_eq!(identity.leaf_life, Duration::from_secs(12 * 3600));
+    let certs = "/var/vcap/jobs/bosh-pilot/config/certs";
+    assert_eq!(rendered.json("config/pilot.yml")["identity"]["roots_file"], format!("{certs}/identity_roots.pem"));
+    assert!(settings(&pilot().rendered()).identity.is_none());
+
+    with_authority(pilot()).is_refused("xds.tls.certificate", "is needed too when 'identity.ca_certificate' is given");
+    let leaf = workloads.issue();
+    deployed()
+        .with("identity.ca_certificate", leaf.certificate)
+        .with("identity.ca_private_key", leaf.private_key)
+        .is_refused("identity.ca_certificate", "is no certificate authority; its variable needs `is_ca: true`");
+    deployed()
+        .with("identity.ca_private_key", agents.private_key())
+        .is_refused("identity.ca_private_key", "is not the key of 'identity.ca_certificate'");
+    deployed().with("identity.roots", "torn").is_refused("identity.roots", "holds no certificate that can be read");
+}

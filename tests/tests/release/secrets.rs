@@ -23,6 +23,11 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its private key, PEM.
+    pub(crate) fn private_key(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// A certificate that it issues.
     pub(crate) fn issue(&self) -> Pair {
         let key = KeyPair::generate().unwrap();
