@@ -39,6 +39,7 @@ mod service_registry;
 mod start;
 mod state_dir;
 mod state_keeper;
+mod tunnelled_services;
 mod vip_pool;
 mod xds_server;
 

@@ -41,9 +41,10 @@ use crate::{
     pilot_state::PilotState,
     records_file::RecordsFile,
     server_socket::ServerSocket,
-    service_registry::{ServiceRegistry, ServiceRegistryParts},
+    service_registry::{Mtls, ServiceRegistry, ServiceRegistryParts},
     start::{self, StartError},
     state_dir::StateDir,
+    tunnelled_services::TunnelledServices,
     vip_pool::{VipPool, VipPoolParts},
     xds_server::{MeshServerParts, XdsServer, XdsServerParts},
 };
@@ -132,7 +133,7 @@ impl Pilot {
         let pool = pool.silent_for(4 * disk::PATIENCE).add();
 
         let parts = self.service_registry(state, pool);
-        let registry = tree.child("service_registry", move |_| ServiceRegistry(parts.clone())).add();
+        let registry = tree.child("service_registry", move |_| ServiceRegistry::new(parts.clone())).add();
 
         let parts = self.director_poller(state, registry);
         tree.child("director_poller", move |link| DirectorPoller::new(parts.clone(), link)).add();
@@ -173,7 +174,16 @@ impl Pilot {
             proxies: state.proxies.clone(),
             snapshot: Arc::clone(&state.snapshot),
             problems: Arc::clone(&state.problems),
+            mtls: self.mtls(),
+            observed: Arc::default(),
         }
+    }
+
+    /// `None` without an authority. With one, documents may ask for what the settings do not.
+    fn mtls(&self) -> Option<Mtls> {
+        let domain = self.settings.identity.as_ref()?.trust_domain.clone();
+        let tunnelled = Arc::new(TunnelledServices::new(self.settings.state_dir.join("tunnels")));
+        Some(Mtls { domain, mode: self.settings.mtls, tunnelled })
     }
 
     fn facts_file(&self) -> PathBuf {

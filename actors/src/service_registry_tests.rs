@@ -24,6 +24,12 @@ impl Published {
         services.map(|plan| (plan.host().to_string(), plan.service.origin.deployment.clone())).collect()
     }
 
+    fn tunnelled(&self) -> Vec<String> {
+        let snapshot = self.snapshot.borrow();
+        let tunnelled = snapshot.content.services.iter().filter(|plan| plan.tunnel.is_some());
+        tunnelled.map(|plan| plan.host().to_string()).collect()
+    }
+
     fn told(&self) -> Vec<String> {
         self.problems.load().iter().map(|problem| problem.place.deployment.clone()).collect()
     }
@@ -44,6 +50,14 @@ fn run<F: Future<Output = ()> + 'static>(
     file: &Path,
     scenario: impl FnOnce(ChildRef<ServiceRegistry>, Published) -> F,
 ) {
+    run_with(file, None, scenario);
+}
+
+fn run_with<F: Future<Output = ()> + 'static>(
+    file: &Path,
+    mtls: Option<Mtls>,
+    scenario: impl FnOnce(ChildRef<ServiceRegistry>, Published) -> F,
+) {
     let rules =
         LeaseRules { range: VipRange::default(), quarantine: Duration::from_secs(3600), share: VipShare::default() };
     let report = Arc::new(ArcSwap::from_pointee(vip_pool::unused(&rules)));
@@ -61,8 +75,10 @@ fn run<F: Future<Output = ()> + 'static>(
             proxies: Proxies::default(),
             snapshot,
             problems: Arc::clone(&published.problems),
+            mtls,
+            observed: Arc::default(),
         };
-        let registry = tree.child("service_registry", move |_| ServiceRegistry(parts.clone())).add();
+        let registry = tree.child("service_registry", move |_| ServiceRegistry::new(parts.clone())).add();
         assert_eq!(tree.run_until(scenario(registry, published)).await, ExitReason::Normal);
     });
 }
@@ -111,5 +127,47 @@ fn equal_facts_publish_nothing_and_facts_without_leases_neither() {
         observes(&registry, inventory(["shop"])).await.unwrap();
         observes(&registry, inventory(["shop"])).await.unwrap();
         assert_eq!((published.snapshot.borrow().generation, published.services()), (1, vec![service("shop", "shop")]));
+    });
+}
+
+fn mtls(mode: MtlsMode, file: &Path) -> Option<Mtls> {
+    let tunnelled = Arc::new(TunnelledServices::new(file.to_owned()));
+    Some(Mtls { domain: TrustDomain::default(), mode, tunnelled })
+}
+
+#[test]
+fn a_service_that_was_tunnelled_stays_so_in_the_next_life_until_it_may_not_be() {
+    let disk = TempDir::new().unwrap();
+    let (leases, tunnels) = (disk.path().join("leases"), disk.path().join("tunnels"));
+    let life = |mode, inventory: Arc<Inventory>| {
+        let tunnelled = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let result = Arc::clone(&tunnelled);
+        run_with(&leases, mtls(mode, &tunnels), async move |registry, published| {
+            observes(&registry, inventory).await.unwrap();
+            *result.lock().unwrap() = published.tunnelled();
+        });
+        Arc::try_unwrap(tunnelled).unwrap().into_inner().unwrap()
+    };
+    assert_eq!(life(MtlsMode::Permissive, inventory(["shop"])), [""; 0], "nobody has shown to be able");
+    assert_eq!(life(MtlsMode::Strict, inventory(["shop"])), ["app.web.shop.boshy"]);
+    assert_eq!(life(MtlsMode::Permissive, inventory(["shop"])), ["app.web.shop.boshy"], "it was before");
+    assert_eq!(life(MtlsMode::Permissive, inventory([])), [""; 0], "it is away");
+    assert_eq!(life(MtlsMode::Permissive, inventory(["shop"])), ["app.web.shop.boshy"], "it is back");
+    assert_eq!(life(MtlsMode::Disable, inventory(["shop"])), [""; 0]);
+    assert_eq!(life(MtlsMode::Permissive, inventory(["shop"])), [""; 0], "an operator has taken it back");
+}
+
+#[test]
+fn what_cannot_be_kept_is_not_tunnelled_but_where_nothing_else_is_accepted() {
+    let disk = TempDir::new().unwrap();
+    let (leases, tunnels) = (disk.path().join("leases"), disk.path().join("tunnels"));
+    fs::create_dir(&tunnels).unwrap();
+    run_with(&leases, mtls(MtlsMode::Strict, &tunnels), async |registry, published| {
+        observes(&registry, inventory(["shop"])).await.unwrap();
+        assert_eq!(published.tunnelled(), ["app.web.shop.boshy"]);
+    });
+    run_with(&leases, mtls(MtlsMode::Permissive, &tunnels), async |registry, published| {
+        observes(&registry, inventory(["shop"])).await.unwrap();
+        assert_eq!(published.tunnelled(), [""; 0]);
     });
 }

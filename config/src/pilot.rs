@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{Tld, VipRange, VipShare};
+use boshy_mesh::{MtlsMode, Tld, VipRange, VipShare};
 use boshy_tls::ServerFiles;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -49,6 +49,8 @@ pub struct PilotSettings {
     pub xds_tls: Option<ServerFiles>,
     /// The authority of workloads' certificates; `None` for no certificates.
     pub identity: Option<IdentitySettings>,
+    /// What exposed ports accept for which no document says another.
+    pub mtls: MtlsMode,
     /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
 }
@@ -105,7 +107,15 @@ struct RawPilot {
     xds: RawXds,
     identity: Option<IdentityFiles>,
     #[serde(default)]
+    mtls: RawMtls,
+    #[serde(default)]
     test_hooks: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMtls {
+    mode: MtlsMode,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +209,9 @@ impl PilotSettings {
         if let Some(tls) = &xds_tls {
             tls.check().map_err(|error| SettingsError::tls(file, "xds.tls", error))?;
         }
+        if raw.mtls.mode != MtlsMode::Disable && identity.is_none() {
+            return Err(SettingsError::key(file, "mtls.mode", "needs `identity`: workloads have no certificates"));
+        }
         Ok(Self {
             director: raw.director.check(file, raw.vip_range)?,
             tld: raw.tld,
@@ -213,6 +226,7 @@ impl PilotSettings {
             xds: raw.xds.listen,
             xds_tls,
             identity,
+            mtls: raw.mtls.mode,
             test_hooks: raw.test_hooks,
         })
     }

@@ -177,6 +177,18 @@ fn what_the_examples_show_of_tls_is_accepted() {
 }
 
 #[test]
+fn mutual_tls_is_off_unless_it_is_asked_for_and_needs_certificates() {
+    use boshy_mesh::MtlsMode::{Disable, Strict};
+    let (_dir, text) = over_tls("pilot");
+    assert_eq!(pilot(&text).unwrap().mtls, Disable);
+    let strict = text.replace("# mtls: {mode: DISABLE}", "mtls: {mode: STRICT}");
+    assert_eq!(pilot(&strict).unwrap().mtls, Strict);
+    let plain = example("pilot.example.yml").replace("# mtls: {mode: DISABLE}", "mtls: {mode: STRICT}");
+    let said = Report::new(pilot(&plain).unwrap_err()).to_string();
+    assert!(said.contains("mtls.mode: needs `identity`"), "{said}");
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_is_refused_with_key_file_and_reason() {
     let words = |error: SettingsError| Report::new(error).to_string();
     let (dir, text) = over_tls("agent");

@@ -135,6 +135,11 @@ impl Identity {
 }
 
 impl WorkloadIdentity {
+    /// The instance's id. No id has a dot.
+    pub fn instance(&self) -> &str {
+        self.dns_name.split_once('.').map_or(&*self.dns_name, |(id, _)| id)
+    }
+
     fn of(certificate: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Self, NoWorkload> {
         let Leaf { spiffe_id, dns_name, .. } = Leaf::from_der(certificate)?;
         if spiffe_id.domain() != domain {

@@ -28,5 +28,5 @@ pub(crate) use self::{
     cluster::{endpoints_of, inbound_cluster, nowhere_cluster, outbound_cluster, tunnel_cluster},
     endpoint::{endpoints, tunnel_endpoints},
     listener::{capture_listener, inbound_listener, listener_address, outbound_listener, tunnel_listener},
-    provider::{mesh_cluster, mesh_listener, mesh_routes, tunnelled_ports},
+    provider::{mesh_cluster, mesh_listener, mesh_name, mesh_routes, tunnelled_ports},
 };

@@ -140,7 +140,8 @@ fn strict_port(route: &Route) -> Option<SocketAddr> {
     }
 }
 
-fn mesh_name(ip: IpAddr) -> String {
+/// Name of an address's listener, and of its routes.
+pub(crate) fn mesh_name(ip: IpAddr) -> String {
     format!("mesh_{ip}")
 }
 

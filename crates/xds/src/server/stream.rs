@@ -16,6 +16,7 @@ use super::{AdsService, connection::Connection, proxies::Entry};
 use crate::{
     AckStates, Peer, ResourceSet, ResourceType,
     ack_states::StreamAckStates,
+    envoy::mesh_name,
     session::server::{Action, Channel, Close, ProxyReport, ResponseToProxy, Session, identify},
 };
 
@@ -193,7 +194,14 @@ impl<C: Channel> Stream<C> {
             }
         }
         self.entry.stands(self.session.refusing(), self.session.accepted());
+        self.entry.accepts_tunnels(self.accepts_tunnels());
         Ok(())
+    }
+
+    /// Whether the proxy has the listener for tunnels to the address in its node id.
+    fn accepts_tunnels(&self) -> bool {
+        let listener = self.peer.workload().and_then(|_| self.peer.node.ip()).map(mesh_name);
+        listener.is_some_and(|name| self.session.has(ResourceType::Listener, &name))
     }
 
     fn send(&mut self, response: ResponseToProxy) -> Result<(), Status> {

@@ -395,3 +395,27 @@ fn secrets_are_sent_one_by_one_and_asked_for_by_name() {
         |response: &ResponseToProxy| response.resources.iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
     assert_eq!(sent.iter().map(names).collect::<Vec<_>>(), [["ROOTCA"], ["default"]]);
 }
+
+#[test]
+fn a_proxy_has_a_resource_once_it_has_accepted_everything_of_its_type() {
+    let mut stream = open(set(&[(Cluster, "c", 1), (Listener, "mesh_10.0.0.2", 1)]));
+    let has = |stream: &Stream| stream.has(Listener, "mesh_10.0.0.2");
+    let sent = request(&mut stream, ask(Listener, &["*"]));
+    assert!(!has(&stream), "it is not answered");
+    settle(&mut stream, sent);
+    assert!(has(&stream) && !stream.has(Listener, "mesh_10.0.0.3") && !stream.has(Cluster, "c"));
+
+    let responses = responses(stream.resources(Arc::new(set(&[(Listener, "mesh_10.0.0.2", 2)]))));
+    request(&mut stream, nack(&responses[0]));
+    assert!(!has(&stream), "it is refused");
+}
+
+#[test]
+fn a_proxy_that_comes_back_with_a_resource_has_it() {
+    let mut stream = open(set(&[(Listener, "mesh_10.0.0.2", 1)]));
+    let version = resource("mesh_10.0.0.2", 1).version.to_string();
+    let had = HashMap::from([("mesh_10.0.0.2".to_owned(), version)]);
+    let first = DeltaDiscoveryRequest { initial_resource_versions: had, ..ask(Listener, &["*"]) };
+    assert_eq!(told(&request(&mut stream, first)), []);
+    assert!(stream.has(Listener, "mesh_10.0.0.2"));
+}

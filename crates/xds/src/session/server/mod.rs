@@ -199,6 +199,13 @@ impl<C: Channel> Session<C> {
         self.channels.iter().flatten().all(all).then(|| self.set.generation())
     }
 
+    /// Whether the proxy has a resource, and has accepted everything of its type.
+    pub(crate) fn has(&self, kind: ResourceType, name: &str) -> bool {
+        let channel = self.channels[kind.index()].as_ref();
+        channel.is_some_and(|channel| progress(channel).is_done() && !channel.withheld())
+            && self.set.of(kind).get(name).is_some()
+    }
+
     fn ignore(&mut self, url: &str) -> Vec<Action> {
         if std::mem::replace(&mut self.ignored, true) {
             return Vec::new();
