@@ -34,6 +34,7 @@ static STORE: LazyLock<Value> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store.yml");
     bosh(RUNTIME_CONFIG, &[], &["--var=release_version=0", "--vars-store", store.to_str().unwrap()]);
+    bosh(DEPLOYMENT, &["identities.yml"], &["--vars-store", store.to_str().unwrap()]);
     yaml(&fs::read_to_string(store).unwrap())
 });
 
