@@ -26,8 +26,6 @@ pub(super) const DENY: &str = "rbac_deny";
 pub(super) const ALLOW: &str = "rbac";
 /// Name of the rule that allows every caller in the mesh, where no ALLOW policy applies.
 const MESH: &str = "mesh";
-/// How the statistics of policies on trial begin.
-const TRIAL: &str = "trial_";
 
 /// Both filters, in their order.
 pub(super) fn filters() -> [HttpFilter; 2] {
@@ -60,12 +58,8 @@ pub(super) fn allow(authorization: Option<&Authorization>) -> Any {
 }
 
 fn of_route(rules: Option<wire::Rules>, shadow_rules: Option<wire::Rules>) -> Any {
-    let filter = wire::Filter {
-        shadow_rules_stat_prefix: shadow_rules.as_ref().map_or_else(String::new, |_| TRIAL.to_owned()),
-        rules,
-        shadow_rules,
-        track_per_rule_stats: true,
-    };
+    // Each rule is counted by its name, also on trial: the sums of a filter are those of all ports.
+    let filter = wire::Filter { rules, shadow_rules, track_per_rule_stats: true };
     packed("RBACPerRoute", &wire::OfRoute { rbac: Some(filter) })
 }
 
@@ -180,8 +174,6 @@ mod wire {
         pub(super) rules: Option<Rules>,
         #[prost(message, optional, tag = "2")]
         pub(super) shadow_rules: Option<Rules>,
-        #[prost(string, tag = "3")]
-        pub(super) shadow_rules_stat_prefix: String,
         #[prost(bool, tag = "7")]
         pub(super) track_per_rule_stats: bool,
     }

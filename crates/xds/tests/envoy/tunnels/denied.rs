@@ -56,4 +56,8 @@ async fn a_deny_policy_wins_and_a_policy_on_trial_changes_nothing() {
     assert!(!reached(policies([allow, deny])).await.0);
     let (is_reached, statistics) = reached(policies([allow, (Action::Deny, "*/sa/g", true)])).await;
     assert!(is_reached, "{statistics}");
+    assert!(
+        statistics.contains("http.mesh.rbac.policy.net/p:11:1.shadow_denied: 8"),
+        "what it would do is counted: {statistics}"
+    );
 }
