@@ -12,7 +12,7 @@ use std::{
 use boshy_fuzz::Input;
 use boshy_mesh::{Hostname, NameTable};
 use boshy_xds::{
-    ResourceSet, ResourceType, AckState,
+    AckState, ResourceSet, ResourceType, Secrets,
     agent::relay::{LocalEnvoy, Relay, RelaySettings, Step, Stored},
     names::{Name, Needs},
     session::client::{RequestToPilot, ResponseFromPilot, UndecodableResponse},
@@ -91,7 +91,8 @@ impl Vm {
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        match input.octet() % 8 {
+        match input.octet() % 9 {
+            8 => self.hold(input.octet()),
             0 => self.receive(input.piece()),
             1..=3 => {
                 let message = self.message(input);
@@ -113,6 +114,19 @@ impl Vm {
                 }
             }
         }
+    }
+
+    /// The VM has other secrets, which no pilot can change.
+    fn hold(&mut self, edition: u8) {
+        let secrets = Secrets {
+            certificates: format!("certificate {edition}"),
+            private_key: format!("key {edition}").into(),
+            roots: "roots".to_owned(),
+        };
+        self.act(|relay, now, words| relay.hold(&secrets, now, words));
+        assert!(self.relay.served().of(ResourceType::Secret).is_known());
+        assert!(!self.relay.known().any(|kind| kind == ResourceType::Secret));
+        assert!(self.relay.stored().resources(ResourceType::Secret).is_empty());
     }
 
     fn receive(&mut self, octets: &[u8]) {
@@ -196,7 +210,7 @@ impl Vm {
 
     /// A plausible response: valid types, mostly valid bodies, and names that recur.
     fn message(&mut self, input: &mut Input<'_>) -> DeltaDiscoveryResponse {
-        let kind = input.pick(&ResourceType::OF_PILOTS);
+        let kind = input.pick(&ResourceType::ALL);
         let shape = input.octet();
         self.nonce += 1;
         let mut taken = BTreeSet::new();
