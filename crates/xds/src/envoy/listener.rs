@@ -27,12 +27,15 @@ use super::{
     cluster::NOWHERE,
     cluster_name::{inbound_name, outbound_name, tunnel_name},
     endpoint::address,
+    metadata::says,
     peers::PeerTimeout,
 };
 use crate::Resource;
 
 /// Name of the capture listener, which accepts redirected connections.
 pub const CAPTURE: &str = "virtual";
+/// Key of what is said about a listener whose connections go through tunnels: the service.
+const TUNNEL: &str = "tunnel";
 /// Maximum number of endpoints that one connection tries, so that a stopped instance that is still listed costs no
 /// request. Connections share one round-robin position, so a single one may meet the same dead endpoint again until
 /// that is ejected. Together with the time of an attempt, this is how long a single endpoint with a full backlog may
@@ -52,19 +55,25 @@ pub(super) const ACCEPTED_AT_ONCE: u32 = 16;
 const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
 /// `tcp_VIP_PORT`: not bound. Envoy passes it the connections to this address that the capture listener accepted.
 pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
-    unbound_listener(IpAddr::V4(vip), port, tcp_proxy(&outbound_name(key)))
+    let listener = unbound_listener(vip.into(), port, tcp_proxy(&outbound_name(key)));
+    Resource::new(listener.name.clone(), listener.encode_to_vec())
 }
 
 /// The same, through tunnels. The other end learns which service is called, and at which port.
 pub(crate) fn tunnel_listener(key: &ServiceKey, host: &Hostname, vip: Ipv4Addr, port: u16) -> Resource {
     let tunneling_config = TunnelingConfig { hostname: format!("{host}:{port}"), ..TunnelingConfig::default() };
     let proxy = TcpProxy { tunneling_config: Some(tunneling_config), ..tcp_proxy(&tunnel_name(key)) };
-    unbound_listener(IpAddr::V4(vip), port, proxy)
+    // A listener that differs in its filters alone is updated in place, and Envoy then still reports the version before.
+    // So the two kinds differ in more.
+    let listener =
+        Listener { metadata: Some(says(TUNNEL, host.as_str())), ..unbound_listener(vip.into(), port, proxy) };
+    Resource::new(listener.name.clone(), listener.encode_to_vec())
 }
 
 /// `tcp_IP_PORT` on a VM's own address, not bound.
 pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
-    unbound_listener(ip, port, tcp_proxy(&inbound_name(port)))
+    let listener = unbound_listener(ip, port, tcp_proxy(&inbound_name(port)));
+    Resource::new(listener.name.clone(), listener.encode_to_vec())
 }
 
 /// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
@@ -116,13 +125,11 @@ pub(crate) fn listener_address(resource: &Resource) -> Option<SocketAddr> {
     Some(SocketAddr::new(socket.address.parse().ok()?, port))
 }
 
-fn unbound_listener(ip: IpAddr, port: u16, proxy: TcpProxy) -> Resource {
-    let name = format!("tcp_{ip}_{port}");
-    let listener = Listener {
+fn unbound_listener(ip: IpAddr, port: u16, proxy: TcpProxy) -> Listener {
+    Listener {
         bind_to_port: Some(BoolValue { value: false }),
-        ..listener(&name, SocketAddr::new(ip, port), proxy)
-    };
-    Resource::new(name, listener.encode_to_vec())
+        ..listener(&format!("tcp_{ip}_{port}"), SocketAddr::new(ip, port), proxy)
+    }
 }
 
 fn tcp_proxy(cluster: &str) -> TcpProxy {

@@ -8,6 +8,7 @@ mod cluster_name;
 mod endpoint;
 pub mod inspection;
 mod listener;
+mod metadata;
 mod peers;
 mod provider;
 mod rbac;

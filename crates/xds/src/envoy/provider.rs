@@ -18,7 +18,7 @@ use envoy_types::{
                     AccessLog, AccessLogFilter, ComparisonFilter, StatusCodeFilter, access_log,
                     access_log_filter::FilterSpecifier, comparison_filter::Op,
                 },
-                core::v3::{Metadata, RuntimeUInt32},
+                core::v3::RuntimeUInt32,
                 listener::v3::{Filter, FilterChain, Listener, filter},
                 route::v3::{
                     Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
@@ -36,7 +36,7 @@ use envoy_types::{
                 },
             },
         },
-        google::protobuf::{Any, BoolValue, Duration, Struct, UInt32Value, Value, value::Kind},
+        google::protobuf::{Any, BoolValue, Duration, UInt32Value},
     },
     util::pack_any,
 };
@@ -46,6 +46,7 @@ use super::{
     cluster::static_cluster,
     endpoint::{address, lb_endpoint},
     listener::{ACCEPTED_AT_ONCE, keepalive},
+    metadata::{said, says},
     peers::PeerTimeout,
     rbac, tls,
 };
@@ -55,8 +56,7 @@ use crate::{Resource, ResourceSet, ResourceType};
 const HANDSHAKE_TIMEOUT: Duration = Duration { seconds: 5, nanos: 0 };
 /// No limit on a stream. By default, an idle tunnel ends after five minutes.
 const NO_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
-/// Key of what the mesh says about a route, and of what the agent reads there.
-const BOSHY: &str = "boshy";
+/// Key of what the agent reads at a route: the place that accepts tunnels only.
 const STRICT: &str = "strict";
 /// What is logged about a refused tunnel. The operators are Envoy's.
 const REFUSAL: [(&str, &str); 10] = [
@@ -133,11 +133,7 @@ pub fn strict_ports(set: &ResourceSet) -> BTreeSet<SocketAddr> {
 }
 
 fn strict_port(route: &Route) -> Option<SocketAddr> {
-    let said = route.metadata.as_ref()?.filter_metadata.get(BOSHY)?.fields.get(STRICT)?;
-    match said.kind.as_ref()? {
-        Kind::StringValue(at) => at.parse().ok(),
-        _ => None,
-    }
+    said(route.metadata.as_ref()?, STRICT)?.parse().ok()
 }
 
 /// Name of an address's listener, and of its routes.
@@ -199,13 +195,6 @@ fn route(port: &InboundPort) -> Route {
 /// The configuration of one filter.
 fn filter_config(filter: &str, config: Option<Any>) -> HashMap<String, Any> {
     config.into_iter().map(|config| (filter.to_owned(), config)).collect()
-}
-
-/// One fact about a resource under the mesh's own name.
-fn says(key: &str, what: &str) -> Metadata {
-    let value = Value { kind: Some(Kind::StringValue(what.to_owned())) };
-    let fields = Struct { fields: HashMap::from([(key.to_owned(), value)]) };
-    Metadata { filter_metadata: HashMap::from([(BOSHY.to_owned(), fields)]), ..Metadata::default() }
 }
 
 /// Tunnels that were not opened, on standard output, as JSON.
