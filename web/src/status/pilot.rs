@@ -178,6 +178,8 @@ pub struct ServiceStatus {
     pub vip: Ipv4Addr,
     /// Ports that its jobs expose, in the order of the manifest.
     pub ports: Vec<Port>,
+    /// Numbers of the ports that callers in the mesh reach over mutual TLS. The others are reached in plaintext.
+    pub tunnelled: Vec<u16>,
     /// Instances that Envoy balances over.
     pub endpoints: Vec<EndpointStatus>,
 }
@@ -209,6 +211,7 @@ impl From<&ServicePlan> for ServiceStatus {
             host: plan.host().clone(),
             vip: plan.vip,
             ports: plan.service.ports.clone(),
+            tunnelled: plan.tunnel.iter().flat_map(|tunnel| tunnel.ports.iter().copied()).collect(),
             endpoints: plan.service.endpoints.iter().map(EndpointStatus::from).collect(),
         }
     }

@@ -171,7 +171,7 @@ async fn pilot_status_has_the_fields_that_people_read() {
         status["services"][0],
         json!({
             "host": "httpbin.apricot.sample.boshy", "vip": "169.254.255.1",
-            "ports": [{"name": "http", "number": 9001, "protocol": "tcp"}],
+            "ports": [{"name": "http", "number": 9001, "protocol": "tcp"}], "tunnelled": [],
             "endpoints": [{"ip": "10.0.0.1", "az": "z1"}, {"ip": "10.0.0.2", "az": "z1"}]
         })
     );
