@@ -22,6 +22,7 @@ mod hygiene;
 mod lifecycle;
 mod load;
 mod manifests;
+mod mtls;
 mod neighbours;
 mod ordinary_user;
 mod peers;

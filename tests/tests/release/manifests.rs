@@ -11,9 +11,11 @@ const DEPLOYMENT: &str = "bosh-istio-deployment.yml";
 const RUNTIME_CONFIG: &str = "runtime-config.yml";
 const SAMPLE: &str = "sample-bosh-manifest.yml";
 /// The manifest of each ops file, and the variables that it needs.
-const OPERATIONS: [(&str, &str, &[&str]); 11] = [
+const OPERATIONS: [(&str, &str, &[&str]); 13] = [
     ("director.yml", DEPLOYMENT, &["director_url=https://10.0.0.6:25555", "director_client=boshy"]),
     ("identities.yml", DEPLOYMENT, &[]),
+    ("mtls-permissive.yml", DEPLOYMENT, &[]),
+    ("mtls-strict.yml", DEPLOYMENT, &[]),
     ("tld.yml", DEPLOYMENT, &["tld=mesh"]),
     ("vip-range.yml", DEPLOYMENT, &["vip_range=240.0.0.0/16"]),
     ("runtime-pilot-link.yml", RUNTIME_CONFIG, &[]),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use boshy_config::PilotSettings;
+use boshy_mesh::MtlsMode;
 use serde_json::{Value, json};
 
 use crate::{
@@ -189,6 +190,13 @@ fn an_authority_arrives_as_files_and_one_that_cannot_issue_is_refused() {
     let certs = "/var/vcap/jobs/bosh-pilot/config/certs";
     assert_eq!(rendered.json("config/pilot.yml")["identity"]["roots_file"], format!("{certs}/identity_roots.pem"));
     assert!(settings(&pilot().rendered()).identity.is_none());
+    assert_eq!(settings(&rendered).mtls, MtlsMode::Disable);
+    let strict = settings(&deployed().with("mtls.mode", "STRICT").rendered());
+    assert_eq!(strict.mtls, MtlsMode::Strict);
+    pilot()
+        .with("mtls.mode", "PERMISSIVE")
+        .is_refused("identity.ca_certificate", "is needed when 'mtls.mode' is PERMISSIVE");
+    deployed().with("mtls.mode", "off").is_refused("mtls.mode", "must be one of DISABLE, PERMISSIVE, STRICT");
 
     with_authority(pilot()).is_refused("xds.tls.certificate", "is needed too when 'identity.ca_certificate' is given");
     let leaf = workloads.issue();
