@@ -25,6 +25,7 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
         "address_finder",
         "pilot_exchange",
         "state_keeper",
+        "identity_keeper",
         "dns_server",
         "name_feed",
         "xds_server",
