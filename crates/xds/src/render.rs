@@ -1,8 +1,8 @@
 //! Converts a snapshot to resources.
 //!
-//! Resources are a function of a plan and of the scope of the proxy that gets them ([`Scope`]). What all proxies share is encoded once per change of a service's plan, what only
-//! the proxies of one VM get once per change of its workload's plan. Both are remembered by the plan and passed on by
-//! reference.
+//! Resources are a function of a plan and of the scope of the proxy that gets them ([`Scope`]). What all proxies share is
+//! encoded once per change of a service's plan, what only the proxies of one VM get once per change of its workload's
+//! plan. Both are remembered by the plan and passed on by reference.
 
 use std::{
     collections::{BTreeMap, HashMap},

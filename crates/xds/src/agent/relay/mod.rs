@@ -28,8 +28,8 @@
 //! * A version that Envoy rejected is replaced, in the served and the stored set, by the last version it accepted. It
 //!   is tried again with growing pauses, and at once when a stream of Envoy opens or ends: another Envoy is sent
 //!   everything anew.
-//! * A type is served once all of it was received, or made here, so that an Envoy that reconnects with its resources is not told that
-//!   the rest is gone.
+//! * A type is served once all of it was received, or made here, so that an Envoy that reconnects with its resources is
+//!   not told that the rest is gone.
 //! * Only a removal by name removes a resource. The end of a stream, an error and a reconnect change nothing here.
 //! * The pilot's response is answered with Envoy's answer. It is acknowledged when there is no Envoy, or when Envoy
 //!   takes longer than [`RelaySettings::patience`]. A resource that Envoy rejects after that is requested again so that

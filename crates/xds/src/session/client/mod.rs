@@ -73,8 +73,8 @@ impl DeltaClient {
         &self.held[kind.index()]
     }
 
-    /// The first messages of a stream, one for each type of pilots in push order. Resources that are `in_doubt` are requested
-    /// again.
+    /// The first messages of a stream, one for each type of pilots in push order. Resources that are `in_doubt` are
+    /// requested again.
     pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<RequestToPilot> {
         let version = |kind, resource: &Resource| {
             if in_doubt(kind, &resource.name) { Arc::from("") } else { Arc::clone(&resource.version) }
