@@ -14,6 +14,7 @@
 //! Not seen: a method call, because its file is known to the compiler only. `impl` blocks of one type in several files
 //! are a circle only if the files name each other's items. Between crates Cargo refuses circles itself.
 
+mod imports;
 mod mentions;
 mod names;
 mod tree;

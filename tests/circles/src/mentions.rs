@@ -2,9 +2,11 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
-    Attribute, Item, ItemUse, Macro, Path, UseTree, Visibility,
+    Attribute, Item, ItemUse, Macro, Path, Visibility,
     visit::{self, Visit},
 };
+
+use crate::imports::{self, Import};
 
 /// Paths in types, expressions, patterns, attributes and macro calls, and the private imports. A re-export mentions
 /// nothing: whoever uses the name gets the file that defines it.
@@ -26,7 +28,11 @@ impl<'ast> Visit<'ast> for Mentions {
 
     fn visit_item_use(&mut self, import: &'ast ItemUse) {
         if matches!(import.vis, Visibility::Inherited) && import.leading_colon.is_none() {
-            self.import(&import.tree, Vec::new());
+            let named = imports::of(&import.tree).into_iter().filter_map(|import| match import {
+                Import::Named { path, .. } => Some(path),
+                Import::Glob(_) => None,
+            });
+            self.0.extend(named);
         }
     }
 
@@ -44,25 +50,6 @@ impl<'ast> Visit<'ast> for Mentions {
 }
 
 impl Mentions {
-    fn import(&mut self, tree: &UseTree, mut path: Vec<String>) {
-        match tree {
-            UseTree::Path(step) => {
-                path.push(step.ident.to_string());
-                self.import(&step.tree, path);
-            }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.import(tree, path.clone())),
-            UseTree::Name(name) => {
-                path.push(name.ident.to_string());
-                self.0.push(path);
-            }
-            UseTree::Rename(rename) => {
-                path.push(rename.ident.to_string());
-                self.0.push(path);
-            }
-            UseTree::Glob(_) => {}
-        }
-    }
-
     /// A macro's tokens have no grammar that is known here: every `name::name` counts, but fields and methods do not.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();

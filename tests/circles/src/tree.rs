@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use syn::{Attribute, Expr, Item, ItemMod, Lit, Meta, UseTree};
+use syn::{Attribute, Expr, Item, ItemMod, Lit, Meta};
+
+use crate::imports::{self, Import};
 
 /// Index of a file in [`Tree::files`].
 pub(crate) type FileId = usize;
@@ -106,7 +108,7 @@ impl Tree {
 impl Module {
     fn add(&mut self, item: Item) {
         match &item {
-            Item::Use(import) => self.import(&import.tree, Vec::new()),
+            Item::Use(import) => imports::of(&import.tree).into_iter().for_each(|import| self.import(import)),
             other => {
                 if let Some(name) = name_of(other) {
                     self.mean(name, Meaning::Item);
@@ -116,27 +118,16 @@ impl Module {
         self.items.push(item);
     }
 
-    fn import(&mut self, tree: &UseTree, mut path: Vec<String>) {
-        match tree {
-            UseTree::Path(step) => {
-                path.push(step.ident.to_string());
-                self.import(&step.tree, path);
-            }
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.import(tree, path.clone())),
-            UseTree::Glob(_) => self.globs.push(path),
-            UseTree::Name(name) if name.ident == "self" => {
+    fn import(&mut self, import: Import) {
+        match import {
+            Import::Glob(path) => self.globs.push(path),
+            Import::Named { mut path, name } if name == "self" => {
+                path.pop();
                 if let Some(last) = path.last().cloned() {
                     self.mean(last, Meaning::Import(path));
                 }
             }
-            UseTree::Name(name) => {
-                path.push(name.ident.to_string());
-                self.mean(name.ident.to_string(), Meaning::Import(path));
-            }
-            UseTree::Rename(rename) => {
-                path.push(rename.ident.to_string());
-                self.mean(rename.rename.to_string(), Meaning::Import(path));
-            }
+            Import::Named { path, name } => self.mean(name, Meaning::Import(path)),
         }
     }
 
