@@ -47,14 +47,13 @@ impl Peer {
     /// # Errors
     /// When the certificate is another workload's.
     pub fn owns(&self, workload: &Workload) -> Result<(), NotItsOwn> {
-        let Some(WorkloadIdentity { spiffe_id, dns_name }) = self.workload() else { return Ok(()) };
-        match spiffe_id.domain().instance_name(&workload.id) {
-            Ok(own) if own == **dns_name => Ok(()),
-            _ => Err(NotItsOwn {
+        match self.workload() {
+            Some(certified) if certified.instance() != workload.id => Err(NotItsOwn {
                 node: self.node.clone(),
                 instance: workload.id.clone(),
-                certified: Arc::clone(dns_name),
+                certified: Arc::clone(&certified.dns_name),
             }),
+            _ => Ok(()),
         }
     }
 

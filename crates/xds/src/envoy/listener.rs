@@ -55,8 +55,7 @@ pub(super) const ACCEPTED_AT_ONCE: u32 = 16;
 const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
 /// `tcp_VIP_PORT`: not bound. Envoy passes it the connections to this address that the capture listener accepted.
 pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
-    let listener = unbound_listener(vip.into(), port, tcp_proxy(&outbound_name(key)));
-    Resource::new(listener.name.clone(), listener.encode_to_vec())
+    resource(unbound_listener(vip.into(), port, tcp_proxy(&outbound_name(key))))
 }
 
 /// The same, through tunnels. The other end learns which service is called, and at which port.
@@ -67,13 +66,12 @@ pub(crate) fn tunnel_listener(key: &ServiceKey, host: &Hostname, vip: Ipv4Addr, 
     // So the two kinds differ in more.
     let listener =
         Listener { metadata: Some(says(TUNNEL, host.as_str())), ..unbound_listener(vip.into(), port, proxy) };
-    Resource::new(listener.name.clone(), listener.encode_to_vec())
+    resource(listener)
 }
 
 /// `tcp_IP_PORT` on a VM's own address, not bound.
 pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
-    let listener = unbound_listener(ip, port, tcp_proxy(&inbound_name(port)));
-    Resource::new(listener.name.clone(), listener.encode_to_vec())
+    resource(unbound_listener(ip, port, tcp_proxy(&inbound_name(port))))
 }
 
 /// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
@@ -86,7 +84,7 @@ pub(crate) fn capture_listener(Capture { address, peer_timeout }: Capture) -> Re
         socket_options: keepalive(peer_timeout),
         ..listener(CAPTURE, address, tcp_proxy(NOWHERE))
     };
-    Resource::new(CAPTURE, listener.encode_to_vec())
+    resource(listener)
 }
 
 /// Settings of the capture listener. An agent makes it with those of its VM, a pilot with the usual ones for a proxy
@@ -123,6 +121,11 @@ pub(crate) fn listener_address(resource: &Resource) -> Option<SocketAddr> {
         PortSpecifier::NamedPort(_) => return None,
     };
     Some(SocketAddr::new(socket.address.parse().ok()?, port))
+}
+
+pub(super) fn resource(listener: Listener) -> Resource {
+    let body = listener.encode_to_vec();
+    Resource::new(listener.name, body)
 }
 
 fn unbound_listener(ip: IpAddr, port: u16, proxy: TcpProxy) -> Listener {

@@ -45,7 +45,7 @@ use prost::Message;
 use super::{
     cluster::static_cluster,
     endpoint::{address, lb_endpoint},
-    listener::{ACCEPTED_AT_ONCE, keepalive},
+    listener::{ACCEPTED_AT_ONCE, keepalive, resource},
     metadata::{said, says},
     peers::PeerTimeout,
     rbac, tls,
@@ -86,7 +86,7 @@ pub(crate) fn mesh_listener(ip: IpAddr) -> Resource {
         ..FilterChain::default()
     };
     let listener = Listener {
-        name: name.clone(),
+        name,
         address: Some(address(ip, MESH_PORT)),
         filter_chains: vec![chain],
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
@@ -94,7 +94,7 @@ pub(crate) fn mesh_listener(ip: IpAddr) -> Resource {
         socket_options: keepalive(Some(PeerTimeout::DEFAULT)),
         ..Listener::default()
     };
-    Resource::new(name, listener.encode_to_vec())
+    resource(listener)
 }
 
 /// `mesh_IP`: where the tunnels of each port lead, and who may open them. A port without a route is reached by nobody.
