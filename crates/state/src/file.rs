@@ -38,7 +38,7 @@ fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error)
     move |source| StateFileError { operation, path: path.to_owned(), source }
 }
 
-/// Replaces the file's content, which is created on the writing thread. The file is readable by owner and group only.
+/// Replaces the file's content, which is created on the writing thread. The file is readable by its owner only.
 ///
 /// # Errors
 /// When the directory or the file cannot be written; the old content then remains.

@@ -142,7 +142,7 @@ pub(crate) const TABLE: [Row; 6] = [
     // Envoy asks for the secrets by name. A pilot's sets have none, because a private key stays on its VM.
     //
     // A certificate that does not fit its key is rejected once. When it comes again, Envoy compares it with what it was
-    // sent last, finds no change, and accepts, although it goes on with the one before (1.36 and 1.40).
+    // sent last, finds no change, and accepts, although it goes on with the one before (seen with 1.40).
     Row {
         kind: Secret,
         url: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
