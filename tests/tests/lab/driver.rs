@@ -219,6 +219,11 @@ impl Lab {
         names.filter(|name| name != PILOT_VM).collect()
     }
 
+    /// Address of a VM.
+    pub(crate) fn address(&self, vm: &str) -> String {
+        string(&vm_of(&self.status(), vm)["ip"])
+    }
+
     /// Virtual IPs by host name, from the pilot's status.
     pub(crate) fn vips(&self) -> BTreeMap<String, String> {
         let status = self.status();
@@ -326,10 +331,14 @@ fn short_name(vm: &Value) -> String {
     format!("{}/{}", vm["group"].as_str().unwrap(), vm["index"])
 }
 
-fn job_of<'a>(status: &'a Value, vm: &str, job: &str) -> &'a Value {
+fn vm_of<'a>(status: &'a Value, vm: &str) -> &'a Value {
     let mut vms = status["vms"].as_array().unwrap().iter();
-    let vm = vms.find(|known| short_name(known) == vm).unwrap_or_else(|| panic!("no VM {vm}"));
-    vm["jobs"].as_array().unwrap().iter().find(|known| known["name"] == job).unwrap_or_else(|| panic!("no job {job}"))
+    vms.find(|known| short_name(known) == vm).unwrap_or_else(|| panic!("no VM {vm}"))
+}
+
+fn job_of<'a>(status: &'a Value, vm: &str, job: &str) -> &'a Value {
+    let mut jobs = vm_of(status, vm)["jobs"].as_array().unwrap().iter();
+    jobs.find(|known| known["name"] == job).unwrap_or_else(|| panic!("no job {job}"))
 }
 
 fn actor_of<'a>(status: &'a Value, actor: &str) -> &'a Value {

@@ -16,7 +16,7 @@ const SERVER_VM: &str = "banana/0";
 #[test]
 fn the_operator_switches_encryption_on_and_makes_it_strict_without_a_failed_request_and_takes_it_back() {
     let lab = Lab::with(&small());
-    let address = address_of(&lab, SERVER_VM);
+    let address = lab.address(SERVER_VM);
     let load = SteadyRequests::start(&lab, CLIENT_VM, BANANA);
     let outsider_reaches = || reaches(&lab, PILOT_VM, &address);
     assert!(outsider_reaches());
@@ -110,8 +110,4 @@ fn is_tunnelled(lab: &Lab, service: Service) -> bool {
     let pilot = lab.pilot();
     let mut services = pilot["services"].as_array().into_iter().flatten();
     services.any(|known| known["host"] == service.host && known["tunnelled"][0] == service.port)
-}
-
-fn address_of(lab: &Lab, vm: &str) -> String {
-    lab.sh(vm, "hostname -I").split_whitespace().next().unwrap().to_owned()
 }

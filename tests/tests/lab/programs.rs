@@ -33,7 +33,7 @@ impl Program {
 fn real_programs_see_no_difference_between_a_direct_connection_and_one_through_the_mesh() {
     let programs = programs();
     let lab = Lab::with(&manifest(&programs));
-    let address = address_of(&lab, SERVER_VM);
+    let address = lab.address(SERVER_VM);
     let _servers: Vec<Running> = programs.iter().map(|program| program.start(&lab)).collect();
     for program in &programs {
         lab.eventually(&format!("{} listens", program.name), || {
@@ -68,14 +68,6 @@ fn answer(lab: &Lab, host: &str, program: &Program) -> String {
             .unwrap();
     }
     answer
-}
-
-fn address_of(lab: &Lab, vm: &str) -> String {
-    let status = lab.status();
-    let (group, index) = vm.split_once('/').unwrap();
-    let mut vms = status["vms"].as_array().unwrap().iter();
-    let vm = vms.find(|known| known["group"] == group && known["index"].as_u64() == index.parse().ok()).unwrap();
-    vm["ip"].as_str().unwrap().to_owned()
 }
 
 fn manifest(programs: &[Program]) -> String {
