@@ -6,7 +6,7 @@ use anyhow::Context;
 use boshy_actors::keeper;
 use boshy_config::AgentSettings;
 
-use crate::logging::LogArgs;
+use crate::{logging::LogArgs, memory};
 
 /// Arguments of `boshy agent`.
 #[derive(clap::Args)]
@@ -25,6 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    memory::closed()?;
     let settings = AgentSettings::load(&args.config)?;
     let log_trouble = args.log.init();
     if args.remove_rules {

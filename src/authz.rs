@@ -2,22 +2,15 @@
 
 use std::{
     fs,
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
-use anyhow::{Context, bail};
-use boshy_http_client::{HttpClient, whole};
+use anyhow::Context;
 use boshy_mesh::{Problem, Verdict, WrittenConfig};
-use http::Request;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// How long the pilot may take to accept a connection, and how long to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Largest answer in bytes. A verdict has a line for each policy of a port.
-const MAX_ANSWER: usize = 4 << 20;
+use crate::{pilot_api::PilotArgs, print::print};
 
 /// Subcommands of `boshy authz`.
 #[derive(clap::Subcommand)]
@@ -30,6 +23,8 @@ pub(crate) enum AuthzCommand {
 const EXAMPLES: &str = "Examples:
   boshy authz check shop/web mysql.db.shop.boshy:3306
   boshy authz check --pilot http://10.0.0.9:8080 spiffe://partner/ns/a/sa/b mysql.db.shop.boshy:3306
+  boshy authz check --pilot https://10.0.0.9:8443 --pilot-ca pilot_ca.pem shop/web mysql.db.shop.boshy:3306
+  boshy authz check 10.9.0.1 mysql.db.shop.boshy:3306
   boshy authz check --json shop/web mysql.db.shop.boshy:3306 | jq .policies.documents
   boshy authz check --file net.yml --file shop.yml
 
@@ -39,15 +34,14 @@ Exit codes: 0 the connection is allowed, or the files are right; 1 it is denied,
 /// Arguments of `boshy authz check`.
 #[derive(clap::Args)]
 pub(crate) struct CheckArgs {
-    /// Who calls: DEPLOYMENT/GROUP, or spiffe://TRUST_DOMAIN/ns/DEPLOYMENT/sa/GROUP
+    /// Who calls: DEPLOYMENT/GROUP, spiffe://TRUST_DOMAIN/ns/DEPLOYMENT/sa/GROUP, or an address, of an instance or elsewhere
     #[arg(value_name = "FROM", required_unless_present = "file", requires = "to")]
     from: Option<String>,
     /// Whom: name in the mesh and port, such as mysql.db.shop.boshy:3306
     #[arg(value_name = "TO:PORT")]
     to: Option<String>,
-    /// The pilot to ask, which knows the policies that apply
-    #[arg(long, value_name = "URL", env = "BOSHY_PILOT", default_value = "http://127.0.0.1:8080")]
-    pilot: String,
+    #[command(flatten)]
+    pilot: PilotArgs,
     /// Print the pilot's answer as JSON
     #[arg(long, conflicts_with = "file")]
     json: bool,
@@ -94,30 +88,12 @@ fn located(file: &Path, Problem { place, reason }: &Problem) -> String {
 /// Asks the pilot about a connection.
 fn connection(args: &CheckArgs, from: &str, to: &str) -> anyhow::Result<ExitCode> {
     let [from, to] = [from, to].map(|text| utf8_percent_encode(text, NON_ALPHANUMERIC));
-    let url = format!("{}/authz?from={from}&to={to}", args.pilot.trim_end_matches('/'));
-    let request = Request::get(&url).body(whole("")).with_context(|| format!("ask {url}"))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("prepare to ask")?;
-    let answer = runtime.block_on(async {
-        tokio::time::timeout(2 * PATIENCE, HttpClient::plain(PATIENCE).send(request, MAX_ANSWER)).await
-    });
-    let answer = answer.with_context(|| format!("the pilot {} does not answer", args.pilot))?;
-    let answer = answer.with_context(|| format!("ask the pilot {}", args.pilot))?;
-    if !answer.status().is_success() {
-        bail!("the pilot {} answers {}: {}", args.pilot, answer.status(), String::from_utf8_lossy(answer.body()));
-    }
-    let verdict: Verdict = serde_json::from_slice(answer.body()).context("read the pilot's answer")?;
+    let answer = args.pilot.get(&format!("/authz?from={from}&to={to}"))?;
+    let verdict: Verdict = serde_json::from_slice(&answer).context("read the pilot's answer")?;
     if args.json {
-        print(&String::from_utf8_lossy(answer.body()))?;
+        print(&String::from_utf8_lossy(&answer))?;
     } else {
         print(&verdict.to_string())?;
     }
     Ok(if verdict.policies.allowed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn print(line: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{line}") {
-        // A reader that closes the pipe early is not an error.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("print the answer"),
-        _ => Ok(()),
-    }
 }

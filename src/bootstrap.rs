@@ -38,5 +38,6 @@ pub(crate) fn bootstrap(settings: &EnvoySettings, protocol: Protocol, version: &
         peer_timeout: settings.peer_timeout.and_then(PeerTimeout::new),
         open_files,
         health_socket: None,
+        tunnel_end: None,
     })
 }

@@ -4,13 +4,15 @@ use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use boshy_backoff::Falls;
 use boshy_config::EnvoySettings;
-use boshy_envoy_keeper::{End, EnvoySockets, KeeperParts, MakeBootstrap, keep, version};
-use boshy_xds::AdminAddress;
+use boshy_envoy_keeper::{End, EnvoySockets, KeeperParts, MakeBootstrap, TunnelEndParts, keep, version};
+use boshy_xds::{AdminAddress, PROGRAM_HEADER};
+use http::HeaderName;
 use tracing::warn;
 
 use crate::{
     bootstrap::{Protocol, bootstrap},
     logging::LogArgs,
+    memory,
 };
 
 /// Arguments of `boshy envoy`.
@@ -31,6 +33,9 @@ pub(crate) struct Args {
     /// Variant of the xDS protocol that Envoy uses
     #[arg(long, value_enum, default_value_t = Protocol::Delta)]
     protocol: Protocol,
+    /// Threads that carry tunnels to programs of this VM; as many as Envoy's `--concurrency` use what Envoy can give
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    tunnel_threads: usize,
     #[command(flatten)]
     log: LogArgs,
     /// Further arguments for Envoy
@@ -39,6 +44,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    memory::without_cores()?;
     let settings = EnvoySettings::load(&args.config)?;
     if let Some(trouble) = args.log.init() {
         warn!(trouble, "log settings");
@@ -51,6 +57,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         arguments,
         admin: settings.admin,
         health_socket: settings.health_socket.clone(),
+        tunnel_end: Some(TunnelEndParts {
+            socket: settings.run_dir.join("programs.sock"),
+            program: HeaderName::from_static(PROGRAM_HEADER),
+            threads: args.tunnel_threads,
+        }),
         run_dir: settings.run_dir.clone(),
         stop_timeout: settings.stop_timeout,
         overlap_timeout: settings.overlap_timeout,
@@ -69,6 +80,7 @@ fn bootstraps(settings: EnvoySettings, protocol: Protocol, version: String) -> M
         let mut bootstrap = bootstrap(&settings, protocol, &version).map_err(io::Error::other)?;
         bootstrap.admin = sockets.admin.clone().map(AdminAddress::Unix);
         bootstrap.health_socket = sockets.health.clone();
+        bootstrap.tunnel_end = sockets.tunnel_end.clone();
         Ok(bootstrap.to_json().to_string())
     })
 }

@@ -10,10 +10,17 @@ mod envoy;
 mod envoy_bootstrap;
 mod exit;
 mod httpbin;
+mod identity;
 #[cfg(feature = "lab")]
 mod lab;
 mod logging;
+mod memory;
 mod pilot;
+mod pilot_api;
+mod print;
+mod socket;
+mod vouch;
+mod withdraw;
 
 use std::process::ExitCode;
 
@@ -48,9 +55,16 @@ enum Command {
     #[cfg(feature = "lab")]
     #[command(subcommand, after_help = boshy_lab::EXAMPLES)]
     Lab(boshy_lab::LabCommand),
+    /// Sign a new key with that of the VM's BOSH agent, for the agent's first certificate; as root, before each start
+    Vouch(vouch::Args),
+    /// Withdraw this VM's endpoints, before its jobs stop, so that callers go elsewhere in time
+    Withdraw(withdraw::Args),
     /// Check policies, and what they say about a connection
     #[command(subcommand)]
     Authz(authz::AuthzCommand),
+    /// Look after the identities of VMs
+    #[command(subcommand)]
+    Identity(identity::IdentityCommand),
     Httpbin(boshy_httpbin::HttpbinCommand),
     /// Print a completion script for a shell
     Completion(completion::Args),
@@ -64,7 +78,10 @@ fn main() -> ExitCode {
         Command::EnvoyBootstrap(args) => envoy_bootstrap::run(&args),
         #[cfg(feature = "lab")]
         Command::Lab(command) => lab::run(&command),
+        Command::Vouch(args) => vouch::run(&args),
+        Command::Withdraw(args) => withdraw::run(&args),
         Command::Authz(command) => authz::run(&command),
+        Command::Identity(command) => identity::run(&command),
         Command::Httpbin(args) => httpbin::run(&args),
         Command::Completion(args) => completion::run::<Cli>(&args),
     };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use boshy_config::PilotSettings;
 
-use crate::logging::LogArgs;
+use crate::{logging::LogArgs, memory};
 
 /// Arguments of `boshy pilot`.
 #[derive(clap::Args)]
@@ -21,6 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    memory::closed()?;
     let settings = PilotSettings::load(&args.config)?;
     let log_trouble = args.log.init();
     Ok(boshy_actors::pilot::run(settings, log_trouble)?.exit_code().into())

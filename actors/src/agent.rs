@@ -6,8 +6,11 @@
 //!     pilot_exchange    pilot <-> relay -> names, resources, state
 //!     state_keeper      state -> file
 //!     identity_keeper   key and certificate <- pilots, <-> file (a task, where pilots are reached over TLS)
+//!     reporter          Envoy's answers, identity, whether the VM stops -> every pilot (a task)
 //!     name_feed         names -> dns_server (a task)
 //!     dns_server        <- names
+//!     endpoint_follower resources, records.json -> served_gate (a task)
+//!     served_gate       resources -> xds_server, a captured port's listener after the rule that leads to it (a task)
 //!     xds_server        <- resources; the local Envoy asks here
 //!     netfilter_writer  rules and route
 //!     peer_watcher      connections of Envoy whose instance has vanished (a task)
@@ -15,6 +18,9 @@
 //!     lookout           what is lacking (a task)
 //!     http_server       status, and where wanted the handler for bosh-dns
 //! ```
+
+mod identity;
+mod sites;
 
 use std::{
     future::Future,
@@ -27,38 +33,40 @@ use std::{
 
 use boshy_config::{AgentSettings, NodeSettings, ProxyMode};
 use boshy_dns::Sockets;
-use boshy_netfilter::{Guard, Ownership, Redirect, Strict, VipRoute};
+use boshy_mesh::{INGRESS_PORT, ORIGINAL_SRC_MARK};
+use boshy_netfilter::{Guard, Ingress, Ownership, Redirect, ReturnPath, Strict, VipRoute};
+use boshy_records::View;
 use boshy_supervision::{ExitReason, Link, Placement, Tree};
 use boshy_tls::ClientTls;
 use boshy_vm::Wanted;
-use boshy_web::{
-    agent::AgentView,
-    handler::{self, HandlerView},
-};
+use boshy_web::handler::HandlerView;
 use boshy_xds::{
     Capture, PeerTimeout, ResourceSet,
-    agent::{ExchangeSettings, Uri, relay::RelaySettings},
+    agent::{Uri, relay::RelaySettings},
 };
 use err_report::Report;
 use tracing::{info, warn};
 
 use crate::{
     address_finder::{self, AddressFinderParts},
-    agent_report::{Reports, Socket},
+    agent_report::Reports,
     agent_state::AgentState,
-    clock,
+    clock::Clock,
     dns_server::{self, DnsServer, DnsServerParts},
     drain::drained,
+    endpoint_follower::{self, EndpointFollowerParts},
     envoy_watcher::{self, EnvoyWatcherParts},
     held_identity::Held,
-    http_server::{HttpServer, HttpSocket, Site},
-    identity_keeper::{self, IdentityKeeperParts, Pace},
+    http_server::HttpServer,
+    identity_keeper,
     lookout::{self, LookoutParts},
     netfilter_writer::{NetfilterWriter, NetfilterWriterParts},
     peer_watcher::{self, PeerWatcherParts},
     pilot_exchange::{PilotExchange, PilotExchangeParts, Streams},
-    pilots::Pilots,
-    redirect::{Kernel, Linux},
+    records_source::RecordsSource,
+    redirect::{Kernel, Linux, Rules},
+    reporter,
+    served_gate::{self, ServedGateParts},
     server_socket::ServerSocket,
     start::{self, StartError},
     state_keeper::{self, StateKeeperParts},
@@ -67,7 +75,7 @@ use crate::{
 
 /// Restarts within a minute that the tree tolerates, one more than it has children. Each is a bug; more of them mean
 /// that a fresh process is needed.
-const INTENSITY: u32 = 13;
+const INTENSITY: u32 = 16;
 
 /// A disk may hang for a long time, which is reported separately; a new life of the writer would hang as well.
 const HUNG_DISK: Duration = Duration::MAX;
@@ -111,8 +119,10 @@ pub fn remove_rules(settings: &AgentSettings) -> bool {
     let rules = rules.err().map(|error| Report::new(&error).to_string());
     let route = VipRoute::new(settings.vip_range.net(), Ipv4Addr::UNSPECIFIED).and_then(|mut route| route.remove());
     let route = route.err().map(|error| Report::new(&error).to_string());
-    let removed = rules.is_none() && route.is_none();
-    for error in rules.into_iter().chain(route) {
+    let back = ReturnPath::new(ORIGINAL_SRC_MARK).and_then(|mut back| back.remove());
+    let back = back.err().map(|error| Report::new(&error).to_string());
+    let removed = rules.is_none() && route.is_none() && back.is_none();
+    for error in rules.into_iter().chain(route).chain(back) {
         warn!(error, "left behind");
     }
     if removed {
@@ -203,12 +213,21 @@ impl Agent {
             tree.task("identity_keeper", keeper).silent_for(HUNG_DISK).add();
         }
 
+        let parts = self.reporter(state);
+        tree.task("reporter", move |heart| reporter::report(parts.clone(), heart)).add();
+
         let parts = self.dns_server(state);
         let server = tree.child("dns_server", move |link| DnsServer::new(parts.clone(), link));
         let (server, told) = (server.on(Placement::OwnThread).add(), state.clone());
         let feed =
             move |heart| dns_server::tell((told.outlets.clone(), told.redirected.subscribe()), server.clone(), heart);
         tree.task("name_feed", feed).add();
+
+        let parts = self.endpoint_follower(state);
+        tree.task("endpoint_follower", move |heart| endpoint_follower::follow(parts.clone(), heart)).add();
+
+        let parts = Self::served_gate(state);
+        tree.task("served_gate", move |heart| served_gate::pass(parts.clone(), heart)).add();
 
         let parts = self.xds_server(state);
         tree.child("xds_server", move |link| XdsServer::new(parts.clone(), link)).add();
@@ -229,7 +248,7 @@ impl Agent {
         let parts = LookoutParts { reports: Arc::clone(&reports), lacking: Arc::clone(&state.lacking) };
         tree.task("lookout", move |heart| lookout::look_out(parts.clone(), heart)).add();
 
-        let sites = self.sites(reports, handler, &tree);
+        let sites = self.sites(state, reports, handler, &tree);
         tree.child("http_server", move |link| HttpServer::new(sites.clone(), link)).add();
         tree
     }
@@ -250,8 +269,9 @@ impl Agent {
             node: settings.node.clone(),
             address: state.address.subscribe(),
             pilots: self.pilots.clone(),
-            settings: ExchangeSettings::default(),
+            settings: self.exchange_settings(),
             tls: self.tls.clone(),
+            connection: state.connection.clone(),
         };
         let peer_timeout = settings.peer_timeout.and_then(PeerTimeout::new);
         PilotExchangeParts {
@@ -276,33 +296,6 @@ impl Agent {
         StateKeeperParts { file: self.state_file(), outlets, unkept }
     }
 
-    fn identity_file(&self) -> PathBuf {
-        self.settings.state_dir.join("identity")
-    }
-
-    /// Without TLS a pilot cannot tell who asks it for a certificate.
-    fn identity_keeper(&self, state: &AgentState) -> Option<IdentityKeeperParts> {
-        let tls = self.tls.clone()?;
-        let exchange = state.outlets.status.subscribe();
-        let pilots = Pilots {
-            all: self.pilots.clone(),
-            tls: tls.clone(),
-            settings: ExchangeSettings::default(),
-            exchange: exchange.clone(),
-        };
-        Some(IdentityKeeperParts {
-            file: self.identity_file(),
-            id: self.settings.node.id.clone(),
-            authority: Arc::new(pilots),
-            tls: Some(tls),
-            now: Arc::new(clock::now),
-            pace: Pace::default(),
-            held: state.held.clone(),
-            trouble: Arc::clone(&state.uncertified),
-            exchange,
-        })
-    }
-
     fn dns_server(&self, state: &AgentState) -> DnsServerParts {
         DnsServerParts {
             sockets: self.dns.clone(),
@@ -319,21 +312,46 @@ impl Agent {
             proxies: state.proxies.clone(),
             ack_states: state.ack_states.clone(),
             repairs: state.repairs.clone(),
+            refusals: state.refusals.clone(),
         };
-        XdsServerParts::relay(parts, state.outlets.served.subscribe())
+        XdsServerParts::relay(parts, state.passed.subscribe())
+    }
+
+    fn endpoint_follower(&self, state: &AgentState) -> EndpointFollowerParts {
+        EndpointFollowerParts {
+            served: state.outlets.served.subscribe(),
+            exchange: state.outlets.status.subscribe(),
+            records: RecordsSource::new(self.settings.node.records.clone(), View::read),
+            clock: Clock::system(),
+            followed: state.followed.clone(),
+        }
+    }
+
+    fn served_gate(state: &AgentState) -> ServedGateParts {
+        ServedGateParts {
+            served: state.followed.subscribe(),
+            captured: state.captured.subscribe(),
+            passed: state.passed.clone(),
+        }
     }
 
     fn netfilter_writer(&self, state: &AgentState) -> NetfilterWriterParts {
-        let redirect = self.redirect.clone();
-        let strict = Strict::new(self.settings.strict_exempt.iter().copied());
-        let kernel = move || Box::new(Linux::new(redirect.clone(), strict.clone())) as Box<dyn Kernel>;
+        let rules = Rules {
+            redirect: self.redirect.clone(),
+            strict: Strict::new(self.settings.strict_exempt.iter().copied()),
+            ingress: Ingress::new(INGRESS_PORT, ORIGINAL_SRC_MARK),
+        };
+        let kernel = move || Box::new(Linux::new(rules.clone())) as Box<dyn Kernel>;
         NetfilterWriterParts {
             kernel: self.settings.redirects().then(|| Arc::new(kernel) as _),
             range: self.settings.vip_range,
             served: state.outlets.served.subscribe(),
             answered: state.answered.subscribe(),
+            ack_states: state.ack_states.clone(),
+            original_src: self.settings.original_src,
             source: state.address.subscribe(),
             redirected: state.redirected.clone(),
+            captured: state.captured.clone(),
             status: Arc::clone(&state.rules),
         }
     }
@@ -362,37 +380,10 @@ impl Agent {
             settings: self.settings.clone(),
             state: state.clone(),
             sockets: self.sockets(),
+            pilots: self.pilots(),
             log_trouble: self.log_trouble.clone(),
             handler,
             actors: tree.status(),
         }
-    }
-
-    /// The sockets that another process may hold, and what is missing then.
-    fn sockets(&self) -> Vec<Socket> {
-        let AgentSettings { dns, http, ads_socket, handler, .. } = &self.settings;
-        let mut sockets = vec![
-            Socket::new("dns", self.dns.clone(), dns.to_string(), "names of the mesh are not answered"),
-            Socket::new("http", self.http.clone(), http.to_string(), "status and metrics cannot be read"),
-            Socket::new("ads", self.ads.clone(), ads_socket.display().to_string(), "Envoy gets no configuration"),
-        ];
-        let no_handler = "bosh-dns handlers of source type http get no answer";
-        let handler = handler.zip(self.handler.clone());
-        sockets
-            .extend(handler.map(|(address, socket)| Socket::new("handler", socket, address.to_string(), no_handler)));
-        sockets
-    }
-
-    fn sites(&self, reports: Arc<Reports>, asked: HandlerView, tree: &Tree) -> Vec<Site> {
-        let view = AgentView { status: Arc::new(move || reports.report()), health: start::health(tree.vitals()) };
-        let saboteur = self.settings.test_hooks.then(|| tree.saboteur());
-        let status = Site::new(HttpSocket::Tcp(self.http.clone()), move |config| {
-            start::mount_test_hooks(config, saboteur.as_ref());
-            boshy_web::agent::configure(config, &view);
-        });
-        let health = self.health.clone().map(|socket| status.also_at(HttpSocket::Unix(socket)));
-        let answers = self.handler.clone().map(HttpSocket::Tcp);
-        let answers = answers.map(|socket| Site::new(socket, move |config| handler::configure(config, &asked)));
-        [Some(status), health, answers].into_iter().flatten().collect()
     }
 }

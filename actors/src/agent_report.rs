@@ -1,13 +1,15 @@
 //! The agent's status, collected from what its actors publish.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::SocketAddrV4, sync::Arc};
 
 use boshy_config::{AgentSettings, ProxyMode};
 use boshy_supervision::TreeStatus;
 use boshy_vm::NoAddress;
 use boshy_web::{
     handler::HandlerView,
-    status::{AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, OwnIdentity, PilotLink, Readiness, RulesStatus},
+    status::{
+        AgentStatus, DnsStatus, EnvoyStatus, NamesStatus, OwnIdentity, PilotLink, Readiness, RulesStatus, TunnelsStatus,
+    },
 };
 use boshy_xds::{CAPTURE_LISTENER, ResourceType, agent::ExchangeStatus};
 use tokio::sync::watch;
@@ -65,6 +67,8 @@ pub(crate) struct Reports {
     pub(crate) settings: AgentSettings,
     pub(crate) state: AgentState,
     pub(crate) sockets: Vec<Socket>,
+    /// Names of the pilots.
+    pub(crate) pilots: BTreeSet<String>,
     /// What is wrong with the log's settings.
     pub(crate) log_trouble: Option<String>,
     pub(crate) handler: HandlerView,
@@ -91,8 +95,10 @@ impl Reports {
             node: self.settings.node.id_at(*self.state.address.borrow()).to_string(),
             pilot: pilot_link(exchange),
             identity: self.identity(),
+            stopping: self.state.withdrawal.status(&self.pilots),
             names,
             envoy,
+            tunnels: TunnelsStatus::new(&self.state.refusals),
             rules,
             dns: DnsStatus::new(&self.state.stats.snapshot(), self.handler.requests()),
             actors: self.actors.borrow().as_ref().clone(),
@@ -188,6 +194,7 @@ impl Reports {
             difference(),
             otherwise,
             self.state.set_otherwise.load().as_ref().as_ref().map(set_otherwise),
+            rules.not_permitted.first().map(|first| not_permitted(first, rules.not_permitted.len())),
             want("rules", &rules.error, &rules.remedy),
             want("route", &rules.route.error, &rules.route.remedy),
             self.state.peers.load().as_ref().as_ref().map(no_end),
@@ -246,6 +253,18 @@ impl Reports {
         };
         let (live, inspection) = (**self.state.live.load(), self.state.inspected.load().as_ref().clone());
         EnvoyStatus { connected: !statuses.is_empty(), live, accepted, refused, refusing, inspection }
+    }
+}
+
+/// A port that is to be captured, and of which Envoy may not use the addresses of callers.
+fn not_permitted(first: &SocketAddrV4, count: usize) -> Want {
+    let more = if count == 1 { String::new() } else { format!(" (and {} more)", count - 1) };
+    Want {
+        what: "ingress",
+        reason: format!("{first}{more} is not captured: its program is to see the addresses of callers"),
+        remedy: "Set `netfilter.original_src` of virtual-ip-agent and `original_src` of bosh-envoy to true, or take `original_src` \
+                 from the port; until then callers reach the program directly."
+            .to_owned(),
     }
 }
 

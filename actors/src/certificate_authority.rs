@@ -11,9 +11,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use boshy_config::IdentitySettings;
-use boshy_identity::{CertificateAuthority, Claim, Csr, KnownKey, Leaf, NotAttested, Register, WorkloadNames};
+use boshy_identity::{
+    BACK_DATED, BoshAgents, CertificateAuthority, Claim, Csr, KnownKey, Leaf, NotAttested, Register, WorkloadNames,
+    attest_vouched,
+};
 use boshy_mesh::{MeshSnapshot, Timestamp};
-use boshy_state::{Format, SealError, StateFileError};
+use boshy_state::{Format, ReadError, SealError, StateFileError};
 use boshy_supervision::Heart;
 use boshy_xds::{CertificateRequest, Refusal, RefusalKind};
 use err_report::Report;
@@ -21,8 +24,8 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::{
-    clock,
-    identity_desk::{Asked, IdentityDesk, Requests},
+    identity_desk::{Asked, IdentityDesk, Requests, ShownCertificate},
+    succession::{StandingNow, Succession},
 };
 
 const FORMAT: Format = Format { name: "boshy-identities", version: 1 };
@@ -42,6 +45,10 @@ pub(crate) struct CertificateAuthorityParts {
     pub(crate) requests: Requests,
     /// Where its status is shown.
     pub(crate) desk: IdentityDesk,
+    /// Who trusts the authority, which matters while there is one before it. `None` when it has expired.
+    pub(crate) standing: Option<StandingNow>,
+    /// The time of day.
+    pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// Why the file of keys cannot be used.
@@ -65,21 +72,33 @@ struct Grant {
 
 /// Serves requests until their channel is closed.
 pub(crate) async fn serve(parts: CertificateAuthorityParts, heart: Heart) {
-    let opened = parts.settings.open(clock::now());
-    let closed = opened.as_ref().err().map(|error| Report::new(error).to_string());
-    let authority = opened.ok();
+    let mut authorities = Succession::open(&parts.settings, parts.standing.clone(), (parts.now)());
     let mut requests = parts.requests.lock().await;
-    let mut written = None;
-    parts.show(authority.as_ref(), None, closed.clone());
+    let (mut written, trouble) = match parts.restore().await {
+        Ok(register) => (Some(register), None),
+        Err(error) => (None, Some(Report::new(&error).to_string())),
+    };
+    let authority = authorities.authority((parts.now)());
+    let closed = authority.as_ref().err().map(|error| Report::new(error).to_string());
+    parts.show(authority.ok(), written.as_ref(), closed.or(trouble));
     loop {
         let mut batch = Vec::new();
         if heart.rest(requests.recv_many(&mut batch, BATCH)).await == 0 {
             return;
         }
-        match &authority {
-            Some(authority) => parts.decide(authority, &mut written, batch, &heart).await,
-            None => {
-                let text = closed.clone().unwrap_or_default();
+        let now = (parts.now)();
+        authorities.look(now);
+        parts.desk.follows(&authorities);
+        // Agents report all the time, and nearly always the key that is known.
+        batch.retain(|asked| !matches!(asked, Asked::Shown(shown) if parts.learned(written.as_ref(), shown).is_none()));
+        if batch.is_empty() {
+            continue;
+        }
+        match authorities.authority(now) {
+            Ok(authority) => parts.decide(authority, &mut written, batch, &heart).await,
+            Err(error) => {
+                let text = Report::new(&error).to_string();
+                parts.show(None, written.as_ref(), Some(text.clone()));
                 refuse_all(batch, &Refusal { kind: RefusalKind::Unavailable, reason: "authority_expired", text });
             }
         }
@@ -102,22 +121,38 @@ impl CertificateAuthorityParts {
                 Err(error) => return self.shut(authority, &error, batch),
             },
         };
-        let (now, snapshot) = (clock::now(), self.snapshot.borrow().clone());
+        let (now, snapshot) = ((self.now)(), self.snapshot.borrow().clone());
         let mut register = before.clone();
-        let mut grants = Vec::new();
-        for Asked { request, answer } in batch {
-            match self.grant(authority, &register, &snapshot, &request, now) {
-                Ok(grant) => {
-                    register.record(&grant.agent_id, grant.known.clone());
-                    grants.push((request, answer, grant));
+        let (mut grants, mut allowed) = (Vec::new(), Vec::new());
+        for asked in batch {
+            match asked {
+                Asked::AnotherKey(instance, answer) => allowed.push((register.forget(&instance), instance, answer)),
+                Asked::Shown(shown) => {
+                    if let Some((agent_id, known)) = self.learned(Some(&register), &shown) {
+                        info!(instance = known.instance, "a VM has shown a key that another pilot has certified");
+                        register.record(&agent_id, known);
+                    }
                 }
-                Err(refusal) => drop(answer.send(Err(refusal))),
+                Asked::Certificate(request, answer) => {
+                    match self.grant(authority, &register, &snapshot, &request, now) {
+                        Ok(grant) => {
+                            register.record(&grant.agent_id, grant.known.clone());
+                            grants.push((request, answer, grant));
+                        }
+                        Err(refusal) => drop(answer.send(Err(refusal))),
+                    }
+                }
             }
             heart.beat();
         }
         forget(&mut register, &snapshot, now);
         let (register, trouble) = self.keep(before, register).await;
+        let is_kept = trouble.is_none();
         self.show(Some(authority), Some(&register), trouble);
+        for (keys, instance, answer) in allowed {
+            info!(instance, keys, is_kept, "an operator lets an instance have another key");
+            let _ = answer.send(if is_kept { Ok(keys) } else { Err(not_kept()) });
+        }
         for (request, answer, grant) in grants {
             let is_kept = register.get(&grant.agent_id).is_some_and(|known| known.key == grant.known.key);
             let issued = if is_kept { self.issue(authority, &request, &grant, now) } else { Err(not_kept()) };
@@ -159,10 +194,27 @@ impl CertificateAuthorityParts {
         let latest = request.latest.as_deref().and_then(|pem| authority.bundle().leaf_of_any_time(pem).ok());
         let presented = request.identity.workload.as_ref().map(|workload| &*workload.dns_name);
         let claim = Claim { workload, names: &names, presented, key: csr.key_hash(), latest: latest.as_ref() };
-        let agent_id = register.attest(claim).map_err(|error| not_attested(&error))?.to_owned();
+        let attested = match (&self.settings.bosh_agents, presented) {
+            (Some(agents), None) => attest_vouched(workload, &vouched(agents, request, &csr, now)?),
+            _ => register.attest(claim),
+        };
+        let agent_id = attested.map_err(|error| not_attested(&error))?.to_owned();
         let end = Timestamp(now.0.saturating_add(self.life(request).as_secs()).min(authority.end().0));
-        let known = KnownKey { instance: workload.id.clone(), key: csr.key_hash(), issued: now, end };
+        let issuer = Some(authority.described().issuer.fingerprint.clone());
+        let known = KnownKey { instance: workload.id.clone(), key: csr.key_hash(), issued: now, end, issuer };
         Ok(Grant { agent_id, names, csr, known })
+    }
+
+    /// The key that a VM has shown at its own address, with its agent id, if that is not known.
+    fn learned(&self, register: Option<&Register>, shown: &ShownCertificate) -> Option<(String, KnownKey)> {
+        let ShownCertificate { from, workload: certified, issuer } = shown;
+        let snapshot = self.snapshot.borrow().clone();
+        let workload = &snapshot.content.workloads.at(*from)?.workload;
+        let agent_id = workload.agent_id.as_deref().filter(|_| workload.id == certified.instance())?;
+        let (from, end) = certified.valid;
+        let issued = Timestamp(from.0.saturating_add(BACK_DATED.as_secs()));
+        let known = KnownKey { instance: workload.id.clone(), key: certified.key, issued, end, issuer: issuer.clone() };
+        register?.lacks(agent_id, &known).then(|| (agent_id.to_owned(), known))
     }
 
     fn issue(
@@ -195,15 +247,17 @@ impl CertificateAuthorityParts {
             return (before, None);
         }
         let content = register.clone();
-        match boshy_state::replace_in_time(&self.file, move || FORMAT.seal_json(&content)).await {
+        match boshy_state::replace_in_time(&self.file, move || seal(&content)).await {
             Ok(()) => (register, None),
             Err(error) => (before, Some(Report::new(&FileTrouble::from(error)).to_string())),
         }
     }
 
     async fn restore(&self) -> Result<Register, FileTrouble> {
-        let Some(content) = boshy_state::read(&self.file).await? else { return Ok(Register::default()) };
-        FORMAT.unseal_json(&content).map_err(|source| FileTrouble::Refused { file: self.file.clone(), source })
+        boshy_state::read(&self.file, unseal).await.map(Option::unwrap_or_default).map_err(|error| match error {
+            ReadError::File(error) => error.into(),
+            ReadError::Refused(source) => FileTrouble::Refused { file: self.file.clone(), source },
+        })
     }
 
     /// Refuses all while the file cannot be read.
@@ -223,9 +277,31 @@ impl CertificateAuthorityParts {
                 self.file.display()
             ),
         };
-        let known = written.map_or(0, Register::len);
-        self.desk.stands(authority.map(CertificateAuthority::end), known, trouble.map(|reason| (reason, remedy)));
+        let end = authority.map(CertificateAuthority::end);
+        self.desk.stands(end, written.cloned().unwrap_or_default(), trouble.map(|reason| (reason, remedy)));
     }
+}
+
+/// Encodes the register as a file.
+pub(crate) fn seal(register: &Register) -> Vec<u8> {
+    FORMAT.seal_json(register)
+}
+
+/// Decodes a file.
+///
+/// # Errors
+/// When it is foreign, newer or damaged.
+pub(crate) fn unseal(file: &[u8]) -> Result<Register, SealError> {
+    FORMAT.unseal_json(file)
+}
+
+/// The agent id of the VM whose BOSH agent vouches for a request.
+fn vouched(agents: &BoshAgents, request: &CertificateRequest, csr: &Csr, now: Timestamp) -> Result<String, Refusal> {
+    let refused = |reason, text| Refusal { kind: RefusalKind::Denied, reason, text };
+    let none = "the VM sends no proof of its BOSH agent; set the property `attestation` of its virtual-ip-agent";
+    let proof = request.proof.as_deref().ok_or_else(|| refused("no_proof", none.to_owned()))?;
+    let vm = agents.vm_of(proof, csr.key_hash(), now);
+    vm.map_err(|error| refused("bad_proof", format!("the proof of the VM's BOSH agent {}", Report::new(&error))))
 }
 
 fn forget(register: &mut Register, snapshot: &MeshSnapshot, now: Timestamp) {
@@ -235,8 +311,12 @@ fn forget(register: &mut Register, snapshot: &MeshSnapshot, now: Timestamp) {
 }
 
 fn refuse_all(batch: Vec<Asked>, refusal: &Refusal) {
-    for Asked { answer, .. } in batch {
-        let _ = answer.send(Err(refusal.clone()));
+    for asked in batch {
+        match asked {
+            Asked::Shown(_) => {}
+            Asked::Certificate(_, answer) => drop(answer.send(Err(refusal.clone()))),
+            Asked::AnotherKey(_, answer) => drop(answer.send(Err(refusal.clone()))),
+        }
     }
 }
 
@@ -249,6 +329,7 @@ fn not_attested(error: &NotAttested) -> Refusal {
     let (kind, reason) = match error {
         NotAttested::NoAgentId(_) => (RefusalKind::Unavailable, "no_agent_id"),
         NotAttested::AnotherInstance { .. } => (RefusalKind::Denied, "another_instance"),
+        NotAttested::AnotherVm { .. } => (RefusalKind::Denied, "another_vm"),
         _ => (RefusalKind::Denied, "another_key"),
     };
     Refusal { kind, reason, text: error.to_string() }

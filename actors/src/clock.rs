@@ -34,7 +34,7 @@ impl Clock {
     /// The clocks of this machine.
     pub(crate) fn system() -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| Arc::from(id.trim()));
-        Self::of(move || Stamp { moment: since_boot(), boot: boot.clone(), wall: now() })
+        Self::of(move || Stamp { moment: moment(), boot: boot.clone(), wall: now() })
     }
 
     /// A custom clock.
@@ -49,7 +49,7 @@ impl Clock {
 }
 
 /// Time since boot, which includes suspended time. Every kernel that boshy runs on has this clock.
-fn since_boot() -> Moment {
+pub(crate) fn moment() -> Moment {
     let since = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME, Linux 2.6.39");
     Moment(since.tv_sec() * 1000 + since.tv_nsec() / 1_000_000)
 }

@@ -1,9 +1,15 @@
 //! Reads the director and passes the facts to the registry.
 //!
 //! [`Observer`] decides what is requested when, and what an answer means; this actor provides its clock and sends the
-//! requests. Its messages are [`PollNow`], which it also sends to itself, and [`DirectorAnswered`].
+//! requests. Its messages are [`PollNow`], which it also sends to itself, [`DirectorAnswered`] and [`RecordsTold`].
 
-use std::{collections::BTreeMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use arc_swap::ArcSwap;
@@ -12,6 +18,7 @@ use boshy_director::{
     observer::{self, ClockReading, DirectorQuery, DirectorReply, Observation, Observer, ObserverSettings},
 };
 use boshy_mesh::Inventory;
+use boshy_records::Readings;
 use boshy_supervision::{ChildRef, Heart, Link};
 use boshy_web::status::{DeploymentStatus, DirectorStatus, Lack};
 use err_report::Report;
@@ -32,8 +39,9 @@ const TURN: Duration = Duration::from_secs(1);
 pub(crate) type Asker = Rc<dyn Fn(DirectorQuery) -> LocalBoxFuture<'static, DirectorReply>>;
 /// Creates an asker for a life.
 pub(crate) type Connect = Arc<dyn Fn() -> Result<Asker, SettingsError> + Send + Sync>;
-/// Passes facts on. The error text says why they could not be used.
-pub(crate) type Tell = Arc<dyn Fn(Arc<Inventory>) -> LocalBoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// Passes facts on, and when they were asked for. The error text says why they could not be used.
+pub(crate) type Tell =
+    Arc<dyn Fn(Arc<Inventory>, Readings) -> LocalBoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// Configuration and channels of the poller; they outlive the actor.
 #[derive(Clone)]
@@ -91,10 +99,10 @@ pub(crate) fn over_https(settings: ClientSettings) -> Connect {
 
 /// Passes facts to the registry.
 pub(crate) fn to_registry(registry: ChildRef<ServiceRegistry>) -> Tell {
-    Arc::new(move |inventory| {
+    Arc::new(move |inventory, readings| {
         let registry = registry.clone();
         Box::pin(async move {
-            match registry.send(InventoryObserved(inventory)).await {
+            match registry.send(InventoryObserved(inventory, readings)).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(Report::new(&error).to_string()),
                 Err(error) => Err(Report::new(&error).to_string()),
@@ -102,6 +110,11 @@ pub(crate) fn to_registry(registry: ChildRef<ServiceRegistry>) -> Tell {
         })
     })
 }
+
+/// `records.json` says something else about these deployments, given by their canonical names: ask the director at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RecordsTold(pub(crate) BTreeSet<String>);
 
 /// See the module's documentation.
 pub(crate) struct DirectorPoller {
@@ -159,7 +172,7 @@ impl DirectorPoller {
 
     /// Passes new facts to the registry. Known facts are repeated once per list period, because the registry may have
     /// been unable to use them, and because its result may depend on the time.
-    fn tell(&mut self, inventory: Arc<Inventory>, ctx: &mut Context<Self>) {
+    fn tell(&mut self, inventory: Arc<Inventory>, readings: Readings, ctx: &mut Context<Self>) {
         let Delivery { last, begun_at, was_refused, under_way } = &self.delivery;
         let pause = match (last.as_ref() == Some(&inventory), was_refused) {
             (true, false) => self.parts.observer.list,
@@ -170,7 +183,7 @@ impl DirectorPoller {
             return;
         }
         (self.delivery.under_way, self.delivery.begun_at) = (true, Some(Instant::now()));
-        let told = (self.parts.tell)(Arc::clone(&inventory)).into_actor(self);
+        let told = (self.parts.tell)(Arc::clone(&inventory), readings).into_actor(self);
         ctx.spawn(told.map(|result, actor, ctx| {
             (actor.delivery.under_way, actor.delivery.was_refused) = (false, result.is_err());
             match result {
@@ -187,12 +200,19 @@ impl DirectorPoller {
         }
     }
 
+    fn moments(&self, readings: &BTreeMap<String, Duration>) -> Readings {
+        let (now, elapsed) = (clock::moment(), self.begun.elapsed());
+        let moment = |(name, asked): (&String, &Duration)| (name.clone(), now.before(elapsed.saturating_sub(*asked)));
+        readings.iter().map(moment).collect()
+    }
+
     fn tell_what_is_known(&mut self, ctx: &mut Context<Self>) {
         let observation = self.observer.known();
         publish(&self.parts, &observation);
         if observation.complete {
             self.keep(&observation.inventory, ctx);
-            self.tell(observation.inventory, ctx);
+            let readings = self.moments(&observation.readings);
+            self.tell(observation.inventory, readings, ctx);
         }
     }
 }
@@ -206,7 +226,7 @@ impl Actor for DirectorPoller {
             Err(error) => return self.link.fail(ctx, error),
         }
         if let Some(known) = self.kept.last() {
-            self.tell(known, ctx);
+            self.tell(known, Readings::new(), ctx);
         }
         ctx.notify(PollNow);
     }
@@ -217,6 +237,15 @@ impl Handler<PollNow> for DirectorPoller {
 
     fn handle(&mut self, _: PollNow, ctx: &mut Context<Self>) {
         self.tell_what_is_known(ctx);
+        self.ask(ctx);
+    }
+}
+
+impl Handler<RecordsTold> for DirectorPoller {
+    type Result = ();
+
+    fn handle(&mut self, RecordsTold(deployments): RecordsTold, ctx: &mut Context<Self>) {
+        self.observer.recorded(&deployments, self.clocks());
         self.ask(ctx);
     }
 }

@@ -35,7 +35,7 @@ impl World {
                 }) as Asker)
             }),
             observer: ObserverSettings::default(),
-            tell: Arc::new(move |inventory| {
+            tell: Arc::new(move |inventory, _| {
                 telling.told.lock().unwrap().push(inventory);
                 let mut refusals = telling.refusals.lock().unwrap();
                 let refused = *refusals > 0;
@@ -84,7 +84,7 @@ fn read(name: &str) -> DirectorReply {
     };
     DirectorReply::Deployment(
         name.to_owned(),
-        Reading { manifest: Ok(Some(MANIFEST.to_owned())), instances: Ok(vec![instance]), configs: None },
+        Reading { manifest: Ok(Some(MANIFEST.to_owned())), instances: Ok(vec![instance]), configs: None, links: None },
     )
 }
 

@@ -160,8 +160,8 @@ impl Inspector {
     /// runs.
     async fn compare_settings(&self) {
         // What fails here is reported by the inspection, which follows.
-        let Ok(started) = self.admin.body(inspection::STARTED).await else { return };
-        let (own, envoys) = (self.parts.peer_timeout.unwrap_or_default(), inspection::peer_timeout(&started));
+        let Ok(runtime) = self.admin.body(inspection::RUNTIME).await else { return };
+        let (own, envoys) = (self.parts.peer_timeout.unwrap_or_default(), inspection::peer_timeout(&runtime));
         let otherwise = envoys.filter(|envoys| *envoys != own).map(|envoys| {
             format!(
                 "`envoy.peer_timeout` is {} s here, and `peer_timeout` is {} s at Envoy",

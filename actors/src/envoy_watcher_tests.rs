@@ -27,8 +27,8 @@ fn admin(listeners: &Arc<Mutex<Vec<(&'static str, String)>>>) -> SocketAddr {
             let entries: Vec<_> = listeners.lock().unwrap().iter().map(entry).collect();
             let body = if request.contains("dynamic_listeners") {
                 serde_json::json!({"configs": entries}).to_string()
-            } else if request.contains("server_info") {
-                serde_json::json!({"node": {"metadata": {"peer_timeout": 50}}}).to_string()
+            } else if request.contains("/runtime") {
+                serde_json::json!({"entries": {"boshy.peer_timeout": {"final_value": "50"}}}).to_string()
             } else {
                 "{}".to_owned()
             };
@@ -66,7 +66,7 @@ fn what_envoy_lacks_in_two_looks_is_told_and_repaired_and_forgotten_once_it_is_t
         let set = ResourceSet::default()
             .with(ResourceType::Listener, TypedResources::new([Layer::new(map)]))
             .with(ResourceType::Cluster, TypedResources::new([Layer::default()]));
-        let ack_states = AckStates::with_acked(ResourceType::Listener, &resource);
+        let ack_states = AckStates::with_acked(&[(ResourceType::Listener, &resource)]);
         let has = Arc::new(Mutex::new(vec![("left-over", "1".to_owned())]));
         let parts = parts(&has, set, ack_states.0.clone());
         let inspected = Arc::clone(&parts.inspected);

@@ -5,7 +5,7 @@
 //! answer may have been lost, so that key is either the pending one or the current one. Neither leaves the disk before
 //! another one has its place, and a request that is refused for one is made for the other.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use boshy_identity::{Chain, ChainError, KeyError, Leaf, LeafError, PrivateKey, TrustBundle};
 use boshy_mesh::Timestamp;
@@ -33,6 +33,12 @@ pub(crate) struct Issued {
     pub(crate) leaf: Leaf,
     /// When to ask for the next one.
     pub(crate) renew_at: Timestamp,
+    /// Fingerprints of the roots that this VM trusts.
+    pub(crate) roots: BTreeSet<String>,
+    /// Fingerprint of the certificate that has issued this one.
+    pub(crate) issuer: Option<String>,
+    /// Fingerprint of all that came with it: its issuers, and the roots.
+    pub(crate) authority: String,
 }
 
 /// The key to ask for a certificate with.
@@ -114,7 +120,9 @@ impl Issued {
 
     fn of(key: Arc<PrivateKey>, chain: Chain, leaf: Leaf) -> Self {
         let renew_at = leaf.renew_at(rand::random_range(-1.0..=1.0));
-        Self { key, chain, leaf, renew_at }
+        let roots = TrustBundle::from_pem(chain.roots_pem()).map(|roots| roots.fingerprints()).unwrap_or_default();
+        let (issuer, authority) = (chain.issuer(), chain.authority());
+        Self { key, leaf, renew_at, roots: roots.into_iter().collect(), issuer, authority, chain }
     }
 
     /// The chain, whose roots this VM trusts.
@@ -125,7 +133,6 @@ impl Issued {
     /// What operators are shown.
     pub(crate) fn status(&self, now: Timestamp) -> CertificateStatus {
         let Leaf { spiffe_id, dns_name, not_before, not_after, serial, .. } = &self.leaf;
-        let roots = TrustBundle::from_pem(self.chain.roots_pem());
         CertificateStatus {
             spiffe_id: spiffe_id.to_string(),
             dns_name: dns_name.clone(),
@@ -134,7 +141,7 @@ impl Issued {
             not_after: not_after.0,
             renew_at: self.renew_at.0,
             ends_soon: self.leaf.alarm_at() <= now,
-            roots: roots.map(|roots| roots.fingerprints()).unwrap_or_default(),
+            roots: self.roots.iter().cloned().collect(),
         }
     }
 
@@ -157,6 +164,11 @@ impl Held {
     /// Whether the VM has a certificate that is valid at this time.
     pub(crate) fn is_valid_at(&self, now: Timestamp) -> bool {
         self.issued.as_ref().is_some_and(|issued| issued.leaf.is_valid_at(now))
+    }
+
+    /// Fingerprint of the authority of a certificate that is valid at this time.
+    pub(crate) fn authority_at(&self, now: Timestamp) -> Option<&str> {
+        self.issued.as_ref().filter(|issued| issued.leaf.is_valid_at(now)).map(|issued| &*issued.authority)
     }
 
     /// When to ask for a certificate.

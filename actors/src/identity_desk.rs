@@ -6,25 +6,44 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use boshy_mesh::{Timestamp, TrustDomain};
-use boshy_web::status::{IdentityStatus, Lack, RefusedRequest};
-use boshy_xds::{CertificateRequest, Certifier, Refusal, RefusalKind};
+use boshy_config::IdentitySettings;
+use boshy_identity::Register;
+use boshy_mesh::Timestamp;
+use boshy_web::status::{Attestation, IdentityStatus, Lack, RefusedRequest};
+use boshy_xds::{CertificateRequest, Certifier, Refusal, RefusalKind, WorkloadIdentity};
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use crate::clock;
+use crate::{clock, succession::Succession};
 
 /// Requests that wait. The server bounds them, too.
 const WAITING: usize = 256;
 /// Refusals that the status shows.
 const SHOWN: usize = 20;
 
-/// A request, and where its answer goes.
-pub(crate) struct Asked {
-    pub(crate) request: CertificateRequest,
-    pub(crate) answer: oneshot::Sender<Result<Vec<String>, Refusal>>,
+/// What waits.
+pub(crate) enum Asked {
+    /// A request for a certificate.
+    Certificate(CertificateRequest, Answer<Vec<String>>),
+    /// A workload has made a connection with a certificate.
+    Shown(ShownCertificate),
+    /// An operator lets the VMs of an instance have another key. The answer is how many keys were known.
+    AnotherKey(String, Answer<usize>),
 }
+
+/// A certificate with which a workload has made a connection.
+pub(crate) struct ShownCertificate {
+    /// Source address of the connection.
+    pub(crate) from: IpAddr,
+    /// What the certificate says.
+    pub(crate) workload: WorkloadIdentity,
+    /// Fingerprint of what has issued it.
+    pub(crate) issuer: Option<String>,
+}
+
+/// Where an answer goes.
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// The end of the desk that decides. One life of the task holds it at a time.
 pub(crate) type Requests = Arc<tokio::sync::Mutex<mpsc::Receiver<Asked>>>;
@@ -38,22 +57,36 @@ pub(crate) struct IdentityDesk {
 
 struct Shown {
     status: IdentityStatus,
+    register: Arc<Register>,
     refusals: VecDeque<RefusedRequest>,
     lack: Option<Lack>,
+    /// The authority of before still issues.
+    is_awaited: bool,
+    /// The authority of whose every workload should have a certificate by now, when another one has issued before.
+    wanted: Option<String>,
 }
 
 impl IdentityDesk {
-    pub(crate) fn new(trust_domain: TrustDomain) -> (Self, Requests) {
+    pub(crate) fn new(settings: &IdentitySettings) -> (Self, Requests) {
         let (waiting, requests) = mpsc::channel(WAITING);
         let status = IdentityStatus {
-            trust_domain,
+            trust_domain: settings.trust_domain.clone(),
+            attestation: if settings.bosh_agents.is_some() { Attestation::BoshAgent } else { Attestation::Deployment },
             authority_end: None,
             known: 0,
             issued: 0,
             refused: BTreeMap::new(),
             latest_refusals: Vec::new(),
         };
-        let shown = Arc::new(Mutex::new(Shown { status, refusals: VecDeque::new(), lack: None }));
+        let shown = Shown {
+            status,
+            register: Arc::default(),
+            refusals: VecDeque::new(),
+            lack: None,
+            is_awaited: false,
+            wanted: None,
+        };
+        let shown = Arc::new(Mutex::new(shown));
         (Self { waiting, shown }, Arc::new(tokio::sync::Mutex::new(requests)))
     }
 
@@ -68,11 +101,22 @@ impl IdentityDesk {
         self.shown().lack.clone()
     }
 
-    /// Records the state of the authority.
-    pub(crate) fn stands(&self, authority_end: Option<Timestamp>, known: usize, reason: Option<(String, String)>) {
+    /// The keys that are known, as they are on disk.
+    pub(crate) fn register(&self) -> Arc<Register> {
+        Arc::clone(&self.shown().register)
+    }
+
+    /// Records the state of the authority, and the keys that are on disk.
+    pub(crate) fn stands(
+        &self,
+        authority_end: Option<Timestamp>,
+        register: Register,
+        reason: Option<(String, String)>,
+    ) {
         let mut shown = self.shown();
         shown.status.authority_end = authority_end.map(|end| end.0);
-        shown.status.known = known as u64;
+        shown.status.known = register.len() as u64;
+        shown.register = register.into();
         let lack = reason.map(|(reason, remedy)| {
             let lack = Lack { what: "identities", since: clock::now().0, reason, remedy };
             lack.lasting(&shown.lack)
@@ -87,9 +131,45 @@ impl IdentityDesk {
         shown.lack = lack;
     }
 
+    /// Records which of two authorities issues.
+    pub(crate) fn follows(&self, authorities: &Succession) {
+        let mut shown = self.shown();
+        let is_awaited = authorities.is_awaited();
+        if shown.is_awaited && !is_awaited {
+            info!("the next authority issues certificates from now on");
+            shown.wanted = authorities.next();
+        }
+        shown.is_awaited = is_awaited;
+    }
+
+    /// Whether the authority of before still issues.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.shown().is_awaited
+    }
+
     /// Records a certificate.
     pub(crate) fn issued(&self) {
         self.shown().status.issued += 1;
+    }
+
+    /// Lets the VMs of an instance have another key. Returns how many keys were known.
+    ///
+    /// # Errors
+    /// When the authority has expired, is restarting, or cannot write to its disk.
+    pub(crate) async fn allow(&self, instance: String) -> Result<usize, Refusal> {
+        self.ask(|answer| Asked::AnotherKey(instance, answer)).await
+    }
+
+    async fn ask<T>(&self, asked: impl FnOnce(Answer<T>) -> Asked) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let decided = match self.waiting.send(asked(answer)).await {
+            Ok(()) => answered.await.ok(),
+            Err(_) => None,
+        };
+        decided.unwrap_or_else(|| {
+            let text = "the certificate authority is restarting; ask again".to_owned();
+            Err(Refusal { kind: RefusalKind::Unavailable, reason: "restart", text })
+        })
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -102,17 +182,17 @@ impl Certifier for IdentityDesk {
     fn certify(&self, request: CertificateRequest) -> BoxFuture<'static, Result<Vec<String>, Refusal>> {
         let this = self.clone();
         Box::pin(async move {
-            let (from, (answer, answered)) = (request.from, oneshot::channel());
-            let decided = match this.waiting.send(Asked { request, answer }).await {
-                Ok(()) => answered.await.ok(),
-                Err(_) => None,
-            };
-            let decided = decided.unwrap_or_else(|| {
-                let text = "the certificate authority is restarting; ask again".to_owned();
-                Err(Refusal { kind: RefusalKind::Unavailable, reason: "restart", text })
-            });
+            let from = request.from;
+            let decided = this.ask(|answer| Asked::Certificate(request, answer)).await;
             decided.inspect_err(|refusal| this.refused(from, refusal))
         })
+    }
+
+    fn has_shown(&self, from: IpAddr, workload: &WorkloadIdentity, issuer: Option<&str>) -> bool {
+        let shown = ShownCertificate { from, workload: workload.clone(), issuer: issuer.map(str::to_owned) };
+        // When there is no room, it is shown again with the next report.
+        let _ = self.waiting.try_send(Asked::Shown(shown));
+        self.shown().wanted.as_deref().is_some_and(|wanted| issuer != Some(wanted))
     }
 
     fn refused(&self, address: IpAddr, refusal: &Refusal) {

@@ -11,6 +11,7 @@
 //! until there is something better, also when it has expired.
 
 use std::{
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,7 +27,10 @@ use boshy_xds::agent::ExchangeStatus;
 use err_report::Report;
 use futures::future::BoxFuture;
 use secrecy::ExposeSecret;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 use tracing::{debug, info, warn};
 
 use crate::held_identity::{Held, Issued, Key};
@@ -50,8 +54,10 @@ pub(crate) struct IdentityKeeperParts {
     pub(crate) held: watch::Sender<Arc<Held>>,
     /// What stands in the way. This task is the only writer.
     pub(crate) trouble: Arc<ArcSwap<Trouble>>,
-    /// The stream to a pilot. A pilot that is connected anew may have an authority.
+    /// The stream to a pilot. A pilot that is connected anew may have an authority, or another one.
     pub(crate) exchange: watch::Receiver<ExchangeStatus>,
+    /// A pilot says that its authority has taken over from the one that has issued the certificate in use.
+    pub(crate) renew: Arc<Notify>,
 }
 
 /// Whoever answers requests for certificates.
@@ -159,17 +165,14 @@ impl Failure {
 
 /// What an earlier process has kept, which is also presented from now on.
 pub(crate) async fn restore(file: &Path, tls: &ClientTls) -> Held {
-    let content = boshy_state::read(file).await.map_err(|error| Report::new(&error).to_string());
-    let held = content.and_then(|content| match content {
-        None => Ok(Held::default()),
-        Some(content) => Held::unseal(&content).map_err(|error| Report::new(&error).to_string()),
-    });
-    match held {
+    match boshy_state::read(file, Held::unseal).await {
         Ok(held) => {
+            let held = held.unwrap_or_default();
             present(&held, Some(tls));
             held
         }
         Err(error) => {
+            let error = Report::new(&error).to_string();
             warn!(file = %file.display(), error, "beginning without the kept identity");
             Held::default()
         }
@@ -188,11 +191,16 @@ fn present(held: &Held, tls: Option<&ClientTls>) {
 
 /// Keeps the identity, forever.
 pub(crate) async fn keep(parts: IdentityKeeperParts, heart: Heart) {
-    let mut keeper = Keeper { retries: Retries::new(parts.pace.retry), refusals: 0, parts };
+    let mut keeper =
+        Keeper { retries: Retries::new(parts.pace.retry), refusals: 0, answered: None, is_wanted: false, parts };
     loop {
         let rest = keeper.turn(&heart).await;
         heart.rest(keeper.wait(rest)).await;
     }
+}
+
+fn authority_of(status: &ExchangeStatus) -> Option<&str> {
+    status.told.as_ref()?.authority.as_deref()
 }
 
 struct Keeper {
@@ -200,14 +208,20 @@ struct Keeper {
     retries: Retries,
     /// Refusals in a row.
     refusals: u32,
+    /// The authority of which a pilot told when it issued the certificate in use.
+    answered: Option<String>,
+    /// Whether a pilot wants the certificate to be renewed before it is due.
+    is_wanted: bool,
 }
 
 /// How long to wait for the next turn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Rest {
     For(Duration),
     /// Or until a stream to a pilot opens.
     OrStream(Duration),
+    /// Or until a pilot tells of another authority than this one.
+    OrAuthority(Duration, Option<String>),
 }
 
 impl Keeper {
@@ -216,15 +230,17 @@ impl Keeper {
         if self.parts.trouble.load().unkept.is_some() {
             self.write(&held).await;
         }
-        let due = held.ask_at();
-        if now < due {
-            return Rest::For(self.parts.pace.look.min(Duration::from_secs(due.0 - now.0)));
+        let (due, told) = (held.ask_at(), self.told_authority());
+        if now < due && !mem::take(&mut self.is_wanted) && !self.is_replaced(&held, told.as_deref()) {
+            return Rest::OrAuthority(self.parts.pace.look.min(Duration::from_secs(due.0 - now.0)), told);
         }
         let Some(key) = self.key(&held, now).await else { return Rest::For(self.retries.failed()) };
         match heart.rest(self.ask(&held, key)).await {
             Ok(issued) => {
+                self.answered = told;
                 self.adopt(issued).await;
-                Rest::For(Duration::ZERO)
+                // Also when the authority ends in a moment, and the certificate with it.
+                Rest::For(self.parts.pace.retry.first)
             }
             Err(Unanswered::NoAuthority) => {
                 self.told(Some(Unanswered::NoAuthority));
@@ -245,7 +261,27 @@ impl Keeper {
                     Ok(_) = self.parts.exchange.wait_for(opened) => {}
                 }
             }
+            Rest::OrAuthority(time, before) => {
+                let is_another = |status: &ExchangeStatus| authority_of(status) != before.as_deref();
+                tokio::select! {
+                    () = sleep(time) => {}
+                    Ok(_) = self.parts.exchange.wait_for(is_another) => {}
+                    () = self.parts.renew.notified() => self.is_wanted = true,
+                }
+            }
         }
+    }
+
+    /// The authority of the pilot of the stream.
+    fn told_authority(&self) -> Option<String> {
+        authority_of(&self.parts.exchange.borrow()).map(str::to_owned)
+    }
+
+    /// Whether the pilot would issue the certificate with other issuers or roots than it has. Who asks for each such
+    /// pilot once does not go back and forth between pilots that differ.
+    fn is_replaced(&self, held: &Held, told: Option<&str>) -> bool {
+        let Some((issued, told)) = held.issued().zip(told) else { return false };
+        issued.authority != told && self.answered.as_deref() != Some(told)
     }
 
     fn held(&self) -> Arc<Held> {

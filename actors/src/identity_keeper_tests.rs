@@ -122,6 +122,7 @@ impl Vm {
             held: watch::Sender::default(),
             trouble: Arc::default(),
             exchange: exchange.subscribe(),
+            renew: Arc::default(),
         };
         let keeper = tokio::spawn(keep(parts.clone(), Heart::unwatched()));
         Self { parts, pilot, clock, exchange, keeper, folder }
@@ -272,6 +273,29 @@ async fn a_certificate_that_is_not_renewed_is_an_alarm_in_its_last_quarter() {
     vm.at(DAY * 2);
     assert!(vm.lacks().unwrap().contains("has expired"));
     assert!(vm.issued().is_some(), "it is served on");
+}
+
+#[tokio::test]
+async fn a_pilot_whose_authority_is_another_one_is_asked_at_once_and_once() {
+    let vm = Vm::start(&[Answer::Issues]);
+    let first = vm.gets_first_certificate().await;
+    let tells = |authority: &str| {
+        let authority = Some(authority.to_owned());
+        let told =
+            boshy_xds::MeshTold { tld: Default::default(), vip_range: Default::default(), authority, table: None };
+        vm.exchange.send_modify(|status| status.told = Some(told));
+    };
+    tells(&first.authority);
+    tells("another");
+    vm.asks(2).await;
+    vm.has_certificate_of(vm.pilot.asked()[1]).await;
+    // The answer is that of another pilot. It is not asked for again before the renewal.
+    tells(&first.authority);
+    tells("another");
+    vm.at(DAY * 6 / 10);
+    vm.asks(3).await;
+    vm.has_certificate_of(vm.pilot.asked()[2]).await;
+    assert_eq!(vm.pilot.asked().len(), 3);
 }
 
 /// A pilot that does not accept the certificate knows the key of the certificate, or the one that was asked with last.

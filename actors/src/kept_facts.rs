@@ -42,10 +42,10 @@ pub(crate) fn unseal(file: &[u8]) -> Result<Inventory, SealError> {
 /// The facts that an earlier process kept. A file that cannot be used counts as missing, because the director provides
 /// everything again.
 pub(crate) async fn restore(file: &Path) -> Option<Arc<Inventory>> {
-    let content = boshy_state::read(file).await.map_err(|error| Report::new(&error).to_string()).transpose()?;
-    match content.and_then(|content| unseal(&content).map_err(|error| Report::new(&error).to_string())) {
-        Ok(inventory) => Some(Arc::new(inventory)),
+    match boshy_state::read(file, unseal).await {
+        Ok(inventory) => inventory.map(Arc::new),
         Err(error) => {
+            let error = Report::new(&error).to_string();
             warn!(file = %file.display(), error, "beginning without kept facts");
             None
         }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn inventory() -> Inventory {
-        let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
+        let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp, ingress: None };
         let job = Job { name: "api".into(), ports: vec![port], runtime_config: None };
         let group = InstanceGroup { name: "web".into(), jobs: vec![job], ..InstanceGroup::default() };
         let instance = Instance {

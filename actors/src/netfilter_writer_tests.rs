@@ -59,6 +59,10 @@ impl Kernel for View {
     fn keep_route(&mut self, _: Ipv4Addr) -> Result<bool, RouteError> {
         Ok(false)
     }
+
+    fn keep_return_path(&mut self, _: bool) -> Result<(), RouteError> {
+        Ok(())
+    }
 }
 
 /// Strict ports that an earlier process left.
@@ -75,7 +79,8 @@ struct Scene {
 
 impl Scene {
     fn with(found: Option<Pairs>, refuses: bool) -> Self {
-        let content = found.map(|found| Content { pairs: Arc::new(found), strict: Arc::new(pairs(STRICT)) });
+        let closed = || Arc::new(STRICT.iter().copied().collect());
+        let content = found.map(|found| Content { pairs: Arc::new(found), closed: closed(), ..Content::default() });
         let paper = Arc::new(Mutex::new(Paper { content, refuses, ..Paper::default() }));
         let kernel = {
             let paper = Arc::clone(&paper);
@@ -87,8 +92,11 @@ impl Scene {
             range: VipRange::default(),
             served: watch::Sender::default().subscribe(),
             answered: watch::Sender::default().subscribe(),
+            ack_states: AckStates::default(),
+            original_src: false,
             source: watch::Sender::new(Some(Ipv4Addr::new(10, 0, 0, 5))).subscribe(),
             redirected: redirected.clone(),
+            captured: watch::Sender::default(),
             status: Arc::clone(&status),
         };
         let writer = NetfilterWriter::new(parts.clone()).start();
@@ -100,8 +108,9 @@ impl Scene {
     }
 
     async fn serves_with(&self, ports: &[u16], strict: &[u16]) -> &Self {
-        let content = Content { pairs: Arc::new(pairs(ports)), strict: Arc::new(pairs(strict)) };
-        self.writer.send(ApplyRuleset(Some(content))).await.unwrap();
+        let strict = strict.iter().copied().collect();
+        let served = Served { pairs: Arc::new(pairs(ports)), strict, ..Served::default() };
+        self.writer.send(ApplyRuleset(Some(served))).await.unwrap();
         self
     }
 
@@ -113,14 +122,14 @@ impl Scene {
         self.content().pairs.as_ref().clone()
     }
 
-    fn strict(&self) -> Pairs {
-        self.content().strict.as_ref().clone()
+    fn strict(&self) -> Vec<u16> {
+        self.content().closed.iter().copied().collect()
     }
 }
 
 /// Each port at a different address.
 fn pairs(ports: &[u16]) -> Pairs {
-    ports.iter().map(|port| std::net::SocketAddrV4::new(vip(*port), *port)).collect()
+    ports.iter().map(|port| SocketAddrV4::new(vip(*port), *port)).collect()
 }
 
 fn vip(port: u16) -> Ipv4Addr {
@@ -167,14 +176,14 @@ async fn pairs_of_an_earlier_process_stay_until_it_is_known_what_is_served() {
 async fn strict_ports_follow_what_is_served_and_those_of_an_earlier_process_stay_until_that_is_known() {
     let scene = Scene::with(Some(pairs(&[7])), false);
     scene.writer.send(ApplyRuleset(None)).await.unwrap();
-    assert_eq!(scene.strict(), pairs(STRICT));
+    assert_eq!(scene.strict(), STRICT);
     scene.serves_with(&[7], &[8, 9]).await;
-    assert_eq!((scene.strict(), scene.status.load().strict), (pairs(&[8, 9]), 2));
+    assert_eq!((scene.strict(), scene.status.load().strict), (vec![8, 9], 2));
     scene.paper.lock().unwrap().content = None;
     scene.writer.send(Look).await.unwrap();
-    assert_eq!(scene.strict(), pairs(&[8, 9]), "what something else removed is back");
+    assert_eq!(scene.strict(), [8, 9], "what something else removed is back");
     scene.serves(&[7]).await;
-    assert_eq!((scene.strict(), scene.status.load().strict), (pairs(&[]), 0));
+    assert_eq!((scene.strict(), scene.status.load().strict), (vec![], 0));
 }
 
 #[actix::test]

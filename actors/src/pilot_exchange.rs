@@ -25,9 +25,9 @@ use boshy_tls::ClientTls;
 use boshy_xds::{
     AckStates,
     agent::{
-        Exchange, ExchangeSettings, Outlets, PickerSettings, PilotPicker, PilotStream, StreamEvent, StreamListener,
-        Uri,
-        relay::{Relay, RelaySettings},
+        Avoided, Exchange, ExchangeSettings, Outlets, PickerSettings, PilotConnection, PilotStream, StreamEvent,
+        StreamListener, Uri,
+        relay::{Relay, RelaySettings, Stored},
     },
 };
 use tokio::{sync::watch, time::sleep};
@@ -63,6 +63,8 @@ pub(crate) struct Streams {
     pub(crate) settings: ExchangeSettings,
     /// TLS for `https` pilots.
     pub(crate) tls: Option<ClientTls>,
+    /// Where the connection of the stream is shown.
+    pub(crate) connection: watch::Sender<Option<PilotConnection>>,
 }
 
 /// An event of a stream to a pilot.
@@ -142,9 +144,9 @@ impl Actor for PilotExchange {
         let PilotExchangeParts { streams, ack_states, outlets, held, .. } = self.parts.clone();
         let (own, link) = (ctx.address(), self.link.clone());
         if let Some(streams) = streams {
-            let unanswered = outlets.unanswered.subscribe();
+            let (unanswered, stored) = (outlets.unanswered.subscribe(), outlets.stored.subscribe());
             link.keep(ctx, "streams to pilots", |heart| {
-                converse(streams, (unanswered, held.clone()), own.clone(), heart)
+                converse(streams, (unanswered, stored, held.clone()), own.clone(), heart)
             });
         }
         link.keep(ctx, "answers of Envoy", |heart| follow_ack_states(ack_states.changes(), own.clone(), heart));
@@ -211,39 +213,30 @@ impl StreamListener for Ear {
 
 /// Connects as the node that this VM is. With another address it is another node, with another stream. A VM that gets a
 /// certificate connects anew, because a pilot knows by the connection what the VM can do. With a later one it stays
-/// connected.
+/// connected, unless that one is of another authority: the pilot may not have accepted the one before.
 async fn converse(
     mut streams: Streams,
-    (unanswered, mut held): (watch::Receiver<usize>, watch::Receiver<Arc<Held>>),
+    (unanswered, stored, mut held): (watch::Receiver<usize>, watch::Receiver<Arc<Stored>>, watch::Receiver<Arc<Held>>),
     exchange: Addr<PilotExchange>,
     heart: Heart,
 ) {
-    let ear = Ear(exchange);
+    let (ear, avoided) = (Ear(exchange), Avoided::default());
     loop {
         let Ok(ip) = heart.rest(streams.address.wait_for(Option::is_some)).await.map(|ip| *ip) else { return };
-        let Streams { node, settings, tls, pilots, .. } = streams.clone();
-        let stream = PilotStream { node: node.id_at(ip), settings, tls, unanswered: unanswered.clone() };
-        let conversing = converse_by(&stream, pilots, &ear, &heart);
-        let is_certified = |held: &Arc<Held>| held.is_valid_at(clock::now());
-        let was_certified = is_certified(&held.borrow());
+        let Streams { node, settings, tls, pilots, connection, .. } = streams.clone();
+        let (unanswered, stored, avoided) = (unanswered.clone(), stored.clone(), avoided.clone());
+        let stream = PilotStream { node: node.id_at(ip), settings, tls, unanswered, stored, avoided, connection };
+        let conversing = heart.rest(stream.run_forever(&pilots, PickerSettings::default(), &ear));
+        let before = held.borrow().authority_at(clock::now()).map(str::to_owned);
+        let is_by_another = |held: &Arc<Held>| {
+            let authority = held.authority_at(clock::now());
+            authority.is_some() && authority != before.as_deref()
+        };
         tokio::select! {
-            () = conversing => {}
-            Ok(_) = held.wait_for(is_certified), if !was_certified => info!("connecting to the pilot anew, by the VM's own certificate"),
+            never = conversing => match never {},
+            Ok(_) = held.wait_for(is_by_another) => info!("connecting to the pilot anew, by the VM's own certificate"),
             _ = streams.address.wait_for(|now| *now != ip) => {}
         }
-    }
-}
-
-/// Tries the pilots one after the other.
-async fn converse_by(stream: &PilotStream, pilots: Vec<Uri>, ear: &Ear, heart: &Heart) {
-    let mut picker = PilotPicker::new(pilots, PickerSettings::default()).expect("settings name at least one pilot");
-    let mut attempt = picker.first();
-    loop {
-        let lived = heart.rest(async {
-            sleep(attempt.pause).await;
-            stream.run(&attempt.pilot, ear).await
-        });
-        attempt = picker.after(lived.await, rand::random());
     }
 }
 

@@ -31,7 +31,7 @@ impl Vm {
     async fn new(exchange: ChildRef<PilotExchange>, outlets: Outlets) -> Self {
         let (upstream, requests) = mpsc::channel(1024);
         let mut vm = Self { exchange, outlets, requests };
-        vm.hears(StreamEvent::Opening { upstream }).await;
+        vm.hears(StreamEvent::Opening { upstream, digests: false }).await;
         for kind in ResourceType::OF_PILOTS {
             assert!(matches!(vm.says().await, RequestToPilot::Subscribe { kind: asked, .. } if asked == kind));
         }
@@ -190,6 +190,7 @@ fn the_first_certificate_makes_a_new_connection_and_the_next_one_does_not() {
         pilots: vec![pilot.parse().expect("an address")],
         settings: ExchangeSettings::default(),
         tls: None,
+        connection: watch::Sender::default(),
     };
     identified(false, Some(streams), |_, _, identity| async move {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");

@@ -1,101 +1,81 @@
-//! `records.json` of the pilot's own VM: the network and address of every instance of the director.
+//! `records.json` of the pilot's own VM: the network and address of every instance of the director, and what has changed
+//! since the director was asked.
 //!
 //! The director says which instances exist, and this file says to which network an address belongs. It may be missing,
 //! old or partial. So a row is used only for the VM that the director reports, or for an address that the director
-//! reports as well. When the file is removed or broken, the rows read before stay.
+//! reports as well. A change of the file is used until the director was asked again ([`RecordsNews`]). When the file is
+//! removed or broken, the rows read before stay.
 
-use std::{collections::HashMap, fs, io, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use arc_swap::ArcSwap;
 use boshy_mesh::{Deployment, Instance, Inventory, Label, Recorded};
-use boshy_records::{Record, Records};
-use err_report::Report;
-use tokio::time::timeout;
+use boshy_records::{Readings, Record, Records, RecordsNews, Rows};
 use tracing::{info, warn};
 
-/// Time for one read before the mesh continues with what is known. A hung disk costs no more than this.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// The file of a director with 100,000 instances has 25 MB.
-const MAX_BYTES: u64 = 128 << 20;
+use crate::{
+    clock,
+    records_source::{Looks, RecordsSource},
+};
 
-/// The file, and its rows as last read.
+/// The file, and its content as last read.
 pub(crate) struct RecordsFile {
-    path: PathBuf,
-    known: ArcSwap<Known>,
+    source: Arc<RecordsSource<Records>>,
+    known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    version: Option<FileVersion>,
-    records: Arc<Rows>,
-}
-
-/// Changes with the file and with its content. The BOSH agent replaces the file by rename.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileVersion(u64, i64, i64, u64);
-
-/// Rows by the id of their instance.
-pub(crate) type Rows = HashMap<String, Vec<Record>>;
-
-/// Why the file could not be read.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    Records(#[from] boshy_records::RecordsError),
+    news: RecordsNews,
+    /// The deployments, by canonical names, about which it says something else, and nobody was told.
+    changed: BTreeSet<String>,
 }
 
 impl RecordsFile {
     pub(crate) fn new(path: PathBuf) -> Arc<Self> {
-        Arc::new(Self { path, known: ArcSwap::default() })
+        Arc::new(Self { source: RecordsSource::new(path, Records::read), known: Mutex::default() })
     }
 
-    /// The rows of the current file, or, when it cannot be read in time, the previous ones.
-    pub(crate) async fn rows(self: &Arc<Self>) -> Arc<Rows> {
-        let this = Arc::clone(self);
-        if let Some(look) = boshy_state::disk::work_unless_busy(&self.path, move || this.look()) {
-            // A read that takes longer is used by the next call; its panic is logged.
-            let _ = timeout(PATIENCE, look).await;
+    /// The times to ask for [`Self::changes`], for one task.
+    pub(crate) fn looks(&self) -> Looks {
+        self.source.looks()
+    }
+
+    /// The director's facts, completed with what the current file says. When it cannot be read in time, it is what it was.
+    pub(crate) async fn completed(&self, facts: &Arc<Inventory>, readings: &Readings) -> Arc<Inventory> {
+        self.read_anew().await;
+        let mut known = self.known();
+        let facts = known.news.applied(Arc::clone(facts), readings);
+        completed(facts, known.news.rows())
+    }
+
+    /// The deployments, by canonical names, about which the file says something else than at the last call.
+    pub(crate) async fn changes(&self) -> BTreeSet<String> {
+        self.read_anew().await;
+        std::mem::take(&mut self.known().changed)
+    }
+
+    async fn read_anew(&self) {
+        let Some(records) = self.source.newer().await else { return };
+        if let Some(first) = records.unreadable.first() {
+            warn!(lines = records.unreadable_rows, first, "lines of records.json that cannot be read are left out");
         }
-        Arc::clone(&self.known.load().records)
+        info!(version = records.version, lines = records.rows.len(), "addresses were read from records.json");
+        let mut known = self.known();
+        let changed = known.news.take(records, clock::moment(), clock::now());
+        known.changed.extend(changed);
     }
 
-    fn look(&self) {
-        let known = self.known.load();
-        let version = match fs::metadata(&self.path) {
-            Ok(data) => FileVersion(data.ino(), data.mtime(), data.mtime_nsec(), data.size()),
-            Err(_) => return,
-        };
-        if known.version == Some(version) {
-            return;
-        }
-        let records = match self.read() {
-            Ok(records) => {
-                if let Some(first) = records.unreadable.first() {
-                    warn!(file = %self.path.display(), lines = records.unreadable_rows, first, "lines that cannot be read are left out");
-                }
-                info!(version = records.version, lines = records.rows.len(), "addresses were read from records.json");
-                let mut rows = Rows::new();
-                records.rows.into_iter().for_each(|row| rows.entry(row.id.clone()).or_default().push(row));
-                Arc::new(rows)
-            }
-            Err(error) => {
-                let error = Report::new(&error).to_string();
-                warn!(file = %self.path.display(), error, "addresses stay as they were read before");
-                Arc::clone(&known.records)
-            }
-        };
-        self.known.store(Arc::new(Known { version: Some(version), records }));
-    }
-
-    fn read(&self) -> Result<Records, LookError> {
-        Ok(Records::read(&boshy_state::read_regular(&self.path, MAX_BYTES)?)?)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The inventory, completed with the rows about its instances.
-pub(crate) fn completed(inventory: Arc<Inventory>, rows: &Rows) -> Arc<Inventory> {
+fn completed(inventory: Arc<Inventory>, rows: &Rows) -> Arc<Inventory> {
     if rows.is_empty() {
         return inventory;
     }
@@ -203,27 +183,5 @@ mod tests {
         assert_eq!(formerly(&["Web_Tier"]).as_deref(), Some("Web_Tier"));
         assert_eq!(formerly(&["frontend"]), None);
         assert_eq!(formerly(&["db"]), None);
-    }
-
-    #[actix::test]
-    async fn a_file_that_is_gone_broken_or_none_leaves_what_was_read_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("records.json");
-        let file = RecordsFile::new(path.clone());
-        assert!(file.rows().await.is_empty());
-        fs::write(&path, text(&[row("i", "web", "a", "10.0.0.1", "one")])).unwrap();
-        assert_eq!(file.rows().await["i"].len(), 1);
-        fs::write(&path, "{").unwrap();
-        assert_eq!(file.rows().await.len(), 1);
-        fs::remove_file(&path).unwrap();
-        assert_eq!(file.rows().await.len(), 1);
-        fs::create_dir(&path).unwrap();
-        assert_eq!(file.rows().await.len(), 1);
-        fs::remove_dir(&path).unwrap();
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(file.rows().await.len(), 1);
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, text(&[row("j", "web", "a", "10.0.0.1", "one"), row("k", "web", "a", "x", "one")])).unwrap();
-        assert_eq!(file.rows().await.keys().collect::<Vec<_>>(), ["j"]);
     }
 }

@@ -1,32 +1,37 @@
 //! Combines inventory and leases into the snapshot that all readers share.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use boshy_mesh::{
-    Discovery, Inventory, LeaseRules, Leases, MeshRules, MeshSnapshot, MtlsMode, MtlsRules, Policies, Problem,
-    SnapshotContent, Tld, TrustDomain, discover,
+    Discovery, Inventory, LeaseRules, Leases, MeshRules, MeshSnapshot, Policies, Problem, ReportTable, SnapshotContent,
+    Tld, discover,
 };
+use boshy_records::Readings;
 use boshy_supervision::{ChildRef, SendError};
-use boshy_xds::Proxies;
+use boshy_xds::{AgentReports, Proxies};
 use err_report::Report;
-use tokio::sync::watch;
+use futures::{Stream, stream};
+use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
-    records_file::{self, RecordsFile},
-    tunnelled_services::{self, TunnelledServices},
+    modes::{Advance, Modes},
+    records_file::RecordsFile,
+    shared_leases::Agreed,
     vip_pool::{LeaseError, ReconcileLeases, VipPool},
 };
 
-/// How often it is looked whether other instances accept tunnels.
+/// How often it is looked what agents report, what proxies have accepted, and whether other leases are agreed.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long instances that are about to stop gather: a deployment that is deleted stops all of its own.
+const GATHER: Duration = Duration::from_millis(50);
 
-/// A director was read completely.
+/// A director was read completely: its facts, and when they were asked for.
 #[derive(Message)]
 #[rtype(result = "Result<(), RegistryError>")]
-pub(crate) struct InventoryObserved(pub(crate) Arc<Inventory>);
+pub(crate) struct InventoryObserved(pub(crate) Arc<Inventory>, pub(crate) Readings);
 
 /// Why the snapshot stays as it is. The sender of the inventory sends it again.
 #[derive(Debug, thiserror::Error)]
@@ -48,54 +53,40 @@ pub(crate) struct ServiceRegistryParts {
     pub(crate) rules: LeaseRules,
     /// The pool that leases the addresses.
     pub(crate) pool: ChildRef<VipPool>,
-    /// The file that maps addresses to networks.
+    /// The file that maps addresses to networks, and tells of changes before the director was asked.
     pub(crate) records: Arc<RecordsFile>,
     /// Proxies that may still know released addresses.
     pub(crate) proxies: Proxies,
+    /// What the agents report of their VMs.
+    pub(crate) reports: AgentReports,
     /// The published snapshots. This actor is the only writer.
     pub(crate) snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>>,
     /// Problems that operators should correct.
     pub(crate) problems: Arc<ArcSwap<Vec<Problem>>>,
     /// Settings of mutual TLS; `None` when the mesh has no certificates.
-    pub(crate) mtls: Option<Mtls>,
+    pub(crate) mtls: Option<Modes>,
+    /// The table of leases that all pilots share, if they share one.
+    pub(crate) agreed: Option<watch::Receiver<Agreed>>,
     /// The inventory that was observed last.
-    pub(crate) observed: Arc<ArcSwapOption<Inventory>>,
-}
-
-/// Settings of mutual TLS, and what is remembered of it.
-#[derive(Clone)]
-pub(crate) struct Mtls {
-    /// Trust domain of the certificates.
-    pub(crate) domain: TrustDomain,
-    /// Mode of each port for which no document says another.
-    pub(crate) mode: MtlsMode,
-    /// The services that are tunnelled.
-    pub(crate) tunnelled: Arc<TunnelledServices>,
-}
-
-impl Mtls {
-    async fn rules(&self, able: BTreeSet<String>) -> MtlsRules {
-        let tunnelled = self.tunnelled.known().await;
-        MtlsRules { domain: self.domain.clone(), mode: self.mode, able: able.into(), tunnelled }
-    }
+    pub(crate) observed: Arc<ArcSwapOption<(Arc<Inventory>, Readings)>>,
 }
 
 impl ServiceRegistryParts {
-    async fn publish(self, inventory: Arc<Inventory>) -> Result<(), RegistryError> {
-        let inventory = records_file::completed(inventory, &*self.records.rows().await);
+    async fn publish(self) -> Result<(), RegistryError> {
+        let Some(observed) = self.observed.load_full() else { return Ok(()) };
+        let inventory = self.records.completed(&observed.0, &observed.1).await;
         let published = self.snapshot.borrow().clone();
         let found = discover(&inventory, &self.tld, self.rules.range, &published.content.workloads);
         let request = ReconcileLeases { claims: found.claims(), published, accepted: self.proxies.oldest() };
         let reconciled = self.pool.send(request).await??;
         let collisions = found.collisions(&reconciled.leases);
-        let mtls = match &self.mtls {
-            Some(mtls) => Some(mtls.rules(self.proxies.able()).await),
-            None => None,
-        };
-        let rules = MeshRules { mtls, policies: Policies::of(&inventory.policies) };
+        let mtls = self.mtls.as_ref().map(Modes::rules);
+        let stopping = self.reports.stops().ids();
+        let rules = MeshRules { mtls, policies: self.policies(&inventory), stopping };
         let of_policies = rules.problems(&inventory, &found);
         self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules), of_policies].concat());
-        let content = self.assemble(&found, &reconciled.leases, rules).await;
+        let (content, advance) = self.assemble(&found, &reconciled.leases, rules).await;
+        let content = content.of_table(reconciled.table);
         self.snapshot.send_if_modified(|current| {
             let Some(next) = current.next(content) else { return false };
             info!(
@@ -107,21 +98,36 @@ impl ServiceRegistryParts {
             *current = Arc::new(next);
             true
         });
+        if let (Some(mtls), Some(advance)) = (&self.mtls, &advance) {
+            mtls.published(advance, &self.snapshot.borrow());
+        }
         Ok(())
     }
 
-    /// The next content. Which services are tunnelled is on disk before it is published: a service of which that cannot
-    /// be written stays as it is.
-    async fn assemble(&self, found: &Discovery, leases: &Leases, mut rules: MeshRules) -> SnapshotContent {
-        let published = self.snapshot.borrow().clone();
-        let assembled = |rules: &MeshRules| SnapshotContent::assemble(found, leases, rules, &published.content);
-        let content = assembled(&rules);
-        let (Some(mtls), Some(of_mtls)) = (&self.mtls, &mut rules.mtls) else { return content };
-        if mtls.tunnelled.keep(tunnelled_services::to_keep(&content, &of_mtls.tunnelled, leases)).await {
-            return content;
+    fn policies(&self, inventory: &Inventory) -> Policies {
+        let written = Policies::of(&inventory.policies);
+        match &self.mtls {
+            Some(mtls) => written.with_links(&inventory.deployments, &mtls.domain, mtls.from_links),
+            None => written,
         }
-        of_mtls.able = Arc::default();
-        assembled(&rules)
+    }
+
+    /// The next content, and how it changes modes.
+    async fn assemble(
+        &self,
+        found: &Discovery,
+        leases: &Leases,
+        mut rules: MeshRules,
+    ) -> (SnapshotContent, Option<Advance>) {
+        let advance = match &self.mtls {
+            Some(mtls) => Some(mtls.advance(found, leases, &rules, &self.reports.table()).await),
+            None => None,
+        };
+        if let (Some(of_mtls), Some(advance)) = (&mut rules.mtls, &advance) {
+            of_mtls.stages = Arc::clone(&advance.after);
+        }
+        let published = self.snapshot.borrow().clone();
+        (SnapshotContent::assemble(found, leases, &rules, &published.content), advance)
     }
 
     /// Logs each problem when it first appears, not in every round.
@@ -134,40 +140,58 @@ impl ServiceRegistryParts {
     }
 }
 
-/// Instances have become able to accept tunnels, or are no longer.
+/// What the snapshot also depends on has changed: what agents report, what proxies have accepted, the agreed leases, or
+/// `records.json`.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct AbleChanged;
+pub(crate) struct OthersChanged;
 
 /// See the module's documentation.
 pub(crate) struct ServiceRegistry {
     parts: ServiceRegistryParts,
-    /// Counts changes of the instances that are able.
-    able: watch::Receiver<u64>,
+    /// Changes with what is reported.
+    reported: watch::Receiver<ReportTable>,
 }
 
 impl ServiceRegistry {
     pub(crate) fn new(parts: ServiceRegistryParts) -> Self {
-        let able = parts.proxies.able_changes();
-        Self { parts, able }
+        let reported = parts.reports.changes();
+        Self { parts, reported }
     }
 
-    /// Looks whether other instances are able. A fleet that connects changes this thousands of times within a moment.
+    /// Looks whether something else is reported, a port may change its mode further, or other leases are agreed. A fleet
+    /// that connects changes the first thousands of times within a moment.
     fn look(&mut self, context: &mut Context<Self>) {
-        if self.able.has_changed().unwrap_or_default() {
-            self.able.mark_unchanged();
-            context.notify(AbleChanged);
+        let ServiceRegistryParts { reports, proxies, mtls, agreed, .. } = &mut self.parts;
+        reports.sweep();
+        let reported = self.reported.has_changed().unwrap_or_default();
+        let agreed_anew = agreed.as_ref().is_some_and(|agreed| agreed.has_changed().unwrap_or_default());
+        let accepted = mtls.as_ref().is_some_and(|mtls| mtls.look(reports, proxies));
+        if reported || agreed_anew || accepted {
+            self.reported.mark_unchanged();
+            agreed.iter_mut().for_each(watch::Receiver::mark_unchanged);
+            context.notify(OthersChanged);
         }
     }
+}
+
+/// Says when instances are about to stop or no longer are, without waiting for the next look: their jobs wait until their
+/// callers know.
+fn stops(reports: &AgentReports) -> impl Stream<Item = OthersChanged> + use<> {
+    stream::unfold(reports.stop_changes(), |mut changes| async move {
+        changes.changed().await.ok()?;
+        sleep(GATHER).await;
+        changes.mark_unchanged();
+        Some((OthersChanged, changes))
+    })
 }
 
 impl Actor for ServiceRegistry {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        if self.parts.mtls.is_some() {
-            context.run_interval(LOOK, Self::look);
-        }
+        context.run_interval(LOOK, Self::look);
+        context.add_message_stream(stops(&self.parts.reports));
     }
 }
 
@@ -176,21 +200,20 @@ impl Handler<InventoryObserved> for ServiceRegistry {
     type Result = AtomicResponse<Self, Result<(), RegistryError>>;
 
     fn handle(&mut self, message: InventoryObserved, _: &mut Context<Self>) -> Self::Result {
-        self.parts.observed.store(Some(Arc::clone(&message.0)));
-        AtomicResponse::new(Box::pin(self.parts.clone().publish(message.0).into_actor(self)))
+        self.parts.observed.store(Some(Arc::new((message.0, message.1))));
+        AtomicResponse::new(Box::pin(self.parts.clone().publish().into_actor(self)))
     }
 }
 
-impl Handler<AbleChanged> for ServiceRegistry {
+impl Handler<OthersChanged> for ServiceRegistry {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, _: AbleChanged, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: OthersChanged, _: &mut Context<Self>) -> Self::Result {
         let parts = self.parts.clone();
         let publish = async move {
-            let Some(inventory) = parts.observed.load_full() else { return };
-            if let Err(error) = parts.publish(inventory).await {
+            if let Err(error) = parts.publish().await {
                 // The sender of the next inventory learns of it as well.
-                warn!(error = %Report::new(&error), "which instances accept tunnels has changed, and is not published");
+                warn!(error = %Report::new(&error), "what the mesh depends on has changed, and is not published");
             }
         };
         AtomicResponse::new(Box::pin(publish.into_actor(self)))

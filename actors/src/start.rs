@@ -23,6 +23,7 @@ use boshy_web::{
     status::Lack,
     test_hooks::{self, Fault, Switch},
 };
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -90,8 +91,19 @@ impl StartError {
     }
 }
 
+/// Connections that the kernel keeps until they are accepted, if `net.core.somaxconn` allows as many. All agents come
+/// at the same moment when a pilot starts. One that finds no place tries again only after a second.
+const BACKLOG: i32 = 4096;
+
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|source| StartError::Listen { address: address.to_string(), source })
+    let bind = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|source| StartError::Listen { address: address.to_string(), source })
 }
 
 /// Binds the socket, replacing one that an earlier process left. Owner and group may connect.
@@ -186,5 +198,23 @@ impl ShutdownSignal {
             _ = self.interrupt.recv() => {}
         }
         info!("stopping");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpStream, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn many_may_connect_before_the_first_is_accepted() {
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let kept: usize = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+        // More than the backlog that the standard library asks for.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+        let connections: Vec<_> = (0..kept.min(500)).map(connect).collect();
+        assert_eq!(connections.len(), kept.min(500));
     }
 }

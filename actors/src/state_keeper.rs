@@ -1,6 +1,7 @@
 //! Keeps on disk what the agent would need without a pilot.
 //!
-//! One write is in progress at a time, always of the newest state: later changes are part of the next write. Names and
+//! The file grows by what has changed (`boshy_state::Growing`), because all of it is megabytes in a large mesh. One
+//! write is in progress at a time, always of the newest state: later changes are part of the next write. Names and
 //! answers to the pilot wait for it (`boshy_xds::agent::Kept`), unless the disk refuses or takes too long. Then
 //! nothing waits, the reason is reported, and the write is tried again.
 
@@ -12,7 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use boshy_state::StateFileError;
+use boshy_state::{Growing, StateFileError};
 use boshy_supervision::Heart;
 use boshy_xds::agent::{Kept, Outlets, relay::Stored};
 use bytes::Bytes;
@@ -39,10 +40,14 @@ pub(crate) struct StateKeeperParts {
 /// Writes the state whenever it differs from the one on disk.
 pub(crate) async fn keep(parts: StateKeeperParts, heart: Heart) {
     let mut stored = parts.outlets.stored.subscribe();
+    let mut file = Growing::default();
+    // Of what an earlier process has appended, one of two files may be damaged.
+    let mut has_changes = boshy_state::has_changes(&parts.file).await;
     loop {
         let state = Arc::clone(&stored.borrow_and_update());
-        if !parts.is_kept(&state) {
-            parts.write(state).await;
+        if !parts.is_kept(&state) || has_changes {
+            parts.write(&mut file, state).await;
+            has_changes = false;
         }
         let again = async { if parts.unkept.load().is_some() { sleep(AGAIN).await } else { pending().await } };
         let gone = heart.rest(async {
@@ -59,8 +64,8 @@ pub(crate) async fn keep(parts: StateKeeperParts, heart: Heart) {
 
 impl StateKeeperParts {
     /// Writes one state, however long that takes, and reports the result, after [`PATIENCE`] at the latest.
-    async fn write(&self, state: Arc<Stored>) {
-        let mut written = Box::pin(self.replace(Arc::clone(&state)));
+    async fn write(&self, file: &mut Growing, state: Arc<Stored>) {
+        let mut written = Box::pin(self.update(file, Arc::clone(&state)));
         let ended = match timeout(PATIENCE, &mut written).await {
             Ok(ended) => ended,
             Err(_) => {
@@ -78,11 +83,24 @@ impl StateKeeperParts {
         }
     }
 
-    async fn replace(&self, state: Arc<Stored>) -> Result<(), StateFileError> {
+    async fn update(&self, file: &mut Growing, state: Arc<Stored>) -> Result<(), StateFileError> {
         let begun = Instant::now();
-        let ended = boshy_state::replace(&self.file, move || state.encode()).await;
+        let ended = match self.change(file, &state) {
+            Some(change) if change.is_empty() => Ok(()),
+            Some(change) => file.append(&self.file, change).await,
+            None => file.replace(&self.file, move |edition| state.encode_edition(edition)).await,
+        };
         debug!(took = ?begun.elapsed(), "wrote the state");
         ended
+    }
+
+    /// What has changed since the state on disk, if that is less than all of it.
+    fn change(&self, file: &Growing, state: &Stored) -> Option<Vec<u8>> {
+        let kept = self.outlets.kept.borrow().clone();
+        let Kept::State(before) = kept else { return None };
+        // The first write of a process is whole.
+        let change = file.has_room(0).then(|| state.encode_change(&before))??;
+        file.has_room(change.len()).then_some(change)
     }
 
     fn is_kept(&self, state: &Arc<Stored>) -> bool {
@@ -100,7 +118,7 @@ impl StateKeeperParts {
         if self.is_kept(&state) {
             return;
         }
-        match timeout(PATIENCE, self.replace(state)).await {
+        match timeout(PATIENCE, self.update(&mut Growing::default(), state)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(error = Report::new(&error).to_string(), "what changed last is not kept"),
             Err(_) => warn!(file = %self.file.display(), "the disk is too slow to keep what changed last"),
@@ -112,15 +130,10 @@ impl StateKeeperParts {
 /// everything again.
 pub(crate) async fn restore(file: &Path) -> Option<Arc<Stored>> {
     boshy_state::sweep(file.parent().unwrap_or(file)).await;
-    let content = match boshy_state::read(file).await {
-        Ok(content) => Bytes::from(content?),
-        Err(error) => {
-            warn!(error = Report::new(&error).to_string(), "beginning without kept state");
-            return None;
-        }
-    };
-    match Stored::decode(&content) {
+    let decode = |content: &[u8], changes| Stored::decode_with(&Bytes::copy_from_slice(content), changes);
+    match boshy_state::read_growing(file, decode).await {
         Ok(stored) => {
+            let stored = stored?;
             info!(names = stored.answered().len(), "beginning with kept state");
             Some(Arc::new(stored))
         }

@@ -11,8 +11,10 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::ArcSwap;
-use boshy_mesh::{Claims, LeaseRules, LeaseState, Leases, MeshSnapshot, Moment, Reconciled, Shortage, Withdrawals};
-use boshy_state::StateFileError;
+use boshy_mesh::{
+    Claims, LeaseRules, LeaseState, Leases, MeshSnapshot, Moment, Reconciled, Shortage, Unclaimed, Withdrawals,
+};
+use boshy_state::{ReadError, StateFileError};
 use boshy_web::status::{Lack, PoolStatus};
 use err_report::Report;
 use tracing::{error, info};
@@ -20,6 +22,7 @@ use tracing::{error, info};
 use crate::{
     clock::{Clock, Stamp},
     lease_file::{self, LeaseFileError},
+    shared_leases::SharedLeases,
 };
 
 /// The progress of a quarantine is written whenever this fraction of it has passed, for a pilot that starts on another
@@ -52,6 +55,9 @@ pub(crate) enum LeaseError {
         /// Why it is refused.
         source: LeaseFileError,
     },
+    /// Several pilots share the table, and there is none yet.
+    #[error("the pilots have not agreed on leases yet")]
+    NotAgreed,
 }
 
 /// Configuration and channels of the pool; they outlive the actor.
@@ -61,6 +67,8 @@ pub(crate) struct VipPoolParts {
     pub(crate) file: PathBuf,
     /// Rules of the leases: range, quarantine and share.
     pub(crate) rules: LeaseRules,
+    /// The table that all pilots share; `None` when this is the only one.
+    pub(crate) shared: Option<SharedLeases>,
     /// The clock.
     pub(crate) clock: Clock,
     /// Status of the pool. This actor is the only writer.
@@ -84,6 +92,7 @@ struct Pool {
     /// The table on disk; `None` until the file was read.
     written: Option<Written>,
     withdrawals: Withdrawals,
+    unclaimed: Unclaimed,
 }
 
 /// A table, and when it was written or read.
@@ -95,7 +104,8 @@ struct Written {
 impl VipPool {
     /// A pool that reads its file at the first request.
     pub(crate) fn new(parts: VipPoolParts) -> Self {
-        Self(Some(Pool { parts, written: None, withdrawals: Withdrawals::default() }))
+        let (withdrawals, unclaimed) = (Withdrawals::default(), Unclaimed::default());
+        Self(Some(Pool { parts, written: None, withdrawals, unclaimed }))
     }
 }
 
@@ -117,6 +127,13 @@ impl Pool {
             Some(written) => written,
             unread => unread.insert(Written { leases: restore(file, &stamp).await?, at: stamp.moment }),
         };
+        if let Some(shared) = &self.parts.shared {
+            let claims = message.claims.clone();
+            let next = shared.reconcile(&written.leases, &mut self.unclaimed, claims, rules, stamp.moment);
+            let (agreed, told) = next.ok_or(LeaseError::NotAgreed)?;
+            self.parts.keep_agreed(written, agreed, &told, &stamp).await;
+            return Ok(told);
+        }
         self.withdrawals.observe(&written.leases, &message.published, stamp.moment);
         let reusable = self.withdrawals.reusable(message.accepted, stamp.moment);
         let decided = written.leases.reconcile(&message.claims, rules, stamp.moment, &reusable);
@@ -156,6 +173,19 @@ impl VipPoolParts {
         report.store(Arc::new(PoolReport { status: status(rules, told), lack }));
     }
 
+    /// Keeps the agreed leases with the times of their quarantine, which are this machine's. Nothing waits for the disk:
+    /// the table itself is kept by `lease_agreement`.
+    async fn keep_agreed(&self, written: &mut Written, agreed: Leases, told: &Reconciled, stamp: &Stamp) {
+        let sealed = lease_file::seal(&agreed, stamp);
+        let refused = match written.must_change(&agreed, &self.rules, stamp.moment) {
+            true => boshy_state::replace_in_time(&self.file, move || sealed).await.err(),
+            false => None,
+        };
+        log_changes(&written.leases, &agreed);
+        *written = Written { leases: agreed, at: stamp.moment };
+        self.show(told, stamp, refused.as_ref());
+    }
+
     /// Reports that there is no table. The served snapshot stays.
     fn show_unread(&self, error: &LeaseError) {
         let before = self.report.load();
@@ -175,8 +205,12 @@ impl Written {
 }
 
 async fn restore(file: &Path, stamp: &Stamp) -> Result<Leases, LeaseError> {
-    let Some(content) = boshy_state::read(file).await? else { return Ok(Leases::default()) };
-    lease_file::unseal(&content, stamp).map_err(|source| LeaseError::Refused { file: file.to_owned(), source })
+    let stamp = stamp.clone();
+    let leases = boshy_state::read(file, move |content| lease_file::unseal(content, &stamp)).await;
+    leases.map(Option::unwrap_or_default).map_err(|error| match error {
+        ReadError::File(error) => error.into(),
+        ReadError::Refused(source) => LeaseError::Refused { file: file.to_owned(), source },
+    })
 }
 
 /// The report of an empty pool, before the first request.

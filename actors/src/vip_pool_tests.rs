@@ -53,7 +53,7 @@ impl Bench {
             wall: Timestamp(0),
         });
         let report = Arc::new(ArcSwap::from_pointee(unused(&rules)));
-        let parts = VipPoolParts { file: disk.path().join("state/leases"), rules, clock, report };
+        let parts = VipPoolParts { file: disk.path().join("state/leases"), rules, shared: None, clock, report };
         Self { disk, now, parts }
     }
 
@@ -80,7 +80,7 @@ fn publishing(generation: u64, told: &Reconciled) -> Arc<MeshSnapshot> {
     let service = |(vip, lease): (_, &boshy_mesh::Lease)| {
         let origin = lease.owner.clone().unwrap();
         let service = Service { host: lease.host.clone(), origin, ports: Vec::new(), endpoints: Vec::new() };
-        Shared::new(ServicePlan { service, vip, tunnel: None })
+        Shared::new(ServicePlan { service, vip, tunnel: None, withdrawn: Default::default() })
     };
     let content = SnapshotContent { services: held.map(service).collect(), ..SnapshotContent::default() };
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })
@@ -243,5 +243,62 @@ fn five_thousand_leases_are_compared_in_passing() {
             log_changes(&told.leases, &told.leases);
         }
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+}
+
+/// A pool that shares its table. What it wants is agreed to by the test.
+fn sharing(bench: &mut Bench) -> (Addr<VipPool>, SharedLeases) {
+    let shared = SharedLeases::new();
+    bench.parts.shared = Some(shared.clone());
+    (bench.pool(), shared)
+}
+
+/// The other pilots agree to what this one wants.
+fn agree(shared: &SharedLeases) {
+    let wanted = shared.wanted.borrow().clone();
+    assert!(wanted.is_some(), "something is wanted");
+    shared.agreed.send_replace(wanted);
+}
+
+#[test]
+fn a_pool_that_shares_its_table_tells_an_address_once_it_is_agreed() {
+    run(async {
+        let (pool, shared) = sharing(&mut Bench::new());
+        let asked = async |names: Claims| asks(&pool, names, &Arc::default(), None).await;
+        assert!(matches!(asked(claims(["shop"])).await, Err(LeaseError::NotAgreed)));
+        agree(&shared);
+        let shop = asked(claims(["shop"])).await.unwrap().leases.vip(&host("shop")).unwrap();
+        let told = asked(claims(["blog", "shop"])).await.unwrap();
+        assert_eq!(told.leases.vip(&host("shop")), Some(shop));
+        assert_eq!(told.refused[&host("blog")].shortage, Shortage::Unwritten);
+        agree(&shared);
+        let told = asked(claims(["blog", "shop"])).await.unwrap();
+        assert!(told.leases.vip(&host("blog")).is_some());
+        assert_eq!(told.leases.vip(&host("shop")), Some(shop));
+        assert_eq!(*shared.wanted.borrow(), None, "nothing has to change");
+    });
+}
+
+#[test]
+fn a_pool_that_shares_its_table_keeps_an_address_that_another_pilot_has_leased_to_a_service_not_seen_here() {
+    run(async {
+        let mut bench = Bench::new();
+        let (pool, shared) = sharing(&mut bench);
+        let asked = async |names: Claims| asks(&pool, names, &Arc::default(), None).await;
+        assert!(asked(claims(["blog", "shop"])).await.is_err());
+        agree(&shared);
+        let both = asked(claims(["blog", "shop"])).await.unwrap();
+        for _ in 0..2 {
+            let told = asked(claims(["shop"])).await.unwrap();
+            assert_eq!(told.leases, both.leases);
+            assert_eq!(*shared.wanted.borrow(), None);
+            bench.passes(Unclaimed::PATIENCE - Duration::from_secs(1));
+        }
+        bench.passes(Duration::from_secs(2));
+        let told = asked(claims(["shop"])).await.unwrap();
+        assert_eq!(told.leases.vip(&host("blog")), None, "its name is withdrawn before its address rests");
+        agree(&shared);
+        asked(claims(["shop"])).await.unwrap();
+        assert_eq!(bench.status().resting, 1);
     });
 }

@@ -9,8 +9,8 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use boshy_mesh::MeshSnapshot;
 use boshy_supervision::Link;
 use boshy_xds::{
-    AckStates, AdsService, CAPTURE, Certifier, MeshSource, MeshTold, Proxies, Repairs, ResourceSet, Security,
-    TransportError,
+    AckStates, AdsService, AgentReports, CAPTURE, Certifier, MeshSource, MeshTold, Proxies, Refusals, Repairs,
+    ResourceSet, Security, TransportError,
 };
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
@@ -44,6 +44,8 @@ pub(crate) struct MeshServerParts {
     pub(crate) told: MeshTold,
     /// The connected proxies.
     pub(crate) proxies: Proxies,
+    /// What agents report.
+    pub(crate) reports: AgentReports,
 }
 
 /// The agent's listener and settings.
@@ -57,6 +59,8 @@ pub(crate) struct RelayServerParts {
     pub(crate) ack_states: AckStates,
     /// Resources to be sent again.
     pub(crate) repairs: Repairs,
+    /// Tunnels that were not opened.
+    pub(crate) refusals: Refusals,
 }
 
 /// Why serving has ended.
@@ -95,7 +99,8 @@ impl MeshServerParts {
         let listener = self.listener.try_clone()?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let service = AdsService::new(MeshSource::new(snapshots, CAPTURE), self.proxies).telling(self.told);
+        let service = AdsService::new(MeshSource::new(snapshots, CAPTURE), self.proxies);
+        let service = service.telling(self.told).hearing(self.reports);
         let served = match self.security {
             Some(security) => Box::pin(service.serve_tls(listener, security, self.certifier, pending())).await,
             None => service.serve_tcp(listener, pending()).await,
@@ -110,6 +115,7 @@ impl RelayServerParts {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         let service = AdsService::new(sets, self.proxies).recording(self.ack_states).repairing(self.repairs);
+        let service = service.counting(self.refusals);
         Ok(service.serve_unix(listener, pending()).await?)
     }
 }

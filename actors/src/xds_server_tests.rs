@@ -19,7 +19,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 fn mesh(generation: u64, host: &str) -> Arc<MeshSnapshot> {
     let origin = Origin { deployment: "c".into(), group: "b".into(), job: "a".into() };
     let service = Service { host: Hostname::parse(host).unwrap(), origin, ports: Vec::new(), endpoints: Vec::new() };
-    let services = vec![Shared::new(ServicePlan { service, vip: [169, 254, 255, 1].into(), tunnel: None })];
+    let services = vec![Shared::new(ServicePlan {
+        service,
+        vip: [169, 254, 255, 1].into(),
+        tunnel: None,
+        withdrawn: Default::default(),
+    })];
     let content = SnapshotContent { services, ..SnapshotContent::default() };
     Arc::new(MeshSnapshot { generation, content, ..MeshSnapshot::default() })
 }
@@ -33,7 +38,7 @@ struct Ear {
 impl StreamListener for Ear {
     async fn hear(&self, event: StreamEvent) -> bool {
         match event {
-            StreamEvent::Opening { upstream } => {
+            StreamEvent::Opening { upstream, .. } => {
                 let asked = RequestToPilot::Subscribe { kind: ResourceType::Names, held: Vec::new(), mark: false };
                 upstream.send(asked).await.unwrap();
                 *self.upstream.borrow_mut() = Some(upstream);
@@ -72,8 +77,9 @@ fn it_is_driven_by_messages_alone_and_a_fresh_life_begins_with_what_is_published
         listener,
         security: None,
         certifier: None,
-        told: MeshTold { tld: Tld::default(), vip_range: VipRange::default() },
+        told: MeshTold { tld: Tld::default(), vip_range: VipRange::default(), authority: None, table: None },
         proxies: Proxies::default(),
+        reports: AgentReports::default(),
     };
     let published = watch::Sender::new(mesh(1, "a.b.kept.boshy"));
     let parts = XdsServerParts::mesh(server, published.subscribe());
@@ -89,6 +95,9 @@ fn it_is_driven_by_messages_alone_and_a_fresh_life_begins_with_what_is_published
                 settings: ExchangeSettings::default(),
                 tls: None,
                 unanswered: watch::channel(0).1,
+                stored: watch::channel(Default::default()).1,
+                avoided: Default::default(),
+                connection: watch::Sender::default(),
             };
             let converses = async {
                 loop {

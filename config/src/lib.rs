@@ -6,11 +6,12 @@
 //! between its parts (`BOSHY__DIRECTOR__CLIENT_SECRET`). So a secret need not be in a file.
 
 mod agent;
+mod common;
 mod identity;
 mod load;
 mod pilot;
 
 pub use agent::{AgentSettings, EnvoySettings, NetfilterBackend, NodeSettings, ProxyMode};
-pub use identity::{IdentityFiles, IdentitySettings};
+pub use identity::{IdentityFiles, IdentitySettings, PreviousFiles};
 pub use load::SettingsError;
-pub use pilot::{DirectorSettings, HttpsSettings, PilotSettings};
+pub use pilot::{DirectorSettings, HttpsSettings, LeaseStore, PilotSettings};

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{MtlsMode, Tld, VipRange, VipShare};
+use boshy_mesh::{FromLinks, MtlsMode, Tld, VipRange, VipShare};
 use boshy_tls::ServerFiles;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use crate::{
+    common::{Listen, default_records},
     identity::{IdentityFiles, IdentitySettings},
     load::{self, SettingsError},
 };
@@ -31,6 +32,8 @@ pub struct PilotSettings {
     pub vip_quarantine: Duration,
     /// The part of what other deployments leave that one deployment may take.
     pub vip_share: VipShare,
+    /// Where the table of leases is.
+    pub leases: LeaseStore,
     /// Directory of the lease file, which survives restarts.
     pub state_dir: PathBuf,
     /// Path of `records.json` on the pilot's VM, which names the network of every instance's address. The file may be
@@ -51,8 +54,21 @@ pub struct PilotSettings {
     pub identity: Option<IdentitySettings>,
     /// What exposed ports accept for which no document says another.
     pub mtls: MtlsMode,
+    /// What follows from BOSH links for who may call whom.
+    pub from_links: FromLinks,
     /// Whether `POST /debug/panic/{actor}` and `/debug/stick/{actor}` are served. For tests; never in production.
     pub test_hooks: bool,
+}
+
+/// Where the table of virtual-IP leases is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeaseStore {
+    /// In the state directory. For one pilot.
+    #[default]
+    File,
+    /// In the configs of the director, which all pilots of a mesh share.
+    Director,
 }
 
 /// A port that serves HTTP over TLS.
@@ -96,11 +112,13 @@ struct RawPilot {
     vip_quarantine: Duration,
     #[serde(default)]
     vip_share: VipShare,
+    #[serde(default)]
+    leases: LeaseStore,
     state_dir: PathBuf,
     #[serde(default = "default_records")]
     records: PathBuf,
     #[serde(default = "default_http")]
-    http: RawListen,
+    http: Listen,
     https: Option<RawHttps>,
     health_socket: Option<PathBuf>,
     #[serde(default)]
@@ -109,6 +127,8 @@ struct RawPilot {
     #[serde(default)]
     mtls: RawMtls,
     #[serde(default)]
+    authorization: RawAuthorization,
+    #[serde(default)]
     test_hooks: bool,
 }
 
@@ -116,6 +136,12 @@ struct RawPilot {
 #[serde(deny_unknown_fields, default)]
 struct RawMtls {
     mode: MtlsMode,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawAuthorization {
+    from_links: FromLinks,
 }
 
 #[derive(Deserialize)]
@@ -132,12 +158,6 @@ struct RawDirector {
     full_read_interval: Duration,
     #[serde(default = "ten_seconds", with = "humantime_serde")]
     timeout: Duration,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawListen {
-    listen: SocketAddr,
 }
 
 #[derive(Deserialize)]
@@ -181,12 +201,8 @@ fn ten_seconds() -> Duration {
     Duration::from_secs(10)
 }
 
-fn default_records() -> PathBuf {
-    PathBuf::from("/var/vcap/instance/dns/records.json")
-}
-
-fn default_http() -> RawListen {
-    RawListen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
+fn default_http() -> Listen {
+    Listen { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
 }
 
 impl PilotSettings {
@@ -204,7 +220,7 @@ impl PilotSettings {
         let mut xds_tls = raw.xds.tls.map(RawMutual::meant);
         if let Some(identity) = &identity {
             let needed = || SettingsError::key(file, "xds.tls", "is needed with `identity`: agents are known by TLS");
-            identity.admit(xds_tls.as_mut().ok_or_else(needed)?);
+            identity.admit(xds_tls.as_mut().ok_or_else(needed)?, file)?;
         }
         if let Some(tls) = &xds_tls {
             tls.check().map_err(|error| SettingsError::tls(file, "xds.tls", error))?;
@@ -212,12 +228,17 @@ impl PilotSettings {
         if raw.mtls.mode != MtlsMode::Disable && identity.is_none() {
             return Err(SettingsError::key(file, "mtls.mode", "needs `identity`: workloads have no certificates"));
         }
+        if raw.authorization.from_links != FromLinks::Disable && identity.is_none() {
+            let reason = "needs `identity`: callers are known by their certificates";
+            return Err(SettingsError::key(file, "authorization.from_links", reason));
+        }
         Ok(Self {
             director: raw.director.check(file, raw.vip_range)?,
             tld: raw.tld,
             vip_range: raw.vip_range,
             vip_quarantine: raw.vip_quarantine,
             vip_share: raw.vip_share,
+            leases: raw.leases,
             state_dir: raw.state_dir,
             records: raw.records,
             http: raw.http.listen,
@@ -227,6 +248,7 @@ impl PilotSettings {
             xds_tls,
             identity,
             mtls: raw.mtls.mode,
+            from_links: raw.authorization.from_links,
             test_hooks: raw.test_hooks,
         })
     }

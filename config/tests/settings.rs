@@ -29,10 +29,15 @@ fn agent(text: &str) -> Result<AgentSettings, SettingsError> {
 
 /// A root that may issue certificates, and its key.
 fn authority() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    (root(&key), key.serialize_pem())
+}
+
+/// A new root with this key.
+fn root(key: &rcgen::KeyPair) -> String {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate().unwrap();
-    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    params.self_signed(key).unwrap().pem()
 }
 
 /// The example with its commented defaults enabled.
@@ -144,7 +149,9 @@ fn over_tls(role: &str) -> (tempfile::TempDir, String) {
         fs::write(dir.path().join(name), made.signing_key.serialize_pem()).unwrap();
     }
     let (ca, key) = authority();
-    for (name, text) in [("identity_ca.pem", &ca), ("identity_ca_key.pem", &key), ("identity_roots.pem", &ca)] {
+    let files = [("identity_ca.pem", &ca), ("identity_ca_key.pem", &key), ("identity_roots.pem", &ca)];
+    let more = [("identity_previous_ca.pem", &ca), ("identity_previous_ca_key.pem", &key), ("bosh_agent_ca.pem", &ca)];
+    for (name, text) in files.into_iter().chain(more) {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let text = example(&format!("{role}.example.yml"));
@@ -186,6 +193,18 @@ fn mutual_tls_is_off_unless_it_is_asked_for_and_needs_certificates() {
     let plain = example("pilot.example.yml").replace("# mtls: {mode: DISABLE}", "mtls: {mode: STRICT}");
     let said = Report::new(pilot(&plain).unwrap_err()).to_string();
     assert!(said.contains("mtls.mode: needs `identity`"), "{said}");
+}
+
+#[test]
+fn links_say_nothing_unless_that_is_asked_for_and_need_certificates() {
+    use boshy_mesh::FromLinks::{Disable, Enforce};
+    let enforced =
+        |text: &str| text.replace("# authorization: {from_links: DISABLE}", "authorization: {from_links: ENFORCE}");
+    let (_dir, text) = over_tls("pilot");
+    assert_eq!(pilot(&text).unwrap().from_links, Disable);
+    assert_eq!(pilot(&enforced(&text)).unwrap().from_links, Enforce);
+    let said = Report::new(pilot(&enforced(&example("pilot.example.yml"))).unwrap_err()).to_string();
+    assert!(said.contains("authorization.from_links: needs `identity`"), "{said}");
 }
 
 #[test]
@@ -244,6 +263,9 @@ fn an_authority_that_cannot_issue_certificates_is_refused_with_key_and_reason() 
         ),
         ("identity_ca_key.pem", "", "identity.ca_private_key_file", "no PEM private key"),
         ("identity_roots.pem", &no_authority, "identity.roots_file", "is no certificate authority"),
+        ("identity_previous_ca.pem", "", "identity.previous.ca_certificate_file", "holds no PEM certificate"),
+        ("identity_previous_ca_key.pem", "", "identity.previous.ca_private_key_file", "no PEM private key"),
+        ("bosh_agent_ca.pem", &no_authority, "identity.bosh_agent_ca_file", "is no certificate authority"),
     ] {
         let error = refused(name, content);
         assert!(error.contains(&format!("{key}: ")) && error.contains(reason), "{error}");
@@ -251,10 +273,30 @@ fn an_authority_that_cannot_issue_certificates_is_refused_with_key_and_reason() 
 }
 
 #[test]
+fn the_deployments_ca_must_not_be_that_of_the_identities() {
+    let (dir, text) = over_tls("pilot");
+    let (other, key) = authority();
+    let ca = fs::read_to_string(dir.path().join("identity_ca.pem")).unwrap();
+    // As one of two, as it is; and issued again with the same key.
+    let again = {
+        let key = rcgen::KeyPair::from_pem(&fs::read_to_string(dir.path().join("identity_ca_key.pem")).unwrap());
+        root(&key.unwrap())
+    };
+    assert_ne!(again, ca);
+    for shared in [format!("{other}{ca}"), again] {
+        fs::write(dir.path().join("ca.crt"), shared).unwrap();
+        let error = Report::new(pilot(&text).unwrap_err()).to_string();
+        assert!(error.contains("xds.tls.client_ca_file: must be another CA than `identity` has"), "{error}");
+    }
+    fs::write(dir.path().join("ca.crt"), root(&rcgen::KeyPair::from_pem(&key).unwrap())).unwrap();
+    pilot(&text).unwrap();
+}
+
+#[test]
 fn identities_need_tls_and_a_life_that_can_be_renewed() {
     let (_dir, text) = over_tls("pilot");
-    let error = pilot(&text.replace("leaf_life: 24h", "leaf_life: 10s")).unwrap_err().to_string();
-    assert!(error.contains("identity.leaf_life: must be from 1m to 90d"), "{error}");
+    let error = pilot(&text.replace("leaf_life: 24h", "leaf_life: 11s")).unwrap_err().to_string();
+    assert!(error.contains("identity.leaf_life: must be from 12s to 90d"), "{error}");
     let plain = text.replace("  tls:\n", "").lines().filter(|line| !is_of_xds_tls(line)).collect::<Vec<_>>().join("\n");
     let error = pilot(&plain).unwrap_err().to_string();
     assert!(error.contains("xds.tls: is needed with `identity`"), "{error}");

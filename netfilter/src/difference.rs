@@ -3,9 +3,12 @@
 //! Rules are read back into the same normal form as the desired ones ([`Rule`]). A rule that cannot be recognised stays
 //! text, and so never equals a desired rule. The order matters inside a chain and nowhere else.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddrV4};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::ruleset::{Base, Chain, Pairs, Rule, Ruleset, Sets};
+use crate::{
+    ruleset::{Base, Chain, Rule, Ruleset},
+    set::{Element, Pairs, Ports, Set, Sets},
+};
 
 /// boshy's own table, as read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,11 +29,20 @@ impl Observed {
         }
     }
 
-    /// The elements of a set; empty when it is missing or foreign.
-    pub fn into_pairs(mut self, set: &str) -> Pairs {
-        match self.sets.remove(set) {
-            Some(ObservedSet::Known(pairs)) => pairs,
-            Some(ObservedSet::Foreign) | None => Pairs::new(),
+    /// The pairs of a set; empty when it is missing, foreign, or a set of ports.
+    pub fn pairs(&self, set: &str) -> Arc<Pairs> {
+        self.known(set).map_or_else(Arc::default, Set::pairs)
+    }
+
+    /// The ports of a set; empty when it is missing or foreign.
+    pub fn ports(&self, set: &str) -> Arc<Ports> {
+        self.known(set).map_or_else(Arc::default, Set::ports)
+    }
+
+    fn known(&self, set: &str) -> Option<&Set> {
+        match self.sets.get(set)? {
+            ObservedSet::Known(set) => Some(set),
+            ObservedSet::Foreign => None,
         }
     }
 }
@@ -49,9 +61,9 @@ pub struct ObservedChain {
 /// A set, as read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedSet {
-    /// A set of destination addresses and ports, with its elements.
-    Known(Pairs),
-    /// A set of another type.
+    /// A set of a kind that the model has, with its elements.
+    Known(Set),
+    /// Any other set.
     Foreign,
 }
 
@@ -124,25 +136,25 @@ pub enum Deviation {
     /// The table contains a set that boshy did not write.
     #[error("set {0} is not ours")]
     SetExtra(String),
-    /// A set lacks pairs.
-    #[error("the set {set} lacks {count} pairs, {first} among them")]
-    PairsMissing {
+    /// A set lacks elements.
+    #[error("the set {set} lacks {count} elements, {first} among them")]
+    ElementsMissing {
         /// Name of the set.
         set: String,
-        /// Number of missing pairs.
+        /// Number of missing elements.
         count: usize,
-        /// The lowest missing pair.
-        first: SocketAddrV4,
+        /// The lowest missing element.
+        first: Element,
     },
-    /// A set contains pairs that boshy did not write.
-    #[error("the set {set} has {count} pairs that are not ours, {first} among them")]
-    PairsExtra {
+    /// A set contains elements that boshy did not write.
+    #[error("the set {set} has {count} elements that are not ours, {first} among them")]
+    ElementsExtra {
         /// Name of the set.
         set: String,
-        /// Number of these pairs.
+        /// Number of these elements.
         count: usize,
         /// The lowest of them.
-        first: SocketAddrV4,
+        first: Element,
     },
 }
 
@@ -187,22 +199,22 @@ pub fn difference(desired: &Ruleset, observed: Option<&Observed>) -> Vec<Deviati
 }
 
 fn compare_sets(desired: &Sets, observed: &Observed, wrong: &mut Vec<Deviation>) {
-    for (name, pairs) in desired {
+    for (name, set) in desired {
         match observed.sets.get(*name) {
-            Some(ObservedSet::Known(found)) => compare_pairs(name, pairs, found, wrong),
-            Some(ObservedSet::Foreign) | None => wrong.push(Deviation::SetMissing((*name).to_owned())),
+            Some(ObservedSet::Known(found)) if found.kind() == set.kind() => compare_elements(name, set, found, wrong),
+            Some(_) | None => wrong.push(Deviation::SetMissing((*name).to_owned())),
         }
     }
     let extra = observed.sets.keys().filter(|name| !desired.contains_key(name.as_str()));
     wrong.extend(extra.map(|name| Deviation::SetExtra(name.clone())));
 }
 
-fn compare_pairs(name: &str, wanted: &Pairs, found: &Pairs, wrong: &mut Vec<Deviation>) {
+fn compare_elements(name: &str, wanted: &Set, found: &Set, wrong: &mut Vec<Deviation>) {
+    let (missing, extra) = (wanted.without(found), found.without(wanted));
     let set = || name.to_owned();
-    let (count, mut missing) = (wanted.difference(found).count(), wanted.difference(found));
-    wrong.extend(missing.next().map(|first| Deviation::PairsMissing { set: set(), count, first: *first }));
-    let (count, mut extra) = (found.difference(wanted).count(), found.difference(wanted));
-    wrong.extend(extra.next().map(|first| Deviation::PairsExtra { set: set(), count, first: *first }));
+    let of = |elements: &[Element]| elements.first().map(|first| (elements.len(), *first));
+    wrong.extend(of(&missing).map(|(count, first)| Deviation::ElementsMissing { set: set(), count, first }));
+    wrong.extend(of(&extra).map(|(count, first)| Deviation::ElementsExtra { set: set(), count, first }));
 }
 
 fn compare_chain(wanted: &Chain, found: &ObservedChain, wrong: &mut Vec<Deviation>) {

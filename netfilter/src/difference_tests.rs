@@ -19,7 +19,7 @@ fn with_inbound() -> Ruleset {
     let base = Base { kind: "nat".into(), hook: Hook::PREROUTING, priority: -105, policy: Policy::ACCEPT };
     let rule = Rule::new([Match::DestinationIn("inbound".into())], Verdict::Redirect(15008));
     desired.chains.push(Chain { name: "inbound", base: Some(base), rules: vec![rule] });
-    desired.sets.insert("inbound", Arc::new(["10.244.0.5:8080".parse().unwrap()].into()));
+    desired.sets.insert("inbound", Set::Pairs(Arc::new(["10.244.0.5:8080".parse().unwrap()].into())));
     desired
 }
 
@@ -29,7 +29,7 @@ fn as_written(desired: &Ruleset) -> Observed {
         base: chain.base.clone(),
         rules: chain.rules.iter().cloned().map(ObservedRule::Known).collect(),
     };
-    let set = |(name, pairs): (&&str, &Arc<Pairs>)| ((*name).to_owned(), ObservedSet::Known(pairs.as_ref().clone()));
+    let set = |(name, set): (&&str, &Set)| ((*name).to_owned(), ObservedSet::Known(set.clone()));
     let (chains, sets) = (desired.chains.iter().map(chain).collect(), desired.sets.iter().map(set).collect());
     Observed { dormant: false, chains, sets }
 }
@@ -45,8 +45,8 @@ fn found_of(desired: &Ruleset, change: impl FnOnce(&mut Observed)) -> Vec<String
 }
 
 fn found_pairs(observed: &mut Observed) -> &mut Pairs {
-    let Some(ObservedSet::Known(pairs)) = observed.sets.get_mut(Redirect::SET) else { panic!("no pairs") };
-    pairs
+    let Some(ObservedSet::Known(Set::Pairs(pairs))) = observed.sets.get_mut(Redirect::SET) else { panic!("no pairs") };
+    Arc::make_mut(pairs)
 }
 
 #[test]
@@ -60,7 +60,10 @@ fn a_set_that_is_gone_or_of_another_kind_and_one_of_others_are_seen() {
     assert_eq!(found(|observed| observed.sets.clear()), ["the set pairs is missing"]);
     let foreign = |observed: &mut Observed| drop(observed.sets.insert("pairs".to_owned(), ObservedSet::Foreign));
     assert_eq!(found(foreign), ["the set pairs is missing"]);
-    let empty = || ObservedSet::Known(Pairs::new());
+    let ports = || ObservedSet::Known(Set::Ports(Arc::default()));
+    let other_kind = |observed: &mut Observed| drop(observed.sets.insert("pairs".to_owned(), ports()));
+    assert_eq!(found(other_kind), ["the set pairs is missing"]);
+    let empty = || ObservedSet::Known(Set::Pairs(Arc::default()));
     assert_eq!(
         found(|observed| drop(observed.sets.insert("stranger".to_owned(), empty()))),
         ["set stranger is not ours"]
@@ -79,8 +82,8 @@ fn pairs_that_are_missing_and_pairs_of_others_are_counted_and_one_is_named() {
     assert_eq!(
         swapped,
         [
-            "the set pairs lacks 2 pairs, 169.254.255.2:22 among them",
-            "the set pairs has 1 pairs that are not ours, 169.254.255.4:1 among them"
+            "the set pairs lacks 2 elements, 169.254.255.2:22 among them",
+            "the set pairs has 1 elements that are not ours, 169.254.255.4:1 among them"
         ]
     );
 }
@@ -98,13 +101,13 @@ fn a_third_chain_and_its_set_are_compared_like_the_others() {
         found_of(&wanted, |observed| {
             observed.chains[2].base.as_mut().unwrap().hook = Hook::INPUT;
             observed.chains[2].rules.clear();
-            observed.sets.insert("inbound".to_owned(), ObservedSet::Known(Pairs::new()));
+            observed.sets.insert("inbound".to_owned(), ObservedSet::Known(Set::Pairs(Arc::default())));
         }),
         [
             "chain inbound is `type nat hook input priority -105; policy accept;`, \
              not `type nat hook prerouting priority -105; policy accept;`",
             "chain inbound lacks `ip daddr . tcp dport @inbound redirect to :15008`",
-            "the set inbound lacks 1 pairs, 10.244.0.5:8080 among them"
+            "the set inbound lacks 1 elements, 10.244.0.5:8080 among them"
         ]
     );
 }

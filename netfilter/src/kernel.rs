@@ -9,7 +9,7 @@
 //! Not promised: protection on an older kernel. There the table is an ordinary one, and [`Guard`](crate::Guard)
 //! restores it.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use boshy_netlink::{NetlinkError, Socket};
 use nix::{errno::Errno, sys::socket::SockProtocol};
@@ -18,7 +18,8 @@ use crate::{
     difference::{Observed, ObservedSet},
     error::{Cause, Error, Operation},
     netlink::nftables::{Answer, Batch, OWNED_AND_PERSISTENT, Question, answer},
-    ruleset::{Pairs, Ruleset, Sets},
+    ruleset::Ruleset,
+    set::{Set, Sets},
 };
 
 /// How often a read is repeated when a change interrupted it.
@@ -187,18 +188,23 @@ impl Netlink {
                 observed.push_rule(&chain, rule);
             }
         })?;
+        let mut kinds = BTreeMap::new();
         self.ask(Question::Sets, |said| {
-            if let Answer::Set(name, fits) = said {
-                observed.sets.insert(name, if fits { ObservedSet::Known(Pairs::new()) } else { ObservedSet::Foreign });
+            if let Answer::Set(name, kind) = said {
+                kinds.insert(name, kind);
             }
         })?;
-        for (name, set) in &mut observed.sets {
-            let ObservedSet::Known(pairs) = set else { continue };
-            self.ask(Question::Elements(name), |said| {
-                if let Answer::Elements(_, more) = said {
-                    pairs.extend(more);
-                }
-            })?;
+        for (name, kind) in kinds {
+            let mut elements = Vec::new();
+            if kind.is_some() {
+                self.ask(Question::Elements(&name), |said| {
+                    if let Answer::Elements(_, more) = said {
+                        elements.extend(more);
+                    }
+                })?;
+            }
+            let set = kind.map_or(ObservedSet::Foreign, |kind| ObservedSet::Known(Set::of(kind, elements)));
+            observed.sets.insert(name, set);
         }
         Ok(Some(observed))
     }

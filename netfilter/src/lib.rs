@@ -7,8 +7,9 @@
 //!                           └------> difference <-- Observed <-- lift <------┘
 //! ```
 //!
-//! [`Ruleset`] is any list of chains with rules and sets. [`Redirect`] makes the one that boshy wants, and [`Strict`]
-//! adds the filter of ports that are reached through the mesh alone. Everything left of the kernel is pure.
+//! [`Ruleset`] is any list of chains with rules and sets. [`Redirect`] makes the one that boshy wants. [`Strict`] adds
+//! the filter of ports that are reached through the mesh alone, and [`Ingress`] the capture of ports. Everything left of
+//! the kernel is pure.
 //! [`Netlink`] has all effects on rules. [`Guard`] calls it and detects drift. [`VipRoute`] is the route that makes
 //! virtual IPs reachable in the first place.
 //!
@@ -27,21 +28,27 @@ mod dead_peers;
 mod difference;
 mod error;
 mod guard;
+mod ingress;
 mod kernel;
 mod netlink;
 mod redirect;
+mod return_path;
 mod route;
 mod route_watch;
 mod ruleset;
+mod set;
 mod strict;
 
 pub use dead_peers::{DeadPeers, DeadPeersError, Ended, dead_in};
 pub use difference::{Deviation, Drift, Observed, ObservedChain, ObservedRule, ObservedSet, difference};
 pub use error::{Cause, Error, Operation};
 pub use guard::{Found, Guard};
+pub use ingress::Ingress;
 pub use kernel::{Netlink, Ownership};
 pub use redirect::{Redirect, RedirectError};
+pub use return_path::ReturnPath;
 pub use route::{RouteError, VipRoute};
 pub use route_watch::RouteWatch;
-pub use ruleset::{Base, Chain, Hook, Match, Pairs, Policy, Rule, Ruleset, Sets, Verdict};
+pub use ruleset::{Base, Chain, Hook, Match, Policy, Rule, Ruleset, Verdict};
+pub use set::{Element, Pairs, Ports, Set, Sets};
 pub use strict::Strict;

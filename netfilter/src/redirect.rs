@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use ipnet::Ipv4Net;
 
-use crate::ruleset::{Base, Chain, Hook, Match, Pairs, Policy, Rule, Ruleset, Verdict};
+use crate::{
+    ruleset::{Base, Chain, Hook, Match, Policy, Rule, Ruleset, Verdict},
+    set::{Pairs, Set},
+};
 
 /// A port on which no process can listen. The kernel answers a datagram to it as for any closed port.
 const CLOSED: u16 = 0;
@@ -101,7 +104,7 @@ impl Redirect {
         if !self.containers.is_empty() {
             chains.extend(self.of_containers());
         }
-        Ruleset { sets: BTreeMap::from([(Self::SET, Arc::clone(pairs))]), chains }
+        Ruleset { sets: BTreeMap::from([(Self::SET, Set::Pairs(Arc::clone(pairs)))]), chains }
     }
 
     /// The redirect of what arrives from containers, and the filter of what arrives from elsewhere at the capture port.

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a read is repeated when a change interrupted it.
-const READINGS: usize = 20;
+pub(crate) const READINGS: usize = 20;
 
 /// The route could not be written, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum RouteError {
     /// Another program's route is at the same place. It is left alone.
     #[error("cannot apply the route for virtual IPs: {0} already has a route of another origin")]
     Taken(Ipv4Net),
+    /// Another program's route is in the table of the way back to Envoy. It is left alone.
+    #[error("cannot apply the way back to Envoy: table {0} already has a route of another origin")]
+    TableTaken(u8),
     /// The source address does not belong to this VM.
     #[error("cannot apply the route for virtual IPs: {0} is no address of this VM")]
     ForeignSource(Ipv4Addr),
@@ -65,6 +68,9 @@ impl RouteError {
             Self::NeedsNetAdmin { .. } => NEEDS_NET_ADMIN.to_owned(),
             Self::Taken(range) => {
                 format!("Remove the route to {range} (`ip route show {range}`), or choose another `vip_range`.")
+            }
+            Self::TableTaken(table) => {
+                format!("Remove the route (`ip route show table {table}`), or expose no port with `original_src`.")
             }
             Self::ForeignSource(address) => {
                 format!("Set `node.ip` to an address of this VM (`ip -4 address`); {address} is none, or not yet.")
@@ -170,7 +176,7 @@ impl VipRoute {
     }
 }
 
-fn refused(operation: Operation, errno: Errno) -> RouteError {
+pub(crate) fn refused(operation: Operation, errno: Errno) -> RouteError {
     let source = io::Error::from(errno);
     match errno {
         Errno::EPERM => RouteError::NeedsNetAdmin { operation, source },

@@ -6,21 +6,11 @@
 //!
 //! Elements of sets change often and rules rarely, so elements are outside of the rules and are changed without them.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::SocketAddrV4,
-    sync::Arc,
-};
+use std::{borrow::Cow, fmt};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
-/// Elements of a set: destination addresses and ports.
-pub type Pairs = BTreeSet<SocketAddrV4>;
-
-/// Sets by name, with their elements.
-pub type Sets = BTreeMap<&'static str, Arc<Pairs>>;
+use crate::set::{SetKind, Sets};
 
 /// The desired content of the table `inet boshy`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,9 +22,10 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// Whether another value differs in elements of sets at most, and not in chains, rules or the names of sets.
+    /// Whether another value differs in elements of sets at most, and not in chains, rules, or names and kinds of sets.
     pub(crate) fn has_the_rules_of(&self, other: &Self) -> bool {
-        self.chains == other.chains && self.sets.keys().eq(other.sets.keys())
+        let kinds = |sets: &Sets| sets.iter().map(|(name, set)| (*name, set.kind())).collect::<Vec<(&str, SetKind)>>();
+        self.chains == other.chains && kinds(&self.sets) == kinds(&other.sets)
     }
 }
 
@@ -150,14 +141,20 @@ pub enum Match {
     Udp,
     /// TCP over IPv4 with a destination address and port in the set of this name.
     DestinationIn(Cow<'static, str>),
-    /// IPv4 with a source in this network.
-    Source(Ipv4Net),
+    /// A source in this network, of either family.
+    Source(IpNet),
     /// Arrives over loopback: sent by this VM itself.
     Loopback,
     /// Opens a connection: SYN without ACK, FIN and RST. It follows a match that says that the packet is TCP.
     Opens,
     /// This destination port. It follows a match that says that the packet is TCP.
     Port(u16),
+    /// A destination port in the set of this name. It follows a match that says that the packet is TCP.
+    PortIn(Cow<'static, str>),
+    /// The packet has this mark.
+    Mark(u32),
+    /// Its connection has this mark.
+    ConnectionMark(u32),
     /// Arrives by the interface of this name, or by any whose name begins with what precedes a final `*`.
     Arrives(Cow<'static, str>),
 }
@@ -169,9 +166,13 @@ impl fmt::Display for Match {
             Self::Tcp => f.write_str("meta l4proto tcp"),
             Self::Udp => f.write_str("meta l4proto udp"),
             Self::DestinationIn(set) => write!(f, "ip daddr . tcp dport @{set}"),
-            Self::Source(net) => write!(f, "ip saddr {net}"),
+            Self::Source(net @ IpNet::V4(_)) => write!(f, "ip saddr {net}"),
+            Self::Source(net @ IpNet::V6(_)) => write!(f, "ip6 saddr {net}"),
             Self::Loopback => f.write_str("iif lo"),
             Self::Port(port) => write!(f, "tcp dport {port}"),
+            Self::PortIn(set) => write!(f, "tcp dport @{set}"),
+            Self::Mark(mark) => write!(f, "meta mark {mark:#010x}"),
+            Self::ConnectionMark(mark) => write!(f, "ct mark {mark:#010x}"),
             Self::Arrives(interface) => write!(f, "iifname \"{interface}\""),
             Self::Opens => f.write_str("tcp flags syn / fin,syn,rst,ack"),
         }
@@ -185,6 +186,12 @@ pub enum Verdict {
     Jump(Cow<'static, str>),
     /// Redirected to this port of the VM: of 127.0.0.1 in the output hook, of the device's address elsewhere.
     Redirect(u16),
+    /// Led to this port of the address that it is for. Of `inet` tables, since Linux 5.9.
+    ToPort(u16),
+    /// Its connection gets this mark. The next rule follows.
+    MarkConnection(u32),
+    /// Gets this mark. The next rule follows.
+    Mark(u32),
     /// Answered with a TCP reset and dropped.
     Reset,
     /// Passes this chain, and those that led to it.
@@ -196,6 +203,9 @@ impl fmt::Display for Verdict {
         match self {
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Redirect(port) => write!(f, "redirect to :{port}"),
+            Self::ToPort(port) => write!(f, "dnat to :{port}"),
+            Self::MarkConnection(mark) => write!(f, "ct mark set {mark:#010x}"),
+            Self::Mark(mark) => write!(f, "meta mark set {mark:#010x}"),
             Self::Reset => f.write_str("reject with tcp reset"),
             Self::Accept => f.write_str("accept"),
         }

@@ -16,6 +16,8 @@ mod containers;
 mod dead_peers;
 #[path = "namespaces/drift.rs"]
 mod drift;
+#[path = "namespaces/ingress.rs"]
+mod ingress;
 #[path = "namespaces/neighbours.rs"]
 mod neighbours;
 #[path = "namespaces/ownership.rs"]

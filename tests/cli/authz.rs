@@ -1,10 +1,6 @@
 //! `boshy authz check`.
 
-use std::{
-    io::{Read, Write},
-    net::TcpListener,
-    thread,
-};
+use std::{net::TcpListener, thread};
 
 use super::*;
 
@@ -35,12 +31,8 @@ fn answered(status: &str, body: &str, to: &str) -> (Output, String) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::scope(|scope| {
         let asking = scope.spawn(|| boshy(["authz", "check", "--pilot", &url, "shop/web", to]));
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut asked = [0; 4096];
-        let count = stream.read(&mut asked).unwrap();
-        let length = body.len();
-        write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
-        (asking.join().unwrap(), text(&asked[..count]).lines().next().unwrap().to_owned())
+        let asked = answer(listener.accept().unwrap().0, status, body);
+        (asking.join().unwrap(), asked)
     })
 }
 
@@ -67,4 +59,21 @@ fn a_question_that_the_pilot_refuses_is_a_failure_on_standard_error() {
 fn a_caller_without_a_target_is_wrong_usage() {
     assert!(refused(["authz", "check", "shop/web"]).contains("TO:PORT"));
     assert!(refused(["authz", "check"]).contains("FROM"));
+}
+
+#[test]
+fn a_pilot_at_an_https_url_is_asked_only_when_it_is_said_whom_to_trust() {
+    let told = refused_to_ask(["authz", "check", "--pilot", "https://127.0.0.1:1", "a/b", "c.d.e.boshy:80"]);
+    assert!(told.contains("give --pilot-ca"), "{told}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let ca = file.path().to_str().unwrap();
+    let told =
+        refused_to_ask(["authz", "check", "--pilot", "https://127.0.0.1:1", "--pilot-ca", ca, "a/b", "c.d.e.boshy:80"]);
+    assert!(told.contains(ca) && told.contains("it holds no certificate"), "{told}");
+}
+
+fn refused_to_ask<const N: usize>(arguments: [&str; N]) -> String {
+    let output = boshy(arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    text(&output.stderr)
 }

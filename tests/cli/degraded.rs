@@ -20,7 +20,7 @@ pub(crate) const VCAP: [&str; 3] =
     ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "--bounding-set=-all,+net_admin"];
 const POWERLESS: [&str; 3] = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all"];
 /// Left out where only one user exists, because the tests run as an ordinary user there.
-const USER: [&str; 3] = ["--reuid=1000", "--regid=1000", "--clear-groups"];
+pub(crate) const USER: [&str; 3] = ["--reuid=1000", "--regid=1000", "--clear-groups"];
 
 /// Runs a scenario on a simulated VM: a device with the VM's address, and a read-only `/proc/sys` as under bpm.
 pub(crate) fn alone(test: &str, scenario: impl FnOnce()) {
@@ -47,7 +47,7 @@ pub(crate) fn alone(test: &str, scenario: impl FnOnce()) {
     assert!(output.status.success() && text.contains("1 passed"), "in its namespace:\n{text}");
 }
 
-fn several_users() -> bool {
+pub(crate) fn several_users() -> bool {
     env::var(INSIDE).is_ok_and(|inside| inside == "users")
 }
 
@@ -102,6 +102,11 @@ impl Agent {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its parent's child, which does the work.
+    pub(crate) fn kept(&self) -> String {
+        sh(&format!("pgrep -P {}", self.pid())).trim().to_owned()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -4,11 +4,15 @@
 
 mod authz;
 mod degraded;
+mod identity;
+mod memory;
 mod neighbours;
+mod vouch;
+mod withdraw;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -35,6 +39,15 @@ fn refused<const N: usize>(arguments: [&str; N]) -> String {
     let output = boshy(arguments);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(USAGE), String::new()), "{arguments:?}");
     text(&output.stderr)
+}
+
+/// Answers the one request of a connection, as a pilot does. Returns the request's first line.
+fn answer(mut stream: impl Read + Write, status: &str, body: &str) -> String {
+    let mut asked = [0; 4096];
+    let count = stream.read(&mut asked).unwrap();
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
+    text(&asked[..count]).lines().next().unwrap().to_owned()
 }
 
 fn text(octets: &[u8]) -> String {

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
@@ -19,8 +20,8 @@ use crate::{
     volume::Volume,
 };
 
-/// Address of the VM in the mesh.
-const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
+/// Address of an agent's VM in the mesh.
+pub const AGENT_IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 200);
 
 /// Port 9 of loopback, on which nothing listens (RFC 863).
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -87,6 +88,18 @@ impl AgentPlan {
         self._papers = Some(papers.clone());
     }
 
+    /// Proves which VM it is on by this voucher.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn vouched(mut self, voucher: &str) -> Self {
+        let file = self.disk.path().join("voucher");
+        fs::write(&file, voucher).unwrap();
+        self.settings.voucher = Some(file);
+        self
+    }
+
     /// Keeps its state on this volume.
     #[must_use]
     pub fn on(mut self, volume: &Volume) -> Self {
@@ -139,7 +152,7 @@ impl AgentPlan {
         let path = |name: &str| disk.path().join(name);
         let anywhere = json!({"listen": "127.0.0.1:0"});
         let written = json!({
-            "node": {"ip": IP, "records": path("records.json")},
+            "node": {"ip": AGENT_IP, "records": path("records.json")},
             "pilots": pilots,
             "vip_range": vip_range,
             "state_dir": path("state"),
@@ -235,10 +248,21 @@ impl Agent {
 
     /// Waits until a name is on its disk.
     pub fn keeps(&self, host: &str) -> &Self {
-        let file = self.plan.settings.state_dir.join("relay");
+        let files = ["relay", "relay.changes"].map(|name| self.plan.settings.state_dir.join(name));
+        let content = || files.each_ref().map(|file| fs::read(file).unwrap_or_default()).concat();
         let kept = |content: &Vec<u8>| content.windows(host.len()).any(|part| part == host.as_bytes());
-        until(&format!("{host} is on disk"), || fs::read(&file).unwrap_or_default(), kept);
+        until(&format!("{host} is on disk"), content, kept);
         self
+    }
+
+    /// Its state directory.
+    pub fn state_dir(&self) -> &Path {
+        &self.plan.settings.state_dir
+    }
+
+    /// All its settings, as a log would show them.
+    pub fn settings(&self) -> String {
+        format!("{:?}", self.plan.settings)
     }
 
     /// Restores its missing state directory.

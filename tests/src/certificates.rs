@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -29,18 +29,30 @@ impl Authority {
     /// When it cannot be created.
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
+        Self::until(4000)
+    }
+
+    /// An authority that has expired.
+    pub fn of_old() -> Self {
+        Self::until(2001)
+    }
+
+    fn until(year: i32) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(year, 1, 1));
         params.distinguished_name.push(DnType::CommonName, "boshy-mesh");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Its certificate and its key as files in a directory.
-    pub(crate) fn files(&self, directory: &Path) -> (PathBuf, PathBuf) {
-        let (certificate, key) = (directory.join("authority.pem"), directory.join("authority.key"));
-        fs::write(&certificate, self.0.pem()).unwrap();
-        fs::write(&key, self.0.key().serialize_pem()).unwrap();
-        (certificate, key)
+    /// Its certificate, PEM.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Its private key, PEM.
+    pub fn key_pem(&self) -> String {
+        self.0.key().serialize_pem()
     }
 
     /// Files of a pilot with this name.
@@ -69,6 +81,13 @@ impl Authority {
         let papers = Papers::nowhere();
         self.issue(&papers, name, ExtendedKeyUsagePurpose::ServerAuth, 2001);
         papers
+    }
+
+    /// Certificate and key of a VM's BOSH agent, PEM, as the director issues them.
+    pub fn bosh_agent(&self, agent_id: &str) -> (String, String) {
+        let papers = Papers::nowhere();
+        self.issue(&papers, &format!("{agent_id}.agent.bosh-internal"), ExtendedKeyUsagePurpose::ClientAuth, 4000);
+        (papers.read("certificate"), papers.read("key"))
     }
 
     /// Replaces the files of a pilot.
@@ -137,6 +156,18 @@ impl Papers {
         self
     }
 
+    /// New files with another certificate and its key, both PEM, and the same CA.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    #[must_use]
+    pub fn showing(&self, certificate: &str, key: &str) -> Self {
+        let papers = Self::nowhere();
+        papers.write("certificate", certificate);
+        papers.write("key", key);
+        papers.trusting(self)
+    }
+
     /// Replaces one file: `certificate`, `key` or `ca`.
     ///
     /// # Panics
@@ -150,7 +181,16 @@ impl Papers {
         ServerFiles { certificate, private_key, client_ca: vec![self.path("ca")] }
     }
 
-    pub(crate) fn client(&self) -> ClientFiles {
+    /// The content of one file: `certificate`, `key` or `ca`.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The files of a client.
+    pub fn client(&self) -> ClientFiles {
         ClientFiles { ca: self.path("ca"), certificate: self.path("certificate"), private_key: self.path("key") }
     }
 }

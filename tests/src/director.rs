@@ -77,6 +77,18 @@ impl Director {
         self
     }
 
+    /// Deletes all versions of a config.
+    pub fn deletes_config(&self, kind: &str, name: &str) -> &Self {
+        self.0.delete_config(kind, name);
+        self
+    }
+
+    /// Waits until there is a config of this name.
+    pub fn has_config(&self, kind: &str, name: &str) -> &Self {
+        until("the config is there", || self.0.has_config(kind, name), |found| *found);
+        self
+    }
+
     /// Makes every request fail.
     pub fn fails(&self, fault: Fault) -> &Self {
         self.0.inject(fault);

@@ -15,7 +15,10 @@
 #![expect(clippy::disallowed_methods, reason = "a driver of tests, which fail by what they wait for")]
 
 mod agent;
+mod apart;
 mod certificates;
+pub mod chaos;
+mod detour;
 mod director;
 pub mod dns;
 mod http;
@@ -28,10 +31,13 @@ pub mod volume;
 mod wait;
 
 pub use self::{
-    agent::{Agent, AgentPlan},
+    agent::{AGENT_IP, Agent, AgentPlan},
+    apart::{with_own_mounts, with_own_network},
     certificates::{Authority, Papers},
+    detour::Detour,
     director::Director,
     http::{Http, Reply},
+    log::log_everything,
     manifest::Manifest,
     pilot::{Pilot, PilotPlan},
     process::{Operated, Process},

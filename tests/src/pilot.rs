@@ -2,13 +2,16 @@
 
 use std::{
     fs,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use boshy_config::{HttpsSettings, IdentityFiles, PilotSettings};
+use boshy_config::{HttpsSettings, IdentityFiles, IdentitySettings, LeaseStore, PilotSettings, SettingsError};
+use boshy_identity::BoshAgents;
 use boshy_lab_director::Handle;
 use boshy_mesh::{TrustDomain, VipRange, VipShare};
 use boshy_supervision::ExitReason;
@@ -82,6 +85,13 @@ impl PilotPlan {
         self
     }
 
+    /// Shares the table of leases with the other pilots of its director.
+    #[must_use]
+    pub fn sharing_leases(mut self) -> Self {
+        self.settings.leases = LeaseStore::Director;
+        self
+    }
+
     /// Waits for the director no longer than this.
     #[must_use]
     pub fn patient_for(mut self, timeout: Duration) -> Self {
@@ -110,17 +120,53 @@ impl PilotPlan {
     /// When TLS is off, or the authority cannot be used.
     #[must_use]
     pub fn certifying(mut self, authority: &Authority) -> Self {
-        let (certificate, key) = authority.files(self._disk.path());
+        let identity = self.identity(&authority.pem(), &authority.key_pem()).unwrap();
+        identity.admit(self.settings.xds_tls.as_mut().unwrap(), Path::new("pilot.yml")).unwrap();
+        self.settings.identity = Some(identity);
+        self
+    }
+
+    /// Certifies only VMs whose BOSH agents vouch for them, by this CA: after [`PilotPlan::certifying`].
+    ///
+    /// # Panics
+    /// When no authority is set.
+    #[must_use]
+    pub fn asking_bosh_agents(mut self, ca: &Authority) -> Self {
+        let identity = self.settings.identity.as_mut().unwrap();
+        identity.bosh_agents = Some(BoshAgents::from_pem(&ca.pem()).unwrap());
+        self
+    }
+
+    /// Why it does not start with this authority, PEM.
+    ///
+    /// # Panics
+    /// When it would start.
+    pub fn refuses_authority(&self, certificate: &str, key: &str) -> String {
+        err_report::Report::new(&self.identity(certificate, key).unwrap_err()).to_string()
+    }
+
+    fn identity(&self, certificate: &str, key: &str) -> Result<IdentitySettings, SettingsError> {
+        let file = |name: &str, text: &str| {
+            let path = self._disk.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
         let files = IdentityFiles {
             trust_domain: TrustDomain::default(),
-            ca_certificate_file: certificate,
-            ca_private_key_file: key,
+            ca_certificate_file: file("authority.pem", certificate),
+            ca_private_key_file: file("authority.key", key),
             roots_file: None,
+            previous: None,
+            bosh_agent_ca_file: None,
             leaf_life: Duration::from_secs(3600),
         };
-        let identity = files.check(Path::new("settings")).unwrap();
-        identity.admit(self.settings.xds_tls.as_mut().unwrap());
-        self.settings.identity = Some(identity);
+        files.check(Path::new("settings"))
+    }
+
+    /// Serves agents at every address of the machine.
+    #[must_use]
+    pub fn on_all_addresses(mut self) -> Self {
+        self.settings.xds.set_ip(Ipv4Addr::UNSPECIFIED.into());
         self
     }
 
@@ -283,6 +329,17 @@ impl Pilot {
         self.shows("the director is read", |status| status["director"]["error"].is_null())
     }
 
+    /// Lets the VM of an instance have another key, as an operator on the pilot's VM does. Returns the answer.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn allows(&self, instance: &str) -> String {
+        let socket = self.plan.settings.health_socket.as_ref().unwrap();
+        let mut stream = UnixStream::connect(socket).unwrap();
+        write!(stream, "POST /identity/allow/{instance} HTTP/1.1\r\nHost: pilot\r\nConnection: close\r\n\r\n").unwrap();
+        io::read_to_string(stream).unwrap()
+    }
+
     /// Removes its disk during an action, and restores it.
     ///
     /// # Panics
@@ -298,9 +355,31 @@ impl Pilot {
         self
     }
 
+    /// Its state directory.
+    pub fn state_dir(&self) -> &Path {
+        &self.plan.settings.state_dir
+    }
+
+    /// All its settings, as a log would show them.
+    pub fn settings(&self) -> String {
+        format!("{:?}", self.plan.settings)
+    }
+
     /// The same machine in its present state.
     pub fn plan(&self) -> PilotPlan {
         self.plan.clone()
+    }
+
+    /// Its VM gets this `records.json`, as the BOSH agent puts it there.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn gets_records(&self, text: &str) -> &Self {
+        let path = &self.plan.settings.records;
+        let next = path.with_extension("next");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, path).unwrap();
+        self
     }
 
     /// Stops it orderly; what is left can be started again.

@@ -1,44 +1,14 @@
 //! A file system for a single test, which refuses writes on demand.
 
 use std::{
-    any::type_name_of_val,
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use nix::{
-    mount::{MntFlags, MsFlags, mount, umount2},
-    unistd::geteuid,
-};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
-/// Set in the process with its own mounts.
-const ALONE: &str = "BOSHY_TEST_MOUNTS";
-
-/// Runs a scenario in a process with its own mounts, started by the program `unshare`. It works for root and for an
-/// ordinary user. The child process finds the scenario by the path of its test function.
-///
-/// # Panics
-/// When the scenario panics, or the program is missing.
-#[expect(clippy::print_stdout, reason = "what a scenario prints is shown by who started it")]
-pub fn with_own_mounts(scenario: impl FnOnce()) {
-    if env::var_os(ALONE).is_some() {
-        return scenario();
-    }
-    let path = type_name_of_val(&scenario).split_once("::").expect("a closure is in a crate").1;
-    let test = path.trim_end_matches("::{{closure}}").to_owned();
-    let mut command = Command::new("unshare");
-    if !geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--mount", "--"]).arg(env::current_exe().unwrap()).args(["--exact", &test, "--nocapture"]);
-    let output = command.env(ALONE, "1").output();
-    let output = output.expect("the program `unshare` (package util-linux) is needed for tests with mounts");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && stdout.contains("1 passed"), "with mounts of its own:\n{stdout}\n{stderr}");
-    print!("{stdout}");
-}
+use crate::apart::has_own_mounts;
 
 /// Why a disk refuses writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +38,12 @@ impl Refusal {
 pub struct Volume(TempDir);
 
 impl Volume {
-    /// An empty volume. Only for [`with_own_mounts`].
+    /// An empty volume. Only for [`with_own_mounts`](crate::with_own_mounts).
     ///
     /// # Panics
     /// When it cannot be mounted.
     pub fn new() -> Self {
-        assert!(env::var_os(ALONE).is_some(), "this would be a mount for all processes");
+        assert!(has_own_mounts(), "this would be a mount for all processes");
         let folder = TempDir::new().unwrap();
         let size = Some("size=1m,nr_inodes=64");
         mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), size).unwrap();

@@ -40,8 +40,8 @@ async fn authorized(authz: Data<Authz>, question: Option<Query<Question>>) -> Re
         return Err(RequestError::NotReady { reason: "the director has not been read yet".to_owned() });
     }
     let refused = |reason| RequestError::Question { reason };
-    let caller = caller(&from, &authz.domain).map_err(refused)?;
-    let verdict = Verdict::of(&snapshot.content, caller, &to).map_err(refused)?;
+    let caller = caller(&from, &authz.domain, &snapshot.content).map_err(refused)?;
+    let verdict = Verdict::of(&snapshot.content, &caller, &to).map_err(refused)?;
     let body = serde_json::to_vec_pretty(&verdict).expect("a verdict has string keys");
     Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body))
 }

@@ -66,6 +66,12 @@ pub(crate) enum RequestError {
         /// Why not.
         reason: QuestionError,
     },
+    /// What an operator asks for cannot be done now.
+    #[error("{reason}")]
+    NotDone {
+        /// Why not.
+        reason: String,
+    },
     /// A test named an actor that does not exist.
     #[error("no actor {name:?}")]
     UnknownActor {
@@ -85,9 +91,11 @@ impl ResponseError for RequestError {
             }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::Discovery { .. } | Self::NoSnapshot { .. } | Self::NotReady { .. } | Self::Stuck { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Discovery { .. }
+            | Self::NoSnapshot { .. }
+            | Self::NotReady { .. }
+            | Self::Stuck { .. }
+            | Self::NotDone { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

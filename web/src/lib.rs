@@ -11,14 +11,15 @@
 //! ```
 //!
 //! A request reads an immutable snapshot and never waits for an actor. HTTP/1.1 only: in plain text, as the v1 API
-//! always was, and in addition over TLS where an operator configures it. All endpoints are read-only and
-//! unauthenticated. The network decides which clients can reach the pilot's port, and everything served is public
-//! within the mesh.
+//! always was, and in addition over TLS where an operator configures it. All endpoints at ports are
+//! read-only and unauthenticated. The network decides which clients can reach the pilot's port, and everything served is
+//! public within the mesh. What changes something ([`identity`], [`withdrawal`]) is at a Unix socket alone.
 
 pub mod agent;
 mod authz;
 mod error;
 pub mod handler;
+pub mod identity;
 mod metrics;
 mod operations;
 pub mod pilot;
@@ -26,6 +27,7 @@ pub mod server;
 pub mod status;
 pub mod test_hooks;
 pub mod v1;
+pub mod withdrawal;
 
 pub use metrics::Page;
 pub use operations::{Health, Report, Reporter};

@@ -4,15 +4,17 @@
 //! see its name.
 
 mod agent;
+mod mtls;
 mod pilot;
 
 pub use agent::{
-    AgentStatus, CertificateStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, OwnIdentity, PilotLink,
-    RouteStatus, RulesStatus,
+    AgentStatus, CertificateStatus, DnsStatus, EnvoyStatus, InspectionStatus, NamesStatus, OwnIdentity, OwnStop,
+    PilotLink, RouteStatus, RulesStatus, TunnelsStatus,
 };
+pub use mtls::{Attestation, ChangeStatus, IdentityStatus, MtlsStatus, RefusedRequest, ReportStatus};
 pub use pilot::{
-    ConfigStatus, ConvergenceStatus, DeploymentStatus, DirectorStatus, IdentityStatus, PilotStatus, PoolStatus,
-    RefusedRequest, ServiceStatus, SnapshotStatus, XdsStatus,
+    ConfigStatus, ConvergenceStatus, DeploymentStatus, DirectorStatus, PilotStatus, PoolStatus, ServiceStatus,
+    SnapshotStatus, StopStatus, XdsStatus,
 };
 use serde::Serialize;
 
@@ -21,9 +23,10 @@ use crate::Page;
 /// A resource that a role needs and does not have now. The role picks it up automatically once it is available.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Lack {
-    /// Of the agent: `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `envoy_settings`, `rules`,
-    /// `route`, `log` or `disk`, and `dns`, `http`, `ads` or `handler` for a socket that is taken. Of the pilot:
-    /// `director`, `configs`, `leases`, `facts`, `identities`, `log` or `state_dir`.
+    /// Of the agent: `address`, `pilot`, `envoy`, `configuration`, `difference`, `settings`, `envoy_settings`,
+    /// `ingress`, `rules`, `route`, `log` or `disk`, and `dns`, `http`, `ads` or `handler` for a socket that is taken. Of
+    /// the pilot: `director`, `configs`, `leases`, `shared_leases`, `facts`, `latest_leases`, `identities`, `roots`,
+    /// `modes`, `log` or `state_dir`.
     pub what: &'static str,
     /// When it was first missing.
     pub since: u64,

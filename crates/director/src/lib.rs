@@ -2,6 +2,7 @@
 
 pub mod addons;
 pub mod client;
+pub mod lease_log;
 pub mod manifest;
 pub mod observer;
 pub mod wire;

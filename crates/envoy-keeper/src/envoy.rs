@@ -50,7 +50,8 @@ impl Slot {
         let path = |name: &str| parts.run_dir.join(format!("{name}-{number}.sock"));
         let bindable = |path: PathBuf| can_be_bound(&path).then_some(path);
         let health = parts.health_socket.as_ref().and_then(|_| bindable(path("health")));
-        EnvoySockets { admin: bindable(path("admin")), health }
+        let tunnel_end = parts.tunnel_end.as_ref().map(|end| end.socket.clone());
+        EnvoySockets { admin: bindable(path("admin")), health, tunnel_end }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::{future::pending, io, mem, path::PathBuf, pin::Pin, process::ExitStatus, time::Duration};
 
 use boshy_backoff::Falls;
+use boshy_tunnel_end::TunnelEnd;
+use err_report::Report;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -17,9 +19,10 @@ use crate::{
     front, overlap,
 };
 
-/// Keeps Envoy and serves the settled addresses.
-pub(crate) async fn run(parts: KeeperParts) -> Result<End, KeepError> {
+/// Keeps Envoy, and serves the settled addresses and the end of tunnels.
+pub(crate) async fn run(mut parts: KeeperParts) -> Result<End, KeepError> {
     let signals = Signals::new().map_err(KeepError::Prepare)?;
+    let tunnels = tunnels(&mut parts);
     let (admin, health) = (watch::Sender::new(None), watch::Sender::new(None));
     let fronts = {
         let (address, path) = (parts.admin, parts.health_socket.clone());
@@ -41,6 +44,25 @@ pub(crate) async fn run(parts: KeeperParts) -> Result<End, KeepError> {
     tokio::select! {
         end = keeper.keeps(signals) => end,
         _ = fronts => unreachable!("they are served for ever"),
+        () = tunnels => unreachable!("they are served for ever"),
+    }
+}
+
+/// Starts the end of tunnels and serves it, for ever. Where it cannot be bound, Envoys do without.
+fn tunnels(parts: &mut KeeperParts) -> impl Future<Output = ()> + use<> {
+    let started = parts.tunnel_end.as_ref().and_then(|end| {
+        let failed =
+            |error: &io::Error| warn!(error = Report::new(error).to_string(), "the end of tunnels has no socket");
+        TunnelEnd::start(end).inspect_err(failed).ok()
+    });
+    if started.is_none() {
+        parts.tunnel_end = None;
+    }
+    async {
+        match started {
+            Some(end) => end.serve().await,
+            None => pending().await,
+        }
     }
 }
 

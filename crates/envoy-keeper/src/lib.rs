@@ -9,6 +9,9 @@
 //! same time. The parent serves the settled addresses, and passes each connection on to the current Envoy
 //! (`docs/adr/0026-parent-of-envoy.md`).
 //!
+//! It also serves the VM's end of tunnels, at which both Envoys leave off what callers send to programs
+//! (`docs/adr/0040-tunnel-end.md`): a tunnel needs the Envoy in which it was opened, and nothing else is replaced.
+//!
 //! - After a crash, Envoy is started again at once; when it crashes soon again, after a growing pause. After too many
 //!   crashes in a row the parent ends with [`End::GaveUp`].
 //! - SIGHUP starts a second Envoy. When it is live and has the listeners of the first, the first stops accepting, and
@@ -26,6 +29,7 @@ mod keeper;
 mod overlap;
 mod parts;
 
+pub use boshy_tunnel_end::Parts as TunnelEndParts;
 pub use end::{End, KeepError};
 pub use envoy::version;
 pub use parts::{EnvoySockets, KeeperParts, MakeBootstrap};

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use boshy_backoff::Backoff;
+use boshy_tunnel_end::Parts as TunnelEndParts;
 
 /// Makes Envoy's bootstrap for these sockets.
 pub type MakeBootstrap = Box<dyn Fn(&EnvoySockets) -> io::Result<String>>;
@@ -20,6 +21,8 @@ pub struct KeeperParts {
     pub admin: SocketAddr,
     /// Unix socket at which the health listener of the current Envoy is reached.
     pub health_socket: Option<PathBuf>,
+    /// The VM's end of tunnels; `None` for Envoys without.
+    pub tunnel_end: Option<TunnelEndParts>,
     /// Directory of the sockets of each Envoy.
     pub run_dir: PathBuf,
     /// How long SIGTERM waits for open connections.
@@ -38,4 +41,6 @@ pub struct EnvoySockets {
     pub admin: Option<PathBuf>,
     /// The health listener.
     pub health: Option<PathBuf>,
+    /// The VM's end of tunnels, which all Envoys share. The parent has bound it.
+    pub tunnel_end: Option<PathBuf>,
 }

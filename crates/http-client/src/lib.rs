@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod trust;
 mod unix;
 
 use std::{io, sync::Arc, time::Duration};
@@ -22,9 +23,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::ClientConfig;
 
 pub use error::HttpError;
+pub use trust::{BadCa, trusting};
 pub use unix::send_to_socket;
 
 /// How long an unused connection is kept.
@@ -47,12 +49,7 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client for `http` URLs. No certificate is trusted, so that an `https` URL fails.
     pub fn plain(connect_timeout: Duration) -> Self {
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has cipher suites of TLS 1.2 and 1.3")
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        Self::new(Arc::new(config), connect_timeout)
+        Self::new(trusting(None).expect("no certificates are no bad ones"), connect_timeout)
     }
 
     /// A client for `http` and `https` URLs. The configuration says which certificates are trusted.

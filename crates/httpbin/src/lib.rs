@@ -15,6 +15,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
     path::Path,
+    time::Duration,
 };
 
 use actix_web::{App, HttpServer, middleware::DefaultHeaders, web};
@@ -25,6 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const INSTANCE: &str = "/var/vcap/instance";
 /// Time in seconds to finish requests after SIGTERM; the longest takes ten seconds.
 const DRAIN_SECONDS: u64 = 11;
+/// Time for the next request on a connection: longer than a busy machine leaves a client or a proxy waiting for its turn.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Run the sample service: answer HTTP requests with the request itself and the name of the instance
 ///
@@ -86,7 +89,13 @@ async fn serve(
 ) -> Result<(), HttpbinError> {
     let prepared = listener.try_clone().and_then(|listener| {
         let server = HttpServer::new(move || application(instance.clone()));
-        Ok(server.workers(1).shutdown_timeout(DRAIN_SECONDS).disable_signals().listen(listener)?.run())
+        Ok(server
+            .workers(1)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(DRAIN_SECONDS)
+            .disable_signals()
+            .listen(listener)?
+            .run())
     });
     let server = prepared.map_err(failed("preparing the server"))?;
     let handle = server.handle();

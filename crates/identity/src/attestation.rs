@@ -9,12 +9,21 @@
 //! | the deployment's certificate | that of the instance's latest certificate, newer than the remembered one | issued |
 //! | the deployment's certificate | another one | refused |
 //!
+//! Where the VM's BOSH agent has to vouch for a request ([`BoshAgents`](crate::BoshAgents)), the last four rows are these:
+//!
+//! | presented | vouched for by | answer |
+//! |---|---|---|
+//! | the deployment's certificate | the BOSH agent of the VM at the address | issued, remembered |
+//! | the deployment's certificate | that of another VM, or nobody | refused |
+//!
 //! All instances of a deployment have the deployment's certificate, so it does not say which of them asks: the source
 //! address does. Who takes over an address cannot get a certificate of an instance that has one, because it lacks the
-//! key. A VM that the director makes anew has another agent id, and begins again.
+//! key. A VM that the director makes anew has another agent id, and begins again. One that has lost its key begins again
+//! when an operator says so ([`Register::forget`]).
 //!
-//! The latest certificate, which the sender may show although it has expired, tells a pilot of a key that another pilot
-//! of the same authority has certified meanwhile.
+//! Pilots of the same authority certify keys of one VM in turn. A pilot hears of a key that another one has certified when
+//! the VM shows its certificate on a connection ([`Register::lacks`]), or its latest one, which may have expired, beside a
+//! request.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +48,9 @@ pub struct KnownKey {
     pub issued: Timestamp,
     /// When it ends.
     pub end: Timestamp,
+    /// Fingerprint of the certificate that has issued it; `None` in a file of an earlier version.
+    #[serde(default)]
+    pub issuer: Option<String>,
 }
 
 /// What is known of a request.
@@ -71,9 +83,18 @@ pub enum NotAttested {
         /// DNS name of the workload at the address.
         expected: String,
     },
+    /// The BOSH agent of another VM vouches for the request.
+    #[error("the BOSH agent of the VM {vouched} vouches for a request from an address of the VM {expected}")]
+    AnotherVm {
+        /// Agent id of the VM that vouches.
+        vouched: String,
+        /// Agent id of the VM at the address.
+        expected: String,
+    },
     /// The VM has a certificate of another key.
     #[error(
-        "the VM {agent_id} of instance {instance} has had a certificate of another key; recreate the VM if its key is lost"
+        "the VM {agent_id} of instance {instance} has had a certificate of another key; if that key is lost, run \
+         `boshy identity allow {instance}` on the VM of each pilot, or recreate the VM"
     )]
     AnotherKey {
         /// The VM's agent id.
@@ -81,6 +102,20 @@ pub enum NotAttested {
         /// Its instance.
         instance: String,
     },
+}
+
+/// Decides about a request that shows the deployment's certificate, by the agent id of the VM whose BOSH agent vouches
+/// for it. Returns the agent id of the workload's VM.
+///
+/// # Errors
+/// When it is another VM.
+pub fn attest_vouched<'a>(workload: &'a Workload, vouched: &str) -> Result<&'a str, NotAttested> {
+    let agent_id = workload.agent_id.as_deref().ok_or_else(|| NotAttested::NoAgentId(workload.id.clone()))?;
+    if agent_id == vouched {
+        return Ok(agent_id);
+    }
+    let (vouched, expected) = (vouched.to_owned(), agent_id.to_owned());
+    Err(NotAttested::AnotherVm { vouched, expected })
 }
 
 impl Register {
@@ -119,10 +154,29 @@ impl Register {
         self.0.insert(agent_id.to_owned(), known);
     }
 
+    /// Whether this key is not known: that of a certificate with which a VM has made a connection, so it has the key. A
+    /// certificate that was issued before the known one says nothing new.
+    pub fn lacks(&self, agent_id: &str, shown: &KnownKey) -> bool {
+        self.0.get(agent_id).is_none_or(|known| known.key != shown.key && known.issued < shown.issued)
+    }
+
+    /// Forgets the keys of an instance's VMs, so that each may have another one. Returns how many there were.
+    pub fn forget(&mut self, instance: &str) -> usize {
+        let before = self.0.len();
+        self.0.retain(|_, known| known.instance != instance);
+        before - self.0.len()
+    }
+
     /// Forgets VMs that the director does not list any more. One whose certificate is valid is kept: the director may
     /// have left it out for a moment.
     pub fn prune(&mut self, is_listed: impl Fn(&str) -> bool, now: Timestamp) {
         self.0.retain(|agent_id, known| known.end >= now || is_listed(agent_id));
+    }
+
+    /// What has issued the certificate of each instance that has one at this time, by the instance's id.
+    pub fn issuers(&self, now: Timestamp) -> BTreeMap<String, Option<String>> {
+        let valid = self.0.values().filter(|known| known.end >= now);
+        valid.map(|known| (known.instance.clone(), known.issuer.clone())).collect()
     }
 
     /// The key that is remembered for a VM.

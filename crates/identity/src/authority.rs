@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use boshy_mesh::{SpiffeError, SpiffeId, Timestamp, TrustDomain, Workload};
+use boshy_mesh::{MeshAuthority, SpiffeError, SpiffeId, Timestamp, TrustDomain, Workload};
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData,
     SanType,
@@ -12,15 +12,13 @@ use time::OffsetDateTime;
 use x509_parser::prelude::X509Certificate;
 
 use crate::{
-    AuthorityError, Chain, Csr, IssueError, KeyHash, TrustBundle,
+    AuthorityError, BACK_DATED, Chain, Csr, IssueError, KeyHash, TrustBundle,
     bundle::certificates,
+    chain::authority_fingerprint,
     path::Path,
     signer::Signer,
     x509::{self, PublicKey},
 };
-
-/// How long before it is issued a certificate becomes valid, because a peer's clock may be behind.
-pub const BACK_DATED: Duration = Duration::from_secs(600);
 
 /// PEM texts that an authority consists of.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +52,7 @@ pub struct CertificateAuthority {
     between: Vec<String>,
     bundle: TrustBundle,
     end: Timestamp,
+    described: MeshAuthority,
 }
 
 /// The names that a certificate gives its owner. Whoever makes this value vouches for them.
@@ -93,7 +92,8 @@ impl CertificateAuthority {
         let issuer =
             Issuer::from_ca_cert_der(der, signer).map_err(|_| AuthorityError::Subject(first.subject().to_string()))?;
         let between = path.between().iter().map(|der| x509::pem(der)).collect();
-        let authority = Self { issuer, between, bundle, end };
+        let described = path.described(&bundle)?;
+        let authority = Self { issuer, between, bundle, end, described };
         authority.try_out(first, now)?;
         Ok(authority)
     }
@@ -115,6 +115,17 @@ impl CertificateAuthority {
     /// The roots that workloads trust, by which their certificates are verified.
     pub fn bundle(&self) -> &TrustBundle {
         &self.bundle
+    }
+
+    /// Identifies what comes with a certificate, so that its owner sees whether the authority would issue it with other
+    /// issuers or roots by now. See [`Chain::authority`].
+    pub fn fingerprint(&self) -> String {
+        authority_fingerprint(&[self.between.concat(), self.bundle.to_pem()])
+    }
+
+    /// What operators are shown: the certificate that issues, and the roots.
+    pub fn described(&self) -> &MeshAuthority {
+        &self.described
     }
 
     /// When the authority, or an issuer of it, expires.
@@ -185,6 +196,6 @@ fn serial() -> Vec<u8> {
 }
 
 /// `None` after the year 9999.
-fn date(seconds: u64) -> Option<OffsetDateTime> {
+pub(crate) fn date(seconds: u64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()
 }

@@ -10,6 +10,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
 use sha2::{Digest, Sha256};
+use x509_parser::prelude::X509Certificate;
 
 use crate::x509;
 
@@ -62,6 +63,10 @@ impl NotTrusted {
     }
 }
 
+pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl TrustBundle {
     /// Reads the roots in a PEM text.
     ///
@@ -104,6 +109,19 @@ impl TrustBundle {
         self.verifier.verify_client_cert(certificate, &between, now).map(drop).map_err(NotTrusted)
     }
 
+    /// Subject of the first certificate in a PEM text whose key is that of a root, or of a certificate between a leaf and
+    /// a root: it verifies certificates that this bundle verifies.
+    ///
+    /// # Errors
+    /// When the text is not valid PEM. What is no X.509 certificate shares nothing.
+    pub fn shared_with(&self, text: &str) -> Result<Option<String>, BundleError> {
+        let own: Vec<_> = self.roots.iter().chain(&self.between).filter_map(|der| x509::certificate(der)).collect();
+        let shares = |other: &X509Certificate<'_>| own.iter().any(|own| own.public_key().raw == other.public_key().raw);
+        let others = certificates(text)?;
+        let mut others = others.iter().filter_map(|der| x509::certificate(der));
+        Ok(others.find(shares).map(|shared| shared.subject().to_string()))
+    }
+
     pub(crate) fn with(self, between: Vec<CertificateDer<'static>>) -> Self {
         Self { between, ..self }
     }
@@ -115,8 +133,7 @@ impl TrustBundle {
 
     /// SHA-256 of each root in DER, in lower-case hexadecimal digits, as `openssl x509 -fingerprint` shows it.
     pub fn fingerprints(&self) -> Vec<String> {
-        let hex = |root: &CertificateDer<'_>| Sha256::digest(root).iter().map(|byte| format!("{byte:02x}")).collect();
-        self.roots.iter().map(hex).collect()
+        self.roots.iter().map(|root| fingerprint(root)).collect()
     }
 
     pub(crate) fn roots(&self) -> &[CertificateDer<'static>] {

@@ -1,10 +1,12 @@
 //! A workload's certificate with all that a peer needs to verify it, as it travels.
 
 use boshy_mesh::Timestamp;
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 
 use crate::{
     BundleError, KeyHash, Leaf, LeafError, TrustBundle,
-    bundle::{NotTrusted, certificates},
+    bundle::{NotTrusted, certificates, fingerprint},
 };
 
 /// Texts of PEM certificates: the leaf, then its issuers from the leaf upwards, then all trusted roots in one text.
@@ -84,10 +86,45 @@ impl Chain {
         all
     }
 
+    /// SHA-256 of the certificate that has issued the leaf, as [`TrustBundle::fingerprints`] has it. `None` when it cannot
+    /// be told.
+    pub fn issuer(&self) -> Option<String> {
+        let path = certificates(&self.certificates_pem()).ok()?;
+        let (leaf, issuers) = path.split_first()?;
+        if let Some(issuer) = issuers.first() {
+            return Some(fingerprint(issuer));
+        }
+        let at = Leaf::from_der(leaf).ok()?.not_before;
+        let has_issued = |root: &CertificateDer<'static>| {
+            TrustBundle::new(vec![root.clone()]).is_ok_and(|alone| alone.verify(leaf, &[], at).is_ok())
+        };
+        certificates(self.roots_pem()).ok()?.iter().find(|root| has_issued(root)).map(|root| fingerprint(root))
+    }
+
+    /// Identifies all that comes with a leaf: its issuers and the roots. Equal to
+    /// [`CertificateAuthority::fingerprint`](crate::CertificateAuthority::fingerprint) of the authority that issued the
+    /// chain, until it is replaced or trusts other roots.
+    pub fn authority(&self) -> String {
+        authority_fingerprint(&self.0[1..])
+    }
+
     /// The roots, by which the owner verifies its peers.
     pub fn roots_pem(&self) -> &str {
         self.0.last().map_or("", String::as_str)
     }
+}
+
+/// SHA-256 of the certificates in PEM texts, in lower-case hexadecimal digits. A text that cannot be read counts as it
+/// is.
+pub(crate) fn authority_fingerprint(texts: &[String]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        match certificates(text) {
+            Ok(all) => all.iter().for_each(|certificate| hash.update(certificate)),
+            Err(_) => hash.update(text),
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl TrustBundle {

@@ -8,6 +8,9 @@ use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 use crate::{KeyHash, x509};
 
+/// How long before it is issued a certificate becomes valid, because a peer's clock may be behind.
+pub const BACK_DATED: Duration = Duration::from_secs(600);
+
 /// The facts in a workload's certificate. Reading them verifies nothing: [`crate::TrustBundle::verify`] does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
@@ -82,8 +85,9 @@ impl Leaf {
         })
     }
 
-    /// When to ask for the next certificate: at half of the life, and up to a tenth of that earlier or later, so that
-    /// VMs that started together do not ask together. `jitter` is drawn uniformly from -1 to 1.
+    /// When to ask for the next certificate: at half of the life that it had when it was issued, and up to a tenth of
+    /// that earlier or later, so that VMs that started together do not ask together. `jitter` is drawn uniformly from -1
+    /// to 1.
     pub fn renew_at(&self, jitter: f64) -> Timestamp {
         let jitter = if jitter.is_nan() { 0.0 } else { jitter.clamp(-1.0, 1.0) };
         self.after(self.life().mul_f64(0.5 + 0.05 * jitter))
@@ -99,12 +103,18 @@ impl Leaf {
         (self.not_before..=self.not_after).contains(&now)
     }
 
+    /// When it was issued. Of the time for which it is back-dated nothing was left then: half of a short life would be
+    /// over before it began.
+    fn issued(&self) -> Timestamp {
+        Timestamp(self.not_before.0.saturating_add(BACK_DATED.as_secs()).min(self.not_after.0))
+    }
+
     fn life(&self) -> Duration {
-        Duration::from_secs(self.not_after.0.saturating_sub(self.not_before.0))
+        Duration::from_secs(self.not_after.0 - self.issued().0)
     }
 
     fn after(&self, passed: Duration) -> Timestamp {
-        Timestamp(self.not_before.0.saturating_add(passed.as_secs()))
+        Timestamp(self.issued().0 + passed.as_secs())
     }
 }
 

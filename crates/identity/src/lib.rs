@@ -26,16 +26,18 @@ mod key;
 mod leaf;
 mod path;
 mod signer;
+mod voucher;
 mod x509;
 
-pub use attestation::{Claim, KnownKey, NotAttested, Register};
-pub use authority::{AuthorityFiles, BACK_DATED, CertificateAuthority, WorkloadNames};
+pub use attestation::{Claim, KnownKey, NotAttested, Register, attest_vouched};
+pub use authority::{AuthorityFiles, CertificateAuthority, WorkloadNames};
 pub use bundle::{BundleError, NotTrusted, TrustBundle};
 pub use chain::{Chain, ChainError};
 pub use csr::{Csr, CsrError, csr_for};
 pub use error::{AuthorityError, IssueError};
 pub use key::{KeyError, KeyHash, NotAHash, PrivateKey};
-pub use leaf::{Leaf, LeafError};
+pub use leaf::{BACK_DATED, Leaf, LeafError};
+pub use voucher::{BoshAgents, NotAnAgent, NotVouched, Voucher, VoucherError};
 pub use x509::WeakKey;
 
 #[cfg(test)]

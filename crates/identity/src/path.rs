@@ -1,10 +1,14 @@
 //! The certificates of an authority, from the one that issues up to its roots.
 
-use boshy_mesh::Timestamp;
+use boshy_mesh::{AuthorityCertificate, MeshAuthority, Timestamp};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::X509Certificate;
 
-use crate::{AuthorityError, BundleError, TrustBundle, bundle::certificates, x509};
+use crate::{
+    AuthorityError, BundleError, TrustBundle,
+    bundle::{certificates, fingerprint},
+    x509,
+};
 
 /// What an authority's text holds: at least one certificate, the issuing one first.
 pub(crate) struct Path<'a>(Vec<(&'a CertificateDer<'static>, X509Certificate<'a>)>);
@@ -51,6 +55,20 @@ impl<'a> Path<'a> {
         own.chain([root.ok_or_else(|| self.without_root())?]).min().ok_or_else(|| self.without_root())
     }
 
+    /// The certificate that issues and the roots, for people.
+    pub(crate) fn described(&self, bundle: &TrustBundle) -> Result<MeshAuthority, AuthorityError> {
+        let (issuer, read) = &self.0[0];
+        let (_, last) = &self.0[self.0.len() - 1];
+        let root =
+            bundle.roots().iter().find(|root| x509::certificate(root).is_some_and(|root| has_issued(&root, last)));
+        let roots = bundle.roots().iter();
+        Ok(MeshAuthority {
+            issuer: described(issuer, read),
+            root: fingerprint(root.ok_or_else(|| self.without_root())?),
+            roots: roots.filter_map(|root| Some(described(root, &x509::certificate(root)?))).collect(),
+        })
+    }
+
     /// What is between a leaf and a root.
     pub(crate) fn between(&self) -> Vec<CertificateDer<'static>> {
         self.0.iter().filter(|(_, read)| !is_root(read)).map(|(der, _)| (*der).clone()).collect()
@@ -59,6 +77,11 @@ impl<'a> Path<'a> {
     fn without_root(&self) -> AuthorityError {
         AuthorityError::NoRoot(self.issuing().1.subject().to_string())
     }
+}
+
+fn described(der: &CertificateDer<'_>, read: &X509Certificate<'_>) -> AuthorityCertificate {
+    let (subject, end) = (read.subject().to_string(), x509::timestamp(read.validity().not_after).0);
+    AuthorityCertificate { fingerprint: fingerprint(der), subject, end }
 }
 
 fn is_root(certificate: &X509Certificate<'_>) -> bool {

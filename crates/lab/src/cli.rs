@@ -138,6 +138,28 @@ pub enum LabCommand {
         #[expect(missing_docs, reason = "clap would show the text as the command's own")]
         state: StateArg,
     },
+    /// Spoils the director's answers, for tests
+    #[command(hide = true)]
+    Spoil {
+        /// The fault as JSON, such as {"status":503} or "empty_list"
+        fault: String,
+        /// The route, such as "GET /deployments/:name", or method and path of one request; without it, all
+        #[arg(long)]
+        route: Option<String>,
+        /// Number of answers; without it, all until `heal`
+        #[arg(long, requires = "route")]
+        times: Option<u32>,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
+        state: StateArg,
+    },
+    /// Lets the director answer as it should
+    #[command(hide = true)]
+    Heal {
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "clap would show the text as the command's own")]
+        state: StateArg,
+    },
     /// Makes the keeper's namespaces
     #[command(hide = true)]
     Launcher {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use boshy_lab_director::Fault;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -24,6 +25,10 @@ pub(crate) enum Request {
     Job { instance: InstanceRef, job: String, action: JobAction },
     /// Find a VM's first process.
     Find { instance: InstanceRef },
+    /// Spoil the director's answers: of one route, or of all, and so many of them, or all.
+    Spoil { fault: Fault, route: Option<String>, times: Option<u32> },
+    /// Let the director answer as it should.
+    Heal,
     /// Report the whole status.
     Status,
     /// End the lab.

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CloudNetwork, GroupNetwork, Instance, InstanceGroup, Job, Lifecycle, Place, PolicyConfig, Port, PortName, Problem,
-    Protocol,
+    CloudNetwork, DeploymentLinks, Fallback, GroupNetwork, Ingress, Instance, InstanceGroup, Job, Lifecycle,
+    NEVER_CAPTURED, Place, PolicyConfig, Port, PortName, Problem, Protocol,
 };
 
 /// A scalar as a manifest holds it, before its type is checked.
@@ -22,7 +22,9 @@ pub enum Written {
     Text(String),
     /// A whole number.
     Integer(i64),
-    /// Another kind of value, named by its YAML kind ("a list", "a map", "a boolean", "a float").
+    /// A truth value.
+    Boolean(bool),
+    /// Another kind of value, named by its YAML kind ("a list", "a map", "a float").
     Other(&'static str),
 }
 
@@ -35,6 +37,12 @@ pub struct WrittenPort {
     pub number: Written,
     /// `protocol`.
     pub protocol: Written,
+    /// `ingress`.
+    pub ingress: Written,
+    /// `ingress_fallback`.
+    pub ingress_fallback: Written,
+    /// `original_src`.
+    pub original_src: Written,
     /// Unknown keys.
     pub unknown: Vec<String>,
 }
@@ -111,6 +119,9 @@ pub struct Deployment {
     /// Parts of the last good readings that cannot be used, each with its place.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// Its links of the last good read. `None` when they are not known, and while nothing follows from links.
+    #[serde(default)]
+    pub links: Option<DeploymentLinks>,
 }
 
 /// All that is known of a director, in the director's order (by name).
@@ -222,12 +233,64 @@ impl EntryCheck<'_> {
             }
         };
         for key in &written.unknown {
-            self.refuse(key, "is not known here; known are `name`, `number` and `protocol`");
+            self.refuse(key, UNKNOWN);
         }
         let name = self.name(&written.name);
         let number = self.number(&written.number);
         let protocol = self.protocol(&written.protocol);
-        Some(Port { name: name?, number: number?, protocol: protocol? })
+        let ingress = self.ingress(written, number);
+        Some(Port { name: name?, number: number?, protocol: protocol?, ingress: ingress? })
+    }
+
+    /// `Some(None)` is a port that is reached directly.
+    fn ingress(&mut self, written: &WrittenPort, number: Option<u16>) -> Option<Option<Ingress>> {
+        let captured = match self.choice("ingress", &written.ingress, &["direct", "capture"]) {
+            Ok(chosen) => chosen.as_deref() == Some("capture"),
+            Err(()) => return None,
+        };
+        let fallback = self.choice("ingress_fallback", &written.ingress_fallback, &["open", "closed"]).ok()?;
+        let original_src = self.boolean("original_src", &written.original_src).ok()?;
+        let options = [("ingress_fallback", fallback.is_some()), ("original_src", original_src.is_some())];
+        if !captured {
+            let given: Vec<_> = options.into_iter().filter(|(_, given)| *given).collect();
+            given.iter().for_each(|(key, _)| self.refuse(key, "is only for a port with `ingress: capture`"));
+            return given.is_empty().then_some(None);
+        }
+        if let Some(number) = number.filter(|number| NEVER_CAPTURED.contains(number)) {
+            self.refuse("ingress", format!("must not be `capture` for port {number}, which is the platform's"));
+            return None;
+        }
+        let fallback = fallback.as_deref().and_then(Fallback::parse).unwrap_or_default();
+        Some(Some(Ingress { fallback, original_src: original_src.unwrap_or_default() }))
+    }
+
+    /// A text that is one of a few, or is missing.
+    fn choice(&mut self, key: &str, written: &Written, known: &[&str]) -> Result<Option<String>, ()> {
+        if *written == Written::Absent {
+            return Ok(None);
+        }
+        let text = self.text(key, written).ok_or(())?;
+        if known.contains(&text.as_str()) {
+            return Ok(Some(text));
+        }
+        self.refuse(key, format!("must be `{}`, is {text:?}", known.join("` or `")));
+        Err(())
+    }
+
+    fn boolean(&mut self, key: &str, written: &Written) -> Result<Option<bool>, ()> {
+        let found = match written {
+            Written::Absent => return Ok(None),
+            Written::Boolean(value) => return Ok(Some(*value)),
+            Written::Text(text) if is_variable(text) => {
+                self.refuse(key, VARIABLE);
+                return Err(());
+            }
+            Written::Text(text) => format!("the text {text:?}"),
+            Written::Integer(number) => format!("the number {number}"),
+            Written::Other(kind) => (*kind).to_owned(),
+        };
+        self.refuse(key, format!("must be true or false, is {found}"));
+        Err(())
     }
 
     fn name(&mut self, written: &Written) -> Option<PortName> {
@@ -244,6 +307,7 @@ impl EntryCheck<'_> {
             Written::Text(text) if is_variable(text) => VARIABLE.to_owned(),
             Written::Text(text) => format!("must be a number, is the text {text:?}"),
             Written::Absent => "is missing".to_owned(),
+            Written::Boolean(_) => "must be a number, is a boolean".to_owned(),
             Written::Other(kind) => format!("must be a number, is {kind}"),
         };
         self.refuse("number", reason);
@@ -268,12 +332,16 @@ impl EntryCheck<'_> {
             Written::Text(text) => return Some(text.clone()),
             Written::Absent => "is missing".to_owned(),
             Written::Integer(number) => format!("must be text, is the number {number}"),
+            Written::Boolean(_) => "must be text, is a boolean".to_owned(),
             Written::Other(kind) => format!("must be text, is {kind}"),
         };
         self.refuse(key, reason);
         None
     }
 }
+
+const UNKNOWN: &str =
+    "is not known here; known are `name`, `number`, `protocol`, `ingress`, `ingress_fallback` and `original_src`";
 
 const VARIABLE: &str =
     "must not hold a ((variable)): the director resolves it for itself alone, and shows the mesh the raw text";

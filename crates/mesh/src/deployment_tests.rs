@@ -64,6 +64,82 @@ fn wrong_shapes_are_named_by_what_they_are() {
     assert!(problems(&with_ports(text))[0].contains("expose_ports[0]: must be a map"));
 }
 
+fn captured(more: WrittenPort) -> WrittenPort {
+    let WrittenPort { name, number, .. } = port("http", 9002);
+    WrittenPort { name, number, ingress: Written::Text("capture".into()), ..more }
+}
+
+fn ingress(port: WrittenPort) -> Option<Ingress> {
+    entries(vec![port]).check().unwrap()[0].jobs[0].ports[0].ingress
+}
+
+#[test]
+fn a_port_is_captured_when_it_says_so_and_stays_open_without_envoy_unless_it_says_otherwise() {
+    let text = |text: &str| Written::Text(text.into());
+    assert_eq!(ingress(port("http", 9002)), None);
+    assert_eq!(ingress(WrittenPort { ingress: text("direct"), ..port("http", 9002) }), None);
+    let open = Ingress { fallback: Fallback::Open, original_src: false };
+    assert_eq!(ingress(captured(WrittenPort::default())), Some(open));
+    assert_eq!(ingress(captured(WrittenPort { ingress_fallback: text("open"), ..WrittenPort::default() })), Some(open));
+    let all = WrittenPort {
+        ingress_fallback: text("closed"),
+        original_src: Written::Boolean(true),
+        ..WrittenPort::default()
+    };
+    assert_eq!(ingress(captured(all)), Some(Ingress { fallback: Fallback::Closed, original_src: true }));
+}
+
+#[test]
+fn what_is_wrong_about_a_capture_is_told_with_its_place() {
+    let text = |text: &str| Written::Text(text.into());
+    let cases = [
+        (
+            WrittenPort { ingress: text("sniff"), ..port("http", 1) },
+            ".ingress: must be `direct` or `capture`, is \"sniff\"",
+        ),
+        (WrittenPort { ingress: Written::Boolean(true), ..port("http", 1) }, ".ingress: must be text, is a boolean"),
+        (
+            captured(WrittenPort { ingress_fallback: text("drop"), ..WrittenPort::default() }),
+            ".ingress_fallback: must be `open` or `closed`, is \"drop\"",
+        ),
+        (
+            captured(WrittenPort { original_src: text("yes"), ..WrittenPort::default() }),
+            ".original_src: must be true or false, is the text \"yes\"",
+        ),
+        (
+            WrittenPort { ingress_fallback: text("closed"), ..port("http", 1) },
+            ".ingress_fallback: is only for a port with `ingress: capture`",
+        ),
+        (
+            WrittenPort { original_src: Written::Boolean(false), ..port("http", 1) },
+            ".original_src: is only for a port with `ingress: capture`",
+        ),
+    ];
+    for (port, told) in cases {
+        let found = problems(&entries(vec![port]));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with("deployment \"sample\"") && found[0].ends_with(&format!("expose_ports[0]{told}")),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn ports_of_the_platform_and_of_the_mesh_are_exposed_and_never_captured() {
+    for number in NEVER_CAPTURED {
+        assert_eq!(ingress(port("http", number.into())), None);
+        let found = problems(&entries(vec![WrittenPort {
+            number: Written::Integer(number.into()),
+            ..captured(WrittenPort::default())
+        }]));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].ends_with(&format!(
+            "expose_ports[0].ingress: must not be `capture` for port {number}, which is the platform's"
+        )));
+    }
+}
+
 #[test]
 fn facts_that_an_older_release_kept_are_read() {
     let older = r#"{"deployments": [{"name": "sample", "groups": [], "instances": []}]}"#;

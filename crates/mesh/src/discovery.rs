@@ -4,7 +4,7 @@
 //! to zero keeps its service and therefore its virtual IP. Endpoints are the instances that expect a VM and own their
 //! address (see `residents`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use crate::{
     Claim, Claims, Deployment, Hostname, InstanceGroup, Inventory, Job, Leases, Lifecycle, Origin, Place, Problem,
@@ -63,6 +63,14 @@ pub fn discover(inventory: &Inventory, tld: &Tld, range: VipRange, known: &Workl
 }
 
 impl Discovery {
+    /// The services that hold a lease, with their addresses, sorted by name.
+    pub fn leased<'f>(&'f self, leases: &'f Leases) -> impl Iterator<Item = (&'f Service, Ipv4Addr)> + use<'f> {
+        self.services.iter().filter_map(|(host, claimants)| {
+            let (vip, owner) = (leases.vip(host)?, leases.holder(host)?.owner.as_ref()?);
+            Some((claimants.iter().find(|service| service.origin == *owner)?, vip))
+        })
+    }
+
     /// The claims to each name.
     pub fn claims(&self) -> Claims {
         let claim = |service: &Service| Claim {

@@ -6,7 +6,7 @@ use crate::{Address, Instance, LeaseRules, Moment, Port, PortName, Protocol, Vip
 fn job(name: &str) -> Job {
     Job {
         name: name.into(),
-        ports: vec![Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp }],
+        ports: vec![Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp, ingress: None }],
         runtime_config: None,
     }
 }

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use crate::{
-    Authorization, Discovery, InboundPort, Leases, MeshRules, Port, Service, ServicePlan, Shared, Workload,
-    WorkloadPlan, Workloads, workloads::ByAddress,
+    Authorization, Discovery, InboundPort, Ingress, Leases, MeshRules, MtlsMode, Port, Service, ServicePlan, Shared,
+    Workload, WorkloadPlan, Workloads, workloads::ByAddress,
 };
 
 /// The services that hold a lease, sorted by name.
@@ -16,18 +16,18 @@ pub(crate) fn services(
 ) -> Vec<Shared<ServicePlan>> {
     // Both are sorted by name.
     let mut previous = previous.iter().peekable();
-    let leased = found.services.iter().filter_map(|(host, claimants)| {
-        let (vip, owner) = (leases.vip(host)?, leases.holder(host)?.owner.as_ref()?);
-        let service = claimants.iter().find(|service| service.origin == *owner)?;
-        let tunnel = rules.tunnel(service);
+    let leased = found.leased(leases).map(|(service, vip)| {
+        let host = &service.host;
+        let (tunnel, withdrawn) = (rules.tunnel(service), rules.withdrawn(service));
         // Compared before it is copied.
         let is_same = |known: &&Shared<ServicePlan>| {
-            let ServicePlan { service: known, vip: known_vip, tunnel: known_tunnel } = &***known;
-            known == service && *known_vip == vip && *known_tunnel == tunnel
+            let ServicePlan { service: known, vip: known_vip, tunnel: known_tunnel, withdrawn: known_withdrawn } =
+                &***known;
+            known == service && *known_vip == vip && *known_tunnel == tunnel && *known_withdrawn == withdrawn
         };
         while previous.next_if(|known| known.host() < host).is_some() {}
         let known = previous.peek().copied().filter(is_same).cloned();
-        Some(known.unwrap_or_else(|| Shared::new(ServicePlan { service: service.clone(), vip, tunnel })))
+        known.unwrap_or_else(|| Shared::new(ServicePlan { service: service.clone(), vip, tunnel, withdrawn }))
     });
     leased.collect()
 }
@@ -67,19 +67,29 @@ fn inbound(services: &[Shared<ServicePlan>], rules: &MeshRules, by_address: &ByA
         if is_same {
             kept.mode = kept.mode.max(port.mode);
             kept.authorization = together(kept.authorization.take(), port.authorization.take());
+            kept.plaintext = together(kept.plaintext.take(), port.plaintext.take());
+            let both = [kept.ingress, port.ingress].into_iter().flatten().reduce(Ingress::and);
+            kept.ingress = both.filter(|_| kept.mode != MtlsMode::Strict);
         }
         is_same
     });
+    for (_, port) in &mut inbound {
+        // Nobody looks at what reaches the program directly.
+        port.plaintext = port.plaintext.take().filter(|_| port.ingress.is_some());
+    }
     inbound
 }
 
 /// A port with the rules of its service, at no address yet.
 fn ruled(service: &Service, port: &Port, rules: &MeshRules) -> InboundPort {
+    let mode = rules.stage(service, port).mode();
     InboundPort {
         at: (Ipv4Addr::UNSPECIFIED, port.number).into(),
         protocol: port.protocol,
-        mode: rules.mode(service, port),
+        mode,
         authorization: rules.authorization(service, port).map(Shared::new),
+        plaintext: rules.plaintext(service, port).map(Shared::new),
+        ingress: port.ingress.filter(|_| mode != MtlsMode::Strict),
     }
 }
 

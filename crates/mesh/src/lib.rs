@@ -21,11 +21,15 @@ mod config;
 mod deployment;
 mod discovery;
 mod group;
+mod ingress;
 mod instance;
 mod join;
 mod label;
 mod lease;
+mod lease_table;
+mod links;
 mod mode;
+mod moves;
 mod mtls;
 mod names;
 mod node;
@@ -35,6 +39,7 @@ mod port;
 mod problem;
 mod range;
 mod reconcile;
+mod report;
 mod residents;
 mod service;
 mod share;
@@ -42,7 +47,11 @@ mod shared;
 mod shortage;
 mod snapshot;
 mod spiffe;
+mod stage;
+mod stages;
+mod stops;
 mod time;
+mod trust;
 mod verdict;
 mod withdrawal;
 mod workload;
@@ -56,29 +65,38 @@ pub use deployment::{
 };
 pub use discovery::{Discovery, discover};
 pub use group::{GroupNetwork, InstanceGroup, Job, Lifecycle};
+pub use ingress::{Fallback, INGRESS_PORT, Ingress, NEVER_CAPTURED, ORIGINAL_SRC_MARK};
 pub use instance::{CloudNetwork, Instance, Recorded};
 pub use label::{Hostname, Label, LabelError, Tld};
 pub use lease::{EARLIEST_REUSE, Lease, LeaseConflict, LeaseState, Leases};
+pub use lease_table::{AgreedLease, LeaseTable, Unclaimed};
+pub use links::{ConsumedLink, DeploymentLinks, ProvidedLink};
 pub use mode::MtlsMode;
+pub use moves::{Moves, PATIENCE, RETURN};
 pub use mtls::{MESH_PORT, MeshRules, MtlsRules, Tunnel};
 pub use names::{ANSWER_TTL, NameTable};
 pub use node::{NodeId, NodeIdError, NodeKind};
 pub use plan::{InboundPort, ServicePlan, WorkloadPlan};
 pub use policy::{
-    Action, AppliedConfig, Authorization, AuthorizationPolicy, Decision, DocumentKind, DocumentName, Documents,
-    Operation, Pattern, PatternError, PeerAuthentication, Policies, PolicyConfig, PolicyOfPort, PolicySet, PortMode,
-    Rule, RuleName, RuleOfPort, Scope, Source,
+    Action, AppliedConfig, Authorization, AuthorizationPolicy, Caller, Decision, DocumentKind, DocumentName, Documents,
+    FromLinks, NetworkError, Operation, Pattern, PatternError, PeerAuthentication, Policies, PolicyConfig,
+    PolicyOfPort, PolicySet, PortMode, Rule, RuleName, RuleOfPort, Scope, Source, network,
 };
 pub use port::{Port, PortName, Protocol, ServiceKey};
 pub use problem::{ConfigName, Place, Position, Problem};
 pub use range::{RangeError, VipRange};
 pub use reconcile::{Claim, Claims, LeaseRefusal, LeaseRules, Reconciled, Shortage};
+pub use report::{AgentReport, HEARTBEAT, Heard, REPORT_LIFE, ReportTable};
 pub use service::{Endpoint, Origin, Service};
 pub use share::{ShareError, VipShare};
 pub use shared::Shared;
 pub use snapshot::{MeshSnapshot, SnapshotContent};
 pub use spiffe::{SpiffeError, SpiffeId, TrustDomain};
+pub use stage::{Stage, Standing};
+pub use stages::Stages;
+pub use stops::Stops;
 pub use time::{Moment, Timestamp};
+pub use trust::{AuthorityCertificate, InstanceTrust, MeshAuthority, RootStanding, RotationStep, TrustStanding};
 pub use verdict::{Answer, QuestionError, Verdict, caller};
 pub use withdrawal::Withdrawals;
 pub use workload::{AvailabilityZone, NetworkAddress, Workload};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{Authorization, Hostname, MtlsMode, Origin, Policies, Port, Service, SpiffeId, TrustDomain};
+use crate::{Authorization, MtlsMode, Origin, Policies, Port, Service, SpiffeId, Stage, Stages, TrustDomain};
 
 /// How callers in the mesh reach a service: by HTTP/2 CONNECT over mutual TLS to [`MESH_PORT`] of the instance's VM.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,13 +15,15 @@ pub struct Tunnel {
     pub strict: BTreeSet<u16>,
 }
 
-/// What an operator wants of the mesh beside what the director's deployments say.
+/// What decides about the mesh beside what the director's deployments say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MeshRules {
     /// Rules of mutual TLS. `None` when the mesh has no certificate authority: nothing is encrypted then.
     pub mtls: Option<MtlsRules>,
     /// What the director's configs say.
     pub policies: Policies,
+    /// Ids of the instances whose VMs are about to stop, as their agents say.
+    pub stopping: BTreeSet<String>,
 }
 
 /// Rules of mutual TLS.
@@ -31,15 +33,12 @@ pub struct MtlsRules {
     pub domain: TrustDomain,
     /// Mode of each port for which nothing else is said.
     pub mode: MtlsMode,
-    /// Ids of the instances whose proxies serve [`MESH_PORT`].
-    pub able: Arc<BTreeSet<String>>,
-    /// Services that were tunnelled before, also by an earlier process. A service does not return to plaintext because
-    /// an instance is not able for a while.
-    pub tunnelled: Arc<BTreeSet<Hostname>>,
+    /// How far each port is on its way to its mode. A port that is not among them is where its mode begins.
+    pub stages: Arc<Stages>,
 }
 
 impl MeshRules {
-    /// The mode of a port of a service. A service whose names cannot be written in an identity cannot have a
+    /// The mode that a port of a service is to have. A service whose names cannot be written in an identity cannot have a
     /// certificate, so nothing of it is encrypted.
     pub fn mode(&self, service: &Service, port: &Port) -> MtlsMode {
         let Some(rules) = &self.mtls else { return MtlsMode::Disable };
@@ -57,22 +56,28 @@ impl MeshRules {
 
     /// Who may connect to a port of a service over mutual TLS; `None` when every caller in the mesh may.
     pub(crate) fn authorization(&self, service: &Service, port: &Port) -> Option<Authorization> {
-        match self.mode(service, port) {
+        match self.stage(service, port).mode() {
             MtlsMode::Disable => None,
             MtlsMode::Permissive | MtlsMode::Strict => self.policies.authorization(&service.origin, port.number),
         }
     }
 
+    /// Who may connect to a port of a service in plaintext, as far as policies name addresses.
+    pub(crate) fn plaintext(&self, service: &Service, port: &Port) -> Option<Authorization> {
+        self.policies.authorization(&service.origin, port.number)?.by_address()
+    }
+
+    /// How far a port is on its way to its mode.
+    pub(crate) fn stage(&self, service: &Service, port: &Port) -> Stage {
+        let known = self.mtls.as_ref().and_then(|rules| rules.stages.get(&service.host, port.number));
+        known.unwrap_or_else(|| Stage::first(self.mode(service, port)))
+    }
+
     /// How callers reach a service.
     pub(crate) fn tunnel(&self, service: &Service) -> Option<Tunnel> {
         let rules = self.mtls.as_ref()?;
-        let able = rules.tunnelled.contains(&service.host) || rules.are_able(service);
-        let is_tunnelled = |port: &&Port| match self.mode(service, port) {
-            MtlsMode::Disable => false,
-            MtlsMode::Permissive => able,
-            MtlsMode::Strict => true,
-        };
-        let is_strict = |port: &&Port| self.mode(service, port) == MtlsMode::Strict;
+        let is_tunnelled = |port: &&Port| self.stage(service, port).is_tunnelled();
+        let is_strict = |port: &&Port| self.stage(service, port) == Stage::Closed;
         let ports: BTreeSet<_> = service.ports.iter().filter(is_tunnelled).map(|port| port.number).collect();
         let strict = service.ports.iter().filter(is_strict).map(|port| port.number).collect();
         (!ports.is_empty()).then(|| Tunnel { domain: rules.domain.clone(), ports, strict })
@@ -80,9 +85,16 @@ impl MeshRules {
 }
 
 impl MtlsRules {
-    fn are_able(&self, service: &Service) -> bool {
-        let mut endpoints = service.endpoints.iter().peekable();
-        endpoints.peek().is_some() && endpoints.all(|endpoint| self.able.contains(&endpoint.workload.id))
+    /// Rules under which every port is where its mode begins.
+    pub fn new(domain: TrustDomain, mode: MtlsMode) -> Self {
+        Self { domain, mode, stages: Arc::default() }
+    }
+}
+
+impl Service {
+    /// Whether all its instances are among those that accept tunnels. One without instances has nobody to accept any.
+    pub fn is_able(&self, able: &BTreeSet<String>) -> bool {
+        !self.endpoints.is_empty() && self.endpoints.iter().all(|endpoint| able.contains(&endpoint.workload.id))
     }
 }
 

@@ -5,9 +5,14 @@
 //! becomes a field of the plan that it applies to, and is joined in `join`: the hash and the sharing follow from the
 //! derived traits, and only the function that makes resources of the plan has to know the field.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+};
 
-use crate::{Authorization, Hostname, MtlsMode, Protocol, Service, ServiceKey, Shared, Tunnel, Workload};
+use crate::{
+    Authorization, Endpoint, Hostname, Ingress, MtlsMode, Protocol, Service, ServiceKey, Shared, Tunnel, Workload,
+};
 
 /// A service, joined with its virtual IP.
 ///
@@ -20,6 +25,9 @@ pub struct ServicePlan {
     pub vip: Ipv4Addr,
     /// The ports that callers reach over mutual TLS; `None` when all are reached in plaintext.
     pub tunnel: Option<Tunnel>,
+    /// Ids of the instances that callers do not get, because they are about to stop. They stay endpoints of the service
+    /// and serve whoever is connected.
+    pub withdrawn: BTreeSet<String>,
 }
 
 /// A workload, joined with the ports at which it is reached.
@@ -45,12 +53,23 @@ pub struct InboundPort {
     /// Who may connect over mutual TLS; `None` for every caller in the mesh. Of two services with one port number the
     /// policies of both apply.
     pub authorization: Option<Shared<Authorization>>,
+    /// Who may connect in plaintext, where Envoy accepts that ([`ingress`](Self::ingress)); `None` for everybody. Of two
+    /// services with one port number the policies of both apply.
+    pub plaintext: Option<Shared<Authorization>>,
+    /// How connections from outside of the mesh reach it; `None` for directly. Never with [`MtlsMode::Strict`], because
+    /// there are none.
+    pub ingress: Option<Ingress>,
 }
 
 impl ServicePlan {
     /// Name of the service.
     pub fn host(&self) -> &Hostname {
         &self.service.host
+    }
+
+    /// The instances that callers get.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.service.endpoints.iter().filter(|endpoint| !self.withdrawn.contains(&endpoint.workload.id))
     }
 
     /// Its keys, one per port.

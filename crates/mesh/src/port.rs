@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Hostname;
+use crate::{Hostname, Ingress};
 
 /// Name of a port. It is a DNS label, so that it never contains `|`, `,` or `~`, the separators of service keys and
 /// node ids.
@@ -79,6 +79,9 @@ pub struct Port {
     pub number: u16,
     /// Protocol spoken on the port.
     pub protocol: Protocol,
+    /// How connections from outside of the mesh reach it; `None` for directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
 }
 
 /// `HOST|PORTNAME`: how discovery APIs name one port of one service.

@@ -61,6 +61,8 @@ pub struct Reconciled {
     pub leases: Leases,
     /// Names without an address.
     pub refused: BTreeMap<Hostname, LeaseRefusal>,
+    /// Version of the table that several pilots share, counted from 1. `None` for a table of one pilot.
+    pub table: Option<u64>,
 }
 
 impl Leases {
@@ -90,7 +92,7 @@ impl Leases {
                 }
             }
         }
-        Reconciled { leases: pool.leases, refused }
+        Reconciled { leases: pool.leases, refused, table: None }
     }
 
     /// The leases of this table that stay, before any new address is assigned.
@@ -239,7 +241,7 @@ impl Reconciled {
                 refused.insert(lease.host.clone(), LeaseRefusal { owner, shortage: Shortage::Unwritten });
             }
         }
-        Self { leases, refused }
+        Self { leases, refused, table: self.table }
     }
 }
 

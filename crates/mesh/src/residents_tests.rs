@@ -2,7 +2,7 @@ use super::*;
 use crate::{Address, Job, Port, PortName, Protocol};
 
 fn group(name: &str) -> InstanceGroup {
-    let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp };
+    let port = Port { name: PortName::new("http").unwrap(), number: 80, protocol: Protocol::Tcp, ingress: None };
     InstanceGroup {
         name: name.into(),
         jobs: vec![Job { name: "api".into(), ports: vec![port], runtime_config: None }],

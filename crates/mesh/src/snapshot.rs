@@ -11,6 +11,8 @@ pub struct SnapshotContent {
     pub services: Vec<Shared<ServicePlan>>,
     /// Workloads, whether they expose a port or not.
     pub workloads: Workloads,
+    /// Version of the table of leases that several pilots share, counted from 1. `None` for a table of one pilot.
+    pub table: Option<u64>,
 }
 
 /// An immutable state of the mesh.
@@ -41,7 +43,13 @@ impl SnapshotContent {
         previous: &Self,
     ) -> Self {
         let workloads = join::workloads(workloads, &services, rules, &previous.workloads);
-        Self { services, workloads }
+        Self { services, workloads, table: None }
+    }
+
+    /// The same by a version of the table that pilots share.
+    #[must_use]
+    pub fn of_table(self, table: Option<u64>) -> Self {
+        Self { table, ..self }
     }
 
     /// A service by name.

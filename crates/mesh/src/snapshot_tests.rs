@@ -1,19 +1,21 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
 use super::*;
 use crate::{
     Action, Address, AppliedConfig, Authorization, AuthorizationPolicy, Deployment, DocumentKind, DocumentName,
-    Documents, Endpoint, GroupNetwork, Hostname, InboundPort, Instance, InstanceGroup, Inventory, Job, LeaseRules,
-    Moment, MtlsMode, MtlsRules, NetworkAddress, Origin, Policies, PolicyConfig, Port, PortName, Position, Protocol,
-    Scope, Service, Tld, TrustDomain, Tunnel, VipRange, VipShare, WorkloadPlan, discover, workloads::ByAddress,
+    Documents, Endpoint, GroupNetwork, Hostname, InboundPort, Ingress, Instance, InstanceGroup, Inventory, Job,
+    LeaseRules, Moment, MtlsMode, MtlsRules, NetworkAddress, Origin, Policies, PolicyConfig, Port, PortName, Position,
+    Protocol, Scope, Service, Stage, Stages, Standing, Tld, TrustDomain, Tunnel, VipRange, VipShare, WorkloadPlan,
+    discover, workloads::ByAddress,
 };
 
 fn inventory(instances: u8) -> Inventory {
-    let port = Port { name: PortName::new("http").unwrap(), number: 9002, protocol: Protocol::Tcp };
+    let port = Port { name: PortName::new("http").unwrap(), number: 9002, protocol: Protocol::Tcp, ingress: None };
     let group = |name: &str| InstanceGroup {
         name: name.into(),
         jobs: vec![Job { name: "httpbin".into(), ports: vec![port.clone()], runtime_config: None }],
@@ -103,6 +105,21 @@ fn two_pilots_with_equal_content_have_one_hash_however_they_came_to_it() {
 }
 
 #[test]
+fn an_instance_that_is_about_to_stop_is_kept_from_callers_alone() {
+    let before = content(2, &SnapshotContent::default());
+    let rules = MeshRules { stopping: ["0".to_owned()].into(), ..MeshRules::default() };
+    let after = with_rules(&inventory(2), &rules, &before);
+    let called = |content: &SnapshotContent| {
+        content.services[1].endpoints().map(|endpoint| endpoint.workload.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((called(&before), called(&after)), (vec!["0".into(), "1".into()], vec!["1".into()]));
+    assert_eq!(before.services[1].service, after.services[1].service);
+    assert_eq!(before.workloads, after.workloads, "it still serves those who are connected");
+    let taken_back = content(2, &after);
+    assert_eq!(taken_back, before);
+}
+
+#[test]
 fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
     let content = content(2, &SnapshotContent::default());
     let plan = content.workloads.at(ip(1)).unwrap();
@@ -112,7 +129,9 @@ fn a_node_finds_its_workload_with_what_it_serves_and_its_zone() {
             at: (ip(1), 9002).into(),
             protocol: Protocol::Tcp,
             mode: MtlsMode::Disable,
-            authorization: None
+            authorization: None,
+            plaintext: None,
+            ingress: None
         }]
     );
     let Workload { id, deployment, group, addresses, agent_id, az, jobs } = &*plan.workload;
@@ -162,7 +181,7 @@ fn hash_with(change: impl FnOnce(&mut ServicePlan, &mut WorkloadPlan)) -> String
     let mut workload = WorkloadPlan::clone(sample.workloads.at(ip(1)).unwrap());
     change(&mut service, &mut workload);
     let workloads = Workloads::new(vec![Shared::new(workload)], ByAddress::default());
-    ContentHash::of(&SnapshotContent { services: vec![Shared::new(service)], workloads }).to_string()
+    ContentHash::of(&SnapshotContent { services: vec![Shared::new(service)], workloads, table: None }).to_string()
 }
 
 fn hash_with_workload(change: impl FnOnce(&mut Workload)) -> String {
@@ -179,22 +198,24 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
     let other = Hostname::of_service("other", "banana", "d", &Tld::default()).unwrap();
     let mut hashes = vec![
         hash_with(|_, _| {}),
-        hash_with(|ServicePlan { vip, service: _, tunnel: _ }, _| *vip = Ipv4Addr::LOCALHOST),
+        hash_with(|ServicePlan { vip, service: _, tunnel: _, withdrawn: _ }, _| *vip = Ipv4Addr::LOCALHOST),
         hash_with(|ServicePlan { service: Service { host, origin: _, ports: _, endpoints: _ }, .. }, _| *host = other),
         hash_with(|plan, _| {
             let Origin { deployment, group: _, job: _ } = &mut plan.service.origin;
             deployment.push('x');
         }),
         hash_with(|plan, _| plan.service.origin.group.push('x')),
+        hash_with(|plan, _| plan.withdrawn = ["0".to_owned()].into()),
         hash_with(|plan, _| plan.tunnel = Some(tunnel(9002))),
         hash_with(|plan, _| plan.tunnel = Some(tunnel(9003))),
         hash_with(|plan, _| plan.tunnel = Some(Tunnel { strict: [9002].into(), ..tunnel(9002) })),
         hash_with(|plan, _| plan.service.origin.job.push('x')),
         hash_with(|plan, _| {
-            let Port { name, number: _, protocol: _ } = &mut plan.service.ports[0];
+            let Port { name, number: _, protocol: _, ingress: _ } = &mut plan.service.ports[0];
             *name = PortName::new("x").unwrap();
         }),
         hash_with(|plan, _| plan.service.ports[0].number += 1),
+        hash_with(|plan, _| plan.service.ports[0].ingress = Some(Ingress::default())),
         hash_with(|plan, _| drop(plan.service.ports.pop())),
         hash_with(|plan, _| {
             let Endpoint { ip: address, workload: _ } = &mut plan.service.endpoints[0];
@@ -204,11 +225,14 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
         hash_with(|plan, _| drop(plan.service.endpoints.pop())),
         hash_with(|_, WorkloadPlan { inbound, workload: _ }| inbound.clear()),
         hash_with(|_, plan| {
-            let InboundPort { at, protocol: _, mode: _, authorization: _ } = &mut plan.inbound[0];
+            let InboundPort { at, protocol: _, mode: _, authorization: _, plaintext: _, ingress: _ } =
+                &mut plan.inbound[0];
             at.set_port(1);
         }),
         hash_with(|_, plan| plan.inbound[0].mode = MtlsMode::Strict),
+        hash_with(|_, plan| plan.inbound[0].ingress = Some(Ingress::default())),
         hash_with(|_, plan| plan.inbound[0].authorization = Some(Shared::new(Authorization::default()))),
+        hash_with(|_, plan| plan.inbound[0].plaintext = Some(Shared::new(Authorization::default()))),
         hash_with_workload(|Workload { id, deployment: _, group: _, addresses: _, agent_id: _, az: _, jobs: _ }| {
             id.push('x');
         }),
@@ -230,36 +254,63 @@ fn each_field_of_a_service_and_of_a_workload_matters_to_the_hash() {
     assert_eq!(hashes.len(), all, "{hashes:?}");
 }
 
-fn encrypting(mode: MtlsMode, able: &[&str], tunnelled: &[&Hostname]) -> MeshRules {
-    let able = able.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>().into();
-    let tunnelled = tunnelled.iter().map(|host| (*host).clone()).collect::<BTreeSet<_>>().into();
-    MeshRules {
-        mtls: Some(MtlsRules { domain: TrustDomain::default(), mode, able, tunnelled }),
-        ..MeshRules::default()
-    }
+fn encrypting(mode: MtlsMode) -> MeshRules {
+    MeshRules { mtls: Some(MtlsRules::new(TrustDomain::default(), mode)), ..MeshRules::default() }
 }
 
-/// Whether the service of group banana is tunnelled.
-fn is_tunnelled(instances: u8, rules: &MeshRules) -> bool {
-    let content = with_rules(&inventory(instances), rules, &SnapshotContent::default());
-    let plan = content.services.iter().find(|plan| plan.service.origin.group == "banana").unwrap();
-    let of_mode = |strict: BTreeSet<u16>| Some(Tunnel { strict, ..tunnel(9002) });
-    let is_strict = rules.mtls.as_ref().is_some_and(|rules| rules.mode == MtlsMode::Strict);
-    plan.tunnel == of_mode(if is_strict { [9002].into() } else { [].into() })
+/// The stage after `known` of the port of group banana, when these instances are able.
+fn next(instances: u8, mode: MtlsMode, able: &[&str], known: Option<Stage>) -> Stage {
+    let host = Hostname::of_service("httpbin", "banana", "d", &Tld::default()).unwrap();
+    let found = discover(&inventory(instances), &Tld::default(), VipRange::default(), &Workloads::default());
+    let known: Stages = known.map(|stage| (host.clone(), 9002, stage)).into_iter().collect();
+    let able = able.iter().map(|id| (*id).to_owned()).collect();
+    let standing = |service: &Service| Standing { able: service.is_able(&able), settled: true, late: false };
+    let next = known.next(found.services.values().flatten(), |_, _| mode, |service, _| standing(service), |_| false);
+    next.get(&host, 9002).unwrap()
 }
 
 #[test]
 fn a_permissive_service_is_tunnelled_once_all_its_instances_are_able_and_stays_so() {
     use MtlsMode::{Disable, Permissive, Strict};
-    assert!(!is_tunnelled(2, &MeshRules::default()));
-    assert!(!is_tunnelled(2, &encrypting(Disable, &["0", "1"], &[])));
-    assert!(!is_tunnelled(2, &encrypting(Permissive, &["0"], &[])));
-    assert!(!is_tunnelled(0, &encrypting(Permissive, &["0"], &[])), "nobody is there to be able");
-    assert!(is_tunnelled(2, &encrypting(Permissive, &["0", "1"], &[])));
-    assert!(is_tunnelled(2, &encrypting(Strict, &[], &[])));
-    let host = Hostname::of_service("httpbin", "banana", "d", &Tld::default()).unwrap();
-    assert!(is_tunnelled(2, &encrypting(Permissive, &[], &[&host])));
-    assert!(!is_tunnelled(2, &encrypting(Disable, &[], &[&host])), "the operator takes it back");
+    use Stage::{Closed, Plain, Prepared, Tunnelled};
+    for (mode, first) in [(Disable, Plain), (Permissive, Prepared), (Strict, Closed)] {
+        assert_eq!(next(2, mode, &["0", "1"], None), first, "{mode}");
+    }
+    assert_eq!(next(2, Permissive, &["0"], Some(Prepared)), Prepared);
+    assert_eq!(next(0, Permissive, &["0"], Some(Prepared)), Prepared, "nobody is there to be able");
+    assert_eq!(next(2, Permissive, &["0", "1"], Some(Prepared)), Tunnelled);
+    assert_eq!(next(2, Permissive, &[], Some(Tunnelled)), Tunnelled);
+    assert_eq!(next(2, Disable, &[], Some(Tunnelled)), Prepared, "the operator takes it back");
+}
+
+#[test]
+fn a_service_that_is_away_keeps_its_stages_as_long_as_its_address() {
+    let host = Hostname::of_service("gone", "banana", "d", &Tld::default()).unwrap();
+    let known: Stages = [(host, 1, Stage::Closed)].into_iter().collect();
+    let standing = Standing { able: true, settled: true, late: false };
+    let next = |kept| known.next([], |_, _| MtlsMode::Disable, |_, _| standing, |_| kept);
+    assert_eq!((next(true), next(false)), (known.clone(), Stages::default()));
+}
+
+#[test]
+fn the_stage_says_what_instances_accept_and_what_callers_use() {
+    for (stage, accepted, tunnelled, closed) in [
+        (Stage::Plain, MtlsMode::Disable, false, false),
+        (Stage::Prepared, MtlsMode::Permissive, false, false),
+        (Stage::Tunnelled, MtlsMode::Permissive, true, false),
+        (Stage::Closed, MtlsMode::Strict, true, true),
+    ] {
+        let host = Hostname::of_service("httpbin", "banana", "d", &Tld::default()).unwrap();
+        let stages = Arc::new([(host.clone(), 9002, stage)].into_iter().collect());
+        // What is wanted does not matter.
+        let mtls = MtlsRules { stages, ..MtlsRules::new(TrustDomain::default(), MtlsMode::Strict) };
+        let rules = MeshRules { mtls: Some(mtls), ..MeshRules::default() };
+        let content = with_rules(&inventory(1), &rules, &SnapshotContent::default());
+        assert_eq!(content.workloads.at(ip(0)).unwrap().inbound[0].mode, accepted);
+        let strict = if closed { [9002].into() } else { BTreeSet::new() };
+        let wanted = tunnelled.then(|| Tunnel { strict, ..tunnel(9002) });
+        assert_eq!(content.service(host.as_str()).unwrap().tunnel, wanted, "{stage:?}");
+    }
 }
 
 #[test]
@@ -268,7 +319,7 @@ fn a_port_accepts_what_the_mode_says_unless_its_group_cannot_have_an_identity() 
         let mut inventory = inventory(1);
         inventory.deployments[0].groups[1].name = group.into();
         inventory.deployments[0].instances[0].group = group.into();
-        let content = with_rules(&inventory, &encrypting(MtlsMode::Strict, &[], &[]), &SnapshotContent::default());
+        let content = with_rules(&inventory, &encrypting(MtlsMode::Strict), &SnapshotContent::default());
         content.workloads.at(ip(0)).unwrap().inbound[0].mode
     };
     assert_eq!(mode("banana"), MtlsMode::Strict);
@@ -293,9 +344,9 @@ fn a_policy_changes_the_plans_of_the_workloads_in_its_scope_and_no_other() {
         let documents = Documents { authorizations: vec![document], ..Documents::default() };
         let applied = Some(AppliedConfig { version: "1".into(), documents });
         let config = PolicyConfig { name: "c".into(), latest: "1".into(), applied, problems: Vec::new() };
-        MeshRules { policies: Policies::of(&[config]), ..encrypting(MtlsMode::Strict, &[], &[]) }
+        MeshRules { policies: Policies::of(&[config]), ..encrypting(MtlsMode::Strict) }
     };
-    let before = with_rules(&inventory(2), &encrypting(MtlsMode::Strict, &[], &[]), &SnapshotContent::default());
+    let before = with_rules(&inventory(2), &encrypting(MtlsMode::Strict), &SnapshotContent::default());
     let elsewhere = with_rules(&inventory(2), &rules("apricot"), &before);
     let here = with_rules(&inventory(2), &rules("banana"), &before);
     let plan = |content: &SnapshotContent, index: u8| content.workloads.at(ip(index)).unwrap().clone();

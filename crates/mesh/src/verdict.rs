@@ -4,13 +4,16 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Decision, DocumentName, InboundPort, MtlsMode, SnapshotContent, SpiffeError, SpiffeId, TrustDomain};
+use crate::{
+    Caller, Decision, DocumentName, Fallback, InboundPort, Ingress, MtlsMode, PolicySet, SnapshotContent, SpiffeError,
+    SpiffeId, TrustDomain, network,
+};
 
-/// What becomes of a connection of a caller in the mesh to a port of a service.
+/// What becomes of a connection to a port of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Who calls.
-    pub from: SpiffeId,
+    /// Who calls: an identity, an address, or both.
+    pub from: String,
     /// The host and port that are called.
     pub to: String,
     /// What the port accepts.
@@ -32,7 +35,7 @@ pub struct Answer {
     pub reason: String,
     /// The documents that decide.
     pub documents: Vec<DocumentName>,
-    /// Line of the rule that decides; `null` when none matches.
+    /// Line of the rule that decides; `null` when none matches, and for a link.
     pub line: Option<u32>,
 }
 
@@ -40,8 +43,11 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
     /// Neither form of a caller.
-    #[error("{0:?} is no caller: write DEPLOYMENT/GROUP or spiffe://TRUST_DOMAIN/ns/DEPLOYMENT/sa/GROUP")]
+    #[error("{0:?} is no caller: write DEPLOYMENT/GROUP, spiffe://TRUST_DOMAIN/ns/DEPLOYMENT/sa/GROUP or an address")]
     Form(String),
+    /// The answer depends on the caller's address.
+    #[error("policies for {0} name addresses of callers: ask with the address of one")]
+    Address(String),
     /// A caller who cannot exist.
     #[error(transparent)]
     Caller(#[from] SpiffeError),
@@ -64,16 +70,22 @@ pub enum QuestionError {
     Instances(String),
 }
 
-/// A caller as people write it: `DEPLOYMENT/GROUP` of the mesh's own trust domain, or an identity.
+/// A caller as people write it: `DEPLOYMENT/GROUP` of the mesh's own trust domain, an identity, or an address. Who has the
+/// address of an instance has its identity, too.
 ///
 /// # Errors
-/// When it is neither, or has a name that no identity has.
-pub fn caller(written: &str, domain: &TrustDomain) -> Result<SpiffeId, QuestionError> {
+/// When it is none of these, or has a name that no identity has.
+pub fn caller(written: &str, domain: &TrustDomain, content: &SnapshotContent) -> Result<Caller, QuestionError> {
     if written.starts_with("spiffe://") {
-        return Ok(written.parse()?);
+        return Ok(written.parse::<SpiffeId>()?.into());
+    }
+    if let Ok(address) = network(written) {
+        let workload = content.workloads.at(address.addr()).filter(|_| address == address.addr().into());
+        let identity = workload.and_then(|plan| SpiffeId::of(domain, &plan.workload).ok());
+        return Ok(Caller { identity, address: Some(address) });
     }
     match written.split_once('/') {
-        Some((deployment, group)) if !group.contains('/') => Ok(SpiffeId::new(domain, deployment, group)?),
+        Some((deployment, group)) if !group.contains('/') => Ok(SpiffeId::new(domain, deployment, group)?.into()),
         _ => Err(QuestionError::Form(written.to_owned())),
     }
 }
@@ -83,21 +95,33 @@ impl Verdict {
     ///
     /// # Errors
     /// When the mesh has no such port.
-    pub fn of(content: &SnapshotContent, from: SpiffeId, to: &str) -> Result<Self, QuestionError> {
+    pub fn of(content: &SnapshotContent, from: &Caller, to: &str) -> Result<Self, QuestionError> {
         let target = || QuestionError::Target(to.to_owned());
         let (host, port) = to.rsplit_once(':').ok_or_else(target)?;
         let port: u16 = port.parse().map_err(|_| target())?;
-        let InboundPort { mode, authorization, .. } = inbound(content, host, port)?;
-        let enforced = authorization.as_ref().map_or(Decision::Unrestricted, |all| all.enforced.decide(&from));
-        let trial = authorization.as_ref().and_then(|all| all.trial.as_ref()).map(|trial| trial.decide(&from));
-        Ok(Self {
-            from,
+        let port = inbound(content, host, port)?;
+        let answered = |caller: &Caller, policies, trial| Self {
+            from: caller.to_string(),
             to: to.to_owned(),
-            mode: *mode,
-            policies: Answer::of(&enforced),
-            trial: trial.as_ref().map(Answer::of),
-            unenforced: unenforced(*mode).map(str::to_owned),
-        })
+            mode: port.mode,
+            policies,
+            trial,
+            unenforced: unenforced(port).map(str::to_owned),
+        };
+        let (caller, rules) = match (&from.identity, port.mode) {
+            (None, MtlsMode::Strict) => return Ok(answered(from, Answer::closed(), None)),
+            // Without mutual TLS, no certificate is shown.
+            (None, _) | (_, MtlsMode::Disable) => (Caller { identity: None, ..from.clone() }, &port.plaintext),
+            (Some(_), _) => (from.clone(), &port.authorization),
+        };
+        let rules = rules.as_deref();
+        if caller.address.is_none() && rules.is_some_and(|rules| rules.networks().next().is_some()) {
+            return Err(QuestionError::Address(to.to_owned()));
+        }
+        let decided = |rules: &PolicySet| Answer::of(&rules.decide(&caller));
+        let enforced = rules.map_or_else(|| Answer::of(&Decision::Unrestricted), |rules| decided(&rules.enforced));
+        let shown = if caller.address.is_some() { &caller } else { from };
+        Ok(answered(shown, enforced, rules.and_then(|rules| rules.trial.as_ref()).map(decided)))
     }
 }
 
@@ -114,19 +138,33 @@ fn inbound<'c>(content: &'c SnapshotContent, host: &str, port: u16) -> Result<&'
     ports.into_iter().next().ok_or_else(|| QuestionError::Instances(host.to_owned()))
 }
 
-fn unenforced(mode: MtlsMode) -> Option<&'static str> {
-    match mode {
-        MtlsMode::Strict => None,
-        MtlsMode::Permissive => Some("anybody may connect in plaintext, because the port is PERMISSIVE"),
-        MtlsMode::Disable => Some("no policy is enforced, because the port is DISABLE: all connections are plaintext"),
+fn unenforced(port: &InboundPort) -> Option<&'static str> {
+    let by_address = port.ingress.filter(|_| port.plaintext.is_some());
+    match (port.mode, by_address.map(|Ingress { fallback, .. }| fallback)) {
+        (MtlsMode::Strict, _) => None,
+        (_, Some(Fallback::Closed)) => Some("in plaintext, policies that name addresses are enforced, and no others"),
+        (_, Some(Fallback::Open)) => Some(
+            "in plaintext, policies that name addresses are enforced, and no others; none is while Envoy is dead, and by IPv6",
+        ),
+        (MtlsMode::Permissive, None) => Some("anybody may connect in plaintext, because the port is PERMISSIVE"),
+        (MtlsMode::Disable, None) => {
+            Some("no policy is enforced, because the port is DISABLE: all connections are plaintext")
+        }
     }
 }
 
 impl Answer {
+    fn closed() -> Self {
+        let reason = "denied: the port is STRICT, so that nobody outside of the mesh reaches it".to_owned();
+        Self { allowed: false, reason, documents: Vec::new(), line: None }
+    }
+
     fn of(decision: &Decision) -> Self {
         let (documents, line) = match decision {
             Decision::Unrestricted => (Vec::new(), None),
-            Decision::Allowed(rule) | Decision::Denied(rule) => (vec![rule.document.clone()], Some(rule.line)),
+            Decision::Allowed(rule) | Decision::Denied(rule) => {
+                (vec![rule.document.clone()], (rule.line > 0).then_some(rule.line))
+            }
             Decision::NotAllowed(documents) => (documents.clone(), None),
         };
         Self { allowed: decision.is_allowed(), reason: decision.to_string(), documents, line }

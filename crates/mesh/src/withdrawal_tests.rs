@@ -16,7 +16,10 @@ fn resting() -> Leases {
 fn snapshot(generation: u64, serves: bool) -> MeshSnapshot {
     let origin = Origin { deployment: "gone".into(), group: "web".into(), job: "app".into() };
     let service = Service { host: host(), origin, ports: Vec::new(), endpoints: Vec::new() };
-    let services = serves.then(|| Shared::new(ServicePlan { service, vip: VIP, tunnel: None })).into_iter().collect();
+    let services = serves
+        .then(|| Shared::new(ServicePlan { service, vip: VIP, tunnel: None, withdrawn: Default::default() }))
+        .into_iter()
+        .collect();
     MeshSnapshot {
         generation,
         content: SnapshotContent { services, ..SnapshotContent::default() },

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boshy_mesh::{
     Action, AuthorizationPolicy, DocumentKind, DocumentName, Documents, MtlsMode, Operation, PeerAuthentication,
-    PortMode, Position, Problem, Rule, Scope, Source, WrittenConfig,
+    PortMode, Position, Problem, Rule, Scope, Source, WrittenConfig, network,
 };
 use boshy_yaml::{Positioned, Shape, View, YamlError};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::{
         Field, RawAuthorizationPolicy, RawDocument, RawFrom, RawLabels, RawMetadata, RawMtls, RawPeerAuthentication,
         RawRule, RawSelector, RawTo, Refused, Texts,
     },
-    text::{self, EMPTY, EVERYWHERE, NEEDS_HTTP, NO_ACCOUNTS, NO_ADDRESSES},
+    text::{self, EMPTY, EVERYWHERE, NEEDS_HTTP, NO_ACCOUNTS},
 };
 
 const API_VERSIONS: [(&str, ()); 2] = [("security.istio.io/v1", ()), ("security.istio.io/v1beta1", ())];
@@ -70,7 +70,10 @@ impl<'c> Check<'c> {
         let at = Position { line, column };
         match known {
             DocumentKind::PeerAuthentication => self.peer_authentication(at, RawDocument::deserialize(view)?),
-            DocumentKind::AuthorizationPolicy => self.authorization_policy(at, RawDocument::deserialize(view)?),
+            // No word stands for a link.
+            DocumentKind::AuthorizationPolicy | DocumentKind::Link => {
+                self.authorization_policy(at, RawDocument::deserialize(view)?);
+            }
         }
         Ok(())
     }
@@ -222,15 +225,17 @@ impl<'c> Check<'c> {
             ],
             NEEDS_HTTP,
         );
-        self.refuse_each([("ipBlocks", source.ip_blocks), ("notIpBlocks", source.not_ip_blocks)], NO_ADDRESSES);
         let of_accounts =
             [("serviceAccounts", source.service_accounts), ("notServiceAccounts", source.not_service_accounts)];
         self.refuse_each(of_accounts, NO_ACCOUNTS);
+        let in_words = |written: &str| network(written).map_err(|error| error.to_string());
         let source = Source {
             principals: self.texts("principals", source.principals, text::principal),
             not_principals: self.texts("notPrincipals", source.not_principals, text::principal),
             namespaces: self.texts("namespaces", source.namespaces, text::namespace),
             not_namespaces: self.texts("notNamespaces", source.not_namespaces, text::namespace),
+            ip_blocks: self.texts("ipBlocks", source.ip_blocks, in_words),
+            not_ip_blocks: self.texts("notIpBlocks", source.not_ip_blocks, in_words),
         };
         if source == Source::default() && self.problems.len() == told {
             self.refuse(at, format!("`source` {EMPTY}"));

@@ -101,8 +101,8 @@ pub(crate) struct RawSource {
     pub(crate) not_request_principals: Refused,
     pub(crate) remote_ip_blocks: Refused,
     pub(crate) not_remote_ip_blocks: Refused,
-    pub(crate) ip_blocks: Refused,
-    pub(crate) not_ip_blocks: Refused,
+    pub(crate) ip_blocks: Texts,
+    pub(crate) not_ip_blocks: Texts,
     pub(crate) service_accounts: Refused,
     pub(crate) not_service_accounts: Refused,
 }

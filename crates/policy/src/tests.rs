@@ -1,4 +1,6 @@
-use boshy_mesh::{Action, AuthorizationPolicy, MtlsMode, Operation, Pattern, PeerAuthentication, Scope, Source};
+use boshy_mesh::{
+    Action, AuthorizationPolicy, MtlsMode, Operation, Pattern, PeerAuthentication, Scope, Source, network,
+};
 
 use super::*;
 
@@ -57,6 +59,7 @@ spec:
         principals: [boshy/ns/shop/sa/web, spiffe://other/ns/a/sa/b]
         notPrincipals: ['*/sa/batch']
     - source: {namespaces: [shop*], notNamespaces: [shop-test]}
+    - source: {ipBlocks: [10.9.0.0/16, 'fd00::1'], notIpBlocks: [10.9.7.0/24]}
     to:
     - operation: {ports: [3306, '3307'], notPorts: ['3308']}
   - {}
@@ -76,6 +79,11 @@ spec:
                 ..Source::default()
             },
             Source { namespaces: patterns(&["shop*"]), not_namespaces: patterns(&["shop-test"]), ..Source::default() },
+            Source {
+                ip_blocks: ["10.9.0.0/16", "fd00::1"].map(|written| network(written).unwrap()).into(),
+                not_ip_blocks: vec![network("10.9.7.0/24").unwrap()],
+                ..Source::default()
+            },
         ]
     );
     assert_eq!(rule.to, [Operation { ports: [3306, 3307].into(), not_ports: [3308].into() }]);
@@ -183,9 +191,13 @@ fn fields_about_http_are_refused_until_routes_exist() {
         let told = problems(&operation(field));
         assert!(told.len() == 1 && told[0].contains(&format!("`{field}` is about HTTP requests")), "{told:?}");
     }
+    for field in ["ipBlocks", "notIpBlocks"] {
+        let told = problems(&source(field));
+        assert!(told.len() == 1 && told[0].contains(&format!("`{field}` must be an address or a network")), "{told:?}");
+    }
     let when = problems(&with_spec("  rules: [{when: [{key: a}]}]\n"));
     assert!(when[0].starts_with("5:18 `when` is about HTTP requests"), "{when:?}");
-    for field in ["ipBlocks", "notIpBlocks", "serviceAccounts", "notServiceAccounts"] {
+    for field in ["serviceAccounts", "notServiceAccounts"] {
         let told = problems(&source(field));
         assert!(told.len() == 1 && told[0].contains("is not supported"), "{told:?}");
     }

@@ -5,9 +5,6 @@ use boshy_mesh::{Pattern, SpiffeId};
 /// Fields of a source or an operation that need a proxy which reads requests.
 pub(crate) const NEEDS_HTTP: &str =
     "is about HTTP requests; it is refused until HTTP routes exist, because it would not be enforced";
-/// Addresses of callers.
-pub(crate) const NO_ADDRESSES: &str =
-    "is not supported: callers are known by their identity; use `principals` or `namespaces`";
 /// Service accounts.
 pub(crate) const NO_ACCOUNTS: &str =
     "is not supported: name the group with `principals`, as TRUST_DOMAIN/ns/DEPLOYMENT/sa/GROUP";

@@ -2,19 +2,31 @@
 //! VM's bosh-dns.
 //!
 //! The director publishes the file within seconds of a change, and the BOSH agent replaces it by rename. It may be
-//! missing (before the first publication, or without local DNS), old or partial. So it is used to learn an instance's
-//! address, but not to learn which instances exist: an instance that was stopped hard keeps its last address in it.
+//! missing (before the first publication, or without local DNS), old or partial, and an instance that was stopped hard
+//! keeps its last address in it. So the file alone does not say which instances exist, but its changes do
+//! ([`RecordsNews`] for the pilot, [`Follower`] for an agent).
 //!
 //! Columns are found by `record_keys`, as bosh-dns finds them, and unknown columns are ignored. A row that cannot be
 //! parsed is skipped and named.
 
 mod cell;
+mod change;
+mod follower;
+mod news;
+mod overlay;
 mod record;
 mod rows;
+mod view;
 
 use std::collections::BTreeMap;
 
-pub use self::record::Record;
+pub use self::{
+    change::GRACE,
+    follower::{ALONE, EndpointChange, Follower},
+    news::{Readings, RecordsNews, Rows},
+    record::Record,
+    view::{Place, View},
+};
 pub use boshy_mesh::Address;
 use serde::Deserialize;
 use serde_json::Value;

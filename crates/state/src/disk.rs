@@ -50,12 +50,24 @@ impl Turn {
 
     /// Does the work on a thread of its own, and waits for it. Dropping the future leaves the work to itself.
     async fn spend<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        self.spend_and_then(|| (work(), None), |()| ()).await
+    }
+
+    /// Like [`Self::spend`], with a rest of the work, if any is left, for which only newer work waits.
+    async fn spend_and_then<T: Send + 'static, R>(
+        self,
+        work: impl FnOnce() -> (T, Option<R>) + Send + 'static,
+        rest: impl FnOnce(R) + Send + 'static,
+    ) -> io::Result<T> {
         let (tell, told) = oneshot::channel();
         let work = move || {
-            let done = work();
-            drop(self);
+            let (done, left) = work();
+            let left = left.map(|left| (left, self));
             // The caller may have stopped waiting.
             drop(tell.send(done));
+            if let Some((left, _turn)) = left {
+                rest(left);
+            }
         };
         #[expect(
             clippy::disallowed_methods,
@@ -95,7 +107,21 @@ pub async fn in_time<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    timeout(patience, self::work(path, work)).await.unwrap_or_else(|_| {
+    in_time_and_then(path, patience, || (work(), None), |()| ()).await
+}
+
+/// Like [`in_time`], with a rest of the work, if any is left, for which only newer work on the path waits.
+///
+/// # Errors
+/// Like [`in_time`].
+pub(crate) async fn in_time_and_then<T: Send + 'static, R>(
+    path: &Path,
+    patience: Duration,
+    work: impl FnOnce() -> (T, Option<R>) + Send + 'static,
+    rest: impl FnOnce(R) + Send + 'static,
+) -> io::Result<T> {
+    let spent = async { Turn::take(path).await.spend_and_then(work, rest).await };
+    timeout(patience, spent).await.unwrap_or_else(|_| {
         let text = format!("the disk has not answered for {} s", patience.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })

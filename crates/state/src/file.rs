@@ -1,47 +1,32 @@
-//! Files that survive a crash at any moment.
+//! Files that survive a crash at any moment, and one damaged byte.
 //!
-//! A state file is written beside its final name, flushed to the disk and renamed over the old one.
+//! A state file is written twice, each time beside its final name, flushed to the disk and renamed over the old one
+//! (`twofold`).
 
 use std::{
-    fs::{self, DirEntry, File, Metadata, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    error::Error,
+    fs::{self, DirEntry},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use nix::libc;
 use tracing::{info, warn};
 
-use crate::disk;
+use crate::{
+    disk,
+    error::{ReadError, StateFileError, failed},
+    medium::{Disk, PART},
+    twofold::{self, Found},
+};
 
 /// A write that takes longer is logged, because other work waits for it.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Prefix of a file that is not completely written.
-const PART: &str = ".state-";
-
-/// No state file of boshy comes near this size, and a larger file must not fill the memory.
-const MAX_SIZE: u64 = 256 << 20;
-
-/// A state file that could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} {}", path.display())]
-pub struct StateFileError {
-    operation: &'static str,
-    path: PathBuf,
-    #[source]
-    source: io::Error,
-}
-
-fn failed<'a>(operation: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StateFileError + 'a {
-    move |source| StateFileError { operation, path: path.to_owned(), source }
-}
-
-/// Replaces the file's content, which is created on the writing thread. The file is readable by its owner only.
+/// Replaces the content of the file and of its copy, which is created on the writing thread. Both are readable by their
+/// owner only.
 ///
 /// # Errors
-/// When the directory or the file cannot be written; the old content then remains.
+/// When the directory or a file cannot be written. The old content then remains, unless only the last flush failed.
 pub async fn replace<C: AsRef<[u8]>>(
     path: &Path,
     content: impl FnOnce() -> C + Send + 'static,
@@ -65,7 +50,15 @@ fn writing<C: AsRef<[u8]>>(
     content: impl FnOnce() -> C + Send + 'static,
 ) -> impl FnOnce() -> Result<(), StateFileError> + Send + 'static {
     let path = path.to_owned();
-    move || write(&path, content().as_ref())
+    move || {
+        let begun = Instant::now();
+        twofold::write(&Disk, &path, content().as_ref())?;
+        let seconds = begun.elapsed().as_secs_f64();
+        if seconds > SLOW.as_secs_f64() {
+            warn!(path = %path.display(), seconds, "the disk is slow");
+        }
+        Ok(())
+    }
 }
 
 /// Removes the incomplete files of an earlier process. Call it before this process writes in the directory.
@@ -86,90 +79,53 @@ pub async fn sweep(directory: &Path) {
     }
 }
 
-fn write(path: &Path, content: &[u8]) -> Result<(), StateFileError> {
-    let begun = Instant::now();
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(directory).map_err(failed("create directory", directory))?;
-    let mut file =
-        tempfile::Builder::new().prefix(PART).tempfile_in(directory).map_err(failed("create a file in", directory))?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed("write", path))?;
-    file.persist(path).map_err(|error| failed("replace", path)(error.error))?;
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("flush directory", directory))?;
-    let seconds = begun.elapsed().as_secs_f64();
-    if seconds > SLOW.as_secs_f64() {
-        warn!(path = %path.display(), seconds, "the disk is slow");
-    }
-    Ok(())
-}
-
-/// Reads the file; `None` when it is missing. It never waits for another process, and never reads more than the size
-/// limit of a state file.
+/// Reads the file, or its copy when the file is damaged; `None` when the file is missing. A file and a copy that are not
+/// the same are then written again, for which the caller does not wait. It never waits for another process, and never
+/// reads more than the size limit of a state file.
 ///
 /// # Errors
-/// When the disk hangs; see also [`read_regular`].
-pub async fn read(path: &Path) -> Result<Option<Vec<u8>>, StateFileError> {
-    let file = path.to_owned();
-    match disk::in_time(path, disk::PATIENCE, move || read_regular(&file, MAX_SIZE)).await.flatten() {
-        Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path)(error)),
-    }
-}
-
-/// Reads a regular file on the calling thread, or the one that a symbolic link leads to. It does not wait for a writer.
-///
-/// # Errors
-/// When the file is missing or cannot be read; also for a FIFO, a socket, a device, a directory, a loop of links, or a
-/// file of more than `limit` octets.
-pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Checked by name first, because opening a socket fails without a useful error, and opening a device may have an
-    // effect.
-    must_be_regular(&fs::metadata(path)?)?;
-    // The opened file is checked again. Opening does not block on a FIFO without a writer.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    must_be_regular(&metadata)?;
-    let mut content = Vec::new();
-    if metadata.len() <= limit {
-        file.take(limit + 1).read_to_end(&mut content)?;
-    }
-    if metadata.len().max(content.len() as u64) > limit {
-        return Err(io::Error::other(format!("is larger than {limit} octets")));
-    }
-    Ok(content)
-}
-
-/// Refuses anything but a regular file.
-///
-/// # Errors
-/// One that names the kind of the file, such as a FIFO.
-pub fn must_be_regular(metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() {
-        return Ok(());
-    }
-    let kind = metadata.file_type();
-    let kinds = [
-        (kind.is_dir(), "a directory"),
-        (kind.is_fifo(), "a FIFO"),
-        (kind.is_socket(), "a socket"),
-        (kind.is_char_device(), "a character device"),
-        (kind.is_block_device(), "a block device"),
-    ];
-    let what = kinds.into_iter().find(|(is, _)| *is).map_or("something else", |(_, what)| what);
-    Err(io::Error::new(ErrorKind::InvalidInput, format!("is {what} where a regular file should be")))
+/// When the disk hangs, or neither the file nor its copy can be read and decoded; see also [`read_regular`](crate::read_regular).
+pub async fn read<T: Send + 'static, E: Error + Send + 'static>(
+    path: &Path,
+    decode: impl Fn(&[u8]) -> Result<T, E> + Send + 'static,
+) -> Result<Option<T>, ReadError<E>> {
+    let (file, mended) = (path.to_owned(), path.to_owned());
+    let look = move || match twofold::read(&Disk, &file, decode) {
+        Ok(Some(Found { value, mend, damage })) => (Ok(Some((value, damage))), mend),
+        Ok(None) => (Ok(None), None),
+        Err(error) => (Err(error), None),
+    };
+    let mend = move |content: Vec<u8>| twofold::mend(&Disk, &mended, &content);
+    let found = disk::in_time_and_then(path, disk::PATIENCE, look, mend).await.map_err(failed("read", path))??;
+    Ok(found.map(|(value, damage)| {
+        if let Some(error) = damage {
+            warn!(path = %path.display(), error, "the file is damaged; nothing is lost, because its copy is not");
+        }
+        value
+    }))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{fs::symlink, net::UnixListener};
+    use std::{
+        os::unix::{
+            fs::{PermissionsExt, symlink},
+            net::UnixListener,
+        },
+        path::PathBuf,
+    };
 
     use nix::{sys::stat::Mode, unistd::mkfifo};
 
     use super::*;
 
+    async fn text(path: &Path) -> Result<Option<String>, ReadError<std::str::Utf8Error>> {
+        read(path, |content| std::str::from_utf8(content).map(str::to_owned)).await
+    }
+
     /// The error of a read, with its cause.
     async fn refusal(path: &Path) -> String {
-        err_report::Report::new(&read(path).await.unwrap_err()).to_string()
+        err_report::Report::new(&text(path).await.unwrap_err()).to_string()
     }
 
     #[tokio::test]
@@ -201,27 +157,48 @@ mod tests {
         fs::write(dir.path().join("file"), "x").unwrap();
         symlink(dir.path().join("file"), dir.path().join("link")).unwrap();
         symlink(dir.path().join("nothing"), dir.path().join("dangling")).unwrap();
-        assert_eq!(read(&dir.path().join("link")).await.unwrap().as_deref(), Some(&b"x"[..]));
-        assert_eq!(read(&dir.path().join("dangling")).await.unwrap(), None);
-    }
-
-    #[test]
-    fn a_file_that_is_too_large_is_refused_without_being_taken_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("huge");
-        File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        assert!(read_regular(&path, 1000).unwrap_err().to_string().contains("larger than 1000 octets"));
+        assert_eq!(text(&dir.path().join("link")).await.unwrap().as_deref(), Some("x"));
+        assert_eq!(text(&dir.path().join("dangling")).await.unwrap(), None);
     }
 
     #[tokio::test]
-    async fn a_replaced_file_holds_the_new_content_and_leaves_nothing_beside_it() {
+    async fn a_replaced_file_holds_the_new_content_and_leaves_only_its_copy_beside_it() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("deep/state");
-        assert_eq!(read(&path).await.unwrap(), None);
+        let path = dir.path().join("deep/deeper/state");
+        assert_eq!(text(&path).await.unwrap(), None);
         replace(&path, || b"one").await.unwrap();
         replace_in_time(&path, || b"two").await.unwrap();
-        assert_eq!(read(&path).await.unwrap().as_deref(), Some(&b"two"[..]));
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(text(&path).await.unwrap().as_deref(), Some("two"));
+        let kept = |path: PathBuf| (fs::read(&path).unwrap(), fs::metadata(path).unwrap().permissions().mode() & 0o777);
+        assert_eq!(
+            [kept(path.clone()), kept(twofold::copy_of(&path))],
+            [(b"two".to_vec(), 0o600), (b"two".to_vec(), 0o600)]
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_file_and_a_copy_that_differ_are_mended_by_reading_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let copy = twofold::copy_of(&path);
+        // As the version before left it.
+        fs::write(&path, "one").unwrap();
+        for damaged in [None, Some(&path), Some(&copy)] {
+            if let Some(damaged) = damaged {
+                fs::write(damaged, b"\xff").unwrap();
+            }
+            assert_eq!(text(&path).await.unwrap().as_deref(), Some("one"), "{damaged:?}");
+            // The next work on the file begins when they are.
+            disk::work(&path, || ()).await.unwrap();
+            assert_eq!([&path, &copy].map(|file| fs::read(file).unwrap()), [b"one", b"one"], "{damaged:?}");
+        }
+        for file in [&path, &copy] {
+            fs::write(file, b"\xff").unwrap();
+        }
+        assert!(text(&path).await.is_err());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(text(&path).await.unwrap(), None, "it was moved away");
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@
 //! `build_ms` is the time from a snapshot to the encoded resources that all proxies share; `rebuild_ms` is the same
 //! after one service has lost an instance; `node_us` is the time to complete the set for one proxy. `change_octets` is
 //! the size of what that proxy is then sent. `keep_ms` is the time that an agent takes to write and flush its state
-//! (`keep_octets`) in the directory of temporary files; a new name waits for this. Times are medians over rounds. The
+//! (`keep_octets`) in the directory of temporary files, and `grow_ms` the time for that change alone (`grow_octets`); a
+//! new name waits for this. `agent_ms` is the time that an agent
+//! takes for the new endpoints of one service, without Envoy and without the disk. Times are medians over rounds. The
 //! proxy is a client on a real connection.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark, which ends by what it waits for")]
@@ -31,9 +33,13 @@ use boshy_mesh::{
     NodeId, Port, PortName, Protocol, ServicePlan, Shared, SnapshotContent, Tld, VipRange, VipShare, Workloads,
     discover,
 };
+use boshy_state::Growing;
 use boshy_xds::{
-    AckStates, AdsService, CAPTURE, MeshSource, Proxies, ResourceSet, ResourceType, Scope, SharedResources,
-    agent::relay::{Relay, RelaySettings, Stored},
+    AckStates, AdsService, CAPTURE, MeshSource, Proxies, Resource, ResourceSet, ResourceType, Scope, SharedResources,
+    agent::{
+        Exchange, Outlets, StreamEvent,
+        relay::{Relay, RelaySettings, Stored},
+    },
     session::client::ResponseFromPilot,
 };
 use envoy_types::pb::envoy::{
@@ -66,42 +72,88 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let complete = median(|| drop(black_box(first.for_node(&node, Scope::Plain))));
         let stored = kept(&first.for_node(&node, Scope::Plain));
         let keep_octets = stored.encode().len();
-        let keep = median(|| write(&stored).expect("write to the directory of temporary files"));
+        let changed = SharedResources::build(&after, Some(&first), CAPTURE).for_node(&node, Scope::Plain);
+        let states = [stored, kept(&changed)].map(Arc::new);
+        let grow_octets = change_between(&states[0], &states[1]).len();
+        let [keep, grow] = keeping(&states).await?;
+        let agent = agent_takes(&first, &SharedResources::build(&after, Some(&first), CAPTURE));
         let join = joining(size);
         let (initial, change) = sent(before, after).await?;
         writeln!(
             std::io::stdout(),
-            r#"{{"services":{size},"instances":{INSTANCES},"join_ms":{:.2},"build_ms":{:.2},"rebuild_ms":{:.2},"node_us":{:.1},"initial_octets":{initial},"change_octets":{change},"keep_octets":{keep_octets},"keep_ms":{:.1}}}"#,
+            r#"{{"services":{size},"instances":{INSTANCES},"join_ms":{:.2},"build_ms":{:.2},"rebuild_ms":{:.2},"node_us":{:.1},"initial_octets":{initial},"change_octets":{change},"keep_octets":{keep_octets},"keep_ms":{:.1},"grow_octets":{grow_octets},"grow_ms":{:.2},"agent_ms":{:.2}}}"#,
             join.as_secs_f64() * 1e3,
             build.as_secs_f64() * 1e3,
             rebuild.as_secs_f64() * 1e3,
             complete.as_secs_f64() * 1e6,
             keep.as_secs_f64() * 1e3,
+            grow.as_secs_f64() * 1e3,
+            agent.as_secs_f64() * 1e3,
         )?;
     }
     Ok(())
 }
 
+/// Time that an agent takes for the endpoints of one service, beside that for the disk.
+fn agent_takes(before: &SharedResources, after: &SharedResources) -> Duration {
+    let node: NodeId = NODE.parse().expect("a node");
+    let sets = [before, after].map(|shared| shared.for_node(&node, Scope::Plain));
+    let [old, new] = sets.each_ref().map(|set| set.of(ResourceType::Endpoints));
+    let name = old.iter().find(|one| new.get(&one.name) != Some(one)).map(|one| Arc::clone(&one.name));
+    let name = name.expect("one service has changed");
+    let mut exchange = Exchange::new(relay_with(&sets[0]), AckStates::default(), Outlets::default());
+    let mut turn = 0;
+    median(|| {
+        turn += 1;
+        let resource = sets[turn % 2].of(ResourceType::Endpoints).get(&name).expect("it is in both").as_ref().clone();
+        exchange.heard(StreamEvent::Received(Ok(response(ResourceType::Endpoints, vec![resource]))));
+    })
+}
+
 /// The state of an agent that has received all of a set.
 fn kept(set: &ResourceSet) -> Stored {
+    relay_with(set).stored()
+}
+
+fn relay_with(set: &ResourceSet) -> Relay {
     let settings = RelaySettings { require_proxy: false, ..RelaySettings::default() };
     let mut relay = Relay::new(settings, Stored::default());
     for kind in ResourceType::ALL {
         let resources = set.of(kind).iter().map(|resource| resource.as_ref().clone()).collect();
-        let (nonce, version) = (String::new(), String::new());
-        let response = ResponseFromPilot { kind, nonce, version, resources, removed: Vec::new(), complete: true };
-        relay.receive(response, Instant::now(), &AckStates::default());
+        relay.receive(response(kind, resources), Instant::now(), &AckStates::default());
     }
-    relay.stored()
+    relay
 }
 
-/// Writes the state as the agent does.
-fn write(stored: &Stored) -> std::io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new()?;
-    file.write_all(&stored.encode())?;
-    file.as_file().sync_all()?;
-    file.persist(std::env::temp_dir().join("boshy-scale-state")).map_err(|error| error.error)?;
-    std::fs::File::open(std::env::temp_dir())?.sync_all()
+fn response(kind: ResourceType, resources: Vec<Resource>) -> ResponseFromPilot {
+    let (nonce, version) = (String::new(), String::new());
+    ResponseFromPilot { kind, nonce, version, resources, removed: Vec::new(), complete: true }
+}
+
+fn change_between(before: &Stored, after: &Stored) -> Vec<u8> {
+    after.encode_change(before).expect("both know the same types")
+}
+
+/// Times to write one of two states as the agent does: all of it, and what has changed since the other.
+async fn keeping(states: &[Arc<Stored>; 2]) -> Result<[Duration; 2], Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("relay");
+    let mut file = Growing::default();
+    let (mut whole, mut grown) = (Vec::new(), Vec::new());
+    for turn in 0..ROUNDS {
+        let begun = Instant::now();
+        let state = Arc::clone(&states[turn % 2]);
+        file.replace(&path, move |edition| state.encode_edition(edition)).await?;
+        whole.push(begun.elapsed());
+        let begun = Instant::now();
+        file.append(&path, change_between(&states[turn % 2], &states[(turn + 1) % 2])).await?;
+        grown.push(begun.elapsed());
+    }
+    let middle = |mut times: Vec<Duration>| {
+        times.sort();
+        times[ROUNDS / 2]
+    };
+    Ok([middle(whole), middle(grown)])
 }
 
 fn median(mut work: impl FnMut()) -> Duration {
@@ -136,7 +188,8 @@ fn joining(size: usize) -> Duration {
 
 /// Deployments of ten groups with three instances each; `missing` instances are left out.
 fn inventory(size: usize, missing: usize) -> Inventory {
-    let port = Port { name: PortName::new("http").expect("a name"), number: 9000, protocol: Protocol::Tcp };
+    let port =
+        Port { name: PortName::new("http").expect("a name"), number: 9000, protocol: Protocol::Tcp, ingress: None };
     let job = Job { name: "web".into(), ports: vec![port], runtime_config: None };
     let instance = |number: usize, index: usize| Instance {
         group: format!("group-{}", number % 10),

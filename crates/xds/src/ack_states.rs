@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::ResourceType;
+use crate::{ResourceType, resource::is_edition_of};
 
 /// State of one version of one resource, in the words of Envoy's client status (CSDS, `ClientResourceStatus`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,17 +74,17 @@ impl AckStates {
         self.streams().open.values().any(|answers| answers.contains_key(&kind))
     }
 
-    /// State of one version. With several proxies, one NACK suffices for [`AckState::Nacked`], and [`AckState::Acked`]
+    /// State of one version, or of what this VM has made of it. With several proxies, one NACK suffices for [`AckState::Nacked`], and [`AckState::Acked`]
     /// requires the ACK of all that subscribe to the type.
     pub fn of(&self, kind: ResourceType, name: &str, version: &str) -> AckState {
         let streams = self.streams();
         let mut state = AckState::Pending;
         for (index, answers) in streams.of(kind).enumerate() {
             match answers.get(name) {
-                Some(Answer { nacked: Some((nacked, reason)), .. }) if **nacked == *version => {
+                Some(Answer { nacked: Some((nacked, reason)), .. }) if is_edition_of(nacked, version) => {
                     return AckState::Nacked(reason.to_string());
                 }
-                Some(Answer { acked: Some(acked), .. }) if **acked == *version => {
+                Some(Answer { acked: Some(acked), .. }) if is_edition_of(acked, version) => {
                     if index == 0 {
                         state = AckState::Acked;
                     }
@@ -109,11 +109,13 @@ impl AckStates {
         self.0.changes.subscribe()
     }
 
-    /// For tests of readers: a proxy has acknowledged one resource. Its answer lasts as long as the second value.
-    pub fn with_acked(kind: ResourceType, resource: &crate::Resource) -> (Self, impl Send + use<>) {
+    /// For tests of readers: a proxy has acknowledged these resources. Its answers last as long as the second value.
+    pub fn with_acked(resources: &[(ResourceType, &crate::Resource)]) -> (Self, impl Send + use<>) {
         let ack_states = Self::default();
         let stream = ack_states.open();
-        stream.acked(kind, [(Arc::clone(&resource.name), Some(Arc::clone(&resource.version)))]);
+        for (kind, resource) in resources {
+            stream.acked(*kind, [(Arc::clone(&resource.name), Some(Arc::clone(&resource.version)))]);
+        }
         (ack_states, stream)
     }
 

@@ -9,6 +9,8 @@ pub(crate) const CREATE: &str = "/istio.v1.auth.IstioCertificateService/CreateCe
 /// Field of the request's metadata with the latest certificate of the sender, PEM, which may have expired. Istio's
 /// clients do not send it.
 const LATEST: &str = "BoshyLatestCertificate";
+/// Field of the request's metadata with the proof of the VM's BOSH agent, PEM ([`boshy_identity::Voucher`]).
+const PROOF: &str = "BoshyProof";
 
 /// `IstioCertificateRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -33,17 +35,27 @@ pub(crate) struct CreateResponse {
 }
 
 impl CreateRequest {
-    pub(crate) fn with_latest(mut self, certificate: Option<&str>) -> Self {
-        self.metadata = certificate.map(|pem| {
-            let value = Value { kind: Some(Kind::StringValue(pem.to_owned())) };
-            Struct { fields: [(LATEST.to_owned(), value)].into() }
-        });
+    /// Adds the latest certificate of the sender, and the proof of its VM's BOSH agent.
+    pub(crate) fn with(mut self, latest: Option<&str>, proof: Option<&str>) -> Self {
+        let value = |pem: &str| Value { kind: Some(Kind::StringValue(pem.to_owned())) };
+        let fields = [(LATEST, latest), (PROOF, proof)].into_iter();
+        let fields = fields.filter_map(|(name, pem)| Some((name.to_owned(), value(pem?)))).collect();
+        self.metadata = Some(Struct { fields });
         self
     }
 
     /// The latest certificate of the sender.
     pub(crate) fn latest(&self) -> Option<&str> {
-        match self.metadata.as_ref()?.fields.get(LATEST)?.kind.as_ref()? {
+        self.text(LATEST)
+    }
+
+    /// The proof of the BOSH agent of the sender's VM.
+    pub(crate) fn proof(&self) -> Option<&str> {
+        self.text(PROOF)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.metadata.as_ref()?.fields.get(name)?.kind.as_ref()? {
             Kind::StringValue(pem) => Some(pem),
             _ => None,
         }

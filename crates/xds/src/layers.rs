@@ -2,12 +2,11 @@
 //!
 //! | layer, lowest first | resources | made | today |
 //! |---|---|---|---|
-//! | mesh | of every proxy: names, outbound clusters, endpoints and listeners | once per generation | pilot |
-//! | scope | of the proxies of one [`Scope`](crate::Scope): what is tunnelled | once per generation and scope | pilot |
+//! | scope | of the proxies of one [`Scope`](crate::Scope): names, outbound clusters, endpoints and listeners | once per generation and scope | pilot |
 //! | workload | of one VM: its inbound clusters, routes and listeners | once per VM, scope and change | pilot |
 //! | local | that only the VM itself can make: its capture listener and its secrets | by the agent | agent |
 //!
-//! A resource hides those of the same name in the layers before its own. The pilot serves the first three. To an agent
+//! A resource hides those of the same name in the layers before its own. The pilot serves the first two. To an agent
 //! they arrive as one, because a stream carries names and versions, but no layers. The agent puts its local layer on
 //! top of what it received:
 //!
@@ -25,33 +24,61 @@
 //!
 //! Layers are shared by reference and compared by pointer first, and the version of each is computed once, when the
 //! layer is made. So a layer costs nothing per proxy, and a proxy's resources cost as much as the number of their
-//! layers. A difference that is computed once for all proxies between two generations of a layer belongs here, beside
-//! [`TypedResources::changed_since`].
+//! layers. The lowest layer is the same for many proxies. What leads to it from another one is found and encoded once
+//! for all of them ([`Layer::shared`], `crate::way`).
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
-    Resource, ResourceMap, ResourceType,
+    Digest, Resource, ResourceMap, ResourceType,
     resource::{version_of, version_of_map},
+    way::{MAX_MESSAGE, Way, Ways, compare},
 };
 
 /// Resources of one type that are made together and shared by all proxies that have them. Immutable; clones share them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Layer {
     version: Arc<str>,
     resources: Arc<ResourceMap>,
+    /// Of a layer that many streams have.
+    ways: Option<Arc<Ways>>,
 }
+
+/// The ways to a layer follow from its resources.
+impl PartialEq for Layer {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.version, &self.resources) == (&other.version, &other.resources)
+    }
+}
+
+impl Eq for Layer {}
 
 impl Layer {
     /// Makes a layer of resources by name. Computes its version, which costs as much as the number of resources.
     pub fn new(resources: impl Into<Arc<ResourceMap>>) -> Self {
         let resources = resources.into();
-        Self { version: version_of_map(&resources), resources }
+        Self { version: version_of_map(&resources), resources, ways: None }
+    }
+
+    /// The same layer, as the lowest one of many proxies. What leads to it is found and encoded once for all of them.
+    #[must_use]
+    pub fn shared(self, kind: ResourceType) -> Self {
+        self.shared_in_steps(kind, MAX_MESSAGE)
+    }
+
+    /// The same in responses of this many octets at most.
+    pub(crate) fn shared_in_steps(self, kind: ResourceType, largest: usize) -> Self {
+        Self { ways: Some(Arc::new(Ways::new(kind, largest))), ..self }
     }
 
     /// The resources by name.
     pub fn resources(&self) -> &Arc<ResourceMap> {
         &self.resources
+    }
+
+    fn digest(&self) -> Digest {
+        let of = || Digest::of(&self.resources);
+        self.ways.as_ref().map_or_else(of, |ways| *ways.digest.get_or_init(of))
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -80,6 +107,8 @@ impl FromIterator<Resource> for Layer {
 /// everything from a proxy, a type that is not known is not served at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypedResources {
+    /// What the version begins with.
+    label: Arc<str>,
     version: Arc<str>,
     layers: Arc<[Layer]>,
 }
@@ -87,14 +116,31 @@ pub struct TypedResources {
 impl TypedResources {
     /// Combines layers, the lowest first. Costs as much as their number, however many resources they have.
     pub fn new(layers: impl Into<Arc<[Layer]>>) -> Self {
-        let layers = layers.into();
-        Self { version: version_of(layers.iter().map(|layer| layer.version.as_bytes())), layers }
+        Self::of("".into(), layers.into())
+    }
+
+    fn of(label: Arc<str>, layers: Arc<[Layer]>) -> Self {
+        let version = version_of(layers.iter().map(|layer| layer.version.as_bytes()));
+        let version = if label.is_empty() { version } else { format!("{label}{version}").into() };
+        Self { label, version, layers }
+    }
+
+    /// The same with a version that begins with this.
+    #[must_use]
+    pub(crate) fn labelled(&self, label: &str) -> Self {
+        Self::of(label.into(), Arc::clone(&self.layers))
     }
 
     /// The same layers with one more on top.
     #[must_use]
     pub fn with(&self, top: Layer) -> Self {
-        Self::new(self.layers.iter().cloned().chain([top]).collect::<Arc<[_]>>())
+        Self::of(Arc::clone(&self.label), self.layers.iter().cloned().chain([top]).collect())
+    }
+
+    /// All layers as one.
+    pub(crate) fn flattened(&self) -> Layer {
+        let named = |resource: &Arc<Resource>| (Arc::clone(&resource.name), Arc::clone(resource));
+        Layer::new(self.iter().map(named).collect::<ResourceMap>())
     }
 
     #[cfg(test)]
@@ -107,7 +153,7 @@ impl TypedResources {
         !self.layers.is_empty()
     }
 
-    /// Version of all resources: equal for equal layers.
+    /// Version of all resources: equal for equal layers and labels.
     pub fn version(&self) -> &Arc<str> {
         &self.version
     }
@@ -129,18 +175,70 @@ impl TypedResources {
     /// Names whose resources may differ from an older state, top layer first, ordered within each layer. Costs nothing
     /// for a layer that both have in the same place, and one walk through both for any other.
     pub(crate) fn changed_since<'a>(&'a self, old: &'a Self) -> Vec<&'a Arc<str>> {
-        const NONE: &ResourceMap = &ResourceMap::new();
+        self.changed_from_place(0, old)
+    }
+
+    /// The same without the lowest layer.
+    pub(crate) fn changed_above<'a>(&'a self, old: &'a Self) -> Vec<&'a Arc<str>> {
+        self.changed_from_place(1, old)
+    }
+
+    fn changed_from_place<'a>(&'a self, lowest: usize, old: &'a Self) -> Vec<&'a Arc<str>> {
         let mut changed = Vec::new();
-        for place in (0..self.layers.len().max(old.layers.len())).rev() {
+        for place in (lowest..self.layers.len().max(old.layers.len())).rev() {
             match (self.layers.get(place), old.layers.get(place)) {
                 (Some(new), Some(old)) if new.is(old) => {}
-                (new, old) => {
-                    let resources = |layer: Option<&'a Layer>| layer.map_or(NONE, |layer| &*layer.resources);
-                    changed_in_layer(resources(new), resources(old), &mut changed);
-                }
+                (new, old) => compare(resources_of(old), resources_of(new), |old, new| {
+                    changed.extend(new.or(old).map(|resource| &resource.name));
+                }),
             }
         }
         changed
+    }
+
+    /// What an agent says that has exactly these resources. Costs as much as the layers above the lowest one have, where
+    /// that one is shared.
+    pub(crate) fn digest(&self) -> Digest {
+        let Some((lowest, above)) = self.layers.split_first() else { return Digest::default() };
+        above.iter().enumerate().fold(lowest.digest(), |sum, (place, layer)| {
+            let below = &self.layers[..=place];
+            layer.resources.values().fold(sum, |sum, resource| {
+                let hidden = below.iter().rev().find_map(|layer| layer.resources.get(&resource.name));
+                let without = hidden.map_or(sum, |hidden| sum.without(&hidden.name, &hidden.version));
+                without.with(&resource.name, &resource.version)
+            })
+        })
+    }
+
+    /// The way from another state's lowest layer to this one's. `None` when this one's is not shared.
+    pub(crate) fn way_from(&self, old: &Self) -> Option<Arc<Way>> {
+        let layer = self.layers.first()?;
+        let ways = layer.ways.as_ref()?;
+        Some(match old.layers.first() {
+            Some(old) if layer.is(old) => Arc::default(),
+            Some(old) => ways.from(&old.version, &old.resources, &layer.resources),
+            None => ways.from(&Arc::default(), resources_of(None), &layer.resources),
+        })
+    }
+
+    /// The same layers, but for the lowest one, which is another state's.
+    pub(crate) fn on_lowest_of(&self, other: &Self) -> Self {
+        Self::new(other.layers.iter().take(1).chain(self.layers.iter().skip(1)).cloned().collect::<Arc<[_]>>())
+    }
+
+    /// A resource of the lowest layer, hidden or not.
+    pub(crate) fn lowest(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.layers.first()?.resources.get(name)
+    }
+
+    /// Names in the layers above the lowest one.
+    pub(crate) fn names_above(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.layers.iter().skip(1).flat_map(|layer| layer.resources.keys())
+    }
+
+    /// Number of resources, those counted that others hide.
+    pub(crate) fn len_with_hidden(&self) -> usize {
+        self.layers.iter().map(|layer| layer.resources.len()).sum()
     }
 
     /// Number of resources.
@@ -197,24 +295,9 @@ impl ResourceSet {
     }
 }
 
-fn changed_in_layer<'a>(new: &'a ResourceMap, old: &'a ResourceMap, changed: &mut Vec<&'a Arc<str>>) {
-    let (mut new, mut old) = (new.values().peekable(), old.values().peekable());
-    loop {
-        let order = match (new.peek(), old.peek()) {
-            (None, None) => return,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(new), Some(old)) if Arc::ptr_eq(new, old) => Ordering::Equal,
-            (Some(new), Some(old)) => new.name.cmp(&old.name),
-        };
-        let (ours, theirs) =
-            (if order.is_le() { new.next() } else { None }, if order.is_ge() { old.next() } else { None });
-        match (ours, theirs) {
-            (Some(ours), Some(theirs)) if ours.version == theirs.version => {}
-            (Some(resource), _) | (None, Some(resource)) => changed.push(&resource.name),
-            (None, None) => return,
-        }
-    }
+fn resources_of(layer: Option<&Layer>) -> &ResourceMap {
+    const NONE: &ResourceMap = &ResourceMap::new();
+    layer.map_or(NONE, |layer| &layer.resources)
 }
 
 #[cfg(test)]
@@ -275,6 +358,7 @@ mod tests {
                 prop_assert!(!differs || changed.iter().any(|changed| &***changed == name), "{name}");
             }
             prop_assert!(new.changed_since(&new.clone()).is_empty());
+            prop_assert_eq!(new.digest(), Digest::of(new.flattened().resources()));
         }
     }
 }

@@ -11,7 +11,9 @@
 //! | `render` | a snapshot becomes resources (pure) |
 //! | `envoy` | Envoy's messages, its bootstrap, and what it reports to have (pure) |
 //! | `peer` | who asks for resources, by its certificate and its request |
+//! | `refused`, `refusals` | tunnels that were not opened, as Envoy reports them |
 //! | `istio` | messages of Istio's certificate service |
+//! | `report` | messages of the service by which agents report to pilots |
 //! | `layers` | the resources of a proxy as layers that proxies share (pure) |
 //! | `order` | the resource types, and which waits for which: one row for each type (pure) |
 //! | `session` | both ends of the protocol (pure) |
@@ -22,36 +24,48 @@
 
 mod ack_states;
 pub mod agent;
+mod clock;
+mod content;
+mod digest;
 mod envoy;
 mod istio;
 mod layers;
 pub mod names;
 mod order;
 mod peer;
+mod refusals;
+mod refused;
 mod render;
+mod report;
 mod resource;
 mod server;
 pub mod session;
 mod status;
+mod table;
 mod told;
+mod way;
 
 #[cfg(test)]
 #[path = "../tests/support/mesh.rs"]
 mod support;
 
 pub use ack_states::{AckState, AckStates};
+pub use content::Content;
+pub use digest::Digest;
 pub use envoy::{
-    AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, CERTIFICATE, Capture, EnvoyVersion, PeerTimeout, ROOTS,
-    Secrets, inspection, strict_ports,
+    AdminAddress, Bootstrap, CAPTURE as CAPTURE_LISTENER, CERTIFICATE, Capture, Captured, EnvoyVersion, PROGRAM_HEADER,
+    PeerTimeout, ROOTS, Secrets, captured_ports, inspection, strict_ports,
 };
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;
 pub use peer::{Identity, NotItsOwn, Peer, Scope, WorkloadIdentity, WorkloadTrust};
+pub use refusals::{Refusals, SeenRefusal};
+pub use refused::{RefusalReason, RefusedTunnel, Side};
 pub use render::{CAPTURE, SharedResources};
 pub use resource::{Resource, ResourceMap};
 pub use server::{
-    AdsService, CertificateRequest, Certifier, HandshakeFailure, HandshakeFailures, MeshSource, Patience, Proxies,
-    Refusal, RefusalKind, Repairs, Security, Sets, Source,
+    AdsService, AgentReports, CertificateRequest, Certifier, HandshakeFailure, HandshakeFailures, MeshSource, Patience,
+    Proxies, Refusal, RefusalKind, Repairs, Resident, Security, Sets, Source,
 };
 pub use status::{Flavour, ProxyStatus, Rejection, TypeStatus};
 pub use told::MeshTold;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use boshy_identity::{Leaf, LeafError, NotTrusted, TrustBundle};
+use boshy_identity::{KeyHash, Leaf, LeafError, NotTrusted, TrustBundle};
 use boshy_mesh::{NodeId, SpiffeId, Timestamp, TrustDomain, Workload};
 use boshy_tls::subject;
 use rustls_pki_types::CertificateDer;
@@ -42,7 +42,7 @@ pub struct NotItsOwn {
 
 impl Peer {
     /// Checks that the workload that has the node's address is the one that the certificate names. A proxy without a
-    /// workload's certificate is not checked: it gets nothing that is secret, and its node id makes no instance able.
+    /// workload's certificate is not checked: it gets nothing that is secret.
     ///
     /// # Errors
     /// When the certificate is another workload's.
@@ -85,6 +85,12 @@ pub struct WorkloadIdentity {
     pub spiffe_id: SpiffeId,
     /// Names the instance: `INSTANCE-ID.TRUST-DOMAIN`.
     pub dns_name: Arc<str>,
+    /// The key, which the handshake has proven.
+    #[serde(skip)]
+    pub key: KeyHash,
+    /// First and last second at which the certificate is valid.
+    #[serde(skip)]
+    pub valid: (Timestamp, Timestamp),
 }
 
 /// Whose certificates name workloads.
@@ -140,22 +146,26 @@ impl WorkloadIdentity {
     }
 
     fn of(certificate: &CertificateDer<'_>, domain: &TrustDomain) -> Result<Self, NoWorkload> {
-        let Leaf { spiffe_id, dns_name, .. } = Leaf::from_der(certificate)?;
+        let Leaf { spiffe_id, dns_name, key, not_before, not_after, .. } = Leaf::from_der(certificate)?;
         if spiffe_id.domain() != domain {
             return Err(NoWorkload::Domain(spiffe_id.domain().clone()));
         }
-        Ok(Self { spiffe_id, dns_name: dns_name.ok_or(NoWorkload::NoInstance)?.into() })
+        let dns_name = dns_name.ok_or(NoWorkload::NoInstance)?.into();
+        Ok(Self { spiffe_id, dns_name, key, valid: (not_before, not_after) })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use boshy_identity::PrivateKey;
+
     use super::*;
 
     #[test]
     fn a_certificate_is_good_for_the_vm_of_its_own_instance_alone() {
         let spiffe_id: SpiffeId = "spiffe://boshy/ns/shop/sa/web".parse().unwrap();
-        let workload = WorkloadIdentity { spiffe_id, dns_name: "one.boshy".into() };
+        let (key, valid) = (PrivateKey::generate().unwrap().hash(), (Timestamp(0), Timestamp(1)));
+        let workload = WorkloadIdentity { spiffe_id, dns_name: "one.boshy".into(), key, valid };
         let identity = Identity { subject: "".into(), workload: Some(workload) };
         let certified = Peer { node: NodeId::sidecar([10, 0, 0, 1].into(), "x", "x"), identity: Some(identity) };
         let instance = |id: &str| Workload { id: id.into(), ..Workload::default() };

@@ -11,12 +11,14 @@ use std::{
 };
 
 use boshy_mesh::{
-    Hostname, MeshSnapshot, NodeId, Port, ServiceKey, ServicePlan, Shared, TrustDomain, WorkloadPlan, Workloads,
+    Hostname, InboundPort, MeshSnapshot, NodeId, Port, ServiceKey, ServicePlan, Shared, TrustDomain, WorkloadPlan,
+    Workloads,
 };
 
 use crate::{
     Capture, Layer, Resource, ResourceMap, ResourceSet, ResourceType, Scope, TypedResources, envoy,
     names::{Name, Needs},
+    table,
 };
 
 /// Address at which Envoy accepts redirected connections.
@@ -34,6 +36,8 @@ pub struct SharedResources {
     certified: ResourceSet,
     /// With what proxies in [`Scope::Plain`] have beside, made when the first one asks.
     plain: OnceLock<ResourceSet>,
+    /// Version of the table of leases that pilots share.
+    table: Option<u64>,
 }
 
 type Encoded = Vec<(ResourceType, Arc<Resource>)>;
@@ -84,14 +88,26 @@ impl SharedResources {
             .collect();
         let common = services.values().flat_map(|(_, encoded)| encoded.common.iter().cloned());
         let mesh = layers(common.chain(fixed(capture)))
-            .fold(ResourceSet::default(), |set, (kind, layer)| set.with(kind, TypedResources::new([layer])))
+            .fold(ResourceSet::default(), |set, (kind, layer)| {
+                set.with(kind, TypedResources::new([layer.shared(kind)]))
+            })
             .of_generation(snapshot.generation);
+        let table = snapshot.content.table;
+        let mesh = table.map_or(mesh.clone(), |table| {
+            let names = mesh.of(ResourceType::Names).labelled(&table::label(table));
+            mesh.with(ResourceType::Names, names)
+        });
         let mesh = previous.map_or(mesh.clone(), |old| mesh.sharing(&old.mesh));
         let certified = scoped(&services).flat_map(|(_, scoped)| scoped.certified.iter().cloned());
-        let certified = on_top(&mesh, present(certified));
+        let certified = beside(&mesh, present(certified));
         let certified = previous.map_or(certified.clone(), |old| certified.sharing(&old.certified));
         let workloads = workload_resources(&snapshot.content.workloads, previous);
-        Self { services, workloads, mesh, certified, plain: OnceLock::new() }
+        Self { services, workloads, mesh, certified, plain: OnceLock::new(), table }
+    }
+
+    /// Version of the table of leases that pilots share; `None` when they do not.
+    pub fn table(&self) -> Option<u64> {
+        self.table
     }
 
     /// The resources for one proxy: those of its scope, and those of the workload that has the node's address.
@@ -107,7 +123,7 @@ impl SharedResources {
     fn plain(&self) -> &ResourceSet {
         self.plain.get_or_init(|| {
             let plain = scoped(&self.services).flat_map(|(plan, scoped)| scoped.plain(plan).iter().cloned());
-            on_top(&self.mesh, present(plain))
+            beside(&self.mesh, present(plain))
         })
     }
 
@@ -156,7 +172,7 @@ fn directly(plan: &ServicePlan, port: &Port) -> [(ResourceType, Arc<Resource>); 
     let key = ServiceKey::new(plan.host(), &port.name);
     encoded([
         (ResourceType::Cluster, envoy::outbound_cluster(&key)),
-        (ResourceType::Endpoints, envoy::endpoints(&key, &plan.service, port)),
+        (ResourceType::Endpoints, envoy::endpoints(&key, plan, port)),
         (ResourceType::Listener, envoy::outbound_listener(&key, plan.vip, port.number)),
     ])
 }
@@ -166,7 +182,7 @@ fn through_tunnels(plan: &ServicePlan, domain: &TrustDomain, port: &Port) -> [(R
     let key = ServiceKey::new(plan.host(), &port.name);
     encoded([
         (ResourceType::Cluster, envoy::tunnel_cluster(&key)),
-        (ResourceType::Endpoints, envoy::tunnel_endpoints(&key, &plan.service, domain)),
+        (ResourceType::Endpoints, envoy::tunnel_endpoints(&key, plan, domain)),
         (ResourceType::Listener, envoy::tunnel_listener(&key, plan.host(), plan.vip, port.number)),
     ])
 }
@@ -216,14 +232,28 @@ impl WorkloadResources {
 
 /// The inbound part of a VM. Its routes say which ports accept tunnels only, so every VM gets them.
 fn common_layers(plan: &WorkloadPlan) -> Layers {
-    let ports = || plan.inbound.iter().map(|port| port.at);
-    let clusters = ports().map(|at| (ResourceType::Cluster, envoy::inbound_cluster(at.port())));
-    let listeners = ports().map(|at| (ResourceType::Listener, envoy::inbound_listener(at.ip(), at.port())));
+    let inbound = plan.inbound.iter().flat_map(arriving_at);
     let tunnelled = envoy::tunnelled_ports(&plan.inbound);
     let routes = tunnelled.iter().map(|(ip, ports)| (ResourceType::Route, envoy::mesh_routes(*ip, ports)));
     let own = tunnelled.values().flatten().map(|port| (ResourceType::Cluster, envoy::mesh_cluster(port.at)));
-    let all = clusters.chain(listeners).chain(routes).chain(own);
+    let all = inbound.chain(routes).chain(own);
     present(all.map(|(kind, resource)| (kind, Arc::new(resource)))).collect()
+}
+
+/// What a VM has for connections to one of its ports that come in plaintext.
+fn arriving_at(port: &InboundPort) -> Vec<(ResourceType, Resource)> {
+    let (ip, number) = (port.at.ip(), port.at.port());
+    match envoy::capture_of(port) {
+        None => vec![
+            (ResourceType::Cluster, envoy::inbound_cluster(number)),
+            (ResourceType::Listener, envoy::inbound_listener(ip, number)),
+        ],
+        Some(ingress) => vec![
+            (ResourceType::Cluster, envoy::captured_cluster(port.at)),
+            (ResourceType::Listener, envoy::captured_listener(port.at, ingress, port.plaintext.as_deref())),
+            (ResourceType::Listener, envoy::ingress_listener(ip)),
+        ],
+    }
 }
 
 /// The listeners that accept tunnels.
@@ -265,6 +295,14 @@ fn present(
     resources: impl Iterator<Item = (ResourceType, Arc<Resource>)>,
 ) -> impl Iterator<Item = (ResourceType, Layer)> {
     layers(resources).filter(|(_, layer)| !layer.resources().is_empty())
+}
+
+/// The mesh's resources with those of a scope, in one layer that all proxies of the scope share.
+fn beside(mesh: &ResourceSet, layers: impl Iterator<Item = (ResourceType, Layer)>) -> ResourceSet {
+    layers.fold(mesh.clone(), |set, (kind, layer)| {
+        let both = mesh.of(kind).with(layer).flattened().shared(kind);
+        set.with(kind, TypedResources::new([both]))
+    })
 }
 
 fn on_top(set: &ResourceSet, layers: impl Iterator<Item = (ResourceType, Layer)>) -> ResourceSet {

@@ -38,13 +38,13 @@ fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
     let set = build(&[service("web", 2, &[None])], None).for_node(&"router~~x~x".parse().unwrap(), Scope::Plain);
     assert_eq!(names_of(&set, ResourceType::Names), ["web.g.d.boshy"]);
     assert_eq!(names_of(&set, ResourceType::Cluster), ["nowhere", "out.web.g.d.boshy|http"]);
-    assert_eq!(names_of(&set, ResourceType::Endpoints), ["web.g.d.boshy|http"]);
+    assert_eq!(names_of(&set, ResourceType::Endpoints), ["out.web.g.d.boshy|http"]);
     assert_eq!(names_of(&set, ResourceType::Listener), ["tcp_169.254.255.2_9000", "virtual"]);
 
     let listener: Listener = read(&set, ResourceType::Listener, "tcp_169.254.255.2_9000");
     assert_eq!(target(&listener), "out.web.g.d.boshy|http");
     let cluster: Cluster = read(&set, ResourceType::Cluster, "out.web.g.d.boshy|http");
-    assert_eq!(cluster.eds_cluster_config.unwrap().service_name, "web.g.d.boshy|http");
+    assert_eq!(cluster.eds_cluster_config.unwrap().service_name, "", "its endpoints have its own name");
 
     let name = Name::decode(&set.of(ResourceType::Names).get("web.g.d.boshy").unwrap().body).unwrap();
     let clusters = vec!["out.web.g.d.boshy|http".into()];
@@ -53,10 +53,29 @@ fn a_service_is_a_name_a_cluster_endpoints_and_a_listener() {
 }
 
 #[test]
+fn an_instance_that_is_about_to_stop_is_missing_among_the_endpoints_and_changes_nothing_else() {
+    let plan = service("web", 2, &[None, None]);
+    let stops = ServicePlan { withdrawn: ["10.0.0.2".to_owned()].into(), ..ServicePlan::clone(&plan) };
+    let before = build(&[plan], None);
+    let after = build(&[Shared::new(stops)], Some(&before));
+    let own = "sidecar~10.0.0.2~x~x".parse().unwrap();
+    let (before, after) = (before.for_node(&own, Scope::Plain), after.for_node(&own, Scope::Plain));
+    let at = |set: &ResourceSet| {
+        let assignment: ClusterLoadAssignment = read(set, ResourceType::Endpoints, "out.web.g.d.boshy|http");
+        assignment.endpoints.iter().flat_map(|zone| &zone.lb_endpoints).count()
+    };
+    assert_eq!((at(&before), at(&after)), (2, 1));
+    for kind in [ResourceType::Names, ResourceType::Cluster, ResourceType::Listener] {
+        let of = |set: &ResourceSet| set.of(kind).iter().map(|resource| (**resource).clone()).collect::<Vec<_>>();
+        assert_eq!(of(&before), of(&after), "{kind:?}");
+    }
+}
+
+#[test]
 fn endpoints_are_grouped_by_zone() {
     let set = build(&[service("web", 2, &[Some("z1"), None, Some("z1")])], None)
         .for_node(&"router~~x~x".parse().unwrap(), Scope::Plain);
-    let assignment: ClusterLoadAssignment = read(&set, ResourceType::Endpoints, "web.g.d.boshy|http");
+    let assignment: ClusterLoadAssignment = read(&set, ResourceType::Endpoints, "out.web.g.d.boshy|http");
     let zones: Vec<_> = assignment
         .endpoints
         .iter()
@@ -117,8 +136,8 @@ fn an_unchanged_service_is_not_encoded_again_and_unchanged_types_keep_their_vers
     let after = build(&[service("api", 3, &[None, None]), service("web", 2, &[None])], Some(&before));
     let kept =
         |kind, name| Arc::ptr_eq(before.mesh.of(kind).get(name).unwrap(), after.mesh.of(kind).get(name).unwrap());
-    assert!(kept(ResourceType::Endpoints, "web.g.d.boshy|http"));
-    assert!(!kept(ResourceType::Endpoints, "api.g.d.boshy|http"));
+    assert!(kept(ResourceType::Endpoints, "out.web.g.d.boshy|http"));
+    assert!(!kept(ResourceType::Endpoints, "out.api.g.d.boshy|http"));
     for kind in [ResourceType::Names, ResourceType::Cluster, ResourceType::Listener] {
         assert_eq!(before.mesh.of(kind).version(), after.mesh.of(kind).version());
     }

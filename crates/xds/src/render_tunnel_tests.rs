@@ -7,9 +7,10 @@ use envoy_types::pb::{
     envoy::{
         config::{
             cluster::v3::Cluster,
+            core::v3::{HeaderValue, header_value_option::HeaderAppendAction},
             endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
             listener::v3::{Listener, filter::ConfigType},
-            route::v3::RouteConfiguration,
+            route::v3::{Route, RouteAction, RouteConfiguration, route::Action, route_action::ClusterSpecifier},
         },
         extensions::{
             filters::network::{
@@ -51,7 +52,7 @@ fn mesh(mode: MtlsMode) -> SharedResources {
     });
     let mut plan = ServicePlan { tunnel, ..ServicePlan::clone(&plan) };
     plan.service.endpoints[0].workload = workload.clone();
-    let rules = MtlsRules { domain, mode, able: Arc::default(), tunnelled: Arc::default() };
+    let rules = MtlsRules::new(domain, mode);
     let rules = MeshRules { mtls: Some(rules), ..MeshRules::default() };
     let content = SnapshotContent::join(vec![Shared::new(plan)], [workload], &rules, &SnapshotContent::default());
     SharedResources::build(&MeshSnapshot { generation: 1, content, ..MeshSnapshot::default() }, None, CAPTURE)
@@ -144,8 +145,14 @@ fn the_listener_of_a_vm_does_not_change_with_its_ports_and_modes() {
         Arc::clone(set.of(ResourceType::Listener).get("mesh_10.0.0.2").unwrap())
     };
     assert_eq!(listener(MtlsMode::Permissive), listener(MtlsMode::Strict));
-    let port =
-        |number, mode| InboundPort { at: (VM_IP, number).into(), protocol: Protocol::Tcp, mode, authorization: None };
+    let port = |number, mode| InboundPort {
+        at: (VM_IP, number).into(),
+        protocol: Protocol::Tcp,
+        mode,
+        authorization: None,
+        plaintext: None,
+        ingress: None,
+    };
     let (one, other) = (port(9000, MtlsMode::Strict), port(9001, MtlsMode::Permissive));
     let routes = envoy::mesh_routes(VM_IP, &[&one, &other]);
     let routes = RouteConfiguration::decode(routes.body).unwrap();
@@ -183,19 +190,45 @@ fn no_tunnel_is_one_too_many_or_too_idle() {
     let manager = manager(&set);
     assert_eq!(manager.stream_idle_timeout, Some(Duration::default()));
     let instance = manager.http2_protocol_options.unwrap();
-    for end in [caller, instance] {
+    for (end, window) in [(caller, 4 << 20), (instance, 256 << 10)] {
         let streams = end.max_concurrent_streams.unwrap().value;
         let windows = [end.initial_stream_window_size, end.initial_connection_window_size];
         let [stream, connection] = windows.map(|window| window.unwrap().value);
-        assert_eq!([streams * stream, connection], [256 << 20; 2], "a connection holds what its tunnels may hold");
+        assert_eq!(stream, window);
+        assert_eq!(streams * stream, connection, "a connection holds what its tunnels may hold");
     }
     let routes: RouteConfiguration = read(&set, ResourceType::Route, "mesh_10.0.0.2");
-    let Some(envoy_types::pb::envoy::config::route::v3::route::Action::Route(action)) =
-        &routes.virtual_hosts[0].routes[0].action
-    else {
-        panic!("{routes:?}")
-    };
-    assert_eq!(action.timeout, Some(Duration::default()));
+    for route in &routes.virtual_hosts[0].routes {
+        assert_eq!(action(route).timeout, Some(Duration::default()));
+    }
+}
+
+#[test]
+fn an_envoy_that_has_a_tunnel_end_leaves_the_program_to_it_and_any_other_connects_itself() {
+    let set = set(MtlsMode::Strict, VM, Scope::Certified);
+    let routes: RouteConfiguration = read(&set, ResourceType::Route, "mesh_10.0.0.2");
+    let [first, second] = &routes.virtual_hosts[0].routes[..] else { panic!("{routes:?}") };
+
+    let only_with = first.r#match.as_ref().unwrap().runtime_fraction.as_ref().unwrap();
+    assert_eq!((&*only_with.runtime_key, only_with.default_value.unwrap().numerator), ("boshy.tunnel_end", 0));
+    assert_eq!(action(first).cluster_specifier, Some(ClusterSpecifier::Cluster("programs".into())));
+    assert!(action(first).upgrade_configs[0].connect_config.is_none());
+    let [header] = &first.request_headers_to_add[..] else { panic!("{first:?}") };
+    // Whatever the caller says.
+    assert_eq!(header.append_action, i32::from(HeaderAppendAction::OverwriteIfExistsOrAdd));
+    let HeaderValue { key, value, .. } = header.header.as_ref().unwrap();
+    assert_eq!((&**key, &**value), ("x-boshy-program", "10.0.0.2:9000"));
+
+    assert!(second.r#match.as_ref().unwrap().runtime_fraction.is_none());
+    assert_eq!(action(second).cluster_specifier, Some(ClusterSpecifier::Cluster("mesh_10.0.0.2_9000".into())));
+    assert!(action(second).upgrade_configs[0].connect_config.is_some());
+    let rules = |route: &Route| (route.typed_per_filter_config.clone(), route.metadata.clone());
+    assert!(!first.typed_per_filter_config.is_empty() && rules(first) == rules(second));
+}
+
+fn action(route: &Route) -> &RouteAction {
+    let Some(Action::Route(action)) = &route.action else { panic!("{route:?}") };
+    action
 }
 
 #[test]

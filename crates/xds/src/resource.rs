@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -26,6 +27,22 @@ impl Resource {
         let version = version_of([&*body]);
         Self { name: name.into(), version, body }
     }
+
+    /// This resource with another body, made on the VM. A proxy that accepts it has answered for this one: its version
+    /// begins with this version ([`is_edition_of`]).
+    pub(crate) fn edited(&self, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let version = format!("{}{EDITED}{}", self.version, version_of([&*body])).into();
+        Self { name: Arc::clone(&self.name), version, body }
+    }
+}
+
+/// Stands between the version of a resource and that of its edited body. No version has it.
+const EDITED: char = '+';
+
+/// Whether a version is another one, or that of a resource that was edited from it.
+pub(crate) fn is_edition_of(version: &str, original: &str) -> bool {
+    version == original || version.split_once(EDITED).is_some_and(|(of, _)| of == original)
 }
 
 /// Shows no body, because that of a secret holds a private key.
@@ -46,13 +63,13 @@ pub(crate) fn version_of_map(map: &ResourceMap) -> Arc<str> {
     version_of(map.iter().flat_map(|(name, resource)| [name.as_bytes(), END, resource.version.as_bytes(), END]))
 }
 
-/// Hash of these parts, one after the other, as text.
+/// Hash of these parts, one after the other, as text. Every resource on the wire carries one, so it is short.
 pub(crate) fn version_of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Arc<str> {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part);
     }
-    digest.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect::<String>().into()
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..8]).into()
 }
 
 #[cfg(test)]

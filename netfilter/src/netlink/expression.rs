@@ -4,11 +4,10 @@
 //! when they are read back. An address prefix of whole bytes is a shorter load; any other prefix is a load, a mask and
 //! a comparison.
 
-use std::net::Ipv4Addr;
-
 use boshy_netlink::{Attributes, Writer};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
+use super::compared::{interface, masked, name_compared, octets, prefix};
 use crate::{
     difference::ObservedRule,
     ruleset::{Match, Rule, Verdict},
@@ -22,10 +21,12 @@ const VERDICT_REGISTER: u32 = 0;
 const REGISTER: u32 = 1;
 /// The second four bytes after an address in [`REGISTER`]. A pair takes eight bytes from there.
 const REGISTER_BEHIND_ADDRESS: u32 = 9;
+const META_MARK: u32 = 3;
 const META_IIF: u32 = 4;
 const META_IIFNAME: u32 = 6;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
+const CT_MARK: u32 = 3;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const OPERATION_EQUAL: u32 = 0;
@@ -33,10 +34,14 @@ const VERDICT_ACCEPT: i32 = 1;
 const VERDICT_JUMP: i32 = -3;
 const PORT_SPECIFIED: u32 = 2;
 const REJECT_BY_TCP_RESET: u32 = 1;
+const DNAT: u32 = 1;
+const INET: u32 = 1;
 const IPV4: &[u8] = &[2];
+const IPV6: &[u8] = &[10];
 const TCP: &[u8] = &[6];
 const UDP: &[u8] = &[17];
 const SOURCE_ADDRESS: u32 = 12;
+const SOURCE_ADDRESS_OF_IPV6: u32 = 8;
 const DESTINATION_ADDRESS: u32 = 16;
 const DESTINATION_PORT: u32 = 2;
 
@@ -45,6 +50,12 @@ const DESTINATION_PORT: u32 = 2;
 pub(crate) enum Expression {
     /// Load a property of the packet.
     Meta(u32),
+    /// Set a property of the packet to the register's content.
+    SetMeta(u32),
+    /// Load a property of the connection.
+    Ct(u32),
+    /// Set a property of the connection to the register's content.
+    SetCt(u32),
     /// Load bytes of a header.
     Payload { base: u32, offset: u32, length: u32, register: u32 },
     /// Keep only these bits.
@@ -59,6 +70,8 @@ pub(crate) enum Expression {
     Lookup(String),
     /// End with a redirect to the port in the register.
     Redirect,
+    /// End with another destination port, the one in the register, at the same address.
+    DestinationPort,
     /// End with a refusal of this type, which has no code.
     Reject(u32),
     /// Any other expression, by its name.
@@ -78,6 +91,18 @@ impl Expression {
             Self::Meta(key) => element("meta", &|writer| {
                 writer.u32_be(1, REGISTER);
                 writer.u32_be(2, *key);
+            }),
+            Self::SetMeta(key) => element("meta", &|writer| {
+                writer.u32_be(2, *key);
+                writer.u32_be(3, REGISTER);
+            }),
+            Self::Ct(key) => element("ct", &|writer| {
+                writer.u32_be(1, REGISTER);
+                writer.u32_be(2, *key);
+            }),
+            Self::SetCt(key) => element("ct", &|writer| {
+                writer.u32_be(2, *key);
+                writer.u32_be(4, REGISTER);
             }),
             Self::Payload { base, offset, length, register } => element("payload", &|writer| {
                 for (kind, value) in [(1, *register), (2, *base), (3, *offset), (4, *length)] {
@@ -117,6 +142,11 @@ impl Expression {
                 writer.u32_be(2, REGISTER);
             }),
             Self::Reject(kind) => element("reject", &|writer| writer.u32_be(1, *kind)),
+            Self::DestinationPort => element("nat", &|writer| {
+                for (kind, value) in [(1, DNAT), (2, INET), (5, REGISTER)] {
+                    writer.u32_be(kind, value);
+                }
+            }),
             Self::Redirect => element("redir", &|writer| {
                 writer.u32_be(1, REGISTER);
                 writer.u32_be(3, PORT_SPECIFIED);
@@ -136,6 +166,17 @@ impl Expression {
         let bytes = |kind| data.inside(kind).get(1).map(<[u8]>::to_vec);
         match name {
             "meta" if numbers(&[(1, REGISTER)]) => Some(Self::Meta(data.u32_be(2)?)),
+            "meta" if numbers(&[(3, REGISTER)]) => Some(Self::SetMeta(data.u32_be(2)?)),
+            // The direction is absent for what both directions share.
+            "ct" if numbers(&[(1, REGISTER)]) && data.get(3).is_none() => Some(Self::Ct(data.u32_be(2)?)),
+            "ct" if numbers(&[(4, REGISTER)]) && data.get(3).is_none() => Some(Self::SetCt(data.u32_be(2)?)),
+            // No address is given. The kernel reports the port as its last, too, and that it is given.
+            "nat"
+                if numbers(&[(1, DNAT), (2, INET), (5, REGISTER)]) && (3..=4).all(|kind| data.get(kind).is_none()) =>
+            {
+                let as_written = |kind, value| data.u32_be(kind).unwrap_or(value) == value;
+                (as_written(6, REGISTER) && as_written(7, PORT_SPECIFIED)).then_some(Self::DestinationPort)
+            }
             "payload" => Some(Self::Payload {
                 register: data.u32_be(1)?,
                 base: data.u32_be(2)?,
@@ -193,14 +234,18 @@ const PORT_BEHIND_ADDRESS: Expression = Expression::Payload {
 
 /// Converts a rule to expressions.
 pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
-    use Expression::{Equal, Load, Lookup, Mask, Meta, Redirect, Reject};
+    use Expression::{Ct, DestinationPort, Equal, Load, Lookup, Mask, Meta, Redirect, Reject, SetCt, SetMeta};
     let mut all = Vec::new();
     for each in &rule.matches {
         match each {
-            Match::Destination(net) => all.extend(in_network(DESTINATION_ADDRESS, *net)),
-            Match::Source(net) => all.extend(in_network(SOURCE_ADDRESS, *net)),
+            Match::Destination(net) => all.extend(in_network(IPV4, DESTINATION_ADDRESS, IpNet::V4(*net))),
+            Match::Source(net @ IpNet::V4(_)) => all.extend(in_network(IPV4, SOURCE_ADDRESS, *net)),
+            Match::Source(net @ IpNet::V6(_)) => all.extend(in_network(IPV6, SOURCE_ADDRESS_OF_IPV6, *net)),
             Match::Loopback => all.extend([Meta(META_IIF), Equal(LOOPBACK.to_vec())]),
             Match::Port(port) => all.extend([PORT, Equal(port.to_be_bytes().to_vec())]),
+            Match::PortIn(set) => all.extend([PORT, Lookup(set.clone().into_owned())]),
+            Match::Mark(mark) => all.extend([Meta(META_MARK), Equal(mark.to_ne_bytes().to_vec())]),
+            Match::ConnectionMark(mark) => all.extend([Ct(CT_MARK), Equal(mark.to_ne_bytes().to_vec())]),
             Match::Arrives(interface) => all.extend([Meta(META_IIFNAME), Equal(name_compared(interface))]),
             Match::Opens => all.extend([TCP_FLAGS, Mask(FLAGS.to_vec()), Equal(SYN.to_vec())]),
             Match::Tcp => all.extend([Meta(META_L4PROTO), Equal(TCP.to_vec())]),
@@ -219,43 +264,25 @@ pub(crate) fn lower(rule: &Rule) -> Vec<Expression> {
     match &rule.verdict {
         Verdict::Jump(chain) => all.push(Expression::Verdict(VERDICT_JUMP, Some(chain.clone().into_owned()))),
         Verdict::Redirect(port) => all.extend([Load(port.to_be_bytes().to_vec()), Redirect]),
+        Verdict::ToPort(port) => all.extend([Load(port.to_be_bytes().to_vec()), DestinationPort]),
+        Verdict::MarkConnection(mark) => all.extend([Load(mark.to_ne_bytes().to_vec()), SetCt(CT_MARK)]),
+        Verdict::Mark(mark) => all.extend([Load(mark.to_ne_bytes().to_vec()), SetMeta(META_MARK)]),
         Verdict::Reset => all.push(Reject(REJECT_BY_TCP_RESET)),
         Verdict::Accept => all.push(Expression::Verdict(VERDICT_ACCEPT, None)),
     }
     all
 }
 
-/// Length of an interface's name in the register, with zeros behind it.
-const NAME_LENGTH: usize = 16;
-
-/// What the name of an interface is compared with: all of the register, or as much of it as precedes a final `*`.
-fn name_compared(interface: &str) -> Vec<u8> {
-    if let Some(prefix) = interface.strip_suffix('*') {
-        return prefix.as_bytes().to_vec();
-    }
-    let mut whole = interface.as_bytes().to_vec();
-    whole.resize(NAME_LENGTH, 0);
-    whole
-}
-
-/// The reverse of [`name_compared`].
-fn interface(compared: &[u8]) -> Option<String> {
-    let name = compared.split(|octet| *octet == 0).next().unwrap_or_default();
-    let (whole, text) = (compared.len() == NAME_LENGTH, String::from_utf8(name.to_vec()).ok()?);
-    let interface = if whole { text } else { format!("{text}*") };
-    (name_compared(&interface) == compared).then_some(interface)
-}
-
 /// Continues only when the address at this offset is in the network.
-fn in_network(offset: u32, net: Ipv4Net) -> Vec<Expression> {
+fn in_network(family: &[u8], offset: u32, net: IpNet) -> Vec<Expression> {
     use Expression::{Equal, Mask, Meta};
-    let bits = net.prefix_len();
+    let (bits, network) = (net.prefix_len(), octets(net.network()));
     let whole = bits > 0 && bits.is_multiple_of(8);
-    let length = if whole { bits.div_ceil(8) } else { 4 };
-    let mask = (!whole).then(|| Mask(net.netmask().octets().to_vec()));
-    let value = Equal(net.network().octets()[..length.into()].to_vec());
-    let family = [Meta(META_NFPROTO), Equal(IPV4.to_vec()), address(offset, length.into())];
-    family.into_iter().chain(mask).chain([value]).collect()
+    let length = if whole { usize::from(bits / 8) } else { network.len() };
+    let mask = (!whole).then(|| Mask(octets(net.netmask())));
+    let load = address(offset, u32::try_from(length).expect("an address has at most 16 bytes"));
+    let family = [Meta(META_NFPROTO), Equal(family.to_vec()), load];
+    family.into_iter().chain(mask).chain([Equal(network[..length].to_vec())]).collect()
 }
 
 /// Converts expressions to a rule of the model, where there is one.
@@ -267,7 +294,7 @@ pub(crate) fn lift(expressions: &[Expression]) -> ObservedRule {
 }
 
 fn recognise(mut rest: &[Expression]) -> Option<Rule> {
-    use Expression::{Equal, Load, Lookup, Mask, Meta, Payload, Redirect, Reject};
+    use Expression::{Ct, DestinationPort, Equal, Load, Lookup, Mask, Meta, Payload, Redirect, Reject, SetCt, SetMeta};
     let mut matches = Vec::new();
     loop {
         match rest {
@@ -291,20 +318,24 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
             [
                 Meta(META_NFPROTO),
                 Equal(family),
-                Payload {
-                    base: NETWORK_HEADER,
-                    offset: offset @ (SOURCE_ADDRESS | DESTINATION_ADDRESS),
-                    length,
-                    register: REGISTER,
-                },
+                Payload { base: NETWORK_HEADER, offset, length, register: REGISTER },
                 tail @ ..,
-            ] if family == IPV4 => {
+            ] => {
+                let whole: usize = if family == IPV4 { 4 } else { 16 };
                 let (net, tail) = match tail {
-                    [Mask(mask), Equal(address), tail @ ..] if *length == 4 => (masked(mask, address)?, tail),
-                    [Equal(address), tail @ ..] => (prefix(*length, address)?, tail),
+                    [Mask(mask), Equal(address), tail @ ..] if usize::try_from(*length) == Ok(whole) => {
+                        (masked(mask, address)?, tail)
+                    }
+                    [Equal(address), tail @ ..] => (prefix(whole, *length, address)?, tail),
                     _ => return None,
                 };
-                matches.push(if *offset == SOURCE_ADDRESS { Match::Source(net) } else { Match::Destination(net) });
+                matches.push(match (family.as_slice(), *offset, net) {
+                    (IPV4, DESTINATION_ADDRESS, IpNet::V4(net)) => Match::Destination(net),
+                    (IPV4, SOURCE_ADDRESS, IpNet::V4(_)) | (IPV6, SOURCE_ADDRESS_OF_IPV6, IpNet::V6(_)) => {
+                        Match::Source(net)
+                    }
+                    _ => return None,
+                });
                 rest = tail;
             }
             [Meta(META_L4PROTO), Equal(protocol), tail @ ..] if protocol == TCP || protocol == UDP => {
@@ -315,12 +346,22 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
                 matches.push(Match::Loopback);
                 rest = tail;
             }
+            [load @ (Meta(META_MARK) | Ct(CT_MARK)), Equal(value), tail @ ..] => {
+                let mark = mark(value)?;
+                let of_packet = *load == Meta(META_MARK);
+                matches.push(if of_packet { Match::Mark(mark) } else { Match::ConnectionMark(mark) });
+                rest = tail;
+            }
             [Meta(META_IIFNAME), Equal(compared), tail @ ..] => {
                 matches.push(Match::Arrives(interface(compared)?.into()));
                 rest = tail;
             }
             [port, Equal(value), tail @ ..] if *port == PORT => {
                 matches.push(Match::Port(u16::from_be_bytes(value.as_slice().try_into().ok()?)));
+                rest = tail;
+            }
+            [port, Lookup(set), tail @ ..] if *port == PORT => {
+                matches.push(Match::PortIn(set.clone().into()));
                 rest = tail;
             }
             [flags, Mask(mask), Equal(value), tail @ ..] if *flags == TCP_FLAGS && *mask == FLAGS && *value == SYN => {
@@ -336,21 +377,21 @@ fn recognise(mut rest: &[Expression]) -> Option<Rule> {
                 let port = u16::from_be_bytes(port.as_slice().try_into().ok()?);
                 return Some(Rule { matches, verdict: Verdict::Redirect(port) });
             }
+            [Load(port), DestinationPort] => {
+                let port = u16::from_be_bytes(port.as_slice().try_into().ok()?);
+                return Some(Rule { matches, verdict: Verdict::ToPort(port) });
+            }
+            [Load(value), SetCt(CT_MARK)] => {
+                return Some(Rule { matches, verdict: Verdict::MarkConnection(mark(value)?) });
+            }
+            [Load(value), SetMeta(META_MARK)] => return Some(Rule { matches, verdict: Verdict::Mark(mark(value)?) }),
             _ => return None,
         }
     }
 }
 
-fn masked(mask: &[u8], address: &[u8]) -> Option<Ipv4Net> {
-    let octets = |bytes: &[u8]| <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from);
-    Ipv4Net::with_netmask(octets(address)?, octets(mask)?).ok()
-}
-
-fn prefix(length: u32, address: &[u8]) -> Option<Ipv4Net> {
-    let bytes = usize::try_from(length).ok().filter(|bytes| *bytes == address.len() && (1..=4).contains(bytes))?;
-    let mut octets = [0; 4];
-    octets[..bytes].copy_from_slice(address);
-    Ipv4Net::new(octets.into(), u8::try_from(bytes * 8).ok()?).ok()
+fn mark(value: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(value.try_into().ok()?))
 }
 
 #[cfg(test)]

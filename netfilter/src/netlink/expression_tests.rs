@@ -1,3 +1,6 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,10 +11,16 @@ fn any_match() -> impl Strategy<Value = Match> {
     };
     prop_oneof![
         net().prop_map(Match::Destination),
-        net().prop_map(Match::Source),
+        net().prop_map(|net| Match::Source(net.into())),
+        (any::<u128>(), 0u8..=128).prop_map(|(address, bits)| {
+            Match::Source(Ipv6Net::new_assert(Ipv6Addr::from(address), bits).trunc().into())
+        }),
+        "[a-z]{1,12}".prop_map(|set| Match::PortIn(set.into())),
         Just(Match::Loopback),
         Just(Match::Opens),
         any::<u16>().prop_map(Match::Port),
+        any::<u32>().prop_map(Match::Mark),
+        any::<u32>().prop_map(Match::ConnectionMark),
         "[a-z]{1,14}[*0-9]".prop_map(|interface| Match::Arrives(interface.into())),
         Just(Match::Tcp),
         Just(Match::Udp),
@@ -25,6 +34,9 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         Just(Verdict::Reset),
         Just(Verdict::Accept),
         any::<u16>().prop_map(Verdict::Redirect),
+        any::<u16>().prop_map(Verdict::ToPort),
+        any::<u32>().prop_map(Verdict::MarkConnection),
+        any::<u32>().prop_map(Verdict::Mark),
     ];
     (prop::collection::vec(any_match(), 0..4), verdict).prop_map(|(matches, verdict)| Rule { matches, verdict })
 }
@@ -58,11 +70,14 @@ proptest! {
                 let place = to.index(value.len());
                 value[place] = byte;
             }
-            (_, Expression::Meta(key) | Expression::Payload { offset: key, .. }) => *key ^= u32::from(byte),
+            (_, Expression::Meta(key) | Expression::SetMeta(key) | Expression::Ct(key) | Expression::SetCt(key)) => {
+                *key ^= u32::from(byte);
+            }
+            (_, Expression::Payload { offset: key, .. }) => *key ^= u32::from(byte),
             (_, Expression::Reject(kind)) => *kind ^= u32::from(byte),
             (_, Expression::Lookup(set)) => set.push(char::from(byte | 0x20)),
             (_, Expression::Verdict(code, _)) => *code ^= i32::from(byte),
-            (_, Expression::Redirect | Expression::Other(_)) => {}
+            (_, Expression::Redirect | Expression::DestinationPort | Expression::Other(_)) => {}
         }
         prop_assert_eq!(lift(&through_bytes(&changed)) == ObservedRule::Known(rule), changed == written);
     }

@@ -11,7 +11,8 @@ use boshy_netlink::{ACK, APPEND, Attributes, CREATE, DUMP, Message, Writer};
 use super::expression::{Expression, lift, lower};
 use crate::{
     difference::{ObservedChain, ObservedRule},
-    ruleset::{Base, Chain, Hook, Policy, Rule, Ruleset, Sets},
+    ruleset::{Base, Chain, Hook, Policy, Rule, Ruleset},
+    set::{Element, Set, SetKind, Sets},
 };
 
 // Constants of the kernel's nfnetlink.h, nf_tables.h and netfilter.h.
@@ -39,11 +40,11 @@ const THE_NEW_TABLE: &str = "the new table";
 /// Length of `struct nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
 
-/// The type of the set's key as `nft` knows it, `ipv4_addr . inet_service`. The kernel stores the number without
-/// interpreting it.
-const ADDRESS_AND_PORT: u32 = 7 << 6 | 13;
-/// An address and a port, each padded to four bytes.
-const PAIR_LENGTH: u32 = 8;
+/// Key of a set of pairs: its type as `nft` knows it, `ipv4_addr . inet_service`, and its length, for which address and
+/// port are each padded to four bytes. The kernel stores the type without interpreting it.
+const PAIR: (u32, u32) = (7 << 6 | 13, 8);
+/// Key of a set of ports, `inet_service`.
+const PORT: (u32, u32) = (13, 2);
 /// Elements per message: an attribute holds less than 64 KiB, and an element takes 20 bytes.
 const ELEMENTS: usize = 2000;
 
@@ -69,9 +70,9 @@ impl Batch {
             writer.text(1, NAME);
             writer.u32_be(2, flags);
         });
-        for (id, (set, pairs)) in (1..).zip(&ruleset.sets) {
-            batch.set(set, id);
-            batch.elements(NEW_ELEMENTS, set, pairs.iter());
+        for (id, (name, set)) in (1..).zip(&ruleset.sets) {
+            batch.set(name, set, id);
+            batch.elements(NEW_ELEMENTS, name, &set.elements());
         }
         for chain in &ruleset.chains {
             batch.chain(chain);
@@ -88,10 +89,10 @@ impl Batch {
     /// `ERESTART`, when any table has changed since `generation`. `None` when there is nothing to change.
     pub(crate) fn change(from: &Sets, to: &Sets, generation: u32, first: u32) -> Option<Self> {
         let mut batch = Self::begun(first, Some(generation));
-        for (set, wanted) in to {
-            if let Some(present) = from.get(set).filter(|present| *present != wanted) {
-                batch.elements(DELETE_ELEMENTS, set, present.difference(wanted));
-                batch.elements(NEW_ELEMENTS, set, wanted.difference(present));
+        for (name, wanted) in to {
+            if let Some(present) = from.get(name).filter(|present| *present != wanted) {
+                batch.elements(DELETE_ELEMENTS, name, &present.without(wanted));
+                batch.elements(NEW_ELEMENTS, name, &wanted.without(present));
             }
         }
         (batch.steps.len() > 1).then(|| batch.committed())
@@ -149,11 +150,12 @@ impl Batch {
     }
 
     /// `id` tells the sets of a transaction apart.
-    fn set(&mut self, set: &str, id: u32) {
-        self.step(NEW_SET, CREATE, format!("set {set}"), |writer| {
+    fn set(&mut self, name: &str, set: &Set, id: u32) {
+        let (key, length) = key_of(set.kind());
+        self.step(NEW_SET, CREATE, format!("set {name}"), |writer| {
             writer.text(1, NAME);
-            writer.text(2, set);
-            for (kind, value) in [(3, 0), (4, ADDRESS_AND_PORT), (5, PAIR_LENGTH), (10, id)] {
+            writer.text(2, name);
+            for (kind, value) in [(3, 0), (4, key), (5, length), (10, id)] {
                 writer.u32_be(kind, value);
             }
         });
@@ -191,14 +193,13 @@ impl Batch {
         self.steps.push(what);
     }
 
-    fn elements<'a>(&mut self, kind: u16, set: &str, pairs: impl Iterator<Item = &'a SocketAddrV4>) {
-        let mut pairs = pairs.peekable();
+    fn elements(&mut self, kind: u16, set: &str, elements: &[Element]) {
         let (verb, flags) = if kind == NEW_ELEMENTS { ("adding", CREATE) } else { ("taking out", 0) };
-        while let Some(first) = pairs.peek() {
-            self.step(kind, flags, format!("{verb} {first} and others in the set {set}"), |writer| {
+        for some in elements.chunks(ELEMENTS) {
+            self.step(kind, flags, format!("{verb} {} and others in the set {set}", some[0]), |writer| {
                 writer.text(1, NAME);
                 writer.text(2, set);
-                writer.nested(3, |writer| pairs.by_ref().take(ELEMENTS).for_each(|pair| element(writer, *pair)));
+                writer.nested(3, |writer| some.iter().for_each(|element| write_element(writer, *element)));
             });
         }
     }
@@ -218,16 +219,34 @@ impl Batch {
     }
 }
 
-fn element(writer: &mut Writer, pair: SocketAddrV4) {
-    let ([a, b, c, d], [high, low]) = (pair.ip().octets(), pair.port().to_be_bytes());
-    let key = [a, b, c, d, high, low, 0, 0];
-    writer.nested(1, |writer| writer.nested(1, |writer| writer.attribute(1, &key)));
+/// Type and length of a set's key.
+fn key_of(kind: SetKind) -> (u32, u32) {
+    match kind {
+        SetKind::Pairs => PAIR,
+        SetKind::Ports => PORT,
+    }
 }
 
-fn pair(element: Attributes<'_>) -> Option<SocketAddrV4> {
-    let key: [u8; 8] = element.inside(1).get(1)?.try_into().ok()?;
-    let [a, b, c, d, high, low, 0, 0] = key else { return None };
-    Some(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])))
+fn write_element(writer: &mut Writer, element: Element) {
+    let mut key = |key: &[u8]| writer.nested(1, |writer| writer.nested(1, |writer| writer.attribute(1, key)));
+    match element {
+        Element::Pair(pair) => {
+            let ([a, b, c, d], [high, low]) = (pair.ip().octets(), pair.port().to_be_bytes());
+            key(&[a, b, c, d, high, low, 0, 0]);
+        }
+        Element::Port(port) => key(&port.to_be_bytes()),
+    }
+}
+
+fn read_element(element: Attributes<'_>) -> Option<Element> {
+    match *element.inside(1).get(1)? {
+        [a, b, c, d, high, low, 0, 0] => {
+            let port = u16::from_be_bytes([high, low]);
+            Some(Element::Pair(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), port)))
+        }
+        [high, low] => Some(Element::Port(u16::from_be_bytes([high, low]))),
+        _ => None,
+    }
 }
 
 /// A query about boshy's table.
@@ -281,10 +300,10 @@ pub(crate) enum Answer {
     Chain(ObservedChain),
     /// A rule, and its chain.
     Rule(String, ObservedRule),
-    /// A set, and whether it is one of destination addresses and ports.
-    Set(String, bool),
+    /// A set, and its kind if it is one that the model has.
+    Set(String, Option<SetKind>),
     /// Elements of the set of this name.
-    Elements(String, Vec<SocketAddrV4>),
+    Elements(String, Vec<Element>),
 }
 
 /// Parses an answer; `None` for messages about something else.
@@ -314,13 +333,13 @@ pub(crate) fn answer(message: &Message<'_>) -> Option<Answer> {
             Some(Answer::Rule(attributes.text(2)?, lift(&expressions)))
         }
         NEW_SET => {
-            let key = (attributes.u32_be(4), attributes.u32_be(5), attributes.u32_be(3).unwrap_or(0));
-            let fits = key == (Some(ADDRESS_AND_PORT), Some(PAIR_LENGTH), 0);
-            Some(Answer::Set(attributes.text(2)?, fits))
+            let (key, flags) = ((attributes.u32_be(4)?, attributes.u32_be(5)?), attributes.u32_be(3).unwrap_or(0));
+            let kind = [SetKind::Pairs, SetKind::Ports].into_iter().find(|kind| key_of(*kind) == key);
+            Some(Answer::Set(attributes.text(2)?, kind.filter(|_| flags == 0)))
         }
         NEW_ELEMENTS => {
-            let pairs = attributes.inside(3).filter_map(|(_, element)| pair(Attributes(element))).collect();
-            Some(Answer::Elements(attributes.text(2)?, pairs))
+            let elements = attributes.inside(3).filter_map(|(_, element)| read_element(Attributes(element))).collect();
+            Some(Answer::Elements(attributes.text(2)?, elements))
         }
         _ => None,
     }

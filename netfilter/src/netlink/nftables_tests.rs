@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     difference::{Observed, ObservedSet, difference},
     redirect::Redirect,
-    ruleset::{Match, Pairs, Verdict},
+    ruleset::{Match, Verdict},
+    set::{Pairs, Ports},
 };
 
 fn redirect(ports: std::ops::Range<u16>) -> Ruleset {
@@ -23,7 +24,7 @@ fn with_inbound(ports: std::ops::Range<u16>, inbound: std::ops::Range<u16>) -> R
     let base = Base { kind: "nat".into(), hook: Hook::PREROUTING, priority: -105, policy: Policy::ACCEPT };
     let rule = Rule::new([Match::DestinationIn("inbound".into())], Verdict::Redirect(15008));
     ruleset.chains.push(Chain { name: "inbound", base: Some(base), rules: vec![rule] });
-    ruleset.sets.insert("inbound", pairs(inbound));
+    ruleset.sets.insert("inbound", Set::Pairs(pairs(inbound)));
     ruleset
 }
 
@@ -35,13 +36,12 @@ fn read(batch: &Batch) -> Observed {
             Answer::Chain(chain) => observed.chains.push(chain),
             Answer::Rule(chain, rule) => observed.push_rule(&chain, rule),
             Answer::Table { dormant, owner } => assert_eq!((dormant, owner), (false, None)),
-            Answer::Set(name, fits) => {
-                assert!(fits, "{name}");
-                observed.sets.insert(name, ObservedSet::Known(Pairs::new()));
+            Answer::Set(name, kind) => {
+                observed.sets.insert(name, ObservedSet::Known(Set::of(kind.unwrap(), [])));
             }
-            Answer::Elements(set, more) => match observed.sets.get_mut(&set) {
-                Some(ObservedSet::Known(pairs)) => pairs.extend(more),
-                other => panic!("elements of {set}, which is {other:?}"),
+            Answer::Elements(name, more) => match observed.sets.get_mut(&name) {
+                Some(ObservedSet::Known(set)) => *set = Set::of(set.kind(), set.elements().into_iter().chain(more)),
+                other => panic!("elements of {name}, which is {other:?}"),
             },
             Answer::Generation(_) => panic!("a batch holds no generation"),
         }
@@ -69,7 +69,9 @@ fn a_batch_is_one_transaction_that_acknowledges_its_last_step_only() {
 #[test]
 fn what_a_batch_writes_reads_as_the_desired_table() {
     let redirects = [redirect(1..1), redirect(1..2), redirect(1..u16::MAX)];
-    for ruleset in redirects.into_iter().chain([with_inbound(1..3, 5..9), Ruleset::default()]) {
+    let mut with_ports = redirect(1..2);
+    with_ports.sets.insert("ports", Set::Ports(Arc::new(Ports::from([1, 9000, u16::MAX]))));
+    for ruleset in redirects.into_iter().chain([with_inbound(1..3, 5..9), with_ports, Ruleset::default()]) {
         let batch = Batch::replace(&ruleset, OWNED_AND_PERSISTENT, 1);
         assert_eq!(difference(&ruleset, Some(&read(&batch))), []);
     }

@@ -6,24 +6,24 @@ use ipnet::Ipv4Net;
 
 use boshy_netlink::{ACK, CREATE, DUMP, Message, REPLACE, Writer};
 
-const NEW_ROUTE: u16 = 24;
+pub(super) const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
-const GET_ROUTE: u16 = 26;
-const IPV4: u8 = 2;
+pub(super) const GET_ROUTE: u16 = 26;
+pub(super) const IPV4: u8 = 2;
 const MAIN_TABLE: u32 = 254;
 const SCOPE_LINK: u8 = 253;
 const UNICAST: u8 = 1;
 /// Length of `struct rtmsg`.
-const ROUTE_HEADER: usize = 12;
+pub(super) const ROUTE_HEADER: usize = 12;
 const DESTINATION: u16 = 1;
-const OUTPUT_DEVICE: u16 = 4;
+pub(super) const OUTPUT_DEVICE: u16 = 4;
 const METRIC: u16 = 6;
 const PREFERRED_SOURCE: u16 = 7;
-const TABLE: u16 = 15;
+pub(super) const TABLE: u16 = 15;
 
 /// The protocol number of boshy's routes, 0xB0. Numbers from 192 on are assigned; lower ones are free for use
 /// (`/etc/iproute2/rt_protos`).
-const OURS: u8 = 0xB0;
+pub(super) const OURS: u8 = 0xB0;
 
 /// A route of the main table.
 #[derive(Clone, Debug, PartialEq, Eq)]

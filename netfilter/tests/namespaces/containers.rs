@@ -17,7 +17,7 @@ fn with(interfaces: &[&str]) -> Ruleset {
 }
 
 /// A namespace that is connected to this one, and how to enter it.
-fn neighbour(address: &str, gateway: Option<Ipv4Addr>, device: &str, commands: &str) -> (Killed, String) {
+pub(crate) fn neighbour(address: &str, gateway: Option<Ipv4Addr>, device: &str, commands: &str) -> (Killed, String) {
     let (keeper, pid) = namespace();
     let inside = format!("nsenter --net=/proc/{pid}/ns/net");
     sh(&format!("ip link add {device} type veth peer name eth0 netns {pid} && ip link set {device} up && {commands}"));
@@ -29,7 +29,7 @@ fn neighbour(address: &str, gateway: Option<Ipv4Addr>, device: &str, commands: &
 }
 
 /// A listener's report on a connection that is opened in a neighbour.
-fn reached<T>(scenario: &T, inside: &str, address: Ipv4Addr, port: u16) -> String {
+pub(crate) fn reached<T>(scenario: &T, inside: &str, address: Ipv4Addr, port: u16) -> String {
     let through: Vec<&str> = inside.split(' ').collect();
     let output = beside(scenario, &format!("{address}:{port}"), &through).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -29,11 +29,11 @@ fn whatever_is_done_to_the_own_table_is_noticed_and_repaired() {
         );
         assert_eq!(
             found_after(guard, "nft flush set inet boshy pairs"),
-            ["the set pairs lacks 1 pairs, 169.254.255.9:9002 among them"]
+            ["the set pairs lacks 1 elements, 169.254.255.9:9002 among them"]
         );
         assert_eq!(
             found_after(guard, "nft add element inet boshy pairs '{ 169.254.255.1 . 1, 169.254.255.1 . 2 }'"),
-            ["the set pairs has 2 pairs that are not ours, 169.254.255.1:1 among them"]
+            ["the set pairs has 2 elements that are not ours, 169.254.255.1:1 among them"]
         );
         let dormant = "nft add table inet boshy '{ flags dormant; }'";
         assert_eq!(found_after(guard, dormant), ["the table is switched off (dormant)"]);

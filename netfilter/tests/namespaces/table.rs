@@ -12,7 +12,7 @@ use std::{
 
 use boshy_netfilter::{
     Base, Cause, Chain, Error, Found, Guard, Hook, Match, Netlink, Operation, Ownership, Pairs, Policy, Redirect, Rule,
-    Ruleset, Verdict, difference,
+    Ruleset, Set, Verdict, difference,
 };
 
 use crate::world::{BOTH, alone, beside, guarded, one_pair, pairs, present, role, rules, sh, written};
@@ -101,7 +101,7 @@ fn pairs_come_and_go_and_the_set_is_exactly_what_is_wanted() {
         for wanted in wanted {
             assert_eq!(guard.keep(&rules(&wanted)).unwrap(), Found::Untouched);
             assert_eq!(present(&mut guard), *wanted);
-            assert_eq!(written(&guard), Some(&wanted));
+            assert_eq!(written(&guard), Some(Arc::clone(&wanted)));
         }
     });
 }
@@ -153,7 +153,7 @@ fn with_inbound(redirected: &Arc<Pairs>, inbound: &Arc<Pairs>) -> Ruleset {
     let base = Base { kind: "nat".into(), hook: Hook::PREROUTING, priority: -105, policy: Policy::ACCEPT };
     let rule = Rule { matches: vec![Match::DestinationIn("inbound".into())], verdict: Verdict::Redirect(15008) };
     ruleset.chains.push(Chain { name: "inbound", base: Some(base), rules: vec![rule] });
-    ruleset.sets.insert("inbound", Arc::clone(inbound));
+    ruleset.sets.insert("inbound", Set::Pairs(Arc::clone(inbound)));
     ruleset
 }
 
@@ -184,7 +184,7 @@ fn a_third_chain_with_its_own_set_is_written_compared_changed_and_removed_like_t
                 assert_eq!(
                     drift.to_string(),
                     "chain inbound lacks `ip daddr . tcp dport @inbound redirect to :15008`; \
-                     the set inbound lacks 2 pairs, 10.244.0.5:8080 among them"
+                     the set inbound lacks 2 elements, 10.244.0.5:8080 among them"
                 );
             }
             // Taken out again, and the rest stays.

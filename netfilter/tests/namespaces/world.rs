@@ -117,12 +117,12 @@ pub(crate) fn rules(pairs: &Arc<Pairs>) -> Ruleset {
 
 /// The pairs in the table.
 pub(crate) fn present(guard: &mut Guard) -> Pairs {
-    guard.present().unwrap().into_pairs(Redirect::SET)
+    guard.present().unwrap().pairs(Redirect::SET).as_ref().clone()
 }
 
 /// The pairs that a guard knows to be in place.
-pub(crate) fn written(guard: &Guard) -> Option<&Arc<Pairs>> {
-    guard.written().map(|ruleset| &ruleset.sets[Redirect::SET])
+pub(crate) fn written(guard: &Guard) -> Option<Arc<Pairs>> {
+    guard.written().map(|ruleset| ruleset.sets[Redirect::SET].pairs())
 }
 
 /// Pairs parsed from text.

@@ -1,7 +1,7 @@
 //! Parses the text of a runtime or cloud config. Problems repeat no value of the config, because values may be secrets.
 #![no_main]
 
-use boshy_director::{manifest::{RuntimeConfig, cloud_networks}};
+use boshy_director::manifest::{RuntimeConfig, cloud_networks};
 use boshy_yaml::Limits;
 use libfuzzer_sys::fuzz_target;
 

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use boshy_director::{manifest};
-use boshy_yaml::Limits;
+use boshy_director::manifest;
 use boshy_mesh::InstanceGroup;
+use boshy_yaml::Limits;
 use libfuzzer_sys::fuzz_target;
 
 /// A value that no error may repeat. The corpus contains it in many places.

@@ -2,7 +2,9 @@
 //! refused one says why, with a place in the text.
 #![no_main]
 
-use boshy_mesh::{MtlsMode, Origin, Policies, PolicyConfig, AppliedConfig, SpiffeId, TrustDomain, WrittenConfig};
+use boshy_mesh::{
+    AppliedConfig, Caller, MtlsMode, Origin, Policies, PolicyConfig, SpiffeId, TrustDomain, WrittenConfig,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |text: &str| {
@@ -20,12 +22,19 @@ fuzz_target!(init: boshy_fuzz::let_the_yaml_library_panic(), |text: &str| {
 });
 
 fn asked(policies: &Policies) {
-    let caller = SpiffeId::new(&TrustDomain::default(), "shop", "web").unwrap();
+    let identity = SpiffeId::new(&TrustDomain::default(), "shop", "web").unwrap();
+    let address = "10.9.0.1/32".parse().unwrap();
+    let certified = Caller { identity: Some(identity), address: Some(address) };
+    let callers = [certified, Caller::from(address)];
     for (deployment, group, job) in [("shop", "db", "mysql"), ("bank", "web", "nginx")] {
         let origin = Origin { deployment: deployment.into(), group: group.into(), job: job.into() };
         assert!(policies.mode(&origin, 3306).is_none_or(|mode| mode <= MtlsMode::Strict));
         if let Some(authorization) = policies.authorization(&origin, 3306) {
-            assert!(!authorization.enforced.decide(&caller).to_string().is_empty());
+            for caller in &callers {
+                assert!(!authorization.enforced.decide(caller).to_string().is_empty());
+            }
+            let in_plaintext = authorization.by_address();
+            assert!(in_plaintext.is_none_or(|authorization| authorization.networks().next().is_some()));
         }
     }
 }

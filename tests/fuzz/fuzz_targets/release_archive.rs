@@ -13,11 +13,11 @@ use std::{
     sync::LazyLock,
 };
 
+use boshy_fuzz::sound;
 use boshy_lab_director::release::{
     Job, ReleaseError,
     archive::{Limits, job, unpack},
 };
-use boshy_fuzz::sound;
 use flate2::{Compression, write::GzEncoder};
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};

@@ -181,9 +181,7 @@ impl<C: Flavour> Proxy<C> {
         assert!(nonce > self.last_nonce, "nonce {nonce} after {}", self.last_nonce);
         self.last_nonce = nonce;
 
-        let mut encoded = Vec::new();
-        response.encode(&mut encoded);
-        assert_eq!(encoded.len(), response.encoded_len());
+        let encoded = response.encoded().concat();
         assert!(encoded.len() <= LARGEST, "{} octets", encoded.len());
         assert_eq!(C::counts(&encoded), (response.resources.len(), response.removed.len()));
 
@@ -220,13 +218,14 @@ impl<C: Flavour> Proxy<C> {
 fn set(input: &mut Input<'_>) -> ResourceSet {
     ResourceType::ALL.into_iter().fold(ResourceSet::default(), |set, kind| match input.octet() {
         255 => set,
-        octet => set.with(kind, typed(octet)),
+        octet => set.with(kind, typed(kind, octet)),
     })
 }
 
-fn typed(octet: u8) -> TypedResources {
+fn typed(kind: ResourceType, octet: u8) -> TypedResources {
     let (edition, own) = (octet >> 6, octet & 0x20 != 0);
     let names = NAMES.into_iter().enumerate().filter(|(bit, _)| octet >> bit & 1 == 1);
     let layer: Layer = names.map(|(_, name)| Resource::new(name, vec![edition; 100])).collect();
-    TypedResources::new(if own { [Layer::default(), layer] } else { [layer, Layer::default()] })
+    let [lowest, above] = if own { [Layer::default(), layer] } else { [layer, Layer::default()] };
+    TypedResources::new([lowest.shared(kind), above])
 }

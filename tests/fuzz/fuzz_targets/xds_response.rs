@@ -27,6 +27,8 @@ use sha2::{Digest, Sha256};
 
 const HOSTS: [&str; 2] = ["a.boshy", "b.boshy"];
 const LISTENERS: [&str; 3] = ["tcp_169.254.255.1_80", "tcp_169.254.255.2_80", "virtual"];
+/// The names of a VM's own secrets, and another.
+const SECRETS: [&str; 3] = ["default", "ROOTCA", "another"];
 const CLUSTERS: [&str; 3] = ["out.a.boshy|http", "out.b.boshy|http", "nowhere"];
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The name that a server reports as missing after all resources.
@@ -82,12 +84,23 @@ struct Vm {
     asked: BTreeMap<String, usize>,
     /// What each name needed, by its resource, since it was last not answered.
     said: BTreeMap<Hostname, Vec<Name>>,
+    /// The editions of its secrets that the VM has given this relay.
+    held: Vec<u8>,
 }
 
 impl Vm {
     fn new() -> Self {
         let relay = Relay::new(RelaySettings { patience: PATIENCE, ..RelaySettings::default() }, Stored::default());
-        Self { relay, now: Instant::now(), subscribes: 0, salt: 0, nonce: 0, asked: BTreeMap::new(), said: BTreeMap::new() }
+        Self {
+            relay,
+            now: Instant::now(),
+            subscribes: 0,
+            salt: 0,
+            nonce: 0,
+            asked: BTreeMap::new(),
+            said: BTreeMap::new(),
+            held: Vec::new(),
+        }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
@@ -104,7 +117,7 @@ impl Vm {
             }
             5 => self.wait(),
             6 => {
-                self.relay.opened();
+                self.relay.opened(true);
                 self.asked.clear();
             }
             _ => {
@@ -120,11 +133,29 @@ impl Vm {
     fn hold(&mut self, edition: u8) {
         let secrets = Secrets {
             certificates: format!("certificate {edition}"),
-            private_key: format!("key {edition}").into(),
+            private_key: format!("key {edition}.").into(),
             roots: "roots".to_owned(),
         };
         self.act(|relay, now, words| relay.hold(&secrets, now, words));
         assert!(self.relay.served().of(ResourceType::Secret).is_known());
+        self.held.push(edition);
+        self.check_secrets();
+    }
+
+    /// Envoy is served the VM's own secrets alone, and none is kept among what pilots send.
+    fn check_secrets(&self) {
+        let served = self.relay.served().of(ResourceType::Secret);
+        assert_eq!(served.is_known(), !self.held.is_empty(), "secrets that the VM does not have");
+        // In the place of one that Envoy rejects, the edition that it accepted last is served, or none.
+        for resource in served.iter() {
+            let has = |own: &str| resource.body.windows(own.len()).any(|part| part == own.as_bytes());
+            let own = match &*resource.name {
+                "default" => self.held.iter().any(|edition| has(&format!("key {edition}."))),
+                "ROOTCA" => has("roots"),
+                other => panic!("{other} is no secret of the VM"),
+            };
+            assert!(own, "{} is another one", resource.name);
+        }
         assert!(!self.relay.known().any(|kind| kind == ResourceType::Secret));
         assert!(self.relay.stored().resources(ResourceType::Secret).is_empty());
     }
@@ -134,6 +165,7 @@ impl Vm {
             Ok(response) => {
                 *self.asked.entry(response.nonce.clone()).or_default() += 1;
                 self.act(|relay, now, words| relay.receive(response, now, words));
+                self.check_secrets();
             }
             Err(UndecodableResponse::Content(malformed)) => {
                 let step = Step::refusing(malformed.clone());
@@ -168,10 +200,14 @@ impl Vm {
     fn check_answers(&mut self, step: &Step) {
         for request in &step.upstream {
             let nonce = match request {
-                RequestToPilot::Ack { nonce, .. } | RequestToPilot::Nack { nonce, .. } => nonce,
+                RequestToPilot::Ack { nonce, .. }
+                | RequestToPilot::Nack { nonce, .. }
+                | RequestToPilot::Tell { nonce, .. } => nonce,
                 // A rejection that came too late for an answer: the resource is requested again.
                 RequestToPilot::Resend { .. } => continue,
-                RequestToPilot::Subscribe { .. } => panic!("only a stream that opens subscribes"),
+                RequestToPilot::Subscribe { .. } | RequestToPilot::Claim { .. } => {
+                    panic!("only a stream that opens subscribes")
+                }
             };
             let open = self.asked.get_mut(nonce).expect("an answer to a response");
             *open = open.checked_sub(1).expect("one answer to one response");
@@ -205,7 +241,9 @@ impl Vm {
         self.asked.clear();
         self.subscribes = 0;
         self.said.clear();
+        self.held.clear();
         self.check_names();
+        self.check_secrets();
     }
 
     /// A plausible response: valid types, mostly valid bodies, and names that recur.
@@ -218,6 +256,7 @@ impl Vm {
             let name = match kind {
                 ResourceType::Names => input.pick(&HOSTS),
                 ResourceType::Listener => input.pick(&LISTENERS),
+                ResourceType::Secret => input.pick(&SECRETS),
                 _ => input.pick(&CLUSTERS),
             };
             Some(name).filter(|name| taken.insert(*name))

@@ -9,8 +9,8 @@ use std::{
 
 use boshy_lab_director::release::JobSpec;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshRules, MeshSnapshot, NameTable, NetworkAddress, Origin, Port, PortName, Protocol, Service, ServicePlan,
-    Shared, SnapshotContent, Tld, Workload,
+    Endpoint, Hostname, MeshRules, MeshSnapshot, NameTable, NetworkAddress, Origin, Port, PortName, Protocol, Service,
+    ServicePlan, Shared, SnapshotContent, Tld, Workload,
 };
 
 /// Ignores panics of the YAML library, which its only caller catches and returns as an error. Every other panic is a
@@ -82,7 +82,12 @@ pub fn names() -> NameTable {
 }
 
 fn service(job: &str, vip: u8) -> ServicePlan {
-    let port = |name, number| Port { name: PortName::new(name).expect("a port name"), number, protocol: Protocol::Tcp };
+    let port = |name, number| Port {
+        name: PortName::new(name).expect("a port name"),
+        number,
+        protocol: Protocol::Tcp,
+        ingress: None,
+    };
     let endpoint = |ip: &str, az: Option<&str>| {
         let id = ip.replace('x', &vip.to_string());
         let ip: IpAddr = id.parse().expect("an address");
@@ -103,6 +108,7 @@ fn service(job: &str, vip: u8) -> ServicePlan {
         },
         vip: Ipv4Addr::new(169, 254, 255, vip),
         tunnel: None,
+        withdrawn: Default::default(),
     }
 }
 

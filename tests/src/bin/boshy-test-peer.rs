@@ -5,11 +5,16 @@
 //! serve PORT              accepts one connection for each line STEP...; prints "ready" once it listens
 //! connect                 makes one connection for each line HOST:PORT STEP...
 //! echo PORT               accepts all connections and sends each octet back; prints "ready" once it listens
+//! visited PORT STEP...    accepts all connections and takes the steps with each; prints "ready" once it listens, and
+//!                         for each line how many connections there were
 //! late PORT               listens with a full backlog; prints "ready"; after a line, accepts connections and sends
 //!                         each octet back
 //! hold HOST:PORT N        opens N connections, has an octet sent back over each, and prints how many answer. After a
 //!                         line "again" it repeats this; after "ends" it sends an octet over every second connection,
 //!                         and prints how many end by themselves
+//! visit HOST:PORT N       makes N connections one after the other, has an octet sent back over each, and prints the
+//!                         median of their times in microseconds
+//! ask HOST:PORT N         has N octets sent back one after the other over one connection, and prints the same
 //! ```
 //!
 //! Steps: `send:N` sends N octets; `recv:N` reads N octets; `arrived:N` waits until N octets are unread in the kernel;
@@ -24,6 +29,10 @@
 use std::{
     io::{self, BufRead, ErrorKind, Read, Write},
     net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -45,8 +54,11 @@ fn main() {
         ["serve", port] => serve(port.parse().unwrap()),
         ["connect"] => connect(),
         ["echo", port] => in_many_tasks(echo(port.parse().unwrap())),
+        ["visited", port, steps @ ..] => visited(port.parse().unwrap(), steps),
         ["late", port] => late(port.parse().unwrap()),
         ["hold", address, count] => in_many_tasks(hold(address, count.parse().unwrap())),
+        ["visit", address, count] => visit(address, count.parse().unwrap()),
+        ["ask", address, count] => ask(address, count.parse().unwrap()),
         other => panic!("unknown: {other:?}"),
     }
 }
@@ -57,6 +69,24 @@ fn serve(port: u16) {
     for line in io::stdin().lock().lines() {
         let (stream, _) = listener.accept().unwrap();
         tell(&Conversation::new(stream).follow(line.unwrap().split_whitespace()));
+    }
+}
+
+fn visited(port: u16, steps: &[&str]) {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    let visits = Arc::new(AtomicUsize::new(0));
+    let (counter, steps) = (Arc::clone(&visits), steps.join(" "));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, steps) = (stream.unwrap(), steps.clone());
+            counter.fetch_add(1, Ordering::Relaxed);
+            thread::spawn(move || Conversation::new(stream).follow(steps.split_whitespace()));
+        }
+    });
+    println!("ready");
+    for line in io::stdin().lock().lines() {
+        line.unwrap();
+        println!("{}", visits.load(Ordering::Relaxed));
     }
 }
 
@@ -83,6 +113,33 @@ fn connect() {
             Err(error) => Outcome { received: 0, end: End::Refused, trouble: error.kind().to_string() },
         });
     }
+}
+
+fn visit(address: &str, count: usize) {
+    println!("{:.1}", median_time(count, || asked(&mut TcpStream::connect(address).unwrap())));
+}
+
+fn ask(address: &str, count: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    println!("{:.1}", median_time(count, || asked(&mut stream)));
+}
+
+fn asked(stream: &mut TcpStream) {
+    stream.write_all(&[7]).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+}
+
+/// In microseconds.
+fn median_time(count: usize, mut act: impl FnMut()) -> f64 {
+    let timed = |_| {
+        let begun = Instant::now();
+        act();
+        begun.elapsed()
+    };
+    let mut times: Vec<Duration> = (0..count).map(timed).collect();
+    times.sort_unstable();
+    times[count / 2].as_secs_f64() * 1e6
 }
 
 fn tell(outcome: &Outcome) {

@@ -1,4 +1,5 @@
-//! Connects the same two programs directly and through a virtual IP, and compares what both ends see.
+//! Connects the same two programs directly, through a virtual IP, and through a virtual IP over mutual TLS, and compares
+//! what both ends see.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +8,13 @@ use boshy_tests::peer::{End, Outcome};
 use crate::{
     connections::{PEER_PORT, with_peer_port},
     driver::Lab,
-    manifests::BANANA,
+    manifests::{BANANA, Service},
+    mtls::{is_tunnelled, issue_identities, switch},
     peers::Peer,
 };
 
+/// The service whose port the server listens on.
+const SERVICE: Service = Service { port: PEER_PORT, ..BANANA };
 /// Number of runs of each row, so that effects that depend on timing show in one of them.
 const TIMES: usize = 3;
 
@@ -19,7 +23,7 @@ struct Row {
     name: &'static str,
     client: &'static str,
     server: &'static str,
-    /// Differences through the mesh.
+    /// Differences through the mesh, in plaintext and over mutual TLS.
     but: But,
 }
 
@@ -74,6 +78,7 @@ const ROWS: &[Row] = &[
     row("large to the client, and closed at once", "drain", "send:5000000 close", Same),
     row("large both ways at once", "upload:3000000", "upload:3000000", Same),
     row("large to a client that reads slowly", "slowly", "send:3000000 close", Same),
+    row("larger than all buffers to a client that reads late", "rest:300 drain", "send:30000000 close", Same),
     row("large to a server that reads slowly", "send:3000000 close", "slowly", Same),
     row("the client resets before it has sent anything", "recv:1 reset", "send:1 drain", ServerInOrder),
     row("the client resets after data", "send:1000 recv:1 reset", "arrived:1000 send:1 drain", ServerInOrder),
@@ -100,26 +105,39 @@ const ROWS: &[Row] = &[
 ];
 
 #[test]
-fn what_both_ends_see_is_the_same_through_the_mesh_as_directly() {
+fn what_both_ends_see_is_the_same_through_the_mesh_as_directly_and_over_mutual_tls() {
     let lab = Lab::with(&with_peer_port(1));
-    let direct = lab.endpoints("apricot/0", BANANA.host).first().unwrap().split(':').next().unwrap().to_owned();
+    let direct = lab.address("banana/0");
     let meshed = lab.vips()[BANANA.host].clone();
     let port = PEER_PORT.to_string();
     let mut client = Peer::start(&lab, "apricot/0", &["connect"]);
 
     // The port is exposed, but nothing listens on it yet. Envoy accepts before it connects.
-    let mut refused = |host: &str| -> Outcome { told(&mut client, &format!("{host}:{port} drain")) };
-    let ends = [refused(&direct).end, refused(&meshed).end];
-    eprintln!("an exposed port without a listener: directly {:?}, through the mesh {:?}", ends[0], ends[1]);
-    assert_eq!(ends, [End::Refused, End::Fin]);
+    let refused = |client: &mut Peer, host: &str| told(client, &format!("{host}:{port} drain")).end;
+    assert_eq!(refused(&mut client, &direct), End::Refused);
+    assert_eq!(refused(&mut client, &meshed), End::Fin);
 
-    let mut server = Peer::listening(&lab, "banana/0", &["serve", &port]);
+    let listens = || Peer::listening(&lab, "banana/0", &["serve", &port]);
+    let mut server = listens();
+    let pass = |client: &mut Peer, server: &mut Peer, host: &str| -> Vec<Seen> {
+        ROWS.iter().map(|row| converse(client, server, host, row)).collect()
+    };
+    let (directly, plainly) = (pass(&mut client, &mut server, &direct), pass(&mut client, &mut server, &meshed));
+    drop(server);
+
+    issue_identities(&lab);
+    switch(&lab, "strict");
+    lab.eventually("the service is reached over mutual TLS", || is_tunnelled(&lab, SERVICE)).is_in_agreement();
+    assert_eq!(refused(&mut client, &direct), End::Refused);
+    assert_eq!(refused(&mut client, &meshed), End::Fin);
+    let tunnelled = pass(&mut client, &mut listens(), &meshed);
+
     let mut wrong = Vec::new();
-    for row in ROWS {
-        let [directly, through] = [&direct, &meshed].map(|host| converse(&mut client, &mut server, host, row));
-        let alike = is_alike(row.but, &directly, &through);
+    for (((row, directly), plainly), tunnelled) in ROWS.iter().zip(&directly).zip(&plainly).zip(&tunnelled) {
+        let alike = [plainly, tunnelled].iter().all(|through| is_alike(row.but, directly, through));
         let remark = if alike { row.but.why() } else { "NOT ALIKE" };
-        eprintln!("{:66} | {:50} | {:50} | {remark}", row.name, shown(&directly), shown(&through));
+        let [directly, plainly, tunnelled] = [directly, plainly, tunnelled].map(shown);
+        eprintln!("{:66} | {directly:50} | {plainly:50} | {tunnelled:50} | {remark}", row.name);
         if !alike {
             wrong.push(row.name);
         }

@@ -24,16 +24,16 @@ const SERVICES: usize = 3;
 
 /// One apricot, and this number of bananas that expose a port for `boshy-test-peer`.
 pub(crate) fn with_peer_port(bananas: usize) -> String {
-    with_peer_ports(bananas, 1)
+    with_peer_ports(1, bananas, 1)
 }
 
-/// The same with this number of ports, starting at [`PEER_PORT`].
-fn with_peer_ports(bananas: usize, ports: usize) -> String {
+/// The same with this number of clients' VMs and of ports, starting at [`PEER_PORT`].
+pub(crate) fn with_peer_ports(apricots: usize, bananas: usize, ports: usize) -> String {
     let exposed = (PEER_PORT..).take(ports).fold("      number: 9002\n".to_owned(), |mut text, port| {
         write!(text, "    - name: peer{port}\n      number: {port}\n").unwrap();
         text
     });
-    format!("{}\n", sample(1, bananas)).replace("      number: 9002\n", &exposed)
+    format!("{}\n", sample(apricots, bananas)).replace("      number: 9002\n", &exposed)
 }
 
 fn address(lab: &Lab) -> String {
@@ -67,7 +67,7 @@ fn statistics(lab: &Lab, vm: &str, filter: &str) -> BTreeMap<String, u64> {
 #[test]
 fn a_vm_holds_thousands_of_connections_to_one_service_and_to_each_of_several_that_are_opened_at_once() {
     let count: usize = env::var("BOSHY_LAB_CONNECTIONS").map_or(9000, |text| text.parse().unwrap());
-    let lab = Lab::with(&with_peer_ports(1, SERVICES));
+    let lab = Lab::with(&with_peer_ports(1, 1, SERVICES));
     let ports: Vec<u16> = (PEER_PORT..).take(SERVICES).collect();
     let _echoes: Vec<Peer> =
         ports.iter().map(|port| Peer::listening(&lab, "banana/0", &["echo", &port.to_string()])).collect();
@@ -100,6 +100,9 @@ fn holds(lab: &Lab, ports: &[u16], each: usize) {
     let wasted =
         seen.iter().filter(|(name, _)| name.contains(".upstream_cx_overflow") || name.contains("connect_fail"));
     assert!(wasted.into_iter().all(|(_, count)| *count <= open / 100), "{seen:?}");
+    drop(clients);
+    // Envoy has files for these connections only once.
+    lab.eventually("Envoy has closed the connections", || look()["server.total_connections"] < open / 100);
 }
 
 #[test]

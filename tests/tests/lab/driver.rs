@@ -66,16 +66,18 @@ impl Lab {
 
     /// The deployment of a manifest, ready.
     pub(crate) fn with(manifest: &str) -> Self {
+        Self::with_all(&[manifest])
+    }
+
+    /// The deployments of several manifests, ready.
+    pub(crate) fn with_all(manifests: &[&str]) -> Self {
         let lab = Self::nowhere();
-        let file = lab.file("manifest.yml", manifest);
-        lab.succeeds([
-            "up",
-            "--test-hooks",
-            "--release",
-            RELEASE.to_str().unwrap(),
-            "--manifest",
-            file.to_str().unwrap(),
-        ]);
+        let mut up = ["up", "--test-hooks", "--release", RELEASE.to_str().unwrap()].map(str::to_owned).to_vec();
+        for (number, manifest) in manifests.iter().enumerate() {
+            let file = lab.file(&format!("manifest-{number}.yml"), manifest);
+            up.extend(["--manifest".to_owned(), file.to_str().unwrap().to_owned()]);
+        }
+        lab.succeeds(up);
         lab
     }
 
@@ -189,6 +191,13 @@ impl Lab {
         })
     }
 
+    /// Ends all processes of a VM at once, as a power cut does. `boshy lab reboot` boots it again.
+    pub(crate) fn switches_off(&self, vm: &str) -> &Self {
+        let namespace = self.sh(vm, "readlink /proc/self/ns/net");
+        process::send("KILL", process::first_in(Path::new(namespace.trim())));
+        self.eventually(&format!("{vm} is off"), || vm_of(&self.status(), vm)["alive"] == false)
+    }
+
     /// Makes an actor panic and waits until it is restarted.
     pub(crate) fn panics(&self, vm: &str, actor: &str) -> &Self {
         let address = operations(vm);
@@ -216,7 +225,7 @@ impl Lab {
     pub(crate) fn vms(&self) -> Vec<String> {
         let status = self.status();
         let names = status["vms"].as_array().unwrap().iter().map(short_name);
-        names.filter(|name| name != PILOT_VM).collect()
+        names.filter(|name| !is_pilot(name)).collect()
     }
 
     /// Address of a VM.
@@ -247,12 +256,12 @@ impl Lab {
         self.succeeds(["logs", vm, job])
     }
 
-    /// Endpoints of a service in a VM's Envoy, as `IP:PORT`.
+    /// Endpoints of a service in a VM's Envoy, as `IP:PORT`, also those to which tunnels lead.
     pub(crate) fn endpoints(&self, vm: &str, host: &str) -> BTreeSet<String> {
         let output = self.run(["exec", vm, "--", "curl", "-s", "--max-time", "5", "http://127.0.0.1:8001/clusters"]);
-        let ours = format!("out.{host}|");
+        let ours = ["out", "mtls"].map(|way| format!("{way}.{host}|"));
         let clusters = text(&output.stdout);
-        let lines = clusters.lines().filter(|line| line.starts_with(&ours));
+        let lines = clusters.lines().filter(|line| ours.iter().any(|ours| line.starts_with(ours)));
         // CLUSTER::ADDRESS::KEY::VALUE; lines about the cluster itself have no address.
         let addresses = lines.filter_map(|line| line.split("::").nth(1)).filter(|field| field.contains(':'));
         addresses.map(str::to_owned).collect()
@@ -324,7 +333,12 @@ pub(crate) fn named_by(variable: &str, what: &str) -> PathBuf {
 
 /// Address of a VM's pilot or agent for operators.
 fn operations(vm: &str) -> &'static str {
-    if vm == PILOT_VM { "http://127.0.0.1:8080" } else { "http://127.0.0.1:15020" }
+    if is_pilot(vm) { "http://127.0.0.1:8080" } else { "http://127.0.0.1:15020" }
+}
+
+/// Whether a VM is one of the control plane.
+fn is_pilot(vm: &str) -> bool {
+    vm.starts_with("bosh-pilot/")
 }
 
 fn short_name(vm: &Value) -> String {

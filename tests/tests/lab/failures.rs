@@ -1,5 +1,7 @@
 //! Every actor panics and every process is killed, in turn, while others keep running.
 
+use boshy_tests::chaos::{AGENT_ACTORS, PLAIN_PILOT_ACTORS};
+
 use crate::{
     driver::{AGENT, ENVOY, HTTPBIN, Lab, PILOT, PILOT_VM, actors},
     load::{SteadyQuestions, SteadyRequests},
@@ -15,27 +17,12 @@ fn an_actor_that_panics_costs_no_request_and_no_answer() {
     let load = SteadyRequests::start(&lab, "apricot/0", BANANA);
     let same_vm = SteadyRequests::start(&lab, "apricot/1", BANANA);
     let questions = SteadyQuestions::start(&lab, "apricot/0", BANANA);
-    let pilot = ["vip_pool", "service_registry", "director_poller", "xds_server", "convergence", "http_server"];
-    for actor in panicked(&lab, PILOT_VM, &pilot) {
+    for actor in panicked(&lab, PILOT_VM, PLAIN_PILOT_ACTORS) {
         lab.panics(PILOT_VM, &actor);
         load.go_on();
     }
     questions.all_answered();
-    let agent = [
-        "address_finder",
-        "pilot_exchange",
-        "state_keeper",
-        "identity_keeper",
-        "dns_server",
-        "name_feed",
-        "xds_server",
-        "netfilter_writer",
-        "peer_watcher",
-        "envoy_watcher",
-        "lookout",
-        "http_server",
-    ];
-    for actor in panicked(&lab, "apricot/1", &agent) {
+    for actor in panicked(&lab, "apricot/1", &AGENT_ACTORS) {
         lab.panics("apricot/1", &actor);
         same_vm.go_on();
     }

@@ -14,10 +14,6 @@ use crate::{driver::Lab, manifests::Service, process::Running, wait::within};
 const MOST_ROUNDS: u32 = 20_000;
 /// Time for a request, longer than a job takes to restart.
 const LONGEST_REQUEST: u32 = 10;
-/// Requests that an orderly stop of an instance may lose: its kernel resets connections that it had accepted and the
-/// instance had not.
-pub(crate) const NOT_TAKEN: &str = "request that an instance had not taken from its kernel when it ended";
-
 /// A repeated action in a VM. The last round is completed before it stops.
 struct Rounds {
     what: String,
@@ -86,6 +82,12 @@ impl SteadyRequests {
     /// Waits for some more requests.
     pub(crate) fn go_on(&self) -> &Self {
         self.rounds.goes_on();
+        self
+    }
+
+    /// Waits until so many requests are made.
+    pub(crate) fn until(&self, made: usize) -> &Self {
+        within(Duration::from_secs(60), &format!("{made} {}", self.rounds.what), || self.rounds.so_far().len() >= made);
         self
     }
 

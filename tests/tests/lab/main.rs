@@ -9,7 +9,10 @@
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
 mod alike;
+mod attestation;
+mod authorization;
 mod changes;
+mod chaos;
 mod connections;
 mod containers;
 mod down;
@@ -18,8 +21,11 @@ mod envoy_parent;
 mod failures;
 mod hangs;
 mod held;
+mod held_tunnels;
 mod hygiene;
+mod ingress;
 mod lifecycle;
+mod links;
 mod load;
 mod manifests;
 mod mtls;
@@ -32,6 +38,8 @@ mod privileges;
 mod process;
 mod programs;
 mod refused;
+mod rotation;
+mod several_pilots;
 mod stops;
 mod traffic;
 mod uaa;

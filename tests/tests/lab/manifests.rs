@@ -20,9 +20,14 @@ pub(crate) fn small() -> String {
 
 /// Another deployment: two cherries.
 pub(crate) fn orchard() -> String {
+    orchard_of("cherry")
+}
+
+/// The same with another name of its group.
+pub(crate) fn orchard_of(group: &str) -> String {
     let (head, groups) = SAMPLE.split_once("instance_groups:").unwrap();
     let banana = &groups[groups.find("- name: banana").unwrap()..];
-    let cherry = banana.replace("name: banana", "name: cherry").replace("instances: 3", "instances: 2");
+    let cherry = banana.replace("name: banana", &format!("name: {group}")).replace("instances: 3", "instances: 2");
     format!("{head}instance_groups:\n{cherry}").replace("sample-deployment", "orchard").replace("9002", "9003")
 }
 

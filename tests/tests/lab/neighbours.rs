@@ -11,7 +11,7 @@ use crate::{
 
 const VM: &str = "apricot/0";
 /// Rules of bosh-agent and of an operator, by nft and by iptables.
-const OTHERS: &str = r"set -e
+pub(crate) const OTHERS: &str = r"set -e
 nft -f - <<'RULES'
 table inet bosh_agent {
     chain monit_access { type filter hook output priority 0; policy accept;
@@ -38,7 +38,7 @@ iptables -t nat -A OUTPUT -j OPERATORS
 iptables -A INPUT -s 192.0.2.3/32 -j DROP
 ip route add 192.0.2.0/24 dev lo";
 /// The present rules, without packet counters, which keep changing.
-const DUMP: &str = r"set -e
+pub(crate) const DUMP: &str = r"set -e
 for table in 'inet bosh_agent' 'ip operators' 'ip nat' 'ip filter'; do nft --stateless -a list table $table; done
 iptables-save -t nat | grep -v '^#' | sed 's/\[.*\]//'
 iptables-save -t filter | grep -v '^#' | sed 's/\[.*\]//'

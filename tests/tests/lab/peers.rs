@@ -3,12 +3,20 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Stdio},
 };
 
 use crate::driver::Lab;
 
-const PROGRAM: &str = "/tmp/boshy-test-peer";
+/// Copies a program into a VM, unless it is there, and returns its path. `None` when the VM does not take it.
+pub(crate) fn put(lab: &Lab, vm: &str, program: &str) -> Option<String> {
+    let path = format!("/tmp/{}", Path::new(program).file_name()?.to_str()?);
+    let copy = format!("[ -x {path} ] || {{ cat >{path}.$$ && chmod +x {path}.$$ && mv {path}.$$ {path}; }}");
+    let mut copying = lab.command(["exec", vm, "--", "sh", "-c", &copy]);
+    let copied = copying.stdin(File::open(program).unwrap()).stderr(Stdio::null()).status().unwrap();
+    copied.success().then_some(path)
+}
 
 /// A peer that runs in a VM until the value is dropped.
 pub(crate) struct Peer {
@@ -20,13 +28,8 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a peer; see `boshy-test-peer` for its arguments.
     pub(crate) fn start(lab: &Lab, vm: &str, arguments: &[&str]) -> Self {
-        let copy = format!(
-            "[ -x {PROGRAM} ] || {{ cat >{PROGRAM}.$$ && chmod +x {PROGRAM}.$$ && mv {PROGRAM}.$$ {PROGRAM}; }}"
-        );
-        let mut copying = lab.command(["exec", vm, "--", "sh", "-c", &copy]);
-        let program = File::open(env!("CARGO_BIN_EXE_boshy-test-peer")).unwrap();
-        assert!(copying.stdin(program).status().unwrap().success());
-        let mut command = lab.command(["exec", vm, "--", PROGRAM].iter().chain(arguments));
+        let program = put(lab, vm, env!("CARGO_BIN_EXE_boshy-test-peer")).expect("the VM takes a program");
+        let mut command = lab.command(["exec", vm, "--", &program].iter().chain(arguments));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, input, output }

@@ -1,4 +1,4 @@
-//! Users and capabilities of the jobs' processes, from `/proc`.
+//! Users, capabilities and memory of the jobs' processes, from `/proc`.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ const LOOK: &str = r#"for process in /proc/[0-9]*; do
     line=$(tr '\0\n' '  ' < $process/cmdline 2>/dev/null) || continue
     case $line in */packages/*/bin/*) ;; *) continue ;; esac
     echo "==> $line"; grep -E '^(Uid|Gid|Cap|NoNewPrivs)' $process/status
+    echo "Core: $(grep '^Max core file size' $process/limits)"; echo "Memory: $(stat -c %u $process/environ)"
 done"#;
 
 #[test]
@@ -26,8 +27,29 @@ fn every_process_of_a_job_is_vcap_with_exactly_the_capabilities_declared() {
         check(&processes, &vm, "bin/boshy agent", NET_ADMIN);
         check(&processes, &vm, "bin/envoy ", 0);
         check(&processes, &vm, "bin/boshy httpbin", 0);
+        for keeps_keys in ["bin/boshy agent", "bin/envoy "] {
+            leaves_no_core(&processes, keeps_keys);
+        }
+        is_read_by_root_alone(&processes, "bin/boshy agent");
     }
-    check(&look(&lab, PILOT_VM), PILOT_VM, "bin/boshy pilot", 0);
+    let processes = look(&lab, PILOT_VM);
+    check(&processes, PILOT_VM, "bin/boshy pilot", 0);
+    leaves_no_core(&processes, "bin/boshy pilot");
+    is_read_by_root_alone(&processes, "bin/boshy pilot");
+}
+
+fn leaves_no_core(processes: &[(String, Status)], program: &str) {
+    for (arguments, status) in processes.iter().filter(|(arguments, _)| arguments.contains(program)) {
+        let limits = status["Core"].split_whitespace().skip(4).take(2);
+        assert!(limits.eq(["1", "1"]), "{arguments}: {}", status["Core"]);
+    }
+}
+
+/// The kernel gives the files in `/proc` of a process whose memory is closed to root.
+fn is_read_by_root_alone(processes: &[(String, Status)], program: &str) {
+    for (arguments, status) in processes.iter().filter(|(arguments, _)| arguments.contains(program)) {
+        assert_eq!(status["Memory"], "0", "{arguments}");
+    }
 }
 
 type Status = BTreeMap<String, String>;

@@ -146,6 +146,13 @@ fn ancestors(process: u32) -> Vec<u32> {
     std::iter::successors(Some(process), parent).collect()
 }
 
+/// The first process of a VM, by a namespace as `/proc/PID/ns` shows it: its parent is in another one.
+pub(crate) fn first_in(namespace: &Path) -> u32 {
+    let is_in = |process: &u32| namespaces(*process).any(|own| own == namespace);
+    let is_first = |process: &u32| is_in(process) && ancestors(*process).get(1).is_some_and(|parent| !is_in(parent));
+    all().into_iter().find(is_first).expect("a VM has a first process")
+}
+
 fn namespaces(process: u32) -> impl Iterator<Item = PathBuf> {
     ["net", "mnt", "pid"].into_iter().filter_map(move |kind| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok())
 }

@@ -1,7 +1,9 @@
 //! Tests what runtime and cloud configs add.
 
+use std::fs;
+
 use boshy_lab_director::Fault;
-use boshy_tests::{Director, Manifest, Operated};
+use boshy_tests::{Director, Manifest, Operated, until};
 use serde_json::{Value, json};
 
 use crate::{BLOG, SHOP};
@@ -89,6 +91,9 @@ fn configs_that_cannot_be_read_cost_what_they_bring_and_nothing_else() {
     pilot.serves(BLOG_METRICS, 1).shows("nothing is lacking", |status| !without(status));
     director.fails_at("GET /configs", Fault::Status(401), None);
     director.fails_at("GET /deployment_configs", Fault::Status(401), None);
+    // Facts are written while they are published.
+    let on_disk = || fs::read_to_string(pilot.plan().facts_file()).unwrap_or_default();
+    until("the facts are on disk", on_disk, |facts| facts.contains("exporter"));
     let pilot = pilot.restarts();
     pilot.shows("what is lacking", without).serves(BLOG_METRICS, 1);
     director.deploys(&Manifest::of("blog").instances(2));

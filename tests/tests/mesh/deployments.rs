@@ -41,7 +41,8 @@ fn the_pilot_shows_a_service_in_the_v1_api_and_in_its_status() {
     assert_eq!(service["host"], SHOP);
     assert_eq!(service["vip"], vip.to_string());
     assert_eq!(service["ports"], json!([{"name": "http", "number": 8080, "protocol": "tcp"}]));
-    assert_eq!(service["endpoints"], json!([{"ip": first, "az": "z1"}, {"ip": second, "az": "z1"}]));
+    let endpoint = |ip: &str| json!({"ip": ip, "az": "z1", "withdrawn": false});
+    assert_eq!(service["endpoints"], json!([endpoint(first), endpoint(second)]));
     assert_eq!(pilot.status()["director"]["error"], json!(null));
 }
 

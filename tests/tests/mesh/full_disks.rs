@@ -3,7 +3,8 @@
 
 use boshy_tests::{
     AgentPlan, Director, Manifest, Operated,
-    volume::{Refusal, Volume, with_own_mounts},
+    volume::{Refusal, Volume},
+    with_own_mounts,
 };
 use serde_json::{Value, json};
 
@@ -52,7 +53,7 @@ fn costs_the_pilot_no_more_than_new_addresses(how: Refusal, restart: bool) {
     let pilot = pilot.restarts();
     assert_eq!((pilot.vip(SHOP), pilot.serves(SHOP, 3).vip(BLOG)), (shop, blog));
     pilot.lacks(ZOO).shows("nothing is lacking", |status| status["lacking"] == json!([]));
-    assert_eq!(volume.litter(&["inventory", "leases", "lock"]), [""; 0]);
+    assert_eq!(volume.litter(&["inventory", "inventory.copy", "leases", "leases.copy", "lock"]), [""; 0]);
 }
 
 #[test]
@@ -63,6 +64,29 @@ fn a_disk_that_takes_nothing_costs_the_pilot_no_more_than_the_addresses_of_new_s
 #[test]
 fn a_pilot_that_starts_on_a_disk_that_takes_nothing_serves_what_stands_there() {
     with_own_mounts(|| Refusal::ALL.into_iter().for_each(|how| costs_the_pilot_no_more_than_new_addresses(how, true)));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_a_pilot_that_shares_its_leases_no_more_than_new_addresses() {
+    with_own_mounts(|| {
+        for how in Refusal::ALL {
+            let director = Director::with([Manifest::of("shop"), Manifest::of("zoo")]);
+            let volume = Volume::new();
+            let pilot = director.pilot().sharing_leases().on(&volume).starts();
+            let (shop, _) = (pilot.vip(SHOP), pilot.vip(ZOO));
+            volume.refuses(how);
+            director.deploys(&Manifest::of("blog")).deploys(&Manifest::of("shop").instances(3)).deletes("zoo");
+            pilot.serves(SHOP, 3).lacks(ZOO).is_ready().shows("what waits for the disk is named", |status| {
+                status["pool"]["unwritten"] == json!([BLOG]) && lacks(status, "shared_leases", how.words())
+            });
+            let pilot = pilot.restarts();
+            assert_eq!(pilot.serves(SHOP, 3).is_ready().vip(SHOP), shop);
+            volume.takes_again(how);
+            let blog = pilot.vip(BLOG);
+            let pilot = pilot.restarts();
+            assert_eq!((pilot.vip(SHOP), pilot.serves(SHOP, 3).vip(BLOG)), (shop, blog));
+        }
+    });
 }
 
 #[test]
@@ -88,7 +112,7 @@ fn a_disk_that_takes_nothing_costs_the_agent_no_name_and_no_word_to_its_pilot() 
             agent.answers(SHOP, pilot.vip(SHOP)).answers(BLOG, pilot.vip(BLOG));
             volume.takes_again(how);
             agent.keeps(BLOG).shows("nothing is lacking", |status| status["lacking"] == json!([]));
-            assert_eq!(volume.litter(&["relay"]), [""; 0]);
+            assert_eq!(volume.litter(&["relay", "relay.copy", "relay.changes", "relay.changes.copy"]), [""; 0]);
         }
     });
 }

@@ -3,7 +3,7 @@
 use std::{fs, net::Ipv4Addr, path::Path};
 
 use boshy_lab_director::Fault;
-use boshy_tests::{AgentPlan, Director, Manifest, Operated};
+use boshy_tests::{AgentPlan, Director, Manifest, Operated, until};
 use serde_json::json;
 
 use crate::{BLOG, SHOP};
@@ -46,7 +46,7 @@ fn a_pilot_restarted_while_the_director_is_down_serves_from_disk_and_says_that_i
 }
 
 #[test]
-fn a_damaged_lease_file_is_refused_and_nothing_is_renumbered() {
+fn leases_that_are_damaged_with_their_copy_are_refused_and_nothing_is_renumbered() {
     let director = Director::with([Manifest::of("shop")]);
     let pilot = director.pilot().starts();
     let vip = pilot.is_ready().vip(SHOP);
@@ -54,8 +54,17 @@ fn a_damaged_lease_file_is_refused_and_nothing_is_renumbered() {
     let good = fs::read(plan.lease_file()).unwrap();
     let mut damaged = good.clone();
     damaged[good.len() / 2] ^= 1;
+    // One damaged file costs nothing, and is as before after the next start.
     fs::write(plan.lease_file(), &damaged).unwrap();
+    let pilot = plan.starts();
+    assert_eq!(pilot.is_ready().vip(SHOP), vip);
+    assert!(pilot.log().contains("nothing is lost, because its copy is not"), "{}", pilot.log());
+    let plan = pilot.stops();
+    until("the file is mended", || fs::read(plan.lease_file()).unwrap(), |file| *file == good);
 
+    for file in [plan.lease_file(), plan.lease_file().with_extension("copy")] {
+        fs::write(file, &damaged).unwrap();
+    }
     let pilot = plan.clone().starts();
     pilot.waits_for("virtual IPs could not be leased yet, see `lacking`");
     let sentence = format!(

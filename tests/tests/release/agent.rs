@@ -1,5 +1,7 @@
 //! The job `virtual-ip-agent`.
 
+use std::process::Command;
+
 use boshy_config::{AgentSettings, NetfilterBackend, ProxyMode};
 use serde_json::{Value, json};
 
@@ -62,8 +64,21 @@ fn it_knows_its_instance_and_listens_on_loopback_only() {
 }
 
 #[test]
+fn root_does_something_before_each_start_only_where_the_bosh_agent_vouches() {
+    let rendered = plain().rendered();
+    assert_eq!((&rendered.process()["hooks"], settings(&rendered).voucher), (&Value::Null, None));
+    let rendered = plain().with("attestation", "bosh-agent").rendered();
+    let job = "/var/vcap/jobs/virtual-ip-agent";
+    assert_eq!(rendered.process()["hooks"], json!({"pre_start": format!("{job}/bin/vouch")}));
+    assert_eq!(rendered.json("config/agent.yml")["voucher"], format!("{job}/config/voucher"));
+    assert!(settings(&rendered).voucher.is_some());
+    assert!(rendered.file("bin/vouch").contains("boshy vouch --bosh /var/vcap/bosh --out $config/voucher --like"));
+    plain().with("attestation", "tpm").is_refused("attestation", "must be one of deployment, bosh-agent");
+}
+
+#[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 15] = [
+    let cases: [(&str, Value, &str); 16] = [
         ("pilots", json!(["http://10.0.0.1:15010", "http://10.0.0.2:15010"]), "/pilots"),
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
@@ -76,7 +91,8 @@ fn each_property_arrives() {
         ("envoy.peer_timeout", json!(7), "/envoy/peer_timeout"),
         ("netfilter.backend", json!("none"), "/netfilter/backend"),
         ("netfilter.container_interfaces", json!(["docker0", "br-*"]), "/netfilter/container_interfaces"),
-        ("netfilter.strict_exempt", json!(["10.0.16.0/24"]), "/netfilter/strict_exempt"),
+        ("netfilter.strict_exempt", json!(["10.0.16.0/24", "fd00:16::/64"]), "/netfilter/strict_exempt"),
+        ("netfilter.original_src", json!(true), "/netfilter/original_src"),
         ("stop_timeout", json!(3), "/stop_timeout"),
         ("test_hooks", json!(true), "/test_hooks"),
     ];
@@ -100,6 +116,24 @@ fn each_property_arrives() {
 }
 
 #[test]
+fn callers_are_told_before_any_job_drains_and_a_stop_never_fails_for_it() {
+    let rendered = plain().with("withdrawal_timeout", 7).rendered();
+    let script = rendered.file("bin/pre-stop");
+    assert!(script.contains(" 9 /var/vcap/packages/boshy/bin/boshy withdraw --within 7 ||"), "{script}");
+    assert!(plain().rendered().file("bin/pre-stop").contains("--within 5"));
+    // Neither program nor agent is there.
+    let ended = Command::new("bash").args(["-c", script]).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        ended.status.success() && said.contains("Callers may get this VM until its jobs have stopped."),
+        "{ended:?}"
+    );
+    let off = plain().with("withdrawal_timeout", 0).rendered();
+    assert!(!off.file("bin/pre-stop").contains("withdraw --"));
+    assert!(rendered.file("bin/post-start").contains("boshy withdraw --undo"));
+}
+
+#[test]
 fn bosh_dns_forwards_the_meshs_names_to_it() {
     let rendered = plain().with("tld", "mesh").with("dns.port", 9053).rendered();
     assert_eq!(
@@ -117,8 +151,9 @@ fn a_consumed_link_takes_the_place_of_the_name() {
     let link = json!({"xds": {"port": 9010}});
     let agent = plain().with_link("pilot", &["10.244.3.125", "10.244.3.126"], link.clone());
     let pilots = |deployed: Deployed| deployed.rendered().json("config/agent.yml")["pilots"].clone();
-    assert_eq!(pilots(agent.clone()), json!(["http://10.244.3.125:9010", "http://10.244.3.126:9010"]));
-    assert_eq!(pilots(with_tls(agent)), json!(["https://10.244.3.125:9010", "https://10.244.3.126:9010"]));
+    // Each instance prefers another pilot. This one has the index 1.
+    assert_eq!(pilots(agent.clone()), json!(["http://10.244.3.126:9010", "http://10.244.3.125:9010"]));
+    assert_eq!(pilots(with_tls(agent)), json!(["https://10.244.3.126:9010", "https://10.244.3.125:9010"]));
     plain().with_link("pilot", &[], link).is_refused("consumes.pilot", "must be a list of at least one address");
 }
 
@@ -131,7 +166,7 @@ fn it_has_one_capability_and_reads_what_bosh_says_of_the_instance() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 24] = [
+    let cases: [(&str, Value, &str); 27] = [
         ("pilots", json!("http://10.0.0.1:15010"), "must be a list"),
         ("pilots", json!([]), "must be a list of at least one address"),
         ("tld", json!("Boshy"), "must be one label"),
@@ -148,12 +183,15 @@ fn a_wrong_property_is_refused_by_name() {
         ("netfilter.backend", json!("pf"), "must be one of netlink, none"),
         ("netfilter.container_interfaces", json!(["*"]), "must be a list of names of interfaces"),
         ("netfilter.container_interfaces", json!("docker0"), "must be a list of names of interfaces"),
-        ("netfilter.strict_exempt", json!("10.0.16.0/24"), "must be a list of IPv4 ranges"),
-        ("netfilter.strict_exempt", json!(["10.0.16.0/24", "10.0.16.300/24"]), "must be a list of IPv4 ranges"),
+        ("netfilter.strict_exempt", json!("10.0.16.0/24"), "must be a list of ranges"),
+        ("netfilter.strict_exempt", json!(["10.0.16.0/24", "10.0.16.300/24"]), "must be a list of ranges"),
+        ("netfilter.strict_exempt", json!(["fd00:16::/129"]), "must be a list of ranges"),
         ("log.filter", json!(3), "must be text"),
         ("log.format", json!("xml"), "must be one of text, json"),
         ("ready_timeout", json!(-1), "must be a whole number of seconds"),
         ("stop_timeout", json!(16), "must be a whole number from 0 to 15"),
+        ("withdrawal_timeout", json!(61), "must be a whole number of seconds from 0 to 60"),
+        ("withdrawal_timeout", json!("5"), "must be a whole number of seconds from 0 to 60"),
         ("test_hooks", json!("no"), "must be one of true, false"),
         ("pilot_tls.ca", json!("torn"), "is needed too"),
     ];

@@ -126,16 +126,19 @@ fn connections_are_kept_as_long_and_as_many_as_the_properties_say() {
 }
 
 #[test]
-fn it_has_no_capability_and_sees_the_agents_socket() {
+fn it_has_no_capability_unless_programs_are_to_see_callers_and_sees_the_agents_socket() {
     let process = envoy().rendered().process();
     assert_eq!(process.get("capabilities"), None);
+    let process = envoy().with("original_src", true).rendered().process();
+    assert_eq!(process["capabilities"], json!(["NET_ADMIN"]));
     let instance = json!({"path": "/var/vcap/instance", "mount_only": true});
     assert_eq!(process["additional_volumes"], json!([{"path": "/var/vcap/data/virtual-ip-agent"}, instance]));
 }
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 11] = [
+    let cases: [(&str, Value, &str); 12] = [
+        ("original_src", json!("yes"), "must be true or false"),
         ("admin_port", json!("8001"), "must be a whole number"),
         ("concurrency", json!(0), "must be a whole number from 1 to 256"),
         ("protocol", json!("rest"), "must be one of delta, sotw"),

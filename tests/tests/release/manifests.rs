@@ -11,13 +11,17 @@ const DEPLOYMENT: &str = "bosh-istio-deployment.yml";
 const RUNTIME_CONFIG: &str = "runtime-config.yml";
 const SAMPLE: &str = "sample-bosh-manifest.yml";
 /// The manifest of each ops file, and the variables that it needs.
-const OPERATIONS: [(&str, &str, &[&str]); 13] = [
+const OPERATIONS: [(&str, &str, &[&str]); 17] = [
     ("director.yml", DEPLOYMENT, &["director_url=https://10.0.0.6:25555", "director_client=boshy"]),
     ("identities.yml", DEPLOYMENT, &[]),
+    ("attestation-bosh-agent.yml", DEPLOYMENT, &["bosh_agent_ca=PEM"]),
     ("mtls-permissive.yml", DEPLOYMENT, &[]),
     ("mtls-strict.yml", DEPLOYMENT, &[]),
     ("tld.yml", DEPLOYMENT, &["tld=mesh"]),
+    ("several-pilots.yml", DEPLOYMENT, &[]),
     ("vip-range.yml", DEPLOYMENT, &["vip_range=240.0.0.0/16"]),
+    ("runtime-attestation-bosh-agent.yml", RUNTIME_CONFIG, &[]),
+    ("runtime-original-src.yml", RUNTIME_CONFIG, &[]),
     ("runtime-pilot-link.yml", RUNTIME_CONFIG, &[]),
     ("runtime-stemcell.yml", RUNTIME_CONFIG, &["stemcell_os=ubuntu-of-tomorrow"]),
     ("runtime-tld.yml", RUNTIME_CONFIG, &["tld=mesh"]),
@@ -181,6 +185,21 @@ fn the_shipped_pilot_and_agent_speak_tls_with_the_certificates_of_the_config_ser
     AgentSettings::load(&agent.installed().path().join("config/agent.yml")).unwrap();
     assert!(agent.json("config/agent.yml")["pilot_tls"].is_object());
     assert_eq!(agent.json("config/agent.yml")["pilots"], json!(["https://pilot.boshy.internal:15010"]));
+}
+
+#[test]
+fn envoy_gets_its_capability_and_the_agent_knows_of_it_by_one_ops_file() {
+    for operations in [&[][..], &["runtime-original-src.yml"]] {
+        let config = interpolated(RUNTIME_CONFIG, operations);
+        let on = !operations.is_empty();
+        for own in [&[][..], &["bpm"]] {
+            let jobs = addons(&config, "ubuntu-noble", own);
+            let envoy = deployed(named(&jobs, "bosh-envoy")).rendered().process();
+            assert_eq!(envoy.get("capabilities"), on.then(|| json!(["NET_ADMIN"])).as_ref(), "{operations:?} {own:?}");
+            let agent = deployed(named(&jobs, "virtual-ip-agent")).rendered();
+            assert_eq!(agent.json("config/agent.yml")["netfilter"]["original_src"], on, "{operations:?} {own:?}");
+        }
+    }
 }
 
 /// The lines in bosh-deployment's `runtime-configs/dns.yml`, and one that does not exist yet.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use boshy_config::PilotSettings;
-use boshy_mesh::MtlsMode;
+use boshy_mesh::{FromLinks, MtlsMode, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -45,7 +45,7 @@ fn only_the_secret_has_no_default() {
 
 #[test]
 fn each_property_arrives() {
-    let cases: [(&str, Value, &str); 13] = [
+    let cases: [(&str, Value, &str); 14] = [
         ("director.url", json!("https://10.0.0.6:25555"), "/director/url"),
         ("director.client", json!("boshy"), "/director/client"),
         ("director.client_secret", json!("\"quotes\": #{1} <%= 1 %> \\ ü"), "/director/client_secret"),
@@ -54,6 +54,7 @@ fn each_property_arrives() {
         ("director.timeout", json!("500ms"), "/director/timeout"),
         ("tld", json!("mesh"), "/tld"),
         ("vip_range", json!("240.0.0.0/16"), "/vip_range"),
+        ("leases", json!("director"), "/leases"),
         ("vip_quarantine", json!("2h"), "/vip_quarantine"),
         ("vip_share", json!(80), "/vip_share"),
         ("test_hooks", json!(true), "/test_hooks"),
@@ -114,7 +115,7 @@ fn certificates_are_files_that_the_settings_name() {
 
 #[test]
 fn a_wrong_property_is_refused_by_name() {
-    let cases: [(&str, Value, &str); 21] = [
+    let cases: [(&str, Value, &str); 22] = [
         ("director.url", json!("10.0.0.6"), "must be an address"),
         ("director.url", json!("https://user:word@10.0.0.6"), "must be an address"),
         ("director.url", json!(7), "must be text"),
@@ -128,6 +129,7 @@ fn a_wrong_property_is_refused_by_name() {
         ("tld", json!("a.b"), "must be one label"),
         ("vip_range", json!("169.254.255.0"), "must be an IPv4 range"),
         ("vip_range", json!("169.254.256.0/24"), "must be an IPv4 range"),
+        ("leases", json!("config"), "must be one of"),
         ("vip_share", json!(0), "must be a whole number from 1 to 100"),
         ("vip_share", json!(101), "must be a whole number from 1 to 100"),
         ("vip_share", json!("50%"), "must be a whole number from 1 to 100"),
@@ -189,6 +191,19 @@ fn an_authority_arrives_as_files_and_one_that_cannot_issue_is_refused() {
     assert_eq!(identity.leaf_life, Duration::from_secs(12 * 3600));
     let certs = "/var/vcap/jobs/bosh-pilot/config/certs";
     assert_eq!(rendered.json("config/pilot.yml")["identity"]["roots_file"], format!("{certs}/identity_roots.pem"));
+    assert!(identity.bosh_agents.is_none());
+    let succeeding = deployed().with("identity.previous.ca_certificate", workloads.certificate());
+    succeeding.is_refused("identity.previous.ca_private_key", "");
+    let rendered_with_both = succeeding.with("identity.previous.ca_private_key", workloads.private_key()).rendered();
+    assert!(settings(&rendered_with_both).identity.unwrap().open_previous(Timestamp(0)).is_some());
+    let hardened = deployed().with("identity.attestation", "bosh-agent");
+    let identity = settings(&hardened.clone().with("identity.bosh_agent_ca", agents.certificate()).rendered()).identity;
+    assert!(identity.unwrap().bosh_agents.is_some());
+    hardened.is_refused("identity.bosh_agent_ca", "is needed when 'identity.attestation' is bosh-agent");
+    hardened.with("identity.bosh_agent_ca", "torn").is_refused("identity.bosh_agent_ca", "holds no certificate");
+    deployed()
+        .with("identity.attestation", "tpm")
+        .is_refused("identity.attestation", "must be one of deployment, bosh-agent");
     assert!(settings(&pilot().rendered()).identity.is_none());
     assert_eq!(settings(&rendered).mtls, MtlsMode::Disable);
     let strict = settings(&deployed().with("mtls.mode", "STRICT").rendered());
@@ -197,6 +212,10 @@ fn an_authority_arrives_as_files_and_one_that_cannot_issue_is_refused() {
         .with("mtls.mode", "PERMISSIVE")
         .is_refused("identity.ca_certificate", "is needed when 'mtls.mode' is PERMISSIVE");
     deployed().with("mtls.mode", "off").is_refused("mtls.mode", "must be one of DISABLE, PERMISSIVE, STRICT");
+    let linked = |deployed: Deployed| deployed.with("authorization.from_links", "DRY_RUN");
+    assert_eq!(settings(&rendered).from_links, FromLinks::Disable);
+    assert_eq!(settings(&linked(deployed()).rendered()).from_links, FromLinks::DryRun);
+    linked(pilot()).is_refused("identity.ca_certificate", "is needed when 'authorization.from_links' is DRY_RUN");
 
     with_authority(pilot()).is_refused("xds.tls.certificate", "is needed too when 'identity.ca_certificate' is given");
     let leaf = workloads.issue();

@@ -1,11 +1,11 @@
 //! Status of the agent.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddrV4};
 
 use boshy_dns::{Rcode, StatsSnapshot};
 use boshy_mesh::{Hostname, NameTable};
 use boshy_supervision::TreeStatus;
-use boshy_xds::{ResourceType, agent::relay::Nack, inspection::Difference};
+use boshy_xds::{RefusalReason, Refusals, ResourceType, SeenRefusal, Side, agent::relay::Nack, inspection::Difference};
 use serde::Serialize;
 
 use super::{Lack, Readiness};
@@ -25,10 +25,14 @@ pub struct AgentStatus {
     pub pilot: PilotLink,
     /// The VM's identity in the mesh.
     pub identity: OwnIdentity,
+    /// That the VM is about to stop, and which pilots know; `null` when it is not.
+    pub stopping: Option<OwnStop>,
     /// Names known to the DNS server.
     pub names: NamesStatus,
     /// Envoy on this VM.
     pub envoy: EnvoyStatus,
+    /// Tunnels of mutual TLS that were not opened.
+    pub tunnels: TunnelsStatus,
     /// The redirect of virtual IPs.
     pub rules: RulesStatus,
     /// Counters of the DNS server.
@@ -83,6 +87,17 @@ pub struct CertificateStatus {
     pub roots: Vec<String>,
 }
 
+/// The VM is about to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OwnStop {
+    /// Since when, in seconds since the Unix epoch.
+    pub since: u64,
+    /// Pilots that know, so that callers no longer get this VM.
+    pub told: Vec<String>,
+    /// Pilots that do not know, and why.
+    pub untold: BTreeMap<String, String>,
+}
+
 /// Names of the mesh on this VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NamesStatus {
@@ -135,6 +150,37 @@ impl EnvoyStatus {
     }
 }
 
+/// Tunnels that were not opened, at both ends of which this VM may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TunnelsStatus {
+    /// Their number since the process began.
+    pub refused: u64,
+    /// Kinds of them, the latest first.
+    pub latest_refusals: Vec<SeenRefusal>,
+    #[serde(skip)]
+    counts: BTreeMap<(Side, RefusalReason), u64>,
+}
+
+impl TunnelsStatus {
+    /// What is known now.
+    pub fn new(refusals: &Refusals) -> Self {
+        let counts = refusals.counts();
+        Self { refused: counts.values().sum(), latest_refusals: refusals.latest(), counts }
+    }
+
+    fn measure(&self, page: &mut Page) {
+        let labels = |side: Side, reason: RefusalReason| {
+            vec![("side", side.as_str().to_owned()), ("reason", reason.as_str().to_owned())]
+        };
+        let refused = self.counts.iter().map(|((side, reason), count)| (labels(*side, *reason), *count));
+        page.counters(
+            "tunnels_refused",
+            "Tunnels that were not opened, by the end that tells it and by reason",
+            refused,
+        );
+    }
+}
+
 /// The redirect rules in the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RulesStatus {
@@ -142,8 +188,13 @@ pub struct RulesStatus {
     pub in_place: bool,
     /// Pairs of virtual IP and port that are redirected to Envoy.
     pub pairs: usize,
-    /// Ports of this VM that are reached through the mesh alone.
+    /// Ports of this VM that are closed to what arrives from outside: those that are reached through the mesh alone, and
+    /// captured ones that are closed otherwise.
     pub strict: usize,
+    /// Ports of this VM whose connections from outside are led to Envoy.
+    pub captured: usize,
+    /// Ports that are not captured because Envoy may not use the addresses of callers (`netfilter.original_src`).
+    pub not_permitted: Vec<SocketAddrV4>,
     /// How often a foreign change was undone.
     pub drift_repairs: u64,
     /// Why the rules could not be written; `null` after a success.
@@ -212,9 +263,11 @@ impl Report for AgentStatus {
         Lack::measure(&self.lacking, page);
         self.pilot.measure(page);
         self.identity.measure(page);
+        page.gauge("stopping", "1 while this VM is about to stop", u64::from(self.stopping.is_some()));
         page.gauge("names_answered", "Names that are answered", self.names.answered.len() as u64);
         page.gauge("names_pending", "Names that wait for Envoy", self.names.pending.len() as u64);
         self.envoy.measure(page);
+        self.tunnels.measure(page);
         self.rules.measure(page);
         self.dns.measure(page);
         page.tree(&self.actors);

@@ -6,14 +6,17 @@ use std::{
 };
 
 use boshy_mesh::{
-    AvailabilityZone, Endpoint, Hostname, MeshSnapshot, PolicyConfig, Port, Problem, ServicePlan, TrustDomain, VipRange,
+    AvailabilityZone, Endpoint, Hostname, MeshSnapshot, PolicyConfig, Port, Problem, ServicePlan, VipRange,
 };
 use boshy_supervision::TreeStatus;
 use boshy_xds::ProxyStatus;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
-use super::{Lack, Readiness};
+use super::{
+    Lack, Readiness,
+    mtls::{IdentityStatus, MtlsStatus, ReportStatus},
+};
 use crate::{Page, Report};
 
 /// Status of the pilot at one moment.
@@ -46,8 +49,23 @@ pub struct PilotStatus {
     pub xds: XdsStatus,
     /// Certificates of workloads; `null` without an authority.
     pub identity: Option<IdentityStatus>,
+    /// How far mutual TLS is; `null` without an authority.
+    pub mtls: Option<MtlsStatus>,
+    /// What the agents report of their VMs; only those that have a certificate do.
+    pub reports: Vec<ReportStatus>,
+    /// Instances that are about to stop, as their agents say.
+    pub stopping: Vec<StopStatus>,
     /// Proxies with an open stream.
     pub proxies: Vec<ProxyStatus>,
+}
+
+/// An instance that is about to stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StopStatus {
+    /// Id of the instance.
+    pub instance: String,
+    /// Seconds since its agent has last said so.
+    pub age: u64,
 }
 
 /// State of the port on which proxies connect.
@@ -59,34 +77,6 @@ pub struct XdsStatus {
     pub refused: BTreeMap<&'static str, u64>,
     /// Refused streams since the process began whose node id contradicts the certificate. The log names each.
     pub foreign: u64,
-}
-
-/// Certificates of workloads, and who was refused one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct IdentityStatus {
-    /// The mesh's trust domain.
-    pub trust_domain: TrustDomain,
-    /// When the authority, or an issuer of it, expires. `null` once it has.
-    pub authority_end: Option<u64>,
-    /// VMs whose key is remembered.
-    pub known: u64,
-    /// Certificates issued since the process began.
-    pub issued: u64,
-    /// Refused requests since the process began, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
-    /// The latest refusals, newest last.
-    pub latest_refusals: Vec<RefusedRequest>,
-}
-
-/// A request that was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RefusedRequest {
-    /// When.
-    pub at: u64,
-    /// Source address.
-    pub address: IpAddr,
-    /// Why, in words.
-    pub reason: String,
 }
 
 /// The snapshot that is being served.
@@ -180,7 +170,7 @@ pub struct ServiceStatus {
     pub ports: Vec<Port>,
     /// Numbers of the ports that callers in the mesh reach over mutual TLS. The others are reached in plaintext.
     pub tunnelled: Vec<u16>,
-    /// Instances that Envoy balances over.
+    /// Its instances.
     pub endpoints: Vec<EndpointStatus>,
 }
 
@@ -191,6 +181,8 @@ pub struct EndpointStatus {
     pub ip: IpAddr,
     /// Its availability zone.
     pub az: AvailabilityZone,
+    /// Whether callers do not get it, because it is about to stop.
+    pub withdrawn: bool,
 }
 
 impl From<&MeshSnapshot> for SnapshotStatus {
@@ -212,7 +204,7 @@ impl From<&ServicePlan> for ServiceStatus {
             vip: plan.vip,
             ports: plan.service.ports.clone(),
             tunnelled: plan.tunnel.iter().flat_map(|tunnel| tunnel.ports.iter().copied()).collect(),
-            endpoints: plan.service.endpoints.iter().map(EndpointStatus::from).collect(),
+            endpoints: plan.service.endpoints.iter().map(|endpoint| EndpointStatus::of(endpoint, plan)).collect(),
         }
     }
 }
@@ -228,9 +220,10 @@ impl From<&PolicyConfig> for ConfigStatus {
     }
 }
 
-impl From<&Endpoint> for EndpointStatus {
-    fn from(endpoint: &Endpoint) -> Self {
-        Self { ip: endpoint.ip, az: endpoint.workload.az.clone() }
+impl EndpointStatus {
+    fn of(endpoint: &Endpoint, plan: &ServicePlan) -> Self {
+        let withdrawn = plan.withdrawn.contains(&endpoint.workload.id);
+        Self { ip: endpoint.ip, az: endpoint.workload.az.clone(), withdrawn }
     }
 }
 
@@ -263,6 +256,13 @@ impl Report for PilotStatus {
             identity.measure(page);
         }
         self.measure_proxies(page);
+        if let Some(mtls) = &self.mtls {
+            page.gauge("ports_changing", "Ports that are not yet where their mode leads", mtls.changing.len() as u64);
+        }
+        page.gauge("agents_reporting", "Agents that report to this pilot", self.reports.len() as u64);
+        let able = self.reports.iter().filter(|report| report.able).count() as u64;
+        page.gauge("agents_able", "Agents that report that their Envoy accepts tunnels", able);
+        page.gauge("instances_stopping", "Instances that are about to stop", self.stopping.len() as u64);
     }
 }
 
@@ -329,17 +329,6 @@ impl DirectorStatus {
         let read = self.last_success.map(|at| (Vec::new(), at));
         page.gauges("director_last_success_timestamp_seconds", "When the director was last read", read);
         page.gauge("director_failing", "1 while the director cannot be read", u64::from(self.error.is_some()));
-    }
-}
-
-impl IdentityStatus {
-    fn measure(&self, page: &mut Page) {
-        let end = self.authority_end.map(|end| (Vec::new(), end));
-        page.gauges("identity_authority_end_timestamp_seconds", "When the certificate authority expires", end);
-        page.gauge("identity_vms_known", "VMs whose key is remembered", self.known);
-        page.counter("certificates_issued", "Certificates issued to workloads", self.issued);
-        let refused = self.refused.iter().map(|(reason, count)| (vec![("reason", (*reason).to_owned())], *count));
-        page.counters("certificates_refused", "Requests for certificates that were refused, by reason", refused);
     }
 }
 

@@ -5,7 +5,9 @@
 
 mod client;
 mod handler;
+mod identity;
 mod operations;
 mod samples;
 mod sockets;
 mod v1;
+mod withdrawal;

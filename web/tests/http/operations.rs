@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Seen, client},
+    identity::standing,
     samples::{self, agent_status, orchard},
 };
 
@@ -27,7 +28,7 @@ fn get(uri: &str) -> TestRequest {
     TestRequest::get().uri(uri)
 }
 
-fn agent() -> AgentView {
+pub(crate) fn agent() -> AgentView {
     AgentView { status: Arc::new(agent_status), health: Arc::new(|| Ok(())) }
 }
 
@@ -87,6 +88,7 @@ async fn only_get_and_head_are_allowed() {
 #[actix_web::test]
 async fn the_index_names_endpoints_that_exist() {
     let (_sender, view) = samples::pilot(orchard());
+    let view = view.with_roots(Arc::new(|| Some(standing())));
     let ask = client!(move |config| pilot::configure(config, &view));
     let index = ask(get("/")).await.body;
     let lines =
@@ -104,7 +106,7 @@ async fn the_index_names_endpoints_that_exist() {
         assert_eq!(ask(request).await.status, 200, "{path}");
         named += 1;
     }
-    assert_eq!(named, 13);
+    assert_eq!(named, 14);
 }
 
 #[actix_web::test]
@@ -149,6 +151,9 @@ async fn pilot_status_has_the_fields_that_people_read() {
             "actors",
             "xds",
             "identity",
+            "mtls",
+            "reports",
+            "stopping",
             "proxies"
         ]
     );
@@ -172,7 +177,9 @@ async fn pilot_status_has_the_fields_that_people_read() {
         json!({
             "host": "httpbin.apricot.sample.boshy", "vip": "169.254.255.1",
             "ports": [{"name": "http", "number": 9001, "protocol": "tcp"}], "tunnelled": [],
-            "endpoints": [{"ip": "10.0.0.1", "az": "z1"}, {"ip": "10.0.0.2", "az": "z1"}]
+            "endpoints": [
+                {"ip": "10.0.0.1", "az": "z1", "withdrawn": false}, {"ip": "10.0.0.2", "az": "z1", "withdrawn": false}
+            ]
         })
     );
     assert_eq!(status["actors"]["children"][1]["state"], json!("backing_off"));
@@ -180,11 +187,12 @@ async fn pilot_status_has_the_fields_that_people_read() {
     assert_eq!(
         status["identity"],
         json!({
-            "trust_domain": "boshy", "authority_end": 1_900_000_000, "known": 3, "issued": 5,
+            "trust_domain": "boshy", "attestation": "deployment", "authority_end": 1_900_000_000, "known": 3, "issued": 5,
             "refused": {"another_key": 1},
             "latest_refusals": [{"at": 1_700_000_300, "address": "10.0.0.7", "reason": "another key"}]
         })
     );
+    assert_eq!(status["stopping"], json!([{"instance": "one", "age": 3}]));
     assert_eq!(status["proxies"][0]["tls"], json!({"subject": "CN=agent", "workload": null}));
     assert_eq!(status["proxies"][0]["types"]["listener"]["rejected"]["reason"], json!("no"));
 }
@@ -195,10 +203,25 @@ async fn agent_status_has_the_fields_that_people_read() {
     let status: Value = serde_json::from_str(&ask(get("/status")).await.body).unwrap();
     assert_eq!(
         keys(&status),
-        ["ready", "ready_reason", "lacking", "node", "pilot", "identity", "names", "envoy", "rules", "dns", "actors"]
+        [
+            "ready",
+            "ready_reason",
+            "lacking",
+            "node",
+            "pilot",
+            "identity",
+            "stopping",
+            "names",
+            "envoy",
+            "tunnels",
+            "rules",
+            "dns",
+            "actors"
+        ]
     );
     assert_eq!((&status["ready"], &status["ready_reason"]), (&json!(false), &json!("Envoy is away")));
     assert_eq!(keys(&status["pilot"]), ["address", "connected_since", "error", "remedy"]);
+    assert_eq!(status["stopping"], json!({"since": 1_700_000_500, "told": ["http://pilot:15010/"], "untold": {}}));
     assert_eq!(
         status["lacking"],
         json!([{"what": "envoy", "since": 1_700_000_400, "reason": "it is away", "remedy": "Start it."}])
@@ -219,7 +242,10 @@ async fn agent_status_has_the_fields_that_people_read() {
             "inspection": {"last": 1_700_000_400, "differences": [], "differing": 0, "repairs": 2, "error": null}
         })
     );
-    assert_eq!(keys(&status["rules"]), ["in_place", "pairs", "strict", "drift_repairs", "error", "remedy", "route"]);
+    assert_eq!(
+        keys(&status["rules"]),
+        ["in_place", "pairs", "strict", "captured", "not_permitted", "drift_repairs", "error", "remedy", "route"]
+    );
     assert_eq!(
         keys(&status["dns"]),
         ["queries", "answers", "fallback", "dropped", "cut_short", "unsent", "tcp_connections", "handler_requests"]
@@ -291,6 +317,10 @@ async fn pilot_metrics_are_those_of_its_status_and_of_its_requests() {
         (r#"boshy_proxies_connected{flavour="delta"}"#, 1.0),
         (r#"boshy_proxies_rejecting{type="listener"}"#, 1.0),
         (r#"boshy_proxies_rejecting{type="names"}"#, 0.0),
+        ("boshy_ports_changing", 1.0),
+        ("boshy_agents_reporting", 1.0),
+        ("boshy_agents_able", 1.0),
+        ("boshy_instances_stopping", 1.0),
         (r#"boshy_v1_requests_total{method="ListClusters",status="200"}"#, 2.0),
         (r#"boshy_v1_requests_total{method="ListClusters",status="404"}"#, 1.0),
         (r#"boshy_v1_requests_total{method="Other",status="404"}"#, 1.0),

@@ -7,8 +7,8 @@ use std::{
 
 use boshy_dns::StatsSnapshot;
 use boshy_mesh::{
-    Endpoint, Hostname, MeshRules, MeshSnapshot, NameTable, NetworkAddress, Origin, Place, Port, PortName, Problem,
-    Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, TrustDomain, VipRange, Workload,
+    Endpoint, Hostname, MeshRules, MeshSnapshot, MtlsMode, NameTable, NetworkAddress, Origin, Place, Port, PortName,
+    Problem, Protocol, Service, ServicePlan, Shared, SnapshotContent, Stage, Tld, TrustDomain, VipRange, Workload,
 };
 use boshy_supervision::{ChildKind, ChildState, ChildStatus, TreeStatus};
 use boshy_web::{pilot::PilotView, status::*};
@@ -22,10 +22,16 @@ pub(crate) fn host(group: &str) -> Hostname {
 /// A service on port 9001 named `http`.
 pub(crate) fn service(group: &str, vip: u8, ips: &[&str]) -> Shared<ServicePlan> {
     let origin = Origin { deployment: "sample".into(), group: group.into(), job: "httpbin".into() };
-    let ports = vec![Port { name: PortName::new("http").unwrap(), number: 9001, protocol: Protocol::Tcp }];
+    let ports =
+        vec![Port { name: PortName::new("http").unwrap(), number: 9001, protocol: Protocol::Tcp, ingress: None }];
     let endpoints = ips.iter().map(|ip| endpoint(ip.parse().unwrap())).collect();
     let service = Service { host: host(group), origin, ports, endpoints };
-    Shared::new(ServicePlan { service, vip: Ipv4Addr::new(169, 254, 255, vip), tunnel: None })
+    Shared::new(ServicePlan {
+        service,
+        vip: Ipv4Addr::new(169, 254, 255, vip),
+        tunnel: None,
+        withdrawn: Default::default(),
+    })
 }
 
 fn endpoint(ip: IpAddr) -> Endpoint {
@@ -99,6 +105,7 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
         xds: XdsStatus { tls: true, refused: [("untrusted", 2)].into(), foreign: 1 },
         identity: Some(IdentityStatus {
             trust_domain: TrustDomain::default(),
+            attestation: Attestation::Deployment,
             authority_end: Some(1_900_000_000),
             known: 3,
             issued: 5,
@@ -109,6 +116,25 @@ pub(crate) fn pilot_status(snapshot: &MeshSnapshot) -> PilotStatus {
                 reason: "another key".into(),
             }],
         }),
+        mtls: Some(MtlsStatus {
+            mode: MtlsMode::Strict,
+            changing: vec![ChangeStatus {
+                host: host("apricot"),
+                port: 9001,
+                stage: Stage::Prepared,
+                wanted: MtlsMode::Strict,
+            }],
+            awaited: vec!["one".into()],
+        }),
+        reports: vec![ReportStatus {
+            instance: "one".into(),
+            able: true,
+            stopping: false,
+            issuer: Some("aa".into()),
+            roots: vec!["aa".into(), "bb".into()],
+            age: 7,
+        }],
+        stopping: vec![StopStatus { instance: "one".into(), age: 3 }],
         proxies: vec![ProxyStatus {
             node: "sidecar~10.0.0.1~x~x".into(),
             flavour: Flavour::Delta,
@@ -143,6 +169,7 @@ pub(crate) fn agent_status() -> AgentStatus {
             }),
             ..OwnIdentity::default()
         },
+        stopping: Some(OwnStop { since: 1_700_000_500, told: vec!["http://pilot:15010/".into()], untold: [].into() }),
         names: NamesStatus {
             answered: NameTable::from_iter([(host("apricot"), Ipv4Addr::new(169, 254, 255, 1))]),
             pending: vec![host("banana")],
@@ -161,6 +188,7 @@ pub(crate) fn agent_status() -> AgentStatus {
             refusing: 1,
             inspection: InspectionStatus { last: Some(1_700_000_400), repairs: 2, ..InspectionStatus::default() },
         },
+        tunnels: TunnelsStatus::default(),
         rules: RulesStatus { pairs: 3, in_place: true, drift_repairs: 3, ..RulesStatus::default() },
         dns: DnsStatus::new(
             &StatsSnapshot { queries: 8, answers: [5, 0, 0, 2, 0, 1, 0, 0], ..StatsSnapshot::default() },

@@ -15,13 +15,6 @@ pub enum OperatorAction {
     Deploy,
     /// `DELETE /deployments/:name`.
     DeleteDeployment(String),
-    /// `POST /configs`.
-    UpdateConfig {
-        /// Type.
-        kind: String,
-        /// Name within the type.
-        name: String,
-    },
 }
 
 impl fmt::Display for OperatorAction {
@@ -32,7 +25,6 @@ impl fmt::Display for OperatorAction {
             Self::UploadRelease(file) => write!(f, "cannot upload the release {}", file.display()),
             Self::Deploy => f.write_str("cannot deploy"),
             Self::DeleteDeployment(name) => write!(f, "cannot delete deployment {name:?}"),
-            Self::UpdateConfig { kind, name } => write!(f, "cannot update the {kind} config {name:?}"),
         }
     }
 }

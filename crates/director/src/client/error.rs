@@ -31,6 +31,22 @@ pub enum Operation {
     Config(u64),
     /// `GET /deployment_configs`.
     DeploymentConfigs(String),
+    /// `GET /configs` of a type and name, all versions.
+    ConfigVersions {
+        /// Type.
+        kind: String,
+        /// Name within the type.
+        name: String,
+    },
+    /// `POST /configs`.
+    UpdateConfig {
+        /// Type.
+        kind: String,
+        /// Name within the type.
+        name: String,
+    },
+    /// `GET /link_providers`, `/link_consumers` and `/links` of a deployment.
+    Links(String),
     /// What only an operator's client asks for.
     #[cfg(feature = "operator")]
     Operator(OperatorAction),
@@ -52,6 +68,9 @@ impl fmt::Display for Operation {
             Self::Configs(kind) => write!(f, "cannot read the {kind} configs"),
             Self::Config(id) => write!(f, "cannot read version {id} of a config"),
             Self::DeploymentConfigs(name) => write!(f, "cannot see with which configs {name:?} was deployed"),
+            Self::ConfigVersions { kind, name } => write!(f, "cannot read the versions of the {kind} config {name:?}"),
+            Self::UpdateConfig { kind, name } => write!(f, "cannot update the {kind} config {name:?}"),
+            Self::Links(name) => write!(f, "cannot read the links of deployment {name:?}"),
             #[cfg(feature = "operator")]
             Self::Operator(action) => action.fmt(f),
         }

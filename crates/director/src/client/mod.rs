@@ -6,17 +6,20 @@
 //!     └─ Exchange ─── one request: TLS, time-outs, size, retries with jitter
 //! ```
 //!
-//! A read creates no task, and is repeated when there is no answer or the director fails. With the feature `operator`,
-//! which the release's program does not have, there are writes, too. A write is sent once: without an answer it is
-//! unknown whether it took effect. Most writes create a task, which is read like anything else.
+//! A read creates no task, and is repeated when there is no answer or the director fails. A write is sent once: without an
+//! answer it is unknown whether it took effect. The only write of a pilot is a new version of a config. The others need the
+//! feature `operator`, which the release's program does not have. Most of them create a task, which is read like anything
+//! else.
 //!
 //! Its futures must run on a tokio runtime.
 
 #[cfg(feature = "operator")]
 mod action;
 mod answer;
+mod configs;
 mod error;
 mod exchange;
+mod links;
 mod login;
 #[cfg(feature = "operator")]
 mod operator;
@@ -26,7 +29,10 @@ mod task;
 #[cfg(feature = "operator")]
 mod upload;
 
-use http::{Method, StatusCode, header::HeaderName};
+use http::{
+    Method, StatusCode,
+    header::{self, HeaderName},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -46,7 +52,7 @@ pub use self::{
     error::{Cause, ClientError, Operation, TransportError},
     settings::{ClientSettings, Credentials, SettingsError},
 };
-use crate::wire::{Config, DeploymentConfig, DeploymentRow, EndedTask, Event, InstanceRow, ManifestBody};
+use crate::wire::{DeploymentRow, EndedTask, Event, InstanceRow, ManifestBody};
 
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const MAX_REDIRECTS: u32 = 5;
@@ -161,31 +167,6 @@ impl DirectorClient {
         self.get(Operation::Tasks, &path).await
     }
 
-    /// `GET /configs` of a type: the latest version of each name, in the director's order.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn configs(&self, kind: &'static str) -> Result<Vec<Config>, ClientError> {
-        self.get(Operation::Configs(kind), &format!("/configs?type={kind}&latest=true")).await
-    }
-
-    /// `GET /configs/:id`, of any version that was not deleted.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn config(&self, id: u64) -> Result<Config, ClientError> {
-        self.get(Operation::Config(id), &format!("/configs/{id}")).await
-    }
-
-    /// `GET /deployment_configs`: the configs that a deployment was deployed with.
-    ///
-    /// # Errors
-    /// When the request fails.
-    pub async fn configs_of(&self, deployment: &str) -> Result<Vec<DeploymentConfig>, ClientError> {
-        let path = format!("/deployment_configs?deployment[]={}", segment(deployment));
-        self.get(Operation::DeploymentConfigs(deployment.to_owned()), &path).await
-    }
-
     async fn get<T: DeserializeOwned>(&self, operation: Operation, path: &str) -> Result<T, ClientError> {
         let answer = self.asked(path, None).await;
         answer.and_then(|answer| body_of(&answer)).map_err(|cause| ClientError { operation, cause })
@@ -244,6 +225,13 @@ impl DirectorClient {
             url.set_query(target.query());
         }
         Err(Cause::Redirect("too often"))
+    }
+
+    async fn post(&self, path: &str, content_type: &str, body: &[u8], login: &SecretString) -> Result<Answer, Cause> {
+        let url = self.own_url(path)?;
+        let header = Some((header::CONTENT_TYPE, content_type));
+        let head = Head { method: Method::POST, url: &url, authorization: Some(login), header };
+        self.exchange.send_once(&head, body).await
     }
 
     fn own_url(&self, path: &str) -> Result<Url, Cause> {

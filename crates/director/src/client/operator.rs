@@ -5,7 +5,6 @@ use std::path::Path;
 
 use http::{Method, header};
 use secrecy::SecretString;
-use serde_json::json;
 
 use super::{
     Cause, ClientError, DirectorClient, Operation,
@@ -84,28 +83,6 @@ impl DirectorClient {
             self.exchange.send_once(&head, b"").await
         };
         self.begin(OperatorAction::DeleteDeployment(name.to_owned()), send).await
-    }
-
-    /// `POST /configs`, like `bosh update-config`: a new latest version, whatever the latest was. Creates no task.
-    ///
-    /// # Errors
-    /// When the director does not accept it.
-    pub async fn update_config(&self, kind: &str, name: &str, content: &str) -> Result<(), ClientError> {
-        let body = json!({"type": kind, "name": name, "content": content}).to_string();
-        let post = async |login: &SecretString| self.post("/configs", "application/json", body.as_bytes(), login).await;
-        let answer = self.with_login(post).await;
-        let taken = answer.and_then(|answer| if answer.status.is_success() { Ok(()) } else { Err(failed(&answer)) });
-        taken.map_err(|cause| {
-            let action = OperatorAction::UpdateConfig { kind: kind.to_owned(), name: name.to_owned() };
-            ClientError { operation: action.into(), cause }
-        })
-    }
-
-    async fn post(&self, path: &str, content_type: &str, body: &[u8], login: &SecretString) -> Result<Answer, Cause> {
-        let url = self.own_url(path)?;
-        let header = Some((header::CONTENT_TYPE, content_type));
-        let head = Head { method: Method::POST, url: &url, authorization: Some(login), header };
-        self.exchange.send_once(&head, body).await
     }
 
     /// Sends a request that is answered with a redirect to its task. The redirect is the answer and is not followed.

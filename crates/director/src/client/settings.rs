@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use boshy_http_client::{BadCa, trusting};
+use rustls::ClientConfig;
 use url::{Host, Url};
 
 /// A user of the director, or a client of its UAA: the director says which of the two it expects.
@@ -74,10 +74,7 @@ pub enum SettingsError {
     NoCa(String),
     /// The text of the CA contains no certificate that can be trusted.
     #[error("the CA certificate of the director cannot be used: {0}")]
-    BadCa(String),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
+    BadCa(BadCa),
 }
 
 /// Parses a URL, and rejects one that would send credentials over the network in plain text.
@@ -98,25 +95,8 @@ pub(super) fn checked_url(text: &str) -> Result<Url, SettingsError> {
 
 /// A TLS configuration that trusts only the given certificates and uses HTTP/1.1.
 pub(super) fn tls(settings: &ClientSettings, url: &Url) -> Result<Arc<ClientConfig>, SettingsError> {
-    let mut roots = RootCertStore::empty();
-    match &settings.ca_pem {
-        Some(pem) => add_roots(&mut roots, pem)?,
-        None if url.scheme() == "https" => return Err(SettingsError::NoCa(settings.url.clone())),
-        None => {}
+    if settings.ca_pem.is_none() && url.scheme() == "https" {
+        return Err(SettingsError::NoCa(settings.url.clone()));
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(SettingsError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn add_roots(roots: &mut RootCertStore, pem: &str) -> Result<(), SettingsError> {
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| SettingsError::BadCa(error.to_string()))?;
-        roots.add(certificate).map_err(|error| SettingsError::BadCa(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(SettingsError::BadCa("it holds no certificate".to_owned())) } else { Ok(()) }
+    trusting(settings.ca_pem.as_deref()).map_err(SettingsError::BadCa)
 }

@@ -20,6 +20,9 @@ fn entry(view: View<'_>) -> WrittenPortEntry {
             "name" => port.name = scalar(pair.value),
             "number" => port.number = scalar(pair.value),
             "protocol" => port.protocol = scalar(pair.value),
+            "ingress" => port.ingress = scalar(pair.value),
+            "ingress_fallback" => port.ingress_fallback = scalar(pair.value),
+            "original_src" => port.original_src = scalar(pair.value),
             _ => port.unknown.push(key),
         }
     }
@@ -33,6 +36,7 @@ fn scalar(view: View<'_>) -> Written {
         Shape::Scalar(Scalar::Int(number)) => {
             i64::try_from(number).map_or(Written::Other("a number beyond 64 bits"), Written::Integer)
         }
+        Shape::Scalar(Scalar::Bool(value)) => Written::Boolean(value),
         shape => Written::Other(kind(&shape)),
     }
 }

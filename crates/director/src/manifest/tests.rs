@@ -110,7 +110,7 @@ fn scalars_of_a_port_are_kept_with_their_kind() {
     assert_eq!(port.unknown, ["colour", "7"]);
     let port = entry("{name: 12, number: '80', protocol: yes}");
     assert_eq!((port.name, port.number), (Written::Integer(12), Written::Text("80".into())));
-    assert_eq!(port.protocol, Written::Other("a boolean"));
+    assert_eq!(port.protocol, Written::Boolean(true));
     let port = entry("{name: ((n)), number: ((port)), protocol: [tcp]}");
     assert_eq!((port.name, port.number), (Written::Text("((n))".into()), Written::Text("((port))".into())));
     assert_eq!(port.protocol, Written::Other("a list"));

@@ -102,6 +102,17 @@ impl Agenda {
         due.into_iter().filter(|name| self.begin_one(name, now)).collect()
     }
 
+    /// When the reading that is under way has begun.
+    pub(super) fn asked_at(&self, name: &str) -> Option<Duration> {
+        self.turns.get(name)?.asked.map(|(at, _)| at)
+    }
+
+    /// Whether the reading that has begun last is one of the pass.
+    pub(super) fn reads_for_the_pass(&self, name: &str) -> bool {
+        let asked = self.turns.get(name).and_then(|turn| turn.asked);
+        asked.is_some_and(|(_, reason)| reason == Reason::Pass)
+    }
+
     fn begin_one(&mut self, name: &str, now: Duration) -> bool {
         let Some(reason) = self.turns.get(name).and_then(Turn::kind) else { return false };
         if !self.has_place(reason, now) {

@@ -7,8 +7,8 @@ use boshy_mesh::CONFIG_TYPE;
 use super::{AppliedConfigs, ConfigsReading, DirectorQuery, DirectorReply, Reading};
 use crate::client::{ClientError, DirectorClient};
 
-/// Sends one query. A request takes at most the client's time-out. A query is at most three requests in addition
-/// to a login, and one for each unknown version of a runtime config.
+/// Sends one query. A request takes at most the client's time-out. A query is at most six requests in addition to a
+/// login, and one for each unknown version of a runtime config.
 pub async fn ask(client: &DirectorClient, query: DirectorQuery) -> DirectorReply {
     match query {
         DirectorQuery::Deployments => DirectorReply::Deployments(client.every_deployment().await),
@@ -30,6 +30,13 @@ pub async fn ask(client: &DirectorClient, query: DirectorQuery) -> DirectorReply
             let configs = Some(configs_of(client, &name, &known).await);
             DirectorReply::Deployment(name, Reading { configs, ..reading })
         }
+        DirectorQuery::WithLinks(query) => match Box::pin(ask(client, *query)).await {
+            DirectorReply::Deployment(name, reading) => {
+                let links = Some(client.links(&name).await);
+                DirectorReply::Deployment(name, Reading { links, ..reading })
+            }
+            other => other,
+        },
     }
 }
 
@@ -37,7 +44,7 @@ async fn deployment(client: &DirectorClient, name: &str) -> Reading {
     // In this order, instances are at least as new as the manifest with their groups.
     let manifest = client.manifest(name).await;
     let instances = client.instances(name).await;
-    Reading { manifest, instances, configs: None }
+    Reading { manifest, instances, configs: None, links: None }
 }
 
 async fn configs_of(client: &DirectorClient, name: &str, known: &BTreeSet<u64>) -> Result<AppliedConfigs, ClientError> {

@@ -56,6 +56,9 @@ pub(super) struct Configs {
     networks: Vec<CloudNetwork>,
     network_problems: Vec<Problem>,
     policies: Vec<PolicyConfig>,
+    /// Whether this process has checked them. Those of an earlier one are checked anew, because another release of boshy
+    /// may understand more or less.
+    policies_are_checked: bool,
 }
 
 impl Configs {
@@ -74,6 +77,7 @@ impl Configs {
             networks: known.networks.clone(),
             network_problems: Vec::new(),
             policies: known.policies.clone(),
+            policies_are_checked: false,
         }
     }
 
@@ -107,15 +111,23 @@ impl Configs {
             Err(error) => self.error = Some(Arc::new(error)),
         }
         match reading.mesh {
-            Ok(configs) => self.policies = configs.into_iter().map(|config| self.judged(config)).collect(),
+            Ok(configs) => {
+                self.policies = configs.into_iter().map(|config| self.judged(config)).collect();
+                self.policies_are_checked = true;
+            }
             Err(error) => self.error = Some(Arc::new(error)),
         }
         self.expose && !before
     }
 
-    /// Checks a config of the mesh. While its latest version is wrong, the one that applied before applies.
+    /// Checks a config of the mesh, unless its version is known. While its latest version is wrong, the one that applied
+    /// before applies.
     fn judged(&self, config: Config) -> PolicyConfig {
         let Config { id, name, content, team, .. } = config;
+        let before = self.policies.iter().find(|known| known.name == name);
+        if let Some(known) = before.filter(|known| self.policies_are_checked && known.latest == id) {
+            return known.clone();
+        }
         let written = WrittenConfig { name, content };
         let read = match team {
             None => boshy_policy::read(&written),
@@ -128,7 +140,6 @@ impl Configs {
                 PolicyConfig { name, latest: id, applied, problems: Vec::new() }
             }
             Err(problems) => {
-                let before = self.policies.iter().find(|known| known.name == name);
                 let applied = before.and_then(|known| known.applied.clone());
                 PolicyConfig { name, latest: id, applied, problems }
             }

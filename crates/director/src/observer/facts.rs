@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{CloudNetwork, Deployment, Inventory, PolicyConfig, Problem};
+use boshy_mesh::{CloudNetwork, Deployment, Inventory, Label, PolicyConfig, Problem};
 use err_report::Report;
 
 use super::{
@@ -178,6 +178,29 @@ impl Facts {
         }
         let changed = known.groups.take().is_some() | known.instances.take().is_some();
         Some(Taken { outcome: Outcome::Wanting, changed, denied: true })
+    }
+
+    /// Records when the instances were asked for that a reading has brought, if it has.
+    pub(super) fn asked(&mut self, name: &str, at: Option<Duration>) {
+        if let Some(known) = self.deployments.get_mut(name) {
+            known.asked = at.or(known.asked);
+        }
+    }
+
+    /// When the instances of each deployment were asked for that are known.
+    pub(super) fn readings(&self) -> BTreeMap<String, Duration> {
+        self.deployments.iter().filter_map(|(name, known)| Some((name.clone(), known.asked?))).collect()
+    }
+
+    /// Whether the links of a deployment are known.
+    pub(super) fn knows_links(&self, name: &str) -> bool {
+        self.deployments.get(name).is_some_and(|known| known.links.is_some())
+    }
+
+    /// The known deployments that have one of these names in DNS.
+    pub(super) fn recorded_as(&self, canonical: &BTreeSet<String>) -> Vec<String> {
+        let is_one = |name: &&str| Label::canonical(name).is_ok_and(|label| canonical.contains(&label.to_string()));
+        self.names().filter(is_one).map(str::to_owned).collect()
     }
 
     /// All known deployments.

@@ -47,7 +47,7 @@ fn all_instances() -> Vec<InstanceRow> {
 }
 
 fn good() -> Reading {
-    Reading { manifest: Ok(Some(MANIFEST.into())), instances: Ok(all_instances()), configs: None }
+    Reading { manifest: Ok(Some(MANIFEST.into())), instances: Ok(all_instances()), configs: None, links: None }
 }
 
 fn with_manifest(text: &str) -> Reading {
@@ -136,8 +136,12 @@ fn a_deployment_that_cannot_be_read_keeps_its_facts_and_says_why() {
 #[test]
 fn instances_stay_fresh_while_the_manifest_is_bad() {
     let mut facts = known();
-    let reading =
-        Reading { manifest: Ok(Some("[".into())), instances: Ok(vec![instance("web", 0, "10.0.0.9")]), configs: None };
+    let reading = Reading {
+        manifest: Ok(Some("[".into())),
+        instances: Ok(vec![instance("web", 0, "10.0.0.9")]),
+        configs: None,
+        links: None,
+    };
     facts.take("a", reading, at(5));
     let inventory = facts.inventory();
     assert!(inventory.deployments[0].instances.iter().any(|instance| instance.ips[0].to_string() == "10.0.0.9"));
@@ -207,12 +211,18 @@ fn ordinary_changes_are_believed_at_once() {
             manifest: Ok(Some(MANIFEST.into())),
             instances: Ok([&all_instances()[..2], &[row]].concat()),
             configs: None,
+            links: None,
         }
     };
     let without_ports = || with_manifest("instance_groups: [{name: web, jobs: []}, {name: db, jobs: []}]");
     let without_db = || {
         let (text, _) = MANIFEST.split_once("- name: db").unwrap();
-        Reading { manifest: Ok(Some(text.to_owned())), instances: Ok(all_instances()[..2].to_vec()), configs: None }
+        Reading {
+            manifest: Ok(Some(text.to_owned())),
+            instances: Ok(all_instances()[..2].to_vec()),
+            configs: None,
+            links: None,
+        }
     };
     for (what, reading, instances, ports) in [
         ("fewer instances", scaled_down(), 2, 2),

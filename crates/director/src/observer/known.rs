@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use boshy_mesh::{Deployment, Instance, InstanceGroup, Place, Problem, Timestamp};
+use boshy_mesh::{Deployment, DeploymentLinks, Instance, InstanceGroup, Place, Problem, Timestamp};
 use err_report::Report;
 
 use super::{
@@ -33,6 +33,8 @@ pub struct Reading {
     pub instances: Result<Vec<InstanceRow>, ClientError>,
     /// The runtime configs that it was deployed with, when they were requested.
     pub configs: Option<Result<AppliedConfigs, ClientError>>,
+    /// Its links, when they were requested.
+    pub links: Option<Result<DeploymentLinks, ClientError>>,
 }
 
 /// Parameters for handling a reading.
@@ -64,13 +66,15 @@ pub(super) enum Denial {
 }
 
 /// The part of a deployment that goes into an inventory.
-type Content = (Option<Vec<InstanceGroup>>, Option<Vec<Instance>>, [Vec<Problem>; 2]);
+type Content = (Option<Vec<InstanceGroup>>, Option<Vec<Instance>>, [Vec<Problem>; 2], Option<DeploymentLinks>);
 
 /// Known facts about one deployment.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) groups: Option<Vec<InstanceGroup>>,
     pub(super) instances: Option<Vec<Instance>>,
+    /// Its links, once they were requested.
+    pub(super) links: Option<DeploymentLinks>,
     /// Teams that own it.
     pub(super) teams: Vec<String>,
     /// The runtime configs that it was deployed with, once they were needed and could be read.
@@ -80,6 +84,8 @@ pub(super) struct Known {
     manifest_problems: Vec<Problem>,
     instance_problems: Vec<Problem>,
     pub(super) last_good: Option<Timestamp>,
+    /// When the instances were asked for that are known, as time since the observer's start.
+    pub(super) asked: Option<Duration>,
     pub(super) error: Option<String>,
     pub(super) attempted: bool,
     pub(super) denied: Option<Denial>,
@@ -95,6 +101,7 @@ impl Known {
         Self {
             groups: Some(deployment.groups.clone()),
             instances: Some(deployment.instances.clone()),
+            links: deployment.links.clone(),
             // The source of the problems is not stored; both halves are read anew.
             instance_problems: deployment.problems.clone(),
             ..Self::default()
@@ -134,6 +141,11 @@ impl Known {
                 doubts.extend(self.take_instances(read, now, terms.confirm_after));
             }
             Err(error) => errors.push(error),
+        }
+        match reading.links {
+            Some(Ok(links)) => self.links = Some(links),
+            Some(Err(error)) => errors.push(Report::new(error).to_string()),
+            None => {}
         }
         if errors.is_empty() && doubts.is_empty() {
             self.last_good = Some(now.wall);
@@ -211,14 +223,14 @@ impl Known {
 
     fn content(&self) -> Content {
         let problems = [self.manifest_problems.clone(), self.instance_problems.clone()];
-        (self.groups.clone(), self.instances.clone(), problems)
+        (self.groups.clone(), self.instances.clone(), problems, self.links.clone())
     }
 
     /// The facts, once both halves have been read: a service without its instances would be worse than none.
     pub(super) fn facts(&self, name: &str) -> Option<Deployment> {
         let (groups, instances) = (self.groups.clone()?, self.instances.clone()?);
         let problems = self.manifest_problems.iter().chain(&self.instance_problems).cloned().collect();
-        Some(Deployment { name: name.to_owned(), groups, instances, problems })
+        Some(Deployment { name: name.to_owned(), groups, instances, problems, links: self.links.clone() })
     }
 }
 

@@ -10,14 +10,17 @@
 //! [`Observer`] is pure: it returns the queries to send now, takes the replies in any order, and returns the
 //! known facts. [`ask`] sends a query to a director. The owner of both provides the clock and makes no decisions.
 //!
-//! A deployment is read in these cases: when it is new; when an event or an ended task names it; when its last reading
-//! was incomplete (an error, no manifest yet, a conclusion to be confirmed); and in the pass, because not every change
+//! A deployment is read in these cases: when it is new; when an event, an ended task or a change of `records.json` names
+//! it; when its last reading was incomplete (an error, no manifest yet, a conclusion to be confirmed); and in the pass, because not every change
 //! is reported. The recording of events can be switched off in a director, which nothing reports. So tasks are
 //! requested in addition to events. When a pass finds a change that neither reported, the pass becomes faster until
 //! they report changes again.
 //!
 //! Runtime configs add jobs to a deployment at its next deploy. So once any of them exposes ports, each reading of a
 //! deployment also requests the versions that it was deployed with (see `configs`).
+//!
+//! Where policies follow from links, a reading that was reported, is the first or repeats a failed one requests the
+//! links of the deployment as well. When a reading of the pass has found a change, another one follows, which does so.
 //!
 //! Fail static: a failure changes nothing, and a conclusion that an error would explain is accepted when it is
 //! confirmed (see `facts`). A list is accepted only from a client that may read every deployment: any other client gets
@@ -39,7 +42,11 @@ mod tasks;
 mod watch;
 mod witnesses;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use boshy_mesh::{Inventory, Timestamp};
 use serde::Serialize;
@@ -76,6 +83,8 @@ pub struct ObserverSettings {
     pub event_overlap: Duration,
     /// Limits on the cost of a manifest.
     pub limits: Limits,
+    /// Whether links are requested. They change when a deployment is deployed, so the pass does not request them.
+    pub links: bool,
 }
 
 impl Default for ObserverSettings {
@@ -88,6 +97,7 @@ impl Default for ObserverSettings {
             confirm_after: Duration::from_secs(3),
             event_overlap: Duration::from_secs(60),
             limits: Limits::default(),
+            links: false,
         }
     }
 }
@@ -115,6 +125,8 @@ pub enum DirectorQuery {
     Deployment(String),
     /// The same, and the runtime configs that it was deployed with. The given versions are known already.
     DeploymentWithConfigs(String, BTreeSet<u64>),
+    /// The same as one of these two, and the links of the deployment.
+    WithLinks(Box<DirectorQuery>),
 }
 
 /// The reply to a query.
@@ -135,7 +147,7 @@ pub enum DirectorReply {
     },
     /// To [`DirectorQuery::Configs`].
     Configs(ConfigsReading),
-    /// To [`DirectorQuery::Deployment`] and [`DirectorQuery::DeploymentWithConfigs`].
+    /// To [`DirectorQuery::Deployment`], [`DirectorQuery::DeploymentWithConfigs`] and [`DirectorQuery::WithLinks`].
     Deployment(String, Reading),
 }
 
@@ -155,6 +167,8 @@ pub struct DeploymentStatus {
 pub struct Observation {
     /// Facts by deployment. The same pointer as long as nothing changes.
     pub inventory: Arc<Inventory>,
+    /// When the instances of each deployment were asked for that are known, as time since the observer's start.
+    pub readings: BTreeMap<String, Duration>,
     /// Every listed deployment, read or not.
     pub deployments: Vec<DeploymentStatus>,
     /// Whether every listed deployment has been read, or the reading has failed, once since the start. Before that, a

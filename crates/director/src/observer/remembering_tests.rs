@@ -11,7 +11,12 @@ fn ips(facts: &mut Facts) -> Vec<(String, Vec<String>)> {
 
 /// A reading of a deployment with the single group `web`.
 fn read(rows: &str) -> Reading {
-    Reading { manifest: Ok(Some(web_alone())), instances: Ok(serde_json::from_str(rows).unwrap()), configs: None }
+    Reading {
+        manifest: Ok(Some(web_alone())),
+        instances: Ok(serde_json::from_str(rows).unwrap()),
+        configs: None,
+        links: None,
+    }
 }
 
 fn web_alone() -> String {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use boshy_mesh::CONFIG_TYPE;
+use boshy_mesh::{CONFIG_TYPE, ConsumedLink, DeploymentLinks};
 
 use super::super::*;
 use crate::{
@@ -34,6 +34,7 @@ pub(super) struct Fake {
     /// Configs that are written for the mesh, the latest versions.
     pub(super) mesh: Vec<Config>,
     pub(super) may_read_configs: bool,
+    pub(super) tells_links: bool,
     pub(super) applied: BTreeMap<String, Vec<(u64, String)>>,
     pub(super) takes: fn(&DirectorQuery) -> Duration,
 }
@@ -68,6 +69,7 @@ pub(super) fn name_of(query: &DirectorQuery) -> &'static str {
         DirectorQuery::Tasks { .. } => "tasks",
         DirectorQuery::Configs => "configs",
         DirectorQuery::Deployment(_) | DirectorQuery::DeploymentWithConfigs(..) => "reading",
+        DirectorQuery::WithLinks(_) => "reading with links",
     }
 }
 
@@ -126,6 +128,13 @@ impl Fake {
                 let reading = self.reading(&name, &answered, Some(&known));
                 DirectorReply::Deployment(name, reading)
             }
+            DirectorQuery::WithLinks(query) => match self.answer(*query, now) {
+                DirectorReply::Deployment(name, reading) => {
+                    let links = answered(Operation::Links(name.clone())).and_then(|()| self.links(&name));
+                    DirectorReply::Deployment(name, Reading { links: Some(links), ..reading })
+                }
+                other => other,
+            },
         }
     }
 
@@ -148,7 +157,18 @@ impl Fake {
             manifest: answered(Operation::Manifest(name.to_owned())).and_then(|()| self.manifest(name)),
             instances: answered(Operation::Instances(name.to_owned())).map(|()| vec![instance()]),
             configs,
+            links: None,
         }
+    }
+
+    /// Each deployment consumes a link whose provider has the number of its port.
+    fn links(&self, name: &str) -> Result<DeploymentLinks, ClientError> {
+        let failed = || error(Operation::Links(name.to_owned()), Cause::Status { status: 500, error: None });
+        if !self.tells_links {
+            return Err(failed());
+        }
+        let link = ConsumedLink { group: "web".into(), provider: self.ports[name].to_string() };
+        Ok(DeploymentLinks { consumed: vec![link], ..DeploymentLinks::default() })
     }
 
     pub(super) fn may_read<T>(&self, kind: &'static str, what: T) -> Result<T, ClientError> {
@@ -245,6 +265,7 @@ impl Sim {
             cloud: "{}".to_owned(),
             mesh: Vec::new(),
             may_read_configs: true,
+            tells_links: true,
             applied: BTreeMap::new(),
             takes,
         };

@@ -1,7 +1,7 @@
 //! The observer: which query to send now, and how a reply changes the facts, the schedule and the trust in the
 //! witnesses.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use boshy_mesh::{Inventory, Timestamp};
 
@@ -121,13 +121,20 @@ impl Observer {
             due.push(DirectorQuery::Configs);
         }
         if self.may_read(now) {
-            let reading = |name| match self.configs.wanted() {
-                Some(known) => DirectorQuery::DeploymentWithConfigs(name, known),
-                None => DirectorQuery::Deployment(name),
-            };
-            due.extend(self.agenda.begin(now, self.period_of_pass()).into_iter().map(reading));
+            let period = self.period_of_pass();
+            let names = self.agenda.begin(now, period);
+            due.extend(names.into_iter().map(|name| self.reading(name)));
         }
         due
+    }
+
+    fn reading(&self, name: String) -> DirectorQuery {
+        let links = self.settings.links && (!self.agenda.reads_for_the_pass(&name) || !self.facts.knows_links(&name));
+        let reading = match self.configs.wanted() {
+            Some(known) => DirectorQuery::DeploymentWithConfigs(name, known),
+            None => DirectorQuery::Deployment(name),
+        };
+        if links { DirectorQuery::WithLinks(Box::new(reading)) } else { reading }
     }
 
     /// Without events, resurrections and repairs are visible only as tasks that people did not order.
@@ -328,6 +335,15 @@ impl Observer {
         }
     }
 
+    /// Schedules the deployments, by canonical names, of which `records.json` says something else; one not too often.
+    pub fn recorded(&mut self, deployments: &BTreeSet<String>, now: ClockReading) {
+        let known = self.facts.recorded_as(deployments);
+        known.iter().for_each(|name| self.agenda.want(name, now.elapsed, self.settings.list));
+        if known.len() < deployments.len() {
+            self.list.hurry(now.elapsed);
+        }
+    }
+
     /// Records that deployments have changed, possibly without a report.
     fn find<'a>(&mut self, names: impl Iterator<Item = &'a String>, now: Duration) {
         names.for_each(|name| self.witnesses.find(&Subject::Deployment(name.clone()), now));
@@ -342,16 +358,21 @@ impl Observer {
             Some(Err(error)) => self.configs.error = Some(Arc::new(error)),
             None => {}
         }
+        let asked = self.agenda.asked_at(name).filter(|_| reading.instances.is_ok());
         let Some(taken) = self.facts.take(name, reading, now) else {
             self.agenda.keep(self.facts.names(), now.elapsed);
             return;
         };
+        self.facts.asked(name, asked);
         let reason = self.agenda.end(name, taken.outcome, now.elapsed);
         if taken.denied {
             self.list.hurry(now.elapsed);
             self.agenda.keep(self.facts.names(), now.elapsed);
         } else if taken.changed && reason == Some(Reason::Pass) {
             self.find([name.to_owned()].iter(), now.elapsed);
+            if self.settings.links {
+                self.agenda.want(name, now.elapsed, Duration::ZERO);
+            }
         }
     }
 
@@ -364,6 +385,7 @@ impl Observer {
         let error = error.or_else(|| untold(Witness::Events, &self.tasks.error));
         Observation {
             inventory: self.facts.inventory(),
+            readings: self.facts.readings(),
             deployments: self.facts.statuses(),
             complete: self.facts.is_complete(),
             listed: self.listed,

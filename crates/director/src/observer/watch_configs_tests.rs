@@ -257,6 +257,21 @@ fn the_last_right_version_of_a_config_applies_while_the_latest_is_wrong_also_ove
 }
 
 #[test]
+fn a_version_of_a_config_is_checked_once_by_each_process() {
+    let mut sim = Sim::with(1, at_once);
+    sim.director.configure_mesh("net", &allowing("a"), sim.now);
+    sim.runs_until(seconds(60), |sim| sim.observer.known().complete).unwrap();
+    // No director changes a version. This one shows when its text is read.
+    sim.director.mesh[0].content = allowing("b");
+    sim.director.configure_mesh("other", &allowing("c"), sim.now);
+    let later = sim.now + seconds(3);
+    let told = ["net 1: 1 (a), 0 problems", "other 1: 1 (c), 0 problems"];
+    sim.runs_until(later, |sim| of_mesh(sim) == told).expect("the other one is seen");
+    restart(&mut sim, |_, _| {});
+    assert_eq!(of_mesh(&mut sim)[0], "net 1: 1 (b), 0 problems");
+}
+
+#[test]
 fn a_config_of_a_team_does_not_apply_because_it_may_name_the_deployments_of_others() {
     let mut sim = Sim::with(1, at_once);
     sim.director.configure_mesh("net", &allowing("a"), sim.now);

@@ -4,6 +4,8 @@ use super::*;
 
 #[path = "watch_configs_tests.rs"]
 mod configs;
+#[path = "watch_links_tests.rs"]
+mod links;
 #[path = "simulated_tests.rs"]
 mod simulated;
 
@@ -180,6 +182,24 @@ fn the_error_is_shown_after_the_first_silent_request_and_a_silent_director_is_le
     let until = sim.now + seconds(5);
     sim.runs_until(until, |_| false);
     assert_eq!(sim.error(), None);
+}
+
+#[test]
+fn what_records_json_names_is_read_at_once_and_not_again_for_each_of_its_changes() {
+    let mut sim = Sim::settled(9, quick);
+    (sim.director.records_events, sim.director.keeps_tasks) = (false, false);
+    let until = sim.now + seconds(30);
+    sim.runs_until(until, |_| false);
+    for (name, asked) in [("d0007", "reading"), ("brand-new", "list")] {
+        sim.asked.clear();
+        for _ in 0..8 {
+            sim.observer.recorded(&BTreeSet::from([name.to_owned()]), sim.clocks());
+            let until = sim.now + seconds(1);
+            sim.runs_until(until, |_| false);
+        }
+        assert!(sim.asked[asked] >= 1, "{:?}", sim.asked);
+    }
+    assert!(sim.asked.get("reading").copied().unwrap_or_default() <= 3, "{:?}", sim.asked);
 }
 
 #[test]

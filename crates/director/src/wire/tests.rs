@@ -58,6 +58,9 @@ fn reader_of(file: &str) -> Option<fn(&str)> {
         "deployment_job_instance_detached.json" => same_json::<JobInstance>,
         "deployment_vms.json" => same_json::<Vec<VmRow>>,
         "event_by_id.json" => same_json::<Event>,
+        "link_consumers.json" => same_json::<Vec<LinkConsumer>>,
+        "link_providers.json" => same_json::<Vec<LinkProvider>>,
+        "links.json" => same_json::<Vec<Link>>,
         "locks.json" => same_json::<Vec<Lock>>,
         "manifest_shop.yml" => shop,
         "runtime_config_mesh.yml" => any_yaml,
@@ -70,9 +73,6 @@ fn reader_of(file: &str) -> Option<fn(&str)> {
         | "bosh_dns_http_handler_exchanges.json"
         | "instance_dir.json"
         | "link_address.json"
-        | "link_consumers.json"
-        | "link_providers.json"
-        | "links.json"
         | "nats_sync_dns_message.json"
         | "records.json"
         | "records_with_aliases.json"

@@ -1,30 +1,11 @@
 //! Times as a director writes them.
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
 /// Parses `2026-11-23T15:13:34Z`, with or without a fraction, to seconds since the Unix epoch. `None` for anything
 /// else, including times before 1970.
 pub(super) fn seconds(text: &str) -> Option<u64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let [year, month, day] = numbers(date, '-')?;
-    let [hour, minute, second] = numbers(time.split_once('.').map_or(time, |(whole, _)| whole), ':')?;
-    let fits = (1970..10_000).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    if !(fits && hour < 24 && minute < 60 && second <= 60) {
-        return None;
-    }
-    Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
-}
-
-fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
-    let parts = text.split(separator).map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
-    parts.try_into().ok()
-}
-
-/// Days since 1970-01-01 of a date of the Gregorian calendar, by eras of 400 years that begin in March.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp().try_into().ok()
 }
 
 #[cfg(test)]

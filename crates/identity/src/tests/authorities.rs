@@ -3,10 +3,14 @@
 use boshy_mesh::Timestamp;
 
 use super::{Ca, HOUR, NOW, issued_by, open};
-use crate::AuthorityError as Error;
+use crate::{AuthorityError as Error, TrustBundle};
 
 const RSA: (&str, &str) = (include_str!("fixtures/rsa_ca.pem"), include_str!("fixtures/rsa_ca.key"));
 const P384: (&str, &str) = (include_str!("fixtures/p384_ca.pem"), include_str!("fixtures/p384_ca.key"));
+
+fn fingerprint(pem: &str) -> String {
+    TrustBundle::from_pem(pem).unwrap().fingerprints().remove(0)
+}
 
 #[test]
 fn an_rsa_key_in_pkcs1_and_a_p384_key_in_sec1_issue_certificates() {
@@ -21,10 +25,12 @@ fn a_root_issues_chains_of_two_texts_and_an_intermediate_of_three() {
     let root = Ca::root("root");
     let (_, chain) = issued_by(&root.open(None).unwrap());
     assert_eq!(chain.texts()[1..], [root.pem()]);
+    assert_eq!(chain.issuer(), Some(fingerprint(&root.pem())));
 
     let intermediate = root.intermediate("boshy");
     let (key, chain) = issued_by(&intermediate.open(Some(&root.pem())).unwrap());
     assert_eq!(chain.texts()[1..], [intermediate.pem(), root.pem()]);
+    assert_eq!(chain.issuer(), Some(fingerprint(&intermediate.pem())));
     chain.check(key.hash(), NOW).unwrap();
 }
 
@@ -47,7 +53,44 @@ fn all_roots_travel_in_the_last_text_each_once() {
     let (key, chain) = issued_by(&new.open(Some(&both)).unwrap());
     assert_eq!(chain.texts().len(), 2);
     assert_eq!(chain.roots_pem(), new.pem() + &old.pem());
+    assert_eq!(chain.issuer(), Some(fingerprint(&new.pem())), "of two roots the one that has issued it");
     chain.check(key.hash(), NOW).unwrap();
+}
+
+#[test]
+fn owners_of_certificates_see_by_a_fingerprint_that_issuers_or_roots_are_others() {
+    let (root, other) = (Ca::root("root"), Ca::root("other"));
+    let intermediate = root.intermediate("boshy");
+    let both = root.pem() + &other.pem();
+    let authorities = [
+        root.open(None).unwrap(),
+        root.open(Some(&other.pem())).unwrap(),
+        other.open(Some(&both)).unwrap(),
+        intermediate.open(Some(&root.pem())).unwrap(),
+        intermediate.open(Some(&both)).unwrap(),
+        root.intermediate("boshy").open(Some(&both)).unwrap(),
+    ];
+    let prints: Vec<_> = authorities.iter().map(|authority| authority.fingerprint()).collect();
+    for (authority, print) in authorities.iter().zip(&prints) {
+        assert_eq!(issued_by(authority).1.authority(), *print);
+        assert_eq!(prints.iter().filter(|other| *other == print).count(), 1);
+    }
+}
+
+#[test]
+fn workloads_of_another_authority_are_verified_by_a_common_root_or_by_its_root_in_the_bundle() {
+    let (common, foreign) = (Ca::root("common"), Ca::root("foreign"));
+    let both = common.pem() + &foreign.pem();
+    let ours = common.intermediate("boshy").open(Some(&both)).unwrap();
+    let (_, our_leaf) = issued_by(&ours);
+    for theirs in [common.intermediate("istio"), foreign.intermediate("istio")] {
+        let authority = theirs.open(Some(&both)).unwrap();
+        let (_, their_leaf) = issued_by(&authority);
+        assert!(ours.bundle().leaf_of_any_time(&their_leaf.certificates_pem()).is_ok());
+        assert!(authority.bundle().leaf_of_any_time(&our_leaf.certificates_pem()).is_ok());
+    }
+    let strange = Ca::root("strange").open(None).unwrap();
+    assert!(strange.bundle().leaf_of_any_time(&our_leaf.certificates_pem()).is_err());
 }
 
 #[test]

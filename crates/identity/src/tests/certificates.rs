@@ -104,11 +104,20 @@ fn an_authority_is_no_leaf() {
 fn a_day_is_renewed_at_half_and_alarms_at_a_quarter_before_its_end() {
     let (key, chain) = issued_by(&Ca::root("root").open(None).unwrap());
     let leaf = chain.check(key.hash(), NOW).unwrap();
-    let (life, start) = (DAY.as_secs() + BACK_DATED.as_secs(), leaf.not_before.0);
-    let renewed = [-1.0, 0.0, 1.0].map(|jitter| leaf.renew_at(jitter).0 - start);
+    let life = DAY.as_secs();
+    let renewed = [-1.0, 0.0, 1.0].map(|jitter| leaf.renew_at(jitter).0 - NOW.0);
     assert_eq!(renewed, [life * 45 / 100, life / 2, life * 55 / 100]);
-    assert_eq!(leaf.alarm_at().0 - start, life * 3 / 4);
-    assert!(leaf.is_valid_at(NOW) && !leaf.is_valid_at(Timestamp(start - 1)));
+    assert_eq!(leaf.alarm_at().0 - NOW.0, life * 3 / 4);
+    assert!(leaf.is_valid_at(NOW) && !leaf.is_valid_at(Timestamp(leaf.not_before.0 - 1)));
+}
+
+/// It is back-dated by more than its life.
+#[test]
+fn a_short_life_is_renewed_at_half_of_what_is_left_when_it_is_issued() {
+    let authority = Ca::expiring_in("short", 20).open(None).unwrap();
+    let (key, chain) = issued_by(&authority);
+    let leaf = chain.check(key.hash(), NOW).unwrap();
+    assert_eq!((leaf.renew_at(0.0).0 - NOW.0, leaf.alarm_at().0 - NOW.0), (10, 15));
 }
 
 proptest! {

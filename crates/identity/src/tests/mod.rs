@@ -4,6 +4,8 @@ mod attestation;
 mod authorities;
 mod certificates;
 mod requests;
+mod vouchers;
+mod wishes;
 
 use std::time::Duration;
 

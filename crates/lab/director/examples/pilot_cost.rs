@@ -3,6 +3,12 @@
 //! run takes some minutes.
 //!
 //! `cargo run --release --package boshy-lab-director --example pilot_cost [SIZE...]`
+//!
+//! With `hour` before the sizes: requests and tasks in an hour by route, measured over five minutes with the default
+//! settings, for a director that records events and for one that does not, beside those of a poll of everything each
+//! ten seconds, which are computed: a list, and for each deployment its manifest and its instances with their state. The
+//! director answers the latter by a task, which costs a request to begin it, one or more to wait for it, and one for its
+//! output.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the result")]
 
@@ -28,6 +34,9 @@ use boshy_mesh::Timestamp;
 use futures::{StreamExt, stream::FuturesUnordered};
 
 const SIZES: [usize; 3] = [1, 100, 1_000];
+const SIZES_OF_HOUR: [usize; 3] = [1, 10, 100];
+/// Time over which an hour is measured: the default period of the full read.
+const PART_OF_HOUR: Duration = Duration::from_secs(300);
 const INSTANCES: usize = 5;
 /// Time after which the news of the first deploys has been handled.
 const SETTLES: Duration = Duration::from_secs(80);
@@ -46,6 +55,9 @@ struct Sent {
 }
 
 fn main() {
+    if env::args().nth(1).as_deref() == Some("hour") {
+        return hours();
+    }
     println!("| deployments of {INSTANCES} instances | | requests | octets to the director | octets from it |");
     println!("| --: | --- | --: | --: | --: |");
     let sizes: Vec<usize> = env::args().skip(1).filter_map(|size| size.parse().ok()).collect();
@@ -57,7 +69,7 @@ fn main() {
 }
 
 fn measure(size: usize, what: &str, full_pass: Duration) {
-    let director = director(size);
+    let director = director(size, true);
     let wire = Arc::new(Wire::default());
     let url = format!("https://{}", relay(director.address(), &wire));
     let settings = ClientSettings::new(url, Some(director.ca_pem().to_owned()), director.credentials());
@@ -76,8 +88,54 @@ fn measure(size: usize, what: &str, full_pass: Duration) {
     });
 }
 
-fn director(size: usize) -> Handle {
-    let world = World::new(LAB_CLOUD_CONFIG, true, 1).expect("the cloud config is good");
+/// All sizes at once, because the time passes for all.
+fn hours() {
+    println!(
+        "| deployments of {INSTANCES} instances | director | requests an hour | of them readings | tasks an hour |"
+    );
+    println!("| --: | --- | --: | --: | --: |");
+    let sizes: Vec<usize> = env::args().skip(2).filter_map(|size| size.parse().ok()).collect();
+    let sizes = if sizes.is_empty() { SIZES_OF_HOUR.to_vec() } else { sizes };
+    thread::scope(|scope| {
+        let of = |size| [(size, true), (size, false)];
+        let measured =
+            sizes.iter().copied().flat_map(of).map(|(size, records)| scope.spawn(move || hour(size, records)));
+        for row in measured.collect::<Vec<_>>() {
+            println!("{}", row.join().expect("it is measured"));
+        }
+    });
+    for size in sizes {
+        let (polls, tasks) = (360, 360 * size);
+        println!("| {size} | polled as a whole, computed | {} | {} | {tasks} |", polls + 4 * tasks, 4 * tasks);
+    }
+}
+
+fn hour(size: usize, records_events: bool) -> String {
+    let director = director(size, records_events);
+    let settings = ClientSettings::new(director.url(), Some(director.ca_pem().to_owned()), director.credentials());
+    let client = DirectorClient::new(&settings).expect("the settings are good");
+    let mut observer = Observer::new(ObserverSettings::default());
+    actix_rt::System::new().block_on(async {
+        let begun = Instant::now();
+        observe(&mut observer, &client, begun, |observer| observer.known().complete).await;
+        let settled = Instant::now() + SETTLES;
+        observe(&mut observer, &client, begun, |_| Instant::now() >= settled).await;
+        let (before, tasks) = (director.requests(), director.tasks());
+        observe(&mut observer, &client, begun, |_| Instant::now() >= settled + PART_OF_HOUR).await;
+        let scale = 3600 / PART_OF_HOUR.as_secs();
+        let mut made = director.requests();
+        made.iter_mut().for_each(|(route, count)| *count -= before.get(route).copied().unwrap_or_default());
+        let all: u64 = made.values().sum();
+        let readings: u64 = made.iter().filter(|(route, _)| route.contains(":name")).map(|(_, count)| count).sum();
+        let tasks = (director.tasks() - tasks) as u64;
+        let what = if records_events { "records events" } else { "records no events" };
+        eprintln!("{size} {what}: {made:?}");
+        format!("| {size} | {what} | {} | {} | {} |", all * scale, readings * scale, tasks * scale)
+    })
+}
+
+fn director(size: usize, records_events: bool) -> Handle {
+    let world = World::new(LAB_CLOUD_CONFIG, records_events, 1).expect("the cloud config is good");
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let director = EmbeddedDirector::start(listener, EmbeddedSettings::default(), world).expect("it starts");
     for number in 0..size {

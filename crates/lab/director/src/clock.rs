@@ -1,6 +1,7 @@
 //! Formats times like a director.
 
 use boshy_mesh::Timestamp;
+use time::OffsetDateTime;
 
 /// `2026-11-23T15:13:34Z`.
 pub(super) fn iso(at: Timestamp) -> String {
@@ -14,23 +15,12 @@ pub(super) fn utc(at: Timestamp) -> String {
     format!("{date} {time} UTC")
 }
 
+/// Date and time of day. After the year 9999, where dates end, it is 1970.
 fn parts(Timestamp(seconds): Timestamp) -> (String, String) {
-    let (year, month, day) = civil(seconds / 86_400);
-    let rest = seconds % 86_400;
-    (format!("{year:04}-{month:02}-{day:02}"), format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60))
-}
-
-/// Days since 1970-01-01 to a date of the Gregorian calendar, by eras of 400 years that begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+    let at = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hour, minute, second) = at.to_hms();
+    (at.date().to_string(), format!("{hour:02}:{minute:02}:{second:02}"))
 }
 
 #[cfg(test)]

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
 use super::{
     DirectorError,
     request::{Answer, Kind, Request},
 };
 
 /// A fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// An answer with this status and no useful body.
     Status(u16),
@@ -16,6 +20,9 @@ pub enum Fault {
     Redirect(u16, String),
     /// The answer is delayed.
     Delay(Duration),
+    /// A stored config becomes visible late, after a random part of this time, and is answered then. As with a director
+    /// of several processes, other posts are checked and stored meanwhile, and one of them may become visible first.
+    LateConfig(Duration),
     /// The connection ends in the middle of the body.
     TruncatedBody,
     /// The body is not JSON.
@@ -24,6 +31,10 @@ pub enum Fault {
     Gone,
     /// An empty list instead of the actual one.
     EmptyList,
+    /// The actual list of instances, without their addresses.
+    NoAddresses,
+    /// The actual list without this number of rows at its beginning, which are an event list's newest.
+    WithoutFirst(usize),
     /// This body instead of the actual one.
     Body(String),
     /// A body of this size, in bytes of JSON.
@@ -80,9 +91,49 @@ impl Fault {
             Self::Gone => DirectorError::no_deployment("asked for").into(),
             Self::NotJson => Answer { body: b"<html>maintenance</html>".to_vec(), ..answer },
             Self::EmptyList => Answer { body: b"[]".to_vec(), ..answer },
+            Self::NoAddresses => Answer { body: without_addresses(&answer.body), ..answer },
+            Self::WithoutFirst(count) => Answer { body: without_first(*count, &answer.body), ..answer },
             Self::Body(text) => Answer { body: text.clone().into_bytes(), ..answer },
             Self::Huge(bytes) => Answer { body: vec![b' '; *bytes], ..answer },
-            Self::Delay(_) | Self::TruncatedBody | Self::ConnectionRefused => answer,
+            Self::Delay(_) | Self::LateConfig(_) | Self::TruncatedBody | Self::ConnectionRefused => answer,
         }
+    }
+}
+
+/// A list of instances, each with an empty list of addresses. Any other body stays as it is.
+fn without_addresses(body: &[u8]) -> Vec<u8> {
+    let Ok(mut rows) = serde_json::from_slice::<Value>(body) else { return body.to_vec() };
+    for row in rows.as_array_mut().into_iter().flatten() {
+        if let Some(addresses) = row.get_mut("ips") {
+            *addresses = Value::Array(Vec::new());
+        }
+    }
+    rows.to_string().into_bytes()
+}
+
+/// A list without its first rows. Any other body stays as it is.
+fn without_first(count: usize, body: &[u8]) -> Vec<u8> {
+    let Ok(Value::Array(rows)) = serde_json::from_slice(body) else { return body.to_vec() };
+    Value::Array(rows.into_iter().skip(count).collect()).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_loses_its_first_rows_and_nothing_else() {
+        let list = |text| Fault::WithoutFirst(2).spoil(Answer::text(200, Kind::Html, text)).body;
+        assert_eq!(list(r#"[{"id":"9"},{"id":"8"},{"id":"7"}]"#), br#"[{"id":"7"}]"#);
+        assert_eq!((list("[1]"), list("{}")), (b"[]".to_vec(), b"{}".to_vec()));
+    }
+
+    #[test]
+    fn instances_lose_their_addresses_and_nothing_else() {
+        let rows = br#"[{"job":"db","ips":["10.0.0.1"]},{"job":"web","ips":[]}]"#;
+        let answer = Fault::NoAddresses.spoil(Answer::text(200, Kind::Html, std::str::from_utf8(rows).unwrap()));
+        assert_eq!(answer.body, br#"[{"job":"db","ips":[]},{"job":"web","ips":[]}]"#);
+        let other = Fault::NoAddresses.spoil(Answer::text(200, Kind::Html, "no JSON"));
+        assert_eq!(other.body, b"no JSON");
     }
 }

@@ -261,6 +261,16 @@ impl Handle {
         self.update(|world, user| world.configure(kind, name, content, user, now()))
     }
 
+    /// Whether there is a config of this name.
+    pub fn has_config(&self, kind: &str, name: &str) -> bool {
+        self.shared.with(|director| director.world.configs.latest(kind, name).is_some())
+    }
+
+    /// Deletes all versions of a config, like `bosh delete-config`.
+    pub fn delete_config(&self, kind: &str, name: &str) {
+        self.shared.with(|director| director.world.configs.delete(|config| config.kind == kind && config.name == name));
+    }
+
     /// Deletes a deployment.
     ///
     /// # Errors
@@ -325,6 +335,11 @@ impl Handle {
     /// Switches the recording of events on or off. Existing events stay.
     pub fn record_events(&self, record: bool) {
         lock(&self.shared.director).world.journal.record_events = record;
+    }
+
+    /// Number of tasks so far.
+    pub fn tasks(&self) -> usize {
+        lock(&self.shared.director).world.journal.tasks.len()
     }
 
     /// Requests so far, by route, such as `GET /deployments/:name`.

@@ -96,9 +96,27 @@ impl Shared {
                 tokio::time::sleep(*delay).await;
             }
         }
-        let answer = self.with(|director| director.answer(request, now()));
+        let late =
+            faults.iter().find_map(|fault| if let Fault::LateConfig(within) = fault { Some(*within) } else { None });
+        let answer = match late {
+            Some(within) => self.answer_late(request, within).await,
+            None => self.with(|director| director.answer(request, now())),
+        };
         let truncated = faults.contains(&Fault::TruncatedBody);
         (faults.iter().fold(answer, |answer, fault| fault.spoil(answer)), truncated)
+    }
+}
+
+impl Shared {
+    async fn answer_late(&self, request: &Request, within: Duration) -> Answer {
+        let (answer, hidden) = self.with(|director| {
+            let before = director.world.configs.last_id();
+            let answer = director.answer(request, now());
+            (answer, director.world.configs.hide_after(before))
+        });
+        tokio::time::sleep(within.mul_f64(rand::random())).await;
+        self.with(|director| director.world.configs.show(&hidden));
+        answer
     }
 }
 

@@ -14,7 +14,7 @@ use self::lab::{current, dir, read, running};
 use crate::{
     LabSettings,
     access::Access,
-    cli::{JobArgs, LabCommand},
+    cli::{JobArgs, LabCommand, StateArg},
     client::Client,
     error::{Doing, LabError},
     keeper, launch,
@@ -44,6 +44,11 @@ pub(crate) fn run(command: &LabCommand, lab: LabSettings) -> Result<ExitCode, La
             logs::run(&dir(state)?, instance, job.as_deref(), *follow)?;
         }
         LabCommand::Down { state } => down::run(&dir(state)?)?,
+        LabCommand::Spoil { fault, route, times, state } => {
+            let fault = serde_json::from_str(fault).doing(|| format!("reading the fault {fault}"))?;
+            tell(state, &Request::Spoil { fault, route: route.clone(), times: *times })?;
+        }
+        LabCommand::Heal { state } => tell(state, &Request::Heal)?,
         LabCommand::Launcher { state } => launch::launch(&lab, &dir(state)?)?,
         LabCommand::Keeper { state } => keeper::run(lab, &dir(state)?)?,
         LabCommand::Vm => vm::run()?,
@@ -76,6 +81,10 @@ fn deploy(state: &StateDir, file: &Path) -> Result<(), LabError> {
 
 fn job(arguments: &JobArgs, action: JobAction) -> Result<(), LabError> {
     let JobArgs { instance, job, state } = arguments;
-    let request = Request::Job { instance: instance.clone(), job: job.clone(), action };
-    Client::connect(&dir(state)?)?.ask_quietly(&request).map(drop)
+    tell(state, &Request::Job { instance: instance.clone(), job: job.clone(), action })
+}
+
+/// A request whose answer says nothing more.
+fn tell(state: &StateArg, request: &Request) -> Result<(), LabError> {
+    Client::connect(&dir(state)?)?.ask_quietly(request).map(drop)
 }

@@ -68,6 +68,14 @@ async fn answer(keeper: &Arc<Keeper>, request: Request, writer: &mut OwnedWriteH
             let (name, vm) = running(keeper, &instance)?;
             Ok(Answer::Found { name, pid: vm.pid })
         }
+        Request::Spoil { fault, route, times } => {
+            keeper.director.spoil(fault, route.as_deref(), times)?;
+            Ok(Answer::Done)
+        }
+        Request::Heal => {
+            keeper.director.heal();
+            Ok(Answer::Done)
+        }
         Request::Status => Ok(Answer::Status(status::now(keeper).await)),
         Request::Hold | Request::Down => Ok(Answer::Done),
     }

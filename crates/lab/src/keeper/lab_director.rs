@@ -3,8 +3,8 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use boshy_lab_director::{
-    Account, Authentication, EmbeddedDirector, EmbeddedSettings, Handle, Infrastructure, LAB_CLOUD_CONFIG, World,
-    WorldView,
+    Account, Authentication, EmbeddedDirector, EmbeddedSettings, Fault, Handle, Infrastructure, LAB_CLOUD_CONFIG,
+    World, WorldView,
 };
 use rand::RngExt;
 use secrecy::SecretString;
@@ -81,6 +81,24 @@ impl LabDirector {
     /// Deployments, now and whenever they change.
     pub(super) fn view(&self) -> watch::Receiver<Arc<WorldView>> {
         self.handle.subscribe()
+    }
+
+    /// Spoils answers, of one route or of all.
+    pub(super) fn spoil(&self, fault: Fault, route: Option<&str>, times: Option<u32>) -> Result<(), LabError> {
+        if fault == Fault::ConnectionRefused {
+            // It would listen again in the lab's network alone.
+            return Err(LabError::Refused("the lab's director cannot close its port".to_owned()));
+        }
+        match route {
+            Some(route) => self.handle.inject_on(route, fault, times),
+            None => self.handle.inject(fault),
+        }
+        Ok(())
+    }
+
+    /// Ends all faults.
+    pub(super) fn heal(&self) {
+        self.handle.heal();
     }
 }
 

@@ -10,7 +10,7 @@ use nix::mount::MsFlags;
 
 use super::{
     bpm_yml::{Process, Volume},
-    mounts::{bind, copy_link, file_system, make_directory, make_file, make_own, pivot, read_only, restrict},
+    mounts::{bind, copy_link, file_system, follow, make_directory, make_file, pivot, read_only, restrict},
     root::HOST_TREES,
 };
 use crate::error::{Doing, LabError};
@@ -28,7 +28,7 @@ struct Shown {
 
 /// Enters a root with the mounts that bpm makes. The caller has its own mount namespace.
 pub(super) fn enter(job: &str, process: &Process) -> Result<(), LabError> {
-    make_own()?;
+    follow()?;
     let root = Path::new(AT);
     file_system("tmpfs", root, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=755")?;
     for tree in HOST_TREES.iter().copied().chain(["etc"]) {

@@ -13,10 +13,24 @@ use nix::{
 
 use crate::error::{Doing, LabError};
 
-/// Makes mounts private: later mounts do not propagate to the parent namespace.
+/// Makes mounts private: later mounts propagate neither to the parent namespace nor from it.
 pub(super) fn make_own() -> Result<(), LabError> {
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .doing(|| "making the mounts of a namespace its own".to_owned())
+    propagate(MsFlags::MS_PRIVATE)
+}
+
+/// Shares mounts with those namespaces below that follow them.
+pub(super) fn share() -> Result<(), LabError> {
+    propagate(MsFlags::MS_SHARED)
+}
+
+/// Later mounts of the parent namespace propagate to this one, and not the other way, as runc has it by default.
+pub(super) fn follow() -> Result<(), LabError> {
+    propagate(MsFlags::MS_SLAVE)
+}
+
+fn propagate(how: MsFlags) -> Result<(), LabError> {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | how, None::<&str>)
+        .doing(|| "setting how the mounts of a namespace propagate".to_owned())
 }
 
 /// Changes the root. The old root ends up on top of the new one and is detached.

@@ -13,7 +13,7 @@ use std::{
 use nix::mount::{MntFlags, MsFlags, umount2};
 
 use super::{
-    mounts::{bind, copy_link, file_system, link, make_directory, make_file, make_own, pivot, read_only},
+    mounts::{bind, copy_link, file_system, link, make_directory, make_file, make_own, pivot, read_only, share},
     users,
 };
 use crate::error::{Doing, LabError};
@@ -66,7 +66,9 @@ pub(super) fn enter(spec: &Root) -> Result<(), LabError> {
     make_directory(&packages)?;
     bind(&spec.packages, &packages)?;
     read_only(&packages)?;
-    pivot(root)
+    pivot(root)?;
+    // As systemd does on a stemcell.
+    share()
 }
 
 fn host_trees(root: &Path) -> Result<(), LabError> {

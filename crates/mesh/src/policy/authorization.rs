@@ -3,9 +3,10 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Action, AuthorizationPolicy, DocumentName, Pattern, Rule, Source};
+use super::{Action, AuthorizationPolicy, Caller, DocumentKind, DocumentName, Pattern, Rule, Source};
 use crate::{Position, SpiffeId};
 
 /// The policies that apply to a port.
@@ -49,7 +50,7 @@ pub struct RuleOfPort {
 pub struct RuleName {
     /// Its document.
     pub document: DocumentName,
-    /// Its line.
+    /// Its line; 0 for a link.
     pub line: u32,
 }
 
@@ -88,7 +89,35 @@ impl Authorization {
     }
 }
 
+impl Authorization {
+    /// What binds who connects in plaintext, where Envoy accepts that: the policies that name addresses. `None` when none
+    /// does. A caller without a certificate can pass by all others, so they are not meant for him.
+    pub fn by_address(&self) -> Option<Self> {
+        let (enforced, trial) = (self.enforced.by_address(), self.trial.as_ref().map(PolicySet::by_address));
+        let trial = trial.filter(|trial| *trial != enforced);
+        (trial.is_some() || enforced != PolicySet::default()).then_some(Self { enforced, trial })
+    }
+
+    /// All networks that the policies name.
+    pub fn networks(&self) -> impl Iterator<Item = &IpNet> {
+        let sets = std::iter::once(&self.enforced).chain(&self.trial);
+        sets.flat_map(PolicySet::policies).flat_map(PolicyOfPort::sources).flat_map(Source::networks)
+    }
+}
+
 impl PolicySet {
+    fn by_address(&self) -> Self {
+        let of = |policies: &[PolicyOfPort]| {
+            policies.iter().filter(|policy| policy.sources().any(Source::names_addresses)).cloned().collect()
+        };
+        Self { deny: of(&self.deny), allow: of(&self.allow) }
+    }
+
+    /// All policies.
+    fn policies(&self) -> impl Iterator<Item = &PolicyOfPort> {
+        self.deny.iter().chain(&self.allow)
+    }
+
     fn and(mut self, other: Self) -> Self {
         for (policies, others) in [(&mut self.deny, other.deny), (&mut self.allow, other.allow)] {
             policies.extend(others);
@@ -115,7 +144,7 @@ impl PolicySet {
 
     /// Decides about a caller, as Istio does: what a DENY policy matches is denied; otherwise, what an ALLOW policy
     /// matches is allowed; otherwise it is denied if there is an ALLOW policy.
-    pub fn decide(&self, caller: &SpiffeId) -> Decision {
+    pub fn decide(&self, caller: &Caller) -> Decision {
         let matching = |policies: &[PolicyOfPort]| policies.iter().find_map(|policy| policy.rule(caller));
         if let Some(rule) = matching(&self.deny) {
             return Decision::Denied(rule);
@@ -130,23 +159,23 @@ impl PolicySet {
 
 impl PolicyOfPort {
     /// The first rule that matches a caller.
-    fn rule(&self, caller: &SpiffeId) -> Option<RuleName> {
+    fn rule(&self, caller: &Caller) -> Option<RuleName> {
         let rule = self.rules.iter().find(|rule| rule.matches(caller))?;
         Some(RuleName { document: self.document.clone(), line: rule.position.line })
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.rules.iter().flat_map(|rule| &rule.from)
     }
 }
 
 impl RuleOfPort {
-    fn matches(&self, caller: &SpiffeId) -> bool {
+    fn matches(&self, caller: &Caller) -> bool {
         self.from.is_empty() || self.from.iter().any(|source| source.matches(caller))
     }
 }
 
 impl Rule {
-    fn is_about(&self, port: u16) -> bool {
-        self.to.is_empty() || self.to.iter().any(|operation| operation.matches(port))
-    }
-
     fn without_ports(&self) -> RuleOfPort {
         RuleOfPort { position: self.position, from: self.from.clone() }
     }
@@ -154,13 +183,22 @@ impl Rule {
 
 impl Source {
     /// Whether a caller matches.
-    pub fn matches(&self, caller: &SpiffeId) -> bool {
-        let principal = caller.principal();
-        let one = |patterns: &[Pattern], name: &str| patterns.iter().any(|pattern| pattern.matches(name));
-        (self.principals.is_empty() || one(&self.principals, &principal))
-            && !one(&self.not_principals, &principal)
-            && (self.namespaces.is_empty() || one(&self.namespaces, caller.deployment()))
-            && !one(&self.not_namespaces, caller.deployment())
+    pub fn matches(&self, caller: &Caller) -> bool {
+        let Caller { identity, address } = caller;
+        let principal = identity.as_ref().map(SpiffeId::principal);
+        let (principal, deployment) = (principal.as_deref(), identity.as_ref().map(SpiffeId::deployment));
+        let one = |patterns: &[Pattern], name: Option<&str>| {
+            name.is_some_and(|name| patterns.iter().any(|pattern| pattern.matches(name)))
+        };
+        let within = |networks: &[IpNet]| {
+            address.is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+        };
+        (self.principals.is_empty() || one(&self.principals, principal))
+            && !one(&self.not_principals, principal)
+            && (self.namespaces.is_empty() || one(&self.namespaces, deployment))
+            && !one(&self.not_namespaces, deployment)
+            && (self.ip_blocks.is_empty() || within(&self.ip_blocks))
+            && !within(&self.not_ip_blocks)
     }
 }
 
@@ -174,7 +212,10 @@ impl Decision {
 /// `rule in line 12 of AuthorizationPolicy "db" of config "shop", line 3`.
 impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the rule in line {} of {}", self.line, self.document)
+        match self.document.kind {
+            DocumentKind::Link => self.document.fmt(f),
+            _ => write!(f, "the rule in line {} of {}", self.line, self.document),
+        }
     }
 }
 

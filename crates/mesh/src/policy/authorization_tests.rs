@@ -2,21 +2,21 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{
     super::{
-        Operation,
+        Operation, network,
         samples::{from, policy},
     },
     *,
 };
 
-fn caller(written: &str) -> SpiffeId {
-    SpiffeId::from_principal(written).unwrap()
+fn caller(written: &str) -> Caller {
+    SpiffeId::from_principal(written).unwrap().into()
 }
 
-fn web() -> SpiffeId {
+fn web() -> Caller {
     caller("boshy/ns/shop/sa/web")
 }
 
-fn decision(policies: &[AuthorizationPolicy], caller: &SpiffeId) -> Decision {
+fn decision(policies: &[AuthorizationPolicy], caller: &Caller) -> Decision {
     Authorization::of(policies, 3306).unwrap().enforced.decide(caller)
 }
 
@@ -78,12 +78,47 @@ fn all_fields_of_a_source_have_to_match() {
         not_principals: vec![Pattern::parse("*/sa/batch").unwrap()],
         namespaces: vec![Pattern::parse("shop*").unwrap()],
         not_namespaces: vec![Pattern::parse("shop-test").unwrap()],
+        ..Source::default()
     };
     assert!(source.matches(&caller("boshy/ns/shop-2/sa/web")));
     assert!(!source.matches(&caller("other/ns/shop-2/sa/web")), "another trust domain");
     assert!(!source.matches(&caller("boshy/ns/shop-2/sa/batch")));
     assert!(!source.matches(&caller("boshy/ns/bank/sa/web")));
     assert!(!source.matches(&caller("boshy/ns/shop-test/sa/web")));
+}
+
+/// A rule for callers in these networks.
+fn of_networks(line: u32, networks: &[&str]) -> Rule {
+    let ip_blocks = networks.iter().map(|written| network(written).unwrap()).collect();
+    Rule { from: vec![Source { ip_blocks, ..Source::default() }], ..from(line, &[]) }
+}
+
+#[test]
+fn a_caller_in_plaintext_has_an_address_alone() {
+    let at = |address: &str| Caller::from(network(address).unwrap());
+    let policies = [policy("shop/db", 1, Action::Allow, vec![from(2, &["*"]), of_networks(3, &["10.9.0.0/16"])])];
+    assert_eq!(decision(&policies, &at("10.9.0.1")).to_string().split(' ').nth(6), Some("3"));
+    assert!(!decision(&policies, &at("10.8.0.1")).is_allowed());
+    let with_certificate = Caller { address: network("10.8.0.1").ok(), ..web() };
+    assert!(decision(&policies, &with_certificate).is_allowed());
+    let both = Source { ip_blocks: vec![network("10.9.0.0/16").unwrap()], ..from(1, &["*"]).from.remove(0) };
+    assert!(!both.matches(&at("10.9.0.1")) && !both.matches(&with_certificate));
+    assert!(both.matches(&Caller { address: network("10.9.0.1").ok(), ..web() }));
+}
+
+#[test]
+fn only_policies_that_name_addresses_to_the_port_bind_callers_in_plaintext() {
+    let by_name = policy("shop/db", 1, Action::Allow, vec![from(2, &["boshy/ns/shop/sa/web"])]);
+    let by_address = policy("shop/db", 5, Action::Deny, vec![of_networks(6, &["10.9.0.1"])]);
+    let to = vec![Operation { ports: [80].into(), ..Operation::default() }];
+    let elsewhere = policy("shop", 9, Action::Deny, vec![Rule { to, ..of_networks(10, &["10.9.0.2"]) }]);
+    let trial = AuthorizationPolicy { dry_run: true, ..policy("shop", 13, Action::Allow, vec![from(14, &["*"])]) };
+    let of = |policies: &[AuthorizationPolicy]| Authorization::of(policies, 3306).unwrap().by_address();
+    assert_eq!(of(&[by_name.clone(), elsewhere.clone(), trial.clone()]), None);
+    let bound = of(&[by_name, by_address.clone(), elsewhere, trial]);
+    assert_eq!(bound, Authorization::of([&by_address], 3306));
+    let tried = AuthorizationPolicy { dry_run: true, ..by_address };
+    assert_eq!(of(std::slice::from_ref(&tried)), Authorization::of([&tried], 3306));
 }
 
 #[test]
@@ -99,19 +134,20 @@ fn two_services_at_one_port_are_both_heeded() {
 /// Whether it denies, whether it is on trial, and its rules.
 type WrittenPolicy = (bool, bool, Vec<(Vec<Source>, Vec<Operation>)>);
 
+const NETWORKS: [&str; 4] = ["10.0.0.0/8", "10.0.0.1", "10.0.0.2", "fd00::/8"];
+
 /// Policies of few names, so that they often speak about the same caller.
 fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     let pattern = select(vec!["*", "boshy/ns/a/*", "*/sa/x", "boshy/ns/a/sa/x", "boshy/ns/b/sa/y", "other/*"]);
     let namespace = select(vec!["*", "a", "b", "a*", "*b"]);
     let patterns =
         |of: proptest::sample::Select<&'static str>| vec(of.prop_map(|written| Pattern::parse(written).unwrap()), 0..3);
-    let source = (patterns(pattern.clone()), patterns(pattern), patterns(namespace.clone()), patterns(namespace))
-        .prop_map(|(principals, not_principals, namespaces, not_namespaces)| Source {
-            principals,
-            not_principals,
-            namespaces,
-            not_namespaces,
-        });
+    let networks = || vec(select(NETWORKS.to_vec()).prop_map(|written| network(written).unwrap()), 0..2);
+    let names = (patterns(pattern.clone()), patterns(pattern), patterns(namespace.clone()), patterns(namespace));
+    let source = (names, networks(), networks()).prop_map(|(names, ip_blocks, not_ip_blocks)| {
+        let (principals, not_principals, namespaces, not_namespaces) = names;
+        Source { principals, not_principals, namespaces, not_namespaces, ip_blocks, not_ip_blocks }
+    });
     let ports = || vec(select(vec![80_u16, 3306]), 0..2).prop_map(|ports| ports.into_iter().collect());
     let operation = (ports(), ports()).prop_map(|(ports, not_ports)| Operation { ports, not_ports });
     let rule = (vec(source, 0..3), vec(operation, 0..3));
@@ -133,15 +169,17 @@ fn policy_of(line: u32, action: Action, rules: Vec<Rule>) -> AuthorizationPolicy
     policy("a/x", line, action, rules)
 }
 
-fn callers() -> impl Strategy<Value = SpiffeId> {
-    select(vec!["boshy", "other"]).prop_flat_map(|domain| {
-        (select(vec!["a", "b", "ab"]), select(vec!["x", "y"]))
-            .prop_map(move |(deployment, group)| caller(&format!("{domain}/ns/{deployment}/sa/{group}")))
-    })
+fn callers() -> impl Strategy<Value = Caller> {
+    let parts = (select(vec!["boshy", "other"]), select(vec!["a", "b", "ab"]), select(vec!["x", "y"]));
+    let certified =
+        parts.prop_map(|(domain, deployment, group)| caller(&format!("{domain}/ns/{deployment}/sa/{group}")));
+    let address = select(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.1"]);
+    (proptest::option::of(certified), address)
+        .prop_map(|(certified, address)| Caller { address: network(address).ok(), ..certified.unwrap_or_default() })
 }
 
 /// Istio's words: deny if a DENY policy matches; allow if there is no ALLOW policy; allow if one matches; else deny.
-fn istio(policies: &[AuthorizationPolicy], caller: &SpiffeId, port: u16) -> bool {
+fn istio(policies: &[AuthorizationPolicy], caller: &Caller, port: u16) -> bool {
     let matches = |policy: &AuthorizationPolicy| {
         policy.rules.iter().any(|rule| {
             (rule.to.is_empty() || rule.to.iter().any(|to| to.matches(port)))
@@ -180,6 +218,6 @@ proptest! {
     }
 }
 
-fn decision_at(policies: &[AuthorizationPolicy], caller: &SpiffeId, port: u16) -> Decision {
+fn decision_at(policies: &[AuthorizationPolicy], caller: &Caller, port: u16) -> Decision {
     Authorization::of(policies, port).unwrap().enforced.decide(caller)
 }

@@ -5,6 +5,7 @@ use std::{
     fmt,
 };
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Pattern;
@@ -51,18 +52,20 @@ pub enum DocumentKind {
     PeerAuthentication,
     /// Who may connect.
     AuthorizationPolicy,
+    /// Who may connect, by a BOSH link. It is written in no config.
+    Link,
 }
 
-/// How a document is called in problems, decisions, and Envoy's statistics.
+/// How a document is called in problems, decisions, and Envoy's statistics. A link is called in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DocumentName {
-    /// The config that contains it.
+    /// The config that contains it; of a link, the deployment that provides it.
     pub config: String,
-    /// Where it begins.
+    /// Where it begins. A link is written nowhere: its position is 0.
     pub position: Position,
     /// Its kind.
     pub kind: DocumentKind,
-    /// `metadata.name`.
+    /// `metadata.name`; of a link, `GROUP/JOB/LINK` of the provider.
     pub name: String,
 }
 
@@ -143,7 +146,8 @@ pub struct Rule {
     pub to: Vec<Operation>,
 }
 
-/// Matches callers: all of its fields that are not empty have to.
+/// Matches callers: all of its fields that are not empty have to. Who connects in plaintext has neither an identity nor a
+/// deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The caller's identity without `spiffe://` matches one.
@@ -154,6 +158,12 @@ pub struct Source {
     pub namespaces: Vec<Pattern>,
     /// The caller's deployment matches none.
     pub not_namespaces: Vec<Pattern>,
+    /// The caller's address is in one of these networks.
+    #[serde(default)]
+    pub ip_blocks: Vec<IpNet>,
+    /// The caller's address is in none of these networks.
+    #[serde(default)]
+    pub not_ip_blocks: Vec<IpNet>,
 }
 
 /// Matches ports: both of its fields, unless they are empty, have to.
@@ -168,14 +178,22 @@ pub struct Operation {
 impl DocumentName {
     /// Its place in its config.
     pub fn place(&self) -> Place {
-        Place::config(CONFIG_TYPE, &self.config).key(format!("{} {:?}", self.kind, self.name)).at(self.position)
+        let key = format!("{} {:?}", self.kind, self.name);
+        match self.kind {
+            DocumentKind::Link => Place::deployment(&self.config).key(key),
+            _ => Place::config(CONFIG_TYPE, &self.config).key(key).at(self.position),
+        }
     }
 }
 
-/// `AuthorizationPolicy "db" of config "shop", line 3`.
+/// `AuthorizationPolicy "db" of config "shop", line 3`, or `link "db/mysql/db" of deployment "shop"`.
 impl fmt::Display for DocumentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} of config {:?}, line {}", self.kind, self.name, self.config, self.position.line)
+        let Self { config, position, kind, name } = self;
+        match kind {
+            DocumentKind::Link => write!(f, "{kind} {name:?} of deployment {config:?}"),
+            _ => write!(f, "{kind} {name:?} of config {config:?}, line {}", position.line),
+        }
     }
 }
 
@@ -184,6 +202,7 @@ impl fmt::Display for DocumentKind {
         f.write_str(match self {
             Self::PeerAuthentication => "PeerAuthentication",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
+            Self::Link => "link",
         })
     }
 }
@@ -201,6 +220,32 @@ impl Scope {
             Self { group: None, job: None, .. } => Breadth::Deployment,
             _ => Breadth::Selected,
         }
+    }
+}
+
+impl AuthorizationPolicy {
+    /// Whether it names addresses of callers to a port, so that it can decide about who connects there in plaintext.
+    pub(super) fn names_addresses(&self, port: u16) -> bool {
+        self.rules.iter().filter(|rule| rule.is_about(port)).flat_map(|rule| &rule.from).any(Source::names_addresses)
+    }
+}
+
+impl Rule {
+    /// Whether it is about a port.
+    pub(super) fn is_about(&self, port: u16) -> bool {
+        self.to.is_empty() || self.to.iter().any(|operation| operation.matches(port))
+    }
+}
+
+impl Source {
+    /// Whether it names addresses.
+    pub fn names_addresses(&self) -> bool {
+        self.networks().next().is_some()
+    }
+
+    /// All networks that it names.
+    pub fn networks(&self) -> impl Iterator<Item = &IpNet> {
+        self.ip_blocks.iter().chain(&self.not_ip_blocks)
     }
 }
 

@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AuthorizationPolicy, DocumentName, Pattern, Scope};
-use crate::{Discovery, Inventory, MeshRules, MtlsMode, Origin, Position, Problem, Service, SpiffeId, TrustDomain};
+use super::{AuthorizationPolicy, DocumentKind, DocumentName, Pattern, Scope};
+use crate::{
+    Discovery, Fallback, Ingress, Inventory, MeshRules, MtlsMode, Origin, Position, Problem, Service, SpiffeId,
+    TrustDomain,
+};
 
 /// Ports that a problem names; it counts the others.
 const SHOWN: usize = 3;
@@ -14,24 +17,30 @@ impl MeshRules {
     pub fn problems(&self, inventory: &Inventory, found: &Discovery) -> Vec<Problem> {
         let facts = Facts::of(inventory, found);
         let mut problems: Vec<_> = match &self.mtls {
-            None => self.names().map(|name| Problem::new(name.place(), NO_AUTHORITY)).collect(),
+            None => self.names_without_effect(&facts).map(|name| Problem::new(name.place(), NO_AUTHORITY)).collect(),
             Some(mtls) => {
-                let nobody = self.policies.authorizations.iter();
+                let nobody = self.written_authorizations();
                 nobody.flat_map(|policy| facts.unknown_callers(policy, &mtls.domain)).collect()
             }
         };
         problems.extend(self.nowhere(&facts));
         problems.extend(self.without_identity(&facts));
-        if self.mtls.is_some() {
-            problems.extend(self.unenforced(&facts));
-        }
+        problems.extend(self.unenforced(&facts));
         problems.extend(self.contradictions(&facts));
+        problems.extend(self.uncaptured(found));
         problems
     }
 
-    fn names(&self) -> impl Iterator<Item = &DocumentName> {
+    /// The documents that need certificates. What names addresses of callers to a captured port does not.
+    fn names_without_effect(&self, facts: &Facts<'_>) -> impl Iterator<Item = &DocumentName> {
         let modes = self.policies.modes.iter().map(|document| &document.name);
-        modes.chain(self.policies.authorizations.iter().map(|document| &document.name))
+        let useless = |policy: &&AuthorizationPolicy| !facts.binds_plaintext(policy);
+        modes.chain(self.policies.authorizations.iter().filter(useless).map(|document| &document.name))
+    }
+
+    /// Those that people have written. What links say is as true as the director's facts.
+    fn written_authorizations(&self) -> impl Iterator<Item = &AuthorizationPolicy> {
+        self.policies.authorizations.iter().filter(|policy| policy.name.kind != DocumentKind::Link)
     }
 
     /// Documents and ports that apply to nothing.
@@ -41,7 +50,7 @@ impl MeshRules {
             let ports = document.ports.iter().map(|(number, port)| (*number, port.position));
             problems.extend(facts.nowhere(&document.name, &document.scope, ports));
         }
-        for document in self.policies.authorizations.iter() {
+        for document in self.written_authorizations() {
             let ports = document.rules.iter().flat_map(|rule| {
                 let numbers = rule.to.iter().flat_map(|operation| operation.ports.iter().chain(&operation.not_ports));
                 numbers.map(|number| (*number, rule.position))
@@ -65,16 +74,24 @@ impl MeshRules {
         named.collect()
     }
 
-    /// Policies on ports that somebody reaches without an identity.
+    /// Policies on ports that somebody reaches without an identity, where the policy does not bind him by his address.
     fn unenforced(&self, facts: &Facts<'_>) -> Vec<Problem> {
-        let enforced = self.policies.authorizations.iter().filter(|policy| !policy.dry_run);
+        let has_effect = |policy: &&AuthorizationPolicy| self.mtls.is_some() || facts.binds_plaintext(policy);
+        let enforced = self.policies.authorizations.iter().filter(|policy| !policy.dry_run).filter(has_effect);
         let problems = enforced.filter_map(|policy| {
             let open: Vec<_> = facts
                 .covered(&policy.scope)
                 .flat_map(|service| service.ports.iter().map(move |port| (service, port)))
                 .map(|(service, port)| (service, port, self.mode(service, port)))
                 .filter(|(.., mode)| *mode != MtlsMode::Strict)
-                .map(|(service, port, mode)| format!("{} port {} ({mode})", service.host, port.number))
+                .filter_map(|(service, port, mode)| {
+                    let gap = match port.ingress.filter(|_| policy.names_addresses(port.number)) {
+                        Some(Ingress { fallback: Fallback::Closed, .. }) => return None,
+                        Some(Ingress { fallback: Fallback::Open, .. }) => OPEN.to_owned(),
+                        None => mode.to_string(),
+                    };
+                    Some(format!("{} port {} ({gap})", service.host, port.number))
+                })
                 .collect();
             let reason = format!("is not enforced for callers in plaintext at {}", listed(&open)?);
             Some(Problem::new(policy.name.place(), reason))
@@ -103,6 +120,9 @@ impl MeshRules {
 
 const NO_AUTHORITY: &str = "has no effect: this pilot has no certificate authority, which its setting `identity` names";
 
+/// What passes by the Envoy of a captured port.
+const OPEN: &str = "captured, but open without Envoy and by IPv6";
+
 /// The names that there are, and the services by deployment.
 struct Facts<'f> {
     groups: BTreeMap<&'f str, BTreeSet<&'f str>>,
@@ -125,6 +145,12 @@ impl<'f> Facts<'f> {
 
     fn services(&self) -> impl Iterator<Item = &'f Service> {
         self.services.values().flatten().copied()
+    }
+
+    /// Whether a policy decides about somebody who connects in plaintext.
+    fn binds_plaintext(&self, policy: &AuthorizationPolicy) -> bool {
+        let mut ports = self.covered(&policy.scope).flat_map(|service| &service.ports);
+        ports.any(|port| port.ingress.is_some() && policy.names_addresses(port.number))
     }
 
     fn covered(&self, scope: &Scope) -> impl Iterator<Item = &'f Service> {

@@ -1,19 +1,20 @@
 use super::{
     super::{
-        Action, Operation, PeerAuthentication, PortMode, Rule,
+        Action, Operation, PeerAuthentication, PortMode, Rule, Source, network,
         samples::{config, from, mode, policy},
     },
     *,
 };
 use crate::{
-    Deployment, InstanceGroup, Job, MtlsRules, Policies, Port, PortName, Protocol, Tld, VipRange, Workloads, discover,
+    Deployment, Ingress, InstanceGroup, Job, MtlsRules, Policies, Port, PortName, Protocol, Tld, VipRange, Workloads,
+    discover,
 };
 
 /// Deployment `shop` with the groups `db`, whose job `mysql` exposes 3306, and `web`, which exposes nothing; deployment
 /// `odd` with the group `a b`, which cannot have an identity.
 fn inventory() -> Inventory {
     let exposing = |group: &str, job: &str, number: u16| {
-        let ports = vec![Port { name: PortName::new("tcp").unwrap(), number, protocol: Protocol::Tcp }];
+        let ports = vec![Port { name: PortName::new("tcp").unwrap(), number, protocol: Protocol::Tcp, ingress: None }];
         let jobs = vec![Job { name: job.into(), ports, runtime_config: None }];
         InstanceGroup { name: group.into(), jobs, ..InstanceGroup::default() }
     };
@@ -25,9 +26,12 @@ fn inventory() -> Inventory {
 }
 
 fn problems(mode: MtlsMode, modes: Vec<PeerAuthentication>, authorizations: Vec<AuthorizationPolicy>) -> Vec<String> {
-    let mtls =
-        MtlsRules { domain: TrustDomain::default(), mode, able: Default::default(), tunnelled: Default::default() };
-    told(&MeshRules { mtls: Some(mtls), policies: Policies::of(&[config(modes, authorizations)]) })
+    let mtls = MtlsRules::new(TrustDomain::default(), mode);
+    told(&MeshRules {
+        mtls: Some(mtls),
+        policies: Policies::of(&[config(modes, authorizations)]),
+        ..MeshRules::default()
+    })
 }
 
 fn told(rules: &MeshRules) -> Vec<String> {
@@ -109,7 +113,7 @@ fn of_contradicting_documents_the_overruled_one_is_told() {
 #[test]
 fn without_an_authority_no_document_has_an_effect() {
     let policies = Policies::of(&[config(vec![mode("shop", 1, Some(MtlsMode::Strict))], vec![])]);
-    let told = told(&MeshRules { mtls: None, policies });
+    let told = told(&MeshRules { policies, ..MeshRules::default() });
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("no certificate authority"), "{told:?}");
 }
@@ -120,4 +124,50 @@ fn a_long_list_is_cut() {
     assert_eq!(listed(&names[..0]), None);
     assert_eq!(listed(&names[..3]).unwrap(), "0, 1, 2");
     assert_eq!(listed(&names).unwrap(), "0, 1, 2 and 2 more");
+}
+
+#[test]
+fn a_strict_port_that_is_to_be_captured_says_that_it_is_not() {
+    let mut inventory = inventory();
+    inventory.deployments[1].groups[0].jobs[0].ports[0].ingress = Some(Ingress::default());
+    let found = discover(&inventory, &Tld::default(), VipRange::default(), &Workloads::default());
+    let told = |mode| {
+        let mtls = MtlsRules::new(TrustDomain::default(), mode);
+        let rules = MeshRules { mtls: Some(mtls), ..MeshRules::default() };
+        let problems = rules.problems(&inventory, &found).iter().map(ToString::to_string).collect::<Vec<_>>();
+        problems.into_iter().filter(|problem| problem != ODD).collect::<Vec<_>>().join("\n")
+    };
+    let place = r#"deployment "shop", instance group "db", job "mysql", expose_ports[0].ingress: "#;
+    assert!(told(MtlsMode::Strict).starts_with(&format!("{place}has no effect: the mode of this port is STRICT")));
+    for mode in [MtlsMode::Permissive, MtlsMode::Disable] {
+        assert_eq!(told(mode), "", "{mode:?}");
+    }
+}
+
+#[test]
+fn a_policy_by_address_says_where_callers_in_plaintext_pass_it_by() {
+    let ip_blocks = vec![network("10.9.0.0/16").unwrap()];
+    let rule = Rule { from: vec![Source { ip_blocks, ..Source::default() }], ..from(2, &[]) };
+    let policies = Policies::of(&[config(vec![], vec![policy("shop/db", 1, Action::Deny, vec![rule])])]);
+    let told = |mtls: Option<MtlsMode>, fallback: Option<Fallback>| {
+        let mut inventory = inventory();
+        let ingress = fallback.map(|fallback| Ingress { fallback, original_src: false });
+        inventory.deployments[1].groups[0].jobs[0].ports[0].ingress = ingress;
+        let found = discover(&inventory, &Tld::default(), VipRange::default(), &Workloads::default());
+        let mtls = mtls.map(|mode| MtlsRules::new(TrustDomain::default(), mode));
+        let problems =
+            MeshRules { mtls, policies: policies.clone(), ..MeshRules::default() }.problems(&inventory, &found);
+        let told: Vec<_> = problems.iter().map(ToString::to_string).filter(|problem| problem != ODD).collect();
+        let place = r#"boshy config "net", AuthorizationPolicy "shop/db", line 1, column 1: "#;
+        told.join("\n").replace(&format!("{place}is not enforced for callers in plaintext at "), "")
+    };
+    let (permissive, port) = (Some(MtlsMode::Permissive), "mysql.db.shop.boshy port 3306");
+    assert_eq!(told(permissive, None), format!("{port} (PERMISSIVE)"));
+    // It needs no certificate.
+    for mtls in [permissive, Some(MtlsMode::Disable), None] {
+        assert_eq!(told(mtls, Some(Fallback::Closed)), "", "{mtls:?}");
+        let open = format!("{port} (captured, but open without Envoy and by IPv6)");
+        assert_eq!(told(mtls, Some(Fallback::Open)), open, "{mtls:?}");
+    }
+    assert!(told(None, None).ends_with(NO_AUTHORITY));
 }

@@ -84,6 +84,18 @@ impl<D: HasScope> Scoped<D> {
     }
 }
 
+impl<D: HasScope> Extend<D> for Scoped<D> {
+    fn extend<I: IntoIterator<Item = D>>(&mut self, documents: I) {
+        for document in documents {
+            let list = match &document.scope().deployment {
+                Some(deployment) => self.of_deployment.entry(deployment.clone()).or_default(),
+                None => &mut self.everywhere,
+            };
+            list.push(document);
+        }
+    }
+}
+
 impl<D> Default for Scoped<D> {
     fn default() -> Self {
         Self { everywhere: Vec::new(), of_deployment: BTreeMap::new() }
@@ -93,13 +105,7 @@ impl<D> Default for Scoped<D> {
 impl<D: HasScope> FromIterator<D> for Scoped<D> {
     fn from_iter<I: IntoIterator<Item = D>>(documents: I) -> Self {
         let mut scoped = Self::default();
-        for document in documents {
-            let list = match &document.scope().deployment {
-                Some(deployment) => scoped.of_deployment.entry(deployment.clone()).or_default(),
-                None => &mut scoped.everywhere,
-            };
-            list.push(document);
-        }
+        scoped.extend(documents);
         scoped
     }
 }

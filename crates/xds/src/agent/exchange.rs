@@ -10,10 +10,7 @@
 //!
 //! It has no I/O and no task. Its owner (an actor) passes it one input at a time.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use err_report::Report;
 use tokio::{
@@ -27,7 +24,7 @@ use super::{
     commit::{Commit, Released},
     relay::{Nack, Relay, RelayEvent, Step},
 };
-use crate::{AckStates, MeshTold, Secrets, session::client::RequestToPilot};
+use crate::{AckStates, MeshTold, Secrets, clock, session::client::RequestToPilot};
 
 /// Number of rejections shown with their texts. For all of them, only the number is shown.
 const NACKS_SHOWN: usize = 20;
@@ -57,7 +54,7 @@ impl Exchange {
         exchange.publish_resources();
         exchange.outlets.status.send_modify(|status| {
             status.pilot = None;
-            status.since = unix_now();
+            status.since = clock::now().0;
         });
         exchange.settle(true, Vec::new());
         exchange.kept();
@@ -72,10 +69,10 @@ impl Exchange {
     /// Handles an event of a stream to a pilot.
     pub fn heard(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Opening { upstream } => {
+            StreamEvent::Opening { upstream, digests } => {
                 self.commit.forget_answers();
                 self.upstream = Some(upstream);
-                let requests = self.relay.opened();
+                let requests = self.relay.opened(digests);
                 self.send(requests);
                 self.show_unanswered();
             }
@@ -216,7 +213,7 @@ impl Exchange {
             let changed = status.pilot != pilot || (told.is_some() && status.told != told);
             if changed {
                 status.pilot = pilot;
-                status.since = unix_now();
+                status.since = clock::now().0;
                 status.told = told.or(status.told.take());
             }
             changed
@@ -249,11 +246,6 @@ fn replace<T: PartialEq>(outlet: &watch::Sender<T>, value: T) {
         }
         changed
     });
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time of day, which operators are shown")]
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -176,11 +176,19 @@ impl Agent {
         let relay = Relay::new(RelaySettings::default(), stored);
         outlets.names.send_replace(Arc::new(relay.answered()));
         let exchange = Exchange::new(relay, ack_states.clone(), outlets.clone());
+        let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
         let pilots = pilots.iter().map(|address| format!("http://{address}").parse().unwrap()).collect();
         let backoff = Backoff { first: Duration::from_millis(10), longest: Duration::from_secs(30), jitter: 0.5 };
         let picker = PickerSettings { backoff, ..PickerSettings::default() };
-        let task =
-            tokio::spawn(driver::converse(exchange, settings, pilots, picker, ack_states.clone(), outlets.clone()));
+        let task = tokio::spawn(driver::converse(
+            node,
+            exchange,
+            settings,
+            pilots,
+            picker,
+            ack_states.clone(),
+            outlets.clone(),
+        ));
         Self { outlets, ack_states, task: task.abort_handle() }
     }
 

@@ -10,20 +10,25 @@
 //! one gRPC stream and an [`Exchange`], which connects the relay with its environment, and makes no decisions.
 
 mod commit;
+mod endpoints;
 mod exchange;
 mod outlets;
 mod pairs;
 mod pilot;
 pub mod relay;
+mod tunnels;
 
 pub use self::{
     commit::Kept,
+    endpoints::{EndpointEdit, NewEndpoint, with_edited_endpoints},
     exchange::Exchange,
     outlets::{ExchangeStatus, Outlets},
     pairs::outbound_pairs,
     pilot::{
-        Attempt, CertificateWish, ConnectError, ExchangeError, ExchangeSettings, PickerSettings, PilotPicker,
-        PilotStream, Refusal, StreamEvent, StreamListener, request_certificate,
+        Attempt, Avoided, CertificateWish, ConnectError, ExchangeError, ExchangeSettings, PickerSettings,
+        PilotConnection, PilotPicker, PilotStream, Refusal, Reported, Spread, StreamEvent, StreamListener,
+        request_certificate, send_report,
     },
+    tunnels::{accepts_roots, accepts_tunnels},
 };
 pub use tonic::transport::Uri;

@@ -3,7 +3,10 @@
 //! Statistics are the larger part of what a service costs Envoy. So only those are kept that show whether the mesh
 //! works, and they are created on first use. At 5,000 services this saves half of the memory.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use boshy_mesh::NodeId;
 use serde_json::{Value, json};
@@ -53,11 +56,19 @@ const GUARDS_OFF: [(EnvoyVersion, &str); 2] = [
     (EnvoyVersion(1, 38), "envoy.reloadable_features.propagate_upstream_rst_through_tunneled_tcp_proxy"),
     (EnvoyVersion(1, 40), "envoy.reloadable_features.propagate_downstream_rst_to_upstream"),
 ];
-/// Runtime guards that are switched on. With its default codec for HTTP/2, Envoy closes a connection after about a
-/// thousand streams that were reset, and all tunnels in it end; a program that closes by a reset resets a stream.
-const GUARDS_ON: [&str; 1] = ["envoy.reloadable_features.http2_use_oghttp2"];
+/// Runtime guard that is switched on for an Envoy with a tunnel end: a half that the program has ended is no end of the
+/// stream. Without a tunnel end, Envoy could then leave tunnels open for ever.
+const HALVES: &str = "envoy.reloadable_features.allow_multiplexed_upstream_half_close";
+/// Runtime key that makes Envoy take the routes to its tunnel end, in percent. An Envoy without one has no such key.
+pub(super) const TUNNEL_END: &str = "boshy.tunnel_end";
+/// Name of the cluster of the tunnel end.
+pub(super) const PROGRAMS: &str = "programs";
+/// Octets of a program that Envoy holds for a caller whose program does not read them.
+const FROM_PROGRAMS: u32 = 256 << 10;
+/// Tunnels in one connection to the tunnel end.
+const MOST_TUNNELS: u32 = 1024;
 /// Name of the cluster of the ADS server.
-const ADS: &str = "ads";
+pub(super) const ADS: &str = "ads";
 /// Name of the listener for health checks.
 const HEALTH: &str = "health";
 
@@ -83,6 +94,9 @@ pub struct Bootstrap {
     /// Unix socket at which Envoy's workers answer monit's checks. It is separate from the admin port, which another
     /// process may hold.
     pub health_socket: Option<PathBuf>,
+    /// Unix socket of the VM's tunnel end. An Envoy without one connects tunnels with programs itself, and loses what
+    /// ADR 40 says.
+    pub tunnel_end: Option<PathBuf>,
 }
 
 /// Where Envoy's admin interface is. It has no authentication.
@@ -131,9 +145,7 @@ impl Bootstrap {
         };
         let ads = json!({ "ads": {}, "resource_api_version": "V3" });
         let mut json = json!({
-            "node": { "id": self.node.as_str(), "cluster": "boshy", "metadata": {
-                PEER_TIMEOUT: self.peer_timeout.map_or(0, PeerTimeout::seconds),
-            } },
+            "node": { "id": self.node.as_str(), "cluster": "boshy" },
             "dynamic_resources": {
                 "ads_config": {
                     "api_type": api_type,
@@ -143,7 +155,7 @@ impl Bootstrap {
                 "cds_config": ads,
                 "lds_config": ads,
             },
-            "static_resources": { "clusters": [self.ads_cluster()], "listeners": self.health_listener() },
+            "static_resources": { "clusters": self.clusters(), "listeners": self.health_listener() },
             "cluster_manager": { "upstream_bind_config": { "socket_options": self.upstream_options() } },
             "layered_runtime": { "layers": [{ "name": "boshy", "static_layer": self.runtime() }] },
             "overload_manager": { "resource_monitors": [{
@@ -168,8 +180,10 @@ impl Bootstrap {
 
     fn runtime(&self) -> Value {
         let known = GUARDS_OFF.into_iter().filter(|(since, _)| self.version.is_none_or(|version| version >= *since));
-        let off = known.map(|(_, guard)| (guard.to_owned(), json!(false)));
-        Value::Object(off.chain(GUARDS_ON.map(|guard| (guard.to_owned(), json!(true)))).collect())
+        let off = known.map(|(_, guard)| (guard, json!(false)));
+        let told = (PEER_TIMEOUT, json!(self.peer_timeout.map_or(0, PeerTimeout::seconds)));
+        let end = self.tunnel_end.iter().flat_map(|_| [(HALVES, json!(true)), (TUNNEL_END, json!(100))]);
+        off.chain([told]).chain(end).map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     fn most_connections(&self) -> u64 {
@@ -205,6 +219,10 @@ impl Bootstrap {
         })]
     }
 
+    fn clusters(&self) -> Vec<Value> {
+        [self.ads_cluster()].into_iter().chain(self.tunnel_end.as_deref().map(programs_cluster)).collect()
+    }
+
     fn ads_cluster(&self) -> Value {
         json!({
             "name": ADS,
@@ -225,6 +243,32 @@ impl Bootstrap {
     }
 }
 
+/// All programs of the VM. A route says which one is meant by a header.
+fn programs_cluster(socket: &Path) -> Value {
+    json!({
+        "name": PROGRAMS,
+        "upstream_bind_config": { "socket_options": [socket_option(KEEPALIVE_ON)] },
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "circuit_breakers": { "thresholds": [{
+            "max_connections": u32::MAX, "max_pending_requests": u32::MAX, "max_requests": u32::MAX,
+        }] },
+        "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": { "http2_protocol_options": {
+                "allow_connect": true,
+                "max_concurrent_streams": MOST_TUNNELS,
+                "initial_stream_window_size": FROM_PROGRAMS,
+                // Those of all its tunnels, so that callers that do not read stop no other.
+                "initial_connection_window_size": MOST_TUNNELS * FROM_PROGRAMS,
+            } },
+        } },
+        "load_assignment": { "cluster_name": PROGRAMS, "endpoints": [{ "lb_endpoints": [{
+            "endpoint": { "address": { "pipe": { "path": socket } } },
+        }] }] },
+    })
+}
+
 fn socket_option((level, name, value): SocketOption) -> Value {
     json!({ "level": level, "name": name, "int_value": value })
 }
@@ -240,32 +284,24 @@ fn kept_statistics() -> Vec<Value> {
 mod tests {
     use super::*;
 
-    fn bootstrap(flavour: Flavour) -> Value {
-        let node = "sidecar~10.0.0.1~x~x".parse().unwrap();
-        let admin = Some(AdminAddress::Tcp("127.0.0.1:8001".parse().unwrap()));
+    fn sample() -> Bootstrap {
         Bootstrap {
-            node,
+            node: "sidecar~10.0.0.1~x~x".parse().unwrap(),
             ads_socket: "/run/ads.sock".into(),
-            admin,
-            flavour,
+            admin: Some(AdminAddress::Tcp("127.0.0.1:8001".parse().unwrap())),
+            flavour: Flavour::Delta,
             version: None,
             peer_timeout: Some(PeerTimeout::DEFAULT),
             open_files: 65_536,
             health_socket: None,
+            tunnel_end: None,
         }
-        .to_json()
     }
 
     #[test]
     fn an_older_envoy_is_not_told_of_guards_that_it_does_not_know() {
         let guards = |text: &str| {
-            let node = "sidecar~10.0.0.1~x~x".parse().unwrap();
-            let (ads_socket, admin) = ("/run/ads.sock".into(), Some(AdminAddress::Unix("/run/admin.sock".into())));
-            let version = EnvoyVersion::parse(text);
-            let (flavour, peer_timeout, open_files) = (Flavour::Delta, None, 4096);
-            let health_socket = None;
-            let bootstrap =
-                Bootstrap { node, ads_socket, admin, flavour, version, peer_timeout, open_files, health_socket };
+            let bootstrap = Bootstrap { version: EnvoyVersion::parse(text), ..sample() };
             bootstrap.runtime().as_object().unwrap().values().filter(|guard| **guard == false).count()
         };
         assert_eq!(guards("\nenvoy  version: bad8280d/1.36.4/Clean/RELEASE/BoringSSL\n\n"), 0);
@@ -277,7 +313,7 @@ mod tests {
 
     #[test]
     fn connections_are_as_many_as_files_allow_and_a_vanished_peer_is_noticed() {
-        let document = bootstrap(Flavour::Delta);
+        let document = sample().to_json();
         let at = |pointer: &str| document.pointer(pointer).unwrap().clone();
         let monitor = "/overload_manager/resource_monitors/0/typed_config/max_active_downstream_connections";
         assert_eq!(at(monitor), (65_536 - 1024) / 2);
@@ -290,16 +326,30 @@ mod tests {
     }
 
     #[test]
+    fn an_envoy_with_a_tunnel_end_is_told_so_and_keeps_halves() {
+        let with = Bootstrap { tunnel_end: Some("/run/programs.sock".into()), ..sample() };
+        let (with, without) = (with.to_json(), sample().to_json());
+        let of = |document: &Value, key: &str| document["layered_runtime"]["layers"][0]["static_layer"][key].clone();
+        assert_eq!((of(&with, HALVES), of(&with, TUNNEL_END)), (json!(true), json!(100)));
+        assert_eq!((of(&without, HALVES), of(&without, TUNNEL_END)), (Value::Null, Value::Null));
+        let clusters = |document: &Value| document["static_resources"]["clusters"].as_array().unwrap().clone();
+        let [_, programs] = &clusters(&with)[..] else { panic!("{with}") };
+        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
+        assert_eq!(programs.pointer(endpoint).unwrap(), "/run/programs.sock");
+        assert_eq!(clusters(&without).len(), 1);
+    }
+
+    #[test]
     fn it_says_who_asks_whom_and_how() {
-        let document = bootstrap(Flavour::Delta);
+        let document = sample().to_json();
         let at = |pointer: &str| document.pointer(pointer).unwrap().clone();
         assert_eq!(at("/node/id"), "sidecar~10.0.0.1~x~x");
-        assert_eq!(at("/node/metadata/peer_timeout"), 50);
+        assert_eq!(at("/layered_runtime/layers/0/static_layer/boshy.peer_timeout"), 50);
         assert_eq!(at("/admin/address/socket_address/port_value"), 8001);
         assert_eq!(at("/dynamic_resources/ads_config/api_type"), "DELTA_GRPC");
         let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
         assert_eq!(at(&format!("{endpoint}/address/pipe/path")), "/run/ads.sock");
-        let state = bootstrap(Flavour::Sotw);
+        let state = Bootstrap { flavour: Flavour::Sotw, ..sample() }.to_json();
         assert_eq!(state.pointer("/dynamic_resources/ads_config/api_type").unwrap(), "GRPC");
     }
 }

@@ -28,8 +28,8 @@ use envoy_types::util::pack_any;
 use prost::Message;
 
 use super::{
-    cluster_name::{inbound_name, outbound_name, tunnel_name},
     endpoint::lb_endpoint,
+    resource_names::{inbound_name, outbound_name, tunnel_name},
     tls,
 };
 use crate::Resource;
@@ -45,6 +45,11 @@ const HANDSHAKE_TIMEOUT: Duration = Duration { seconds: 1, nanos: 0 };
 /// Life of a connection that carries tunnels, after which another one carries the next ones. Certificates are checked
 /// by handshakes only, and so is whether this VM has another one. Open tunnels live on.
 const LONGEST_CONNECTION: Duration = Duration { seconds: 3600, nanos: 0 };
+/// Tunnels in the life of one connection, after which another one carries the next ones. Envoy's codec (nghttp2) ends a
+/// connection with all its tunnels when it receives a thousand resets sooner than it forgets them (33 a second), and a
+/// program that closes by a reset resets its tunnel. Envoy's other codec (oghttp2) has no such limit, and never closes
+/// a stream whose answer ends before its request.
+const TUNNELS_OF_A_CONNECTION: u32 = 512;
 /// A tunnel needs no handshake when there is a connection, so a VM that has vanished would swallow new tunnels until
 /// its connection ends. Before a tunnel is opened in a connection that has brought nothing for this long, the other end
 /// is asked whether it is there.
@@ -52,6 +57,9 @@ const ASKED_AFTER: Duration = Duration { seconds: 1, nanos: 0 };
 /// Time for that answer, after which the connection ends with all its tunnels. A VM that stands still for a moment, as
 /// in a live migration, must not lose them.
 const ANSWERED_WITHIN: Duration = Duration { seconds: 5, nanos: 0 };
+/// What instances' programs send. The window is larger than what a network leaves in flight. An instance without a tunnel
+/// end drops what the window does not admit when its program closes (ADR 40).
+const FROM_INSTANCES: tls::Http2 = tls::Http2 { stream_window: 4 << 20, most_streams: 100 };
 /// Key of the options of a cluster that speaks HTTP.
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Duration of the first ejection of an endpoint that could not be connected to. Each further ejection lasts longer by
@@ -65,7 +73,7 @@ const EJECTION_SWEEP: Duration = Duration { seconds: 0, nanos: 500_000_000 };
 /// `out.KEY`: the instances of a service, by EDS.
 pub(crate) fn outbound_cluster(key: &ServiceKey) -> Resource {
     let name = outbound_name(key);
-    Resource::new(name.clone(), instances(&name, key.as_str()).encode_to_vec())
+    Resource::new(name.clone(), instances(&name).encode_to_vec())
 }
 
 /// `mtls.KEY`: the same instances, through tunnels. It has a name of its own, so that a service that is tunnelled from
@@ -79,6 +87,7 @@ pub(crate) fn tunnel_cluster(key: &ServiceKey) -> Resource {
     let options = HttpProtocolOptions {
         common_http_protocol_options: Some(CommonHttpOptions {
             max_connection_duration: Some(LONGEST_CONNECTION),
+            max_requests_per_connection: Some(UInt32Value { value: TUNNELS_OF_A_CONNECTION }),
             ..CommonHttpOptions::default()
         }),
         upstream_protocol_options: Some(UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig {
@@ -88,7 +97,7 @@ pub(crate) fn tunnel_cluster(key: &ServiceKey) -> Resource {
                     timeout: Some(ANSWERED_WITHIN),
                     ..KeepaliveSettings::default()
                 }),
-                ..tls::http2()
+                ..FROM_INSTANCES.options()
             })),
         })),
         ..HttpProtocolOptions::default()
@@ -98,7 +107,7 @@ pub(crate) fn tunnel_cluster(key: &ServiceKey) -> Resource {
         circuit_breakers: Some(breakers),
         transport_socket: Some(tls::upstream()),
         typed_extension_protocol_options: HashMap::from([(HTTP_OPTIONS.to_owned(), pack_any(options))]),
-        ..instances(&name, &name)
+        ..instances(&name)
     };
     Resource::new(name, cluster.encode_to_vec())
 }
@@ -144,7 +153,8 @@ pub(crate) fn endpoints_of(cluster: &Resource) -> Option<String> {
 fn unreachable_endpoints() -> OutlierDetection {
     let number = |value| Some(UInt32Value { value });
     OutlierDetection {
-        // For TCP, these are failures to connect.
+        // For TCP, these are failures to connect. A tunnel that is answered with anything but 200 is one as well: the
+        // program is down (503), or a policy denies the caller (403).
         consecutive_5xx: number(1),
         enforcing_success_rate: number(0),
         interval: Some(EJECTION_SWEEP),
@@ -189,9 +199,9 @@ pub(super) fn static_cluster(name: &str, lb_endpoints: Vec<LbEndpoint>) -> Clust
     }
 }
 
-/// A cluster whose endpoints are discovered under a name.
-fn instances(name: &str, endpoints: &str) -> Cluster {
-    let eds = EdsClusterConfig { eds_config: Some(tls::ads()), service_name: endpoints.to_owned() };
+/// A cluster whose endpoints are discovered under its own name.
+fn instances(name: &str) -> Cluster {
+    let eds = EdsClusterConfig { eds_config: Some(tls::ads()), ..EdsClusterConfig::default() };
     Cluster {
         eds_cluster_config: Some(eds),
         outlier_detection: Some(unreachable_endpoints()),
@@ -219,7 +229,7 @@ mod tests {
     #[test]
     fn a_cluster_says_which_endpoints_it_has() {
         let key = ServiceKey::new(&Hostname::parse("a.boshy").unwrap(), &PortName::new("http").unwrap());
-        assert_eq!(endpoints_of(&outbound_cluster(&key)).as_deref(), Some("a.boshy|http"));
+        assert_eq!(endpoints_of(&outbound_cluster(&key)).as_deref(), Some("out.a.boshy|http"));
         let unnamed = Cluster { eds_cluster_config: Some(EdsClusterConfig::default()), ..Cluster::default() };
         assert_eq!(endpoints_of(&Resource::new("x", unnamed.encode_to_vec())).as_deref(), Some("x"));
         assert_eq!(endpoints_of(&inbound_cluster(80)), None);

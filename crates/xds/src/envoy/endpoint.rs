@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use boshy_mesh::{AvailabilityZone, Endpoint, MESH_PORT, Port, Service, ServiceKey, TrustDomain};
+use boshy_mesh::{AvailabilityZone, Endpoint, MESH_PORT, Port, ServiceKey, ServicePlan, TrustDomain};
 use envoy_types::pb::envoy::config::{
     core::v3::{Address, Locality, SocketAddress, address, socket_address::PortSpecifier},
     endpoint::v3::{
@@ -11,18 +11,18 @@ use envoy_types::pb::envoy::config::{
 };
 use prost::Message;
 
-use super::cluster_name::tunnel_name;
+use super::resource_names::{outbound_name, tunnel_name};
 use crate::Resource;
 
-/// `KEY`: the endpoints.
-pub(crate) fn endpoints(key: &ServiceKey, service: &Service, port: &Port) -> Resource {
-    assignment(key.as_str(), service, |endpoint| Some(lb_endpoint(endpoint.ip, port.number)))
+/// `out.KEY`: the endpoints.
+pub(crate) fn endpoints(key: &ServiceKey, plan: &ServicePlan, port: &Port) -> Resource {
+    assignment(&outbound_name(key), plan, |endpoint| Some(lb_endpoint(endpoint.ip, port.number)))
 }
 
 /// `mtls.KEY`: where tunnels to the endpoints begin. Each has the name that its certificate must have. An instance
 /// whose id cannot be in a certificate has no tunnel.
-pub(crate) fn tunnel_endpoints(key: &ServiceKey, service: &Service, domain: &TrustDomain) -> Resource {
-    assignment(&tunnel_name(key), service, |endpoint| {
+pub(crate) fn tunnel_endpoints(key: &ServiceKey, plan: &ServicePlan, domain: &TrustDomain) -> Resource {
+    assignment(&tunnel_name(key), plan, |endpoint| {
         let hostname = domain.instance_name(&endpoint.workload.id).ok()?;
         Some(named_endpoint(endpoint.ip, MESH_PORT, hostname))
     })
@@ -30,9 +30,9 @@ pub(crate) fn tunnel_endpoints(key: &ServiceKey, service: &Service, domain: &Tru
 
 /// Endpoints, one locality per availability zone, all with the same priority. Without zone-aware routing, which
 /// requires a local cluster in the bootstrap, Envoy balances over all of them.
-fn assignment(name: &str, service: &Service, written: impl Fn(&Endpoint) -> Option<LbEndpoint>) -> Resource {
+fn assignment(name: &str, plan: &ServicePlan, written: impl Fn(&Endpoint) -> Option<LbEndpoint>) -> Resource {
     let mut zones: BTreeMap<&AvailabilityZone, Vec<&Endpoint>> = BTreeMap::new();
-    for endpoint in &service.endpoints {
+    for endpoint in plan.endpoints() {
         zones.entry(&endpoint.workload.az).or_default().push(endpoint);
     }
     let locality = |(zone, endpoints): (&AvailabilityZone, Vec<&Endpoint>)| LocalityLbEndpoints {

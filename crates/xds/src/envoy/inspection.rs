@@ -20,12 +20,13 @@ pub const INSPECTED: [(ResourceType, &str); 2] = [
     (ResourceType::Cluster, "/config_dump?resource=dynamic_active_clusters&mask=version_info,cluster.name"),
 ];
 
-/// Path for `GET` at Envoy's admin interface: how Envoy was started (`envoy.admin.v3.ServerInfo`).
-pub const STARTED: &str = "/server_info";
+/// Path for `GET` at Envoy's admin interface: the runtime values that Envoy was started with. `/server_info` has the
+/// bootstrap's node as well, but takes 128 kB, because it lists every extension of Envoy.
+pub const RUNTIME: &str = "/runtime";
 
-/// Key of the bootstrap's node metadata: the time in seconds after which a connection to a vanished instance ends, 0 to
-/// leave it to the kernel.
-pub(super) const PEER_TIMEOUT: &str = "peer_timeout";
+/// A runtime value of the bootstrap that Envoy itself does not use: the time in seconds after which a connection to a
+/// vanished instance ends, 0 to leave it to the kernel.
+pub(super) const PEER_TIMEOUT: &str = "boshy.peer_timeout";
 
 /// Names of resources in use, with their versions.
 pub type Found = BTreeMap<String, String>;
@@ -94,11 +95,11 @@ pub fn read(kind: ResourceType, answer: &[u8]) -> Result<Found, InspectionError>
 }
 
 /// The time after which a connection to a vanished instance ends by Envoy's bootstrap, zero to leave it to the kernel.
-/// Parses an answer to a request of [`STARTED`]; `None` for a bootstrap that does not say it.
+/// Parses an answer to a request of [`RUNTIME`]; `None` for a bootstrap that does not say it.
 pub fn peer_timeout(answer: &[u8]) -> Option<Duration> {
-    let started: Value = serde_json::from_slice(answer).ok()?;
-    let seconds = started.pointer("/node/metadata")?.get(PEER_TIMEOUT)?.as_f64()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let runtime: Value = serde_json::from_slice(answer).ok()?;
+    let seconds = runtime.get("entries")?.get(PEER_TIMEOUT)?.get("final_value")?.as_str()?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// Differences of one type: resources that were served and `accepted` (the version, by name) and are not in use in this
@@ -180,11 +181,14 @@ mod tests {
 
     #[test]
     fn the_time_of_the_bootstrap_is_read_and_an_earlier_bootstrap_says_none() {
-        let info = |metadata: &str| format!(r#"{{"state":"LIVE","node":{{"id":"x","metadata":{metadata}}}}}"#);
-        let read = |metadata: &str| peer_timeout(info(metadata).as_bytes());
-        assert_eq!(read(r#"{"peer_timeout":50}"#), Some(Duration::from_secs(50)));
-        assert_eq!(read(r#"{"peer_timeout":0.0}"#), Some(Duration::ZERO));
-        assert_eq!((read("{}"), read(r#"{"peer_timeout":-1}"#), peer_timeout(b"<html>")), (None, None, None));
+        let read = |value: &str| {
+            let entry = format!(r#"{{"final_value":"{value}","layer_values":["{value}"]}}"#);
+            peer_timeout(format!(r#"{{"layers":["boshy"],"entries":{{"boshy.peer_timeout":{entry}}}}}"#).as_bytes())
+        };
+        assert_eq!(read("50"), Some(Duration::from_secs(50)));
+        assert_eq!(read("0"), Some(Duration::ZERO));
+        let earlier = peer_timeout(br#"{"layers":["boshy"],"entries":{}}"#);
+        assert_eq!((earlier, read("-1"), peer_timeout(b"<html>")), (None, None, None));
     }
 
     #[test]

@@ -25,10 +25,11 @@ use prost::Message;
 
 use super::{
     cluster::NOWHERE,
-    cluster_name::{inbound_name, outbound_name, tunnel_name},
     endpoint::address,
     metadata::says,
     peers::PeerTimeout,
+    refusals,
+    resource_names::{inbound_name, listener_name, outbound_name, tunnel_name},
 };
 use crate::Resource;
 
@@ -39,7 +40,7 @@ const TUNNEL: &str = "tunnel";
 /// Maximum number of endpoints that one connection tries, so that a stopped instance that is still listed costs no
 /// request. Connections share one round-robin position, so a single one may meet the same dead endpoint again until
 /// that is ejected. Together with the time of an attempt, this is how long a single endpoint with a full backlog may
-/// take: eight seconds.
+/// take: eight seconds. An instance that refuses a tunnel is met again and ejected in the same way.
 const CONNECT_ATTEMPTS: u32 = 16;
 /// Maximum pause before the second attempt; the pause grows with each further one. It gives the failed endpoint time to
 /// be ejected: attempts within the same millisecond may all go to one endpoint.
@@ -53,6 +54,7 @@ const LONGEST_PAUSE: Duration = Duration { seconds: 0, nanos: 40_000_000 };
 pub(super) const ACCEPTED_AT_ONCE: u32 = 16;
 /// No idle timeout: a program may keep a direct connection idle for days.
 const NO_IDLE_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
+
 /// `tcp_VIP_PORT`: not bound. Envoy passes it the connections to this address that the capture listener accepted.
 pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> Resource {
     resource(unbound_listener(vip.into(), port, tcp_proxy(&outbound_name(key))))
@@ -61,7 +63,11 @@ pub(crate) fn outbound_listener(key: &ServiceKey, vip: Ipv4Addr, port: u16) -> R
 /// The same, through tunnels. The other end learns which service is called, and at which port.
 pub(crate) fn tunnel_listener(key: &ServiceKey, host: &Hostname, vip: Ipv4Addr, port: u16) -> Resource {
     let tunneling_config = TunnelingConfig { hostname: format!("{host}:{port}"), ..TunnelingConfig::default() };
-    let proxy = TcpProxy { tunneling_config: Some(tunneling_config), ..tcp_proxy(&tunnel_name(key)) };
+    let proxy = TcpProxy {
+        tunneling_config: Some(tunneling_config),
+        access_log: vec![refusals::of_callers()],
+        ..tcp_proxy(&tunnel_name(key))
+    };
     // A listener that differs in its filters alone is updated in place, and Envoy then still reports the version before.
     // So the two kinds differ in more.
     let listener =
@@ -76,15 +82,19 @@ pub(crate) fn inbound_listener(ip: IpAddr, port: u16) -> Resource {
 
 /// `virtual`: accepts redirected connections and passes each to the listener of its original destination. A connection
 /// for which there is no listener is closed; forwarding it to its destination would bring it back here.
-pub(crate) fn capture_listener(Capture { address, peer_timeout }: Capture) -> Resource {
-    let listener = Listener {
+pub(crate) fn capture_listener(capture: Capture) -> Resource {
+    resource(handing_over(CAPTURE, capture))
+}
+
+/// A bound listener that passes each connection to the listener of its original destination.
+pub(super) fn handing_over(name: &str, Capture { address, peer_timeout }: Capture) -> Listener {
+    Listener {
         use_original_dst: Some(BoolValue { value: true }),
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
         // Accepted connections inherit the options. The other listeners are not bound and accept nothing.
         socket_options: keepalive(peer_timeout),
-        ..listener(CAPTURE, address, tcp_proxy(NOWHERE))
-    };
-    resource(listener)
+        ..listener(name, address, tcp_proxy(NOWHERE))
+    }
 }
 
 /// Settings of the capture listener. An agent makes it with those of its VM, a pilot with the usual ones for a proxy
@@ -112,10 +122,12 @@ pub(crate) fn listener_address(resource: &Resource) -> Option<SocketAddr> {
         #[prost(message, optional, tag = "2")]
         address: Option<Address>,
     }
-    let socket = match Addressed::decode(&*resource.body).ok()?.address?.address? {
-        address::Address::SocketAddress(socket) => socket,
-        _ => return None,
-    };
+    address_of(Addressed::decode(&*resource.body).ok()?.address?)
+}
+
+/// The IP address and port of an address; `None` if it is of another kind.
+pub(super) fn address_of(address: Address) -> Option<SocketAddr> {
+    let address::Address::SocketAddress(socket) = address.address? else { return None };
     let port = match socket.port_specifier? {
         PortSpecifier::PortValue(port) => u16::try_from(port).ok()?,
         PortSpecifier::NamedPort(_) => return None,
@@ -128,11 +140,19 @@ pub(super) fn resource(listener: Listener) -> Resource {
     Resource::new(listener.name, body)
 }
 
-fn unbound_listener(ip: IpAddr, port: u16, proxy: TcpProxy) -> Listener {
+pub(super) fn unbound_listener(ip: IpAddr, port: u16, proxy: TcpProxy) -> Listener {
     Listener {
         bind_to_port: Some(BoolValue { value: false }),
-        ..listener(&format!("tcp_{ip}_{port}"), SocketAddr::new(ip, port), proxy)
+        ..listener(&listener_name(ip, port), SocketAddr::new(ip, port), proxy)
     }
+}
+
+/// The way to the one program behind a captured port. What arrives for each port is counted by itself. Unless it tries
+/// `again`, a caller learns that the program does not listen as soon as it would without Envoy.
+pub(super) fn program_proxy(cluster: &str, again: bool) -> TcpProxy {
+    let proxy = tcp_proxy(cluster);
+    let max_connect_attempts = proxy.max_connect_attempts.filter(|_| again);
+    TcpProxy { stat_prefix: cluster.to_owned(), max_connect_attempts, ..proxy }
 }
 
 fn tcp_proxy(cluster: &str) -> TcpProxy {
@@ -149,15 +169,18 @@ fn tcp_proxy(cluster: &str) -> TcpProxy {
     }
 }
 
-fn listener(name: &str, at: SocketAddr, proxy: TcpProxy) -> Listener {
-    let filter = Filter {
+pub(super) fn tcp_proxy_filter(proxy: TcpProxy) -> Filter {
+    Filter {
         name: "envoy.filters.network.tcp_proxy".to_owned(),
         config_type: Some(filter::ConfigType::TypedConfig(pack_any(proxy))),
-    };
+    }
+}
+
+fn listener(name: &str, at: SocketAddr, proxy: TcpProxy) -> Listener {
     Listener {
         name: name.to_owned(),
         address: Some(address(at.ip(), at.port())),
-        filter_chains: vec![FilterChain { filters: vec![filter], ..FilterChain::default() }],
+        filter_chains: vec![FilterChain { filters: vec![tcp_proxy_filter(proxy)], ..FilterChain::default() }],
         ..Listener::default()
     }
 }

@@ -4,14 +4,17 @@
 
 mod bootstrap;
 mod cluster;
-mod cluster_name;
 mod endpoint;
+mod ingress;
 pub mod inspection;
 mod listener;
 mod metadata;
+mod passages;
 mod peers;
 mod provider;
 mod rbac;
+mod refusals;
+mod resource_names;
 mod secret;
 mod tls;
 
@@ -19,15 +22,19 @@ mod tls;
 pub(crate) use self::cluster::{ClusterEndpoints, EdsServiceName};
 pub use self::{
     bootstrap::{AdminAddress, Bootstrap, EnvoyVersion},
+    ingress::{Captured, captured_ports},
     listener::{CAPTURE, Capture},
     peers::PeerTimeout,
-    provider::strict_ports,
+    provider::{PROGRAM_HEADER, strict_ports},
     secret::Secrets,
     tls::{CERTIFICATE, ROOTS},
 };
 pub(crate) use self::{
     cluster::{endpoints_of, inbound_cluster, nowhere_cluster, outbound_cluster, tunnel_cluster},
     endpoint::{endpoints, tunnel_endpoints},
+    ingress::{capture_of, captured_cluster, captured_listener, ingress_listener},
     listener::{capture_listener, inbound_listener, listener_address, outbound_listener, tunnel_listener},
-    provider::{mesh_cluster, mesh_listener, mesh_name, mesh_routes, tunnelled_ports},
+    provider::{is_mesh_name, mesh_cluster, mesh_listener, mesh_routes, tunnelled_ports},
+    resource_names::{listener_name, outbound_name, service_host, tunnel_name},
+    secret::roots,
 };

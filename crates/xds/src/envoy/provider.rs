@@ -14,11 +14,11 @@ use envoy_types::{
     pb::{
         envoy::{
             config::{
-                accesslog::v3::{
-                    AccessLog, AccessLogFilter, ComparisonFilter, StatusCodeFilter, access_log,
-                    access_log_filter::FilterSpecifier, comparison_filter::Op,
+                accesslog::v3::AccessLog,
+                cluster::v3::Cluster,
+                core::v3::{
+                    HeaderValue, HeaderValueOption, RuntimeFractionalPercent, header_value_option::HeaderAppendAction,
                 },
-                core::v3::RuntimeUInt32,
                 listener::v3::{Filter, FilterChain, Listener, filter},
                 route::v3::{
                     Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
@@ -35,6 +35,7 @@ use envoy_types::{
                     http_filter,
                 },
             },
+            r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
         },
         google::protobuf::{Any, BoolValue, Duration, UInt32Value},
     },
@@ -43,12 +44,13 @@ use envoy_types::{
 use prost::Message;
 
 use super::{
+    bootstrap,
     cluster::static_cluster,
     endpoint::{address, lb_endpoint},
     listener::{ACCEPTED_AT_ONCE, keepalive, resource},
     metadata::{said, says},
     peers::PeerTimeout,
-    rbac, tls,
+    rbac, refusals, tls,
 };
 use crate::{Resource, ResourceSet, ResourceType};
 
@@ -56,6 +58,14 @@ use crate::{Resource, ResourceSet, ResourceType};
 const HANDSHAKE_TIMEOUT: Duration = Duration { seconds: 5, nanos: 0 };
 /// No limit on a stream. By default, an idle tunnel ends after five minutes.
 const NO_TIMEOUT: Duration = Duration { seconds: 0, nanos: 0 };
+/// What callers' programs send. The window is also how much Envoy holds of what the program here sends, before it stops
+/// to read from it.
+const FROM_CALLERS: tls::Http2 = tls::Http2 { stream_window: 256 << 10, most_streams: 1024 };
+/// Octets that an Envoy without a tunnel end reads from the program at once. With the last ones it learns that the
+/// program has closed, and then what the caller's window does not admit is lost (ADR 40).
+const READ_AT_ONCE: u32 = 64 << 10;
+/// Header that tells the tunnel end which program is meant: `IP:PORT`.
+pub const PROGRAM_HEADER: &str = "x-boshy-program";
 /// Key of what the agent reads at a route: the place that accepts tunnels only.
 const STRICT: &str = "strict";
 /// What is logged about a refused tunnel. The operators are Envoy's.
@@ -104,7 +114,7 @@ pub(crate) fn mesh_routes(ip: IpAddr, ports: &[&InboundPort]) -> Resource {
         name: port.at.port().to_string(),
         // The caller names the service and the port.
         domains: vec![format!("*:{}", port.at.port())],
-        routes: vec![route(port)],
+        routes: vec![to_the_tunnel_end(port), to_the_program(port)],
         typed_per_filter_config: filter_config(rbac::DENY, rbac::deny(port.authorization.as_deref())),
         ..VirtualHost::default()
     };
@@ -116,11 +126,14 @@ pub(crate) fn mesh_routes(ip: IpAddr, ports: &[&InboundPort]) -> Resource {
     Resource::new(name, configuration.encode_to_vec())
 }
 
-/// `mesh_IP_PORT`: the program at an address of this VM. It is dialled where a caller without a mesh would dial it: a
+/// `mesh_IP_PORT`: the program at an address of this VM, for an Envoy without a tunnel end. It is dialled where a caller without a mesh would dial it: a
 /// program that listens on loopback only is not published.
 pub(crate) fn mesh_cluster(at: SocketAddr) -> Resource {
     let name = cluster_name(at);
-    let cluster = static_cluster(&name, vec![lb_endpoint(at.ip(), at.port())]);
+    let cluster = Cluster {
+        per_connection_buffer_limit_bytes: Some(UInt32Value { value: READ_AT_ONCE }),
+        ..static_cluster(&name, vec![lb_endpoint(at.ip(), at.port())])
+    };
     Resource::new(name, cluster.encode_to_vec())
 }
 
@@ -141,6 +154,11 @@ pub(crate) fn mesh_name(ip: IpAddr) -> String {
     format!("mesh_{ip}")
 }
 
+/// Whether a name is that of an address's listener.
+pub(crate) fn is_mesh_name(name: &str) -> bool {
+    name.strip_prefix("mesh_").is_some_and(|ip| ip.parse::<IpAddr>().is_ok())
+}
+
 fn cluster_name(at: SocketAddr) -> String {
     format!("mesh_{}_{}", at.ip(), at.port())
 }
@@ -158,24 +176,49 @@ fn connection_manager(routes: &str) -> HttpConnectionManager {
     HttpConnectionManager {
         codec_type: CodecType::Http2.into(),
         stat_prefix: "mesh".to_owned(),
-        http2_protocol_options: Some(tls::http2()),
+        http2_protocol_options: Some(FROM_CALLERS.options()),
         http_filters: rbac::filters().into_iter().chain([router]).collect(),
         stream_idle_timeout: Some(NO_TIMEOUT),
         generate_request_id: Some(BoolValue { value: false }),
-        access_log: vec![refusals()],
+        access_log: vec![on_standard_output(), refusals::of_instances()],
         route_specifier: Some(RouteSpecifier::Rds(rds)),
         ..HttpConnectionManager::default()
     }
 }
 
-fn route(port: &InboundPort) -> Route {
-    let connect = UpgradeConfig {
-        upgrade_type: "CONNECT".to_owned(),
-        connect_config: Some(ConnectConfig::default()),
-        ..UpgradeConfig::default()
+/// The way of an Envoy whose bootstrap says that it has a tunnel end: it leaves CONNECT to that one, and tells it in a
+/// header which program is meant. So the pilot need not know which VM has one.
+fn to_the_tunnel_end(port: &InboundPort) -> Route {
+    let program = HeaderValueOption {
+        header: Some(HeaderValue {
+            key: PROGRAM_HEADER.to_owned(),
+            value: port.at.to_string(),
+            ..HeaderValue::default()
+        }),
+        // Whatever the caller says.
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
     };
+    let fraction = FractionalPercent { numerator: 0, denominator: DenominatorType::Hundred.into() };
+    let with_tunnel_end =
+        RuntimeFractionalPercent { default_value: Some(fraction), runtime_key: bootstrap::TUNNEL_END.to_owned() };
+    let direct = route(port, bootstrap::PROGRAMS.to_owned(), None);
+    Route {
+        r#match: direct.r#match.map(|matched| RouteMatch { runtime_fraction: Some(with_tunnel_end), ..matched }),
+        request_headers_to_add: vec![program],
+        ..direct
+    }
+}
+
+/// The way of any other Envoy: it ends CONNECT itself.
+fn to_the_program(port: &InboundPort) -> Route {
+    route(port, cluster_name(port.at), Some(ConnectConfig::default()))
+}
+
+fn route(port: &InboundPort, cluster: String, connect_config: Option<ConnectConfig>) -> Route {
+    let connect = UpgradeConfig { upgrade_type: "CONNECT".to_owned(), connect_config, ..UpgradeConfig::default() };
     let action = RouteAction {
-        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster_name(port.at))),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
         timeout: Some(NO_TIMEOUT),
         upgrade_configs: vec![connect],
         ..RouteAction::default()
@@ -198,20 +241,12 @@ fn filter_config(filter: &str, config: Option<Any>) -> HashMap<String, Any> {
 }
 
 /// Tunnels that were not opened, on standard output, as JSON.
-fn refusals() -> AccessLog {
-    let refused = ComparisonFilter {
-        op: Op::Ge.into(),
-        value: Some(RuntimeUInt32 { default_value: 400, runtime_key: "boshy.refused".to_owned() }),
+fn on_standard_output() -> AccessLog {
+    let config = Any {
+        type_url: "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog".to_owned(),
+        value: log::stdout(&REFUSAL),
     };
-    let filter = FilterSpecifier::StatusCodeFilter(StatusCodeFilter { comparison: Some(refused) });
-    AccessLog {
-        name: "envoy.access_loggers.stdout".to_owned(),
-        filter: Some(AccessLogFilter { filter_specifier: Some(filter) }),
-        config_type: Some(access_log::ConfigType::TypedConfig(Any {
-            type_url: "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog".to_owned(),
-            value: log::stdout(&REFUSAL),
-        })),
-    }
+    refusals::log("envoy.access_loggers.stdout", refusals::refused(), config)
 }
 
 /// The messages of a log in JSON, with fields in order: those of `envoy_types` have none, so that equal logs would

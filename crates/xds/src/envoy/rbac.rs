@@ -7,17 +7,21 @@
 use boshy_mesh::{Authorization, Pattern, PolicyOfPort, PolicySet, RuleOfPort, Source};
 use envoy_types::pb::{
     envoy::{
-        config::rbac::v3::{
-            Permission, Policy, Principal,
-            permission::Rule,
-            principal::{Authenticated, Identifier, Set},
-            rbac::Action,
+        config::{
+            core::v3::CidrRange,
+            rbac::v3::{
+                Permission, Policy, Principal,
+                permission::Rule,
+                principal::{Authenticated, Identifier, Set},
+                rbac::Action,
+            },
         },
         extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter},
         r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern},
     },
-    google::protobuf::Any,
+    google::protobuf::{Any, UInt32Value},
 };
+use ipnet::IpNet;
 use prost::Message;
 
 /// Name of the filter of DENY policies. Without a configuration of the virtual host it denies nobody.
@@ -92,10 +96,14 @@ fn callers(rule: &RuleOfPort) -> Vec<Principal> {
 }
 
 fn caller(source: &Source) -> Principal {
-    let Source { principals, not_principals, namespaces, not_namespaces } = source;
+    let Source { principals, not_principals, namespaces, not_namespaces, ip_blocks, not_ip_blocks } = source;
     let one_of = |patterns: &[Pattern], matcher: fn(&Pattern) -> Option<MatchPattern>| {
         let ids = patterns.iter().map(|pattern| authenticated(matcher(pattern))).collect();
         (!patterns.is_empty()).then(|| principal(Identifier::OrIds(Set { ids })))
+    };
+    let within = |networks: &[IpNet]| {
+        let ids = networks.iter().map(address).collect();
+        (!networks.is_empty()).then(|| principal(Identifier::OrIds(Set { ids })))
     };
     let not = |one: Principal| principal(Identifier::NotId(Box::new(one)));
     let ids = [
@@ -103,6 +111,8 @@ fn caller(source: &Source) -> Principal {
         one_of(not_principals, identity).map(not),
         one_of(namespaces, deployment),
         one_of(not_namespaces, deployment).map(not),
+        within(ip_blocks),
+        within(not_ip_blocks).map(not),
     ];
     principal(Identifier::AndIds(Set { ids: ids.into_iter().flatten().collect() }))
 }
@@ -112,6 +122,12 @@ fn caller(source: &Source) -> Principal {
 fn authenticated(name: Option<MatchPattern>) -> Principal {
     let principal_name = name.map(|pattern| StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() });
     principal(Identifier::Authenticated(Authenticated { principal_name }))
+}
+
+/// Matches a caller by the address of the connection that carries his tunnel, which is his VM's.
+fn address(network: &IpNet) -> Principal {
+    let prefix_len = Some(UInt32Value { value: network.prefix_len().into() });
+    principal(Identifier::DirectRemoteIp(CidrRange { address_prefix: network.addr().to_string(), prefix_len }))
 }
 
 fn principal(identifier: Identifier) -> Principal {

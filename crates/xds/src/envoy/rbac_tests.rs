@@ -1,6 +1,6 @@
 use boshy_mesh::{
-    Action as PolicyAction, AppliedConfig, AuthorizationPolicy, Decision, DocumentKind, DocumentName, Documents,
-    Origin, Policies, PolicyConfig, Position, Rule as PolicyRule, Scope, SpiffeId,
+    Action as PolicyAction, AppliedConfig, AuthorizationPolicy, Caller, Decision, DocumentKind, DocumentName,
+    Documents, Origin, Policies, PolicyConfig, Position, Rule as PolicyRule, Scope, SpiffeId, network,
 };
 use envoy_types::pb::envoy::{
     config::rbac::v3::Rbac as Rules,
@@ -19,12 +19,12 @@ enum Verdict {
 }
 
 /// `envoy.filters.http.rbac`: both filters, with these configurations of virtual host and route.
-fn envoy(deny: Option<Any>, allow: Any, caller: &SpiffeId, chosen: fn(Filter) -> Option<Rules>) -> Verdict {
+fn envoy(deny: Option<Any>, allow: Any, caller: &Caller, chosen: fn(Filter) -> Option<Rules>) -> Verdict {
     let of_route = |any: Any| RbacPerRoute::decode(&*any.value).unwrap().rbac.unwrap();
     for rules in [deny, Some(allow)].into_iter().flatten().filter_map(|any| chosen(of_route(any))) {
         let mut names: Vec<_> = rules.policies.keys().cloned().collect();
         names.sort();
-        let matched = names.into_iter().find(|name| is_matched(&rules.policies[name], &caller.to_string()));
+        let matched = names.into_iter().find(|name| is_matched(&rules.policies[name], caller));
         match (Action::try_from(rules.action).unwrap(), matched) {
             (Action::Allow, None) => return Verdict::Denied(None),
             (Action::Deny, Some(name)) => return Verdict::Denied(Some(name)),
@@ -34,16 +34,17 @@ fn envoy(deny: Option<Any>, allow: Any, caller: &SpiffeId, chosen: fn(Filter) ->
     Verdict::Allowed
 }
 
-fn is_matched(policy: &Policy, uri: &str) -> bool {
+fn is_matched(policy: &Policy, caller: &Caller) -> bool {
     assert_eq!(policy.permissions, [Permission { rule: Some(Rule::Any(true)) }]);
-    policy.principals.iter().any(|principal| is(principal, uri))
+    policy.principals.iter().any(|principal| is(principal, caller))
 }
 
-fn is(principal: &Principal, uri: &str) -> bool {
+fn is(principal: &Principal, caller: &Caller) -> bool {
+    let uri = &*caller.identity.as_ref().unwrap().to_string();
     match principal.identifier.as_ref().unwrap() {
-        Identifier::AndIds(set) => set.ids.iter().all(|one| is(one, uri)),
-        Identifier::OrIds(set) => set.ids.iter().any(|one| is(one, uri)),
-        Identifier::NotId(one) => !is(one, uri),
+        Identifier::AndIds(set) => set.ids.iter().all(|one| is(one, caller)),
+        Identifier::OrIds(set) => set.ids.iter().any(|one| is(one, caller)),
+        Identifier::NotId(one) => !is(one, caller),
         Identifier::Authenticated(Authenticated { principal_name: None }) => true,
         Identifier::Authenticated(Authenticated { principal_name: Some(matcher) }) => {
             match matcher.match_pattern.as_ref().unwrap() {
@@ -54,6 +55,10 @@ fn is(principal: &Principal, uri: &str) -> bool {
                 }
                 other => panic!("{other:?} is not rendered"),
             }
+        }
+        Identifier::DirectRemoteIp(CidrRange { address_prefix, prefix_len }) => {
+            let network = format!("{address_prefix}/{}", prefix_len.unwrap().value).parse::<IpNet>().unwrap();
+            network.contains(&caller.address.unwrap())
         }
         other => panic!("{other:?} is not rendered"),
     }
@@ -87,8 +92,8 @@ fn from(principal: &str) -> Vec<Source> {
     vec![Source { principals, ..Source::default() }]
 }
 
-fn caller(principal: &str) -> SpiffeId {
-    SpiffeId::from_principal(principal).unwrap()
+fn caller(principal: &str) -> Caller {
+    Caller { identity: SpiffeId::from_principal(principal).ok(), address: "10.0.0.1".parse().ok() }
 }
 
 fn enforced(filter: Filter) -> Option<Rules> {
@@ -99,7 +104,7 @@ fn shadow(filter: Filter) -> Option<Rules> {
     filter.shadow_rules
 }
 
-fn verdict(authorization: Option<&Authorization>, caller: &SpiffeId) -> Verdict {
+fn verdict(authorization: Option<&Authorization>, caller: &Caller) -> Verdict {
     envoy(deny(authorization), allow(authorization), caller, enforced)
 }
 
@@ -146,6 +151,8 @@ fn equal_policies_have_equal_bytes() {
     assert_eq!(bytes(all()), bytes(all().into_iter().rev().collect()));
 }
 
+const NETWORKS: [&str; 6] = ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/30", "10.0.0.1", "10.0.0.2", "fd00::/8"];
+
 fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     let principal = select(vec![
         "*",
@@ -161,12 +168,11 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     let namespace = select(vec!["*", "a", "a.b", "a*", "*b", "*.b", "a.*"]);
     let patterns =
         |of: proptest::sample::Select<&'static str>| vec(of.prop_map(|written| Pattern::parse(written).unwrap()), 0..3);
-    let source = (patterns(principal.clone()), patterns(principal), patterns(namespace.clone()), patterns(namespace));
-    let source = source.prop_map(|(principals, not_principals, namespaces, not_namespaces)| Source {
-        principals,
-        not_principals,
-        namespaces,
-        not_namespaces,
+    let networks = || vec(select(NETWORKS.to_vec()).prop_map(|written| network(written).unwrap()), 0..3);
+    let names = (patterns(principal.clone()), patterns(principal), patterns(namespace.clone()), patterns(namespace));
+    let source = (names, networks(), networks()).prop_map(|(names, ip_blocks, not_ip_blocks)| {
+        let (principals, not_principals, namespaces, not_namespaces) = names;
+        Source { principals, not_principals, namespaces, not_namespaces, ip_blocks, not_ip_blocks }
     });
     let written = vec((any::<bool>(), weighted(0.3), vec(vec(source, 0..3), 0..3)), 0..5);
     written.prop_map(|written| {
@@ -176,9 +182,13 @@ fn policies() -> impl Strategy<Value = Vec<AuthorizationPolicy>> {
     })
 }
 
-fn callers() -> impl Strategy<Value = SpiffeId> {
+fn callers() -> impl Strategy<Value = Caller> {
     let parts = (select(vec!["boshy", "other"]), select(vec!["a", "a.b", "a-b", "b"]), select(vec!["x", "y", "z.x"]));
-    parts.prop_map(|(domain, deployment, group)| caller(&format!("{domain}/ns/{deployment}/sa/{group}")))
+    let address = select(vec!["10.0.0.1", "10.0.0.2", "10.9.0.1", "192.0.2.1", "fd00::1"]);
+    (parts, address).prop_map(|((domain, deployment, group), address)| Caller {
+        address: network(address).ok(),
+        ..caller(&format!("{domain}/ns/{deployment}/sa/{group}"))
+    })
 }
 
 /// The verdict that stands for a decision. Envoy names the first matching policy by its own order, so only whether it

@@ -31,12 +31,15 @@ impl Secrets {
             private_key: Some(inline(self.private_key.expose_secret())),
             ..TlsCertificate::default()
         };
-        let roots = CertificateValidationContext {
-            trusted_ca: Some(inline(&self.roots)),
-            ..CertificateValidationContext::default()
-        };
-        [secret(CERTIFICATE, Type::TlsCertificate(certificate)), secret(ROOTS, Type::ValidationContext(roots))]
+        [secret(CERTIFICATE, Type::TlsCertificate(certificate)), roots(&self.roots)]
     }
+}
+
+/// The secret by which Envoy verifies others: roots, PEM.
+pub(crate) fn roots(pem: &str) -> Resource {
+    let context =
+        CertificateValidationContext { trusted_ca: Some(inline(pem)), ..CertificateValidationContext::default() };
+    secret(ROOTS, Type::ValidationContext(context))
 }
 
 fn secret(name: &str, content: Type) -> Resource {

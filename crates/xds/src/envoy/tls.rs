@@ -26,23 +26,25 @@ pub const ROOTS: &str = "ROOTCA";
 /// How long Envoy waits for a secret or for routes before it goes on without. By default, a cluster without its secret
 /// delays all listeners for 15 seconds, and a listener delays all others.
 const FETCH_TIMEOUT: Duration = Duration { seconds: 1, nanos: 0 };
-/// Octets that a tunnel may have in flight.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// Tunnels in one connection.
-const MOST_STREAMS: u32 = 1024;
-/// Octets that a connection may have in flight: those of all its tunnels. With less, tunnels whose programs do not read
-/// would stop the others.
-const CONNECTION_WINDOW: u32 = MOST_STREAMS * STREAM_WINDOW;
+/// HTTP/2 as tunnels need it, for one end of a connection.
+pub(super) struct Http2 {
+    /// Octets that a tunnel may have in flight towards this end.
+    pub(super) stream_window: u32,
+    /// Tunnels in one connection.
+    pub(super) most_streams: u32,
+}
 
-/// HTTP/2 as tunnels need it. Both ends set it, because each end sets its own windows.
-pub(super) fn http2() -> Http2ProtocolOptions {
-    let number = |value| Some(UInt32Value { value });
-    Http2ProtocolOptions {
-        allow_connect: true,
-        max_concurrent_streams: number(MOST_STREAMS),
-        initial_stream_window_size: number(STREAM_WINDOW),
-        initial_connection_window_size: number(CONNECTION_WINDOW),
-        ..Http2ProtocolOptions::default()
+impl Http2 {
+    pub(super) fn options(&self) -> Http2ProtocolOptions {
+        let number = |value| Some(UInt32Value { value });
+        Http2ProtocolOptions {
+            allow_connect: true,
+            max_concurrent_streams: number(self.most_streams),
+            initial_stream_window_size: number(self.stream_window),
+            // Those of all its tunnels. With less, tunnels whose programs do not read would stop the others.
+            initial_connection_window_size: number(self.most_streams * self.stream_window),
+            ..Http2ProtocolOptions::default()
+        }
     }
 }
 

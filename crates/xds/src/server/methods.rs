@@ -2,31 +2,53 @@
 
 use std::{
     convert::Infallible,
+    future::{Ready, ready},
     task::{Context, Poll},
 };
 
 use tonic::{
-    Status,
+    Status, Streaming,
     body::Body,
-    codegen::{BoxFuture, Service, http},
-    server::{Grpc, NamedService},
+    codegen::{Service, http},
+    server::NamedService,
 };
 
-use super::{AdsService, MAX_REQUEST, codec::RawCodec, stream::StreamService};
-use crate::session::server::{Channel, Delta, Sotw};
+use super::{
+    AdsService, MAX_REQUEST,
+    codec::{RequestDecoder, Responses},
+    connection::Connection,
+    stream,
+};
+use crate::{
+    digest,
+    session::server::{Channel, Delta, Sotw},
+    table,
+};
 
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
+/// Content type of gRPC.
+const GRPC: http::HeaderValue = http::HeaderValue::from_static("application/grpc");
+
 impl AdsService {
-    fn stream<C: Channel + Send + 'static>(
-        &self,
-        request: http::Request<Body>,
-    ) -> BoxFuture<http::Response<Body>, Infallible> {
-        let stream = StreamService::<C>::new(self.clone());
-        let mut grpc = Grpc::new(RawCodec::<C>::default()).max_decoding_message_size(MAX_REQUEST);
-        Box::pin(async move { Ok(grpc.streaming(stream, request).await) })
+    /// Begins a stream. The answer's headers are sent at once, because they tell an agent about the mesh.
+    fn stream<C: Channel + Send + 'static>(&self, request: http::Request<Body>) -> http::Response<Body> {
+        if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
+            return Status::unimplemented("requests are not compressed").into_http();
+        }
+        let (parts, body) = request.into_parts();
+        let decoder = RequestDecoder::<C::Request>::default();
+        let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST));
+        let responses = stream::begin::<C>(self, requests, parts.extensions.get::<Connection>().cloned());
+        let mut response = http::Response::new(Body::new(Responses::new(responses)));
+        response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC);
+        response.headers_mut().insert(digest::HEADER, http::HeaderValue::from_static(digest::FORM));
+        if let Some(told) = self.told() {
+            told.write(response.headers_mut());
+        }
+        response
     }
 }
 
@@ -37,17 +59,20 @@ impl NamedService for AdsService {
 impl Service<http::Request<Body>> for AdsService {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Infallible>;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        match request.uri().path() {
+        if let Some(known) = table::known(request.headers()) {
+            self.proxies.knows(known);
+        }
+        ready(Ok(match request.uri().path() {
             DELTA => self.stream::<Delta>(request),
             SOTW => self.stream::<Sotw>(request),
-            _ => Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) }),
-        }
+            _ => Status::unimplemented("no such method").into_http(),
+        }))
     }
 }

@@ -9,23 +9,26 @@
 //! | what many proxies cost | is decided in |
 //! |---|---|
 //! | the set of each proxy | `source`, and `render` for the layers of one workload |
-//! | the difference between two sets | `layers`, which streams could share by pair of layers |
+//! | the difference between two sets | `way`, once for all streams between the same layers |
 //! | what a stream is sent, and what it remembers of it | `session::server::delta::ledger` |
-//! | the octets of a response | `session::server::response`, all but the nonce |
+//! | the octets of a response | `content`, all but version and nonce |
 //! | buffers on the way to the socket | `codec` |
 //!
 //! A proxy costs the server a bounded amount of memory. Its session bounds what is unanswered, and requests are limited
 //! in size. A proxy that does not answer in time is disconnected, by force if it does not read either.
 
+mod access_log;
 mod certificates;
 mod codec;
 mod connection;
 mod methods;
 mod proxies;
 mod repairs;
+mod reports;
 mod secure;
 mod source;
 mod stream;
+mod unary;
 
 use std::{
     convert::Infallible,
@@ -36,6 +39,7 @@ use std::{
 };
 
 use boshy_admission::{Admission, Limits};
+use envoy_types::pb::envoy::service::accesslog::v3::access_log_service_server::AccessLogServiceServer;
 use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -47,17 +51,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use self::{
+    access_log::AccessLog,
     certificates::CertificateService,
     connection::{Accepted, Gate},
+    reports::ReportService,
 };
 pub use self::{
     certificates::{CertificateRequest, Certifier, Refusal, RefusalKind},
     proxies::Proxies,
     repairs::Repairs,
+    reports::AgentReports,
     secure::{HandshakeFailure, HandshakeFailures, Security},
-    source::{MeshSource, Sets, Source},
+    source::{MeshSource, Resident, Sets, Source},
 };
-use crate::{AckStates, MeshTold};
+use crate::{AckStates, MeshTold, Refusals};
 
 /// Largest request: a reconnecting proxy lists all its resources, about 100 octets each.
 const MAX_REQUEST: usize = 16 << 20;
@@ -98,6 +105,9 @@ pub struct AdsService {
     ack_states: Option<AckStates>,
     told: Option<MeshTold>,
     repairs: Repairs,
+    reports: Option<AgentReports>,
+    /// Takes what proxies report of refused tunnels; `None` for a server that is told nothing.
+    refusals: Option<Refusals>,
     /// Set only while TLS is served: a request for a certificate is decided by the sender's own.
     certifier: Option<Arc<dyn Certifier>>,
     patience: Patience,
@@ -119,6 +129,8 @@ impl AdsService {
             ack_states: None,
             told: None,
             repairs: Repairs::default(),
+            reports: None,
+            refusals: None,
             certifier: None,
             patience: Patience::default(),
             limits: connection::LIMITS,
@@ -140,6 +152,19 @@ impl AdsService {
         Self { repairs, ..self }
     }
 
+    /// Records what agents report of their VMs. Of an agent whose certificate names no workload only the stop of the
+    /// instance counts that has its address.
+    #[must_use]
+    pub fn hearing(self, reports: AgentReports) -> Self {
+        Self { reports: Some(reports), ..self }
+    }
+
+    /// Serves Envoy's access log service as well, for tunnels that were not opened.
+    #[must_use]
+    pub fn counting(self, refusals: Refusals) -> Self {
+        Self { refusals: Some(refusals), ..self }
+    }
+
     /// Reports the mesh's settings to each proxy that opens a stream.
     #[must_use]
     pub fn telling(self, told: MeshTold) -> Self {
@@ -156,6 +181,12 @@ impl AdsService {
     #[must_use]
     pub fn admitting(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// The mesh's settings now.
+    fn told(&self) -> Option<MeshTold> {
+        let told = self.told.clone()?;
+        Some(MeshTold { table: self.source.table().or(told.table), ..told })
     }
 
     fn gate(&self) -> Gate {
@@ -216,7 +247,8 @@ impl AdsService {
         incoming: impl Stream<Item = Result<Accepted<IO>, Infallible>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let Self { patience, stop, cut, source, certifier, .. } = self.clone();
+        let Self { patience, stop, cut, source, certifier, reports, refusals, .. } = self.clone();
+        let access_log = refusals.map(|refusals| AccessLog { refusals, stop: stop.clone() });
         let (begun, begin) = mpsc::unbounded_channel();
         self.begun = Some(begun);
         // Connections run in tasks of their own. The guards end them all with this future.
@@ -226,7 +258,9 @@ impl AdsService {
             .http2_keepalive_timeout(Some(patience.ping / 3))
             .max_concurrent_streams(Some(MAX_STREAMS))
             .add_service(self)
-            .add_optional_service(certifier.map(CertificateService::new))
+            .add_optional_service(certifier.clone().map(CertificateService::new))
+            .add_optional_service(reports.map(|reports| ReportService::new(reports, Arc::clone(&source), certifier)))
+            .add_optional_service(access_log.map(AccessLogServiceServer::new))
             .serve_with_incoming_shutdown(incoming, stop.cancelled());
         let stopping = async {
             shutdown.await;

@@ -3,23 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
 
-use crate::{Flavour, Peer, ProxyStatus, Rejection, ResourceType, session::server::ProxyReport};
+use crate::{Flavour, Peer, ProxyStatus, Rejection, ResourceType, clock, session::server::ProxyReport};
 
 /// All proxies on open streams. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     register: Arc<watch::Sender<Register>>,
-    /// Counts the changes of what [`Proxies::able`] returns.
-    able: Arc<watch::Sender<u64>>,
     refused: Arc<AtomicU64>,
+    /// The latest version of the shared table of leases that a proxy knew, and when one said so first.
+    table: Arc<Mutex<Option<(u64, u64)>>>,
 }
 
 /// Observers are notified only of what they wait for: an accepted generation, and a proxy that disconnected.
@@ -35,10 +34,6 @@ struct Line {
     generation: u64,
     /// Whether it rejects a part of its resources.
     refusing: bool,
-    /// The instance that its certificate names.
-    instance: Option<Arc<str>>,
-    /// Whether it accepts tunnels to that instance.
-    able: bool,
 }
 
 impl Line {
@@ -60,6 +55,19 @@ impl Proxies {
 
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The latest version of the table of leases that pilots share, by what proxies said, and when one said so first, in
+    /// seconds since the Unix epoch. `None` when none said any.
+    pub fn latest_table(&self) -> Option<(u64, u64)> {
+        *self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn knows(&self, table: u64) {
+        let mut latest = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.is_none_or(|(latest, _)| latest < table) {
+            *latest = Some((table, clock::now().0));
+        }
     }
 
     /// Number of connected proxies.
@@ -89,31 +97,24 @@ impl Proxies {
         changes.wait_for(accepted).await.map_or(0, |register| register.open.range(..newcomer).count())
     }
 
-    /// Ids of the instances whose proxies are connected and accept tunnels.
-    pub fn able(&self) -> BTreeSet<String> {
+    /// Ids of the instances whose certificates the connected proxies have shown.
+    pub fn instances(&self) -> BTreeSet<String> {
         let register = self.register.borrow();
-        let able = register.open.values().filter(|line| line.able).filter_map(|line| line.instance.as_deref());
-        able.map(str::to_owned).collect()
-    }
-
-    /// Changes whenever [`able`](Self::able) may return something else. It is computed for who asks, because a
-    /// whole fleet may connect within a moment.
-    pub fn able_changes(&self) -> watch::Receiver<u64> {
-        self.able.subscribe()
+        let identities = register.open.values().filter_map(|line| line.status.tls.as_ref());
+        identities.filter_map(|identity| Some(identity.workload.as_ref()?.instance().to_owned())).collect()
     }
 
     /// Registers a proxy until the entry is dropped.
     pub(super) fn enter(&self, peer: &Peer, flavour: Flavour) -> Entry {
-        let status = ProxyStatus::new(peer, flavour, now());
-        let instance = peer.workload().map(|workload| Arc::from(workload.instance()));
+        let status = ProxyStatus::new(peer, flavour, clock::now().0);
         let mut id = 0;
         self.register.send_if_modified(|register| {
             id = register.next;
             register.next += 1;
-            register.open.insert(id, Line { status, generation: 0, refusing: false, instance, able: false });
+            register.open.insert(id, Line { status, generation: 0, refusing: false });
             false
         });
-        Entry { proxies: self.clone(), id, generation: 0, refusing: false, able: false }
+        Entry { proxies: self.clone(), id, generation: 0, refusing: false }
     }
 }
 
@@ -124,7 +125,6 @@ pub(super) struct Entry {
     id: u64,
     generation: u64,
     refusing: bool,
-    able: bool,
 }
 
 impl Entry {
@@ -145,8 +145,11 @@ impl Entry {
                     }
                 }
                 ProxyReport::Nacked { version, reason, .. } => {
-                    status.rejected =
-                        Some(Rejection { version: version.to_string(), reason: reason.to_string(), at: now() });
+                    status.rejected = Some(Rejection {
+                        version: version.to_string(),
+                        reason: reason.to_string(),
+                        at: clock::now().0,
+                    });
                 }
                 ProxyReport::Subscribed | ProxyReport::Acked { version: None, .. } => {}
             }
@@ -167,18 +170,6 @@ impl Entry {
         });
     }
 
-    /// Records whether the proxy accepts tunnels to its instance.
-    pub(super) fn accepts_tunnels(&mut self, able: bool) {
-        if std::mem::replace(&mut self.able, able) == able {
-            return;
-        }
-        self.proxies.register.send_if_modified(|register| {
-            register.open.get_mut(&self.id).into_iter().for_each(|line| line.able = able);
-            false
-        });
-        self.proxies.able.send_modify(|changes| *changes += 1);
-    }
-
     fn update(&self, change: impl FnOnce(&mut ProxyStatus)) {
         self.proxies.register.send_if_modified(|register| {
             if let Some(line) = register.open.get_mut(&self.id) {
@@ -191,55 +182,6 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.accepts_tunnels(false);
         self.proxies.register.send_if_modified(|register| register.open.remove(&self.id).is_some());
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time of day, which operators are shown")]
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-#[cfg(test)]
-mod tests {
-    use boshy_mesh::{SpiffeId, TrustDomain};
-
-    use super::*;
-    use crate::{Identity, WorkloadIdentity};
-
-    fn peer(instance: &str) -> Peer {
-        let domain = TrustDomain::default();
-        let dns_name = domain.instance_name(instance).unwrap().into();
-        let workload = WorkloadIdentity { spiffe_id: SpiffeId::new(&domain, "d", "g").unwrap(), dns_name };
-        let identity = Identity { subject: "".into(), workload: Some(workload) };
-        Peer { node: "sidecar~10.0.0.2~x~x".parse().unwrap(), identity: Some(identity) }
-    }
-
-    fn able(proxies: &Proxies) -> Vec<String> {
-        proxies.able().into_iter().collect()
-    }
-
-    #[test]
-    fn an_instance_is_able_while_a_proxy_of_it_accepts_tunnels() {
-        let proxies = Proxies::default();
-        let mut changes = proxies.able_changes();
-        let mut old = proxies.enter(&peer("a"), Flavour::Delta);
-        let mut other = proxies.enter(&peer("b"), Flavour::Delta);
-        assert!(able(&proxies).is_empty() && !changes.has_changed().unwrap());
-        old.accepts_tunnels(true);
-        other.accepts_tunnels(true);
-        assert_eq!(able(&proxies), ["a", "b"]);
-        assert!(changes.has_changed().unwrap());
-        changes.mark_unchanged();
-        other.accepts_tunnels(true);
-        assert!(!changes.has_changed().unwrap(), "nothing has changed");
-
-        let mut new = proxies.enter(&peer("a"), Flavour::Delta);
-        new.accepts_tunnels(true);
-        drop(old);
-        assert_eq!(able(&proxies), ["a", "b"], "its agent has connected again");
-        drop((new, other));
-        assert!(able(&proxies).is_empty() && changes.has_changed().unwrap());
     }
 }

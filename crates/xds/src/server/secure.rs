@@ -12,11 +12,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use boshy_admission::Place;
-use boshy_mesh::Timestamp;
 use boshy_tls::ServerTls;
 use futures::{Stream, stream};
 use rustls::{AlertDescription, CertificateError};
@@ -29,7 +28,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::connection::{Accepted, Gate, pause};
-use crate::{Identity, WorkloadTrust, peer::NoWorkload};
+use crate::{Identity, WorkloadTrust, clock, peer::NoWorkload};
 
 /// Why a client's TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,10 +135,8 @@ impl Security {
         Self { tls, workloads, failures, patience: Duration::from_secs(10) }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "certificates are valid by the time of day")]
     fn identity(&self, own: &CertificateDer<'_>, issuers: &[CertificateDer<'_>]) -> Result<Identity, NoWorkload> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Identity::of(own, issuers, self.workloads.as_ref(), Timestamp(now))
+        Identity::of(own, issuers, self.workloads.as_ref(), clock::now())
     }
 
     fn refuse(&self, client: SocketAddr, failure: HandshakeFailure, error: Option<&io::Error>) {

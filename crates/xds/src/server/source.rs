@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, pending},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
 };
@@ -25,11 +25,30 @@ pub trait Source: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The instance whose VM has an address; `None` when none is known.
+    fn resident(&self, _: IpAddr) -> Option<Resident> {
+        None
+    }
+
+    /// Version of the table of leases that pilots share, by which the sets are made.
+    fn table(&self) -> Option<u64> {
+        None
+    }
+
     /// Background work of the source, to run while it is served. It does not end; a panic in it is passed on to the
     /// server.
     fn work(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(pending())
     }
+}
+
+/// An instance, by the facts of the director.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Its id.
+    pub instance: String,
+    /// Whether it is an endpoint of a service.
+    pub is_called: bool,
 }
 
 /// The successive sets of one proxy.
@@ -97,6 +116,16 @@ impl Source for MeshSource {
     fn admit(&self, peer: &Peer) -> Result<(), NotItsOwn> {
         let Some(ip) = peer.node.ip() else { return Ok(()) };
         self.snapshots.borrow().content.workloads.at(ip).map_or(Ok(()), |plan| peer.owns(&plan.workload))
+    }
+
+    fn resident(&self, ip: IpAddr) -> Option<Resident> {
+        let snapshot = self.snapshots.borrow();
+        let plan = snapshot.content.workloads.at(ip)?;
+        Some(Resident { instance: plan.workload.id.clone(), is_called: !plan.inbound.is_empty() })
+    }
+
+    fn table(&self) -> Option<u64> {
+        self.rendered.borrow().table()
     }
 
     fn work(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -2,21 +2,19 @@
 //!
 //! The task does not wait for the transport, so its deadlines also hold for a proxy that does not read.
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use err_report::Report;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response as GrpcResponse, Status, Streaming, codegen::BoxFuture, server::StreamingService};
+use tonic::{Status, Streaming};
 
-use super::{AdsService, connection::Connection, proxies::Entry};
+use super::{AdsService, codec::Outgoing, connection::Connection, proxies::Entry};
 use crate::{
     AckStates, Peer, ResourceSet, ResourceType,
     ack_states::StreamAckStates,
-    envoy::mesh_name,
     session::server::{Action, Channel, Close, ProxyReport, ResponseToProxy, Session, identify},
 };
 
@@ -24,42 +22,20 @@ use crate::{
 /// responses it has not read exceeds it.
 const QUEUE: usize = 64;
 
-type Outlet = mpsc::Sender<Result<ResponseToProxy, Status>>;
+type Outlet = mpsc::Sender<Outgoing>;
 
-/// The streaming method of one flavour.
-pub(super) struct StreamService<C> {
-    service: AdsService,
-    flavour: PhantomData<fn() -> C>,
-}
-
-impl<C> StreamService<C> {
-    pub(super) fn new(service: AdsService) -> Self {
-        Self { service, flavour: PhantomData }
-    }
-}
-
-impl<C: Channel + Send + 'static> StreamingService<C::Request> for StreamService<C> {
-    type Response = ResponseToProxy;
-    type ResponseStream = ReceiverStream<Result<ResponseToProxy, Status>>;
-    type Future = BoxFuture<GrpcResponse<Self::ResponseStream>, Status>;
-
-    fn call(&mut self, request: Request<Streaming<C::Request>>) -> Self::Future {
-        let (outlet, responses) = mpsc::channel(QUEUE);
-        let connection = request.extensions().get::<Connection>().cloned();
-        let told = self.service.told.clone();
-        // Streams hold the service, so this field would keep the channel of streams open.
-        let service = AdsService { begun: None, ..self.service.clone() };
-        let stream = run::<C>(service, request.into_inner(), outlet, connection);
-        // A service that has stopped starts no stream: the outlet is dropped with the stream, and the call ends.
-        let _ = self.service.begun.as_ref().map(|begun| begun.send(Box::pin(stream)));
-        Box::pin(async move {
-            let mut response = GrpcResponse::new(ReceiverStream::new(responses));
-            if let Some(told) = told {
-                told.write(response.metadata_mut());
-            }
-            Ok(response)
-        })
-    }
+/// Begins a stream of one flavour. Returns its responses.
+pub(super) fn begin<C: Channel + Send + 'static>(
+    service: &AdsService,
+    requests: Streaming<C::Request>,
+    connection: Option<Connection>,
+) -> mpsc::Receiver<Outgoing> {
+    let (outlet, responses) = mpsc::channel(QUEUE);
+    // Streams hold the service, so this field would keep the channel of streams open.
+    let stream = run::<C>(AdsService { begun: None, ..service.clone() }, requests, outlet, connection);
+    // A service that has stopped starts no stream: the outlet is dropped with the stream, and the call ends.
+    let _ = service.begun.as_ref().map(|begun| begun.send(Box::pin(stream)));
+    responses
 }
 
 /// Serves a stream to its end. A proxy that ignores the end is cut off.
@@ -194,14 +170,7 @@ impl<C: Channel> Stream<C> {
             }
         }
         self.entry.stands(self.session.refusing(), self.session.accepted());
-        self.entry.accepts_tunnels(self.accepts_tunnels());
         Ok(())
-    }
-
-    /// Whether the proxy has the listener for tunnels to the address in its node id.
-    fn accepts_tunnels(&self) -> bool {
-        let listener = self.peer.workload().and_then(|_| self.peer.node.ip()).map(mesh_name);
-        listener.is_some_and(|name| self.session.has(ResourceType::Listener, &name))
     }
 
     fn send(&mut self, response: ResponseToProxy) -> Result<(), Status> {

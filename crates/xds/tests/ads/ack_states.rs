@@ -84,8 +84,9 @@ async fn a_proxy_that_refuses_what_it_had_accepted_is_behind_until_it_accepts_it
     let server = Server::with_one_service().await;
     let mut proxy = server.delta().await;
     proxy.ask(ResourceType::Listener).await;
-    let first = proxy.next().await.unwrap();
+    let [first, own] = proxy.shared_and_own().await;
     proxy.answer(&first, None).await;
+    proxy.answer(&own, None).await;
     assert_eq!(timeout(DEADLINE, server.proxies.accepted(1)).await.unwrap(), 1);
     let name = first.resources[0].name.clone();
     let behind = async |count| {

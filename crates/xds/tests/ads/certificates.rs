@@ -1,4 +1,4 @@
-//! Istio's certificate service, and what the server makes of the certificates of its clients.
+//! Istio's certificate service, reports of agents, and what the server makes of the certificates of its clients.
 
 use std::{
     fs,
@@ -8,13 +8,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use boshy_identity::{AuthorityFiles, CertificateAuthority, Csr, PrivateKey, TrustBundle, WorkloadNames, csr_for};
-use boshy_mesh::{SpiffeId, Timestamp, TrustDomain};
+use boshy_identity::{
+    AuthorityFiles, CertificateAuthority, Csr, Leaf, PrivateKey, TrustBundle, WorkloadNames, csr_for,
+};
+use boshy_mesh::{AgentReport, SpiffeId, Timestamp, TrustDomain};
 use boshy_tls::{ClientFiles, ClientTls, ServerFiles, ServerTls};
 use boshy_xds::{
-    ALPN, AdsService, CAPTURE, CertificateRequest, Certifier, HandshakeFailures, Identity, MeshSource, Proxies,
-    Refusal, RefusalKind, Security, WorkloadIdentity, WorkloadTrust,
-    agent::{CertificateWish, ExchangeError, ExchangeSettings, Uri, request_certificate},
+    ALPN, AdsService, AgentReports, CAPTURE, CertificateRequest, Certifier, HandshakeFailures, Identity, MeshSource,
+    Proxies, Refusal, RefusalKind, Security, WorkloadIdentity, WorkloadTrust,
+    agent::{CertificateWish, ExchangeError, ExchangeSettings, PilotConnection, Uri, request_certificate, send_report},
 };
 use futures::future::BoxFuture;
 use rcgen::{
@@ -22,7 +24,7 @@ use rcgen::{
 };
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tonic::{Code, Status};
 
 use crate::mesh::snapshot;
@@ -72,6 +74,7 @@ struct Recorder {
     answer: Result<Vec<String>, Refusal>,
     asked: Mutex<Vec<CertificateRequest>>,
     refused: Mutex<Vec<(IpAddr, &'static str)>>,
+    shown: Mutex<Vec<(IpAddr, WorkloadIdentity)>>,
 }
 
 impl Certifier for Recorder {
@@ -79,6 +82,11 @@ impl Certifier for Recorder {
         self.asked.lock().unwrap().push(request);
         let answer = self.answer.clone();
         Box::pin(async { answer })
+    }
+
+    fn has_shown(&self, from: IpAddr, workload: &WorkloadIdentity, _issuer: Option<&str>) -> bool {
+        self.shown.lock().unwrap().push((from, workload.clone()));
+        true
     }
 
     fn refused(&self, from: IpAddr, refusal: &Refusal) {
@@ -92,6 +100,7 @@ struct Pilot {
     mesh: Ca,
     uri: Uri,
     recorder: Arc<Recorder>,
+    reports: AgentReports,
     failures: HandshakeFailures,
 }
 
@@ -113,26 +122,44 @@ impl Pilot {
             WorkloadTrust { domain: TrustDomain::default(), roots: TrustBundle::from_pem(&mesh.pem()).unwrap() };
         let failures = HandshakeFailures::default();
         let security = Security::new(ServerTls::open(server, ALPN).unwrap(), Some(trust), failures.clone());
-        let recorder = Arc::new(Recorder { answer, asked: Mutex::default(), refused: Mutex::default() });
+        let recorder =
+            Arc::new(Recorder { answer, asked: Mutex::default(), refused: Mutex::default(), shown: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("https://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
         let certifier: Arc<dyn Certifier> = recorder.clone();
+        let reports = AgentReports::default();
+        let hears = reports.clone();
         tokio::spawn(async move {
             let (_snapshots, receiver) = watch::channel(Arc::new(snapshot(1, &[])));
-            let service = AdsService::new(MeshSource::new(receiver, CAPTURE), Proxies::default());
+            let service = AdsService::new(MeshSource::new(receiver, CAPTURE), Proxies::default()).hearing(hears);
             Box::pin(service.serve_tls(listener, security, Some(certifier), std::future::pending())).await.unwrap();
         });
-        Self { files, deployment, mesh, uri, recorder, failures }
+        Self { files, deployment, mesh, uri, recorder, reports, failures }
     }
 
-    async fn asked_by(&self, (certificate, key): (String, String), csr: &str) -> Result<Vec<String>, ExchangeError> {
+    async fn asked_by(&self, client: (String, String), csr: &str) -> Result<Vec<String>, ExchangeError> {
+        self.asked_over(&self.tls(client), csr).await
+    }
+
+    /// A client with this certificate in its files.
+    fn tls(&self, (certificate, key): (String, String)) -> ClientTls {
         let path = |name: &str| self.files.path().join(name);
         fs::write(path("own"), certificate).unwrap();
         fs::write(path("own-key"), key).unwrap();
         let files = ClientFiles { ca: path("ca"), certificate: path("own"), private_key: path("own-key") };
-        let tls = ClientTls::open(files, ALPN).unwrap();
-        let wish = CertificateWish { csr, life: Some(Duration::from_secs(60)), latest: Some("latest") };
-        request_certificate(&self.uri, &tls, &ExchangeSettings::default(), wish).await
+        ClientTls::open(files, ALPN).unwrap()
+    }
+
+    async fn asked_over(&self, tls: &ClientTls, csr: &str) -> Result<Vec<String>, ExchangeError> {
+        let wish =
+            CertificateWish { csr, life: Some(Duration::from_secs(60)), latest: Some("latest"), proof: Some("proof") };
+        request_certificate(&self.uri, tls, &ExchangeSettings::default(), wish).await
+    }
+
+    async fn told_by(&self, client: (String, String), report: &AgentReport) -> Result<bool, Status> {
+        let tls = self.tls(client);
+        let connection = PilotConnection::open(&self.uri, Some(&tls), &ExchangeSettings::default()).await.unwrap();
+        send_report(&connection, "one", report).await.map(|reported| reported.renew).map_err(status)
     }
 
     async fn identity_of(&self, client: (String, String)) -> Identity {
@@ -147,7 +174,7 @@ impl Pilot {
 
 fn status(error: ExchangeError) -> Status {
     match error {
-        ExchangeError::Certificate { source, .. } => *source,
+        ExchangeError::Certificate { source, .. } | ExchangeError::Report { source, .. } => *source,
         other => panic!("{other}"),
     }
 }
@@ -163,6 +190,7 @@ async fn a_request_is_handed_on_with_what_the_connection_proves() {
         csr: "csr".to_owned(),
         life: Some(Duration::from_secs(60)),
         latest: Some("latest".to_owned()),
+        proof: Some("proof".to_owned()),
     };
     assert_eq!(*pilot.recorder.asked.lock().unwrap(), [expected]);
 }
@@ -170,8 +198,8 @@ async fn a_request_is_handed_on_with_what_the_connection_proves() {
 #[tokio::test]
 async fn the_issuer_of_a_certificate_decides_whether_it_names_a_workload() {
     let pilot = Pilot::answering(Ok(Vec::new())).await;
-    let workload = WorkloadIdentity { spiffe_id: GROUP.parse().unwrap(), dns_name: INSTANCE.into() };
-    assert_eq!(pilot.identity_of(leaf(&pilot.mesh, GROUP, INSTANCE)).await.workload, Some(workload));
+    let workload = pilot.identity_of(leaf(&pilot.mesh, GROUP, INSTANCE)).await.workload.unwrap();
+    assert_eq!((workload.spiffe_id.to_string().as_str(), &*workload.dns_name), (GROUP, INSTANCE));
 
     let names = vec![SanType::URI(GROUP.try_into().unwrap()), SanType::DnsName(INSTANCE.try_into().unwrap())];
     let pretender = deployed(&pilot.deployment, ExtendedKeyUsagePurpose::ClientAuth, names);
@@ -188,6 +216,42 @@ async fn a_certificate_of_the_workloads_root_that_is_no_workloads_is_refused() {
         assert_eq!(pilot.failures.counts()["untrusted"], count);
     }
     assert!(pilot.recorder.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_whose_own_certificate_a_pilot_refuses_shows_that_of_its_deployment() {
+    let pilot = Pilot::answering(Ok(Vec::new())).await;
+    let other_domain = "spiffe://cluster.local/ns/shop/sa/api";
+    for (issuer, spiffe_id, refused, is_workload) in [
+        (&pilot.mesh, GROUP, 0, true),
+        // The pilots' authority was replaced, and then their trust domain.
+        (&ca("the mesh of yesterday"), GROUP, 1, false),
+        (&pilot.mesh, other_domain, 2, false),
+    ] {
+        let tls = pilot.tls(pilot.agent());
+        let (certificate, key) = leaf(issuer, spiffe_id, INSTANCE);
+        tls.present(&certificate, &key, 0..=u64::MAX).unwrap();
+        pilot.asked_over(&tls, "csr").await.unwrap();
+        let identity = pilot.recorder.asked.lock().unwrap().pop().unwrap().identity;
+        assert_eq!((identity.workload.is_some(), pilot.failures.counts()["untrusted"]), (is_workload, refused));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_trust_a_pilot_shows_it_no_second_certificate() {
+    let pilot = Pilot::answering(Ok(Vec::new())).await;
+    let tls = pilot.tls(pilot.agent());
+    let (certificate, key) = leaf(&pilot.mesh, GROUP, INSTANCE);
+    tls.present(&certificate, &key, 0..=u64::MAX).unwrap();
+    fs::write(pilot.files.path().join("ca"), ca("of another deployment").pem()).unwrap();
+    assert!(matches!(pilot.asked_over(&tls, "csr").await, Err(ExchangeError::Connect { .. })));
+    let told = async {
+        while pilot.failures.counts()["distrustful"] == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), told).await.expect("the pilot counts it");
+    assert_eq!(pilot.failures.counts().values().sum::<u64>(), 1);
 }
 
 #[tokio::test]
@@ -218,4 +282,36 @@ async fn an_address_that_asks_all_the_time_and_a_request_that_is_too_large_are_r
     }
     assert_eq!(status(last.unwrap_err()).code(), Code::ResourceExhausted);
     assert_eq!(*pilot.recorder.refused.lock().unwrap(), [(LOCALHOST, "rate")]);
+}
+
+#[tokio::test]
+async fn a_report_counts_for_the_instance_that_the_certificate_names() {
+    let pilot = Pilot::answering(Ok(Vec::new())).await;
+    let report = AgentReport { able: true, roots: ["a".repeat(64)].into(), stopping: true, ..AgentReport::default() };
+    let refused = pilot.told_by(pilot.agent(), &report).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert_eq!((pilot.reports.table().iter().len(), pilot.reports.stops().iter().len()), (0, 0));
+
+    let (certificate, key) = leaf(&pilot.mesh, GROUP, INSTANCE);
+    let shown = Leaf::from_pem(&certificate).unwrap();
+    assert!(pilot.told_by((certificate, key), &report).await.unwrap(), "it is not told to ask for another certificate");
+    let table = pilot.reports.table();
+    let heard: Vec<_> = table.iter().map(|(id, heard)| (&**id, &*heard.report)).collect();
+    let instance = INSTANCE.trim_end_matches(".boshy");
+    assert_eq!(heard, [(instance, &report)]);
+    assert_eq!(pilot.reports.stops().ids(), [instance.to_owned()].into());
+    let proven =
+        pilot.recorder.shown.lock().unwrap().pop().map(|(from, workload)| (from, workload.key, workload.valid));
+    assert_eq!(proven, Some((LOCALHOST, shown.key, (shown.not_before, shown.not_after))));
+}
+
+#[tokio::test]
+async fn a_report_with_what_is_no_fingerprint_is_refused_and_the_last_one_stays() {
+    let pilot = Pilot::answering(Ok(Vec::new())).await;
+    let client = leaf(&pilot.mesh, GROUP, INSTANCE);
+    pilot.told_by(client.clone(), &AgentReport::default()).await.unwrap();
+    let bad = AgentReport { issuer: Some("my root".to_owned()), ..AgentReport::default() };
+    let refused = pilot.told_by(client, &bad).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert_eq!(pilot.reports.table().iter().next().map(|(_, heard)| (*heard.report).clone()), Some(Default::default()));
 }

@@ -138,6 +138,11 @@ impl Delta {
         self.requests.send(request).await.unwrap();
     }
 
+    /// The first responses of a type: what all proxies have, and what only this node has.
+    pub(crate) async fn shared_and_own(&mut self) -> [DeltaDiscoveryResponse; 2] {
+        [self.next().await.unwrap(), self.next().await.unwrap()]
+    }
+
     pub(crate) async fn next(&mut self) -> Result<DeltaDiscoveryResponse, Status> {
         let message = timeout(DEADLINE, self.responses.message()).await.expect("a response or the end");
         message.map(|message| message.expect("a status at the end"))

@@ -10,3 +10,4 @@ mod driver;
 mod mesh;
 mod misbehaviour;
 mod serving;
+mod stops;

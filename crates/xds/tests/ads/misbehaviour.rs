@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use boshy_mesh::Workload;
+use boshy_identity::PrivateKey;
+use boshy_mesh::{Timestamp, Workload};
 use boshy_xds::{Identity, NotItsOwn, Peer, ResourceSet, ResourceType, Sets, Source, WorkloadIdentity};
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
@@ -51,6 +52,8 @@ impl Source for Strangers {
         let workload = WorkloadIdentity {
             spiffe_id: "spiffe://boshy/ns/shop/sa/web".parse().unwrap(),
             dns_name: "one.boshy".into(),
+            key: PrivateKey::generate().unwrap().hash(),
+            valid: (Timestamp(0), Timestamp(1)),
         };
         let identity = Some(Identity { subject: "".into(), workload: Some(workload) });
         Peer { identity, ..peer.clone() }.owns(&Workload { id: "two".into(), ..Workload::default() })

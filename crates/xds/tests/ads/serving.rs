@@ -4,12 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use boshy_mesh::MeshSnapshot;
 use boshy_xds::{
-    AckState, AdsService, CAPTURE, Flavour, Patience, Proxies, ResourceType, Scope, SharedResources, names::Name,
+    AckState, AdsService, CAPTURE, Digest, Flavour, Patience, Proxies, Resource, ResourceMap, ResourceType, Scope,
+    SharedResources, names::Name,
 };
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
     service::discovery::v3::{
-        DiscoveryRequest, DiscoveryResponse, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
     },
 };
 use tokio::{
@@ -33,13 +35,14 @@ async fn a_delta_proxy_is_served_watched_and_kept_up_to_date() {
     let server = Server::with_one_service().await;
     let mut proxy = server.delta().await;
     proxy.ask(ResourceType::Cluster).await;
-    let first = proxy.next().await.unwrap();
-    assert_eq!(names(&first), ["in.9000", "nowhere", "out.web.g.d.boshy|http"]);
-    let version = first.resources[2].version.clone();
+    let [first, own] = proxy.shared_and_own().await;
+    assert_eq!((names(&first), names(&own)), (vec!["nowhere", "out.web.g.d.boshy|http"], vec!["in.9000"]));
+    let version = first.resources[1].version.clone();
     let ack_state = || server.ack_states.of(ResourceType::Cluster, "out.web.g.d.boshy|http", &version);
     assert_eq!(ack_state(), AckState::Pending);
 
     proxy.answer(&first, None).await;
+    proxy.answer(&own, None).await;
     let status = server.proxy(|proxy| proxy.types[&ResourceType::Cluster].accepted.is_some()).await;
     assert_eq!((&*status.node, status.flavour), (NODE, Flavour::Delta));
     assert_eq!(status.types[&ResourceType::Cluster].sent, status.types[&ResourceType::Cluster].accepted);
@@ -50,6 +53,40 @@ async fn a_delta_proxy_is_served_watched_and_kept_up_to_date() {
     drop(proxy);
     server.deserted().await;
     assert_eq!((server.ack_states.connected(), ack_state()), (0, AckState::Pending));
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_back_says_in_one_value_what_it_has_and_is_sent_what_changes_from_then_on() {
+    let server = Server::with_one_service().await;
+    let mut agent = server.delta().await;
+    agent.ask(ResourceType::Cluster).await;
+    let held: ResourceMap = agent.shared_and_own().await.iter().flat_map(resources).collect();
+    drop(agent);
+    server.deserted().await;
+    let (requests, outgoing) = mpsc::channel(16);
+    let opened = server.client().await.delta_aggregated_resources(ReceiverStream::new(outgoing)).await.unwrap();
+    assert_eq!(opened.metadata().get("boshy-digest").unwrap(), "1");
+    let request = DeltaDiscoveryRequest {
+        node: Some(Node { id: NODE.to_owned(), ..Node::default() }),
+        type_url: ResourceType::Cluster.url().to_owned(),
+        resource_names_subscribe: vec!["*".to_owned()],
+        initial_resource_versions: [("*".to_owned(), Digest::of(&held).to_string())].into(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    requests.send(request).await.unwrap();
+    server.proxy(|agent| agent.types.contains_key(&ResourceType::Cluster)).await;
+    server.snapshots.send_replace(Arc::new(snapshot(2, &[service("api", 9, &[None]), service("web", 2, &[None])])));
+    let next = timeout(DEADLINE, opened.into_inner().message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(names(&next), ["out.api.g.d.boshy|http"]);
+}
+
+fn resources(response: &DeltaDiscoveryResponse) -> Vec<(Arc<str>, Arc<Resource>)> {
+    let resource = |one: &envoy_types::pb::envoy::service::discovery::v3::Resource| {
+        let body = one.resource.clone().unwrap().value;
+        let resource = Resource { name: (*one.name).into(), version: (*one.version).into(), body: body.into() };
+        (Arc::clone(&resource.name), Arc::new(resource))
+    };
+    response.resources.iter().map(resource).collect()
 }
 
 #[tokio::test]
@@ -92,7 +129,7 @@ async fn a_source_that_ends_takes_nothing_away() {
     drop(snapshots);
     proxy.answer(&first, None).await;
     proxy.ask(ResourceType::Cluster).await;
-    assert_eq!(names(&proxy.next().await.unwrap()).len(), 3);
+    assert_eq!(proxy.shared_and_own().await.map(|response| names(&response).len()), [2, 1]);
     assert_eq!(proxies.count(), 1);
 }
 
@@ -101,7 +138,7 @@ async fn at_shutdown_proxies_are_told_and_the_server_ends() {
     let server = Server::with_one_service().await;
     let mut proxy = server.delta().await;
     proxy.ask(ResourceType::Cluster).await;
-    proxy.next().await.unwrap();
+    proxy.shared_and_own().await;
     server.stop.send(()).unwrap();
     assert_eq!(proxy.next().await.unwrap_err().code(), Code::Unavailable);
     drop(proxy);

@@ -91,6 +91,7 @@ impl Mesh {
             peer_timeout: Some(PeerTimeout::DEFAULT),
             open_files: 4096,
             health_socket: Some(folder.path().join("health.sock")),
+            tunnel_end: None,
         }
         .to_json();
         let _envoy = run(&folder, &bootstrap);
@@ -164,6 +165,11 @@ impl Mesh {
         ask_admin(self.admin, path).await
     }
 
+    /// The timeout of Envoy's bootstrap, found as the agent finds it.
+    pub(crate) async fn peer_timeout(&self) -> Option<Duration> {
+        inspection::peer_timeout(body(&self.admin(inspection::RUNTIME).await).as_bytes())
+    }
+
     /// Differences between what Envoy uses and what it acknowledged, found as the agent finds them.
     pub(crate) async fn differences(&self) -> Vec<Difference> {
         let (set, mut differences) = (self.set.borrow().clone(), Vec::new());
@@ -200,7 +206,7 @@ pub(crate) async fn try_admin(admin: SocketAddr, path: &str) -> io::Result<Strin
 }
 
 /// The body of an answer with chunked transfer coding (RFC 9112 section 7.1).
-fn body(answer: &str) -> String {
+pub(crate) fn body(answer: &str) -> String {
     let (mut rest, mut body) = (answer.split_once("\r\n\r\n").unwrap().1, String::new());
     while let Some((length, chunks)) = rest.split_once("\r\n") {
         let length = usize::from_str_radix(length, 16).unwrap();

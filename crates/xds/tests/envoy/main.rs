@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 #![expect(clippy::disallowed_methods, reason = "a test fails by what it waits for")]
 
+mod captured;
 mod driver;
 #[path = "../support/forgetful.rs"]
 mod forgetful;
@@ -24,7 +25,7 @@ use boshy_xds::{
 use driver::{DEADLINE, Mesh, program, version};
 use envoy_types::pb::{
     self,
-    envoy::config::{cluster::v3::Cluster as CdsCluster, listener::v3::Listener},
+    envoy::config::{cluster::v3::Cluster as CdsCluster, endpoint::v3::ClusterLoadAssignment, listener::v3::Listener},
 };
 use mesh::service;
 use prost::Message;
@@ -133,6 +134,55 @@ async fn by_state_of_the_world_a_changed_cluster_is_used_at_once() {
     a_changed_cluster_is_used_at_once(Flavour::Sotw).await;
 }
 
+/// In the first generation, endpoints have names of their own, as a pilot of the first release gives them.
+fn with_other_endpoint_names_before(set: ResourceSet) -> ResourceSet {
+    if set.generation() > 1 {
+        return set;
+    }
+    let key = |name: &str| name.strip_prefix("out.").unwrap_or(name).to_owned();
+    let clusters = set.of(Cluster).iter().map(|resource| {
+        let mut cluster = CdsCluster::decode(resource.body.clone()).unwrap();
+        if let Some(eds) = &mut cluster.eds_cluster_config {
+            eds.service_name = key(&resource.name);
+        }
+        Resource::new(resource.name.clone(), cluster.encode_to_vec())
+    });
+    let endpoints = set.of(ResourceType::Endpoints).iter().map(|resource| {
+        let assignment = ClusterLoadAssignment::decode(resource.body.clone()).unwrap();
+        let cluster_name = key(&resource.name);
+        let renamed = ClusterLoadAssignment { cluster_name: cluster_name.clone(), ..assignment };
+        Resource::new(cluster_name, renamed.encode_to_vec())
+    });
+    let [clusters, endpoints] =
+        [clusters.collect(), endpoints.collect()].map(|layer: Layer| TypedResources::new([layer]));
+    set.with(Cluster, clusters).with(ResourceType::Endpoints, endpoints)
+}
+
+#[tokio::test]
+async fn a_pilot_that_names_endpoints_otherwise_takes_over_without_a_moment_without_them() {
+    for flavour in [Flavour::Delta, Flavour::Sotw] {
+        let services = [service("api", 20, &[None]), service("web", 2, &[Some("z1")])];
+        let mut mesh = Mesh::altered(flavour, &services, with_other_endpoint_names_before, None).await;
+        mesh.accepted(4).await;
+        let named = mesh.admin("/config_dump?resource=dynamic_active_clusters").await;
+        assert!(named.contains("\"service_name\": \"api.g.d.boshy|http\""), "{named}");
+        mesh.change(&services);
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let clusters = mesh.admin("/clusters").await;
+            assert!(clusters.contains("out.api.g.d.boshy|http::10.0.0.20:9000::"), "{flavour:?}: {clusters}");
+            let active = mesh.admin("/config_dump?resource=dynamic_active_clusters").await;
+            if !active.contains("service_name") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{flavour:?}: {active}");
+        }
+        mesh.accepted(4).await;
+        let clusters = mesh.admin("/clusters").await;
+        assert!(clusters.contains("out.api.g.d.boshy|http::10.0.0.20:9000::"), "{flavour:?}: {clusters}");
+    }
+}
+
 #[tokio::test]
 async fn hundreds_of_services_come_at_once_to_an_envoy_that_runs() {
     let mut mesh = Mesh::start(Flavour::Delta, &[]).await;
@@ -235,6 +285,13 @@ async fn the_bootstrap_keeps_the_statistics_that_tell_whether_the_mesh_works() {
 }
 
 #[tokio::test]
+async fn envoy_tells_the_timeout_of_its_bootstrap() {
+    let mut mesh = Mesh::start(Flavour::Delta, &[service("web", 2, &[None])]).await;
+    mesh.accepted(3).await;
+    assert_eq!(mesh.peer_timeout().await, Some(Duration::from_secs(50)));
+}
+
+#[tokio::test]
 async fn envoy_answers_monit_over_a_socket_of_its_own() {
     let mut mesh = Mesh::start(Flavour::Delta, &[service("web", 2, &[None])]).await;
     mesh.accepted(3).await;
@@ -256,6 +313,7 @@ async fn envoy_knows_what_the_bootstrap_says_and_does_not_complain() {
         peer_timeout: Some(PeerTimeout::DEFAULT),
         open_files: 4096,
         health_socket: Some("/run/health.sock".into()),
+        tunnel_end: None,
     };
     let text = bootstrap.to_json().to_string();
     let arguments = ["--mode", "validate", "--log-level", "warning", "--config-yaml", &text];

@@ -58,6 +58,7 @@ impl Vm {
             peer_timeout: None,
             open_files: 4096,
             health_socket: None,
+            tunnel_end: None,
         };
         let envoy = run(&folder, &bootstrap.to_json());
         let relay = Relay::new(RelaySettings::default(), Stored::default());

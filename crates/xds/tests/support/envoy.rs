@@ -219,7 +219,8 @@ impl Client {
         changed: &BTreeSet<String>,
         answer: DeltaDiscoveryRequest,
     ) {
-        let key = |cluster: &str| cluster.strip_prefix("out.").map(str::to_owned);
+        // Their endpoints have the same names.
+        let key = |cluster: &str| cluster.starts_with("out.").then(|| cluster.to_owned());
         let known = self.state.borrow().holding.get(&ResourceType::Endpoints).cloned().unwrap_or_default();
         let new: BTreeSet<_> =
             response.resources.iter().filter_map(|r| key(&r.name)).filter(|n| !known.contains_key(n)).collect();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 
 use super::agent::{
-    Exchange, ExchangeSettings, Outlets, PickerSettings, PilotPicker, PilotStream, StreamEvent, StreamListener, Uri,
+    Exchange, ExchangeSettings, Outlets, PickerSettings, PilotStream, StreamEvent, StreamListener, Uri,
 };
 
 struct Ear(Arc<Mutex<Exchange>>);
@@ -17,8 +17,9 @@ impl StreamListener for Ear {
     }
 }
 
-/// Runs an exchange with these pilots forever.
+/// Runs the exchange of a node with these pilots forever.
 pub(crate) async fn converse(
+    node: boshy_mesh::NodeId,
     exchange: Exchange,
     settings: ExchangeSettings,
     pilots: Vec<Uri>,
@@ -26,18 +27,13 @@ pub(crate) async fn converse(
     ack_states: super::AckStates,
     outlets: Outlets,
 ) {
-    let node = "sidecar~10.0.0.1~x~y".parse().unwrap();
     let exchange = Arc::new(Mutex::new(exchange));
-    let stream = PilotStream { node, settings, tls: None, unanswered: outlets.unanswered.subscribe() };
-    let streams = async {
-        let Some(mut picker) = PilotPicker::new(pilots, picker) else { return std::future::pending::<()>().await };
-        let mut attempt = picker.first();
-        loop {
-            tokio::time::sleep(attempt.pause).await;
-            let lived = stream.run(&attempt.pilot, &Ear(Arc::clone(&exchange))).await;
-            attempt = picker.after(lived, 0.5);
-        }
-    };
+    let connection = tokio::sync::watch::Sender::default();
+    let (unanswered, stored) = (outlets.unanswered.subscribe(), outlets.stored.subscribe());
+    let avoided = Default::default();
+    let stream = PilotStream { node, settings, tls: None, unanswered, stored, avoided, connection };
+    let ear = Ear(Arc::clone(&exchange));
+    let streams = stream.run_forever(&pilots, picker, &ear);
     let (mut answers, mut kept) = (ack_states.changes(), outlets.kept.subscribe());
     let inputs = async {
         loop {

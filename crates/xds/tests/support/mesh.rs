@@ -14,11 +14,17 @@ pub(crate) fn service(name: &str, vip: u8, zones: &[Option<&str>]) -> Shared<Ser
         service: Service {
             host: Hostname::of_service(name, "g", "d", &Tld::default()).unwrap(),
             origin: Origin { deployment: "d".into(), group: "g".into(), job: name.into() },
-            ports: vec![Port { name: PortName::new("http").unwrap(), number: 9000, protocol: Protocol::Tcp }],
+            ports: vec![Port {
+                name: PortName::new("http").unwrap(),
+                number: 9000,
+                protocol: Protocol::Tcp,
+                ingress: None,
+            }],
             endpoints: (0..).zip(zones).map(instance).collect(),
         },
         vip: Ipv4Addr::new(169, 254, 255, vip),
         tunnel: None,
+        withdrawn: Default::default(),
     })
 }
 

@@ -19,8 +19,7 @@ pub(super) fn of_key(snapshot: &MeshSnapshot, key: &str) -> Vec<Host> {
         return Vec::new();
     };
     let ports: Vec<&Port> = plan.service.ports.iter().filter(|port| names.contains(&port.name.as_str())).collect();
-    let endpoints = &plan.service.endpoints;
-    endpoints.iter().flat_map(|endpoint| ports.iter().map(|port| host_of(endpoint, port, false))).collect()
+    plan.endpoints().flat_map(|endpoint| ports.iter().map(|port| host_of(endpoint, port, false))).collect()
 }
 
 /// All services by port, sorted by service key.
@@ -30,7 +29,7 @@ pub(super) fn of_all(snapshot: &MeshSnapshot) -> Vec<Registration> {
         .flat_map(|plan| {
             plan.service.ports.iter().map(move |port| Registration {
                 service_key: service_key(plan, port).to_string(),
-                hosts: plan.service.endpoints.iter().map(|endpoint| host_of(endpoint, port, true)).collect(),
+                hosts: plan.endpoints().map(|endpoint| host_of(endpoint, port, true)).collect(),
             })
         })
         .collect();

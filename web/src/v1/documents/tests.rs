@@ -10,7 +10,7 @@ use boshy_mesh::{
 use super::*;
 
 fn port(name: &str, number: u16) -> Port {
-    Port { name: PortName::new(name).unwrap(), number, protocol: Protocol::Tcp }
+    Port { name: PortName::new(name).unwrap(), number, protocol: Protocol::Tcp, ingress: None }
 }
 
 fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&str>)]) -> Shared<ServicePlan> {
@@ -23,6 +23,7 @@ fn exposed(group: &str, vip: u8, ports: Vec<Port>, endpoints: &[(&str, Option<&s
         service: Service { host, origin, ports, endpoints },
         vip: Ipv4Addr::new(169, 254, 255, vip),
         tunnel: None,
+        withdrawn: Default::default(),
     })
 }
 
@@ -229,5 +230,16 @@ fn the_zone_is_that_of_the_vm_exposing_or_not() {
     assert_eq!(zone("sidecar~10.244.0.133~x~x").unwrap(), "");
     for unknown in ["sidecar~10.244.0.1~x~x", "ingress~~~"] {
         assert_eq!(zone(unknown).unwrap_err().to_string(), "couldn't find the given cluster node");
+    }
+}
+
+#[test]
+fn an_instance_that_is_about_to_stop_is_in_no_document_of_endpoints() {
+    let ips = [("10.244.0.131", None), ("10.244.0.132", None)];
+    let plan = exposed("banana", 2, vec![port("http", 9002)], &ips);
+    let stops = ServicePlan { withdrawn: ["10.244.0.131".to_owned()].into(), ..ServicePlan::clone(&plan) };
+    let mesh = snapshot(vec![Shared::new(stops)]);
+    for document in [service(&mesh, "example-httpbin.banana.sample-deployment.boshy|http"), registration(&mesh)] {
+        assert!(text(&document).contains("10.244.0.132") && !text(&document).contains("10.244.0.131"));
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use boshy_director::wire::NameVersion;
-use serde_json::Value;
+use boshy_director::wire::{Link, LinkConsumer, LinkProvider, NameVersion};
 
 use super::{
     group::Group,
@@ -70,14 +69,19 @@ impl Resolved {
         self.links.aliases()
     }
 
-    /// Rows of `GET /link_providers`; `id` returns the next id.
-    pub(crate) fn provider_rows(&self, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
-        rows::providers(&self.name, &self.links, id)
+    /// Rows of `GET /link_providers`.
+    pub(crate) fn provider_rows(&self, ids: rows::Ids<'_>) -> Vec<LinkProvider> {
+        rows::providers(&self.name, &self.links, ids)
     }
 
-    /// Rows of `GET /link_consumers`; `id` returns the next id.
-    pub(crate) fn consumer_rows(&self, id: &mut dyn FnMut() -> u64) -> Vec<Value> {
-        rows::consumers(&self.name, &self.links, id)
+    /// Rows of `GET /link_consumers`.
+    pub(crate) fn consumer_rows(&self, ids: rows::Ids<'_>) -> Vec<LinkConsumer> {
+        rows::consumers(&self.name, &self.links, ids)
+    }
+
+    /// Rows of `GET /links`.
+    pub(crate) fn link_rows(&self, ids: rows::Ids<'_>) -> Vec<Link> {
+        rows::links(&self.name, &self.links, ids)
     }
 
     pub(super) fn group(&self, name: &str) -> Option<&Group> {

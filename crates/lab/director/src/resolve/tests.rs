@@ -5,6 +5,7 @@ use std::{
 };
 
 use boshy_director::wire::NameVersion;
+use boshy_mesh::Timestamp;
 use serde_json::json;
 
 use super::{link::Alias, rendering::AzIds, *};
@@ -12,6 +13,7 @@ use crate::{
     ApplySpec, Instance, InstanceState,
     release::{Renderer, testing::Draft},
     stores::{Stemcell, Stores, Upload, read_upload},
+    world::LinkIds,
 };
 
 #[path = "shipped_tests.rs"]
@@ -204,7 +206,8 @@ fn links_have_aliases_and_groups_for_dns() {
     let row = json!({"id": "3", "name": "boshy-pilot", "shared": true, "deployment": "mesh",
                      "link_provider_definition": {"type": "pilot", "name": "pilot"},
                      "owner_object": {"type": "job", "name": "pilot", "info": {"instance_group": "control"}}});
-    assert_eq!(mesh.provider_rows(&mut || 3), [row]);
+    let rows = mesh.provider_rows(&mut |_, _| (3, Timestamp(0)));
+    assert_eq!(serde_json::to_value(rows).unwrap(), json!([row]));
 }
 
 #[test]
@@ -227,8 +230,13 @@ fn an_addon_comes_with_its_release_its_variables_and_a_link_of_another_deploymen
     assert_eq!((bpm.release.as_str(), bpm.files.len(), bpm.monit.as_str()), ("bpm", 0, ""));
     let wanted = "pilot-id.control.default.mesh.bosh:15010 q-s0.control.default.mesh.bosh";
     assert_eq!(agent.files[0].content, wanted);
-    let consumers = shop.consumer_rows(&mut || 1);
-    assert_eq!((consumers[0]["name"].clone(), consumers[0]["optional"].clone()), (json!("boshy-pilot"), json!(true)));
+    let mut known = LinkIds::default();
+    let ids = &mut |table, key| known.of(table, key, Timestamp(7));
+    let (consumers, links, providers) = (shop.consumer_rows(ids), shop.link_rows(ids), mesh.provider_rows(ids));
+    assert_eq!((consumers[0].name.as_deref(), consumers[0].optional), (Some("boshy-pilot"), true));
+    let consumed = (links[0].link_consumer_id.as_ref(), links[0].link_provider_id.as_ref());
+    assert_eq!(consumed, (Some(&consumers[0].id), Some(&providers[0].id)), "the provider is of another deployment");
+    assert_eq!((links.len(), links[0].created_at.as_str()), (1, "1970-01-01 00:00:07 UTC"));
 }
 
 /// A link to a deployment makes every consumer depend on it, optional or not.

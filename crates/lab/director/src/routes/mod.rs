@@ -111,7 +111,7 @@ fn route(method: &str, segments: &[&str]) -> Option<Route> {
         ("POST", ["stemcell_uploads"]) => write("POST /stemcell_uploads", releases::needs_stemcell),
         ("DELETE", ["stemcells", _, _]) => order("DELETE /stemcells/:name/:version", releases::delete_stemcell),
         ("GET", ["deployments", _, "variables"]) => read("GET /deployments/:name/variables", releases::variables),
-        ("GET", ["link_providers" | "link_consumers"]) => read("GET /link_providers", releases::links),
+        ("GET", ["link_providers" | "link_consumers" | "links"]) => read("GET /links", releases::links),
         ("DELETE", ["task", _]) => write("DELETE /task/:id", tasks::cancel),
         ("GET", ["locks"]) => read("GET /locks", tasks::locks),
         ("GET", ["events"]) => read_by(Right::ReadAny, "GET /events", events::list),

@@ -99,19 +99,17 @@ pub(super) fn variables(world: &mut World, _: &Asked<'_>, path: &[String]) -> Re
     Ok(Answer::html(&world.stores.variables.rows(&path[1])))
 }
 
-/// `GET /link_providers?deployment=` and `GET /link_consumers?deployment=`.
+/// `GET /link_providers?deployment=`, `GET /link_consumers?deployment=` and `GET /links?deployment=`.
 pub(super) fn links(world: &mut World, asked: &Asked<'_>, path: &[String]) -> Result<Answer, Answer> {
     let missing = || DirectorError::new(400, 190_024, "Deployment name is required");
     let name = asked.request.param("deployment").ok_or_else(missing)?;
     let Some(resolved) = world.deployment(name)?.resolved.clone() else { return Ok(Answer::html(&json!([]))) };
-    let mut last = 0;
-    let mut id = || {
-        last += 1;
-        last
-    };
-    let rows =
-        if path[0] == "link_providers" { resolved.provider_rows(&mut id) } else { resolved.consumer_rows(&mut id) };
-    Ok(Answer::html(&rows))
+    let ids = &mut |table, key| world.link_ids.of(table, key, asked.now);
+    Ok(match path[0].as_str() {
+        "link_providers" => Answer::html(&resolved.provider_rows(ids)),
+        "link_consumers" => Answer::html(&resolved.consumer_rows(ids)),
+        _ => Answer::html(&resolved.link_rows(ids)),
+    })
 }
 
 /// The deployments that use a name and version, according to `uses`.

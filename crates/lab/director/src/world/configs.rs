@@ -19,6 +19,8 @@ pub(in super::super) struct Configs {
 struct Version {
     config: Config,
     deleted: bool,
+    /// Stored by a transaction that has not been committed.
+    hidden: bool,
 }
 
 /// Which configs to list.
@@ -70,7 +72,7 @@ impl Configs {
             created_at: clock::utc(now),
             current: true,
         };
-        self.versions.push(Version { config: config.clone(), deleted: false });
+        self.versions.push(Version { config: config.clone(), deleted: false, hidden: false });
         Ok(config)
     }
 
@@ -161,13 +163,31 @@ impl Configs {
         }
     }
 
+    /// The id that was given last.
+    pub(in super::super) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    /// Hides the versions that were stored after the one with this id. Returns their ids.
+    pub(in super::super) fn hide_after(&mut self, id: u64) -> Vec<String> {
+        let newer = self.versions.iter_mut().filter(|version| version.config.id.parse().is_ok_and(|own: u64| own > id));
+        newer.map(|version| (version.hidden = true, version.config.id.clone()).1).collect()
+    }
+
+    /// Shows versions that were hidden.
+    pub(in super::super) fn show(&mut self, ids: &[String]) {
+        for version in self.versions.iter_mut().filter(|version| ids.contains(&version.config.id)) {
+            version.hidden = false;
+        }
+    }
+
     /// Number of versions ever stored.
     pub(in super::super) fn count(&self) -> usize {
         self.versions.len()
     }
 
     fn alive(&self) -> impl DoubleEndedIterator<Item = &Config> {
-        self.versions.iter().filter(|version| !version.deleted).map(|version| &version.config)
+        self.versions.iter().filter(|version| !version.deleted && !version.hidden).map(|version| &version.config)
     }
 
     fn shown(&self, config: &Config) -> Config {

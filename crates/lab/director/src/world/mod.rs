@@ -10,6 +10,7 @@ mod deploy;
 mod dns;
 mod ids;
 mod journal;
+mod link_ids;
 mod pending;
 mod plan;
 mod queue;
@@ -33,6 +34,7 @@ pub(super) use self::{
     configs::{ConfigFilter, ConfigRef, Configs, PostRefused},
     dns::{Dns, DnsAlias, DnsLinks},
     journal::{Journal, Progress, Scribe, Step, TaskRecord},
+    link_ids::{LinkIds, LinkKey, LinkTable},
     plan::{Plan, Situation, plan},
     record::{DeploymentRecord, InUse},
     rollout::Rollout,
@@ -58,6 +60,7 @@ pub struct World {
     pub(super) journal: Journal,
     pending: BTreeMap<TaskId, Pending>,
     ids: Ids,
+    pub(super) link_ids: LinkIds,
     /// Whether there are VMs. If so, tasks take time and are queued for a worker.
     pub(super) has_vms: bool,
     pub(super) stores: Stores,
@@ -116,6 +119,7 @@ impl World {
             journal: Journal::new(record_events),
             pending: BTreeMap::new(),
             ids: Ids::new(seed),
+            link_ids: LinkIds::default(),
             has_vms: false,
             stores: Stores::new(PathBuf::new(), ""),
             queue: Vec::new(),

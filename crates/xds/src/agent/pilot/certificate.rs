@@ -11,7 +11,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{ExchangeError, ExchangeSettings, channel};
+use super::{ExchangeError, ExchangeSettings, PilotConnection};
 use crate::istio::{CREATE, CreateRequest, CreateResponse};
 
 /// Time for an answer. A pilot writes to its disk before it answers, and that may hang.
@@ -27,6 +27,8 @@ pub struct CertificateWish<'a> {
     /// The agent's latest certificate, PEM, which may have expired. It lets a pilot that has not issued it see that the
     /// request's key belongs to the VM.
     pub latest: Option<&'a str>,
+    /// The proof of the VM's BOSH agent for this request, PEM, where there is one.
+    pub proof: Option<&'a str>,
 }
 
 /// Asks one pilot for a certificate over a connection of its own. Returns PEM texts: leaf, its issuers, roots.
@@ -39,10 +41,10 @@ pub async fn request_certificate(
     settings: &ExchangeSettings,
     wish: CertificateWish<'_>,
 ) -> Result<Vec<String>, ExchangeError> {
-    let channel = channel(pilot, Some(tls), settings).await?;
+    let PilotConnection { channel, .. } = PilotConnection::open(pilot, Some(tls), settings).await?;
     let life = wish.life.map_or(0, |life| i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
     let request = CreateRequest { csr: wish.csr.to_owned(), validity_duration: life, metadata: None };
-    let answered = create(channel, request.with_latest(wish.latest)).await;
+    let answered = create(channel, request.with(wish.latest, wish.proof)).await;
     answered.map_err(|source| ExchangeError::Certificate { pilot: pilot.clone(), source: Box::new(source) })
 }
 

@@ -5,9 +5,15 @@
 //! The system's resolver looks the name up for each attempt, because a pilot may be deployed, moved or removed while
 //! agents run. Every error comes with a remedy for the operator.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use boshy_tls::ClientTls;
+use err_report::Report;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -17,6 +23,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 use tonic::transport::Uri;
+
+use super::{Avoided, Spread};
 
 /// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +72,16 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether a pilot may have refused the client's certificate. What it cannot verify it refuses with an alert, and
+    /// what names no workload of its mesh by ending the connection.
+    fn may_be_of_the_certificate(&self) -> bool {
+        match self {
+            Self::Tls { source: rustls::Error::AlertReceived(_), .. } => true,
+            Self::Broken { source, .. } => source.kind() != io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
     /// What an operator can do about it, in full sentences.
     pub fn remedy(&self) -> String {
         match self {
@@ -133,40 +151,71 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Connects to a pilot. Each step takes at most `patience`: the name lookup, and each address with its handshake.
+/// A connection, and the address of the pilot.
+pub(super) type Connected = (Box<dyn Io>, SocketAddr);
+
+/// Connects to a pilot, at the address among its addresses that comes first in the order of the spread and accepts;
+/// those that are avoided come last. Each step takes at most `patience`: the name lookup, and each address with its handshake.
 pub(super) async fn connect(
     pilot: &Uri,
+    (spread, avoided): (Spread, &Avoided),
+    tls: Option<&ClientTls>,
+    patience: Duration,
+) -> Result<Connected, ConnectError> {
+    let mut failed = None;
+    for address in avoided.last(addresses(pilot, spread, patience).await?, Instant::now()) {
+        match connect_at(pilot, address, tls, patience).await {
+            Ok(connection) => return Ok((connection, address)),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let no_address = || ConnectError::Name {
+        host: pilot.host().unwrap_or_default().to_owned(),
+        source: io::Error::new(io::ErrorKind::NotFound, "it has no address"),
+    };
+    Err(failed.unwrap_or_else(no_address))
+}
+
+/// The addresses of a pilot's name at present, in the order of the spread.
+pub(super) async fn addresses(
+    pilot: &Uri,
+    spread: Spread,
+    patience: Duration,
+) -> Result<Vec<SocketAddr>, ConnectError> {
+    let host = host(pilot)?;
+    let port = pilot.port_u16().unwrap_or(if is_secure(pilot) { 443 } else { 80 });
+    let found = timeout(patience, lookup_host((host, port))).await.unwrap_or_else(|_| Err(slow()));
+    let found = found.map_err(|source| ConnectError::Name { host: host.to_owned(), source })?;
+    Ok(spread.ordered(found))
+}
+
+/// Connects to one address of a pilot. It takes at most `patience` for the connection and for the handshake, each.
+pub(super) async fn connect_at(
+    pilot: &Uri,
+    address: SocketAddr,
     tls: Option<&ClientTls>,
     patience: Duration,
 ) -> Result<Box<dyn Io>, ConnectError> {
-    let no_address = || ConnectError::Address(pilot.clone());
-    let host = pilot.host().ok_or_else(no_address)?.trim_start_matches('[').trim_end_matches(']');
-    let secure = pilot.scheme_str() == Some("https");
-    let port = pilot.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let identity = match (secure, tls) {
-        (false, _) => None,
-        (true, None) => return Err(no_address()),
-        (true, Some(tls)) => Some((tls, ServerName::try_from(host.to_owned()).map_err(|_| no_address())?)),
-    };
-    let unknown = |source| ConnectError::Name { host: host.to_owned(), source };
-    let addresses =
-        timeout(patience, lookup_host((host, port))).await.unwrap_or_else(|_| Err(slow())).map_err(unknown)?;
-    let mut failed = unknown(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
-    for address in addresses {
-        let connected = match identity.clone() {
-            None => connect_to(address, None, patience).await,
-            Some((tls, name)) => connect_securely(address, tls, name, patience).await,
-        };
-        match connected {
-            Ok(connection) => return Ok(connection),
-            Err(error) => failed = error,
-        }
+    if !is_secure(pilot) {
+        return connect_to(address, None, patience).await;
     }
-    Err(failed)
+    let no_address = || ConnectError::Address(pilot.clone());
+    let name = ServerName::try_from(host(pilot)?.to_owned()).map_err(|_| no_address())?;
+    connect_securely(address, tls.ok_or_else(no_address)?, name, patience).await
 }
 
-/// Presents the agent's own certificate if there is one. A pilot may refuse it, because it trusts another authority by
-/// now, or has another time. Then the certificate of the files is presented, with which the agent gets a new one.
+fn host(pilot: &Uri) -> Result<&str, ConnectError> {
+    let host = pilot.host().ok_or_else(|| ConnectError::Address(pilot.clone()))?;
+    Ok(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+fn is_secure(pilot: &Uri) -> bool {
+    pilot.scheme_str() == Some("https")
+}
+
+/// Presents the agent's own certificate if there is one. A pilot may refuse it, because it trusts another authority or
+/// has another trust domain by now, or has another time. Then the certificate of the files is presented, with which the
+/// agent gets a new one.
 async fn connect_securely(
     address: SocketAddr,
     tls: &ClientTls,
@@ -175,8 +224,9 @@ async fn connect_securely(
 ) -> Result<Box<dyn Io>, ConnectError> {
     if let Some(own) = tls.own() {
         match connect_to(address, Some((own, name.clone())), patience).await {
-            Err(ConnectError::Tls { source: rustls::Error::AlertReceived(alert), .. }) => {
-                tracing::info!(%address, ?alert, "the pilot refuses this VM's own certificate; presenting the deployment's");
+            Err(error) if error.may_be_of_the_certificate() => {
+                let error = Report::new(&error);
+                tracing::info!(%error, "the pilot refuses this VM's own certificate; presenting the deployment's");
             }
             ended => return ended,
         }

@@ -1,5 +1,7 @@
 //! Errors of streams to a pilot, and their remedies.
 
+use std::net::SocketAddr;
+
 use tonic::{
     Code, Status,
     transport::{self, Uri},
@@ -37,9 +39,30 @@ pub enum ExchangeError {
         #[source]
         source: Box<Status>,
     },
+    /// The pilot has an older table of leases than this VM.
+    #[error("the pilot {pilot} at {address} has version {table} of the leases, and this VM has version {known}")]
+    Behind {
+        /// The pilot.
+        pilot: Uri,
+        /// Its address.
+        address: SocketAddr,
+        /// Version of its table; 0 when it has published none.
+        table: u64,
+        /// Version by which this VM has its names.
+        known: u64,
+    },
     /// The pilot gives no certificate.
     #[error("asking the pilot {pilot} for a certificate")]
     Certificate {
+        /// The pilot.
+        pilot: Uri,
+        /// The pilot's status.
+        #[source]
+        source: Box<Status>,
+    },
+    /// The pilot takes no report.
+    #[error("reporting to the pilot {pilot}")]
+    Report {
         /// The pilot.
         pilot: Uri,
         /// The pilot's status.
@@ -95,6 +118,10 @@ impl ExchangeError {
                 )
             }
             Self::Begin { pilot, .. } | Self::Open { pilot, .. } => format!("See whether a pilot listens at {pilot}."),
+            Self::Behind { .. } => "Wait: the agent takes another pilot, or this one once it has caught up; `lacking` of the pilot \
+                 says what keeps it. If the table of the pilots is lost for good, remove `relay` from the agent's state \
+                 directory while the agent is stopped."
+                .to_owned(),
             Self::Certificate { source, .. } if source.code() == Code::Unimplemented => {
                 "Give the pilot a certificate authority (`identity`), or turn identities off on this VM.".to_owned()
             }
@@ -102,7 +129,14 @@ impl ExchangeError {
                 "The pilot says why; its log and `identity` of its status name this VM's address with the reason."
                     .to_owned()
             }
-            Self::Receive { .. } | Self::Closed { .. } => {
+            Self::Report { source, .. } if source.code() == Code::Unimplemented => {
+                "Update the pilot: it is older than this agent.".to_owned()
+            }
+            Self::Report { source, .. } if source.code() == Code::PermissionDenied => {
+                "Let the pilot see the addresses of the VMs, without a proxy or a translation of addresses before its port; of a new VM it knows after its next read of the director."
+                    .to_owned()
+            }
+            Self::Report { .. } | Self::Receive { .. } | Self::Closed { .. } => {
                 "Wait: the agent tries the next pilot by itself. If it goes on, look at the pilot's log.".to_owned()
             }
         }

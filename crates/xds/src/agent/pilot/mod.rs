@@ -2,48 +2,58 @@
 //!
 //! The owner of a [`PilotStream`] chooses pilots and pauses, and handles its events:
 
+mod avoided;
 mod certificate;
 mod connect;
 mod error;
 mod picker;
+mod report;
+mod spread;
+mod succession;
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use boshy_mesh::NodeId;
 use boshy_tls::ClientTls;
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryResponse, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use hyper_util::rt::TokioIo;
 use tokio::{
     sync::{mpsc, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Streaming,
+    Request, Streaming,
+    metadata::MetadataMap,
     transport::{Channel, Endpoint, Uri},
 };
 use tower::service_fn;
 
-use self::connect::connect;
+use self::connect::{Io, addresses, connect, connect_at};
 pub use self::{
+    avoided::Avoided,
     certificate::{CertificateWish, request_certificate},
     connect::ConnectError,
     error::{ExchangeError, Refusal},
     picker::{Attempt, PickerSettings, PilotPicker},
+    report::{Reported, send_report},
+    spread::Spread,
 };
+use super::relay::Stored;
 use crate::{
-    MeshTold,
+    MeshTold, digest,
     session::client::{Malformed, RequestToPilot, ResponseFromPilot},
+    table,
 };
 
 /// Limit on messages on their way to the pilot and on unanswered responses. At the limit, no more is read from the
 /// pilot.
 const IN_FLIGHT: usize = 1024;
 
-/// Limits of a connection.
+/// Limits of a connection, and where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeSettings {
     /// Maximum time for the resolver, and for each address with its TLS handshake.
@@ -54,6 +64,8 @@ pub struct ExchangeSettings {
     pub keepalive_timeout: Duration,
     /// Largest message accepted, in octets.
     pub largest_message: usize,
+    /// Which of the addresses of a pilot's name this VM prefers.
+    pub spread: Spread,
 }
 
 impl Default for ExchangeSettings {
@@ -63,6 +75,7 @@ impl Default for ExchangeSettings {
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             largest_message: 4 << 20,
+            spread: Spread::default(),
         }
     }
 }
@@ -74,6 +87,8 @@ pub enum StreamEvent {
     Opening {
         /// Takes the requests. The stream ends when it is dropped.
         upstream: mpsc::Sender<RequestToPilot>,
+        /// Whether the pilot reads digests ([`crate::Digest`]).
+        digests: bool,
     },
     /// The pilot has accepted the stream.
     Open {
@@ -99,22 +114,88 @@ pub trait StreamListener {
     fn hear(&self, event: StreamEvent) -> impl Future<Output = bool>;
 }
 
+/// An HTTP/2 connection to a pilot. Clones share it.
+#[derive(Clone, Debug)]
+pub struct PilotConnection {
+    /// The pilot.
+    pub pilot: Uri,
+    /// Its address, of those that its name stands for.
+    pub address: SocketAddr,
+    channel: Channel,
+}
+
 /// Opens streams to pilots, one at a time.
 #[derive(Clone, Debug)]
 pub struct PilotStream {
     /// The agent's identity.
     pub node: NodeId,
-    /// Limits of a connection.
+    /// Limits of a connection, and where it leads.
     pub settings: ExchangeSettings,
     /// TLS for `https` pilots; without it, such a pilot cannot be reached.
     pub tls: Option<ClientTls>,
     /// Number of unanswered responses ([`crate::agent::Outlets::unanswered`]).
     pub unanswered: watch::Receiver<usize>,
+    /// What the VM has ([`crate::agent::Outlets::stored`]). A pilot with an older table of leases is left.
+    pub stored: watch::Receiver<Arc<Stored>>,
+    /// Where such pilots were found.
+    pub avoided: Avoided,
+    /// The connection of the open stream, for other requests to the same pilot.
+    pub connection: watch::Sender<Option<PilotConnection>>,
+}
+
+impl PilotConnection {
+    /// Connects to the first address in the order of the spread that accepts.
+    ///
+    /// # Errors
+    /// When the pilot cannot be reached.
+    pub async fn open(
+        pilot: &Uri,
+        tls: Option<&ClientTls>,
+        settings: &ExchangeSettings,
+    ) -> Result<Self, ExchangeError> {
+        Self::open_but(pilot, &Avoided::default(), tls, settings).await
+    }
+
+    /// Connects to the first address that accepts, in the order of the spread, with those that are avoided last.
+    async fn open_but(
+        pilot: &Uri,
+        avoided: &Avoided,
+        tls: Option<&ClientTls>,
+        settings: &ExchangeSettings,
+    ) -> Result<Self, ExchangeError> {
+        let connected = connect(pilot, (settings.spread, avoided), tls, settings.connect_timeout).await;
+        let (connection, address) =
+            connected.map_err(|source| ExchangeError::Connect { pilot: pilot.clone(), source })?;
+        let channel = channel(pilot, connection, settings).await?;
+        Ok(Self { pilot: pilot.clone(), address, channel })
+    }
+
+    /// Connects to each address of the pilot's name but `known`, at the same time.
+    ///
+    /// # Errors
+    /// When the name has no address at present. An address that cannot be reached is an error of its own.
+    pub async fn open_all(
+        pilot: &Uri,
+        known: Option<SocketAddr>,
+        tls: Option<&ClientTls>,
+        settings: &ExchangeSettings,
+    ) -> Result<Vec<Result<Self, ExchangeError>>, ExchangeError> {
+        let patience = settings.connect_timeout;
+        let failed = |source| ExchangeError::Connect { pilot: pilot.clone(), source };
+        let addresses = addresses(pilot, settings.spread, patience).await.map_err(failed)?;
+        let open = async |address| {
+            let connection = connect_at(pilot, address, tls, patience).await.map_err(failed)?;
+            let channel = channel(pilot, connection, settings).await?;
+            Ok(Self { pilot: pilot.clone(), address, channel })
+        };
+        Ok(join_all(addresses.into_iter().filter(|address| Some(*address) != known).map(open)).await)
+    }
 }
 
 impl PilotStream {
     /// Opens a stream and serves it until it ends. Returns how long it was open; zero when it could not be opened.
     pub async fn run(&self, pilot: &Uri, listener: &impl StreamListener) -> Duration {
+        let shown = Shown(&self.connection);
         let (lived, error) = match self.open(pilot, listener).await {
             Err(error) => (Duration::ZERO, error),
             Ok((room, responses)) => {
@@ -123,6 +204,7 @@ impl PilotStream {
                 (started.elapsed(), error)
             }
         };
+        drop(shown);
         listener.hear(StreamEvent::Ended { lived, error }).await;
         lived
     }
@@ -132,20 +214,40 @@ impl PilotStream {
         pilot: &Uri,
         listener: &impl StreamListener,
     ) -> Result<(mpsc::WeakSender<RequestToPilot>, Streaming<DeltaDiscoveryResponse>), ExchangeError> {
-        let channel = channel(pilot, self.tls.as_ref(), &self.settings).await?;
-        let mut client =
-            AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(self.settings.largest_message);
-        // The pilot may answer only after the first request, so requests are queued before the stream opens.
-        let (upstream, requests) = mpsc::channel(IN_FLIGHT);
+        let connection = PilotConnection::open_but(pilot, &self.avoided, self.tls.as_ref(), &self.settings).await?;
+        let mut client = AggregatedDiscoveryServiceClient::new(connection.channel.clone())
+            .max_decoding_message_size(self.settings.largest_message);
+        let (upstream, requests) = mpsc::channel::<RequestToPilot>(IN_FLIGHT);
         let room = upstream.downgrade();
-        listener.hear(StreamEvent::Opening { upstream }).await;
         let node = self.node.clone();
         let outbound = ReceiverStream::new(requests).enumerate();
         let outbound = outbound.map(move |(index, request)| request.into_wire((index == 0).then_some(&node)));
-        let opened = client.delta_aggregated_resources(outbound).await;
+        let known = self.stored.borrow().table();
+        let mut request = Request::new(outbound);
+        if let Some(known) = known {
+            request.metadata_mut().insert(table::KNOWN, known.into());
+        }
+        // A pilot answers at once, and says in its headers whether it reads digests. Another server may answer only
+        // after the first request.
+        let mut opening = pin!(client.delta_aggregated_resources(request));
+        let early = timeout(self.settings.connect_timeout, &mut opening).await.ok();
+        let digests = matches!(&early, Some(Ok(opened)) if reads_digests(opened.metadata()));
+        listener.hear(StreamEvent::Opening { upstream, digests }).await;
+        let opened = match early {
+            Some(opened) => opened,
+            None => opening.await,
+        };
         let opened = opened.map_err(|source| ExchangeError::Open { pilot: pilot.clone(), source: Box::new(source) })?;
         let told = MeshTold::read(opened.metadata());
+        let table = told.as_ref().and_then(|told| told.table);
+        if table::is_older(table, known) {
+            let address = connection.address;
+            self.avoided.add(address, Instant::now().into_std());
+            let [table, known] = [table, known].map(Option::unwrap_or_default);
+            return Err(ExchangeError::Behind { pilot: pilot.clone(), address, table, known });
+        }
         listener.hear(StreamEvent::Open { pilot: pilot.clone(), told }).await;
+        self.connection.send_replace(Some(connection));
         Ok((room, opened.into_inner()))
     }
 
@@ -180,10 +282,21 @@ impl PilotStream {
     }
 }
 
-/// An HTTP/2 connection.
-async fn channel(pilot: &Uri, tls: Option<&ClientTls>, settings: &ExchangeSettings) -> Result<Channel, ExchangeError> {
-    let connection = connect(pilot, tls, settings.connect_timeout).await;
-    let connection = connection.map_err(|source| ExchangeError::Connect { pilot: pilot.clone(), source })?;
+fn reads_digests(headers: &MetadataMap) -> bool {
+    headers.get(digest::HEADER).is_some_and(|form| form == digest::FORM)
+}
+
+/// Takes the connection back when its stream ends, also when that is dropped: others would keep it open.
+struct Shown<'c>(&'c watch::Sender<Option<PilotConnection>>);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|connection| connection.take().is_some());
+    }
+}
+
+/// HTTP/2 over a connection.
+async fn channel(pilot: &Uri, connection: Box<dyn Io>, settings: &ExchangeSettings) -> Result<Channel, ExchangeError> {
     let mut connection = Some(TokioIo::new(connection));
     // TLS is already done below. For an `https` URI tonic would add its own, and it uses the scheme for nothing else.
     let origin = pilot.authority().map_or_else(|| "pilot".to_owned(), ToString::to_string);

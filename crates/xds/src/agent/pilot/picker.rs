@@ -16,12 +16,16 @@ pub struct PickerSettings {
     pub backoff: Backoff,
     /// A stream that lasted this long counts as a success: the next attempt starts a fresh count.
     pub settled: Duration,
+    /// How often to look whether a preferred pilot is back. The pause grows with each return to a pilot that then did
+    /// not keep the stream.
+    pub look: Backoff,
 }
 
 impl Default for PickerSettings {
     fn default() -> Self {
         let backoff = Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(30), jitter: 0.5 };
-        Self { backoff, settled: Duration::from_secs(30) }
+        let look = Backoff { first: Duration::from_secs(40), longest: Duration::from_secs(640), jitter: 0.5 };
+        Self { backoff, settled: Duration::from_secs(30), look }
     }
 }
 
@@ -41,12 +45,16 @@ pub struct PilotPicker<P> {
     settings: PickerSettings,
     current: usize,
     failures: usize,
+    /// Whether the current pilot was returned to.
+    returned: bool,
+    /// Returns in a row to a pilot that did not keep the stream.
+    in_vain: u32,
 }
 
-impl<P: Clone> PilotPicker<P> {
+impl<P: Clone + PartialEq> PilotPicker<P> {
     /// Starts with the first pilot. `None` for an empty list.
     pub fn new(pilots: Vec<P>, settings: PickerSettings) -> Option<Self> {
-        (!pilots.is_empty()).then_some(Self { pilots, settings, current: 0, failures: 0 })
+        (!pilots.is_empty()).then_some(Self { pilots, settings, current: 0, failures: 0, returned: false, in_vain: 0 })
     }
 
     /// The first attempt, without a pause.
@@ -57,9 +65,28 @@ impl<P: Clone> PilotPicker<P> {
     /// The attempt after one that ended. `lived` is how long its stream was open (zero when it never was). `random` is
     /// drawn uniformly from 0 to 1.
     pub fn after(&mut self, lived: Duration, random: f64) -> Attempt<P> {
-        self.failures = if lived >= self.settings.settled { 1 } else { self.failures.saturating_add(1) };
+        let settled = lived >= self.settings.settled;
+        self.failures = if settled { 1 } else { self.failures.saturating_add(1) };
+        match (std::mem::take(&mut self.returned), settled) {
+            (true, false) => self.in_vain = self.in_vain.saturating_add(1),
+            (_, true) => self.in_vain = 0,
+            (false, false) => {}
+        }
         self.current = (self.current + 1) % self.pilots.len();
         Attempt { pause: self.pause(random), pilot: self.pilots[self.current].clone() }
+    }
+
+    /// Pause before each look whether a preferred pilot is back. `random` is drawn uniformly from 0 to 1.
+    pub fn look(&self, random: f64) -> Duration {
+        self.settings.look.pause(self.in_vain.saturating_add(1), random)
+    }
+
+    /// The attempt at a pilot that is preferred to the current one and accepts connections again, without a pause.
+    pub fn back_to(&mut self, pilot: &P) -> Attempt<P> {
+        self.current = self.pilots.iter().position(|known| known == pilot).unwrap_or(0);
+        self.failures = 0;
+        self.returned = true;
+        self.first()
     }
 
     fn pause(&self, random: f64) -> Duration {

@@ -7,6 +7,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 const SETTINGS: PickerSettings = PickerSettings {
     backoff: Backoff { first: SECOND, longest: LONGEST, jitter: 0.5 },
     settled: Duration::from_secs(30),
+    look: Backoff { first: Duration::from_secs(40), longest: Duration::from_secs(160), jitter: 0.5 },
 };
 
 fn picker(pilots: &[&'static str]) -> PilotPicker<&'static str> {
@@ -46,6 +47,20 @@ fn a_stream_that_dies_young_counts_as_a_failure() {
     let mut picker = picker(&["a"]);
     let pauses: Vec<_> = (0..3).map(|_| picker.after(SETTINGS.settled - SECOND, 0.0).pause.as_secs()).collect();
     assert_eq!(pauses, [1, 2, 4]);
+}
+
+#[test]
+fn a_preferred_pilot_that_is_back_is_tried_at_once_and_one_that_does_not_keep_the_stream_ever_less_often() {
+    let mut picker = picker(&["a", "b", "c"]);
+    let mut looks = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(picker.after(Duration::ZERO, 0.0).pilot, "b");
+        looks.push(picker.look(0.0).as_secs());
+        assert_eq!(picker.back_to(&"a"), Attempt { pause: Duration::ZERO, pilot: "a" });
+    }
+    assert_eq!(looks, [40, 80, 160, 160]);
+    picker.after(SETTINGS.settled, 0.0);
+    assert_eq!(picker.look(1.0), Duration::from_secs(20), "it kept the stream");
 }
 
 proptest! {

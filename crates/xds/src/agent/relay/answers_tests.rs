@@ -64,7 +64,7 @@ fn a_malformed_response_is_refused_and_changes_nothing() {
 fn questions_of_a_stream_that_ended_are_not_answered_on_the_next() {
     let mut vm = Vm::working();
     vm.receive(ResourceType::Listener, &[listener(1, 80, 2)], &[]);
-    vm.relay.opened();
+    vm.relay.opened(false);
     vm.accept(ResourceType::Listener);
     assert_eq!((vm.answers(), vm.relay.unanswered()), (vec![], 0));
 }

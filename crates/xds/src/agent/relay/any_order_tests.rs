@@ -181,7 +181,7 @@ impl Play {
         self.connected = true;
         self.asked.clear();
         self.vm.upstream.clear();
-        for request in self.vm.relay.opened() {
+        for request in self.vm.relay.opened(false) {
             let RequestToPilot::Subscribe { kind, held, mark } = request else { panic!("not a subscription") };
             let held: BTreeMap<_, _> = held.into_iter().collect();
             let world = self.world[kind.index()].clone();

@@ -107,7 +107,7 @@ fn what_is_redirected_is_taken_where_and_kept_as_the_settings_say_also_after_a_r
             RequestToPilot::Subscribe { kind: ResourceType::Listener, held, .. } => held,
             _ => Vec::new(),
         };
-        relay.opened().into_iter().flat_map(of_listeners).map(|(_, version)| version).collect()
+        relay.opened(false).into_iter().flat_map(of_listeners).map(|(_, version)| version).collect()
     };
     assert_eq!(held(&mut vm.relay), [Arc::clone(&served.version)], "the pilot hears of the version that it sent");
     let stored = Stored::decode(&vm.relay.stored().encode()).unwrap();

@@ -163,7 +163,7 @@ fn secrets_are_served_without_a_pilot_and_neither_asked_for_nor_stored_nor_shown
     vm.hold(1);
     assert_eq!(vm.served(SECRET, "default"), Some(certificate(1)));
     let asked = |request: &RequestToPilot| matches!(request, RequestToPilot::Subscribe { kind: SECRET, .. });
-    assert!(!vm.relay.opened().iter().any(asked));
+    assert!(!vm.relay.opened(false).iter().any(asked));
     vm.proxy = Proxy::connected();
     vm.receive_service();
     vm.receive(ResourceType::Route, &[], &[]);

@@ -78,6 +78,7 @@ use crate::{
     Resource, ResourceMap, ResourceSet, ResourceType, Secrets,
     order::JUDGED,
     session::client::{DeltaClient, RequestToPilot, ResponseFromPilot, Update},
+    table,
 };
 
 /// See the module's documentation.
@@ -94,13 +95,15 @@ pub struct Relay {
     /// The last seen value of [`LocalEnvoy::streams`].
     streams: Option<u64>,
     versions: BTreeMap<ResourceType, String>,
+    /// See [`Stored::table`].
+    table: Option<u64>,
     served: Arc<ResourceSet>,
 }
 
 impl Relay {
     /// Starts from the stored state. Its names are answered at once, as they were when it was stored.
     pub fn new(settings: RelaySettings, stored: Stored) -> Self {
-        let (client, gate) = stored.into_parts();
+        let (client, gate, table) = stored.into_parts();
         let local = Local::new(settings.capture);
         let mut relay = Self {
             settings,
@@ -111,6 +114,7 @@ impl Relay {
             answers: Answers::default(),
             streams: None,
             versions: BTreeMap::new(),
+            table,
             served: Arc::default(),
         };
         relay.serve(JUDGED);
@@ -138,7 +142,7 @@ impl Relay {
         let known = |kind| self.client.is_known(kind).then(|| good(kind));
         // Answered names without their name resources could not be read back.
         let gate = if self.client.is_known(ResourceType::Names) { self.gate.clone() } else { Gate::default() };
-        Stored::of(DeltaClient::knowing(known), gate)
+        Stored::of(DeltaClient::knowing(known), gate, self.table)
     }
 
     /// Numbers of answered and waiting names.
@@ -180,15 +184,26 @@ impl Relay {
     /// A stream to a pilot opened: returns the first messages. Resources that are pending or rejected here are
     /// requested again, because an earlier stream may have ended before the pilot got the answer, and another pilot
     /// never got it.
-    pub fn opened(&mut self) -> Vec<RequestToPilot> {
+    ///
+    /// A pilot that reads `digests` is said one for each type that is settled here.
+    pub fn opened(&mut self, digests: bool) -> Vec<RequestToPilot> {
         self.answers = Answers::default();
+        self.say(|received, in_doubt| received.subscribe(digests, in_doubt))
+    }
+
+    /// What is said of the received resources, some of which are in doubt.
+    fn say<T>(&mut self, say: impl FnOnce(&DeltaClient, &dyn Fn(ResourceType, &str) -> bool) -> T) -> T {
         let Self { client: received, unacked, local, .. } = self;
         let statuses = Statuses { received, unacked, local };
-        received.subscribe(|kind, name| statuses.status(kind, name).is_some_and(Status::is_unsettled))
+        say(received, &|kind, name| statuses.status(kind, name).is_some_and(Status::is_unsettled))
     }
 
     /// Handles a response.
     pub fn receive(&mut self, response: ResponseFromPilot, now: Instant, envoy: &impl LocalEnvoy) -> Step {
+        if response.asks() && response.kind.is_of_pilots() {
+            let told = self.say(|received, in_doubt| received.tell(response.kind, response.nonce, in_doubt));
+            return Step { upstream: vec![told], ..Step::default() };
+        }
         let update = match self.client.on_response(response) {
             Ok(update) => update,
             Err(malformed) => return Step::refusing(malformed),
@@ -198,6 +213,7 @@ impl Relay {
         let mut step = Step::default();
         let mut changed = BTreeSet::new();
         if update.kind == ResourceType::Names {
+            self.table = self.table.max(table::of_names(&update.version));
             self.rename(&update, &mut step.names);
         } else {
             self.replace(&update);
@@ -356,5 +372,7 @@ mod nacks_tests;
 mod names_tests;
 #[cfg(test)]
 mod retries_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod test_support;

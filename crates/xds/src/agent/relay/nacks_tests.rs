@@ -80,7 +80,7 @@ fn a_reconnect_asks_again_for_what_was_rejected_and_is_answered_again_without_th
         });
         versions.flatten().collect()
     };
-    let versions = held(vm.relay.opened());
+    let versions = held(vm.relay.opened(false));
     assert_eq!(versions, [name("a.boshy", 1).version, cluster(1).version, endpoints(1).version, "".into()]);
     vm.receive(ResourceType::Listener, std::slice::from_ref(&refused), &[]);
     assert!(matches!(&vm.answers()[..], [(nonce, Some(_))] if nonce == "6"));

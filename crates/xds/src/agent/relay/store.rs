@@ -1,8 +1,8 @@
 //! The state that the agent keeps across a restart: the content of its state file, and the seal.
 //!
-//! The content is the protobuf message `File`.
+//! The content is the protobuf message `File`. What has changed since it was written is a `FileChange`, each time.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use boshy_mesh::{Hostname, NameTable};
 use boshy_state::{Format, SealError};
@@ -15,6 +15,7 @@ use crate::{
     Resource, ResourceMap, ResourceType,
     names::Name,
     session::client::{DeltaClient, ResponseFromPilot},
+    way::compare,
 };
 
 const FORMAT: Format = Format { name: "boshy-relay", version: 1 };
@@ -34,6 +35,8 @@ pub struct Stored {
     resources: DeltaClient,
     answered: Targets,
     waiting: Targets,
+    /// The latest version of the table that pilots share by which names were received.
+    table: Option<u64>,
 }
 
 /// Why bytes are not a stored state.
@@ -56,6 +59,28 @@ struct File {
     types: Vec<FileType>,
     #[prost(string, repeated, tag = "2")]
     answered: Vec<String>,
+    /// Tells files apart that have the same content.
+    #[prost(fixed64, tag = "3")]
+    edition: u64,
+    #[prost(uint64, optional, tag = "4")]
+    table: Option<u64>,
+}
+
+/// What has changed since the file was written, or since the change before.
+#[derive(Clone, PartialEq, Message)]
+struct FileChange {
+    /// With the resources that are new or have changed.
+    #[prost(message, repeated, tag = "1")]
+    types: Vec<FileType>,
+    /// Names that are answered now, and were not before.
+    #[prost(string, repeated, tag = "2")]
+    answered: Vec<String>,
+    /// Names that were answered before, and are not now.
+    #[prost(string, repeated, tag = "3")]
+    not_answered: Vec<String>,
+    /// The version of the shared table, when it is another.
+    #[prost(uint64, optional, tag = "4")]
+    table: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -64,6 +89,9 @@ struct FileType {
     url: String,
     #[prost(message, repeated, tag = "2")]
     resources: Vec<FileResource>,
+    /// In a change: names of resources that are gone.
+    #[prost(string, repeated, tag = "3")]
+    removed: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -77,12 +105,17 @@ struct FileResource {
 }
 
 impl Stored {
-    pub(super) fn of(resources: DeltaClient, Gate { answered, waiting, .. }: Gate) -> Self {
-        Self { resources, answered, waiting }
+    pub(super) fn of(resources: DeltaClient, Gate { answered, waiting, .. }: Gate, table: Option<u64>) -> Self {
+        Self { resources, answered, waiting, table }
     }
 
-    pub(super) fn into_parts(self) -> (DeltaClient, Gate) {
-        (self.resources, Gate::new(self.answered, self.waiting))
+    pub(super) fn into_parts(self) -> (DeltaClient, Gate, Option<u64>) {
+        (self.resources, Gate::new(self.answered, self.waiting), self.table)
+    }
+
+    /// The latest version of the table of leases by which names were received. `None` when the pilots share none.
+    pub fn table(&self) -> Option<u64> {
+        self.table
     }
 
     /// The answered names.
@@ -100,55 +133,137 @@ impl Stored {
         self.resources.held(kind)
     }
 
-    /// Encodes the state.
+    /// Encodes the state. The same state is always the same bytes.
     pub fn encode(&self) -> Bytes {
+        self.encode_edition(0)
+    }
+
+    /// Encodes the state. The same state is other bytes in another edition.
+    pub fn encode_edition(&self, edition: u64) -> Bytes {
         let known = ResourceType::ALL.into_iter().filter(|kind| self.resources.is_known(*kind));
         let file = File {
-            types: known.map(|kind| file_type(kind, self.resources.held(kind))).collect(),
+            types: known.map(|kind| file_type(kind, self.resources.held(kind).values())).collect(),
             answered: self.answered.keys().map(Hostname::to_string).collect(),
+            edition,
+            table: self.table,
         };
         FORMAT.seal(&file.encode_to_vec()).into()
     }
 
-    /// Decodes a file that [`Stored::encode`] of this or an earlier boshy wrote. Bodies share the given bytes.
+    /// Encodes what has changed since another state. It is empty when what is stored of both is the same. `None` when
+    /// another type has become known, or one is not known any more.
+    pub fn encode_change(&self, before: &Self) -> Option<Vec<u8>> {
+        let known = |state: &Self| ResourceType::ALL.map(|kind| state.resources.is_known(kind));
+        if known(self) != known(before) {
+            return None;
+        }
+        let (new, old) = (self.answered.keys(), before.answered.keys());
+        let types = ResourceType::ALL.into_iter();
+        let types = types.map(|kind| type_change(kind, self.resources.held(kind), before.resources.held(kind)));
+        let change = FileChange {
+            types: types.filter(|change| !change.resources.is_empty() || !change.removed.is_empty()).collect(),
+            answered: new.filter(|host| !before.answered.contains_key(*host)).map(Hostname::to_string).collect(),
+            not_answered: old.filter(|host| !self.answered.contains_key(*host)).map(Hostname::to_string).collect(),
+            table: self.table.filter(|_| self.table != before.table),
+        };
+        Some(change.encode_to_vec())
+    }
+
+    /// Decodes what [`Stored::encode`] of this or an earlier boshy has made. Bodies share the given bytes.
     ///
     /// # Errors
     /// For any other input; see [`StoreError`].
     pub fn decode(octets: &Bytes) -> Result<Self, StoreError> {
-        let file = File::decode(content(octets)?).map_err(StoreError::Protobuf)?;
-        let mut resources = DeltaClient::default();
-        let mut names = Targets::new();
+        Self::decode_with(octets, Vec::new())
+    }
+
+    /// The same, with the changes since that [`Stored::encode_change`] has made, in order.
+    ///
+    /// # Errors
+    /// For any other input; see [`StoreError`].
+    pub fn decode_with(octets: &Bytes, changes: Vec<Vec<u8>>) -> Result<Self, StoreError> {
+        let File { types, answered, table, .. } = File::decode(content(octets)?).map_err(StoreError::Protobuf)?;
+        let mut file = Decoded { table, ..Decoded::default() };
         // Another version may serve more types. The first one stored routes, of which there never were any.
         let is_empty = |entry: &FileType| entry.resources.is_empty() && ResourceType::from_url(&entry.url).is_none();
-        for entry in file.types.into_iter().filter(|entry| !is_empty(entry)) {
-            let update = resources
-                .on_response(response(entry)?)
-                .map_err(|malformed| StoreError::Inconsistent(malformed.to_string()))?;
-            names.extend(update.names.into_iter().map(|Name { host, vip, needs }| (host, Target { vip, needs })));
+        file.apply(types.into_iter().filter(|entry| !is_empty(entry)))?;
+        for host in answered {
+            file.is_answered(host)?;
         }
-        let answered = file
-            .answered
-            .into_iter()
-            .map(|host| {
-                names.remove_entry(host.as_str()).ok_or_else(|| {
-                    StoreError::Inconsistent(format!("the name {host:?} is answered, but is not known or occurs twice"))
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { resources, answered, waiting: names })
+        for change in changes {
+            let change = FileChange::decode(Bytes::from(change)).map_err(StoreError::Protobuf)?;
+            for host in &change.not_answered {
+                file.answered.remove(host);
+            }
+            file.apply(change.types)?;
+            for host in change.answered {
+                file.is_answered(host)?;
+            }
+            file.table = change.table.or(file.table);
+        }
+        file.into_stored()
     }
 }
 
-fn file_type(kind: ResourceType, resources: &ResourceMap) -> FileType {
+/// A state that is being decoded.
+#[derive(Default)]
+struct Decoded {
+    resources: DeltaClient,
+    names: Targets,
+    answered: BTreeSet<String>,
+    table: Option<u64>,
+}
+
+impl Decoded {
+    fn apply(&mut self, types: impl IntoIterator<Item = FileType>) -> Result<(), StoreError> {
+        for entry in types {
+            let update = self.resources.on_response(response(entry)?);
+            let update = update.map_err(|malformed| StoreError::Inconsistent(malformed.to_string()))?;
+            if update.kind == ResourceType::Names {
+                update.removed.iter().for_each(|name| drop(self.names.remove(&**name)));
+            }
+            let names = update.names.into_iter();
+            self.names.extend(names.map(|Name { host, vip, needs }| (host, Target { vip, needs })));
+        }
+        Ok(())
+    }
+
+    fn is_answered(&mut self, host: String) -> Result<(), StoreError> {
+        if self.answered.contains(&host) {
+            return Err(StoreError::Inconsistent(format!("the name {host:?} is answered twice")));
+        }
+        self.answered.insert(host);
+        Ok(())
+    }
+
+    fn into_stored(mut self) -> Result<Stored, StoreError> {
+        let answered = self.answered.iter().map(|host| {
+            let target = self.names.remove_entry(host.as_str());
+            target.ok_or_else(|| StoreError::Inconsistent(format!("the name {host:?} is answered, but is not known")))
+        });
+        let answered = answered.collect::<Result<_, _>>()?;
+        Ok(Stored { resources: self.resources, answered, waiting: self.names, table: self.table })
+    }
+}
+
+fn file_type<'r>(kind: ResourceType, resources: impl Iterator<Item = &'r Arc<Resource>>) -> FileType {
     let resource = |resource: &Arc<Resource>| FileResource {
         name: resource.name.to_string(),
         version: resource.version.to_string(),
         body: resource.body.clone(),
     };
-    FileType { url: kind.url().to_owned(), resources: resources.values().map(resource).collect() }
+    FileType { url: kind.url().to_owned(), resources: resources.map(resource).collect(), removed: Vec::new() }
 }
 
-fn response(FileType { url, resources }: FileType) -> Result<ResponseFromPilot, StoreError> {
+fn type_change(kind: ResourceType, new: &ResourceMap, old: &ResourceMap) -> FileType {
+    let mut changed = Vec::new();
+    compare(old, new, |old, new| changed.extend(new.or(old).map(|resource| &resource.name)));
+    let resources = changed.iter().filter_map(|name| new.get(*name));
+    let removed = changed.iter().filter(|name| !new.contains_key(**name)).map(ToString::to_string);
+    FileType { removed: removed.collect(), ..file_type(kind, resources) }
+}
+
+fn response(FileType { url, resources, removed }: FileType) -> Result<ResponseFromPilot, StoreError> {
     let kind = ResourceType::from_url(&url).ok_or_else(|| StoreError::Inconsistent(format!("unknown type {url:?}")))?;
     let resource = |FileResource { name, version, body }| Resource { name: name.into(), version: version.into(), body };
     Ok(ResponseFromPilot {
@@ -156,7 +271,7 @@ fn response(FileType { url, resources }: FileType) -> Result<ResponseFromPilot, 
         nonce: String::new(),
         version: String::new(),
         resources: resources.into_iter().map(resource).collect(),
-        removed: Vec::new(),
+        removed: removed.into_iter().map(Arc::from).collect(),
         complete: true,
     })
 }

@@ -143,7 +143,9 @@ impl Vm {
             RequestToPilot::Ack { nonce, .. } => Some((nonce, None)),
             RequestToPilot::Nack { nonce, reason, .. } => Some((nonce, Some(reason))),
             RequestToPilot::Resend { .. } => None,
-            RequestToPilot::Subscribe { .. } => panic!("a subscription amid a stream"),
+            RequestToPilot::Subscribe { .. } | RequestToPilot::Claim { .. } | RequestToPilot::Tell { .. } => {
+                panic!("a subscription amid a stream")
+            }
         };
         self.upstream.drain(..).filter_map(answer).collect()
     }

@@ -18,14 +18,16 @@ use tonic::{
     Request, Response, Status,
     body::Body,
     codegen::{Service, http},
-    server::{Grpc, NamedService, UnaryService},
+    server::{NamedService, UnaryService},
 };
-use tonic_prost::ProstCodec;
 
 use self::rate::RateLimit;
-use super::connection::Connection;
+use super::{
+    connection::Connection,
+    unary::{self, Answered},
+};
 use crate::{
-    Identity,
+    Identity, WorkloadIdentity,
     istio::{CREATE, CreateRequest, CreateResponse, SERVICE},
 };
 
@@ -49,12 +51,18 @@ pub struct CertificateRequest {
     pub life: Option<Duration>,
     /// The latest certificate of the sender, as it says: PEM, unverified.
     pub latest: Option<String>,
+    /// What the BOSH agent of the sender's VM vouches for, as the sender says: PEM, unverified.
+    pub proof: Option<String>,
 }
 
 /// Decides about requests for certificates.
 pub trait Certifier: Send + Sync + 'static {
     /// The PEM texts of a chain, or why there is none: leaf, its issuers, roots.
     fn certify(&self, request: CertificateRequest) -> BoxFuture<'static, Result<Vec<String>, Refusal>>;
+
+    /// Takes notice of a certificate with which a workload has made a connection, by its source address. `issuer` is the
+    /// SHA-256 of what has issued it, as the workload says. Returns whether it should ask for another one now.
+    fn has_shown(&self, from: IpAddr, workload: &WorkloadIdentity, issuer: Option<&str>) -> bool;
 
     /// Takes notice of a request that was refused before it was decided.
     fn refused(&self, from: IpAddr, refusal: &Refusal);
@@ -146,9 +154,9 @@ impl CertificateService {
     async fn decide(&self, from: IpAddr, identity: Identity, wish: CreateRequest) -> Result<Vec<String>, Refusal> {
         // The semaphore is never closed.
         let _turn = self.turns.acquire().await;
-        let latest = wish.latest().map(str::to_owned);
+        let (latest, proof) = (wish.latest().map(str::to_owned), wish.proof().map(str::to_owned));
         let life = u64::try_from(wish.validity_duration).ok().filter(|life| *life > 0).map(Duration::from_secs);
-        self.certifier.certify(CertificateRequest { from, identity, csr: wish.csr, life, latest }).await
+        self.certifier.certify(CertificateRequest { from, identity, csr: wish.csr, life, latest, proof }).await
     }
 }
 
@@ -171,18 +179,13 @@ impl NamedService for CertificateService {
 impl Service<http::Request<Body>> for CertificateService {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    type Future = Answered;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != CREATE {
-            return Box::pin(async { Ok(Status::unimplemented("no such method").into_http()) });
-        }
-        let method = Create(self.clone());
-        let mut grpc = Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_REQUEST);
-        Box::pin(async move { Ok(grpc.unary(method, request).await) })
+        unary::answer(Create(self.clone()), CREATE, MAX_REQUEST, request)
     }
 }

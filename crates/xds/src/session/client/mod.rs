@@ -17,8 +17,9 @@ mod wire;
 
 use std::sync::Arc;
 
-pub use self::wire::{Malformed, RequestToPilot, ResponseFromPilot, UndecodableResponse};
-use crate::{Resource, ResourceMap, ResourceType, names::Name};
+pub use self::wire::{MARK, Malformed, RequestToPilot, ResponseFromPilot, UndecodableResponse};
+pub use crate::digest::ASK;
+use crate::{Digest, Resource, ResourceMap, ResourceType, names::Name};
 
 /// The first field of every Envoy resource served here is its name (`cluster_name` in a `ClusterLoadAssignment`).
 #[derive(Clone, PartialEq, prost::Message)]
@@ -74,19 +75,37 @@ impl DeltaClient {
     }
 
     /// The first messages of a stream, one for each type of pilots in push order. Resources that are `in_doubt` are
-    /// requested again.
-    pub fn subscribe(&self, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<RequestToPilot> {
-        let version = |kind, resource: &Resource| {
+    /// requested again. A pilot that reads `digests` is said one where all of a type is held.
+    pub fn subscribe(&self, digests: bool, in_doubt: impl Fn(ResourceType, &str) -> bool) -> Vec<RequestToPilot> {
+        let is_certain = |kind| self.is_known(kind) && !self.held(kind).keys().any(|name| in_doubt(kind, name));
+        let subscription = |kind| {
+            if digests && is_certain(kind) {
+                return RequestToPilot::Claim { kind, digest: Digest::of(self.held(kind)) };
+            }
+            RequestToPilot::Subscribe { kind, held: self.versions(kind, &in_doubt), mark: !self.is_known(kind) }
+        };
+        ResourceType::OF_PILOTS.into_iter().map(subscription).collect()
+    }
+
+    /// The answer to a pilot that asks for names and versions of a type.
+    pub fn tell(
+        &self,
+        kind: ResourceType,
+        nonce: String,
+        in_doubt: impl Fn(ResourceType, &str) -> bool,
+    ) -> RequestToPilot {
+        RequestToPilot::Tell { kind, nonce, held: self.versions(kind, &in_doubt) }
+    }
+
+    fn versions(
+        &self,
+        kind: ResourceType,
+        in_doubt: &impl Fn(ResourceType, &str) -> bool,
+    ) -> Vec<(Arc<str>, Arc<str>)> {
+        let version = |resource: &Resource| {
             if in_doubt(kind, &resource.name) { Arc::from("") } else { Arc::clone(&resource.version) }
         };
-        ResourceType::OF_PILOTS
-            .into_iter()
-            .map(|kind| RequestToPilot::Subscribe {
-                kind,
-                held: self.held(kind).values().map(|held| (Arc::clone(&held.name), version(kind, held))).collect(),
-                mark: !self.is_known(kind),
-            })
-            .collect()
+        self.held(kind).values().map(|held| (Arc::clone(&held.name), version(held))).collect()
     }
 
     /// Applies a response as a whole.

@@ -8,7 +8,7 @@ fn held(request: &RequestToPilot) -> (ResourceType, Vec<(&str, &str)>) {
 
 #[test]
 fn a_fresh_client_subscribes_to_every_type_with_nothing_in_hand() {
-    let requests = DeltaClient::default().subscribe(|_, _| false);
+    let requests = DeltaClient::default().subscribe(false, |_, _| false);
     let asked: Vec<_> = requests.iter().map(held).collect();
     assert_eq!(asked, ResourceType::OF_PILOTS.map(|kind| (kind, vec![])));
 }
@@ -18,16 +18,44 @@ fn a_reconnect_says_what_is_held_and_asks_again_for_what_is_in_doubt() {
     let mut client = DeltaClient::default();
     let (a, b) = (listener("a", 1), listener("b", 1));
     client.on_response(response(ResourceType::Listener, "1", &[a.clone(), b], &[])).unwrap();
-    let requests = client.subscribe(|kind, name| kind == ResourceType::Listener && name == "b");
+    let requests = client.subscribe(false, |kind, name| kind == ResourceType::Listener && name == "b");
     let listeners = requests.iter().map(held).find(|(kind, _)| *kind == ResourceType::Listener).unwrap();
     assert_eq!(listeners.1, [("a", &*a.version), ("b", "")]);
+}
+
+#[test]
+fn a_pilot_that_reads_digests_is_said_one_for_each_type_of_which_nothing_is_in_doubt() {
+    let mut client = DeltaClient::default();
+    client.on_response(response(ResourceType::Listener, "1", &[listener("a", 1), listener("b", 1)], &[])).unwrap();
+    let of_listeners = |doubted: &str| {
+        let requests = client.subscribe(true, |kind, name| kind == ResourceType::Listener && name == doubted);
+        requests.into_iter().next_back().unwrap()
+    };
+    let digest = Digest::of(client.held(ResourceType::Listener));
+    assert_eq!(of_listeners("another"), RequestToPilot::Claim { kind: ResourceType::Listener, digest });
+    assert_eq!(held(&of_listeners("b")).1.len(), 2, "what is in doubt is said by name");
+    let others = client.subscribe(true, |_, _| false);
+    assert!(others.iter().take(4).all(|request| held(request).1.is_empty()), "of the others, nothing is known");
+}
+
+#[test]
+fn a_pilot_that_asks_is_told_the_names_and_versions() {
+    let mut client = DeltaClient::default();
+    let (a, b) = (listener("a", 1), listener("b", 1));
+    client.on_response(response(ResourceType::Listener, "1", &[a.clone(), b], &[])).unwrap();
+    let asking = response(ResourceType::Listener, "2", &[], &[ASK]);
+    assert!(asking.asks());
+    let told = client.tell(asking.kind, asking.nonce, |_, name| name == "b").into_wire(None);
+    assert_eq!((told.type_url.as_str(), told.response_nonce.as_str()), (ResourceType::Listener.url(), "2"));
+    let versions = [("a".to_owned(), a.version.to_string()), ("b".to_owned(), String::new())];
+    assert_eq!(told.initial_resource_versions, versions.into());
 }
 
 #[test]
 fn a_type_is_known_once_all_of_it_came_and_asked_to_be_told_so_before() {
     let mut client = DeltaClient::default();
     let marked = |client: &DeltaClient| -> Vec<ResourceType> {
-        let marked = client.subscribe(|_, _| false).into_iter().filter_map(|request| match request {
+        let marked = client.subscribe(false, |_, _| false).into_iter().filter_map(|request| match request {
             RequestToPilot::Subscribe { kind, mark, .. } => mark.then_some(kind),
             other => panic!("{other:?}"),
         });

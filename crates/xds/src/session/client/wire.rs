@@ -12,7 +12,7 @@ use envoy_types::pb::{
 };
 use prost::Message;
 
-use crate::{Resource, ResourceType};
+use crate::{Digest, Resource, ResourceType, digest::ASK};
 
 /// gRPC code 3, which Envoy sends in a rejection.
 const INVALID_ARGUMENT: i32 = 3;
@@ -22,7 +22,7 @@ const LONGEST_REASON: usize = 1024;
 /// A name that no resource has and that sorts after all others. The protocol does not report when all resources have
 /// been sent. But a server answers for every requested name that does not exist, and the pilot sends names in order, so
 /// its answer for this one comes last.
-const MARK: &str = "\u{10ffff}";
+pub const MARK: &str = "\u{10ffff}";
 
 /// A message to the server. `type_url` is text where the type may be unknown here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,22 @@ pub enum RequestToPilot {
         held: Vec<(Arc<str>, Arc<str>)>,
         /// Whether to request a report that everything has been sent; see [`ResponseFromPilot::complete`].
         mark: bool,
+    },
+    /// Subscribes to all resources of a type of which everything is held, in the place of a list of versions.
+    Claim {
+        /// The type.
+        kind: ResourceType,
+        /// Of the held resources.
+        digest: Digest,
+    },
+    /// Says the held names with their versions, because the pilot asks ([`ResponseFromPilot::asks`]).
+    Tell {
+        /// The type.
+        kind: ResourceType,
+        /// Nonce of the response with which it asks.
+        nonce: String,
+        /// As in [`RequestToPilot::Subscribe`].
+        held: Vec<(Arc<str>, Arc<str>)>,
     },
     /// Requests resources again, whatever version is held, so that they can be answered anew.
     Resend {
@@ -76,6 +92,20 @@ impl RequestToPilot {
                 node,
                 type_url: kind.url().to_owned(),
                 resource_names_subscribe: ["*"].into_iter().chain(mark.then_some(MARK)).map(str::to_owned).collect(),
+                initial_resource_versions: held.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+                ..Default::default()
+            },
+            Self::Claim { kind, digest } => DeltaDiscoveryRequest {
+                node,
+                type_url: kind.url().to_owned(),
+                resource_names_subscribe: vec!["*".to_owned()],
+                initial_resource_versions: [("*".to_owned(), digest.to_string())].into(),
+                ..Default::default()
+            },
+            Self::Tell { kind, nonce, held } => DeltaDiscoveryRequest {
+                node,
+                type_url: kind.url().to_owned(),
+                response_nonce: nonce,
                 initial_resource_versions: held.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
                 ..Default::default()
             },
@@ -146,6 +176,11 @@ pub enum UndecodableResponse {
 }
 
 impl ResponseFromPilot {
+    /// Whether the pilot asks for the held names and versions, because it does not know the digest.
+    pub fn asks(&self) -> bool {
+        self.removed.iter().any(|name| **name == *ASK)
+    }
+
     /// Decodes a message from the wire.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub use self::{
 };
 pub use crate::order::Turn;
 use crate::{
-    Flavour, Resource, ResourceSet, ResourceType, TypedResources,
+    Content, Flavour, Resource, ResourceSet, ResourceType, TypedResources,
     order::{Progress, Row, TABLE},
 };
 
@@ -65,6 +65,45 @@ pub trait Channel: Sized {
 /// Name and version of a resource; the version is `None` when it is removed.
 pub type Item = (Arc<str>, Option<Arc<str>>);
 
+/// The resources in a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// Those of a response.
+    Sent(Arc<Content>),
+    /// These.
+    Named(Vec<Item>),
+}
+
+impl Items {
+    /// Number of names.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Sent(content) => content.len(),
+            Self::Named(items) => items.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl IntoIterator for Items {
+    type Item = Item;
+    type IntoIter = std::vec::IntoIter<Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        match self {
+            Self::Sent(content) => {
+                let item = |(name, version): (&Arc<str>, Option<&Arc<str>>)| (name.clone(), version.cloned());
+                content.items().map(item).collect::<Vec<_>>().into_iter()
+            }
+            Self::Named(items) => items.into_iter(),
+        }
+    }
+}
+
 /// What a proxy has reported about one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyReport {
@@ -75,7 +114,7 @@ pub enum ProxyReport {
         /// Version of the response, if there was one.
         version: Option<Arc<str>>,
         /// The resources that it has.
-        items: Vec<Item>,
+        items: Items,
     },
     /// It rejected these resources. They are not sent again until they change or the proxy asks for them.
     Nacked {
@@ -199,13 +238,6 @@ impl<C: Channel> Session<C> {
         self.channels.iter().flatten().all(all).then(|| self.set.generation())
     }
 
-    /// Whether the proxy has a resource, and has accepted everything of its type.
-    pub(crate) fn has(&self, kind: ResourceType, name: &str) -> bool {
-        let channel = self.channels[kind.index()].as_ref();
-        channel.is_some_and(|channel| progress(channel).is_done() && !channel.withheld())
-            && self.set.of(kind).get(name).is_some()
-    }
-
     fn ignore(&mut self, url: &str) -> Vec<Action> {
         if std::mem::replace(&mut self.ignored, true) {
             return Vec::new();
@@ -253,6 +285,8 @@ fn progress(channel: &impl Channel) -> Progress {
 
 #[cfg(test)]
 mod delta_tests;
+#[cfg(test)]
+mod fleet_tests;
 #[cfg(test)]
 mod follow_tests;
 #[cfg(test)]

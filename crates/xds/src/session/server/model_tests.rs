@@ -17,10 +17,30 @@ use ResourceType::{Cluster, Endpoints, Listener, Names};
 
 /// The content that the model rejects.
 const BAD: u8 = 3;
-const SERVICES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// From this content on, a resource is hidden by another one.
+const HIDDEN: u8 = 100;
+const SERVICES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 /// Versions of a service's name, cluster, endpoints and listener.
-type World = Vec<Option<[u8; 4]>>;
+type Versions = [u8; 4];
+
+/// Where a service's resources are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the layer that streams share.
+    Shared,
+    /// In the node's own.
+    Own,
+    /// In both; the shared ones are of other versions and hidden.
+    Hiding,
+}
+
+/// The services, and whether the lowest layer is shared by streams.
+#[derive(Clone, Debug)]
+struct World {
+    is_shared: bool,
+    services: Vec<Option<(Versions, Place)>>,
+}
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -29,8 +49,10 @@ enum Step {
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let service = (0..2u8, 0..=BAD, 0..=BAD, 0..=BAD).prop_map(|(name, c, e, l)| [name, c, e, l]);
-    prop::collection::vec(prop::option::of(service), SERVICES.len())
+    let versions = (0..2u8, 0..=BAD, 0..=BAD, 0..=BAD).prop_map(|(name, c, e, l)| [name, c, e, l]);
+    let place = prop_oneof![8 => Just(Place::Shared), 1 => Just(Place::Own), 1 => Just(Place::Hiding)];
+    let services = prop::collection::vec(prop::option::of((versions, place)), SERVICES.len());
+    (prop::bool::weighted(0.8), services).prop_map(|(is_shared, services)| World { is_shared, services })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -39,18 +61,26 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn resources(world: &World) -> ResourceSet {
-    let mut entries = Vec::new();
-    for (service, versions) in SERVICES.into_iter().zip(world) {
-        if let Some([n, c, e, l]) = *versions {
-            entries.extend([
-                (Names, service, n),
-                (Cluster, service, c),
-                (Endpoints, service, e),
-                (Listener, service, l),
-            ]);
+    let (mut shared, mut own) = (Vec::new(), Vec::new());
+    for (service, content) in SERVICES.into_iter().zip(&world.services) {
+        let Some((versions, place)) = content else { continue };
+        let entries = |other: u8| {
+            let versions = versions.iter().map(move |version| version.wrapping_add(other));
+            [Names, Cluster, Endpoints, Listener]
+                .into_iter()
+                .zip(versions)
+                .map(move |(kind, version)| (kind, service, version))
+        };
+        match place {
+            Place::Shared => shared.extend(entries(0)),
+            Place::Own => own.extend(entries(0)),
+            Place::Hiding => {
+                shared.extend(entries(HIDDEN));
+                own.extend(entries(0));
+            }
         }
     }
-    set(&entries)
+    if world.is_shared { layered(&shared, &own) } else { set(&[shared, own].concat()) }
 }
 
 /// Messages of the model in one flavour.
@@ -201,6 +231,7 @@ impl<C: Speech> Proxy<C> {
 
     fn put(&mut self, kind: ResourceType, name: &str, version: u8) {
         let key = (kind, name.to_owned());
+        assert!(version < HIDDEN, "{name}: a resource that another one hides");
         if version == BAD {
             self.spoilt.insert(key);
             return;
@@ -295,9 +326,9 @@ impl<C: Speech> Proxy<C> {
             assert!(rounds < 1000, "responses do not end");
         }
         assert!(!self.session.unanswered(), "an answer is outstanding: {:?}", self.held_back);
-        for (name, versions) in SERVICES.into_iter().zip(world) {
+        for (name, content) in SERVICES.into_iter().zip(&world.services) {
             for (kind, version) in [Names, Cluster, Endpoints, Listener].into_iter().zip(0..) {
-                let wanted = versions.map(|versions| versions[version]);
+                let wanted = content.map(|(versions, _)| versions[version]);
                 let has = self.has.get(&(kind, name.to_owned())).copied();
                 let beside_the_point = kind == Endpoints && !self.has.contains_key(&(Cluster, name.to_owned()));
                 if wanted == Some(BAD) || beside_the_point {

@@ -10,10 +10,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryRequest;
 
 use super::{
-    Channel, Close, Item, ProxyReport, ResponseToProxy, Turn, request,
+    Channel, Close, Item, Items, ProxyReport, ResponseToProxy, Turn, request,
     subscription::{Subscription, WILDCARD},
 };
-use crate::{Flavour, Resource, ResourceMap, ResourceType, TypedResources, order::Row, resource::version_of_map};
+use crate::{
+    Content, Flavour, Resource, ResourceMap, ResourceType, TypedResources, order::Row, resource::version_of_map,
+};
 
 /// Content of a response.
 #[derive(Clone, Debug, Default)]
@@ -73,8 +75,10 @@ impl Channel for Sotw {
         channel.subscribe(&first.resource_names)?;
         let state = channel.state(false);
         if channel.target.is_known() && *state.version == *first.version_info {
-            reports
-                .push(ProxyReport::Acked { version: Some(state.version.clone()), items: items_of(&state.resources) });
+            reports.push(ProxyReport::Acked {
+                version: Some(state.version.clone()),
+                items: Items::Named(items_of(&state.resources)),
+            });
             channel.awaited = false;
             channel.sent = state.clone();
             channel.accepted = state;
@@ -130,14 +134,9 @@ impl Channel for Sotw {
         self.unanswered = true;
         self.awaited = false;
         self.plan();
-        Some(ResponseToProxy {
-            flavour: Self::FLAVOUR,
-            kind: self.kind,
-            version: self.sent.version.clone(),
-            nonce: self.nonce.clone(),
-            resources: self.sent.resources.values().cloned().collect(),
-            removed: Vec::new(),
-        })
+        let resources = self.sent.resources.values().cloned().collect();
+        let content = Arc::new(Content::new(Self::FLAVOUR, self.kind, resources, Vec::new()));
+        Some(ResponseToProxy { version: self.sent.version.clone(), nonce: self.nonce.clone(), content })
     }
 
     fn pending(&self) -> Turn {
@@ -160,7 +159,7 @@ impl Sotw {
         let mut items = items_of(&self.sent.resources);
         items.extend(gone.map(|name| (name.clone(), None)));
         self.culprits.clear();
-        reports.push(ProxyReport::Acked { version: Some(self.sent.version.clone()), items });
+        reports.push(ProxyReport::Acked { version: Some(self.sent.version.clone()), items: Items::Named(items) });
         self.accepted = self.sent.clone();
         self.refused = None;
     }

@@ -29,6 +29,22 @@ pub(crate) fn set(entries: &[(ResourceType, &str, u8)]) -> ResourceSet {
         .fold(ResourceSet::default(), |set, (kind, map)| set.with(kind, TypedResources::new([Layer::new(map)])))
 }
 
+/// A set in which every type is known. Of each type, streams share the lowest layer, in steps of about two resources; a
+/// node's own layer is above it.
+pub(crate) fn layered(shared: &[(ResourceType, &str, u8)], own: &[(ResourceType, &str, u8)]) -> ResourceSet {
+    let of = |entries: &[(ResourceType, &str, u8)], kind| -> Layer {
+        let of_kind = entries.iter().filter(|(other, ..)| *other == kind);
+        of_kind.map(|(_, name, version)| Resource::clone(&resource(name, *version))).collect()
+    };
+    ResourceType::ALL.into_iter().fold(ResourceSet::default(), |set, kind| {
+        let lowest = of(shared, kind).shared_in_steps(kind, TWO_RESOURCES);
+        set.with(kind, TypedResources::new([lowest, of(own, kind)]))
+    })
+}
+
+/// Octets of about two resources.
+const TWO_RESOURCES: usize = 300;
+
 /// The responses in a list of actions.
 pub(crate) fn responses(actions: Vec<Action>) -> Vec<ResponseToProxy> {
     let response = |action| if let Action::Send(response) = action { Some(response) } else { None };

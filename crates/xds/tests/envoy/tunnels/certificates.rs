@@ -41,11 +41,20 @@ impl Ca {
         Secrets { leaf: self.leaf(vm, true), roots: self.root() }
     }
 
+    /// What a VM of another deployment has.
+    pub(crate) fn secrets_of_another_deployment(&self, vm: u8) -> Secrets {
+        Secrets { leaf: self.leaf_of("other", vm, true), roots: self.root() }
+    }
+
     /// A certificate of a VM.
     pub(crate) fn leaf(&self, vm: u8, is_valid: bool) -> Leaf {
+        self.leaf_of("d", vm, is_valid)
+    }
+
+    fn leaf_of(&self, deployment: &str, vm: u8, is_valid: bool) -> Leaf {
         let domain = TrustDomain::default();
         let mut params = CertificateParams::new(vec![domain.instance_name(&id(vm)).unwrap()]).unwrap();
-        let group = SpiffeId::new(&domain, "d", "g").unwrap().to_string();
+        let group = SpiffeId::new(&domain, deployment, "g").unwrap().to_string();
         params.subject_alt_names.push(SanType::URI(group.try_into().unwrap()));
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(if is_valid { 2040 } else { 2021 }, 1, 1);

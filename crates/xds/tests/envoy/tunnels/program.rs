@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What a program says that speaks first.
 pub(crate) const GREETING: &[u8; 8] = b"220 hi\r\n";
 
+/// What a program sends that closes then: more than anybody on the way holds.
+pub(crate) const POURED: usize = 30_000_000;
+
 /// How a program behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -29,6 +33,10 @@ pub(crate) enum Manner {
     Echoes,
     /// Speaks first, then sends back what it receives.
     Greets,
+    /// Sends [`POURED`] octets and closes.
+    Pours,
+    /// Speaks first and closes for writing, then reads to the end.
+    Shuts,
     /// After a first octet, which it sends back: `0` for one that is sent data without end, any other for an echo.
     FloodsOnZero,
 }
@@ -36,6 +44,8 @@ pub(crate) enum Manner {
 /// A program that accepts connections.
 pub(crate) struct Program {
     accepted: Arc<AtomicUsize>,
+    heard: Arc<AtomicUsize>,
+    closed: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
@@ -43,20 +53,38 @@ impl Program {
     pub(crate) async fn start(at: SocketAddr, manner: Manner) -> Self {
         let listener = TcpListener::bind(at).await.unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&accepted);
+        let heard = Arc::new(AtomicUsize::new(0));
+        let (counter, octets) = (Arc::clone(&accepted), Arc::clone(&heard));
+        let (closing, closed) = watch::channel(0);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counter.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(async move { drop(serve(stream, manner).await) });
+                let (closing, octets) = (closing.clone(), Arc::clone(&octets));
+                tokio::spawn(async move {
+                    drop(serve(stream, manner, &octets).await);
+                    closing.send_modify(|count| *count += 1);
+                });
             }
         });
-        Self { accepted, task }
+        Self { accepted, heard, closed, task }
     }
 
     /// Number of connections that it has seen.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Number of octets that it has received.
+    pub(crate) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has closed this number of connections.
+    pub(crate) async fn has_closed(&self, count: usize) {
+        let mut closed = self.closed.clone();
+        let waited = timeout(PATIENCE, closed.wait_for(|closed| *closed >= count)).await;
+        assert!(waited.is_ok(), "{} of {count} closed", *self.closed.borrow());
     }
 }
 
@@ -66,15 +94,25 @@ impl Drop for Program {
     }
 }
 
-async fn serve(mut stream: TcpStream, manner: Manner) -> io::Result<()> {
-    if manner == Manner::Greets {
+async fn serve(mut stream: TcpStream, manner: Manner, heard: &AtomicUsize) -> io::Result<()> {
+    if matches!(manner, Manner::Greets | Manner::Shuts) {
         stream.write_all(GREETING).await?;
+    }
+    if manner == Manner::Shuts {
+        stream.shutdown().await?;
+    }
+    if manner == Manner::Pours {
+        return stream.write_all(&vec![b'0'; POURED]).await;
     }
     let mut buffer = vec![0; 64 << 10];
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
             return Ok(());
+        }
+        heard.fetch_add(count, Ordering::Relaxed);
+        if manner == Manner::Shuts {
+            continue;
         }
         stream.write_all(&buffer[..count]).await?;
         if manner == Manner::FloodsOnZero && buffer[0] == b'0' {
@@ -102,6 +140,13 @@ pub(crate) async fn asks(stream: &mut TcpStream) -> io::Result<()> {
     timeout(PATIENCE, exchange).await.map_err(|_| io::ErrorKind::TimedOut)??;
     assert_eq!(&answer, b"question");
     Ok(())
+}
+
+/// Number of octets until the end of a connection.
+pub(crate) async fn drained(stream: &mut TcpStream) -> usize {
+    let mut octets = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut octets)).await.unwrap().unwrap();
+    octets.len()
 }
 
 /// Number of connections of `count`, some at a time, that fail.

@@ -16,10 +16,12 @@ use boshy_mesh::{
     Endpoint, Hostname, MESH_PORT, MeshRules, MeshSnapshot, MtlsMode, MtlsRules, NetworkAddress, Origin, Policies,
     Port, PortName, Protocol, Service, ServicePlan, Shared, SnapshotContent, Tld, TrustDomain, Tunnel, Workload,
 };
+use boshy_tunnel_end::{Parts, TunnelEnd};
 use boshy_xds::{
-    AckState, AckStates, AdminAddress, AdsService, Bootstrap, Flavour, PeerTimeout, Proxies, ResourceSet, ResourceType,
-    Scope, SharedResources, TypedResources,
+    AckState, AckStates, AdminAddress, AdsService, Bootstrap, Flavour, PROGRAM_HEADER, PeerTimeout, Proxies, Refusals,
+    ResourceSet, ResourceType, Scope, SharedResources, TypedResources,
 };
+use http::HeaderName;
 use tempfile::TempDir;
 use tokio::{net::UnixListener, process::Child, sync::watch, task::JoinHandle, time::timeout};
 
@@ -37,12 +39,17 @@ pub(crate) struct Site {
     number: u8,
     pub(crate) ca: Ca,
     policies: Policies,
+    /// VMs of an earlier version, whose Envoy has none.
+    without_tunnel_end: Vec<u8>,
 }
 
 /// A VM with a running Envoy.
 pub(crate) struct Vm {
+    /// Tunnels that were not opened, as its Envoy reports them.
+    pub(crate) refusals: Refusals,
     _envoy: Child,
     server: JoinHandle<()>,
+    end: JoinHandle<()>,
     _folder: TempDir,
 }
 
@@ -60,12 +67,22 @@ pub(crate) enum Role {
 impl Site {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
-        Self { number: NEXT.fetch_add(1, Ordering::Relaxed), ca: Ca::new("mesh"), policies: Policies::default() }
+        Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            ca: Ca::new("mesh"),
+            policies: Policies::default(),
+            without_tunnel_end: Vec::new(),
+        }
     }
 
     /// A site with policies.
     pub(crate) fn with(policies: Policies) -> Self {
         Self { policies, ..Self::new() }
+    }
+
+    /// A site with VMs of an earlier version.
+    pub(crate) fn without_tunnel_end(vms: &[u8]) -> Self {
+        Self { without_tunnel_end: vms.to_vec(), ..Self::new() }
     }
 
     /// Address of a VM.
@@ -88,6 +105,23 @@ impl Site {
         (self.ip(vm), MESH_PORT).into()
     }
 
+    /// Waits until no tunnel is open at a VM's end.
+    pub(crate) async fn has_no_tunnel(&self, vm: u8) {
+        let admin = SocketAddr::from((self.ip(vm), 8001));
+        let open = |line: &&str| line.contains("rq_active: ") && !line.starts_with("cluster.ads.");
+        let gone = async {
+            loop {
+                let statistics = try_admin(admin, "/stats?filter=rq_active").await.unwrap();
+                let mut counts = statistics.lines().filter(open).peekable();
+                if counts.peek().is_some() && counts.all(|line| line.ends_with(": 0")) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(DEADLINE, gone).await.expect("all tunnels end");
+    }
+
     /// The caller's VM, of a mesh with these instances.
     pub(crate) async fn caller(&self, instances: &[u8]) -> Vm {
         self.start(1, Role::Caller, instances, &self.ca.secrets(1)).await
@@ -98,13 +132,22 @@ impl Site {
         self.start(vm, Role::Instance, &[vm], &self.ca.secrets(vm)).await
     }
 
+    /// An instance with its own certificate and other policies than the others.
+    pub(crate) async fn instance_with(&self, vm: u8, policies: &Policies) -> Vm {
+        self.start_with(vm, Role::Instance, &[vm], &self.ca.secrets(vm), policies).await
+    }
+
     /// A VM whose Envoy has these secrets and accepts everything.
     pub(crate) async fn start(&self, vm: u8, role: Role, instances: &[u8], secrets: &Secrets) -> Vm {
+        self.start_with(vm, role, instances, secrets, &self.policies).await
+    }
+
+    async fn start_with(&self, vm: u8, role: Role, instances: &[u8], secrets: &Secrets, policies: &Policies) -> Vm {
         let folder = tempfile::tempdir().unwrap();
         let node = format!("sidecar~{}~x~x", self.ip(vm)).parse().unwrap();
         let admin = SocketAddr::from((self.ip(vm), 8001));
         let capture = SocketAddr::from((self.ip(vm), 15001));
-        let shared = SharedResources::build(&self.snapshot(instances), None, capture);
+        let shared = SharedResources::build(&self.snapshot(instances, policies), None, capture);
         let set = shared.for_node(&node, Scope::Certified);
         let set = Arc::new(
             with_bound_listeners(&set, role != Role::Instance)
@@ -113,9 +156,14 @@ impl Site {
         let (ack_states, socket) = (AckStates::default(), folder.path().join("ads.sock"));
         // The sender is gone: the set does not change.
         let service = AdsService::new(watch::channel(Arc::clone(&set)).1, Proxies::default());
-        let service = service.recording(ack_states.clone());
+        let refusals = Refusals::default();
+        let service = service.recording(ack_states.clone()).counting(refusals.clone());
         let listener = UnixListener::bind(&socket).unwrap();
         let server = tokio::spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() });
+        let tunnel_end = folder.path().join("programs.sock");
+        let (program, threads) = (HeaderName::from_static(PROGRAM_HEADER), 1);
+        let end = TunnelEnd::start(&Parts { socket: tunnel_end.clone(), program, threads }).unwrap();
+        let end = tokio::spawn(end.serve());
         let bootstrap = Bootstrap {
             node,
             ads_socket: socket,
@@ -125,14 +173,15 @@ impl Site {
             peer_timeout: Some(PeerTimeout::DEFAULT),
             open_files: 20_000,
             health_socket: None,
+            tunnel_end: (!self.without_tunnel_end.contains(&vm)).then_some(tunnel_end),
         };
-        let started = Vm { _envoy: run(&folder, &bootstrap.to_json()), server, _folder: folder };
+        let started = Vm { refusals, _envoy: run(&folder, &bootstrap.to_json()), server, end, _folder: folder };
         accepted(&ack_states, &set).await;
         listens(admin, set.of(Listeners).len()).await;
         started
     }
 
-    fn snapshot(&self, instances: &[u8]) -> MeshSnapshot {
+    fn snapshot(&self, instances: &[u8], policies: &Policies) -> MeshSnapshot {
         let domain = TrustDomain::default();
         let endpoint = |vm: &u8| {
             let ip = IpAddr::from(self.ip(*vm));
@@ -150,15 +199,21 @@ impl Site {
             service: Service {
                 host: Hostname::of_service("web", "g", "d", &Tld::default()).unwrap(),
                 origin: Origin { deployment: "d".into(), group: "g".into(), job: "web".into() },
-                ports: vec![Port { name: PortName::new("tcp").unwrap(), number: PORT, protocol: Protocol::Tcp }],
+                ports: vec![Port {
+                    name: PortName::new("tcp").unwrap(),
+                    number: PORT,
+                    protocol: Protocol::Tcp,
+                    ingress: None,
+                }],
                 endpoints: instances.iter().map(endpoint).collect(),
             },
             vip,
             tunnel: Some(Tunnel { domain: domain.clone(), ports: [PORT].into(), strict: [PORT].into() }),
+            withdrawn: Default::default(),
         };
-        let rules = MtlsRules { domain, mode: MtlsMode::Strict, able: Arc::default(), tunnelled: Arc::default() };
+        let rules = MtlsRules::new(domain, MtlsMode::Strict);
         let workloads: Vec<_> = plan.service.endpoints.iter().map(|endpoint| endpoint.workload.clone()).collect();
-        let rules = MeshRules { mtls: Some(rules), policies: self.policies.clone() };
+        let rules = MeshRules { mtls: Some(rules), policies: policies.clone(), ..MeshRules::default() };
         let content = SnapshotContent::join(vec![Shared::new(plan)], workloads, &rules, &SnapshotContent::default());
         MeshSnapshot { generation: 1, content, ..MeshSnapshot::default() }
     }
@@ -167,6 +222,7 @@ impl Site {
 impl Drop for Vm {
     fn drop(&mut self) {
         self.server.abort();
+        self.end.abort();
     }
 }
 

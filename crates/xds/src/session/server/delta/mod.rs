@@ -13,10 +13,10 @@ use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 use self::ledger::{Ledger, Told};
 use super::{
-    Channel, Close, Item, ProxyReport, ResponseToProxy, Turn, request,
+    Channel, Close, Item, Items, ProxyReport, ResponseToProxy, Turn, request,
     subscription::{Subscription, WILDCARD},
 };
-use crate::{Flavour, Resource, ResourceType, TypedResources, order::Row};
+use crate::{Content, Flavour, Resource, ResourceType, TypedResources, digest, order::Row};
 
 /// Maximum number of unanswered responses.
 const WINDOW: usize = 4;
@@ -26,7 +26,7 @@ const WINDOW: usize = 4;
 struct Sent {
     nonce: String,
     version: Arc<str>,
-    items: Vec<Item>,
+    content: Arc<Content>,
 }
 
 /// The delta flavour of a channel.
@@ -42,6 +42,20 @@ pub struct Delta {
     sent: VecDeque<Sent>,
     /// The proxy waits for a first response, even an empty one.
     awaited: bool,
+    claim: Claim,
+}
+
+/// What an agent says that it has, in one value ([`crate::digest`]). Nothing is sent until it is believed or a list came.
+#[derive(Debug, PartialEq, Eq)]
+enum Claim {
+    /// It said none, or all is settled.
+    None,
+    /// It said this, and what it should have is not known yet.
+    Of(String),
+    /// It has something else than it should have, and is to be asked what.
+    Doubted,
+    /// It was asked in the response of this nonce.
+    Asked(String),
 }
 
 impl Channel for Delta {
@@ -54,28 +68,34 @@ impl Channel for Delta {
         mut first: DeltaDiscoveryRequest,
         reports: &mut Vec<ProxyReport>,
     ) -> Result<Self, Close> {
-        let had = std::mem::take(&mut first.initial_resource_versions);
+        let mut had = std::mem::take(&mut first.initial_resource_versions);
         let mut channel = Self {
             kind,
             subscription: Subscription::default(),
-            ledger: Ledger::new(target),
+            ledger: Ledger::new(kind, target),
             suspects: BTreeSet::new(),
             refused: BTreeMap::new(),
             sent: VecDeque::new(),
             awaited: false,
+            claim: had.remove(WILDCARD).map_or(Claim::None, Claim::Of),
         };
-        channel.subscription.wildcard = first.resource_names_subscribe.is_empty() && Row::of(kind).listed;
+        let names = &first.resource_names_subscribe;
+        channel.subscription.wildcard =
+            names.iter().any(|name| name == WILDCARD) || (names.is_empty() && Row::of(kind).listed);
         channel.subscribe(&first)?;
-        channel.awaited = channel.subscription.wildcard && had.is_empty();
+        channel.awaited = channel.subscription.wildcard && had.is_empty() && channel.claim == Claim::None;
         let items = channel.take_over(had);
         if !items.is_empty() {
-            reports.push(ProxyReport::Acked { version: None, items });
+            reports.push(ProxyReport::Acked { version: None, items: Items::Named(items) });
         }
         channel.plan();
         Ok(channel)
     }
 
-    fn request(&mut self, request: DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) -> Result<(), Close> {
+    fn request(&mut self, mut request: DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) -> Result<(), Close> {
+        if matches!(&self.claim, Claim::Asked(nonce) if *nonce == request.response_nonce) {
+            self.learn(std::mem::take(&mut request.initial_resource_versions));
+        }
         self.answer(&request, reports);
         self.unsubscribe(&request, reports);
         self.subscribe(&request)?;
@@ -103,23 +123,31 @@ impl Channel for Delta {
         if self.sent.len() == WINDOW || !self.ledger.target().is_known() {
             return None;
         }
-        let names = self.ledger.take(may, |name| Row::of(self.kind).alone || self.suspects.contains(name));
-        if names.is_empty() && !(self.awaited && self.pending() == Turn::default()) {
-            return None;
+        if self.claim != Claim::None {
+            return self.ask(nonce);
         }
+        let Self { kind, suspects, .. } = self;
+        let step = self.ledger.take(may, |name| Row::of(*kind).alone || suspects.contains(name));
+        let content = match step {
+            Some(step) => {
+                if Row::of(self.kind).is_followed() {
+                    replaced.extend(step.replacing);
+                }
+                step.content
+            }
+            None if self.awaited && self.pending() == Turn::default() => {
+                Arc::new(Content::new(Self::FLAVOUR, self.kind, Vec::new(), Vec::new()))
+            }
+            None => return None,
+        };
         self.awaited = false;
-        let response = self.response(&names, nonce.to_string());
-        if Row::of(self.kind).is_followed() {
-            replaced.extend(response.resources.iter().filter(|resource| self.replaces(resource)).cloned());
-        }
-        let items = names.into_iter().map(|name| (name.clone(), self.ledger.tell(name))).collect();
-        self.sent.push_back(Sent { nonce: response.nonce.clone(), version: response.version.clone(), items });
+        let response = self.respond(content, nonce);
         self.ledger.settle();
         Some(response)
     }
 
     fn pending(&self) -> Turn {
-        self.ledger.pending()
+        if self.claim == Claim::None { self.ledger.pending() } else { Turn { additions: true, withdrawals: true } }
     }
 
     fn unanswered(&self) -> bool {
@@ -145,27 +173,71 @@ impl Delta {
         items
     }
 
+    fn respond(&mut self, content: Arc<Content>, nonce: u64) -> ResponseToProxy {
+        let version = self.ledger.target().version().clone();
+        let response = ResponseToProxy { version, nonce: nonce.to_string(), content };
+        let ResponseToProxy { version, nonce, content } = response.clone();
+        self.sent.push_back(Sent { nonce, version, content });
+        response
+    }
+
+    /// Believes an agent that says it has exactly what it should have.
+    fn check_claim(&mut self) {
+        let Claim::Of(digest) = &self.claim else { return };
+        let target = self.ledger.target();
+        if target.is_known() {
+            let is_true = self.subscription.wildcard && *digest == target.digest().to_string();
+            self.claim = if is_true { Claim::None } else { Claim::Doubted };
+            if is_true {
+                self.ledger.begin_at_target();
+            }
+        }
+    }
+
+    /// Asks an agent for the names and versions of what it has.
+    fn ask(&mut self, nonce: u64) -> Option<ResponseToProxy> {
+        if self.claim != Claim::Doubted {
+            return None;
+        }
+        let content = Content::new(Self::FLAVOUR, self.kind, Vec::new(), vec![Arc::from(digest::ASK)]);
+        let response = self.respond(Arc::new(content), nonce);
+        self.claim = Claim::Asked(response.nonce.clone());
+        Some(response)
+    }
+
+    /// The agent was asked, and has this. What was to be told it since it came is told in any case.
+    fn learn(&mut self, had: HashMap<String, String>) {
+        self.claim = Claim::None;
+        self.awaited = had.is_empty();
+        let had = had.into_iter().filter(|(name, _)| !self.ledger.is_exception(name)).collect();
+        self.take_over(had);
+        self.plan();
+    }
+
     /// Handles the answer to a response. A nonce that is not outstanding is ignored.
     fn answer(&mut self, request: &DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) {
         let Some(index) = self.sent.iter().position(|sent| sent.nonce == request.response_nonce) else {
             return;
         };
-        let Some(Sent { version, items, .. }) = self.sent.remove(index) else {
+        let Some(Sent { version, content, .. }) = self.sent.remove(index) else {
             return;
         };
         match &request.error_detail {
             None => {
-                for (name, _) in &items {
-                    self.refused.remove(name);
-                    self.suspects.remove(name);
+                if !(self.refused.is_empty() && self.suspects.is_empty()) {
+                    for (name, _) in content.items() {
+                        self.refused.remove(name);
+                        self.suspects.remove(name);
+                    }
                 }
-                reports.push(ProxyReport::Acked { version: Some(version), items });
+                reports.push(ProxyReport::Acked { version: Some(version), items: Items::Sent(content) });
             }
-            Some(error) if items.len() == 1 => {
+            Some(error) if content.len() == 1 => {
+                let items: Vec<Item> = Items::Sent(content).into_iter().collect();
                 items.iter().for_each(|item| self.refuse(item));
                 reports.push(ProxyReport::Nacked { version, items, reason: request::reason(error).into() });
             }
-            Some(_) => items.into_iter().for_each(|item| self.suspect(item, index)),
+            Some(_) => Items::Sent(content).into_iter().for_each(|item| self.suspect(item, index)),
         }
     }
 
@@ -180,21 +252,26 @@ impl Delta {
         }
     }
 
-    /// Schedules an item of a rejected response to be sent alone, unless it will be replaced anyway or is already on
-    /// its way again in the response at `later` or a newer one. If such a response contains another state of the name,
-    /// that state is what the proxy was last sent.
+    /// Schedules an item of a rejected response to be sent alone, unless it is to be replaced anyway or is already on its
+    /// way again in the response at `later` or a newer one. If such a response contains another state of the name, that
+    /// state is what the proxy was last sent. Otherwise it is not known what the proxy has.
     fn suspect(&mut self, (name, version): Item, later: usize) {
-        let last_word = self.sent.iter().skip(later).flat_map(|sent| &sent.items).rfind(|item| item.0 == name);
-        let under_way = last_word.is_some_and(|item| item.1 == version);
-        let wanted = self.ledger.target().get(&name).map(|resource| &resource.version);
-        if !self.subscription.covers(&name) || wanted != version.as_ref() || under_way {
+        let later = self.sent.iter().skip(later).rev();
+        let last_word = later.flat_map(|sent| sent.content.items()).find(|(item, _)| **item == name);
+        if !self.subscription.covers(&name) || last_word.is_some_and(|(_, last)| last == version.as_ref()) {
             return;
         }
-        if last_word.is_none() {
+        let is_wanted = self.ledger.target().get(&name).map(|resource| &resource.version) == version.as_ref();
+        let is_last = last_word.is_none() && (is_wanted || self.ledger.told(&name) == Told::from(version));
+        if is_last {
             self.ledger.note(name.clone(), Told::Unsure);
         }
-        self.suspects.insert(name.clone());
-        self.consider(name);
+        if is_wanted {
+            self.suspects.insert(name.clone());
+        }
+        if is_wanted || is_last {
+            self.consider(name);
+        }
     }
 
     fn subscribe(&mut self, request: &DeltaDiscoveryRequest) -> Result<(), Close> {
@@ -227,12 +304,13 @@ impl Delta {
     fn unsubscribe(&mut self, request: &DeltaDiscoveryRequest, reports: &mut Vec<ProxyReport>) {
         for name in &request.resource_names_unsubscribe {
             if name == WILDCARD {
+                self.ledger.forget_all_but(self.subscription.names().iter());
                 self.subscription.wildcard = false;
                 self.plan();
             } else if self.subscription.remove(name) {
                 let name = self.shared_name(name);
                 self.forget(&name);
-                reports.push(ProxyReport::Acked { version: None, items: vec![(name.clone(), None)] });
+                reports.push(ProxyReport::Acked { version: None, items: Items::Named(vec![(name.clone(), None)]) });
                 if self.subscription.wildcard {
                     self.ledger.note(name.clone(), Told::Unsure);
                     self.consider(name);
@@ -249,7 +327,12 @@ impl Delta {
 
     /// Recomputes everything to be sent.
     fn plan(&mut self) {
-        for name in self.ledger.replan() {
+        self.check_claim();
+        if self.claim != Claim::None {
+            return;
+        }
+        let apart = self.refused.keys().chain(&self.suspects).cloned();
+        for name in self.ledger.replan(self.subscription.wildcard, apart) {
             if self.subscription.covers(&name) {
                 self.consider(name);
             }
@@ -264,22 +347,6 @@ impl Delta {
             self.ledger.note(name.clone(), Told::Version(self.refused[&name].clone()));
         }
         self.ledger.consider(name);
-    }
-
-    fn response(&self, names: &[Arc<str>], nonce: String) -> ResponseToProxy {
-        ResponseToProxy {
-            flavour: Self::FLAVOUR,
-            kind: self.kind,
-            version: self.ledger.target().version().clone(),
-            nonce,
-            resources: names.iter().filter_map(|name| self.ledger.target().get(name)).cloned().collect(),
-            removed: names.iter().filter(|name| self.ledger.target().get(name).is_none()).cloned().collect(),
-        }
-    }
-
-    /// Whether the proxy may have another version of a resource that is about to be sent.
-    fn replaces(&self, resource: &Resource) -> bool {
-        self.ledger.told(&resource.name) != Told::Absent
     }
 
     fn is_refused(&self, name: &str) -> bool {

@@ -1,0 +1,84 @@
+//! Measures what many agents cost a pilot: `make bench-scale`, and `boshy-fleet --help`.
+//!
+//! ```text
+//!   Site: a director ──> boshy pilot, a process ──> Fleet: agents in one thread
+//!         └──────── Course: changes, restarts, waits, figures ────────┘
+//! ```
+//!
+//! | module | contents |
+//! |---|---|
+//! | `course` | what is done and measured, in order |
+//! | `site`, `pilot` | the director with its deployments; the pilot's process |
+//! | `fleet`, `agent`, `socket` | all agents; one of them; its socket |
+//! | `wire`, `holdings`, `awaited` | messages; what agents hold; what they wait for (pure) |
+//! | `figures` | medians, ratios, the table (pure) |
+//! | `namespace` | the network in which all of it happens |
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its output")]
+
+mod agent;
+mod args;
+mod awaited;
+mod course;
+mod figures;
+mod fleet;
+mod holdings;
+mod namespace;
+mod pilot;
+mod site;
+mod socket;
+mod wire;
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Parser;
+use tokio::{runtime::Builder, task::LocalSet};
+
+use self::{args::Args, figures::Figures};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    if let Some(ended) = namespace::enter()? {
+        return Ok(ended);
+    }
+    let programs: Vec<(&str, &Path)> = [("boshy", Some(&*args.boshy)), ("against", args.against.as_deref())]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?)))
+        .collect();
+    let mut measured = vec![Vec::new(); programs.len()];
+    for round in 1..=args.rounds {
+        for ((name, path), all) in programs.iter().zip(&mut measured) {
+            all.extend(measure(&args, path, &|what| eprintln!("{name}, round {round}: {what}"))?);
+        }
+    }
+    let measured: Vec<Vec<Figures>> = measured.iter().map(|all| by_work(all)).collect();
+    if args.json {
+        for ((name, _), all) in programs.iter().zip(&measured) {
+            all.iter().for_each(|figures| println!("{}", figures.json(name)));
+        }
+    } else {
+        println!(
+            "{} proxies, {} services, {}",
+            args.proxies,
+            args.services,
+            if args.plaintext { "plaintext" } else { "mutual TLS" }
+        );
+        println!("{}", figures::table(&measured[0], measured.get(1).map(Vec::as_slice)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &Args, boshy: &Path, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Figures>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let course = course::run(boshy, args.proxies, args.services, args.plaintext, say);
+    LocalSet::new().block_on(&runtime, course)
+}
+
+/// The medians of each work, in the order in which the works were done first.
+fn by_work(all: &[Figures]) -> Vec<Figures> {
+    let mut works: Vec<&str> = all.iter().map(|figures| figures.work).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    works.retain(|work| seen.insert(*work));
+    let of = |work: &str| all.iter().filter(|figures| figures.work == work).cloned().collect::<Vec<_>>();
+    works.into_iter().map(|work| Figures::median(&of(work))).collect()
+}
