@@ -59,10 +59,19 @@ impl Admin {
     /// Makes Envoy stop accepting connections, and ask for new ones where HTTP/2 connections are shared. Open
     /// connections live on. Returns whether Envoy has accepted the order.
     pub(crate) async fn drains(&self) -> bool {
-        let drained = self.ask(Method::POST, "/drain_listeners").await;
-        // Without the first, listeners would be open until the time to drain is over. The second begins that time, in
-        // which Envoy sends GOAWAY.
-        self.ask(Method::POST, "/drain_listeners?graceful").await;
+        self.drains_listeners(["", "?graceful"]).await
+    }
+
+    /// The same for what other VMs open. Programs of this VM are still served.
+    pub(crate) async fn drains_inbound(&self) -> bool {
+        self.drains_listeners(["?inboundonly", "?graceful&inboundonly"]).await
+    }
+
+    /// Without the first order, listeners would be open until the time to drain is over. The second begins that time, in
+    /// which Envoy sends GOAWAY.
+    async fn drains_listeners(&self, [closed, graceful]: [&str; 2]) -> bool {
+        let drained = self.ask(Method::POST, &format!("/drain_listeners{closed}")).await;
+        self.ask(Method::POST, &format!("/drain_listeners{graceful}")).await;
         drained.is_some_and(|(status, _)| status.is_success())
     }
 }

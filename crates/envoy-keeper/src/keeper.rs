@@ -203,12 +203,17 @@ impl Keeper {
         Ok(())
     }
 
-    /// Waits for open connections, and ends every Envoy.
+    /// Sends callers of other VMs elsewhere, waits for open connections, and ends every Envoy.
     async fn stops(&mut self) -> Result<(), KeepError> {
         let coming = self.coming.take().map(|(envoy, _)| envoy);
         let leaving = self.leaving.take().map(|(envoy, _)| envoy);
         let others: Vec<Envoy> = coming.into_iter().chain(leaving).collect();
         let admins: Vec<Admin> = [&self.current].into_iter().chain(&others).filter_map(Envoy::admin).collect();
+        for admin in &admins {
+            if !admin.drains_inbound().await {
+                warn!("an Envoy does not answer, and accepts tunnels until it ends");
+            }
+        }
         quiet(&admins, self.parts.stop_timeout).await;
         for mut envoy in others {
             envoy.end().await?;

@@ -1,5 +1,10 @@
 //! Mutual TLS between VMs of the mesh, which the operator switches by one property, in whatever order.
 
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
+
 use serde_json::Value;
 
 use crate::{
@@ -41,7 +46,7 @@ fn the_operator_changes_the_mode_step_by_step_and_at_once_and_back_without_a_los
 
     switch(&lab, "strict");
     lab.eventually("banana is closed to a VM outside the mesh", || !outsider_reaches());
-    lab.stops(SERVER_VM, ENVOY);
+    stops_the_envoy_of_a_called_instance(&lab);
     assert!(!outsider_reaches(), "a strict service is open without Envoy");
     for own in ["127.0.0.1", &address] {
         assert!(reaches(&lab, SERVER_VM, own), "{SERVER_VM} does not reach its own program at {own}");
@@ -69,6 +74,29 @@ fn the_operator_changes_the_mode_step_by_step_and_at_once_and_back_without_a_los
 
     authorization::is_enforced(&lab);
     links::say_who_may_call(&lab);
+}
+
+/// Stops an instance's Envoy while there are always requests through it, which last longer than its looks.
+fn stops_the_envoy_of_a_called_instance(lab: &Lab) {
+    const CALLERS: usize = 8;
+    let slow = format!("curl -sf --max-time 15 http://{}:{}/delay/1 > /dev/null", BANANA.host, BANANA.port);
+    let stopped = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ask = || {
+            let mut answers = Vec::new();
+            while !stopped.load(Relaxed) {
+                answers.push(lab.holds(CLIENT_VM, &slow));
+            }
+            answers
+        };
+        let callers: Vec<_> = (0..CALLERS).map(|_| scope.spawn(ask)).collect();
+        lab.stops(SERVER_VM, ENVOY);
+        stopped.store(true, Relaxed);
+        let answers: Vec<bool> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+        let lost = answers.iter().filter(|answered| !**answered).count();
+        eprintln!("slow requests while {SERVER_VM}'s Envoy stops: {} made, {lost} lost", answers.len());
+        assert_eq!(lost, 0);
+    });
 }
 
 /// Waits until every port is where the mode of the mesh leads.

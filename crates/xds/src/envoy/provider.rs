@@ -17,7 +17,8 @@ use envoy_types::{
                 accesslog::v3::AccessLog,
                 cluster::v3::Cluster,
                 core::v3::{
-                    HeaderValue, HeaderValueOption, RuntimeFractionalPercent, header_value_option::HeaderAppendAction,
+                    HeaderValue, HeaderValueOption, RuntimeFractionalPercent, TrafficDirection,
+                    header_value_option::HeaderAppendAction,
                 },
                 listener::v3::{Filter, FilterChain, Listener, filter},
                 route::v3::{
@@ -102,6 +103,8 @@ pub(crate) fn mesh_listener(ip: IpAddr) -> Resource {
         max_connections_to_accept_per_socket_event: Some(UInt32Value { value: ACCEPTED_AT_ONCE }),
         // Accepted connections inherit the options, so that those of a caller that has vanished end.
         socket_options: keepalive(Some(PeerTimeout::DEFAULT)),
+        // An Envoy that is about to stop closes these first (`drain_listeners?inboundonly`), so that callers go elsewhere.
+        traffic_direction: TrafficDirection::Inbound.into(),
         ..Listener::default()
     };
     resource(listener)
