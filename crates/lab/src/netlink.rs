@@ -3,7 +3,7 @@
 //! It speaks netlink directly, so that the lab works where iproute2 is not installed. Each request is one message with
 //! one acknowledgement. Every call acts on the network namespace of the calling thread.
 
-use std::io;
+use std::{fs, io};
 
 use boshy_netlink::{ACK, CREATE, EXCLUSIVE, Socket, Writer};
 use ipnet::Ipv4Net;
@@ -56,6 +56,12 @@ pub(crate) fn create_pair(name: &str, bridge: &str, peer: &str, pid: u32) -> Res
 pub(crate) fn set_up(name: &str) -> Result<(), LabError> {
     let info = interface_info(index(name)?, UP);
     request(libc::RTM_NEWLINK, 0, |link| link.raw(&info)).doing(|| format!("turning on {name}"))
+}
+
+/// Lets the kernel send a gratuitous ARP request for each address of an interface when that is set up.
+pub(crate) fn announce_at_start(name: &str) -> Result<(), LabError> {
+    fs::write(format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"), "1")
+        .doing(|| format!("letting {name} announce itself"))
 }
 
 /// Adds an address to an interface, and with it the route to its network.
