@@ -70,13 +70,19 @@ impl Unclaimed {
     /// How long a lease is kept for a service that is not seen: twice the time in which a pilot reads everything.
     pub const PATIENCE: Duration = Duration::from_secs(600);
 
+    /// Whether all held leases are claimed here.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The claims, with those of services that were not seen for less than [`Unclaimed::PATIENCE`].
     #[must_use]
     pub fn claims(&mut self, leases: &Leases, mut claims: Claims, now: Moment) -> Claims {
         let held = leases.iter().filter(|(_, lease)| lease.state == LeaseState::Held);
-        let unclaimed: Vec<_> = held.filter(|(_, lease)| !claims.contains_key(&lease.host)).collect();
-        self.0.retain(|host, _| unclaimed.iter().any(|(_, lease)| lease.host == *host));
-        for (_, Lease { host, owner, .. }) in unclaimed {
+        let held = held.map(|(_, Lease { host, owner, .. })| (host, owner));
+        let unclaimed: BTreeMap<_, _> = held.filter(|(host, _)| !claims.contains_key(*host)).collect();
+        self.0.retain(|host, _| unclaimed.contains_key(host));
+        for (host, owner) in unclaimed {
             let since = *self.0.entry(host.clone()).or_insert(now);
             if let Some(owner) = owner
                 && now.since(since) < Self::PATIENCE
