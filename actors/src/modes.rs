@@ -54,6 +54,8 @@ pub(crate) struct Progress {
 pub(crate) struct Advance {
     before: Kept,
     pub(crate) after: Arc<Stages>,
+    /// Whether the next one is the same, as long as [`Modes::look`] has no news and what else it is about stays.
+    pub(crate) is_over: bool,
 }
 
 impl Modes {
@@ -82,6 +84,7 @@ impl Modes {
             )
         };
         let stays = |_: &Hostname, _, able| Standing { able, settled: false, late: false };
+        let is_first = self.progress.moves().is_none();
         let next = {
             let moves = self.progress.moves();
             step(&|host, port, able| match &*moves {
@@ -98,7 +101,8 @@ impl Modes {
         let after = if unkept.is_none() { after } else { Arc::new(step(&stays)) };
         self.progress.show(found, leases, rules, &after);
         self.report(unkept.as_ref());
-        Advance { before, after }
+        let is_over = !is_first && unkept.is_none() && before.stages == after;
+        Advance { before, after, is_over }
     }
 
     /// Says why no port changes its mode, when it begins, changes and ends.
@@ -133,7 +137,7 @@ impl Modes {
     /// Records that this is published.
     pub(crate) fn published(&self, advance: &Advance, snapshot: &MeshSnapshot) {
         let (now, generation) = (self.clock.look().moment, snapshot.generation);
-        let Advance { before, after } = advance;
+        let Advance { before, after, .. } = advance;
         let mut moves = self.progress.moves();
         let moves = moves.get_or_insert_with(|| {
             let plans = snapshot.content.workloads.iter().map(|plan| &plan.workload.id);

@@ -231,6 +231,7 @@ impl Pilot {
             problems: Arc::clone(&state.problems),
             mtls: self.modes(state),
             agreed: state.leases.as_ref().map(|leases| leases.agreed.subscribe()),
+            clock: Clock::system(),
             observed: Arc::default(),
         }
     }

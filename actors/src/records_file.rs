@@ -44,12 +44,12 @@ impl RecordsFile {
         self.source.looks()
     }
 
-    /// The director's facts, completed with what the current file says. When it cannot be read in time, it is what it was.
-    pub(crate) async fn completed(&self, facts: &Arc<Inventory>, readings: &Readings) -> Arc<Inventory> {
+    /// The director's facts beside the current file. When it cannot be read in time, it is what it was.
+    pub(crate) async fn beside(&self, facts: &Arc<Inventory>, readings: &Readings) -> RecordedFacts {
         self.read_anew().await;
         let mut known = self.known();
         let facts = known.news.applied(Arc::clone(facts), readings);
-        completed(facts, known.news.rows())
+        RecordedFacts { facts, rows: Arc::clone(known.news.rows()) }
     }
 
     /// The deployments, by canonical names, about which the file says something else than at the last call.
@@ -71,6 +71,25 @@ impl RecordsFile {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The director's facts with the changes that are newer, and the rows of the file.
+#[derive(Clone)]
+pub(crate) struct RecordedFacts {
+    facts: Arc<Inventory>,
+    rows: Arc<Rows>,
+}
+
+impl RecordedFacts {
+    /// Whether both are the same pointers as others, so that what follows from them is the same.
+    pub(crate) fn are(&self, others: &Self) -> bool {
+        Arc::ptr_eq(&self.facts, &others.facts) && Arc::ptr_eq(&self.rows, &others.rows)
+    }
+
+    /// The facts, completed with what the file says.
+    pub(crate) fn completed(&self) -> Arc<Inventory> {
+        completed(Arc::clone(&self.facts), &self.rows)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, AtomicResponse, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message, WrapFuture};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use boshy_mesh::{
-    Discovery, Inventory, LeaseRules, Leases, MeshRules, MeshSnapshot, Policies, Problem, ReportTable, SnapshotContent,
-    Tld, discover,
+    Discovery, Inventory, LeaseRules, Leases, MeshRules, MeshSnapshot, Moment, Policies, Problem, ReportTable,
+    SnapshotContent, Tld, discover,
 };
 use boshy_records::Readings;
 use boshy_supervision::{ChildRef, SendError};
@@ -17,10 +17,11 @@ use tokio::{sync::watch, time::sleep};
 use tracing::{info, warn};
 
 use crate::{
+    clock::Clock,
     modes::{Advance, Modes},
-    records_file::RecordsFile,
+    records_file::{RecordedFacts, RecordsFile},
     shared_leases::Agreed,
-    vip_pool::{LeaseError, ReconcileLeases, VipPool},
+    vip_pool::{LeaseError, Leased, ReconcileLeases, VipPool},
 };
 
 /// How often it is looked what agents report, what proxies have accepted, and whether other leases are agreed.
@@ -67,18 +68,33 @@ pub(crate) struct ServiceRegistryParts {
     pub(crate) mtls: Option<Modes>,
     /// The table of leases that all pilots share, if they share one.
     pub(crate) agreed: Option<watch::Receiver<Agreed>>,
+    /// The clock of the leases.
+    pub(crate) clock: Clock,
     /// The inventory that was observed last.
     pub(crate) observed: Arc<ArcSwapOption<(Arc<Inventory>, Readings)>>,
 }
 
+/// A round that has changed nothing. Another one of the same facts would change nothing either, until others say
+/// something else ([`OthersChanged`]) or time has passed.
+struct Settled {
+    facts: RecordedFacts,
+    until: Moment,
+}
+
 impl ServiceRegistryParts {
-    async fn publish(self) -> Result<(), RegistryError> {
-        let Some(observed) = self.observed.load_full() else { return Ok(()) };
-        let inventory = self.records.completed(&observed.0, &observed.1).await;
+    /// Publishes what follows from the facts, unless they are `settled`.
+    async fn publish(self, settled: Option<Settled>) -> Result<Option<Settled>, RegistryError> {
+        let Some(observed) = self.observed.load_full() else { return Ok(None) };
+        let facts = self.records.beside(&observed.0, &observed.1).await;
+        let now = self.clock.look().moment;
+        if settled.as_ref().is_some_and(|settled| settled.facts.are(&facts) && now < settled.until) {
+            return Ok(settled);
+        }
+        let inventory = facts.completed();
         let published = self.snapshot.borrow().clone();
         let found = discover(&inventory, &self.tld, self.rules.range, &published.content.workloads);
         let request = ReconcileLeases { claims: found.claims(), published, accepted: self.proxies.oldest() };
-        let reconciled = self.pool.send(request).await??;
+        let Leased { reconciled, until } = self.pool.send(request).await??;
         let collisions = found.collisions(&reconciled.leases);
         let mtls = self.mtls.as_ref().map(Modes::rules);
         let stopping = self.reports.stops().ids();
@@ -87,7 +103,7 @@ impl ServiceRegistryParts {
         self.report([found.problems.clone(), collisions, reconciled.problems(&self.rules), of_policies].concat());
         let (content, advance) = self.assemble(&found, &reconciled.leases, rules).await;
         let content = content.of_table(reconciled.table);
-        self.snapshot.send_if_modified(|current| {
+        let is_new = self.snapshot.send_if_modified(|current| {
             let Some(next) = current.next(content) else { return false };
             info!(
                 generation = next.generation,
@@ -101,7 +117,8 @@ impl ServiceRegistryParts {
         if let (Some(mtls), Some(advance)) = (&self.mtls, &advance) {
             mtls.published(advance, &self.snapshot.borrow());
         }
-        Ok(())
+        let rests = !is_new && advance.is_none_or(|advance| advance.is_over);
+        Ok(until.filter(|_| rests).map(|until| Settled { facts, until }))
     }
 
     fn policies(&self, inventory: &Inventory) -> Policies {
@@ -151,12 +168,14 @@ pub(crate) struct ServiceRegistry {
     parts: ServiceRegistryParts,
     /// Changes with what is reported.
     reported: watch::Receiver<ReportTable>,
+    /// The last round, if it has changed nothing.
+    settled: Option<Settled>,
 }
 
 impl ServiceRegistry {
     pub(crate) fn new(parts: ServiceRegistryParts) -> Self {
         let reported = parts.reports.changes();
-        Self { parts, reported }
+        Self { parts, reported, settled: None }
     }
 
     /// Looks whether something else is reported, a port may change its mode further, or other leases are agreed. A fleet
@@ -201,7 +220,11 @@ impl Handler<InventoryObserved> for ServiceRegistry {
 
     fn handle(&mut self, message: InventoryObserved, _: &mut Context<Self>) -> Self::Result {
         self.parts.observed.store(Some(Arc::new((message.0, message.1))));
-        AtomicResponse::new(Box::pin(self.parts.clone().publish().into_actor(self)))
+        let published = self.parts.clone().publish(self.settled.take()).into_actor(self);
+        AtomicResponse::new(Box::pin(published.map(|published, actor, _| {
+            actor.settled = published?;
+            Ok(())
+        })))
     }
 }
 
@@ -209,14 +232,14 @@ impl Handler<OthersChanged> for ServiceRegistry {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, _: OthersChanged, _: &mut Context<Self>) -> Self::Result {
-        let parts = self.parts.clone();
-        let publish = async move {
-            if let Err(error) = parts.publish().await {
+        let published = self.parts.clone().publish(None).into_actor(self);
+        AtomicResponse::new(Box::pin(published.map(|published, actor, _| {
+            actor.settled = published.unwrap_or_else(|error| {
                 // The sender of the next inventory learns of it as well.
                 warn!(error = %Report::new(&error), "what the mesh depends on has changed, and is not published");
-            }
-        };
-        AtomicResponse::new(Box::pin(publish.into_actor(self)))
+                None
+            });
+        })))
     }
 }
 

@@ -106,10 +106,14 @@ fn run_with<F: Future<Output = ()> + 'static>(
 
 /// The part of a pilot that decides what is published.
 fn pilot(file: &Path, mtls: Option<Modes>) -> (Tree, ChildRef<ServiceRegistry>, Published) {
+    pilot_by(file, mtls, Clock::system())
+}
+
+fn pilot_by(file: &Path, mtls: Option<Modes>, clock: Clock) -> (Tree, ChildRef<ServiceRegistry>, Published) {
     let rules =
         LeaseRules { range: VipRange::default(), quarantine: Duration::from_secs(3600), share: VipShare::default() };
     let report = Arc::new(ArcSwap::from_pointee(vip_pool::unused(&rules)));
-    let parts = VipPoolParts { file: file.to_owned(), rules, shared: None, clock: Clock::system(), report };
+    let parts = VipPoolParts { file: file.to_owned(), rules, shared: None, clock: clock.clone(), report };
     let snapshot: Arc<watch::Sender<Arc<MeshSnapshot>>> = Arc::new(watch::Sender::new(Arc::default()));
     let reports = AgentReports::default();
     let published = Published { snapshot: snapshot.subscribe(), problems: Arc::default(), reports: reports.clone() };
@@ -126,6 +130,7 @@ fn pilot(file: &Path, mtls: Option<Modes>) -> (Tree, ChildRef<ServiceRegistry>, 
         problems: Arc::clone(&published.problems),
         mtls,
         agreed: None,
+        clock,
         observed: Arc::default(),
     };
     let registry = tree.child("service_registry", move |_| ServiceRegistry::new(parts.clone())).add();
@@ -323,5 +328,45 @@ fn an_instance_that_is_about_to_stop_leaves_at_once_stays_away_over_reads_and_co
         published.calls(&["1"]).await;
         published.reports.record_stop("1", true);
         published.calls(&["0", "1"]).await;
+    });
+}
+
+#[test]
+fn facts_are_not_gone_through_again_until_they_or_others_say_something_else_or_a_quarantine_moves_on() {
+    let disk = TempDir::new().unwrap();
+    let now = Arc::new(AtomicI64::new(0));
+    let seen = Arc::clone(&now);
+    let clock = Clock::of(move || Stamp {
+        moment: Moment(seen.load(Ordering::Relaxed)),
+        boot: Some("boot".into()),
+        wall: Timestamp(0),
+    });
+    System::new().block_on(async {
+        let (tree, registry, published) = pilot_by(&disk.path().join("leases"), None, clock);
+        // Each round publishes its problems, though they be the same.
+        let is_gone_through = async |facts: &Arc<Inventory>| {
+            let before = published.problems.load_full();
+            observes(&registry, Arc::clone(facts)).await.unwrap();
+            !Arc::ptr_eq(&before, &published.problems.load_full())
+        };
+        let scenario = async {
+            let (both, one) = (inventory(["blog", "shop"]), inventory(["shop"]));
+            assert!(is_gone_through(&both).await, "it is new");
+            assert!(is_gone_through(&both).await, "another snapshot was published");
+            assert!(!is_gone_through(&both).await);
+            registry.send(OthersChanged).await.unwrap();
+            assert!(!is_gone_through(&both).await, "nothing has come of what others say");
+            let before = published.problems.load_full();
+            registry.send(OthersChanged).await.unwrap();
+            assert!(!Arc::ptr_eq(&before, &published.problems.load_full()), "what others say is not in the facts");
+            assert!(is_gone_through(&one).await, "a service is gone");
+            assert!(is_gone_through(&one).await, "its address rests");
+            assert!(!is_gone_through(&one).await);
+            now.store(3_600_000 / 10, Ordering::Relaxed);
+            assert!(is_gone_through(&one).await, "the progress of its quarantine is to be written");
+            assert!(!is_gone_through(&one).await);
+            assert!(is_gone_through(&both).await, "it is back");
+        };
+        assert_eq!(tree.run_until(scenario).await, ExitReason::Normal);
     });
 }

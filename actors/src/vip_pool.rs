@@ -31,7 +31,7 @@ const PROGRESS: u32 = 10;
 
 /// Assign addresses to exactly these names, and quarantine the addresses of all others.
 #[derive(Message)]
-#[rtype(result = "Result<Reconciled, LeaseError>")]
+#[rtype(result = "Result<Leased, LeaseError>")]
 pub(crate) struct ReconcileLeases {
     /// The claims to each name.
     pub(crate) claims: Claims,
@@ -39,6 +39,16 @@ pub(crate) struct ReconcileLeases {
     pub(crate) published: Arc<MeshSnapshot>,
     /// The oldest generation that every connected proxy has accepted; `None` when none is connected.
     pub(crate) accepted: Option<u64>,
+}
+
+/// The leases, and for how long they stay.
+#[derive(Clone, Debug)]
+pub(crate) struct Leased {
+    /// The leases.
+    pub(crate) reconciled: Reconciled,
+    /// Until when the same request, beside a snapshot with these leases, has the same answer and nothing is to be
+    /// written. `None` when that may change at any time.
+    pub(crate) until: Option<Moment>,
 }
 
 /// Why there are no leases.
@@ -110,14 +120,23 @@ impl VipPool {
 }
 
 impl Pool {
-    async fn handle(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
+    async fn handle(&mut self, message: &ReconcileLeases) -> Result<Leased, LeaseError> {
         let answer = self.reconcile(message).await;
         if self.written.is_none()
             && let Err(error) = &answer
         {
             self.parts.show_unread(error);
         }
-        answer
+        answer.map(|reconciled| Leased { until: self.until(&reconciled), reconciled })
+    }
+
+    /// Who is refused an address gets one as soon as the disk, the other pilots or the proxies let it. A lease that only
+    /// other pilots claim is released after a while, and what is asked for may be agreed on at any time.
+    fn until(&self, told: &Reconciled) -> Option<Moment> {
+        let is_agreed = self.parts.shared.as_ref().is_none_or(|shared| shared.wanted.borrow().is_none());
+        let written = self.written.as_ref().filter(|written| written.leases == told.leases)?;
+        (is_agreed && told.refused.is_empty() && self.unclaimed.is_empty())
+            .then(|| written.stays_until(&self.parts.rules))
     }
 
     async fn reconcile(&mut self, message: &ReconcileLeases) -> Result<Reconciled, LeaseError> {
@@ -202,6 +221,12 @@ impl Written {
         let progress = || now.since(self.at) >= rules.quarantine / PROGRESS && decided.resting().next().is_some();
         self.leases != *decided || progress()
     }
+
+    /// Until when the time alone changes nothing: neither ends a quarantine, nor is its progress to be written.
+    fn stays_until(&self, rules: &LeaseRules) -> Moment {
+        let ends = self.leases.resting().map(|(_, since)| since.after(rules.quarantine)).min();
+        ends.map_or(Moment(i64::MAX), |end| end.min(self.at.after(rules.quarantine / PROGRESS)))
+    }
 }
 
 async fn restore(file: &Path, stamp: &Stamp) -> Result<Leases, LeaseError> {
@@ -269,7 +294,7 @@ impl Actor for VipPool {
 }
 
 impl Handler<ReconcileLeases> for VipPool {
-    type Result = AtomicResponse<Self, Result<Reconciled, LeaseError>>;
+    type Result = AtomicResponse<Self, Result<Leased, LeaseError>>;
 
     fn handle(&mut self, message: ReconcileLeases, _: &mut Context<Self>) -> Self::Result {
         let mut pool = self.0.take().expect("one request is handled at a time");

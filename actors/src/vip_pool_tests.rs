@@ -92,6 +92,15 @@ async fn asks(
     published: &Arc<MeshSnapshot>,
     accepted: Option<u64>,
 ) -> Result<Reconciled, LeaseError> {
+    leased(pool, claims, published, accepted).await.map(|leased| leased.reconciled)
+}
+
+async fn leased(
+    pool: &Addr<VipPool>,
+    claims: Claims,
+    published: &Arc<MeshSnapshot>,
+    accepted: Option<u64>,
+) -> Result<Leased, LeaseError> {
     pool.send(ReconcileLeases { claims, published: Arc::clone(published), accepted }).await.unwrap()
 }
 
@@ -246,6 +255,23 @@ fn five_thousand_leases_are_compared_in_passing() {
     });
 }
 
+#[test]
+fn an_answer_stays_until_a_quarantine_moves_on_and_not_at_all_while_a_name_has_no_address() {
+    run(async {
+        let bench = Bench::new();
+        let pool = bench.pool();
+        let until = async |names: Claims| leased(&pool, names, &Arc::default(), None).await.unwrap().until;
+        assert_eq!(until(claims(["blog", "shop"])).await, Some(Moment(i64::MAX)));
+        assert_eq!(until(claims(["blog", "shop", "wiki"])).await, None);
+        let (quarantine, step) = (bench.parts.rules.quarantine, bench.parts.rules.quarantine / PROGRESS);
+        assert_eq!(until(claims(["shop"])).await, Some(Moment(0).after(step)));
+        bench.passes(quarantine - step / 2);
+        assert_eq!(until(claims(["shop"])).await, Some(Moment(0).after(quarantine)));
+        bench.passes(step / 2);
+        assert_eq!(until(claims(["shop"])).await, Some(Moment(i64::MAX)), "the address is free");
+    });
+}
+
 /// A pool that shares its table. What it wants is agreed to by the test.
 fn sharing(bench: &mut Bench) -> (Addr<VipPool>, SharedLeases) {
     let shared = SharedLeases::new();
@@ -271,6 +297,9 @@ fn a_pool_that_shares_its_table_tells_an_address_once_it_is_agreed() {
         let told = asked(claims(["blog", "shop"])).await.unwrap();
         assert_eq!(told.leases.vip(&host("shop")), Some(shop));
         assert_eq!(told.refused[&host("blog")].shortage, Shortage::Unwritten);
+        assert_eq!(leased(&pool, claims(["shop"]), &Arc::default(), None).await.unwrap().until, Some(Moment(i64::MAX)));
+        let answer = leased(&pool, claims(["blog", "shop"]), &Arc::default(), None).await.unwrap();
+        assert_eq!(answer.until, None, "the others may agree at any time");
         agree(&shared);
         let told = asked(claims(["blog", "shop"])).await.unwrap();
         assert!(told.leases.vip(&host("blog")).is_some());

@@ -21,6 +21,12 @@ impl Moment {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The moment at which `passed` will have passed since this one.
+    #[must_use]
+    pub fn after(self, passed: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(passed.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// The moment that lies `passed` before this one.
     #[must_use]
     pub fn before(self, passed: Duration) -> Self {
