@@ -71,7 +71,7 @@ pub(crate) struct PollReport {
     /// Status of the director.
     pub(crate) director: DirectorStatus,
     /// Status of each deployment.
-    pub(crate) deployments: Vec<DeploymentStatus>,
+    pub(crate) deployments: Arc<[DeploymentStatus]>,
     /// The permission that the director's client lacks, and what is unknown because configs could not be read.
     pub(crate) lacking: Vec<Lack>,
 }
@@ -127,6 +127,8 @@ pub(crate) struct DirectorPoller {
     timer: Option<SpawnHandle>,
     delivery: Delivery,
     kept: KeptFacts,
+    /// What the published status of each deployment was made of.
+    shown: Option<Arc<[observer::DeploymentStatus]>>,
 }
 
 /// State of passing facts to the registry.
@@ -149,7 +151,7 @@ impl DirectorPoller {
         let kept = KeptFacts::new(parts.file.clone(), Arc::clone(&parts.unkept), known);
         let heart = link.heart("turns");
         let (link, begun, delivery) = (link.clone(), Instant::now(), Delivery::default());
-        Self { parts, link, heart, begun, observer, asker: None, timer: None, delivery, kept }
+        Self { parts, link, heart, begun, observer, asker: None, timer: None, delivery, kept, shown: None }
     }
 
     fn clocks(&self) -> ClockReading {
@@ -172,7 +174,7 @@ impl DirectorPoller {
 
     /// Passes new facts to the registry. Known facts are repeated once per list period, because the registry may have
     /// been unable to use them, and because its result may depend on the time.
-    fn tell(&mut self, inventory: Arc<Inventory>, readings: Readings, ctx: &mut Context<Self>) {
+    fn tell(&mut self, inventory: Arc<Inventory>, readings: &BTreeMap<String, Duration>, ctx: &mut Context<Self>) {
         let Delivery { last, begun_at, was_refused, under_way } = &self.delivery;
         let pause = match (last.as_ref() == Some(&inventory), was_refused) {
             (true, false) => self.parts.observer.list,
@@ -183,6 +185,7 @@ impl DirectorPoller {
             return;
         }
         (self.delivery.under_way, self.delivery.begun_at) = (true, Some(Instant::now()));
+        let readings = self.moments(readings);
         let told = (self.parts.tell)(Arc::clone(&inventory), readings).into_actor(self);
         ctx.spawn(told.map(|result, actor, ctx| {
             (actor.delivery.under_way, actor.delivery.was_refused) = (false, result.is_err());
@@ -208,11 +211,11 @@ impl DirectorPoller {
 
     fn tell_what_is_known(&mut self, ctx: &mut Context<Self>) {
         let observation = self.observer.known();
-        publish(&self.parts, &observation);
+        let known = self.shown.replace(Arc::clone(&observation.deployments));
+        publish(&self.parts, &observation, known.is_some_and(|known| Arc::ptr_eq(&known, &observation.deployments)));
         if observation.complete {
             self.keep(&observation.inventory, ctx);
-            let readings = self.moments(&observation.readings);
-            self.tell(observation.inventory, readings, ctx);
+            self.tell(observation.inventory, &observation.readings, ctx);
         }
     }
 }
@@ -226,7 +229,7 @@ impl Actor for DirectorPoller {
             Err(error) => return self.link.fail(ctx, error),
         }
         if let Some(known) = self.kept.last() {
-            self.tell(known, Readings::new(), ctx);
+            self.tell(known, &BTreeMap::new(), ctx);
         }
         ctx.notify(PollNow);
     }
@@ -260,7 +263,8 @@ impl Handler<DirectorAnswered> for DirectorPoller {
     }
 }
 
-fn publish(parts: &DirectorPollerParts, observation: &Observation) {
+/// Publishes what is known. The status of each deployment may be the same as before.
+fn publish(parts: &DirectorPollerParts, observation: &Observation, same_deployments: bool) {
     let before = parts.report.load_full();
     if observation.complete && !before.complete {
         info!(deployments = observation.deployments.len(), "the director was read completely");
@@ -269,18 +273,11 @@ fn publish(parts: &DirectorPollerParts, observation: &Observation) {
     if let Some(error) = trouble.as_ref().filter(|error| before.director.error.as_ref() != Some(error)) {
         warn!(error, "the director was not read; what is known stays");
     }
-    let known: BTreeMap<&str, &DeploymentStatus> =
-        before.deployments.iter().map(|known| (known.name.as_str(), known)).collect();
-    for deployment in &observation.deployments {
-        let known = known.get(deployment.name.as_str());
-        if let Some(error) = &deployment.error
-            && known.is_none_or(|known| known.error.as_ref() != Some(error))
-        {
-            warn!(deployment = deployment.name, error, "this deployment keeps its last good facts");
-        }
-    }
-    let deployments =
-        observation.deployments.iter().map(|each| deployment_status(each, known.get(each.name.as_str()).copied()));
+    let deployments = if same_deployments {
+        Arc::clone(&before.deployments)
+    } else {
+        deployment_statuses(&observation.deployments, &before.deployments)
+    };
     let director = DirectorStatus {
         url: before.director.url.clone(),
         last_success: observation.listed.map(|at| at.0).or(before.director.last_success),
@@ -293,9 +290,23 @@ fn publish(parts: &DirectorPollerParts, observation: &Observation) {
         // remain so.
         complete: before.complete || observation.complete,
         director,
-        deployments: deployments.collect(),
+        deployments,
         lacking,
     }));
+}
+
+fn deployment_statuses(new: &[observer::DeploymentStatus], before: &[DeploymentStatus]) -> Arc<[DeploymentStatus]> {
+    let known: BTreeMap<&str, &DeploymentStatus> = before.iter().map(|known| (known.name.as_str(), known)).collect();
+    let status = |deployment: &observer::DeploymentStatus| {
+        let known = known.get(deployment.name.as_str()).copied();
+        if let Some(error) = &deployment.error
+            && known.is_none_or(|known| known.error.as_ref() != Some(error))
+        {
+            warn!(deployment = deployment.name, error, "this deployment keeps its last good facts");
+        }
+        deployment_status(deployment, known)
+    };
+    new.iter().map(status).collect()
 }
 
 /// What the pilot lacks because the director does not provide it.

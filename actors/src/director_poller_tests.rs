@@ -47,7 +47,7 @@ impl World {
                 known: None,
                 complete: false,
                 director,
-                deployments: Vec::new(),
+                deployments: Arc::default(),
                 lacking: Vec::new(),
             })),
             file,

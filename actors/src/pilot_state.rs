@@ -70,7 +70,7 @@ impl PilotState {
         known: Option<Arc<Inventory>>,
     ) -> Self {
         let director = DirectorStatus { url: director, last_success: None, error: None };
-        let report = PollReport { known, complete: false, director, deployments: Vec::new(), lacking: Vec::new() };
+        let report = PollReport { known, complete: false, director, deployments: Arc::default(), lacking: Vec::new() };
         Self {
             snapshot: Arc::new(watch::Sender::new(Arc::default())),
             poll: Arc::new(ArcSwap::from_pointee(report)),
@@ -116,7 +116,7 @@ impl PilotState {
             snapshot: snapshot.as_ref().into(),
             convergence: self.convergence(),
             director: poll.director.clone(),
-            deployments: poll.deployments.clone(),
+            deployments: poll.deployments.to_vec(),
             configs: poll.known.iter().flat_map(|known| &known.policies).map(Into::into).collect(),
             problems: self.problems.load().as_ref().clone(),
             pool: pool.status.clone(),

@@ -6,6 +6,7 @@
 //! accepted at once.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
@@ -37,6 +38,9 @@ pub(super) struct Facts {
     config_problems: Vec<Problem>,
     latest_configs: Vec<Arc<RuntimeConfig>>,
     inventory: Arc<Inventory>,
+    /// What is known of the readings, until there is another one or the list changes.
+    readings: OnceCell<Arc<BTreeMap<String, Duration>>>,
+    statuses: OnceCell<Arc<[DeploymentStatus]>>,
 }
 
 /// Changes found in a list.
@@ -65,6 +69,8 @@ impl Facts {
             config_problems: Vec::new(),
             latest_configs: Vec::new(),
             inventory: Arc::default(),
+            readings: OnceCell::new(),
+            statuses: OnceCell::new(),
         }
     }
 
@@ -126,7 +132,10 @@ impl Facts {
                 known.denied = None;
             }
         }
-        self.is_newer |= !listed.changed.is_empty();
+        if !listed.changed.is_empty() {
+            self.is_newer = true;
+            self.show_anew();
+        }
         listed.doubtful = self.deployments.values().any(|known| matches!(known.denied, Some(Denial::List(_))));
         listed.doubtful |= rows.is_empty() && !self.is_confirmed_empty(now);
         self.listed_nothing_at = if rows.is_empty() { self.listed_nothing_at.or(Some(now)) } else { None };
@@ -140,6 +149,7 @@ impl Facts {
 
     /// Handles a reading of one deployment.
     pub(super) fn take(&mut self, name: &str, reading: Reading, now: ClockReading) -> Option<Taken> {
+        self.show_anew();
         let taken = self.take_one(name, reading, now)?;
         self.is_newer |= taken.changed;
         Some(taken)
@@ -184,12 +194,18 @@ impl Facts {
     pub(super) fn asked(&mut self, name: &str, at: Option<Duration>) {
         if let Some(known) = self.deployments.get_mut(name) {
             known.asked = at.or(known.asked);
+            self.show_anew();
         }
     }
 
+    fn show_anew(&mut self) {
+        (self.readings, self.statuses) = (OnceCell::new(), OnceCell::new());
+    }
+
     /// When the instances of each deployment were asked for that are known.
-    pub(super) fn readings(&self) -> BTreeMap<String, Duration> {
-        self.deployments.iter().filter_map(|(name, known)| Some((name.clone(), known.asked?))).collect()
+    pub(super) fn readings(&self) -> Arc<BTreeMap<String, Duration>> {
+        let asked = || self.deployments.iter().filter_map(|(name, known)| Some((name.clone(), known.asked?)));
+        Arc::clone(self.readings.get_or_init(|| Arc::new(asked().collect())))
     }
 
     /// Whether the links of a deployment are known.
@@ -228,13 +244,13 @@ impl Facts {
         self.complete
     }
 
-    pub(super) fn statuses(&self) -> Vec<DeploymentStatus> {
+    pub(super) fn statuses(&self) -> Arc<[DeploymentStatus]> {
         let status = |(name, known): (&String, &Known)| DeploymentStatus {
             name: name.clone(),
             last_good: known.last_good,
             error: known.error.clone(),
         };
-        self.deployments.iter().map(status).collect()
+        Arc::clone(self.statuses.get_or_init(|| self.deployments.iter().map(status).collect()))
     }
 }
 

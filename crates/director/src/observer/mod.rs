@@ -168,9 +168,9 @@ pub struct Observation {
     /// Facts by deployment. The same pointer as long as nothing changes.
     pub inventory: Arc<Inventory>,
     /// When the instances of each deployment were asked for that are known, as time since the observer's start.
-    pub readings: BTreeMap<String, Duration>,
-    /// Every listed deployment, read or not.
-    pub deployments: Vec<DeploymentStatus>,
+    pub readings: Arc<BTreeMap<String, Duration>>,
+    /// Every listed deployment, read or not. The same pointer until a deployment is read or the list changes.
+    pub deployments: Arc<[DeploymentStatus]>,
     /// Whether every listed deployment has been read, or the reading has failed, once since the start. Before that, a
     /// deployment that is missing in the inventory may exist.
     pub complete: bool,
