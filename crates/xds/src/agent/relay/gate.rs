@@ -42,11 +42,11 @@ pub(super) struct Target {
 /// Names with their targets.
 pub(super) type Targets = BTreeMap<Hostname, Target>;
 
-/// All names of the mesh, each either answered or waiting.
+/// All names of the mesh, each either answered or waiting. What is stored shares them until one changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate {
-    pub(super) answered: Targets,
-    pub(super) waiting: Targets,
+    pub(super) answered: Arc<Targets>,
+    pub(super) waiting: Arc<Targets>,
     /// Waiting names that were answered with the same address before.
     suspended: BTreeSet<Hostname>,
     /// What answered names needed before the pilot said otherwise. It counts until what they need now is served, which
@@ -55,7 +55,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(answered: Targets, waiting: Targets) -> Self {
+    pub(super) fn new(answered: Arc<Targets>, waiting: Arc<Targets>) -> Self {
         Self { answered, waiting, ..Self::default() }
     }
 
@@ -71,28 +71,32 @@ impl Gate {
     pub(super) fn announce(&mut self, name: &Name, changes: &mut Vec<NameChange>) {
         let Name { host, vip, needs } = name;
         let target = Target { vip: *vip, needs: needs.clone() };
-        let known = self.answered.get_mut(host).map(|known| (known, true));
-        let known = known.or_else(|| self.waiting.get_mut(host).map(|known| (known, false)));
-        match known.filter(|(known, _)| known.vip == *vip) {
-            Some((known, answered)) => {
-                let former = std::mem::replace(known, target);
-                if answered && former != *known {
-                    self.former.entry(host.clone()).or_insert(former);
-                }
+        let answered = self.answered.get(host);
+        match answered.or_else(|| self.waiting.get(host)).filter(|known| known.vip == *vip).cloned() {
+            Some(known) if known == target => {}
+            Some(known) if answered.is_some() => {
+                Arc::make_mut(&mut self.answered).insert(host.clone(), target);
+                self.former.entry(host.clone()).or_insert(known);
             }
-            None => {
-                self.take_back(host.as_str(), changes);
-                self.waiting.insert(host.clone(), target);
+            known => {
+                if known.is_none() {
+                    self.take_back(host.as_str(), changes);
+                }
+                Arc::make_mut(&mut self.waiting).insert(host.clone(), target);
             }
         }
     }
 
     /// The pilot removes a name.
     pub(super) fn take_back(&mut self, name: &str, changes: &mut Vec<NameChange>) {
-        self.waiting.remove(name);
+        if self.waiting.contains_key(name) {
+            Arc::make_mut(&mut self.waiting).remove(name);
+        }
         self.suspended.remove(name);
         self.former.remove(name);
-        if let Some((host, Target { vip, .. })) = self.answered.remove_entry(name) {
+        if self.answered.contains_key(name)
+            && let Some((host, Target { vip, .. })) = Arc::make_mut(&mut self.answered).remove_entry(name)
+        {
             changes.push(NameChange { host, vip, answered: false });
         }
     }
@@ -100,13 +104,12 @@ impl Gate {
     /// Moves answered names back to waiting that are not `backed`.
     pub(super) fn suspend(&mut self, backed: impl Fn(&Hostname, &Target) -> bool, changes: &mut Vec<NameChange>) {
         let Self { answered, waiting, suspended, former } = self;
-        let unfit = |host: &Hostname, target: &mut Target| {
-            !backed(host, target) && former.get(host).is_none_or(|former| !backed(host, former))
+        let unfit = |(host, target): &(&Hostname, &Target)| {
+            !backed(host, target) && former.get(*host).is_none_or(|former| !backed(host, former))
         };
-        for (host, target) in answered.extract_if(.., unfit) {
+        for (host, target) in moved(answered, waiting, unfit) {
             changes.push(NameChange { host: host.clone(), vip: target.vip, answered: false });
-            suspended.insert(host.clone());
-            waiting.insert(host, target);
+            suspended.insert(host);
         }
         former.retain(|host, _| answered.contains_key(host));
     }
@@ -121,14 +124,27 @@ impl Gate {
     /// before.
     pub(super) fn admit(&mut self, ready: impl Fn(&Hostname, &Target, bool) -> bool, changes: &mut Vec<NameChange>) {
         let Self { answered, waiting, suspended, .. } = self;
-        let fit: Vec<_> =
-            waiting.extract_if(.., |host, target| ready(host, target, suspended.contains(host))).collect();
-        for (host, target) in fit {
+        for (host, target) in moved(waiting, answered, |(host, target)| ready(host, target, suspended.contains(*host)))
+        {
             suspended.remove(&host);
-            changes.push(NameChange { host: host.clone(), vip: target.vip, answered: true });
-            answered.insert(host, target);
+            changes.push(NameChange { host, vip: target.vip, answered: true });
         }
     }
+}
+
+/// Moves those that `are_to` from one to the other, and returns them. Neither is copied when there are none.
+fn moved(
+    from: &mut Arc<Targets>,
+    to: &mut Arc<Targets>,
+    are_to: impl Fn(&(&Hostname, &Target)) -> bool,
+) -> Vec<(Hostname, Target)> {
+    let moved: Vec<_> = from.iter().filter(are_to).map(|(host, target)| (host.clone(), target.clone())).collect();
+    if !moved.is_empty() {
+        let from = Arc::make_mut(from);
+        moved.iter().for_each(|(host, _)| drop(from.remove(host)));
+        Arc::make_mut(to).extend(moved.iter().cloned());
+    }
+    moved
 }
 
 /// Names with their addresses.

@@ -33,8 +33,8 @@ const FIRST_HEADER: usize = 8 + 4 + 8 + 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     resources: DeltaClient,
-    answered: Targets,
-    waiting: Targets,
+    answered: Arc<Targets>,
+    waiting: Arc<Targets>,
     /// The latest version of the table that pilots share by which names were received.
     table: Option<u64>,
 }
@@ -157,13 +157,12 @@ impl Stored {
         if known(self) != known(before) {
             return None;
         }
-        let (new, old) = (self.answered.keys(), before.answered.keys());
         let types = ResourceType::ALL.into_iter();
         let types = types.map(|kind| type_change(kind, self.resources.held(kind), before.resources.held(kind)));
         let change = FileChange {
             types: types.filter(|change| !change.resources.is_empty() || !change.removed.is_empty()).collect(),
-            answered: new.filter(|host| !before.answered.contains_key(*host)).map(Hostname::to_string).collect(),
-            not_answered: old.filter(|host| !self.answered.contains_key(*host)).map(Hostname::to_string).collect(),
+            answered: names_without(&self.answered, &before.answered),
+            not_answered: names_without(&before.answered, &self.answered),
             table: self.table.filter(|_| self.table != before.table),
         };
         Some(change.encode_to_vec())
@@ -242,7 +241,8 @@ impl Decoded {
             target.ok_or_else(|| StoreError::Inconsistent(format!("the name {host:?} is answered, but is not known")))
         });
         let answered = answered.collect::<Result<_, _>>()?;
-        Ok(Stored { resources: self.resources, answered, waiting: self.names, table: self.table })
+        let (answered, waiting) = (Arc::new(answered), Arc::new(self.names));
+        Ok(Stored { resources: self.resources, answered, waiting, table: self.table })
     }
 }
 
@@ -255,7 +255,18 @@ fn file_type<'r>(kind: ResourceType, resources: impl Iterator<Item = &'r Arc<Res
     FileType { url: kind.url().to_owned(), resources: resources.map(resource).collect(), removed: Vec::new() }
 }
 
-fn type_change(kind: ResourceType, new: &ResourceMap, old: &ResourceMap) -> FileType {
+/// Those of some names that others do not have. Most changes leave all of them as they are, and the same value.
+fn names_without(some: &Arc<Targets>, others: &Arc<Targets>) -> Vec<String> {
+    if Arc::ptr_eq(some, others) {
+        return Vec::new();
+    }
+    some.keys().filter(|host| !others.contains_key(*host)).map(Hostname::to_string).collect()
+}
+
+fn type_change(kind: ResourceType, new: &Arc<ResourceMap>, old: &Arc<ResourceMap>) -> FileType {
+    if Arc::ptr_eq(new, old) {
+        return file_type(kind, [].iter());
+    }
     let mut changed = Vec::new();
     compare(old, new, |old, new| changed.extend(new.or(old).map(|resource| &resource.name)));
     let resources = changed.iter().filter_map(|name| new.get(*name));

@@ -10,7 +10,8 @@ fn stored(listeners: &[Resource], names: &[(&str, u8, bool)]) -> Stored {
     };
     let side = |answered| {
         let names = names.iter().filter(|(_, _, is)| *is == answered);
-        names.map(|(host, last, _)| (Hostname::parse(host).unwrap(), Target { vip: vip(*last), needs: None })).collect()
+        let target = |last: &u8| Target { vip: vip(*last), needs: None };
+        Arc::new(names.map(|(host, last, _)| (Hostname::parse(host).unwrap(), target(last))).collect())
     };
     let names_map = map(names.iter().map(|(host, last, _)| name(host, *last)).collect());
     let listeners = map(listeners.to_vec());
