@@ -46,14 +46,21 @@ pub(crate) enum Choice {
     Full,
 }
 
+impl Limits {
+    /// Whether there is room for a newcomer from an address that has `own` of `all` open connections.
+    pub(crate) fn leave_room(self, own: usize, all: usize) -> bool {
+        own < self.of_one_address && all < self.in_all
+    }
+}
+
 /// Decides whether to admit a newcomer from `address`, and at which connection's cost.
 pub(crate) fn choose(open: &[Seen], address: IpAddr, limits: Limits) -> Choice {
     let own = open.iter().filter(|seen| seen.address == address).count();
+    if limits.leave_room(own, open.len()) {
+        return Choice::Room;
+    }
     if own >= limits.of_one_address {
         return gives_way(open.iter().filter(|seen| seen.address == address));
-    }
-    if open.len() < limits.in_all {
-        return Choice::Room;
     }
     let mut of_each: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for seen in open {

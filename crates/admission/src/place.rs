@@ -1,7 +1,7 @@
 //! Places, and the connections that hold them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -36,8 +36,47 @@ struct Inner {
 struct Open {
     next: u64,
     places: BTreeMap<u64, (IpAddr, Arc<Use>)>,
+    /// How many of them each address has: with room, a newcomer costs the same beside ten connections and ten thousand.
+    of_each: BTreeMap<IpAddr, usize>,
     gave_way: u64,
     refused: u64,
+}
+
+impl Open {
+    /// What a newcomer from this address costs.
+    fn choose(&self, address: IpAddr, limits: Limits) -> Choice {
+        let own = self.of_each.get(&address).copied().unwrap_or_default();
+        if limits.leave_room(own, self.places.len()) {
+            return Choice::Room;
+        }
+        let see = |(id, (address, usage)): (&u64, &(IpAddr, Arc<Use>))| Seen {
+            id: *id,
+            address: *address,
+            last: usage.last.load(Ordering::Relaxed),
+            busy: usage.is_busy(),
+        };
+        choose(&self.places.iter().map(see).collect::<Vec<_>>(), address, limits)
+    }
+
+    fn add(&mut self, address: IpAddr, usage: Arc<Use>) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.places.insert(id, (address, usage));
+        *self.of_each.entry(address).or_default() += 1;
+        id
+    }
+
+    /// Takes a connection out, which may have given way before.
+    fn remove(&mut self, id: u64) -> Option<Arc<Use>> {
+        let (address, usage) = self.places.remove(&id)?;
+        if let Entry::Occupied(mut count) = self.of_each.entry(address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        Some(usage)
+    }
 }
 
 /// Use of one connection.
@@ -79,17 +118,10 @@ impl Admission {
     pub fn admit(&self, address: Option<IpAddr>, parent: &CancellationToken) -> Result<Place, Full> {
         let address = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.to_canonical());
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let see = |(id, (address, usage)): (&u64, &(IpAddr, Arc<Use>))| Seen {
-            id: *id,
-            address: *address,
-            last: usage.last.load(Ordering::Relaxed),
-            busy: usage.is_busy(),
-        };
-        let seen: Vec<Seen> = open.places.iter().map(see).collect();
-        match choose(&seen, address, self.0.limits) {
+        match open.choose(address, self.0.limits) {
             Choice::Room => {}
             Choice::GivesWay(id) => {
-                if let Some((_, usage)) = open.places.remove(&id) {
+                if let Some(usage) = open.remove(id) {
                     usage.cut.cancel();
                 }
                 open.gave_way += 1;
@@ -99,11 +131,9 @@ impl Admission {
                 return Err(Full);
             }
         }
-        let id = open.next;
-        open.next += 1;
         let usage = Use { last: AtomicU64::new(now()), busy: AtomicUsize::new(0), cut: parent.child_token() };
         let usage = Arc::new(usage);
-        open.places.insert(id, (address, Arc::clone(&usage)));
+        let id = open.add(address, Arc::clone(&usage));
         Ok(Place(Arc::new(Taken { id, admission: self.clone(), usage })))
     }
 
@@ -153,7 +183,7 @@ impl Place {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.admission.0.open.lock().unwrap_or_else(PoisonError::into_inner).places.remove(&self.id);
+        self.admission.0.open.lock().unwrap_or_else(PoisonError::into_inner).remove(self.id);
     }
 }
 
@@ -164,5 +194,26 @@ pub struct Busy(Arc<Use>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_gave_way_is_counted_out_once() {
+        let admission = Admission::new(Limits { of_one_address: 2, in_all: 3 });
+        let parent = CancellationToken::new();
+        let admit = || admission.admit(Some(Ipv4Addr::LOCALHOST.into()), &parent).unwrap();
+        let [first, second, third] = [(); 3].map(|()| admit());
+        assert!(first.cut().is_cancelled());
+        drop(first);
+        assert_eq!((admission.count(), admission.turned_away()), (2, (1, 0)));
+        let fourth = admit();
+        assert_eq!((admission.count(), admission.turned_away()), (2, (2, 0)));
+        drop((second, third, fourth));
+        let _two = [(); 2].map(|()| admit());
+        assert_eq!((admission.count(), admission.turned_away()), (2, (2, 0)));
     }
 }
