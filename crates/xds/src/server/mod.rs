@@ -28,6 +28,7 @@ mod reports;
 mod secure;
 mod source;
 mod stream;
+mod turns;
 mod unary;
 
 use std::{

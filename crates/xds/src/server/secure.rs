@@ -1,7 +1,8 @@
 //! Accepted sockets whose clients have presented a certificate.
 //!
-//! Handshakes run concurrently. Each has a time limit and takes a place of its address, so a slow one is cut for a
-//! newcomer.
+//! A connection takes a place of its address, so a slow one is cut for a newcomer. Once its client has spoken, its handshake
+//! waits for its turn ([`Turns`]). The client's patience ends with neither: only the time in which the server waits for
+//! the client is limited.
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +22,17 @@ use futures::{Stream, stream};
 use rustls::{AlertDescription, CertificateError};
 use rustls_pki_types::CertificateDer;
 use tokio::{
+    io::Interest,
     net::{TcpListener, TcpStream},
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::connection::{Accepted, Gate, pause};
+use super::{
+    connection::{Accepted, Gate, pause},
+    turns::Turns,
+};
 use crate::{Identity, WorkloadTrust, clock, peer::NoWorkload};
 
 /// Why a client's TLS handshake failed.
@@ -75,6 +80,9 @@ impl HandshakeFailure {
 
     fn of(error: &io::Error) -> Self {
         use AlertDescription as Alert;
+        if error.kind() == io::ErrorKind::TimedOut {
+            return Self::Slow;
+        }
         let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
             return Self::NoTls;
         };
@@ -125,12 +133,12 @@ pub struct Security {
     pub workloads: Option<WorkloadTrust>,
     /// Counters of failed handshakes.
     pub failures: HandshakeFailures,
-    /// Time for a whole handshake.
+    /// Time for a client to begin the handshake, and again to end it once it is its turn.
     pub patience: Duration,
 }
 
 impl Security {
-    /// Allows ten seconds for a handshake.
+    /// Allows ten seconds for either part of a handshake.
     pub fn new(tls: ServerTls, workloads: Option<WorkloadTrust>, failures: HandshakeFailures) -> Self {
         Self { tls, workloads, failures, patience: Duration::from_secs(10) }
     }
@@ -152,6 +160,7 @@ struct Door {
     listener: TcpListener,
     security: Security,
     gate: Gate,
+    turns: Turns,
     handshakes: JoinSet<Secured>,
 }
 
@@ -162,7 +171,7 @@ pub(super) fn tls(
     security: Security,
     gate: Gate,
 ) -> impl Stream<Item = Result<Accepted<TlsStream<TcpStream>>, Infallible>> + Send {
-    let door = Door { listener, security, gate, handshakes: JoinSet::new() };
+    let door = Door { listener, security, gate, turns: Turns::default(), handshakes: JoinSet::new() };
     stream::unfold(door, async |mut door| {
         let connection = door.next().await;
         Some((Ok(connection), door))
@@ -191,25 +200,29 @@ impl Door {
             self.security.failures.count(HandshakeFailure::TooMany);
             return;
         };
+        let handshake = shake(self.security.clone(), self.gate.clone(), self.turns.clone(), socket, client, place);
         #[expect(clippy::disallowed_methods, reason = "`next` waits for it, and tells of its panic")]
-        self.handshakes.spawn(shake(self.security.clone(), self.gate.clone(), socket, client, place));
+        self.handshakes.spawn(handshake);
     }
 }
 
-async fn shake(security: Security, gate: Gate, socket: TcpStream, client: SocketAddr, place: Place) -> Secured {
-    let secured = async {
-        socket.set_nodelay(true)?;
-        TlsAcceptor::from(security.tls.current()).accept(socket).await
-    };
+async fn shake(
+    security: Security,
+    gate: Gate,
+    turns: Turns,
+    socket: TcpStream,
+    client: SocketAddr,
+    place: Place,
+) -> Secured {
     let secured = tokio::select! {
-        secured = timeout(security.patience, secured) => secured,
+        secured = secure(&security, &turns, socket) => secured,
         () = place.cut().cancelled() => {
             security.refuse(client, HandshakeFailure::TooMany, None);
             return None;
         }
     };
     match secured {
-        Ok(Ok(stream)) => {
+        Ok(stream) => {
             let presented = stream.get_ref().1.peer_certificates().and_then(<[_]>::split_first);
             let identity = presented.map(|(own, issuers)| security.identity(own, issuers)).transpose();
             match identity {
@@ -220,13 +233,31 @@ async fn shake(security: Security, gate: Gate, socket: TcpStream, client: Socket
                 }
             }
         }
-        Ok(Err(error)) => {
+        Err(error) => {
             security.refuse(client, HandshakeFailure::of(&error), Some(&error));
-            None
-        }
-        Err(_) => {
-            security.refuse(client, HandshakeFailure::Slow, None);
             None
         }
     }
 }
+
+async fn secure(security: &Security, turns: &Turns, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let slow = |_| io::Error::new(io::ErrorKind::TimedOut, "the client took too long");
+    socket.set_nodelay(true)?;
+    let left = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    if timeout(security.patience, socket.peek(&mut [0])).await.map_err(slow)?? == 0 {
+        return Err(left());
+    }
+    let handshake = async {
+        // For a client that has left meanwhile, nothing is signed.
+        if socket.ready(Interest::READABLE).await?.is_read_closed() {
+            return Err(left());
+        }
+        let accepted = TlsAcceptor::from(security.tls.current()).accept(socket);
+        timeout(security.patience, accepted).await.map_err(slow)?
+    };
+    turns.run(handshake).await
+}
+
+#[cfg(test)]
+#[path = "secure_tests.rs"]
+mod tests;
