@@ -26,8 +26,8 @@ pub use self::{
     pairs::outbound_pairs,
     pilot::{
         Attempt, Avoided, CertificateWish, ConnectError, ExchangeError, ExchangeSettings, PickerSettings,
-        PilotConnection, PilotPicker, PilotStream, Refusal, Reported, Spread, StreamEvent, StreamListener,
-        request_certificate, send_report,
+        PilotConnection, PilotPicker, PilotStream, Reach, Refusal, Reported, Spread, StreamEvent, StreamListener,
+        request_certificate, run_forever, send_report,
     },
     tunnels::{accepts_roots, accepts_tunnels},
 };

@@ -41,6 +41,7 @@ pub use self::{
     picker::{Attempt, PickerSettings, PilotPicker},
     report::{Reported, send_report},
     spread::Spread,
+    succession::{Reach, run_forever},
 };
 use super::relay::Stored;
 use crate::{

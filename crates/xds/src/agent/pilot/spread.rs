@@ -17,7 +17,7 @@ impl Spread {
     }
 
     /// The addresses in this order, each once.
-    pub(super) fn ordered(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    pub fn ordered(self, addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         let mut addresses: Vec<_> = addresses.into_iter().collect();
         addresses.sort_by_cached_key(|address| (hash(format!("{:x} {address}", self.0).as_bytes()), *address));
         addresses.dedup();
