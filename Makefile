@@ -13,6 +13,7 @@ MINUTES ?= 60
 # Of `make bench-scale`.
 PROXIES ?= 1000
 SERVICES ?= 1000
+PILOTS ?= 1
 ROUNDS ?= 1
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -72,11 +73,11 @@ bench: ## Measure beside named peers: DNS, time from change to acceptance, memor
 	@$(INSTALL) build lab bench bosh-cli envoy-$(ENVOY_VERSION)
 	tests/tools/bench .cache/envoy-$(ENVOY_VERSION)/envoy
 
-bench-scale: ## Measure what many agents cost a pilot (PROXIES=N SERVICES=N ROUNDS=N AGAINST=OTHER_BOSHY PLAINTEXT=1)
+bench-scale: ## Measure what many agents cost a pilot, or PILOTS=3 one of which is killed (PROXIES, SERVICES, ROUNDS, AGAINST, PLAINTEXT)
 	@$(INSTALL) build lab
 	cargo build --release --locked --package boshy --no-default-features --bin boshy
 	cargo build --release --locked --package boshy-fleet
-	target/release/boshy-fleet --proxies $(PROXIES) --services $(SERVICES) --rounds $(ROUNDS) \
+	target/release/boshy-fleet --proxies $(PROXIES) --services $(SERVICES) --pilots $(PILOTS) --rounds $(ROUNDS) \
 	  $(if $(AGAINST),--against $(AGAINST)) $(if $(PLAINTEXT),--plaintext)
 
 clean: ## Remove what was built and downloaded

@@ -9,6 +9,7 @@ use crate::site::GROUPS;
 const EXAMPLES: &str = "Examples:
   make bench-scale                                  1,000 agents, 1,000 services, over mutual TLS
   make bench-scale PROXIES=10000 SERVICES=100
+  make bench-scale PROXIES=10000 SERVICES=100 PILOTS=3          one of three pilots is killed
   make bench-scale AGAINST=/tmp/boshy-of-another-commit ROUNDS=3
   target/release/boshy-fleet --proxies 200 --services 200 --plaintext --json
 
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// Services, of 3 instances each, in deployments of 20
     #[arg(long, default_value_t = 1000, value_parser = RangedU64ValueParser::<usize>::new().range(2 * GROUPS as u64..))]
     pub(crate) services: usize,
+    /// Pilots. Of several, one is killed and comes back; nothing else is measured then
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) pilots: u8,
     /// Connect in plaintext instead of mutual TLS
     #[arg(long)]
     pub(crate) plaintext: bool,

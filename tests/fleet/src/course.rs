@@ -1,4 +1,4 @@
-//! What is done to a pilot, and measured.
+//! What is done to one pilot, and measured; and the means with which `several` measures others.
 
 use std::{
     net::Ipv4Addr,
@@ -11,18 +11,19 @@ use std::{
 use anyhow::Context;
 use boshy_tests::{Authority, Papers};
 use boshy_tls::ClientTls;
-use boshy_xds::{ALPN, ResourceType};
+use boshy_xds::{ALPN, ResourceType, agent::Uri};
 use bytes::Bytes;
 use rustls::{ClientConfig, client::Resumption};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     agent,
+    args::Args,
     awaited::{Awaited, Item},
     figures::Figures,
     fleet::Fleet,
     holdings::WITNESS,
-    pilot::{Pilot, XDS},
+    pilot::{NAME, Pilot},
     site::Site,
 };
 
@@ -36,25 +37,25 @@ const LOOKS: u64 = 4;
 const STALLED: usize = 20;
 /// Changes that stalled agents do not read.
 const UNREAD: usize = 3;
-/// A pilot that takes less CPU time than this in a pause has nothing more to do.
+/// Pilots that take less CPU time than this in a pause have nothing more to do.
 const IDLE: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A pilot with its director and its agents.
+/// Pilots with their director and their agents.
 pub(crate) struct Course<'a> {
-    site: Site,
-    pilot: Pilot,
-    fleet: Rc<Fleet>,
-    say: &'a dyn Fn(&str),
+    pub(crate) site: Site,
+    pub(crate) pilots: Vec<Pilot>,
+    pub(crate) fleet: Rc<Fleet>,
+    pub(crate) say: &'a dyn Fn(&str),
     figures: Vec<Figures>,
-    /// The pilot's memory without agents.
+    /// The pilots' memory without agents.
     alone: u64,
     _agents: JoinSet<()>,
 }
 
 /// What is known at one moment.
-struct Reading {
-    at: Instant,
+pub(crate) struct Reading {
+    pub(crate) at: Instant,
     cpu: Duration,
     down: u64,
     up: u64,
@@ -63,23 +64,24 @@ struct Reading {
 }
 
 /// Measures everything with one program.
-pub(crate) async fn run(
-    boshy: &Path,
-    proxies: usize,
-    services: usize,
-    plaintext: bool,
-    say: &dyn Fn(&str),
-) -> anyhow::Result<Vec<Figures>> {
+pub(crate) async fn run(boshy: &Path, args: &Args, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Figures>> {
     let authority = Authority::new();
-    let papers = (!plaintext).then(|| (authority.pilot(&XDS.ip().to_string()), authority.agent()));
-    let site = Site::with(services)?;
-    let pilot = Pilot::new(boshy, &site.director, papers.as_ref().map(|(pilot, _)| pilot))?;
-    let addresses = [WITNESS_ADDRESS].into_iter().chain(site.addresses(proxies - 1)).collect();
+    let host = Uri::from_static(NAME).host().unwrap_or_default().to_owned();
+    let papers = (!args.plaintext).then(|| (authority.pilot(&host), authority.agent()));
+    let site = Site::with(args.services)?;
+    let pilot =
+        |number| Pilot::new(boshy, &site.director, papers.as_ref().map(|(pilot, _)| pilot), (number, args.pilots));
+    let pilots: Vec<_> = (0..args.pilots).map(pilot).collect::<Result<_, _>>()?;
+    let addresses = [WITNESS_ADDRESS].into_iter().chain(site.addresses(args.proxies - 1)).collect();
     let tls = papers.as_ref().map(|(_, agent)| client(agent)).transpose()?;
-    let fleet = Rc::new(Fleet::new(XDS, tls, addresses));
+    let fleet = Rc::new(Fleet::new(pilots.iter().map(|pilot| pilot.xds).collect(), tls, addresses));
     let _agents = agent::all_of(&fleet);
-    let mut course = Course { site, pilot, fleet, say, figures: Vec::new(), alone: 0, _agents };
-    course.run().await?;
+    let mut course = Course { site, pilots, fleet, say, figures: Vec::new(), alone: 0, _agents };
+    course.begins().await?;
+    match course.pilots.len() {
+        1 => course.with_one().await?,
+        _ => course.with_several().await?,
+    }
     Ok(course.figures)
 }
 
@@ -91,7 +93,8 @@ fn client(papers: &Papers) -> anyhow::Result<Arc<ClientConfig>> {
 }
 
 impl Course<'_> {
-    async fn run(&mut self) -> anyhow::Result<()> {
+    /// The witness learns what all agents are told, and all agents are told it.
+    async fn begins(&mut self) -> anyhow::Result<()> {
         (self.say)("the witness learns what all agents are told");
         self.starts().await?;
         self.fleet.expects(Awaited::everything(), |agent| agent == WITNESS);
@@ -100,7 +103,10 @@ impl Course<'_> {
         self.restarts().await?;
 
         (self.say)("first sync");
-        self.first_sync().await?;
+        self.first_sync().await
+    }
+
+    async fn with_one(&mut self) -> anyhow::Result<()> {
         (self.say)("nothing new");
         self.nothing_new().await?;
         (self.say)("changes");
@@ -119,16 +125,18 @@ impl Course<'_> {
     }
 
     async fn starts(&mut self) -> anyhow::Result<()> {
-        self.pilot.start(self.site.services()).await?;
+        for pilot in &mut self.pilots {
+            pilot.start(self.site.services()).await?;
+        }
         self.settled().await?;
-        self.alone = self.pilot.memory()?;
+        self.alone = self.memory()?;
         Ok(())
     }
 
-    /// Another process of the pilot. Agents stay outside.
+    /// Other processes of the pilots. Agents stay outside.
     async fn restarts(&mut self) -> anyhow::Result<()> {
-        self.fleet.close();
-        self.pilot.kill();
+        self.fleet.close().await;
+        self.pilots.iter_mut().for_each(Pilot::kill);
         self.starts().await
     }
 
@@ -225,29 +233,37 @@ impl Course<'_> {
     }
 
     /// The figures of what the fleet expects.
-    async fn measured(&self, work: &'static str, begun: &Reading) -> anyhow::Result<Figures> {
+    pub(crate) async fn measured(&self, work: &'static str, begun: &Reading) -> anyhow::Result<Figures> {
         let (first, last) = self.fleet.done().await?;
+        Ok(self.since(work, begun).await?.until(first - begun.at, last - begun.at))
+    }
+
+    /// The figures of what the pilots have done since then.
+    pub(crate) async fn since(&self, work: &'static str, begun: &Reading) -> anyhow::Result<Figures> {
         let ended = self.settled().await?;
         let again = ended.failures - begun.failures;
         if again > 0 {
-            (self.say)(&format!("{again} connections failed, the last one: {}", self.fleet.last_failure()));
+            (self.say)(&format!("{again} connections failed; of all so far {}", self.fleet.reasons()));
         }
         let each = |from: u64, to: u64| (to - from) as f64 / self.fleet.size() as f64;
         Ok(Figures::of(work)
             .cpu(ended.cpu - begun.cpu)
-            .until(first - begun.at, last - begun.at)
             .traffic(each(begun.down, ended.down), each(begun.up, ended.up), each(begun.told, ended.told))
             .again(again))
     }
 
-    fn keep(&mut self, figures: Figures) -> anyhow::Result<()> {
-        let memory = self.pilot.memory()?;
+    pub(crate) fn keep(&mut self, figures: Figures) -> anyhow::Result<()> {
+        let memory = self.memory()?;
         let added = memory as f64 - self.alone as f64;
         self.figures.push(figures.memory(memory).memory_per_proxy(added / self.fleet.size() as f64));
         Ok(())
     }
 
-    /// Waits until the pilot has nothing more to do.
+    fn memory(&self) -> anyhow::Result<u64> {
+        self.pilots.iter().map(Pilot::memory).sum()
+    }
+
+    /// Waits until the pilots have nothing more to do.
     async fn settled(&self) -> anyhow::Result<Reading> {
         let mut before = self.reading()?;
         loop {
@@ -260,10 +276,10 @@ impl Course<'_> {
         }
     }
 
-    fn reading(&self) -> anyhow::Result<Reading> {
+    pub(crate) fn reading(&self) -> anyhow::Result<Reading> {
         Ok(Reading {
             at: Instant::now(),
-            cpu: self.pilot.cpu()?,
+            cpu: self.pilots.iter().map(Pilot::cpu).sum::<anyhow::Result<_>>()?,
             down: self.fleet.traffic.down.get(),
             up: self.fleet.traffic.up.get(),
             told: self.fleet.resources(),

@@ -13,7 +13,7 @@ pub(crate) struct Figures {
 }
 
 /// A column: its heading, its name in JSON, and the digits after the point.
-const COLUMNS: [(&str, &str, usize); 9] = [
+const COLUMNS: [(&str, &str, usize); 11] = [
     ("CPU, ms", "cpu_ms", 1),
     ("first, ms", "first_ms", 0),
     ("last, ms", "last_ms", 0),
@@ -23,6 +23,8 @@ const COLUMNS: [(&str, &str, usize); 9] = [
     ("again", "again", 0),
     ("RSS, MB", "rss_mb", 1),
     ("RSS per proxy, kB", "rss_per_proxy_kb", 1),
+    ("fewest at a pilot", "fewest_at_a_pilot", 0),
+    ("most at a pilot", "most_at_a_pilot", 0),
 ];
 
 impl Figures {
@@ -30,7 +32,7 @@ impl Figures {
         Self { work, ..Self::default() }
     }
 
-    /// CPU time of the pilot's process.
+    /// CPU time of the pilots' processes.
     #[must_use]
     pub(crate) fn cpu(self, time: Duration) -> Self {
         self.with(0, milliseconds(time))
@@ -54,7 +56,7 @@ impl Figures {
         self.with(6, count as f64)
     }
 
-    /// Resident memory of the pilot's process at the end.
+    /// Resident memory of the pilots' processes at the end.
     #[must_use]
     pub(crate) fn memory(self, octets: u64) -> Self {
         self.with(7, octets as f64 / 1e6)
@@ -64,6 +66,12 @@ impl Figures {
     #[must_use]
     pub(crate) fn memory_per_proxy(self, octets: f64) -> Self {
         self.with(8, octets / 1e3)
+    }
+
+    /// Agents of the pilot with the fewest, and of the one with the most, of those that run.
+    #[must_use]
+    pub(crate) fn spread(self, fewest: usize, most: usize) -> Self {
+        self.with(9, fewest as f64).with(10, most as f64)
     }
 
     fn with(mut self, column: usize, value: f64) -> Self {
@@ -108,14 +116,17 @@ impl Figures {
     }
 }
 
-/// A table of the works, with those of another program and the ratios to them below each.
+/// A table of the works, with those of another program and the ratios to them below each. It has the columns in which there
+/// is something.
 pub(crate) fn table(figures: &[Figures], against: Option<&[Figures]>) -> String {
     let mut table = Builder::default();
-    let headings = COLUMNS.iter().map(|(heading, _, _)| (*heading).to_owned());
+    let is_used = |column: usize| figures.iter().any(|figures| figures.values[column].is_some());
+    let used = |cells: Vec<String>| cells.into_iter().enumerate().filter_map(|(at, cell)| is_used(at).then_some(cell));
+    let headings = used(COLUMNS.iter().map(|(heading, _, _)| (*heading).to_owned()).collect());
     table.push_record(["work".to_owned(), "program".to_owned()].into_iter().chain(headings));
     for (number, figures) in figures.iter().enumerate() {
         let mut row = |what: &str, program: &str, cells: Vec<String>| {
-            table.push_record([what.to_owned(), program.to_owned()].into_iter().chain(cells));
+            table.push_record([what.to_owned(), program.to_owned()].into_iter().chain(used(cells)));
         };
         row(figures.work, "boshy", figures.cells());
         if let Some(other) = against.and_then(|against| against.get(number)) {

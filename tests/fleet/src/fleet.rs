@@ -1,7 +1,8 @@
-//! What all agents share: the way to the pilot, who may connect, what they hold and wait for, and their traffic.
+//! What all agents share: the way to the pilots, who may connect, what they hold and wait for, and their traffic.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
@@ -10,10 +11,10 @@ use std::{
 
 use anyhow::bail;
 use boshy_mesh::NodeId;
-use boshy_xds::ResourceType;
+use boshy_xds::{ResourceType, agent::Spread};
 use rustls::ClientConfig;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     time::timeout,
 };
 
@@ -27,6 +28,10 @@ use crate::{
 /// How long agents may take for what is expected of them.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How many agents open a stream at the same time, once they are connected. An agent has a processor of its own and goes
+/// on at once with what it has begun; these have one together.
+const TURNS: usize = 64;
+
 /// Who may have a connection.
 #[derive(Clone, Debug)]
 pub(crate) enum Door {
@@ -38,18 +43,25 @@ pub(crate) enum Door {
 
 /// See the module's documentation.
 pub(crate) struct Fleet {
-    pub(crate) pilot: SocketAddr,
+    /// The addresses of the pilots' name.
+    pub(crate) pilots: Vec<SocketAddr>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) door: watch::Sender<Door>,
+    /// For those that open streams.
+    pub(crate) turns: Semaphore,
+    /// Agents that have come in.
+    inside: watch::Sender<usize>,
     /// Every so many-th agent does not read while this is set.
     pub(crate) stalled: watch::Sender<Option<usize>>,
     addresses: Vec<Ipv4Addr>,
+    /// The pilot of each agent's stream.
+    streams: RefCell<Vec<Option<SocketAddr>>>,
     holdings: RefCell<Holdings>,
     wait: RefCell<Wait>,
     done: Notify,
-    /// Connections that failed or ended while the door was open, and why the last one did.
-    failures: RefCell<(u64, String)>,
+    /// Connections that failed or ended while the door was open, by the reason.
+    failures: RefCell<BTreeMap<String, u64>>,
     resources: Cell<u64>,
 }
 
@@ -65,13 +77,16 @@ struct Wait {
 
 impl Fleet {
     /// Agents at these addresses, of which the first one's VM provides no service.
-    pub(crate) fn new(pilot: SocketAddr, tls: Option<Arc<ClientConfig>>, addresses: Vec<Ipv4Addr>) -> Self {
+    pub(crate) fn new(pilots: Vec<SocketAddr>, tls: Option<Arc<ClientConfig>>, addresses: Vec<Ipv4Addr>) -> Self {
         Self {
-            pilot,
+            pilots,
             tls,
             traffic: Rc::default(),
             door: watch::Sender::new(Door::Closed),
+            turns: Semaphore::new(TURNS),
+            inside: watch::Sender::new(0),
             stalled: watch::Sender::new(None),
+            streams: RefCell::new(vec![None; addresses.len()]),
             holdings: RefCell::new(Holdings::of(addresses.len())),
             addresses,
             wait: RefCell::default(),
@@ -90,7 +105,38 @@ impl Fleet {
     }
 
     pub(crate) fn node(&self, agent: usize) -> NodeId {
-        NodeId::sidecar(IpAddr::V4(self.addresses[agent]), &format!("vm{agent}"), "fleet")
+        NodeId::sidecar(IpAddr::V4(self.addresses[agent]), &instance(agent), "fleet")
+    }
+
+    /// In which order this agent prefers the pilots.
+    #[expect(clippy::unused_self, reason = "what an agent is, the fleet says")]
+    pub(crate) fn spread(&self, agent: usize) -> Spread {
+        Spread::of(&instance(agent))
+    }
+
+    /// The pilot that this agent prefers.
+    pub(crate) fn prefers(&self, agent: usize) -> Option<SocketAddr> {
+        self.spread(agent).ordered(self.pilots.iter().copied()).first().copied()
+    }
+
+    /// The pilot of this agent's stream.
+    pub(crate) fn pilot_of(&self, agent: usize) -> Option<SocketAddr> {
+        self.streams.borrow()[agent]
+    }
+
+    /// How many streams each pilot has.
+    pub(crate) fn agents_of_each(&self) -> BTreeMap<SocketAddr, usize> {
+        let mut of_each: BTreeMap<_, _> = self.pilots.iter().map(|pilot| (*pilot, 0)).collect();
+        for pilot in self.streams.borrow().iter().flatten() {
+            *of_each.entry(*pilot).or_default() += 1;
+        }
+        of_each
+    }
+
+    /// This agent has a stream to this pilot until the value is dropped.
+    pub(crate) fn enters(&self, agent: usize, pilot: SocketAddr) -> Stay<'_> {
+        self.streams.borrow_mut()[agent] = Some(pilot);
+        Stay { fleet: self, agent }
     }
 
     /// The witness connects, as one that holds nothing.
@@ -103,15 +149,23 @@ impl Fleet {
         self.door.send_replace(Door::Open(Rc::new(Holdings::opening())));
     }
 
-    /// All connect at once, as agents that hold what they were told.
+    /// All connect at once, as agents that hold what they were told. Those that are connected stay so, and resume their
+    /// next streams.
     pub(crate) fn let_in_again(&self) {
         let opening = Rc::new(self.holdings.borrow().resuming());
         self.door.send_replace(Door::Open(opening));
     }
 
-    /// Ends all connections.
-    pub(crate) fn close(&self) {
+    /// Ends all connections, and returns when they have ended.
+    pub(crate) async fn close(&self) {
         self.door.send_replace(Door::Closed);
+        let _ = self.inside.subscribe().wait_for(|inside| *inside == 0).await;
+    }
+
+    /// An agent that may have a connection has come in, and has left when the value is dropped.
+    pub(crate) fn comes_in(&self) -> Inside<'_> {
+        self.inside.send_modify(|inside| *inside += 1);
+        Inside(self)
     }
 
     pub(crate) fn holdings(&self) -> &RefCell<Holdings> {
@@ -125,17 +179,17 @@ impl Fleet {
 
     /// Connections that failed or ended without being told to.
     pub(crate) fn failures(&self) -> u64 {
-        self.failures.borrow().0
+        self.failures.borrow().values().sum()
     }
 
-    /// Why the last one did.
-    pub(crate) fn last_failure(&self) -> String {
-        self.failures.borrow().1.clone()
+    /// How many did for each reason so far.
+    pub(crate) fn reasons(&self) -> String {
+        let failures = self.failures.borrow();
+        failures.iter().map(|(why, count)| format!("{count} times: {why}")).collect::<Vec<_>>().join("; ")
     }
 
     pub(crate) fn has_failed(&self, why: String) {
-        let mut failures = self.failures.borrow_mut();
-        *failures = (failures.0 + 1, why);
+        *self.failures.borrow_mut().entry(why).or_default() += 1;
     }
 
     /// Begins to wait for what these agents are to be told.
@@ -166,7 +220,7 @@ impl Fleet {
         let wait = self.wait.borrow();
         match (wait.first, wait.last) {
             (Some(first), Some(last)) if in_time => Ok((first, last)),
-            _ => bail!("{} agents wait in vain; the last failure: {:?}", wait.waiting, self.failures.borrow().1),
+            _ => bail!("{} agents wait in vain; failures: {}", wait.waiting, self.reasons()),
         }
     }
 
@@ -196,6 +250,32 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// A stream of an agent.
+pub(crate) struct Stay<'f> {
+    fleet: &'f Fleet,
+    agent: usize,
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        self.fleet.streams.borrow_mut()[self.agent] = None;
+    }
+}
+
+/// An agent that has come in.
+pub(crate) struct Inside<'f>(&'f Fleet);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.send_modify(|inside| *inside -= 1);
+    }
+}
+
+/// The id of an agent's instance.
+fn instance(agent: usize) -> String {
+    format!("vm{agent}")
 }
 
 impl Door {

@@ -1,14 +1,14 @@
-//! Measures what many agents cost a pilot: `make bench-scale`, and `boshy-fleet --help`.
+//! Measures what many agents cost pilots: `make bench-scale`, and `boshy-fleet --help`.
 //!
 //! ```text
-//!   Site: a director ──> boshy pilot, a process ──> Fleet: agents in one thread
+//!   Site: a director ──> boshy pilots, processes ──> Fleet: agents in one thread
 //!         └──────── Course: changes, restarts, waits, figures ────────┘
 //! ```
 //!
 //! | module | contents |
 //! |---|---|
-//! | `course` | what is done and measured, in order |
-//! | `site`, `pilot` | the director with its deployments; the pilot's process |
+//! | `course`, `several` | what is done to one pilot, and to several, and measured, in order |
+//! | `site`, `pilot` | the director with its deployments; a pilot's process |
 //! | `fleet`, `agent`, `socket` | all agents; one of them; its socket |
 //! | `wire`, `holdings`, `awaited` | messages; what agents hold; what they wait for (pure) |
 //! | `figures` | medians, ratios, the table (pure) |
@@ -25,6 +25,7 @@ mod fleet;
 mod holdings;
 mod namespace;
 mod pilot;
+mod several;
 mod site;
 mod socket;
 mod wire;
@@ -58,9 +59,11 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     } else {
         println!(
-            "{} proxies, {} services, {}",
+            "{} proxies, {} services, {} {}, {}",
             args.proxies,
             args.services,
+            args.pilots,
+            if args.pilots == 1 { "pilot" } else { "pilots" },
             if args.plaintext { "plaintext" } else { "mutual TLS" }
         );
         println!("{}", figures::table(&measured[0], measured.get(1).map(Vec::as_slice)));
@@ -70,7 +73,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 fn measure(args: &Args, boshy: &Path, say: &dyn Fn(&str)) -> anyhow::Result<Vec<Figures>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let course = course::run(boshy, args.proxies, args.services, args.plaintext, say);
+    let course = course::run(boshy, args, say);
     LocalSet::new().block_on(&runtime, course)
 }
 

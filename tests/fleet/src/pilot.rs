@@ -17,14 +17,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-/// Where agents find it, and where it shows its state.
-pub(crate) const XDS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 15010);
-const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// What agents call the pilots. All have the port and one certificate.
+pub(crate) const NAME: &str = "https://pilot.boshy.internal:15010";
+const PORT: u16 = 15010;
 /// How long a start may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Its program, its settings and its disk.
 pub(crate) struct Pilot {
+    /// Where agents find it.
+    pub(crate) xds: SocketAddr,
+    /// Where it shows its state.
+    http: SocketAddr,
     boshy: PathBuf,
     disk: TempDir,
     process: Option<Process>,
@@ -34,11 +38,19 @@ pub(crate) struct Pilot {
 struct Process(Child);
 
 impl Pilot {
-    /// A pilot that is not running. It looks at the director each second, the shortest period in use.
-    pub(crate) fn new(boshy: &Path, director: &Handle, papers: Option<&Papers>) -> anyhow::Result<Self> {
+    /// One of `all` pilots, which is not running. It looks at the director each second, the shortest period in use. Several
+    /// share one table of leases.
+    pub(crate) fn new(
+        boshy: &Path,
+        director: &Handle,
+        papers: Option<&Papers>,
+        (number, all): (u8, u8),
+    ) -> anyhow::Result<Self> {
         let disk = TempDir::new()?;
         let credentials = director.credentials();
-        let mut xds = json!({"listen": SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), XDS.port())});
+        let xds_address = SocketAddr::new(Ipv4Addr::new(10, 0, 1, 1 + number).into(), PORT);
+        let http = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 1 + number).into(), 8080);
+        let mut xds = json!({"listen": xds_address});
         if let Some(papers) = papers {
             let files = papers.client();
             xds["tls"] = json!({
@@ -52,13 +64,14 @@ impl Pilot {
             },
             "vip_range": "169.254.128.0/17",
             "vip_share": 100,
+            "leases": if all > 1 { "director" } else { "file" },
             "state_dir": disk.path().join("state"),
             "records": disk.path().join("records.json"),
-            "http": {"listen": HTTP},
+            "http": {"listen": http},
             "xds": xds,
         });
         fs::write(disk.path().join("pilot.yml"), settings.to_string())?;
-        Ok(Self { boshy: boshy.to_owned(), disk, process: None })
+        Ok(Self { xds: xds_address, http, boshy: boshy.to_owned(), disk, process: None })
     }
 
     /// Starts it, and waits until it serves this number of services.
@@ -72,7 +85,7 @@ impl Pilot {
         let child = command.spawn().context("run setpriv (package util-linux)")?;
         self.process = Some(Process(child));
         let begun = Instant::now();
-        let http = Http::new(HTTP);
+        let http = Http::new(self.http);
         let get = |path| http.get(path).ok();
         while get("/readyz").is_none_or(|reply| reply.status != 200) || count(get("/status")) != services {
             ensure!(begun.elapsed() < PATIENCE, "the pilot does not serve {services} services: {}", self.log());
@@ -88,14 +101,20 @@ impl Pilot {
         self.process = None;
     }
 
-    /// CPU time of the process so far.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        Ok(ClockId::pid_cpu_clock_id(self.pid()?)?.now()?.into())
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
-    /// Resident memory in octets.
+    /// CPU time of the process so far; zero when it does not run.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let Some(pid) = self.pid()? else { return Ok(Duration::ZERO) };
+        Ok(ClockId::pid_cpu_clock_id(pid)?.now()?.into())
+    }
+
+    /// Resident memory in octets; zero when it does not run.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let Some(pid) = self.pid()? else { return Ok(0) };
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kibibytes << 10)
@@ -107,9 +126,9 @@ impl Pilot {
         text[text.floor_char_boundary(text.len().saturating_sub(2_000))..].to_owned()
     }
 
-    fn pid(&self) -> anyhow::Result<Pid> {
-        let process = self.process.as_ref().context("the pilot is not running")?;
-        Ok(Pid::from_raw(process.0.id().try_into()?))
+    fn pid(&self) -> anyhow::Result<Option<Pid>> {
+        let id = self.process.as_ref().map(|process| process.0.id().try_into());
+        Ok(id.transpose()?.map(Pid::from_raw))
     }
 }
 
