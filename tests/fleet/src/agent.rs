@@ -1,7 +1,7 @@
 //! One agent: its choice among pilots, its connection from an address of its own, its stream, and its answers.
 //!
 //! It chooses pilots, leaves them and goes back to them by the code of a real agent
-//! ([`run_forever`](boshy_xds::agent::run_forever)).
+//! ([`run_forever`]).
 
 use std::{
     cell::Cell,
