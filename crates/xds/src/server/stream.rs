@@ -2,7 +2,7 @@
 //!
 //! The task does not wait for the transport, so its deadlines also hold for a proxy that does not read.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use err_report::Report;
 use tokio::{
@@ -85,6 +85,9 @@ async fn serve<C: Channel>(
     let mut stream = Stream::<C>::open(service, peer, sets.current(), outlet.clone());
     stream.request(first)?;
     let mut more = true;
+    // What ends the stream is waited for once. A new wait in each round would take locks, one of which all streams share.
+    let mut unread = pin!(outlet.closed());
+    let mut stopped = pin!(service.stop.cancelled());
     loop {
         tokio::select! {
             request = requests.message() => match request? {
@@ -103,8 +106,8 @@ async fn serve<C: Channel>(
             () = sleep_until(stream.deadline), if stream.session.unanswered() => {
                 return Err(Status::deadline_exceeded("a response was not answered"));
             }
-            () = outlet.closed() => return Ok(()),
-            () = service.stop.cancelled() => return Err(stopping()),
+            () = &mut unread => return Ok(()),
+            () = &mut stopped => return Err(stopping()),
         }
     }
 }
