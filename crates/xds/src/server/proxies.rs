@@ -21,11 +21,29 @@ pub struct Proxies {
     table: Arc<Mutex<Option<(u64, u64)>>>,
 }
 
-/// Observers are notified only of what they wait for: an accepted generation, and a proxy that disconnected.
+/// Observers are notified of the proxies that they wait for, one at a time: each wait costs as much as all proxies, and
+/// the observer's thread must be woken.
 #[derive(Debug, Default)]
 struct Register {
     next: u64,
     open: BTreeMap<u64, Line>,
+    /// A proxy of each wait that has kept it waiting.
+    awaited: BTreeSet<u64>,
+}
+
+impl Register {
+    /// How many of the proxies that came before `newcomer` have all accepted a generation; `None` while one has not,
+    /// which is awaited then.
+    fn accepted(&mut self, newcomer: u64, generation: u64) -> Option<usize> {
+        // Streams learn of a generation about in the order in which they came, so the last one says most.
+        match self.open.range(..newcomer).rev().find(|(_, line)| !line.has(generation)) {
+            Some((behind, _)) => {
+                self.awaited.insert(*behind);
+                None
+            }
+            None => Some(self.open.range(..newcomer).count()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -92,9 +110,20 @@ impl Proxies {
     /// known. A proxy that rejects a part has not accepted.
     pub async fn accepted(&self, generation: u64) -> usize {
         let mut changes = self.register.subscribe();
-        let newcomer = changes.borrow().next;
-        let accepted = |register: &Register| register.open.range(..newcomer).all(|(_, line)| line.has(generation));
-        changes.wait_for(accepted).await.map_or(0, |register| register.open.range(..newcomer).count())
+        let newcomer = changes.borrow_and_update().next;
+        loop {
+            let mut accepted = None;
+            self.register.send_if_modified(|register| {
+                accepted = register.accepted(newcomer, generation);
+                false
+            });
+            if let Some(accepted) = accepted {
+                return accepted;
+            }
+            if changes.changed().await.is_err() {
+                return 0;
+            }
+        }
     }
 
     /// Ids of the instances whose certificates the connected proxies have shown.
@@ -165,8 +194,10 @@ impl Entry {
         }
         (self.refusing, self.generation) = (refusing, generation);
         self.proxies.register.send_if_modified(|register| {
-            let line = register.open.get_mut(&self.id);
-            line.map(|line| (line.refusing, line.generation) = (refusing, generation)).is_some()
+            if let Some(line) = register.open.get_mut(&self.id) {
+                (line.refusing, line.generation) = (refusing, generation);
+            }
+            register.awaited.remove(&self.id)
         });
     }
 
@@ -182,6 +213,65 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.proxies.register.send_if_modified(|register| register.open.remove(&self.id).is_some());
+        self.proxies.register.send_if_modified(|register| {
+            register.open.remove(&self.id);
+            register.awaited.remove(&self.id)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        net::{IpAddr, Ipv4Addr},
+        pin::pin,
+        sync::atomic::AtomicUsize,
+        task::{Context, Poll, Wake, Waker},
+    };
+
+    use boshy_mesh::NodeId;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_wait_is_woken_only_by_the_proxy_that_keeps_it_waiting() {
+        let proxies = Proxies::default();
+        let peer = |number| Peer {
+            node: NodeId::sidecar(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)), "vm", "tests"),
+            identity: None,
+        };
+        let mut entries: Vec<Entry> = (1..=5).map(|number| proxies.enter(&peer(number), Flavour::Delta)).collect();
+        let woken = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+        let wakers = woken.clone().map(Waker::from);
+        let count = || woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed));
+        let mut both = [pin!(proxies.accepted(1)), pin!(proxies.accepted(1))];
+        let mut poll = |number: usize| both[number].as_mut().poll(&mut Context::from_waker(&wakers[number]));
+        assert_eq!([poll(0), poll(1)], [Poll::Pending; 2]);
+        let late = proxies.enter(&peer(6), Flavour::Delta);
+        for number in [0, 1, 2] {
+            entries[number].stands(false, Some(1));
+        }
+        assert_eq!(count(), [0, 0], "both wait for the last one");
+        entries[4].stands(false, Some(1));
+        assert_eq!(count(), [1, 1]);
+        assert_eq!([poll(0), poll(1)], [Poll::Pending; 2]);
+        // One that has accepted refuses a part, and the one that is awaited leaves.
+        entries[0].stands(true, None);
+        drop(entries.remove(3));
+        assert_eq!(count(), [2, 2]);
+        assert_eq!([poll(0), poll(1)], [Poll::Pending; 2]);
+        entries[0].stands(false, None);
+        assert_eq!([poll(0), poll(1)], [Poll::Ready(4); 2], "newcomers are not waited for");
+        drop(late);
     }
 }
