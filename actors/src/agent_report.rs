@@ -246,7 +246,8 @@ impl Reports {
     fn envoy(&self) -> EnvoyStatus {
         let statuses = self.state.proxies.list();
         let types = statuses.iter().flat_map(|proxy| &proxy.types);
-        let accepted = types.clone().filter_map(|(kind, status)| Some((*kind, status.accepted.clone()?))).collect();
+        let accepted =
+            types.clone().filter_map(|(kind, status)| Some((*kind, status.accepted.as_ref()?.to_string()))).collect();
         let (refused, refusing) = {
             let exchange = self.state.outlets.status.borrow();
             (exchange.nacks.clone(), exchange.nack_count)

@@ -1,6 +1,6 @@
 //! Status of connected proxies, for operators.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
@@ -43,9 +43,9 @@ pub enum Flavour {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TypeStatus {
     /// Version of the last response.
-    pub sent: Option<String>,
+    pub sent: Option<Arc<str>>,
     /// Version of the last acknowledged response.
-    pub accepted: Option<String>,
+    pub accepted: Option<Arc<str>>,
     /// The last rejection, kept until a later version is accepted.
     pub rejected: Option<Rejection>,
 }

@@ -158,8 +158,8 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Records a response that is sent.
-    pub(super) fn sent(&self, kind: ResourceType, version: &str) {
-        self.update(|proxy| proxy.types.entry(kind).or_default().sent = Some(version.to_owned()));
+    pub(super) fn sent(&self, kind: ResourceType, version: &Arc<str>) {
+        self.update(|proxy| proxy.types.entry(kind).or_default().sent = Some(Arc::clone(version)));
     }
 
     /// Records what the proxy reported. A rejection stays as long as a resource is withheld because of one.
@@ -168,7 +168,7 @@ impl Entry {
             let status = proxy.types.entry(kind).or_default();
             match report {
                 ProxyReport::Acked { version: Some(version), .. } => {
-                    status.accepted = Some(version.to_string());
+                    status.accepted = Some(Arc::clone(version));
                     if !withheld {
                         status.rejected = None;
                     }
