@@ -32,7 +32,7 @@ use std::sync::Arc;
 use crate::{
     Digest, Resource, ResourceMap, ResourceType,
     resource::{version_of, version_of_map},
-    way::{MAX_MESSAGE, Way, Ways, compare},
+    way::{SHARED_MESSAGE, Way, Ways, compare},
 };
 
 /// Resources of one type that are made together and shared by all proxies that have them. Immutable; clones share them.
@@ -63,7 +63,7 @@ impl Layer {
     /// The same layer, as the lowest one of many proxies. What leads to it is found and encoded once for all of them.
     #[must_use]
     pub fn shared(self, kind: ResourceType) -> Self {
-        self.shared_in_steps(kind, MAX_MESSAGE)
+        self.shared_in_steps(kind, SHARED_MESSAGE)
     }
 
     /// The same in responses of this many octets at most.

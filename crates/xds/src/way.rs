@@ -21,8 +21,12 @@ use crate::{
     order::Row,
 };
 
-/// Maximum size of a response in octets; a single larger resource is sent alone.
+/// Maximum size in octets of a response that one stream is sent; a single larger resource is sent alone.
 pub(crate) const MAX_MESSAGE: usize = 32 << 10;
+
+/// The same for a response that many streams are sent. Its octets exist once, so only their number counts: a response
+/// costs each stream its frames, an answer, and a place in the queue of its connection.
+pub(crate) const SHARED_MESSAGE: usize = 128 << 10;
 
 /// Octets that the name of a resource takes at most, near enough: it is a host name with little around it.
 const LONGEST_NAME: usize = 512;
