@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -14,6 +14,7 @@ use crate::{
     manifests::{APRICOT, BANANA, sample},
     mtls::{OPERATIONS, is_tunnelled},
     peers::Peer,
+    wait::within,
 };
 
 const CLIENT_VM: &str = "apricot/0";
@@ -175,6 +176,37 @@ fn certificates_of_seconds_are_replaced_under_load_and_without_pilot_and_directo
     lab.is_in_agreement();
 }
 
+/// Lets the pilot issue by the authority of this variable, or have it as the one `previous?/`.
+fn authority(which: &str, variable: &str) -> String {
+    let set = |key: &str, part: &str| replace(&format!("{PROPERTY}/{which}{key}"), &format!("(({variable}.{part}))"));
+    set("ca_certificate", "certificate") + &set("ca_private_key", "private_key")
+}
+
+/// Declares a second root, and an authority under it.
+fn next_authority() -> String {
+    let certificate = |name: &str, more: &str| {
+        let options = format!("{{is_ca: true, common_name: next{more}}}");
+        format!(
+            "- {{type: replace, path: /variables/-, value: {{name: {NEXT}_{name}, type: certificate, options: {options}}}}}\n"
+        )
+    };
+    certificate("root", "-root") + &certificate("ca", &format!(", ca: {NEXT}_root"))
+}
+
+fn both_roots() -> String {
+    let root = |name: &str| format!("((/boshy/mesh_identity{name}_root.certificate))\\n");
+    replace(&format!("{PROPERTY}/roots"), &format!("\"{}{}\"", root(""), root("_next")))
+}
+
+fn next_root() -> String {
+    replace(&format!("{PROPERTY}/roots"), &format!("(({NEXT}_root.certificate))"))
+}
+
+fn all_trust_one_root(lab: &Lab) -> bool {
+    let trusts_one = |vm: &String| certificate(lab, vm)["roots"].as_array().is_some_and(|roots| roots.len() == 1);
+    lab.vms().iter().all(trusts_one)
+}
+
 /// `boshy identity check STEP` on the pilot's VM: what it prints when it refuses.
 fn refusal(lab: &Lab, step: &str) -> Option<String> {
     let output = lab.run(["exec", PILOT_VM, "--", "/var/vcap/packages/boshy/bin/boshy", "identity", "check", step]);
@@ -184,18 +216,12 @@ fn refusal(lab: &Lab, step: &str) -> Option<String> {
 #[test]
 fn a_root_is_replaced_through_both_under_load_and_in_the_wrong_order_the_command_refuses() {
     let mut traffic = Traffic::start("[]");
-    let roots = |names: [&str; 2]| format!("\"{}\"", names.map(|name| format!("(({name}.certificate))\\n")).concat());
-    let (old, next) = ("/boshy/mesh_identity_root", format!("{NEXT}_root"));
-    let made = format!(
-        "- {{type: replace, path: /variables/-, value: {{name: {next}, type: certificate, options: {{is_ca: true, common_name: next-root}}}}}}\n\
-         - {{type: replace, path: /variables/-, value: {{name: {NEXT}_ca, type: certificate, options: {{ca: {next}, is_ca: true, common_name: next}}}}}}\n"
-    );
     let told = refusal(&traffic.lab, "sign").unwrap();
     assert!(told.contains("the pilot has one root"), "{told}");
 
     // Both roots, which one VM does not hear of.
     traffic.lab.stops(BYSTANDER_VM, AGENT);
-    deploy_with(&traffic.lab, &(made + &replace(&format!("{PROPERTY}/roots"), &roots([old, &next]))));
+    deploy_with(&traffic.lab, &(next_authority() + &both_roots()));
     traffic.lab.eventually("the command refuses for one VM", || {
         refusal(&traffic.lab, "sign").is_some_and(|told| told.lines().count() == 2 && told.contains("/apricot/"))
     });
@@ -205,8 +231,7 @@ fn a_root_is_replaced_through_both_under_load_and_in_the_wrong_order_the_command
 
     // The other authority, of which one VM gets no certificate.
     traffic.lab.stops(BYSTANDER_VM, AGENT);
-    let ca = |key: &str, part: &str| replace(&format!("{PROPERTY}/{key}"), &format!("(({NEXT}_ca.{part}))"));
-    deploy_with(&traffic.lab, &(ca("ca_certificate", "certificate") + &ca("ca_private_key", "private_key")));
+    deploy_with(&traffic.lab, &authority("", &format!("{NEXT}_ca")));
     traffic.lab.eventually("the command refuses for one VM", || {
         refusal(&traffic.lab, "retire").is_some_and(|told| told.lines().count() == 2 && told.contains("/apricot/"))
     });
@@ -214,11 +239,29 @@ fn a_root_is_replaced_through_both_under_load_and_in_the_wrong_order_the_command
     traffic.lab.eventually("every VM has a certificate of it", || refusal(&traffic.lab, "retire").is_none());
     traffic.goes_on("another authority");
 
-    deploy_with(&traffic.lab, &replace(&format!("{PROPERTY}/roots"), &format!("(({next}.certificate))")));
-    traffic.lab.eventually("every VM trusts the next root alone", || {
-        let lab = &traffic.lab;
-        lab.vms().iter().all(|vm| certificate(lab, vm)["roots"].as_array().is_some_and(|roots| roots.len() == 1))
+    deploy_with(&traffic.lab, &next_root());
+    traffic.lab.eventually("every VM trusts the next root alone", || all_trust_one_root(&traffic.lab));
+    assert!(traffic.lab.answers(SERVER_VM, APRICOT.host, APRICOT), "a connection that is made now fails");
+    traffic.goes_on("the old root");
+    traffic.ends_flawless();
+}
+
+#[test]
+#[ignore = "takes two minutes: make chaos"]
+fn a_root_is_replaced_in_two_deploys_by_a_pilot_that_has_both_authorities() {
+    let mut traffic = Traffic::start("[]");
+    let before = serial(&traffic.lab, BYSTANDER_VM);
+    let both = authority("", &format!("{NEXT}_ca")) + &authority("previous?/", "/boshy/mesh_identity_ca");
+    deploy_with(&traffic.lab, &(next_authority() + &both + &both_roots()));
+    // The pilot waits for two heartbeats of the reports before it issues by the next authority.
+    within(Duration::from_secs(180), "every VM has a certificate of the next authority", || {
+        refusal(&traffic.lab, "retire").is_none()
     });
+    assert_ne!(serial(&traffic.lab, BYSTANDER_VM), before);
+    traffic.goes_on("both authorities");
+
+    deploy_with(&traffic.lab, &(next_root() + &format!("- {{type: remove, path: {PROPERTY}/previous}}\n")));
+    traffic.lab.eventually("every VM trusts the next root alone", || all_trust_one_root(&traffic.lab));
     assert!(traffic.lab.answers(SERVER_VM, APRICOT.host, APRICOT), "a connection that is made now fails");
     traffic.goes_on("the old root");
     traffic.ends_flawless();
