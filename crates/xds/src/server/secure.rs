@@ -1,8 +1,7 @@
 //! Accepted sockets whose clients have presented a certificate.
 //!
 //! A connection takes a place of its address, so a slow one is cut for a newcomer. Once its client has spoken, its handshake
-//! waits for its turn ([`Turns`]). The client's patience ends with neither: only the time in which the server waits for
-//! the client is limited.
+//! waits for its turn ([`Turns`]). Only the time in which the server waits for the client is limited.
 
 use std::{
     collections::BTreeMap,
