@@ -8,7 +8,7 @@ use err_report::Report;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -209,12 +209,17 @@ impl Keeper {
         let leaving = self.leaving.take().map(|(envoy, _)| envoy);
         let others: Vec<Envoy> = coming.into_iter().chain(leaving).collect();
         let admins: Vec<Admin> = [&self.current].into_iter().chain(&others).filter_map(Envoy::admin).collect();
-        for admin in &admins {
-            if !admin.drains_inbound().await {
-                warn!("an Envoy does not answer, and accepts tunnels until it ends");
+        let bound = self.parts.stop_timeout;
+        let quiets = async {
+            for admin in &admins {
+                if !admin.drains_inbound().await {
+                    warn!("an Envoy does not answer, and accepts tunnels until it ends");
+                }
             }
-        }
-        quiet(&admins, self.parts.stop_timeout).await;
+            quiet(&admins, bound).await;
+        };
+        // An Envoy that does not answer must not make the stop longer.
+        let _ = timeout(bound, quiets).await;
         for mut envoy in others {
             envoy.end().await?;
         }
