@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use boshy_backoff::{Backoff, Retries};
 use boshy_mesh::Inventory;
 use boshy_state::{Format, SealError};
-use boshy_web::status::Lack;
+use boshy_web::status::{Lack, Turn};
 use err_report::Report;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -107,13 +107,12 @@ impl KeptFacts {
                 Some(self.lack(reason).lasting(&before))
             }
         };
-        if lack != before {
-            match &lack {
-                Some(lack) => warn!(reason = lack.reason, "what the director said is not on disk"),
-                None => info!("what the director said is on disk again"),
-            }
-            self.unkept.store(Arc::new(lack));
+        match Lack::turn(before.as_ref(), lack.as_ref()) {
+            Some(Turn::Lacks(lack)) => warn!(reason = lack.reason, "what the director said is not on disk"),
+            Some(Turn::Ended) => info!("what the director said is on disk again"),
+            None => return,
         }
+        self.unkept.store(Arc::new(lack));
     }
 
     fn lack(&self, reason: String) -> Lack {

@@ -15,7 +15,7 @@ use boshy_director::lease_log::{LeaseLog, LogError};
 use boshy_mesh::LeaseTable;
 use boshy_state::{ReadError, StateFileError};
 use boshy_supervision::Heart;
-use boshy_web::status::Lack;
+use boshy_web::status::{Lack, Turn};
 use err_report::Report;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -149,14 +149,14 @@ impl LeaseAgreementParts {
     fn report(&self, ended: &Result<(), RoundError>) {
         let before = self.unagreed.load();
         let lack = ended.as_ref().err().map(|cause| {
-            let reason = Report::new(cause).to_string();
-            if (**before).as_ref().is_none_or(|before| before.reason != reason) {
-                warn!(reason, "no agreement on leases");
-            }
-            let lack =
-                Lack { what: "shared_leases", since: self.clock.look().wall.0, reason, remedy: self.remedy(cause) };
-            lack.lasting(&**before)
+            let (since, reason) = (self.clock.look().wall.0, Report::new(cause).to_string());
+            Lack { what: "shared_leases", since, reason, remedy: self.remedy(cause) }.lasting(&**before)
         });
+        match Lack::turn((**before).as_ref(), lack.as_ref()) {
+            Some(Turn::Lacks(lack)) => warn!(reason = lack.reason, "no agreement on leases"),
+            Some(Turn::Ended) => info!("the pilots agree on leases again"),
+            None => {}
+        }
         self.unagreed.store(Arc::new(lack));
     }
 

@@ -15,7 +15,7 @@ use boshy_mesh::{
     Claims, LeaseRules, LeaseState, Leases, MeshSnapshot, Moment, Reconciled, Shortage, Unclaimed, Withdrawals,
 };
 use boshy_state::{ReadError, StateFileError};
-use boshy_web::status::{Lack, PoolStatus};
+use boshy_web::status::{Lack, PoolStatus, Turn};
 use err_report::Report;
 use tracing::{error, info};
 
@@ -260,21 +260,14 @@ fn status(rules: &LeaseRules, told: &Reconciled) -> PoolStatus {
 
 /// The present lack, which is logged when it begins, changes and ends.
 fn lack(before: &PoolReport, stamp: &Stamp, reason: Option<String>, remedy: impl FnOnce() -> String) -> Option<Lack> {
-    match reason {
-        Some(reason) => {
-            if before.lack.as_ref().is_none_or(|lack| lack.reason != reason) {
-                error!(reason, "the leases are not on disk");
-            }
-            let lack = Lack { what: "leases", since: stamp.wall.0, reason, remedy: remedy() };
-            Some(lack.lasting(&before.lack))
-        }
-        None => {
-            if before.lack.is_some() {
-                info!("the leases are on disk again");
-            }
-            None
-        }
+    let lack = reason
+        .map(|reason| Lack { what: "leases", since: stamp.wall.0, reason, remedy: remedy() }.lasting(&before.lack));
+    match Lack::turn(before.lack.as_ref(), lack.as_ref()) {
+        Some(Turn::Lacks(lack)) => error!(reason = lack.reason, "the leases are not on disk"),
+        Some(Turn::Ended) => info!("the leases are on disk again"),
+        None => {}
     }
+    lack
 }
 
 fn log_changes(before: &Leases, after: &Leases) {

@@ -44,10 +44,28 @@ impl Lack {
         Self { since: known.map_or(self.since, |lack| lack.since), ..self }
     }
 
+    /// What is to be said once of what lacks now, after what lacked before.
+    pub fn turn<'n>(before: Option<&Self>, now: Option<&'n Self>) -> Option<Turn<'n>> {
+        match (before, now) {
+            (Some(before), Some(now)) => (before.reason != now.reason).then_some(Turn::Lacks(now)),
+            (None, now) => now.map(Turn::Lacks),
+            (Some(_), None) => Some(Turn::Ended),
+        }
+    }
+
     fn measure(lacking: &[Self], page: &mut Page) {
         let rows = lacking.iter().map(|lack| (vec![("what", lack.what.to_owned())], 1));
         page.gauges("lacking", "1 for each thing that the role has to do without", rows);
     }
+}
+
+/// A change of one lack that the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn<'l> {
+    /// It begins, or its reason is another one.
+    Lacks(&'l Lack),
+    /// It is over.
+    Ended,
 }
 
 /// Readiness of a role.
@@ -74,5 +92,24 @@ impl Readiness {
 
     fn measure(&self, page: &mut Page) {
         page.gauge("ready", "1 while the role can do its work", u64::from(self.ready));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lack(reason: &str) -> Lack {
+        Lack { what: "leases", since: 1, reason: reason.to_owned(), remedy: String::new() }
+    }
+
+    #[test]
+    fn a_lack_is_told_when_it_begins_has_another_reason_and_ends() {
+        let (full, away) = (lack("the disk is full"), lack("the disk is away"));
+        assert_eq!(Lack::turn(None, Some(&full)), Some(Turn::Lacks(&full)));
+        assert_eq!(Lack::turn(Some(&full), Some(&full)), None);
+        assert_eq!(Lack::turn(Some(&full), Some(&away)), Some(Turn::Lacks(&away)));
+        assert_eq!(Lack::turn(Some(&away), None), Some(Turn::Ended));
+        assert_eq!(Lack::turn(None, None), None);
     }
 }
