@@ -3,7 +3,7 @@
 //! It speaks netlink directly, so that the lab works where iproute2 is not installed. Each request is one message with
 //! one acknowledgement. Every call acts on the network namespace of the calling thread.
 
-use std::{fs, io};
+use std::{io, net::Ipv4Addr};
 
 use boshy_netlink::{ACK, CREATE, EXCLUSIVE, Socket, Writer};
 use ipnet::Ipv4Net;
@@ -18,13 +18,12 @@ const UP: u32 = libc::IFF_UP as u32;
 
 /// Creates a bridge that is up and has an address.
 ///
-/// Its hardware address is set explicitly, derived from the IP address. Otherwise a bridge takes the lowest address of
-/// its ports, so that a VM that is added or removed may change it, and for seconds other VMs send to the old address.
+/// Without an explicit hardware address, a bridge takes the lowest one of its ports, so that a VM that is added or removed
+/// may change it, and for seconds other VMs send to the old address.
 pub(crate) fn create_bridge(name: &str, address: Ipv4Net) -> Result<(), LabError> {
-    const LOCALLY_ADMINISTERED: [u8; 2] = [0x02, 0x00];
     let made = new_link(|link| {
         link.text(libc::IFLA_IFNAME, name);
-        link.attribute(libc::IFLA_ADDRESS, &[&LOCALLY_ADMINISTERED[..], &address.addr().octets()].concat());
+        link.attribute(libc::IFLA_ADDRESS, &hardware_address(address.addr()));
         link.nested(libc::IFLA_LINKINFO, |info| info.text(libc::IFLA_INFO_KIND, "bridge"));
     });
     made.doing(|| format!("making the bridge {name}"))?;
@@ -32,8 +31,17 @@ pub(crate) fn create_bridge(name: &str, address: Ipv4Net) -> Result<(), LabError
 }
 
 /// Creates a virtual Ethernet pair: `name` here, up and a port of `bridge`, and `peer` in the network namespace of the
-/// process `pid`.
-pub(crate) fn create_pair(name: &str, bridge: &str, peer: &str, pid: u32) -> Result<(), LabError> {
+/// process `pid`, for an address there.
+///
+/// The address may have been another VM's a moment ago. Others that had its hardware address confirmed just then keep it
+/// for half a minute, and a gratuitous ARP request at the start is too early: the bridge drops what comes from a port
+/// whose carrier it has not noticed yet. A BOSH agent repeats the request; here the hardware address stays the same.
+pub(crate) fn create_pair(
+    name: &str,
+    bridge: &str,
+    (peer, address): (&str, Ipv4Net),
+    pid: u32,
+) -> Result<(), LabError> {
     let master = index(bridge)?;
     let made = new_link(|link| {
         link.text(libc::IFLA_IFNAME, name);
@@ -44,6 +52,7 @@ pub(crate) fn create_pair(name: &str, bridge: &str, peer: &str, pid: u32) -> Res
                 data.nested(VETH_INFO_PEER, |other| {
                     other.raw(&interface_info(0, 0));
                     other.text(libc::IFLA_IFNAME, peer);
+                    other.attribute(libc::IFLA_ADDRESS, &hardware_address(address.addr()));
                     other.u32_ne(libc::IFLA_NET_NS_PID, pid);
                 });
             });
@@ -58,10 +67,10 @@ pub(crate) fn set_up(name: &str) -> Result<(), LabError> {
     request(libc::RTM_NEWLINK, 0, |link| link.raw(&info)).doing(|| format!("turning on {name}"))
 }
 
-/// Lets the kernel send a gratuitous ARP request for each address of an interface when that is set up.
-pub(crate) fn announce_at_start(name: &str) -> Result<(), LabError> {
-    fs::write(format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"), "1")
-        .doing(|| format!("letting {name} announce itself"))
+/// A locally administered hardware address, which derives from the IP address.
+fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x00, a, b, c, d]
 }
 
 /// Adds an address to an interface, and with it the route to its network.

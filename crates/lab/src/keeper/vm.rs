@@ -93,8 +93,8 @@ impl Vm {
         });
         let vm = Self { pid, orders, jobs, questions, next: AtomicU64::new(0) };
         vm.carries_out(What::Build(facts.spec.clone())).await?;
-        for (position, (interface, _)) in facts.spec.interfaces.iter().enumerate() {
-            netlink::create_pair(&format!("{port}.{position}"), bridge, interface, pid)?;
+        for (position, (interface, address)) in facts.spec.interfaces.iter().enumerate() {
+            netlink::create_pair(&format!("{port}.{position}"), bridge, (interface, *address), pid)?;
         }
         vm.carries_out(What::Boot { reboot }).await?;
         Ok(vm)

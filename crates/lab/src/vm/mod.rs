@@ -114,9 +114,6 @@ fn network(spec: &VmSpec) -> Result<(), LabError> {
     netlink::set_up("lo")?;
     netlink::add_address("lo", Ipv4Net::from(boshy_lab_dns::ADDRESS))?;
     for (interface, address) in &spec.interfaces {
-        // The address may have been another VM's a moment ago, and others may still know that one's hardware address. A
-        // BOSH agent tells them as well.
-        netlink::announce_at_start(interface)?;
         netlink::add_address(interface, *address)?;
         netlink::set_up(interface)?;
     }
