@@ -79,7 +79,14 @@ pub(crate) async fn run(boshy: &Path, args: &Args, say: &dyn Fn(&str)) -> anyhow
     let mut course = Course { site, pilots, fleet, say, figures: Vec::new(), alone: 0, _agents };
     course.begins().await?;
     match course.pilots.len() {
-        1 => course.with_one().await?,
+        1 => {
+            course.with_one().await?;
+            if let Some((papers, _)) = &papers {
+                // The namespace has no names, so an agent's process knows the pilot by its address.
+                authority.renew_pilot(papers, &course.pilots[0].xds.ip().to_string());
+            }
+            course.with_an_agent(boshy, papers.as_ref().map(|(_, agent)| agent)).await?;
+        }
         _ => course.with_several().await?,
     }
     Ok(course.figures)
@@ -134,7 +141,7 @@ impl Course<'_> {
     }
 
     /// Other processes of the pilots. Agents stay outside.
-    async fn restarts(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn restarts(&mut self) -> anyhow::Result<()> {
         self.fleet.close().await;
         self.pilots.iter_mut().for_each(Pilot::kill);
         self.starts().await
@@ -257,6 +264,11 @@ impl Course<'_> {
         let added = memory as f64 - self.alone as f64;
         self.figures.push(figures.memory(memory).memory_per_proxy(added / self.fleet.size() as f64));
         Ok(())
+    }
+
+    /// Figures that are not the pilots'.
+    pub(crate) fn note(&mut self, figures: Figures) {
+        self.figures.push(figures);
     }
 
     fn memory(&self) -> anyhow::Result<u64> {

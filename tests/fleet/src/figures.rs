@@ -32,7 +32,7 @@ impl Figures {
         Self { work, ..Self::default() }
     }
 
-    /// CPU time of the pilots' processes.
+    /// CPU time of the pilots' processes, or of the agent's.
     #[must_use]
     pub(crate) fn cpu(self, time: Duration) -> Self {
         self.with(0, milliseconds(time))
@@ -56,7 +56,7 @@ impl Figures {
         self.with(6, count as f64)
     }
 
-    /// Resident memory of the pilots' processes at the end.
+    /// Resident memory of the pilots' processes at the end, or of the agent's.
     #[must_use]
     pub(crate) fn memory(self, octets: u64) -> Self {
         self.with(7, octets as f64 / 1e6)

@@ -8,7 +8,8 @@
 //! | module | contents |
 //! |---|---|
 //! | `course`, `several` | what is done to one pilot, and to several, and measured, in order |
-//! | `site`, `pilot` | the director with its deployments; a pilot's process |
+//! | `vm` | the agent of one VM, what is done to it and measured |
+//! | `site`, `pilot`, `process` | the director with its deployments; a pilot; its process |
 //! | `fleet`, `agent`, `socket` | all agents; one of them; its socket |
 //! | `wire`, `holdings`, `awaited` | messages; what agents hold; what they wait for (pure) |
 //! | `figures` | medians, ratios, the table (pure) |
@@ -25,9 +26,11 @@ mod fleet;
 mod holdings;
 mod namespace;
 mod pilot;
+mod process;
 mod several;
 mod site;
 mod socket;
+mod vm;
 mod wire;
 
 use std::{path::Path, process::ExitCode};

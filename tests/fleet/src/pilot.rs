@@ -1,21 +1,21 @@
 //! A pilot in a process of its own.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use boshy_lab_director::Handle;
 use boshy_tests::{Http, Papers};
-use nix::{time::ClockId, unistd::Pid};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+use crate::process::{self, Process};
 
 /// What agents call the pilots. All have the port and one certificate.
 pub(crate) const NAME: &str = "https://pilot.boshy.internal:15010";
@@ -33,9 +33,6 @@ pub(crate) struct Pilot {
     disk: TempDir,
     process: Option<Process>,
 }
-
-/// Ends with its value.
-struct Process(Child);
 
 impl Pilot {
     /// One of `all` pilots, which is not running. It looks at the director each second, the shortest period in use. Several
@@ -76,21 +73,14 @@ impl Pilot {
 
     /// Starts it, and waits until it serves this number of services.
     pub(crate) async fn start(&mut self, services: usize) -> anyhow::Result<()> {
-        let log = File::options().create(true).append(true).open(self.disk.path().join("log"))?;
-        // Not even a killed driver leaves a pilot behind.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(&self.boshy).args(["pilot", "--config"]);
-        command.arg(self.disk.path().join("pilot.yml"));
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().context("run setpriv (package util-linux)")?;
-        self.process = Some(Process(child));
+        let process = self.process.insert(Process::start(&self.boshy, "pilot", self.disk.path())?);
+        let log = || process::log(self.disk.path());
         let begun = Instant::now();
         let http = Http::new(self.http);
         let get = |path| http.get(path).ok();
         while get("/readyz").is_none_or(|reply| reply.status != 200) || count(get("/status")) != services {
-            ensure!(begun.elapsed() < PATIENCE, "the pilot does not serve {services} services: {}", self.log());
-            let running = self.process.as_mut().is_some_and(|process| matches!(process.0.try_wait(), Ok(None)));
-            ensure!(running, "the pilot ended: {}", self.log());
+            ensure!(begun.elapsed() < PATIENCE, "the pilot does not serve {services} services: {}", log());
+            ensure!(!process.has_ended(), "the pilot ended: {}", log());
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
@@ -107,35 +97,12 @@ impl Pilot {
 
     /// CPU time of the process so far; zero when it does not run.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let Some(pid) = self.pid()? else { return Ok(Duration::ZERO) };
-        Ok(ClockId::pid_cpu_clock_id(pid)?.now()?.into())
+        self.process.as_ref().map_or(Ok(Duration::ZERO), |process| process::cpu(process.pid()))
     }
 
     /// Resident memory in octets; zero when it does not run.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
-        let Some(pid) = self.pid()? else { return Ok(0) };
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kibibytes << 10)
-    }
-
-    /// The end of its log.
-    fn log(&self) -> String {
-        let text = fs::read_to_string(self.disk.path().join("log")).unwrap_or_default();
-        text[text.floor_char_boundary(text.len().saturating_sub(2_000))..].to_owned()
-    }
-
-    fn pid(&self) -> anyhow::Result<Option<Pid>> {
-        let id = self.process.as_ref().map(|process| process.0.id().try_into());
-        Ok(id.transpose()?.map(Pid::from_raw))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.process.as_ref().map_or(Ok(0), |process| process::memory(process.pid()))
     }
 }
 
