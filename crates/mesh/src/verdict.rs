@@ -163,7 +163,7 @@ impl Answer {
         let (documents, line) = match decision {
             Decision::Unrestricted => (Vec::new(), None),
             Decision::Allowed(rule) | Decision::Denied(rule) => {
-                (vec![rule.document.clone()], (rule.line > 0).then_some(rule.line))
+                (vec![rule.document.clone()], (rule.position.line > 0).then_some(rule.position.line))
             }
             Decision::NotAllowed(documents) => (documents.clone(), None),
         };

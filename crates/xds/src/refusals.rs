@@ -1,4 +1,4 @@
-//! Counts refused tunnels, remembers the latest kinds of them, and says which are worth a line in the log.
+//! Counts refused tunnels and captured connections, remembers the latest kinds of them, and says which are worth a line in the log.
 //!
 //! A program that calls again and again would fill the log, and each of its connections is refused several times. So
 //! refusals that are alike are logged when they begin, and then once a minute with their number.
@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tracing::warn;
 
 use crate::{RefusalReason, RefusedTunnel, Side};
 
@@ -56,8 +57,14 @@ impl Refusals {
         let unlogged = self.tally().take(tunnel.clone(), now, wall);
         if let Some(count) = unlogged {
             let RefusedTunnel { side, reason, caller, target, details } = tunnel;
-            let (side, reason) = (side.as_str(), reason.as_str());
-            tracing::warn!(side, reason, caller, target, details, count, "tunnel refused");
+            let reason = reason.as_str();
+            match side {
+                Side::Captured => warn!(reason, caller, target, details, count, "connection refused"),
+                Side::Caller | Side::Instance => {
+                    let side = side.as_str();
+                    warn!(side, reason, caller, target, details, count, "tunnel refused");
+                }
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Tunnels that were not opened, as the Envoys at both ends report them.
+//! Tunnels that were not opened, as the Envoys at both ends report them, and captured connections that were denied.
 
 use std::{fmt, net::IpAddr};
 
@@ -10,23 +10,27 @@ use envoy_types::pb::envoy::{
     },
     service::accesslog::v3::{StreamAccessLogsMessage, stream_access_logs_message::LogEntries},
 };
+use prost::Message;
 use serde::Serialize;
+
+use crate::envoy::DENIED;
 
 /// Name of a tunnel cluster without its service.
 const OF_TUNNELS: &str = "mtls.";
 /// What Envoy 1.40 says of the answer to a tunnel that was refused; before the status. Envoy 1.36 says nothing.
 const ANSWER: &str = "tunnel_response:";
 
-/// A tunnel that was not opened.
+/// A tunnel that was not opened, or a captured connection that was denied.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct RefusedTunnel {
     /// Which end reports it.
     pub side: Side,
     /// Why, in a word.
     pub reason: RefusalReason,
-    /// Identity of the caller, `spiffe://…`. `None` on the caller's side, where it is the VM's own.
+    /// Identity of the caller, `spiffe://…`; without one, its address. `None` on the caller's side, where it is the VM's
+    /// own.
     pub caller: Option<String>,
-    /// What was called, `HOST:PORT`.
+    /// What was called, `HOST:PORT`; of a captured connection, `IP:PORT`.
     pub target: String,
     /// Why, in Envoy's words. Of a refusal by a policy it names the rule.
     pub details: String,
@@ -40,6 +44,8 @@ pub enum Side {
     Caller,
     /// Another VM has called an instance on this one. A caller tries several times.
     Instance,
+    /// Somebody has called a captured port of this VM in plaintext.
+    Captured,
 }
 
 /// Why a tunnel is not opened.
@@ -66,6 +72,7 @@ impl Side {
         match self {
             Self::Caller => "caller",
             Self::Instance => "instance",
+            Self::Captured => "captured",
         }
     }
 }
@@ -114,14 +121,27 @@ impl fmt::Display for RefusedTunnel {
 /// The tunnels that a message reports.
 pub(crate) fn read(message: StreamAccessLogsMessage) -> Vec<RefusedTunnel> {
     match message.log_entries {
-        Some(LogEntries::TcpLogs(logs)) => logs.log_entry.into_iter().filter_map(of_caller).collect(),
+        Some(LogEntries::TcpLogs(logs)) => logs.log_entry.into_iter().filter_map(of_connection).collect(),
         Some(LogEntries::HttpLogs(logs)) => logs.log_entry.into_iter().filter_map(of_instance).collect(),
         None => Vec::new(),
     }
 }
 
-fn of_caller(entry: TcpAccessLogEntry) -> Option<RefusedTunnel> {
+fn of_connection(entry: TcpAccessLogEntry) -> Option<RefusedTunnel> {
     let common = entry.common_properties?;
+    match common.filter_state_objects.get(DENIED) {
+        Some(details) => of_captured(&common, String::decode(&*details.value).ok()?),
+        None => of_caller(common),
+    }
+}
+
+fn of_captured(common: &AccessLogCommon, details: String) -> Option<RefusedTunnel> {
+    let at = common.downstream_local_address.as_ref();
+    let target = format!("{}:{}", ip(at)?, port(at)?);
+    Some(RefusedTunnel { side: Side::Captured, reason: RefusalReason::Denied, caller: caller(common), target, details })
+}
+
+fn of_caller(common: AccessLogCommon) -> Option<RefusedTunnel> {
     let key = common.upstream_cluster.strip_prefix(OF_TUNNELS)?;
     let host = key.split_once('|').map_or(key, |(host, _)| host);
     let target = match port(common.downstream_local_address.as_ref()) {

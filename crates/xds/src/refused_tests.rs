@@ -7,7 +7,7 @@ use envoy_types::pb::{
         },
         service::accesslog::v3::stream_access_logs_message::{HttpAccessLogEntries, TcpAccessLogEntries},
     },
-    google::protobuf::UInt32Value,
+    google::protobuf::{Any, UInt32Value},
 };
 
 use super::*;
@@ -96,6 +96,32 @@ fn the_instances_side_tells_who_has_called_and_which_rule_denies_it() {
     };
     assert_eq!(refused, [expected]);
     assert_eq!(answers(404, vec![])[0].caller.as_deref(), Some("10.0.0.7"));
+}
+
+#[test]
+fn a_captured_connection_that_is_denied_tells_who_has_called_which_port_and_which_rule_denies_it() {
+    let details = "rbac_access_denied_matched_policy[net/db:3:1]".to_owned();
+    let said = Any { value: details.encode_to_vec(), ..Any::default() };
+    let common_properties = Some(AccessLogCommon {
+        upstream_cluster: "nowhere".into(),
+        downstream_local_address: address(3306),
+        downstream_remote_address: address(40_000),
+        filter_state_objects: [(DENIED.to_owned(), said)].into(),
+        ..AccessLogCommon::default()
+    });
+    let log_entry = vec![TcpAccessLogEntry { common_properties, ..TcpAccessLogEntry::default() }];
+    let refused = read(StreamAccessLogsMessage {
+        log_entries: Some(LogEntries::TcpLogs(TcpAccessLogEntries { log_entry })),
+        ..StreamAccessLogsMessage::default()
+    });
+    let expected = RefusedTunnel {
+        side: Side::Captured,
+        reason: RefusalReason::Denied,
+        caller: Some("10.0.0.7".into()),
+        target: "10.0.0.7:3306".into(),
+        details,
+    };
+    assert_eq!(refused, [expected]);
 }
 
 #[test]

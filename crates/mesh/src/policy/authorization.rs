@@ -50,8 +50,8 @@ pub struct RuleOfPort {
 pub struct RuleName {
     /// Its document.
     pub document: DocumentName,
-    /// Its line; 0 for a link.
-    pub line: u32,
+    /// Where it is written; 0 for a link.
+    pub position: Position,
 }
 
 /// What becomes of a connection, and why.
@@ -161,7 +161,7 @@ impl PolicyOfPort {
     /// The first rule that matches a caller.
     fn rule(&self, caller: &Caller) -> Option<RuleName> {
         let rule = self.rules.iter().find(|rule| rule.matches(caller))?;
-        Some(RuleName { document: self.document.clone(), line: rule.position.line })
+        Some(RuleName { document: self.document.clone(), position: rule.position })
     }
 
     fn sources(&self) -> impl Iterator<Item = &Source> {
@@ -214,7 +214,7 @@ impl fmt::Display for RuleName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.document.kind {
             DocumentKind::Link => self.document.fmt(f),
-            _ => write!(f, "the rule in line {} of {}", self.line, self.document),
+            _ => write!(f, "the rule in line {} of {}", self.position.line, self.document),
         }
     }
 }

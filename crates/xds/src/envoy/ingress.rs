@@ -16,7 +16,7 @@ use envoy_types::{
     pb::envoy::{
         config::{
             core::v3::{Address, Metadata},
-            listener::v3::{FilterChain, Listener, ListenerFilter, listener_filter},
+            listener::v3::{Filter, FilterChain, Listener, ListenerFilter, listener_filter},
         },
         extensions::filters::{listener::original_src::v3::OriginalSrc, network::tcp_proxy::v3::TcpProxy},
     },
@@ -30,6 +30,7 @@ use super::{
     listener::{Capture, address_of, handing_over, program_proxy, resource, tcp_proxy_filter, unbound_listener},
     metadata::{said, says, says_of_chains},
     passages::{self, Passage},
+    refusals,
 };
 use crate::{AckState, AckStates, Resource, ResourceSet, ResourceType};
 
@@ -56,7 +57,7 @@ pub(crate) fn captured_listener(at: SocketAddr, ingress: Ingress, plaintext: Opt
             let said = says_of_chains(CAPTURED, &captured, &format!("{passages:?}"));
             let chain = |(passage, networks): (&Passage, _)| FilterChain {
                 filter_chain_match: Some(passages::from(networks)),
-                filters: vec![tcp_proxy_filter(proxy_of(&name, ingress, *passage))],
+                filters: filters_of(&name, ingress, passage),
                 ..FilterChain::default()
             };
             (passages.iter().map(chain).collect(), said)
@@ -79,12 +80,15 @@ pub(crate) fn captured_listener(at: SocketAddr, ingress: Ingress, plaintext: Opt
 }
 
 /// Where connections of a passage lead. Each is counted by itself.
-fn proxy_of(name: &str, ingress: Ingress, passage: Passage) -> TcpProxy {
-    let proxy = match passage {
-        Passage::Allowed | Passage::Tried => program_proxy(name, ingress.original_src),
-        Passage::Denied => program_proxy(NOWHERE, false),
-    };
-    TcpProxy { stat_prefix: format!("{name}{}", passage.suffix()), ..proxy }
+fn filters_of(name: &str, ingress: Ingress, passage: &Passage) -> Vec<Filter> {
+    let counted = |proxy| tcp_proxy_filter(TcpProxy { stat_prefix: format!("{name}{}", passage.suffix()), ..proxy });
+    match passage {
+        Passage::Allowed | Passage::Tried(_) => vec![counted(program_proxy(name, ingress.original_src))],
+        Passage::Denied(denial) => {
+            let closed = TcpProxy { access_log: refusals::of_captured(), ..program_proxy(NOWHERE, false) };
+            vec![refusals::because(&denial.details()), counted(closed)]
+        }
+    }
 }
 
 /// `ingress_IP_PORT`: the program at an address of this VM, dialled where a caller without a mesh would dial it.

@@ -1,6 +1,8 @@
 use std::net::Ipv4Addr;
 
-use boshy_mesh::{MtlsMode, Protocol};
+use boshy_mesh::{
+    DocumentKind, DocumentName, MtlsMode, PolicyOfPort, PolicySet, Position, Protocol, RuleOfPort, Source, network,
+};
 use envoy_types::pb::envoy::{
     config::{
         cluster::v3::Cluster,
@@ -26,9 +28,11 @@ fn listener(resource: &Resource) -> Listener {
 }
 
 fn proxy(listener: &Listener) -> TcpProxy {
-    let Some(filter::ConfigType::TypedConfig(config)) = &listener.filter_chains[0].filters[0].config_type else {
-        panic!("{listener:?}")
-    };
+    proxy_in(&listener.filter_chains[0].filters[0])
+}
+
+fn proxy_in(filter: &Filter) -> TcpProxy {
+    let Some(filter::ConfigType::TypedConfig(config)) = &filter.config_type else { panic!("{filter:?}") };
     TcpProxy::decode(&*config.value).unwrap()
 }
 
@@ -65,6 +69,26 @@ fn a_captured_connection_reaches_the_program_at_the_vms_own_address_without_a_lo
         };
         assert_eq!(address_of(endpoint.address.clone().unwrap()), Some(AT));
     }
+}
+
+#[test]
+fn a_chain_of_denied_callers_leads_nowhere_and_says_by_which_rule() {
+    let position = Position { line: 3, column: 5 };
+    let kind = DocumentKind::AuthorizationPolicy;
+    let document = DocumentName { config: "net".into(), position, kind, name: "100%".into() };
+    let from = vec![Source { ip_blocks: vec![network("10.9.0.0/16").unwrap()], ..Source::default() }];
+    let deny = vec![PolicyOfPort { document, rules: vec![RuleOfPort { position, from }] }];
+    let rules = Authorization { enforced: PolicySet { deny, allow: Vec::new() }, trial: None };
+    let listener = listener(&captured_listener(AT, Ingress::default(), Some(&rules)));
+    let [allowed, denied] = &listener.filter_chains[..] else { panic!("{listener:?}") };
+    assert_eq!(allowed.filters.len(), 1);
+    assert_eq!(proxy_in(&allowed.filters[0]).stat_prefix, "ingress_10.0.0.5_9000");
+    let [because, closed] = &denied.filters[..] else { panic!("{denied:?}") };
+    assert_eq!(*because, refusals::because("rbac_access_denied_matched_policy[net/100%:3:5]"));
+    let closed = proxy_in(closed);
+    assert_eq!(closed.stat_prefix, "ingress_10.0.0.5_9000_denied.net/100__3_5");
+    assert_eq!(closed.cluster_specifier, Some(ClusterSpecifier::Cluster("nowhere".to_owned())));
+    assert_eq!(closed.access_log, refusals::of_captured());
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub(crate) use self::{
     ingress::{capture_of, captured_cluster, captured_listener, ingress_listener},
     listener::{capture_listener, inbound_listener, listener_address, outbound_listener, tunnel_listener},
     provider::{is_mesh_name, mesh_cluster, mesh_listener, mesh_routes, tunnelled_ports},
+    refusals::DENIED,
     resource_names::{listener_name, outbound_name, service_host, tunnel_name},
     secret::roots,
 };

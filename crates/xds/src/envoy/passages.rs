@@ -5,32 +5,61 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boshy_mesh::{Authorization, Caller, Decision};
+use boshy_mesh::{Authorization, Caller, Decision, PolicySet};
 use envoy_types::pb::{
     envoy::config::{core::v3::CidrRange, listener::v3::FilterChainMatch},
     google::protobuf::UInt32Value,
 };
 use ipnet::{IpNet, Ipv4Net};
 
+use super::rbac;
+
 /// What becomes of connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Passage {
     /// They reach the program.
     Allowed,
     /// They reach the program, and would not if the policies on trial were enforced.
-    Tried,
+    Tried(Denial),
     /// They are closed.
-    Denied,
+    Denied(Denial),
 }
+
+/// Name of the rule that denies, as Envoy has it of tunnels; `none` when no ALLOW policy matches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Denial(String);
 
 impl Passage {
     /// Follows the port in the names of statistics.
-    pub(super) fn suffix(self) -> &'static str {
+    pub(super) fn suffix(&self) -> String {
         match self {
-            Self::Allowed => "",
-            Self::Tried => "_shadow_denied",
-            Self::Denied => "_denied",
+            Self::Allowed => String::new(),
+            Self::Tried(denial) => format!("_shadow_denied.{}", denial.statistic()),
+            Self::Denied(denial) => format!("_denied.{}", denial.statistic()),
         }
+    }
+}
+
+impl Denial {
+    /// What a set of policies has against a caller, if anything.
+    fn of(policies: &PolicySet, caller: &Caller) -> Option<Self> {
+        match policies.decide(caller) {
+            Decision::Unrestricted | Decision::Allowed(_) => None,
+            Decision::Denied(rule) => Some(Self(rbac::name(&rule.document, rule.position))),
+            Decision::NotAllowed(_) => Some(Self("none".to_owned())),
+        }
+    }
+
+    /// The words with which Envoy's filter for policies refuses a tunnel.
+    pub(super) fn details(&self) -> String {
+        format!("rbac_access_denied_matched_policy[{}]", self.0)
+    }
+
+    /// The same as part of a statistic's name. Of Envoy's prefixes of names, a colon would be replaced in any case, and a
+    /// dot would begin another part.
+    fn statistic(&self) -> String {
+        let kept = |letter: char| letter.is_ascii_alphanumeric() || "_-/".contains(letter);
+        self.0.chars().map(|letter| if kept(letter) { letter } else { '_' }).collect()
     }
 }
 
@@ -53,12 +82,9 @@ pub(super) fn passages(plaintext: &Authorization) -> BTreeMap<Passage, BTreeSet<
 /// alike, so the network stands for any of them.
 fn passage(plaintext: &Authorization, network: Ipv4Net) -> Passage {
     let caller = Caller::from(IpNet::V4(network));
-    let trial = plaintext.trial.as_ref().map_or(Decision::Unrestricted, |trial| trial.decide(&caller));
-    match (plaintext.enforced.decide(&caller).is_allowed(), trial.is_allowed()) {
-        (false, _) => Passage::Denied,
-        (true, false) => Passage::Tried,
-        (true, true) => Passage::Allowed,
-    }
+    let tried = || Denial::of(plaintext.trial.as_ref()?, &caller).map(Passage::Tried);
+    let denied = Denial::of(&plaintext.enforced, &caller).map(Passage::Denied);
+    denied.or_else(tried).unwrap_or(Passage::Allowed)
 }
 
 /// Matches callers in these networks.

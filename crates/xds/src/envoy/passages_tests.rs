@@ -11,7 +11,7 @@ fn policy(name: &str, sources: &[(&[&str], &[&str])]) -> PolicyOfPort {
         not_ip_blocks: networks(without),
         ..Source::default()
     };
-    let position = Position { line: 1, column: 1 };
+    let position = Position { line: 7, column: 3 };
     let document =
         DocumentName { config: "net".into(), position, kind: DocumentKind::AuthorizationPolicy, name: name.into() };
     PolicyOfPort { document, rules: vec![RuleOfPort { position, from: sources.iter().map(source).collect() }] }
@@ -33,25 +33,43 @@ fn each_network_that_a_policy_names_has_its_answer_and_all_others_have_one() {
     let allow = policy("balancers", &[(&["10.9.0.0/16"], &["10.9.7.0/24"])]);
     let deny = policy("broken", &[(&["10.9.1.1"], &[])]);
     let enforced = set(vec![allow.clone()], vec![deny.clone()]);
-    let denied = (Passage::Denied, "0.0.0.0/0 10.9.1.1/32 10.9.7.0/24".to_owned());
-    let expected = [(Passage::Allowed, "10.9.0.0/16".to_owned()), denied];
+    let (none, broken) = (|| Denial("none".to_owned()), || Denial("net/broken:7:3".to_owned()));
+    let expected = [
+        (Passage::Allowed, "10.9.0.0/16".to_owned()),
+        (Passage::Denied(broken()), "10.9.1.1/32".to_owned()),
+        (Passage::Denied(none()), "0.0.0.0/0 10.9.7.0/24".to_owned()),
+    ];
     assert_eq!(shown(&Authorization { enforced, trial: None }), expected);
 
     // On trial, the one that allows would deny all others.
     let (enforced, trial) = (set(vec![], vec![deny.clone()]), Some(set(vec![allow], vec![deny])));
     let expected = [
         (Passage::Allowed, "10.9.0.0/16".to_owned()),
-        (Passage::Tried, "0.0.0.0/0 10.9.7.0/24".to_owned()),
-        (Passage::Denied, "10.9.1.1/32".to_owned()),
+        (Passage::Tried(none()), "0.0.0.0/0 10.9.7.0/24".to_owned()),
+        (Passage::Denied(broken()), "10.9.1.1/32".to_owned()),
     ];
     assert_eq!(shown(&Authorization { enforced, trial }), expected);
 }
 
+#[test]
+fn a_denial_is_told_in_the_words_for_tunnels_and_is_one_part_of_a_statistics_name() {
+    let allow = policy("a.b %c", &[(&["10.9.0.0/16"], &[])]);
+    let of = |allow, deny| Denial::of(&set(allow, deny), &Caller::from(network("10.9.1.1").unwrap()));
+    assert_eq!(of(vec![allow.clone()], vec![]), None);
+    let denial = of(vec![], vec![allow]).unwrap();
+    assert_eq!(denial.details(), "rbac_access_denied_matched_policy[net/a.b %c:7:3]");
+    assert_eq!(Passage::Denied(denial.clone()).suffix(), "_denied.net/a_b__c_7_3");
+    assert_eq!(Passage::Tried(denial).suffix(), "_shadow_denied.net/a_b__c_7_3");
+    let nobody = of(vec![policy("nobody", &[(&["10.8.0.0/16"], &[])])], vec![]).unwrap();
+    assert_eq!(nobody.details(), "rbac_access_denied_matched_policy[none]");
+    assert_eq!(Passage::Denied(nobody).suffix(), "_denied.none");
+}
+
 /// What Envoy does: the chain of the longest network that contains the caller.
 fn envoy(passages: &BTreeMap<Passage, BTreeSet<Ipv4Net>>, caller: Ipv4Net) -> Passage {
-    let all = passages.iter().flat_map(|(passage, networks)| networks.iter().map(move |network| (network, *passage)));
+    let all = passages.iter().flat_map(|(passage, networks)| networks.iter().map(move |network| (network, passage)));
     let containing = all.filter(|(network, _)| network.contains(&caller));
-    containing.max_by_key(|(network, _)| network.prefix_len()).expect("a network contains everybody").1
+    containing.max_by_key(|(network, _)| network.prefix_len()).expect("a network contains everybody").1.clone()
 }
 
 /// Networks that a source is in, and is not in.
@@ -84,9 +102,11 @@ proptest! {
         let Ok(IpNet::V4(address)) = network(caller) else { panic!("{caller}") };
         let found = envoy(&passages(&authorization), address);
         let who = Caller::from(IpNet::V4(address));
-        prop_assert_eq!(found != Passage::Denied, authorization.enforced.decide(&who).is_allowed());
-        if let (true, Some(trial)) = (found != Passage::Denied, &authorization.trial) {
-            prop_assert_eq!(found == Passage::Allowed, trial.decide(&who).is_allowed());
-        }
+        let expected = match (Denial::of(&authorization.enforced, &who), &authorization.trial) {
+            (Some(denial), _) => Passage::Denied(denial),
+            (None, Some(trial)) => Denial::of(trial, &who).map_or(Passage::Allowed, Passage::Tried),
+            (None, None) => Passage::Allowed,
+        };
+        prop_assert_eq!(found, expected);
     }
 }

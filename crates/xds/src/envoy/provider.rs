@@ -14,7 +14,6 @@ use envoy_types::{
     pb::{
         envoy::{
             config::{
-                accesslog::v3::AccessLog,
                 cluster::v3::Cluster,
                 core::v3::{
                     HeaderValue, HeaderValueOption, RuntimeFractionalPercent, TrafficDirection,
@@ -69,20 +68,6 @@ const READ_AT_ONCE: u32 = 64 << 10;
 pub const PROGRAM_HEADER: &str = "x-boshy-program";
 /// Key of what the agent reads at a route: the place that accepts tunnels only.
 const STRICT: &str = "strict";
-/// What is logged about a refused tunnel. The operators are Envoy's.
-const REFUSAL: [(&str, &str); 10] = [
-    ("authority", "%REQ(:AUTHORITY)%"),
-    ("caller", "%DOWNSTREAM_PEER_URI_SAN%"),
-    ("caller_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
-    ("caller_instance", "%DOWNSTREAM_PEER_DNS_SAN%"),
-    ("code", "%RESPONSE_CODE%"),
-    ("details", "%RESPONSE_CODE_DETAILS%"),
-    ("flags", "%RESPONSE_FLAGS%"),
-    ("termination", "%CONNECTION_TERMINATION_DETAILS%"),
-    ("time", "%START_TIME%"),
-    ("what", "tunnel refused"),
-];
-
 /// `mesh_IP`: accepts tunnels at a workload's address, from callers with a certificate of the mesh.
 pub(crate) fn mesh_listener(ip: IpAddr) -> Resource {
     let name = mesh_name(ip);
@@ -183,7 +168,7 @@ fn connection_manager(routes: &str) -> HttpConnectionManager {
         http_filters: rbac::filters().into_iter().chain([router]).collect(),
         stream_idle_timeout: Some(NO_TIMEOUT),
         generate_request_id: Some(BoolValue { value: false }),
-        access_log: vec![on_standard_output(), refusals::of_instances()],
+        access_log: refusals::of_instances(),
         route_specifier: Some(RouteSpecifier::Rds(rds)),
         ..HttpConnectionManager::default()
     }
@@ -241,51 +226,6 @@ fn route(port: &InboundPort, cluster: String, connect_config: Option<ConnectConf
 /// The configuration of one filter.
 fn filter_config(filter: &str, config: Option<Any>) -> HashMap<String, Any> {
     config.into_iter().map(|config| (filter.to_owned(), config)).collect()
-}
-
-/// Tunnels that were not opened, on standard output, as JSON.
-fn on_standard_output() -> AccessLog {
-    let config = Any {
-        type_url: "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog".to_owned(),
-        value: log::stdout(&REFUSAL),
-    };
-    refusals::log("envoy.access_loggers.stdout", refusals::refused(), config)
-}
-
-/// The messages of a log in JSON, with fields in order: those of `envoy_types` have none, so that equal logs would
-/// have unequal versions.
-mod log {
-    use std::collections::BTreeMap;
-
-    use envoy_types::pb::google::protobuf::{Value, value::Kind};
-    use prost::Message;
-
-    /// `envoy.extensions.access_loggers.stream.v3.StdoutAccessLog`.
-    #[derive(Clone, PartialEq, Message)]
-    struct Stdout {
-        #[prost(message, optional, tag = "1")]
-        log_format: Option<Format>,
-    }
-
-    /// `envoy.config.core.v3.SubstitutionFormatString`.
-    #[derive(Clone, PartialEq, Message)]
-    struct Format {
-        #[prost(message, optional, tag = "2")]
-        json_format: Option<Fields>,
-    }
-
-    /// `google.protobuf.Struct`.
-    #[derive(Clone, PartialEq, Message)]
-    struct Fields {
-        #[prost(btree_map = "string, message", tag = "1")]
-        fields: BTreeMap<String, Value>,
-    }
-
-    pub(super) fn stdout(fields: &[(&str, &str)]) -> Vec<u8> {
-        let value = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
-        let fields = fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
-        Stdout { log_format: Some(Format { json_format: Some(Fields { fields }) }) }.encode_to_vec()
-    }
 }
 
 /// The ports of a workload that accept tunnels, by address.

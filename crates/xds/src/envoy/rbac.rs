@@ -4,7 +4,7 @@
 //! What policies say about a port is in the configuration of its virtual host and of its route: one filter in each,
 //! because the encoding of a map with two entries has no order, and equal routes would have unequal versions.
 
-use boshy_mesh::{Authorization, Pattern, PolicyOfPort, PolicySet, RuleOfPort, Source};
+use boshy_mesh::{Authorization, DocumentName, Pattern, PolicyOfPort, PolicySet, Position, RuleOfPort, Source};
 use envoy_types::pb::{
     envoy::{
         config::{
@@ -69,7 +69,8 @@ fn of_route(rules: Option<wire::Rules>, shadow_rules: Option<wire::Rules>) -> An
 
 fn rules(action: Action, policies: &[PolicyOfPort]) -> wire::Rules {
     let named = policies.iter().flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
-    let policies = named.map(|(policy, rule)| (name(policy, rule), policy_of(callers(rule)))).collect();
+    let policies =
+        named.map(|(policy, rule)| (name(&policy.document, rule.position), policy_of(callers(rule)))).collect();
     wire::Rules { action: action.into(), policies }
 }
 
@@ -78,10 +79,9 @@ fn everybody() -> wire::Rules {
     wire::Rules { action: Action::Allow.into(), policies }
 }
 
-/// `CONFIG/DOCUMENT:LINE:COLUMN` of the rule. It is shown in Envoy's log and statistics.
-fn name(policy: &PolicyOfPort, rule: &RuleOfPort) -> String {
-    let document = &policy.document;
-    format!("{}/{}:{}:{}", document.config, document.name, rule.position.line, rule.position.column)
+/// `CONFIG/DOCUMENT:LINE:COLUMN` of a rule. It is shown in Envoy's log and statistics.
+pub(super) fn name(document: &DocumentName, rule: Position) -> String {
+    format!("{}/{}:{}:{}", document.config, document.name, rule.line, rule.column)
 }
 
 /// Matches connections of these callers. The port is the virtual host's.

@@ -4,6 +4,7 @@
 //! No kernel leads anything to Envoy. The listener of the captured port is bound to another port instead.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
@@ -19,8 +20,9 @@ use boshy_mesh::{
     Source,
 };
 use boshy_xds::{
-    AckState, AckStates, AdminAddress, AdsService, Bootstrap, Flavour, Layer, PeerTimeout, Proxies, Resource,
-    ResourceMap, ResourceSet, ResourceType, Scope, SharedResources, TypedResources,
+    AckState, AckStates, AdminAddress, AdsService, Bootstrap, Flavour, Layer, PeerTimeout, Proxies, RefusalReason,
+    Refusals, RefusedTunnel, Resource, ResourceMap, ResourceSet, ResourceType, Scope, SharedResources, Side,
+    TypedResources,
     inspection::{self, Difference, INSPECTED},
 };
 use envoy_types::pb::{
@@ -42,7 +44,7 @@ use tokio::{
 };
 
 use crate::{
-    driver::{DEADLINE, body, run, socket, try_admin, version},
+    driver::{DEADLINE, body, log, run, socket, try_admin, version},
     mesh,
     tunnels::program::{GREETING, Manner, Program},
 };
@@ -58,9 +60,10 @@ struct Vm {
     sets: watch::Sender<Arc<ResourceSet>>,
     acks: AckStates,
     proxies: Proxies,
+    refusals: Refusals,
     server: JoinHandle<()>,
     _envoy: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Vm {
@@ -68,9 +71,10 @@ impl Vm {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let ip = Ipv4Addr::new(127, 70, NEXT.fetch_add(1, Ordering::Relaxed), 2);
         let (folder, sets) = (tempfile::tempdir().unwrap(), watch::Sender::new(set(ip, 1, policies)));
-        let (acks, proxies) = (AckStates::default(), Proxies::default());
+        let (acks, proxies, refusals) = (AckStates::default(), Proxies::default(), Refusals::default());
         let listener = UnixListener::bind(socket(&folder)).unwrap();
         let service = AdsService::new(sets.subscribe(), proxies.clone()).recording(acks.clone());
+        let service = service.counting(refusals.clone());
         let server = tokio::spawn(async move { service.serve_unix(listener, std::future::pending()).await.unwrap() });
         let bootstrap = Bootstrap {
             node: node(ip),
@@ -84,7 +88,7 @@ impl Vm {
             tunnel_end: None,
         };
         let _envoy = run(&folder, &bootstrap.to_json());
-        let vm = Self { ip, sets, acks, proxies, server, _envoy, _folder: folder };
+        let vm = Self { ip, sets, acks, proxies, refusals, server, _envoy, folder };
         vm.has_accepted().await;
         vm
     }
@@ -147,6 +151,31 @@ impl Vm {
         let served = asks(&mut stream, &mut heard).await;
         assert!(served || heard.is_empty(), "a caller that is denied hears {heard:?}");
         served
+    }
+
+    /// The agent and Envoy's log tell of denied callers whose addresses end in these octets, how often, and by which rule.
+    async fn tells(&self, denied: [(u8, u64, &str); 3]) {
+        let [a, b, c, _] = self.ip.octets();
+        let target = format!("{}:{CAPTURED}", self.ip);
+        let expected = denied.map(|(last, count, rule)| {
+            let caller = Some(Ipv4Addr::new(a, b, c, last).to_string());
+            let details = format!("rbac_access_denied_matched_policy[{rule}]");
+            let (side, reason, target) = (Side::Captured, RefusalReason::Denied, target.clone());
+            (RefusedTunnel { side, reason, caller, target, details }, count)
+        });
+        let told = || self.refusals.latest().into_iter().map(|one| (one.tunnel, one.count)).collect::<BTreeMap<_, _>>();
+        eventually("the agent is told by which rule", async || told() == expected.clone().into()).await;
+        let is_of = |line: &str, refused: &RefusedTunnel| {
+            let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { return false };
+            let caller = format!("{}:", refused.caller.as_deref().unwrap_or_default());
+            line["what"] == "connection refused"
+                && line["authority"] == *refused.target
+                && line["details"] == *refused.details
+                && line["caller_address"].as_str().is_some_and(|address| address.starts_with(&caller))
+        };
+        let logged = || std::fs::read_to_string(log(&self.folder)).unwrap();
+        let all = async || expected.iter().all(|(refused, _)| logged().lines().any(|line| is_of(line, refused)));
+        eventually("the log says by which rule", all).await;
     }
 
     async fn counts(&self, statistic: &str) -> u64 {
@@ -289,7 +318,13 @@ async fn policies_by_address_decide_before_the_program_sees_a_caller_and_end_no_
         assert_eq!(program.accepted(), served, "the program has seen a caller that is denied");
         answers(&mut held).await.expect("an open connection lives on");
     }
-    eventually("those who are denied are counted", async || vm.counts("_denied.downstream_cx_total").await == 4).await;
+    // By the rule that has decided; `none` where no ALLOW policy has matched.
+    for (statistic, count) in [("none", 2), ("net/p_11_1", 1), ("net/p_1_1", 1)] {
+        let counted = async || vm.counts(&format!("_denied.{statistic}.downstream_cx_total")).await == count;
+        eventually("those who are denied are counted", counted).await;
+    }
     // 12, whom the policy on trial does not name.
-    eventually("so is a trial", async || vm.counts("_shadow_denied.downstream_cx_total").await == 1).await;
+    let tried = async || vm.counts("_shadow_denied.none.downstream_cx_total").await == 1;
+    eventually("so is a trial", tried).await;
+    vm.tells([(11, 1, "net/p:1:1"), (12, 2, "none"), (13, 1, "net/p:11:1")]).await;
 }

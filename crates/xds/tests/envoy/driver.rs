@@ -240,10 +240,17 @@ pub(crate) fn run(folder: &TempDir, bootstrap: &serde_json::Value) -> Child {
         .arg("--config-path")
         .arg(file)
         .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
+        .args(["--file-flush-interval-msec", "50"])
         .stdin(Stdio::null())
+        .stdout(std::fs::File::create(log(folder)).unwrap())
         .kill_on_drop(true)
         .spawn()
         .expect("start the Envoy that BOSHY_ENVOY names")
+}
+
+/// Where Envoy logs what it refuses.
+pub(crate) fn log(folder: &TempDir) -> PathBuf {
+    folder.path().join("stdout")
 }
 
 pub(crate) fn program() -> std::ffi::OsString {
