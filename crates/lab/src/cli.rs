@@ -206,6 +206,9 @@ pub struct Up {
     /// Set the property `test_hooks` of the pilot and the agents, for tests of this project
     #[arg(long)]
     pub test_hooks: bool,
+    /// A library that every program of the VMs loads, for tests of this project
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub preload: Option<PathBuf>,
     /// Stay, and take the lab down on Ctrl-C
     #[arg(long)]
     pub foreground: bool,

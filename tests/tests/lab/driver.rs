@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    jumps,
     manifests::{self, Service},
     process::{self, Running},
     wait::within,
@@ -71,8 +72,20 @@ impl Lab {
 
     /// The deployments of several manifests, ready.
     pub(crate) fn with_all(manifests: &[&str]) -> Self {
+        Self::nowhere().comes_up(manifests, &[])
+    }
+
+    /// The same, whose VMs have wall clocks that can jump.
+    pub(crate) fn with_clocks(manifests: &[&str]) -> Self {
         let lab = Self::nowhere();
+        let library = jumps::library(lab.home.path());
+        lab.comes_up(manifests, &["--preload", library.to_str().unwrap()])
+    }
+
+    fn comes_up(self, manifests: &[&str], more: &[&str]) -> Self {
+        let lab = self;
         let mut up = ["up", "--test-hooks", "--release", RELEASE.to_str().unwrap()].map(str::to_owned).to_vec();
+        up.extend(more.iter().copied().map(str::to_owned));
         for (number, manifest) in manifests.iter().enumerate() {
             let file = lab.file(&format!("manifest-{number}.yml"), manifest);
             up.extend(["--manifest".to_owned(), file.to_str().unwrap().to_owned()]);

@@ -1,6 +1,7 @@
 //! `boshy lab up`, and the waiting for readiness that other commands share with it.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -36,7 +37,9 @@ pub(super) fn run(arguments: &cli::Up, lab: &LabSettings) -> Result<(), LabError
     let state = dir(&arguments.state)?;
     let wanted = if arguments.empty { None } else { Some(Wanted::new(arguments, lab)?) };
     let interrupts = block_interrupts()?;
-    launch::start_keeper(lab, &state, &KeeperSettings { uaa: arguments.uaa })?;
+    let find = |file: &PathBuf| file.canonicalize().doing(|| format!("finding {}", file.display()));
+    let preload = arguments.preload.as_ref().map(find).transpose()?;
+    launch::start_keeper(lab, &state, &KeeperSettings { uaa: arguments.uaa, preload })?;
     let held = arguments.foreground.then(|| Client::connect(&state)?.hold()).transpose()?;
     let interrupted = down_when_interrupted(state.clone(), interrupts);
     let up = match wanted {

@@ -33,6 +33,8 @@ use crate::{
 /// The VMs and the means to create them.
 pub(super) struct Machines {
     pub(super) boshy: PathBuf,
+    /// A library that every program of the VMs loads.
+    preload: Option<PathBuf>,
     pub(super) state: StateDir,
     pub(super) fleet: Fleet,
     pub(super) progress: broadcast::Sender<Progress>,
@@ -43,9 +45,15 @@ pub(super) struct Machines {
 }
 
 impl Machines {
-    pub(super) fn new(boshy: PathBuf, state: StateDir, runtime: tokio::runtime::Handle) -> Self {
+    pub(super) fn new(
+        boshy: PathBuf,
+        preload: Option<PathBuf>,
+        state: StateDir,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
         Self {
             boshy,
+            preload,
             state,
             fleet: Fleet::default(),
             progress: broadcast::channel(1024).0,
@@ -108,6 +116,7 @@ impl Machines {
             root: directory.join("root"),
             vcap: directory.join("vcap"),
             packages: self.state.packages(),
+            preload: self.preload.clone(),
             instance: InstanceFacts {
                 id,
                 name: group.clone(),

@@ -43,7 +43,7 @@ use crate::{
 pub(crate) fn run(lab: LabSettings, state: &StateDir) -> Result<(), LabError> {
     let path = state.keeper_settings();
     let written = fs::read_to_string(&path).doing(|| format!("reading {}", path.display()))?;
-    let settings = serde_json::from_str(&written).doing(|| format!("reading {}", path.display()))?;
+    let settings: KeeperSettings = serde_json::from_str(&written).doing(|| format!("reading {}", path.display()))?;
     let from_host = io::stdin().as_fd().try_clone_to_owned().doing(|| "taking the listener".to_owned())?;
     own_mounts()?;
     netlink::set_up("lo")?;
@@ -54,7 +54,8 @@ pub(crate) fn run(lab: LabSettings, state: &StateDir) -> Result<(), LabError> {
         .enable_all()
         .build()
         .doing(|| "starting the keeper's event loop".to_owned())?;
-    let machines = Arc::new(Machines::new(lab.boshy, state.clone(), runtime.handle().clone()));
+    let machines =
+        Arc::new(Machines::new(lab.boshy, settings.preload.clone(), state.clone(), runtime.handle().clone()));
     machines.fleet.note(note_of_the_user()?);
     let from_host = TcpListener::from(from_host);
     let (director, access) = LabDirector::start(&settings, state, from_host, Arc::new(Cpi(Arc::clone(&machines))))?;

@@ -1,6 +1,9 @@
 //! What a keeper is told, and what every keeper has.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,4 +24,6 @@ pub(super) const BRIDGE: &str = "switch";
 pub(crate) struct KeeperSettings {
     /// Whether the director accepts clients of a UAA instead of its own users.
     pub(crate) uaa: bool,
+    /// A library that every program of the VMs loads.
+    pub(crate) preload: Option<PathBuf>,
 }

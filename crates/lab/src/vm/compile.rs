@@ -155,6 +155,7 @@ pub(crate) fn run() -> Result<(), LabError> {
         at: order.root,
         vcap: order.vcap,
         packages: order.packages,
+        preload: None,
         hostname: "compilation".to_owned(),
         address: None,
     })?;

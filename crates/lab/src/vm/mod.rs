@@ -100,6 +100,7 @@ fn boot(spec: &VmSpec) -> Result<Vcap, LabError> {
         at: spec.root.clone(),
         vcap: spec.vcap.clone(),
         packages: spec.packages.clone(),
+        preload: spec.preload.clone(),
         hostname: spec.hostname.clone(),
         address: spec.interfaces.first().map(|(_, address)| address.addr()),
     })?;

@@ -24,6 +24,9 @@ pub(crate) struct VmSpec {
     /// Directory on the host with compiled packages, `NAME/FINGERPRINT/...`, as `compile` leaves them. The VM sees it
     /// read-only as `/var/vcap/data/packages`, including later additions.
     pub(crate) packages: PathBuf,
+    /// A library on the host that every program of the VM loads.
+    #[serde(default)]
+    pub(crate) preload: Option<PathBuf>,
     pub(crate) instance: InstanceFacts,
 }
 

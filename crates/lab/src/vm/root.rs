@@ -26,6 +26,8 @@ pub(super) struct Root {
     pub(super) vcap: PathBuf,
     /// Directory of the host that becomes `/var/vcap/data/packages`, read-only.
     pub(super) packages: PathBuf,
+    /// A library of the host that every program loads.
+    pub(super) preload: Option<PathBuf>,
     pub(super) hostname: String,
     pub(super) address: Option<Ipv4Addr>,
 }
@@ -35,7 +37,10 @@ pub(super) const HOST_TREES: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", 
 /// Devices that are the same everywhere.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Files of `/etc` that are specific to the VM.
-const OWN_ETC: [&str; 7] = ["resolv.conf", "nsswitch.conf", "hosts", "hostname", "mtab", "passwd", "group"];
+const OWN_ETC: [&str; 8] =
+    ["resolv.conf", "nsswitch.conf", "hosts", "hostname", "mtab", "passwd", "group", "ld.so.preload"];
+/// The VM's copy of the library that every program loads. `/etc` is also what the VM's containers see.
+const PRELOADED: &str = "/etc/preloaded.so";
 /// Mount point of the host's `/etc` while the VM's is assembled.
 const HOST_ETC: &str = "tmp/etc";
 
@@ -128,7 +133,10 @@ fn etc(root: &Path, spec: &Root) -> Result<(), LabError> {
         let path = root.join("etc").join(name);
         fs::write(&path, content).doing(|| format!("writing {}", path.display()))?;
     }
-    link("/proc/self/mounts", &root.join("etc/mtab"))
+    link("/proc/self/mounts", &root.join("etc/mtab"))?;
+    let Some(library) = &spec.preload else { return Ok(()) };
+    fs::copy(library, root.join(&PRELOADED[1..])).doing(|| format!("copying {}", library.display()))?;
+    fs::write(root.join("etc/ld.so.preload"), format!("{PRELOADED}\n")).doing(|| "writing ld.so.preload".to_owned())
 }
 
 /// Content of `/etc/hosts` before there are records.
