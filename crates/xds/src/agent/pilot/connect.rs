@@ -125,7 +125,8 @@ fn of_tls(error: &rustls::Error) -> &'static str {
             _ => "Give the pilot a certificate for servers (`xds.tls.certificate_file` of the pilot).",
         },
         rustls::Error::AlertReceived(Alert::CertificateExpired) => {
-            "Renew this agent's certificate (`pilot_tls.certificate_file`); the pilot refuses it as expired."
+            "Renew this agent's certificate (`pilot_tls.certificate_file`), or set the pilot's clock right: by it the \
+             certificate is not valid."
         }
         rustls::Error::AlertReceived(
             Alert::UnknownCA
