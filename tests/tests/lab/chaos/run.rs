@@ -14,7 +14,7 @@ use super::{
     operator,
     settled::Settled,
     strike::{Stage, strike},
-    witness::Witness,
+    witness::{Witness, machine},
 };
 use crate::{
     driver::Lab,
@@ -46,12 +46,14 @@ pub(super) struct Run {
     requests: usize,
     failed: usize,
     violations: usize,
-    slowest: Duration,
+    /// The longest time to the right state, and what lacked last.
+    slowest: (Duration, String),
 }
 
 impl Run {
     /// Brings the lab up, with callers in all VMs, and applies these ops files. All faults have `only` in their text.
     pub(super) fn start(seed: u64, only: &str, operations: &str) -> Self {
+        eprintln!("the machine: {}", machine());
         let lab = Lab::with_all(&[&small(), &orchard()]);
         lab.is_in_agreement();
         let mut witness = Witness::default();
@@ -83,7 +85,7 @@ impl Run {
             requests: 0,
             failed: 0,
             violations: 0,
-            slowest: Duration::ZERO,
+            slowest: (Duration::ZERO, String::new()),
         };
         run.lab.eventually("every VM is answered by every service", || run.all_answered_since(0));
         run
@@ -115,6 +117,7 @@ impl Run {
         if !violations.is_empty() {
             let recent = self.happenings.iter().skip(self.happenings.len() - round.0.len());
             recent.for_each(|happening| eprintln!("  {happening}"));
+            eprintln!("  the machine: {}", machine());
         }
         eprintln!(
             "  {} faults, {} requests, {} failed, {} violations",
@@ -139,18 +142,22 @@ impl Run {
     fn settles(&mut self) -> Result<(), String> {
         let (begun, healed) = (Instant::now(), now());
         let wanted = Settled::of(&self.lab, self.scene, &self.vips);
+        let mut lacked = String::new();
         loop {
             let lacks = wanted.lacks(&self.lab);
             let lacks = lacks
                 .or_else(|| self.table_lacks())
                 .or_else(|| (!self.all_answered_since(healed)).then(|| "a VM is not answered by a service".to_owned()));
             let Some(what) = lacks else {
-                self.slowest = self.slowest.max(begun.elapsed());
+                if begun.elapsed() > self.slowest.0 {
+                    self.slowest = (begun.elapsed(), lacked);
+                }
                 return Ok(());
             };
             if begun.elapsed() > SETTLES {
                 return Err(what);
             }
+            lacked = what;
             thread::sleep(LOOK);
         }
     }
@@ -190,10 +197,10 @@ impl Run {
 
     /// Ends the run, which fails when there was a violation.
     pub(super) fn end(self) {
-        let Self { seed, happenings, requests, failed, violations, slowest, witness, .. } = self;
+        let Self { seed, happenings, requests, failed, violations, slowest: (slowest, lacked), witness, .. } = self;
         eprintln!(
             "seed {seed}: {} faults, {requests} requests, {failed} of them failed, \
-             slowest to settle {slowest:.1?}, most memory {:?} kB, {violations} violations",
+             slowest to settle {slowest:.1?} (at last {lacked:?}), most memory {:?} kB, {violations} violations",
             happenings.len(),
             witness.resident
         );

@@ -1,6 +1,6 @@
-//! Rules of other software, and memory.
+//! Rules of other software, memory, and the machine.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use boshy_tests::chaos::{FLEET, Scene, Violation, Vm};
 
@@ -62,6 +62,16 @@ impl Witness {
         }
         found
     }
+}
+
+/// How busy the machine is. A kernel whose queue is full drops packets of any VM, also on the way from a program to
+/// another of the same VM, and only TCP sends them again.
+pub(super) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let queues = read("/proc/net/softnet_stat");
+    // A line for each processor: packets, packets dropped, and so on, in hexadecimal.
+    let dropped = queues.lines().filter_map(|queue| u64::from_str_radix(queue.split(' ').nth(1)?, 16).ok());
+    format!("load {}, {} packets dropped since boot", read("/proc/loadavg").trim(), dropped.sum::<u64>())
 }
 
 /// A VM that was rebooted or replaced since has none of the rules.
