@@ -41,7 +41,7 @@ impl Fault {
     /// What it may cost in a scene. What is not listed costs nothing.
     pub fn costs(&self, scene: Scene) -> Vec<Cost> {
         match *self {
-            Self::Kill { vm, process } => killed(vm, process, scene),
+            Self::Kill { vm, process } | Self::KillOnFullDisk { vm, process } => killed(vm, process, scene),
             Self::Freeze { vm, process } => frozen(vm, process, scene),
             Self::Unplugged { vm } | Self::Reboot { vm } => vec![Cost::From(vm), Cost::Instance(vm)],
             // The agent removes its rules when it stops in order.
@@ -58,6 +58,7 @@ impl Fault {
             | Self::GroupAway { .. }
             | Self::ReadOnlyState { .. }
             | Self::DiskFull { .. }
+            | Self::ClockJumps { .. }
             | Self::TableDeleted
             | Self::TableRolledBack
             | Self::TableEdited => Vec::new(),

@@ -113,6 +113,20 @@ pub enum Fault {
         /// The VM.
         vm: Vm,
     },
+    /// The same, and meanwhile a process is killed, so that it starts with a full disk.
+    KillOnFullDisk {
+        /// The VM.
+        vm: Vm,
+        /// The process.
+        process: Process,
+    },
+    /// The wall clock of a VM jumps, and jumps back after a while.
+    ClockJumps {
+        /// The VM.
+        vm: Vm,
+        /// Seconds by which it is fast meanwhile; negative when it is slow.
+        by: i64,
+    },
     /// While a process of the mesh is restarted, another program takes its port, for a while.
     PortTaken {
         /// The VM.
@@ -149,6 +163,8 @@ impl Fault {
             | Self::RulesRemoved { vm }
             | Self::ReadOnlyState { vm }
             | Self::DiskFull { vm }
+            | Self::KillOnFullDisk { vm, .. }
+            | Self::ClockJumps { vm, .. }
             | Self::PortTaken { vm, .. } => Some(vm),
             Self::Lying(_)
             | Self::DirectorAway
@@ -231,6 +247,8 @@ impl fmt::Display for Fault {
             Self::PilotAway { pilot, from } => write!(f, "{pilot} and {from} are cut off from each other"),
             Self::GroupAway { pilot, group } => write!(f, "{pilot} and all of {group} are cut off from each other"),
             Self::DiskFull { vm } => write!(f, "the disk of {vm} is full"),
+            Self::KillOnFullDisk { vm, process } => write!(f, "the disk of {vm} is full when {process} is killed"),
+            Self::ClockJumps { vm, by } => write!(f, "the clock of {vm} jumps by {by:+} s"),
             Self::PortTaken { vm, port } => write!(f, "port {port} of {vm} is taken"),
             Self::TableDeleted => f.write_str("the common table is deleted"),
             Self::TableRolledBack => f.write_str("the common table is rolled back"),

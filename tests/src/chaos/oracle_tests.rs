@@ -85,6 +85,9 @@ fn faults_that_should_cost_nothing_explain_nothing() {
         Fault::DirectorAway,
         Fault::PilotAway { pilot: PILOT, from: APRICOT },
         Fault::ReadOnlyState { vm: APRICOT },
+        Fault::ClockJumps { vm: APRICOT, by: 86_400 },
+        Fault::ClockJumps { vm: PILOT, by: -7200 },
+        Fault::KillOnFullDisk { vm: PILOT, process: Process::Pilot },
     ];
     for fault in faults {
         assert_eq!(judged(&[failed(50, "banana", Failure::Broken)], &[happened(fault, 0, 100)]), ["lost"], "{fault}");
@@ -103,9 +106,12 @@ fn a_killed_envoy_explains_the_requests_of_its_own_vm_until_it_has_recovered() {
 
 #[test]
 fn a_killed_agent_explains_missing_names_and_no_lost_connection() {
-    let killed = [happened(Fault::Kill { vm: APRICOT, process: Process::Agent }, 1000, 1100)];
-    assert!(judged(&[failed(1050, "banana", Failure::Name)], &killed).is_empty());
-    assert_eq!(judged(&[failed(1050, "banana", Failure::Broken)], &killed), ["lost"]);
+    let (vm, process) = (APRICOT, Process::Agent);
+    for fault in [Fault::Kill { vm, process }, Fault::KillOnFullDisk { vm, process }] {
+        let killed = [happened(fault, 1000, 1100)];
+        assert!(judged(&[failed(1050, "banana", Failure::Name)], &killed).is_empty());
+        assert_eq!(judged(&[failed(1050, "banana", Failure::Broken)], &killed), ["lost"]);
+    }
 }
 
 #[test]

@@ -7,6 +7,10 @@ const PILOTS: [Vm; 3] = [PILOT, Vm { group: PILOT.group, index: 1 }, Vm { group:
 /// Ports of the agent that another program may take, and those of Envoy and its parent.
 const AGENT_PORTS: [u16; 2] = [15_053, 15_020];
 const PORTS: [u16; 4] = [15_053, 15_020, 15_001, 8_001];
+/// Jumps of a clock, in seconds. Certificates are good for clocks that are ten minutes apart, so with them two that jump
+/// in opposite directions still agree.
+const JUMPS: [i64; 6] = [600, -600, 7200, -7200, 86_400, -86_400];
+const SMALL_JUMPS: [i64; 2] = [300, -300];
 
 /// What the mesh is like beside its services; by default as an operator first has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +39,11 @@ impl Scene {
     /// the VM's instance its callers when that process is the end of their tunnels.
     pub fn ports(self) -> &'static [u16] {
         if self.tunnels { &AGENT_PORTS } else { &PORTS }
+    }
+
+    /// The seconds by which the wall clock of a VM may jump at no cost.
+    pub fn jumps(self) -> &'static [i64] {
+        if self.tunnels { &SMALL_JUMPS } else { &JUMPS }
     }
 }
 

@@ -91,7 +91,7 @@ impl Schedule {
     fn fault(&mut self) -> Fault {
         let (vm, pilot) = (self.one_of(&FLEET), self.one_of(self.scene.pilots()));
         // What concerns a table is drawn last, and only where there is one.
-        let kinds = if self.scene.several_pilots { 113 } else { 109 };
+        let kinds = if self.scene.several_pilots { 121 } else { 117 };
         match self.random.random_range(0..kinds) {
             0..12 => Fault::Panic { vm, actor: self.one_of(&AGENT_ACTORS) },
             12..20 => Fault::Panic { vm: pilot, actor: self.one_of(&PILOT_ACTORS) },
@@ -114,8 +114,12 @@ impl Schedule {
             100..102 => Fault::GroupAway { pilot, group: vm.group },
             102..106 => Fault::DiskFull { vm: self.any_vm() },
             106..109 => Fault::PortTaken { vm, port: self.one_of(self.scene.ports()) },
-            109..111 => Fault::TableDeleted,
-            111 => Fault::TableRolledBack,
+            109..112 => Fault::ClockJumps { vm, by: self.one_of(self.scene.jumps()) },
+            112..114 => Fault::ClockJumps { vm: pilot, by: self.one_of(self.scene.jumps()) },
+            114..116 => Fault::KillOnFullDisk { vm, process: self.one_of(&OF_AGENT) },
+            116 => Fault::KillOnFullDisk { vm: pilot, process: Process::Pilot },
+            117..119 => Fault::TableDeleted,
+            119 => Fault::TableRolledBack,
             _ => Fault::TableEdited,
         }
     }
@@ -131,6 +135,7 @@ impl Schedule {
 
 const OF_VM: [Process; 5] =
     [Process::Agent, Process::AgentParent, Process::Envoy, Process::EnvoyParent, Process::Program];
+const OF_AGENT: [Process; 2] = [Process::Agent, Process::AgentParent];
 const LIES: [Lie; 10] = [
     Lie::Unavailable,
     Lie::Slow,
@@ -161,10 +166,13 @@ impl Iterator for Schedule {
     }
 }
 
-/// Whether two faults may overlap: each service keeps an instance that answers, and what is expected stays clear.
+/// Whether two faults may overlap: each service keeps an instance that answers, and what is expected stays clear. A VM
+/// has a clock of its own, which jumps whatever else befalls it.
 fn go_together(one: &Fault, other: &Fault) -> bool {
     let is_panic = |fault: &Fault| matches!(fault, Fault::Panic { .. });
-    let same_vm = one.vm().is_some() && one.vm() == other.vm() && !(is_panic(one) && is_panic(other));
+    let is_jump = |fault: &Fault| matches!(fault, Fault::ClockJumps { .. });
+    let apart = is_panic(one) && is_panic(other) || is_jump(one) != is_jump(other);
+    let same_vm = one.vm().is_some() && one.vm() == other.vm() && !apart;
     let same_service = one.takes().zip(other.takes()).is_some_and(|(one, other)| one.group == other.group);
     !same_vm && !same_service && !disturbs(one, other) && !disturbs(other, one)
 }
@@ -222,8 +230,8 @@ mod tests {
         assert_ne!(rounds(7, 50), rounds(8, 50));
         // Written down, because a new release of the generator must not change what a seed means. A new fault does.
         let first = rounds(2018, 1).remove(0).to_string();
-        let expected = "    705 ms: orchard is deleted and added again, for 747 ms\n   1786 ms: endpoint_follower of apricot/1 panics\n   \
-                        1852 ms: state of apricot/0 is read-only, for 5818 ms\n";
+        let expected = "    203 ms: port 15001 of cherry/1 is taken, for 4905 ms\n   1180 ms: the director lies: NotFound, for 1574 ms\n   \
+                        1645 ms: the clock of bosh-pilot/0 jumps by -86400 s, for 3455 ms\n";
         assert_eq!(first, expected);
     }
 
@@ -243,7 +251,7 @@ mod tests {
             .filter_map(|fault| if let Fault::Panic { actor, .. } = fault { Some(actor) } else { None })
             .collect();
         assert!(AGENT_ACTORS.iter().chain(&PILOT_ACTORS).all(|actor| actors.contains(actor)), "{actors:?}");
-        assert_eq!(kinds(&rounds).len(), 17, "{:?}", kinds(&rounds));
+        assert_eq!(kinds(&rounds).len(), 19, "{:?}", kinds(&rounds));
         let most = rounds.iter().map(|round| round.0.len()).max();
         assert_eq!(most, Some(AT_ONCE));
     }
@@ -251,7 +259,7 @@ mod tests {
     #[test]
     fn the_common_table_and_all_its_pilots_are_befallen_where_there_are_several() {
         let rounds: Vec<Round> = Schedule::drawn(1, SEVERAL).take(400).collect();
-        assert_eq!(kinds(&rounds).len(), 20, "{:?}", kinds(&rounds));
+        assert_eq!(kinds(&rounds).len(), 22, "{:?}", kinds(&rounds));
         let vms: BTreeSet<Vm> =
             rounds.iter().flat_map(|round| &round.0).filter_map(|planned| planned.fault.vm()).collect();
         assert_eq!(vms.len(), FLEET.len() + SEVERAL.pilots().len());

@@ -7,7 +7,7 @@ use boshy_tests::chaos::{FLEET, Fault, Happening, Lie, PILOT, Planned, Process, 
 use super::operator;
 use crate::{
     driver::{AGENT, ENVOY, HTTPBIN, Lab, PILOT as PILOT_JOB},
-    manifests,
+    jumps, manifests,
     peers::Peer,
 };
 
@@ -73,6 +73,11 @@ fn begin(stage: &Stage<'_>, fault: Fault) -> Held {
         }
         Fault::ReadOnlyState { vm } => attempt(lab, vm, &format!("chmod a-w {}", state_dir(vm))),
         Fault::DiskFull { vm } => attempt(lab, vm, &full_disk(&state_dir(vm))),
+        Fault::KillOnFullDisk { vm, process } => {
+            attempt(lab, vm, &full_disk(&state_dir(vm)));
+            send(lab, vm, process, "KILL");
+        }
+        Fault::ClockJumps { vm, by } => attempt(lab, vm, &jumps::jump(by)),
         Fault::TableDeleted => operator::deletes_table(lab),
         Fault::TableRolledBack => operator::puts_table(lab, stage.table.unwrap()),
         Fault::Scaled => drop(lab.deploys(&manifests::sample(2, 3))),
@@ -107,7 +112,10 @@ fn end(stage: &Stage<'_>, fault: Fault, held: Held) {
         Fault::GroupAway { pilot, group } => restore(lab, pilot, &chaos_of(&members(group))),
         Fault::Unplugged { vm } => attempt(lab, vm, "ip link set eth0 up"),
         Fault::ReadOnlyState { vm } => attempt(lab, vm, &format!("chmod u+w {}", state_dir(vm))),
-        Fault::DiskFull { vm } => attempt(lab, vm, &disk_with_room(&state_dir(vm))),
+        Fault::DiskFull { vm } | Fault::KillOnFullDisk { vm, .. } => {
+            attempt(lab, vm, &disk_with_room(&state_dir(vm)));
+        }
+        Fault::ClockJumps { vm, .. } => attempt(lab, vm, jumps::NO_JUMP),
         Fault::Scaled => drop(lab.deploys(&manifests::small())),
         Fault::Renamed | Fault::Deleted => drop(lab.deploys(&manifests::orchard())),
         Fault::Replaced => drop(lab.deletes("orchard").deploys(&manifests::orchard())),
