@@ -93,10 +93,29 @@ fn by_state_of_the_world_all_endpoints_follow_a_changed_cluster() {
 fn by_state_of_the_world_they_follow_to_a_proxy_that_comes_back_with_other_clusters() {
     let endpoints = [resource("a", 1), resource("b", 1)].map(|one| (one.name.clone(), one));
     let version = crate::resource::version_of_map(&endpoints.into());
-    for (clusters, told_again) in [("", false), ("another", true)] {
+    // A proxy has accepted no clusters as well when it rejected one of the first that it was sent, and took the others.
+    for clusters in ["", "another"] {
         let mut stream = Session::<Sotw>::new(services(2));
         stream.request(ask_sotw(Cluster, &[], clusters)).unwrap();
         let endpoints = told(stream.request(ask_sotw(Endpoints, &["a", "b"], &version)).unwrap());
-        assert_eq!(endpoints.is_empty(), !told_again, "{clusters:?}");
+        assert_eq!(endpoints, pairs(&[(Endpoints, "a"), (Endpoints, "b")]), "{clusters:?}");
     }
+}
+
+#[test]
+fn by_state_of_the_world_they_do_not_follow_to_a_proxy_that_has_all_clusters() {
+    let [clusters, endpoints] = [["out.a", "out.b"], ["a", "b"]]
+        .map(|names| crate::resource::version_of_map(&names.map(|name| (name.into(), resource(name, 1))).into()));
+    let mut stream = Session::<Sotw>::new(services(1));
+    assert_eq!(told(stream.request(ask_sotw(Cluster, &[], &clusters)).unwrap()), []);
+    assert_eq!(told(stream.request(ask_sotw(Endpoints, &["a", "b"], &endpoints)).unwrap()), []);
+}
+
+#[test]
+fn by_state_of_the_world_a_new_proxy_is_sent_endpoints_once() {
+    let mut stream = Session::<Sotw>::new(services(1));
+    stream.request(ask_sotw(Cluster, &[], "")).unwrap();
+    let first = responses(stream.request(ask_sotw(Endpoints, &["a", "b"], "")).unwrap()).remove(0);
+    let answer = DiscoveryRequest { response_nonce: first.nonce, ..ask_sotw(Endpoints, &["a", "b"], &first.version) };
+    assert_eq!(told(stream.request(answer).unwrap()), []);
 }

@@ -40,8 +40,9 @@ pub struct Sotw {
     refused: Option<Arc<str>>,
     /// Names rejected since a response was accepted.
     culprits: BTreeSet<Arc<str>>,
-    /// The proxy reported another version when it connected. What it has is not known until it is sent a response.
-    returned: bool,
+    /// What the proxy has is not known until it is sent a response. A proxy that comes back says no version of a type of
+    /// which it rejected a part.
+    unknown: bool,
     /// The proxy waits for a response, whether or not anything changed.
     awaited: bool,
     pending: Turn,
@@ -68,7 +69,7 @@ impl Channel for Sotw {
             accepted: State::default(),
             refused: None,
             culprits: BTreeSet::new(),
-            returned: false,
+            unknown: true,
             awaited: true,
             pending: Turn::default(),
         };
@@ -82,8 +83,7 @@ impl Channel for Sotw {
             channel.awaited = false;
             channel.sent = state.clone();
             channel.accepted = state;
-        } else {
-            channel.returned = !first.version_info.is_empty();
+            channel.unknown = false;
         }
         channel.plan();
         Ok(channel)
@@ -125,10 +125,10 @@ impl Channel for Sotw {
         let state = self.state(!may.withdrawals);
         let may_differ = |resource: &&Arc<Resource>| match self.sent.resources.get(&resource.name) {
             Some(sent) => sent.version != resource.version,
-            None => self.returned,
+            None => self.unknown,
         };
         replaced.extend(state.resources.values().filter(may_differ).cloned());
-        self.returned = false;
+        self.unknown = false;
         self.sent = state;
         self.nonce = nonce.to_string();
         self.unanswered = true;
