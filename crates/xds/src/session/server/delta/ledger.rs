@@ -219,7 +219,7 @@ impl Ledger {
         let Self { target, base, .. } = &*self;
         let (changed, apart): (Vec<_>, Vec<_>) = match &self.way {
             Some(way) => {
-                let hidden = target.names_above().chain(base.names_above()).cloned();
+                let hidden = target.names_above().cloned();
                 let apart = hidden.chain(apart).filter(|name| way.step_of(name).is_some());
                 (target.changed_above(base).into_iter().cloned().collect(), apart.collect())
             }
