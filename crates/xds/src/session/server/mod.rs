@@ -9,7 +9,8 @@
 //!
 //! Not promised: that a proxy sees every intermediate state, because changes during an outstanding answer are sent as
 //! one; that clusters are removed from a proxy that never asks for listeners; that a listener follows its cluster when
-//! the proxy rejects the cluster.
+//! the proxy rejects the cluster; that a removed cluster stays until its listener is gone at a proxy that comes back by
+//! the state of the world, because it does not say what it has.
 
 mod delta;
 mod request;

@@ -1,17 +1,16 @@
-//! Tests a model of Envoy against arbitrary sequences of changes.
+//! Tests a model of Envoy against arbitrary sequences of changes and reconnects.
 //!
 //! The model applies what it can of a response, and rejects the response when any resource in it is bad, as Envoy does
 //! with clusters and listeners. It subscribes to the endpoints of its clusters, and delays the answer about clusters
 //! until it has their endpoints. A changed cluster needs its endpoints anew, whether or not they have changed.
 
+mod speech;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use envoy_types::pb::{
-    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
-    google::rpc,
-};
 use proptest::prelude::*;
 
+use self::speech::Speech;
 use super::{test_support::*, *};
 use ResourceType::{Cluster, Endpoints, Listener, Names};
 
@@ -35,29 +34,46 @@ enum Place {
     Hiding,
 }
 
+type Service = Option<(Versions, Place)>;
+
 /// The services, and whether the lowest layer is shared by streams.
 #[derive(Clone, Debug)]
 struct World {
     is_shared: bool,
-    services: Vec<Option<(Versions, Place)>>,
+    services: Vec<Service>,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Change(World),
+    ChangeOne(usize, Service),
     Deliver,
+    DeliverAll,
+    /// The stream ends, and the proxy comes back with what it has.
+    Return,
+}
+
+fn service() -> impl Strategy<Value = Service> {
+    let version = || prop_oneof![9 => 0..BAD, 1 => Just(BAD)];
+    let versions = (0..2u8, version(), version(), version()).prop_map(|(name, c, e, l)| [name, c, e, l]);
+    let place = prop_oneof![8 => Just(Place::Shared), 1 => Just(Place::Own), 1 => Just(Place::Hiding)];
+    prop::option::of((versions, place))
 }
 
 fn world() -> impl Strategy<Value = World> {
-    let versions = (0..2u8, 0..=BAD, 0..=BAD, 0..=BAD).prop_map(|(name, c, e, l)| [name, c, e, l]);
-    let place = prop_oneof![8 => Just(Place::Shared), 1 => Just(Place::Own), 1 => Just(Place::Hiding)];
-    let services = prop::collection::vec(prop::option::of((versions, place)), SERVICES.len());
+    let services = prop::collection::vec(service(), SERVICES.len());
     (prop::bool::weighted(0.8), services).prop_map(|(is_shared, services)| World { is_shared, services })
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![world().prop_map(Step::Change), Just(Step::Deliver), Just(Step::Deliver)];
-    prop::collection::vec(step, 1..40)
+    let step = prop_oneof![
+        3 => world().prop_map(Step::Change),
+        3 => (0..SERVICES.len(), service()).prop_map(|(place, service)| Step::ChangeOne(place, service)),
+        9 => Just(Step::Deliver),
+        1 => Just(Step::DeliverAll),
+        1 => Just(Step::Return),
+    ];
+    prop::collection::vec(step, 1..60)
 }
 
 fn resources(world: &World) -> ResourceSet {
@@ -83,75 +99,6 @@ fn resources(world: &World) -> ResourceSet {
     if world.is_shared { layered(&shared, &own) } else { set(&[shared, own].concat()) }
 }
 
-/// Messages of the model in one flavour.
-trait Speech: Channel {
-    /// An answer that also subscribes to some names and unsubscribes from others.
-    fn answer(
-        response: &ResponseToProxy,
-        bad: bool,
-        wanted: &BTreeSet<String>,
-        new: &[String],
-        old: &[String],
-    ) -> Self::Request;
-    /// A request for the type that is not an answer.
-    fn ask(kind: ResourceType, nonce: &str, wanted: &BTreeSet<String>, new: &[String], old: &[String])
-    -> Self::Request;
-    /// Whether a resource missing from a response is removed.
-    const COMPLETE: bool;
-}
-
-fn error(bad: bool) -> Option<rpc::Status> {
-    bad.then(rpc::Status::default)
-}
-
-impl Speech for Delta {
-    const COMPLETE: bool = false;
-
-    fn answer(
-        response: &ResponseToProxy,
-        bad: bool,
-        wanted: &BTreeSet<String>,
-        new: &[String],
-        old: &[String],
-    ) -> DeltaDiscoveryRequest {
-        let request = Self::ask(response.kind, "", wanted, new, old);
-        DeltaDiscoveryRequest { response_nonce: response.nonce.clone(), error_detail: error(bad), ..request }
-    }
-
-    fn ask(kind: ResourceType, _: &str, _: &BTreeSet<String>, new: &[String], old: &[String]) -> DeltaDiscoveryRequest {
-        DeltaDiscoveryRequest {
-            type_url: kind.url().to_owned(),
-            resource_names_subscribe: new.to_vec(),
-            resource_names_unsubscribe: old.to_vec(),
-            ..DeltaDiscoveryRequest::default()
-        }
-    }
-}
-
-impl Speech for Sotw {
-    const COMPLETE: bool = true;
-
-    fn answer(
-        response: &ResponseToProxy,
-        bad: bool,
-        wanted: &BTreeSet<String>,
-        new: &[String],
-        old: &[String],
-    ) -> DiscoveryRequest {
-        DiscoveryRequest { error_detail: error(bad), ..Self::ask(response.kind, &response.nonce, wanted, new, old) }
-    }
-
-    fn ask(kind: ResourceType, nonce: &str, wanted: &BTreeSet<String>, _: &[String], _: &[String]) -> DiscoveryRequest {
-        let names = if kind == Endpoints { wanted.iter().cloned().collect() } else { Vec::new() };
-        DiscoveryRequest {
-            type_url: kind.url().to_owned(),
-            resource_names: names,
-            response_nonce: nonce.to_owned(),
-            ..DiscoveryRequest::default()
-        }
-    }
-}
-
 struct Proxy<C> {
     session: Session<C>,
     queue: VecDeque<ResponseToProxy>,
@@ -165,7 +112,11 @@ struct Proxy<C> {
     /// Clusters that have changed since their endpoints arrived.
     cold: BTreeSet<String>,
     nonce: String,
+    /// Of the last response of a type that it accepted.
+    accepted: BTreeMap<ResourceType, String>,
     held_back: Vec<(ResponseToProxy, bool)>,
+    /// By the state of the world, a server does not know what a proxy has that comes back, until it has sent the listeners.
+    is_unknown: bool,
 }
 
 impl<C: Speech> Proxy<C> {
@@ -179,12 +130,37 @@ impl<C: Speech> Proxy<C> {
             subscribed: BTreeSet::new(),
             cold: BTreeSet::new(),
             nonce: String::new(),
+            accepted: BTreeMap::new(),
             held_back: Vec::new(),
+            is_unknown: false,
         };
-        for kind in [Names, Cluster, Endpoints, Listener] {
-            proxy.send(C::ask(kind, "", &BTreeSet::new(), &[], &[]));
-        }
+        proxy.come_back();
         proxy
+    }
+
+    /// Begins a stream with what it has.
+    fn come_back(&mut self) {
+        let has_all = !self.session.unanswered() && self.spoilt.is_empty() && !self.accepted.is_empty();
+        self.session = Session::new(self.session.set.clone());
+        self.queue.clear();
+        self.held_back.clear();
+        self.refused.clear();
+        // The server does not know for which clusters a proxy waits that says to have them and their endpoints.
+        self.cold.clear();
+        self.nonce.clear();
+        self.is_unknown = C::COMPLETE;
+        for kind in [Names, Cluster, Endpoints, Listener] {
+            let of_kind = self.has.iter().filter(|((of, _), _)| *of == kind);
+            let has = of_kind.map(|((_, name), version)| (name.clone(), resource(name, *version).version.to_string()));
+            let accepted = self.accepted.get(&kind).cloned().unwrap_or_default();
+            self.send(C::come_back(kind, has.collect(), &accepted, &self.subscribed));
+        }
+        // Delta has no version for the answer that there is nothing.
+        let says_all =
+            C::COMPLETE || SERVICES.iter().any(|name| self.has.contains_key(&(Listener, (*name).to_owned())));
+        // The state of the world has one version, also of endpoints of which some are no longer wanted.
+        let again = self.queue.iter().find(|response| !C::COMPLETE || response.kind != Endpoints);
+        assert!(!has_all || !says_all || again.is_none(), "it has everything, and is told {again:?}");
     }
 
     fn send(&mut self, request: C::Request) {
@@ -206,6 +182,7 @@ impl<C: Speech> Proxy<C> {
         for name in self.left_out(&response) {
             self.take(response.kind, &name);
         }
+        self.is_unknown &= response.kind != Listener;
         match response.kind {
             Cluster => {
                 self.held_back.push((response, bad));
@@ -213,11 +190,29 @@ impl<C: Speech> Proxy<C> {
             }
             Endpoints => {
                 self.nonce.clone_from(&response.nonce);
-                self.send(C::answer(&response, bad, &self.subscribed, &[], &[]));
+                self.answer(&response, bad);
             }
-            _ => self.send(C::answer(&response, bad, &self.subscribed, &[], &[])),
+            _ => self.answer(&response, bad),
         }
         self.release();
+    }
+
+    fn deliver_all(&mut self) {
+        let mut rounds = 0;
+        while !self.queue.is_empty() {
+            self.deliver();
+            rounds += 1;
+            assert!(rounds < 1000, "responses do not end");
+        }
+    }
+
+    fn answer(&mut self, response: &ResponseToProxy, bad: bool) {
+        if !bad {
+            // Until then, bad endpoints hold up others in the state of the world, even when the proxy has left them.
+            self.spoilt.retain(|(kind, _)| !C::COMPLETE || *kind != Endpoints || *kind != response.kind);
+            self.accepted.insert(response.kind, response.version.to_string());
+        }
+        self.send(C::answer(response, bad, &self.subscribed));
     }
 
     fn left_out(&self, response: &ResponseToProxy) -> Vec<String> {
@@ -254,7 +249,7 @@ impl<C: Speech> Proxy<C> {
 
     fn take(&mut self, kind: ResourceType, name: &str) {
         let has = |kind| self.has.contains_key(&(kind, name.to_owned()));
-        assert!(kind != Cluster || !has(Listener), "{name}: a cluster went before its listener");
+        assert!(kind != Cluster || !has(Listener) || self.is_unknown, "{name}: a cluster went before its listener");
         assert!(kind != Listener || !has(Names), "{name}: a listener went before its name");
         self.has.remove(&(kind, name.to_owned()));
     }
@@ -286,18 +281,25 @@ impl<C: Speech> Proxy<C> {
         let wanted: BTreeSet<String> = clusters.collect();
         let new: Vec<_> = wanted.difference(&self.subscribed).cloned().collect();
         let old: Vec<_> = self.subscribed.difference(&wanted).cloned().collect();
+        for name in &new {
+            // One that it subscribes to again, it would accept now.
+            self.refused.remove(&(Endpoints, name.clone()));
+        }
         for name in &old {
             let key = (Endpoints, name.clone());
             self.has.remove(&key);
             self.cold.remove(name);
-            self.spoilt.remove(&key);
+            if !C::COMPLETE {
+                self.spoilt.remove(&key);
+            }
             self.refused.remove(&key);
         }
         self.subscribed = wanted;
         if !new.is_empty() || !old.is_empty() {
             // The content of the state of the world has changed.
             self.refused.remove(&(Endpoints, String::new()));
-            self.send(C::ask(Endpoints, &self.nonce.clone(), &self.subscribed, &new, &old));
+            let names = speech::Names { wanted: &self.subscribed, new: &new, old: &old };
+            self.send(C::ask(Endpoints, &self.nonce, &names));
         }
     }
 
@@ -313,18 +315,13 @@ impl<C: Speech> Proxy<C> {
         let exists = |name: &String| self.session.set.of(Endpoints).get(name).is_some();
         if self.subscribed.iter().all(|name| warm(name) || !exists(name)) {
             for (response, bad) in std::mem::take(&mut self.held_back) {
-                self.send(C::answer(&response, bad, &self.subscribed, &[], &[]));
+                self.answer(&response, bad);
             }
         }
     }
 
     fn finish(mut self, world: &World) {
-        let mut rounds = 0;
-        while !self.queue.is_empty() {
-            self.deliver();
-            rounds += 1;
-            assert!(rounds < 1000, "responses do not end");
-        }
+        self.deliver_all();
         assert!(!self.session.unanswered(), "an answer is outstanding: {:?}", self.held_back);
         for (name, content) in SERVICES.into_iter().zip(&world.services) {
             for (kind, version) in [Names, Cluster, Endpoints, Listener].into_iter().zip(0..) {
@@ -347,10 +344,16 @@ fn run<C: Speech>(first: &World, steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Change(world) => {
-                proxy.change(&world);
                 now = world;
+                proxy.change(&now);
+            }
+            Step::ChangeOne(place, service) => {
+                now.services[place] = service;
+                proxy.change(&now);
             }
             Step::Deliver => proxy.deliver(),
+            Step::DeliverAll => proxy.deliver_all(),
+            Step::Return => proxy.come_back(),
         }
     }
     proxy.finish(&now);
