@@ -21,10 +21,10 @@ use crate::{
   boshy envoy --config config/agent.example.yml --program /var/vcap/packages/envoy/bin/envoy -- --concurrency 2
 
 Signals:
-  TERM, INT  wait for open connections, then end Envoy
+  TERM, INT  tell the agent, wait for open connections, then end Envoy
   HUP        start a second Envoy, and let the first end with its last connection")]
 pub(crate) struct Args {
-    /// Settings file of the agent (YAML); of its keys, only `node`, `ads_socket`, `stop_timeout` and `envoy` are needed
+    /// Settings file of the agent (YAML); of its keys, only `node`, `ads_socket`, `health_socket`, `stop_timeout` and `envoy` are needed
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Envoy's program
@@ -57,6 +57,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         arguments,
         admin: settings.admin,
         health_socket: settings.health_socket.clone(),
+        agent_socket: settings.agent_socket.clone(),
         tunnel_end: Some(TunnelEndParts {
             socket: settings.run_dir.join("programs.sock"),
             program: HeaderName::from_static(PROGRAM_HEADER),

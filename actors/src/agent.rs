@@ -348,6 +348,7 @@ impl Agent {
             served: state.outlets.served.subscribe(),
             answered: state.answered.subscribe(),
             ack_states: state.ack_states.clone(),
+            envoy_stop: state.envoy_stop.clone(),
             original_src: self.settings.original_src,
             source: state.address.subscribe(),
             redirected: state.redirected.clone(),

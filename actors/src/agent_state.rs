@@ -17,7 +17,8 @@ use boshy_xds::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    held_identity::Held, identity_keeper, name_gate::Redirected, peer_watcher::Trouble, withdrawal::Withdrawal,
+    envoy_stop::EnvoyStop, held_identity::Held, identity_keeper, name_gate::Redirected, peer_watcher::Trouble,
+    withdrawal::Withdrawal,
 };
 
 /// See the module's documentation. Clones share the state.
@@ -39,6 +40,8 @@ pub(crate) struct AgentState {
     pub(crate) renew: Arc<Notify>,
     /// Whether the VM is about to stop, and which pilots know.
     pub(crate) withdrawal: Withdrawal,
+    /// Whether Envoy is about to stop.
+    pub(crate) envoy_stop: EnvoyStop,
     /// Why there is no certificate or no newer one, by `identity_keeper`.
     pub(crate) uncertified: Arc<ArcSwap<identity_keeper::Trouble>>,
     /// What DNS answers, by `dns_server`.
@@ -95,6 +98,7 @@ impl AgentState {
             held: watch::Sender::new(Arc::new(held)),
             renew: Arc::default(),
             withdrawal: Withdrawal::default(),
+            envoy_stop: EnvoyStop::default(),
             uncertified: Arc::default(),
             zones: CurrentZone::new(Zone::not_known_yet(tld)),
             answered: watch::Sender::default(),

@@ -21,6 +21,8 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Envoy {
     Connected,
+    /// It still serves who is connected, and is about to accept nobody else.
+    Stopping,
     /// It was connected before, or had time enough to connect.
     Gone,
     /// This process has just begun, and Envoy may be about to connect again.
@@ -34,21 +36,25 @@ pub(crate) struct Captures {
     pub(crate) captured: Arc<Pairs>,
     /// Those that are closed to everything but the capture.
     pub(crate) closed: Ports,
-    /// Whether any program is to see the addresses of callers.
+    /// Whether any program is to see the addresses of callers, or sees those of callers that a stopping Envoy still serves.
     pub(crate) original_src: bool,
 }
 
 /// What is to be in the kernel, by what is there.
 pub(crate) fn captures(places: &[Place], in_place: &Pairs, envoy: Envoy) -> Captures {
-    let stays = |place: &Place| match (place.ingress.fallback, envoy) {
-        (Fallback::Closed, _) | (Fallback::Open, Envoy::Connected | Envoy::NotYet) => in_place.contains(&place.at),
-        (Fallback::Open, Envoy::Gone) => false,
+    let is_captured = |place: &&Place| match (place.ingress.fallback, envoy) {
+        (Fallback::Closed, _) | (Fallback::Open, Envoy::Connected | Envoy::NotYet) => {
+            place.accepted || in_place.contains(&place.at)
+        }
+        (Fallback::Open, Envoy::Stopping | Envoy::Gone) => false,
     };
-    let captured: Vec<_> = places.iter().filter(|place| place.accepted || stays(place)).collect();
+    let captured: Vec<_> = places.iter().filter(is_captured).collect();
+    // Answers of programs to whom a stopping Envoy still serves need their way back.
+    let mut back = places.iter().filter(|place| envoy == Envoy::Stopping || captured.contains(place));
     let closed = captured.iter().filter(|place| place.ingress.fallback == Fallback::Closed);
     Captures {
         closed: closed.map(|place| place.at.port()).collect(),
-        original_src: captured.iter().any(|place| place.ingress.original_src),
+        original_src: back.any(|place| place.ingress.original_src),
         captured: Arc::new(captured.into_iter().map(|place| place.at).collect()),
     }
 }
@@ -81,6 +87,21 @@ mod tests {
         assert!(!is_captured(place(Fallback::Open, false), true, Envoy::Gone));
         assert!(is_captured(place(Fallback::Closed, false), true, Envoy::Gone));
         assert!(!is_captured(place(Fallback::Closed, false), false, Envoy::Gone), "it was never captured");
+    }
+
+    #[test]
+    fn an_open_port_is_let_go_before_envoy_stops_but_for_the_way_back_of_those_whom_it_still_serves() {
+        let of = |fallback, envoy| {
+            let ingress = Ingress { fallback, original_src: true };
+            let place = Place { ingress, ..place(fallback, envoy == Envoy::Stopping) };
+            let Captures { captured, original_src, .. } = captures(&[place], &[place.at].into(), envoy);
+            (!captured.is_empty(), original_src)
+        };
+        assert_eq!(of(Fallback::Open, Envoy::Stopping), (false, true));
+        assert_eq!(of(Fallback::Open, Envoy::Gone), (false, false));
+        for envoy in [Envoy::Stopping, Envoy::Gone] {
+            assert_eq!(of(Fallback::Closed, envoy), (true, true), "{envoy:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod director_poller;
 mod dns_server;
 mod drain;
 mod endpoint_follower;
+mod envoy_stop;
 mod envoy_watcher;
 mod folder_watch;
 pub mod fuzzing;

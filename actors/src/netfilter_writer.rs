@@ -29,6 +29,7 @@ use tracing::{info, warn};
 use crate::{
     capture_gate::{Envoy, Place, captures},
     channel::each,
+    envoy_stop::EnvoyStop,
     name_gate::{Redirected, wanted},
     redirect::{Content, Kernel},
 };
@@ -56,7 +57,7 @@ pub(crate) struct Served {
     pub(crate) captured: Vec<Captured>,
 }
 
-/// Envoy has answered, connected or disconnected.
+/// Envoy has answered, connected or disconnected, or is about to stop.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct EnvoyAnswered;
@@ -84,6 +85,8 @@ pub(crate) struct NetfilterWriterParts {
     pub(crate) answered: watch::Receiver<Arc<NameTable>>,
     /// What Envoy has accepted.
     pub(crate) ack_states: AckStates,
+    /// Whether Envoy is about to stop.
+    pub(crate) envoy_stop: EnvoyStop,
     /// Whether Envoy may use the addresses of callers.
     pub(crate) original_src: bool,
     /// The VM's own address, the source of connections to virtual IPs. Without it, nothing is written.
@@ -189,7 +192,8 @@ impl NetfilterWriter {
     fn envoy(&self) -> Envoy {
         let answers = &self.parts.ack_states;
         if answers.connected() > 0 {
-            Envoy::Connected
+            let told = *self.parts.envoy_stop.told().borrow();
+            if told.is_about_the_latest_of(answers.opened()) { Envoy::Stopping } else { Envoy::Connected }
         } else if answers.opened_and_ended() > 0 || self.begun.elapsed() > RECONNECTED {
             Envoy::Gone
         } else {
@@ -282,8 +286,13 @@ impl Handler<EnvoyAnswered> for NetfilterWriter {
 
     /// Envoy answers often, and only what is captured depends on it.
     fn handle(&mut self, _: EnvoyAnswered, _: &mut Context<Self>) {
-        if self.served.as_ref().is_some_and(|served| !served.captured.is_empty()) {
+        let order = self.parts.envoy_stop.told().borrow().order;
+        let captures = self.served.as_ref().is_some_and(|served| !served.captured.is_empty());
+        if captures {
             self.keep();
+        }
+        if !captures || self.status.in_place {
+            self.parts.envoy_stop.heed(order);
         }
     }
 }
@@ -311,7 +320,8 @@ impl Actor for NetfilterWriter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let NetfilterWriterParts { served: sets, answered, redirected, range, ack_states, .. } = self.parts.clone();
+        let NetfilterWriterParts { served: sets, answered, redirected, range, ack_states, envoy_stop, .. } =
+            self.parts.clone();
         if self.kernel.is_none() {
             redirected.send_replace(Redirected::Elsewhere);
             return;
@@ -321,6 +331,7 @@ impl Actor for NetfilterWriter {
         self.answered = Arc::clone(&answered.borrow());
         ctx.add_message_stream(each(sets, move |set| ApplyRuleset(served(set, range))));
         ctx.add_message_stream(each(ack_states.changes(), |_| EnvoyAnswered));
+        ctx.add_message_stream(each(envoy_stop.told(), |_| EnvoyAnswered));
         ctx.add_message_stream(each(answered, |names| NamesAnswered(Arc::clone(names))));
         ctx.run_interval(PERIOD, |_, ctx| ctx.notify(Look));
     }

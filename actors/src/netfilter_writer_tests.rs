@@ -93,6 +93,7 @@ impl Scene {
             served: watch::Sender::default().subscribe(),
             answered: watch::Sender::default().subscribe(),
             ack_states: AckStates::default(),
+            envoy_stop: EnvoyStop::default(),
             original_src: false,
             source: watch::Sender::new(Some(Ipv4Addr::new(10, 0, 0, 5))).subscribe(),
             redirected: redirected.clone(),

@@ -38,16 +38,15 @@ impl Ingress {
         Self { port, mark }
     }
 
-    /// Adds the capture of these addresses and ports to the content of boshy's table. Without any, nothing is added: a VM
-    /// without them has no hook more.
+    /// Adds the capture of these addresses and ports to the content of boshy's table. Without any, no hook is added but
+    /// that of connections with a caller's address, which may outlive the capture.
     #[must_use]
     pub fn added_to(&self, mut ruleset: Ruleset, captured: &Arc<Pairs>, original_src: bool) -> Ruleset {
-        if captured.is_empty() {
-            return ruleset;
+        if !captured.is_empty() {
+            let capture = Rule::new([Match::DestinationIn(Self::SET.into())], Verdict::ToPort(self.port));
+            ruleset.sets.insert(Self::SET, Set::Pairs(Arc::clone(captured)));
+            ruleset.chains.push(chain("ingress", "nat", Hook::PREROUTING, -105, vec![capture]));
         }
-        let capture = Rule::new([Match::DestinationIn(Self::SET.into())], Verdict::ToPort(self.port));
-        ruleset.sets.insert(Self::SET, Set::Pairs(Arc::clone(captured)));
-        ruleset.chains.push(chain("ingress", "nat", Hook::PREROUTING, -105, vec![capture]));
         if original_src {
             let remember = Rule::new([Match::Mark(self.mark)], Verdict::MarkConnection(self.mark));
             let recall = Rule::new([Match::ConnectionMark(self.mark)], Verdict::Mark(self.mark));
@@ -74,11 +73,12 @@ mod tests {
 
     #[test]
     fn nothing_is_added_without_a_captured_port_and_marks_only_where_addresses_are_kept() {
-        assert_eq!(rules(&[], true), [""; 0]);
+        assert_eq!(rules(&[], false), [""; 0]);
         let capture = "ip daddr . tcp dport @captured dnat to :15006";
         assert_eq!(rules(&["10.244.0.5:9000"], false), [capture]);
         let [remember, recall] =
             ["meta mark 0x00001234 ct mark set 0x00001234", "ct mark 0x00001234 meta mark set 0x00001234"];
         assert_eq!(rules(&["10.244.0.5:9000"], true), [capture, remember, recall]);
+        assert_eq!(rules(&[], true), [remember, recall], "who is connected still needs them");
     }
 }

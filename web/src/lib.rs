@@ -17,6 +17,7 @@
 
 pub mod agent;
 mod authz;
+pub mod envoy_stop;
 mod error;
 pub mod handler;
 pub mod identity;

@@ -1,7 +1,7 @@
 //! `POST /stopping`: the VM is about to stop, so its endpoints are withdrawn. `DELETE /stopping`: it does not after all.
 //!
-//! They are mounted at the agent's Unix socket alone, which root and the agent's own user can open. Every program of the VM
-//! reaches the port on loopback.
+//! They are mounted at the agent's Unix socket alone, which root, the agent's own user and the parent of Envoy can open.
+//! Every program of the VM reaches the port on loopback.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -54,9 +54,11 @@ impl Agent {
         };
         let status = Site::new(HttpSocket::Tcp(self.http.clone()), mount.clone());
         let withdraw = state.withdrawal.at_desk(self.pilots());
+        let take_notice = state.envoy_stop.at_desk(state.ack_states.clone(), state.captured.subscribe());
         let health = self.health.clone().map(|socket| {
             Site::new(HttpSocket::Unix(socket), move |config| {
                 boshy_web::withdrawal::configure(config, &withdraw);
+                boshy_web::envoy_stop::configure(config, &take_notice);
                 mount(config);
             })
         });

@@ -23,6 +23,8 @@ pub struct EnvoySettings {
     pub vip_range: VipRange,
     /// Unix socket of the agent.
     pub ads_socket: PathBuf,
+    /// Unix socket at which the agent is told that Envoy stops.
+    pub agent_socket: Option<PathBuf>,
     /// Address of Envoy's admin interface.
     pub admin: SocketAddr,
     /// Time after which a connection to a vanished peer ends; `None` leaves it to the kernel.
@@ -48,11 +50,12 @@ impl EnvoySettings {
         let node = raw.node.check(file)?;
         let (peer_timeout, stop_timeout) = (raw.envoy.peer_timeout(file)?, stop_timeout(file, raw.stop_timeout)?);
         let RawEnvoy { admin, health_socket, run_dir, overlap_timeout, .. } = raw.envoy;
-        let (vip_range, ads_socket) = (raw.vip_range, raw.ads_socket);
+        let (vip_range, ads_socket, agent_socket) = (raw.vip_range, raw.ads_socket, raw.health_socket);
         Ok(Self {
             node,
             vip_range,
             ads_socket,
+            agent_socket,
             admin,
             peer_timeout,
             health_socket,

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::{
     End, KeepError, KeeperParts,
     admin::{Admin, quiet},
+    agent,
     envoy::{Envoy, Slot},
     front, overlap,
 };
@@ -203,17 +204,22 @@ impl Keeper {
         Ok(())
     }
 
-    /// Sends callers of other VMs elsewhere, waits for open connections, and ends every Envoy.
+    /// Tells the agent, sends callers of other VMs elsewhere, waits for open connections, and ends every Envoy.
     async fn stops(&mut self) -> Result<(), KeepError> {
         let coming = self.coming.take().map(|(envoy, _)| envoy);
         let leaving = self.leaving.take().map(|(envoy, _)| envoy);
         let others: Vec<Envoy> = coming.into_iter().chain(leaving).collect();
         let admins: Vec<Admin> = [&self.current].into_iter().chain(&others).filter_map(Envoy::admin).collect();
         let bound = self.parts.stop_timeout;
+        let agent = self.parts.agent_socket.as_deref();
         let quiets = async {
+            // First, so that nobody is led to listeners that are closed.
+            if let Some(agent) = agent {
+                agent::hears_of_the_stop(agent).await;
+            }
             for admin in &admins {
                 if !admin.drains_inbound().await {
-                    warn!("an Envoy does not answer, and accepts tunnels until it ends");
+                    warn!("an Envoy does not answer, and accepts other VMs until it ends");
                 }
             }
             quiet(&admins, bound).await;

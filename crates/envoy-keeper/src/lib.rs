@@ -17,11 +17,12 @@
 //! - SIGHUP starts a second Envoy. When it is live and has the listeners of the first, the first stops accepting, and
 //!   ends when its connections have ended, or after a bound. The kernel shares new connections between both as long as
 //!   both listen (`SO_REUSEPORT`).
-//! - SIGTERM and SIGINT wait for open connections up to a bound, then end Envoy.
+//! - SIGTERM and SIGINT tell the agent, wait for open connections up to a bound, then end Envoy.
 //! - When the parent is killed, the kernel kills Envoy (`PR_SET_PDEATHSIG`): the next start meets no Envoy that holds
 //!   ports.
 
 mod admin;
+mod agent;
 mod end;
 mod envoy;
 mod front;

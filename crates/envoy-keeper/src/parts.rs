@@ -21,6 +21,8 @@ pub struct KeeperParts {
     pub admin: SocketAddr,
     /// Unix socket at which the health listener of the current Envoy is reached.
     pub health_socket: Option<PathBuf>,
+    /// Unix socket of the agent, which is told before Envoy stops; `None` where nobody is.
+    pub agent_socket: Option<PathBuf>,
     /// The VM's end of tunnels; `None` for Envoys without.
     pub tunnel_end: Option<TunnelEndParts>,
     /// Directory of the sockets of each Envoy.

@@ -14,6 +14,7 @@ fn parts(program: &Path) -> KeeperParts {
         bootstrap: Box::new(|sockets| Ok(format!("{:?}", sockets.admin))),
         admin: "127.0.0.1:0".parse().unwrap(),
         health_socket: None,
+        agent_socket: None,
         tunnel_end: None,
         run_dir: program.parent().unwrap().to_owned(),
         stop_timeout: Duration::ZERO,

@@ -63,6 +63,11 @@ impl AckStates {
         self.streams().open.len()
     }
 
+    /// Number of streams that have opened.
+    pub fn opened(&self) -> u64 {
+        self.streams().next
+    }
+
     /// Number of streams that have opened, plus the number that have ended.
     pub fn opened_and_ended(&self) -> u64 {
         let streams = self.streams();

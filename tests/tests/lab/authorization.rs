@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     connections::PEER_PORT,
-    driver::{AGENT, Lab, PILOT_VM},
+    driver::{AGENT, ENVOY, Lab, PILOT_VM},
     manifests::BANANA,
     peers::Peer,
 };
@@ -122,6 +122,10 @@ fn both_ends_tell_of_it(lab: &Lab) {
         assert_eq!(one["details"], DENIED_BY, "{one}");
     }
     assert!(lab.log(DENIED_VM, AGENT).contains("tunnel refused"));
+    let is_told = |line: &str| line.contains("tunnel refused") && line.contains(DENIED_BY);
+    let logged = |job: &str| INSTANCES.iter().any(|vm| lab.log(vm, job).lines().any(is_told));
+    assert!(logged(AGENT));
+    lab.eventually("an instance's Envoy logs it", || logged(ENVOY));
     let counted = |vm: &str, side: &str| {
         lab.sh(vm, "curl -s --max-time 5 http://127.0.0.1:15020/metrics")
             .contains(&format!("boshy_tunnels_refused_total{{side=\"{side}\",reason="))

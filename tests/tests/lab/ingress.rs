@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     connections::PEER_PORT,
-    driver::{ENVOY, Lab, PILOT_VM},
+    driver::{AGENT, ENVOY, Lab, PILOT_VM},
     load::SteadyRequests,
     manifests::{APRICOT, BANANA, Service, small},
     peers::Peer,
@@ -84,9 +84,42 @@ fn refuses_by_address(lab: &Lab, outside: &str) {
     let asked = lab.run(["exec", PILOT_VM, "--", "boshy", "authz", "check", outside, &to]);
     let told = String::from_utf8_lossy(&asked.stdout).into_owned();
     assert!(!asked.status.success() && told.starts_with(&format!("denied: {outside} -> ")), "{told}");
+    names_the_rule(lab, outside, &told);
     assert_eq!(lab.pilot()["problems"], serde_json::json!([]), "it is enforced at every captured port");
     deny("192.0.2.1");
     lab.eventually("he is answered again", || seen_from_outside(lab, CLOSED, APRICOT) == outside);
+}
+
+/// The instance's VM tells by which rule a caller from outside was refused: the one that `told` names as well.
+fn names_the_rule(lab: &Lab, outside: &str, told: &str) {
+    let target = format!("{}:{}", lab.address(CLOSED), APRICOT.port);
+    let refusal = || {
+        let status = lab.get(CLOSED, "/status").unwrap_or_default();
+        let latest = status["tunnels"]["latest_refusals"].as_array().cloned().unwrap_or_default();
+        latest.into_iter().find(|one| one["side"] == "captured" && one["target"] == target.as_str())
+    };
+    lab.eventually("the agent tells of him", || refusal().is_some());
+    let refusal = refusal().unwrap();
+    assert_eq!((&refusal["reason"], &refusal["caller"]), (&"denied".into(), &outside.into()), "{refusal}");
+    let details = refusal["details"].as_str().unwrap();
+    let rule = details.strip_prefix("rbac_access_denied_matched_policy[").unwrap().strip_suffix(']').unwrap();
+    let [document, line, column] = rule.split(':').collect::<Vec<_>>()[..] else { panic!("{rule}") };
+    assert_eq!(document, "net/outsider");
+    assert!(told.contains(&format!("denied by the rule in line {line} of AuthorizationPolicy \"outsider\"")), "{told}");
+
+    assert!(lab.log(CLOSED, AGENT).lines().any(|line| line.contains("connection refused") && line.contains(details)));
+    let counted = lab.sh(CLOSED, "curl -s --max-time 5 http://127.0.0.1:15020/metrics");
+    assert!(counted.contains(r#"boshy_tunnels_refused_total{side="captured",reason="denied"}"#), "{counted}");
+    let is_line = |line: &str| {
+        let line: Value = serde_json::from_str(line).unwrap_or_default();
+        line["what"] == "connection refused" && line["details"] == details && line["authority"] == target.as_str()
+    };
+    lab.eventually("Envoy's log has it", || lab.log(CLOSED, ENVOY).lines().any(is_line));
+    let (address, port) = target.split_once(':').unwrap();
+    let name = format!("tcp.ingress_{address}_{port}_denied.{document}_{line}_{column}.downstream_cx_total: ");
+    let statistics = lab.sh(CLOSED, "curl -s '127.0.0.1:8001/stats?filter=ingress_'");
+    let count = statistics.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or_else(|| panic!("{statistics}"));
+    assert!(count.parse::<u64>().unwrap() > 0, "{count}");
 }
 
 #[test]

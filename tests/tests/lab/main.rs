@@ -11,6 +11,7 @@
 mod alike;
 mod attestation;
 mod authorization;
+mod captured_stop;
 mod changes;
 mod chaos;
 mod clock;

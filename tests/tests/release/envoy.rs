@@ -132,7 +132,8 @@ fn it_has_no_capability_unless_programs_are_to_see_callers_and_sees_the_agents_s
     let process = envoy().with("original_src", true).rendered().process();
     assert_eq!(process["capabilities"], json!(["NET_ADMIN"]));
     let instance = json!({"path": "/var/vcap/instance", "mount_only": true});
-    assert_eq!(process["additional_volumes"], json!([{"path": "/var/vcap/data/virtual-ip-agent"}, instance]));
+    let [data, run] = ["data", "sys/run"].map(|at| json!({"path": format!("/var/vcap/{at}/virtual-ip-agent")}));
+    assert_eq!(process["additional_volumes"], json!([data, run, instance]));
 }
 
 #[test]

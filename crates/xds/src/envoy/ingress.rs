@@ -15,7 +15,7 @@ use boshy_mesh::{Authorization, Fallback, INGRESS_PORT, InboundPort, Ingress, OR
 use envoy_types::{
     pb::envoy::{
         config::{
-            core::v3::{Address, Metadata},
+            core::v3::{Address, Metadata, TrafficDirection},
             listener::v3::{Filter, FilterChain, Listener, ListenerFilter, listener_filter},
         },
         extensions::filters::{listener::original_src::v3::OriginalSrc, network::tcp_proxy::v3::TcpProxy},
@@ -42,7 +42,9 @@ const ORIGINAL_SRC: &str = " original_src";
 /// `ingress_IP`: accepts captured connections to this address, and passes each to the listener of its original
 /// destination. One that was opened to this port itself is closed.
 pub(crate) fn ingress_listener(ip: IpAddr) -> Resource {
-    resource(handing_over(&ingress_name(ip), Capture::at((ip, INGRESS_PORT).into())))
+    let listener = handing_over(&ingress_name(ip), Capture::at((ip, INGRESS_PORT).into()));
+    // An Envoy that is about to stop closes it first (`drain_listeners?inboundonly`), and then ends with its last connection.
+    resource(Listener { traffic_direction: TrafficDirection::Inbound.into(), ..listener })
 }
 
 /// `tcp_IP_PORT`, not bound: a captured port, which callers reach in plaintext as far as policies by address let them.
