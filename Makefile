@@ -73,12 +73,12 @@ bench: ## Measure beside named peers: DNS, time from change to acceptance, memor
 	@$(INSTALL) build lab bench bosh-cli envoy-$(ENVOY_VERSION)
 	tests/tools/bench .cache/envoy-$(ENVOY_VERSION)/envoy
 
-bench-scale: ## Measure what many agents cost a pilot, or PILOTS=3 one of which is killed (PROXIES, SERVICES, ROUNDS, AGAINST, PLAINTEXT)
+bench-scale: ## Measure what many agents cost a pilot, or PILOTS=3 one of which is killed (PROXIES, SERVICES, ROUNDS, AGAINST, PLAINTEXT, UNCOMPRESSED)
 	@$(INSTALL) build lab
 	cargo build --release --locked --package boshy --no-default-features --bin boshy
 	cargo build --release --locked --package boshy-fleet
 	target/release/boshy-fleet --proxies $(PROXIES) --services $(SERVICES) --pilots $(PILOTS) --rounds $(ROUNDS) \
-	  $(if $(AGAINST),--against $(AGAINST)) $(if $(PLAINTEXT),--plaintext)
+	  $(if $(AGAINST),--against $(AGAINST)) $(if $(PLAINTEXT),--plaintext) $(if $(UNCOMPRESSED),--uncompressed)
 
 clean: ## Remove what was built and downloaded
 	cargo clean

@@ -1,7 +1,8 @@
 //! What a response says, encoded without an intermediate message.
 //!
 //! A response is a content with a version and a nonce. The content is the same for every stream that is sent the same,
-//! so its octets are shared by reference. The version and the nonce come before it, because the order of fields is free.
+//! so its octets are shared by reference, and compressed once for all streams whose proxies accept it. The version and
+//! the nonce come before it, because the order of fields is free.
 //! Field numbers are those of `envoy/service/discovery/v3/discovery.proto`.
 
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,11 @@ use std::sync::{Arc, OnceLock};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use crate::{Flavour, Resource, ResourceType};
+use crate::{Flavour, Resource, ResourceType, gzip::Deflated};
+
+/// Up to this size, a message is copied into one frame and not compressed, which costs less than frames more and an
+/// agent's work. It fits into one packet anyway.
+pub(crate) const SMALL: usize = 1 << 10;
 
 /// What a response says about resources of a type.
 #[derive(Clone, Debug)]
@@ -22,8 +27,16 @@ pub struct Content {
     pub resources: Vec<Arc<Resource>>,
     /// Names that are removed or do not exist. Always empty for the state of the world.
     pub removed: Vec<Arc<str>>,
-    /// The octets, once they were needed, where many streams need them.
-    kept: Option<OnceLock<Bytes>>,
+    /// The octets, where many streams need them.
+    kept: Option<Kept>,
+}
+
+/// Octets in each form, once one stream needed it.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    plain: OnceLock<Bytes>,
+    /// `None` for few octets.
+    deflated: OnceLock<Option<Arc<Deflated>>>,
 }
 
 /// The octets follow from the rest.
@@ -51,7 +64,7 @@ impl Content {
     /// The same content for many streams: it is encoded once, and its octets are kept as long as it is.
     #[must_use]
     pub(crate) fn shared(self) -> Self {
-        Self { kept: Some(OnceLock::new()), ..self }
+        Self { kept: Some(Kept::default()), ..self }
     }
 
     /// The names with their versions; those that are removed without.
@@ -73,9 +86,15 @@ impl Content {
     /// Its part of the message.
     pub(crate) fn octets(&self) -> Bytes {
         match &self.kept {
-            Some(kept) => kept.get_or_init(|| self.encoded()).clone(),
+            Some(kept) => kept.plain.get_or_init(|| self.encoded()).clone(),
             None => self.encoded(),
         }
+    }
+
+    /// Its part of the message, compressed; `None` where that is not worth its while, for one stream or few octets.
+    pub(crate) fn deflated(&self) -> Option<&Deflated> {
+        let deflate = || (self.encoded_len() > SMALL).then(|| Arc::new(Deflated::new(&self.encoded())));
+        self.kept.as_ref()?.deflated.get_or_init(deflate).as_deref()
     }
 
     fn encoded(&self) -> Bytes {

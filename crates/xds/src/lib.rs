@@ -28,6 +28,7 @@ mod clock;
 mod content;
 mod digest;
 mod envoy;
+mod gzip;
 mod istio;
 mod layers;
 pub mod names;

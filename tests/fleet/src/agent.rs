@@ -36,7 +36,7 @@ use crate::{
     holdings::Opening,
     pilot::NAME,
     socket::Counted,
-    wire::{Frames, Response, framed},
+    wire::{Frames, Heard, Response, framed},
 };
 
 /// HTTP/2 windows of the stream and of the connection: those of the agent's client.
@@ -168,7 +168,11 @@ async fn stream(
     let mut builder = client::Builder::new();
     builder.initial_window_size(WINDOWS.0).initial_connection_window_size(WINDOWS.1).enable_push(false);
     let (mut requests, connection) = builder.handshake::<_, Bytes>(socket).await.context("begin HTTP/2")?;
-    let request = Request::post(METHOD).header("content-type", "application/grpc").header("te", "trailers").body(())?;
+    let mut request = Request::post(METHOD).header("content-type", "application/grpc").header("te", "trailers");
+    if fleet.gzip {
+        request = request.header("grpc-accept-encoding", "gzip,identity");
+    }
+    let request = request.body(())?;
     let (response, mut up) = requests.send_request(request, false).context("open a stream")?;
     let conversation = async {
         let response = response.await.context("open the stream")?;
@@ -199,12 +203,15 @@ async fn converse(
         let octets = octets.context("read")?;
         down.flow_control().release_capacity(octets.len())?;
         frames.push(&octets);
-        loop {
-            match frames.next() {
-                Ok(None) => break,
-                Ok(Some(message)) => up.send_data(answer(fleet, number, &message)?, false).context("answer")?,
-                Err(_) => bail!("a compressed response, which nobody has asked for"),
-            }
+        while let Some(heard) = frames.next() {
+            let message = match heard {
+                Heard::Plain(message) => message,
+                Heard::Compressed(message) => {
+                    ensure!(fleet.gzip, "a compressed response, which nobody has asked for");
+                    fleet.decompression.read(&message)?
+                }
+            };
+            up.send_data(answer(fleet, number, &message)?, false).context("answer")?;
         }
     }
     let trailers = down.trailers().await.context("read the end")?;

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Connect in plaintext instead of mutual TLS
     #[arg(long)]
     pub(crate) plaintext: bool,
+    /// Accept no compressed messages, as agents of earlier versions
+    #[arg(long)]
+    pub(crate) uncompressed: bool,
     /// How often everything is measured; the table has medians
     #[arg(long, default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) rounds: usize,

@@ -74,7 +74,8 @@ pub(crate) async fn run(boshy: &Path, args: &Args, say: &dyn Fn(&str)) -> anyhow
     let pilots: Vec<_> = (0..args.pilots).map(pilot).collect::<Result<_, _>>()?;
     let addresses = [WITNESS_ADDRESS].into_iter().chain(site.addresses(args.proxies - 1)).collect();
     let tls = papers.as_ref().map(|(_, agent)| client(agent)).transpose()?;
-    let fleet = Rc::new(Fleet::new(pilots.iter().map(|pilot| pilot.xds).collect(), tls, addresses));
+    let fleet =
+        Rc::new(Fleet::new(pilots.iter().map(|pilot| pilot.xds).collect(), (tls, !args.uncompressed), addresses));
     let _agents = agent::all_of(&fleet);
     let mut course = Course { site, pilots, fleet, say, figures: Vec::new(), alone: 0, _agents };
     course.begins().await?;

@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     awaited::Awaited,
+    gzip::Decompression,
     holdings::{Holdings, Opening, WITNESS},
     socket::Traffic,
     wire::Response,
@@ -46,6 +47,9 @@ pub(crate) struct Fleet {
     /// The addresses of the pilots' name.
     pub(crate) pilots: Vec<SocketAddr>,
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Whether agents accept compressed messages.
+    pub(crate) gzip: bool,
+    pub(crate) decompression: Decompression,
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) door: watch::Sender<Door>,
     /// For those that open streams.
@@ -77,10 +81,16 @@ struct Wait {
 
 impl Fleet {
     /// Agents at these addresses, of which the first one's VM provides no service.
-    pub(crate) fn new(pilots: Vec<SocketAddr>, tls: Option<Arc<ClientConfig>>, addresses: Vec<Ipv4Addr>) -> Self {
+    pub(crate) fn new(
+        pilots: Vec<SocketAddr>,
+        (tls, gzip): (Option<Arc<ClientConfig>>, bool),
+        addresses: Vec<Ipv4Addr>,
+    ) -> Self {
         Self {
             pilots,
             tls,
+            gzip,
+            decompression: Decompression::default(),
             traffic: Rc::default(),
             door: watch::Sender::new(Door::Closed),
             turns: Semaphore::new(TURNS),

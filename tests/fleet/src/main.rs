@@ -11,7 +11,7 @@
 //! | `vm` | the agent of one VM, what is done to it and measured |
 //! | `site`, `pilot`, `process` | the director with its deployments; a pilot; its process |
 //! | `fleet`, `agent`, `socket` | all agents; one of them; its socket |
-//! | `wire`, `holdings`, `awaited` | messages; what agents hold; what they wait for (pure) |
+//! | `wire`, `gzip`, `holdings`, `awaited` | messages; compressed ones; what agents hold; what they wait for (pure) |
 //! | `figures` | medians, ratios, the table (pure) |
 //! | `namespace` | the network in which all of it happens |
 
@@ -23,6 +23,7 @@ mod awaited;
 mod course;
 mod figures;
 mod fleet;
+mod gzip;
 mod holdings;
 mod namespace;
 mod pilot;
@@ -62,12 +63,13 @@ fn main() -> anyhow::Result<ExitCode> {
         }
     } else {
         println!(
-            "{} proxies, {} services, {} {}, {}",
+            "{} proxies, {} services, {} {}, {}{}",
             args.proxies,
             args.services,
             args.pilots,
             if args.pilots == 1 { "pilot" } else { "pilots" },
-            if args.plaintext { "plaintext" } else { "mutual TLS" }
+            if args.plaintext { "plaintext" } else { "mutual TLS" },
+            if args.uncompressed { ", uncompressed" } else { "" }
         );
         println!("{}", figures::table(&measured[0], measured.get(1).map(Vec::as_slice)));
     }

@@ -78,9 +78,12 @@ pub(crate) fn framed(parts: &[&[u8]]) -> Bytes {
 #[derive(Debug, Default)]
 pub(crate) struct Frames(BytesMut);
 
-/// A message is compressed, which no agent has asked for.
+/// A message as it was sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Compressed;
+pub(crate) enum Heard {
+    Plain(Bytes),
+    Compressed(Bytes),
+}
 
 impl Frames {
     pub(crate) fn push(&mut self, octets: &[u8]) {
@@ -88,22 +91,19 @@ impl Frames {
     }
 
     /// The next message, once all of it has come.
-    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Compressed> {
-        let Some((head, rest)) = self.0.split_first_chunk::<HEAD>() else { return Ok(None) };
+    pub(crate) fn next(&mut self) -> Option<Heard> {
+        let (head, rest) = self.0.split_first_chunk::<HEAD>()?;
         let [flag, length @ ..] = *head;
-        if flag != 0 {
-            return Err(Compressed);
-        }
         let length = u32::from_be_bytes(length) as usize;
         if rest.len() < length {
-            return Ok(None);
+            return None;
         }
         let message = self.0.split_to(HEAD + length).freeze().slice(HEAD..);
         if self.0.is_empty() {
             // An idle agent keeps no buffer.
             self.0 = BytesMut::new();
         }
-        Ok(Some(message))
+        Some(if flag == 0 { Heard::Plain(message) } else { Heard::Compressed(message) })
     }
 }
 
@@ -122,20 +122,18 @@ mod tests {
             let mut heard = Vec::new();
             for piece in sent.chunks(length) {
                 frames.push(piece);
-                while let Some(message) = frames.next().unwrap() {
-                    heard.push(message);
-                }
+                heard.extend(std::iter::from_fn(|| frames.next()));
             }
-            assert_eq!(heard, ["one", "", "three"]);
+            assert_eq!(heard, ["one", "", "three"].map(|message| Heard::Plain(message.into())));
             assert_eq!(frames.0.capacity(), 0);
         }
     }
 
     #[test]
-    fn a_compressed_message_is_an_error() {
+    fn a_compressed_message_is_told_apart() {
         let mut frames = Frames::default();
-        frames.push(&[1, 0, 0, 0, 0]);
-        assert_eq!(frames.next(), Err(Compressed));
+        frames.push(&[1, 0, 0, 0, 1, b'x']);
+        assert_eq!(frames.next(), Some(Heard::Compressed("x".into())));
     }
 
     #[test]

@@ -15,12 +15,12 @@ use tonic::{
 
 use super::{
     AdsService, MAX_REQUEST,
-    codec::{RequestDecoder, Responses},
+    codec::{RequestDecoder, Responses, accepts_gzip},
     connection::Connection,
     stream,
 };
 use crate::{
-    digest,
+    digest, gzip,
     session::server::{Channel, Delta, Sotw},
     table,
 };
@@ -29,21 +29,28 @@ const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/Delt
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 
+/// Header with the encoding of the messages that are compressed.
+const ENCODING: &str = "grpc-encoding";
+
 /// Content type of gRPC.
 const GRPC: http::HeaderValue = http::HeaderValue::from_static("application/grpc");
 
 impl AdsService {
     /// Begins a stream. The answer's headers are sent at once, because they tell an agent about the mesh.
     fn stream<C: Channel + Send + 'static>(&self, request: http::Request<Body>) -> http::Response<Body> {
-        if request.headers().get("grpc-encoding").is_some_and(|encoding| encoding != "identity") {
+        if request.headers().get(ENCODING).is_some_and(|encoding| encoding != "identity") {
             return Status::unimplemented("requests are not compressed").into_http();
         }
         let (parts, body) = request.into_parts();
+        let gzip = accepts_gzip(&parts.headers);
         let decoder = RequestDecoder::<C::Request>::default();
         let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST));
         let responses = stream::begin::<C>(self, requests, parts.extensions.get::<Connection>().cloned());
-        let mut response = http::Response::new(Body::new(Responses::new(responses)));
+        let mut response = http::Response::new(Body::new(Responses::new(responses, gzip)));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC);
+        if gzip {
+            response.headers_mut().insert(ENCODING, http::HeaderValue::from_static(gzip::ENCODING));
+        }
         response.headers_mut().insert(digest::HEADER, http::HeaderValue::from_static(digest::FORM));
         if let Some(told) = self.told() {
             told.write(response.headers_mut());

@@ -11,7 +11,7 @@
 //! | the set of each proxy | `source`, and `render` for the layers of one workload |
 //! | the difference between two sets | `way`, once for all streams between the same layers |
 //! | what a stream is sent, and what it remembers of it | `session::server::delta::ledger` |
-//! | the octets of a response | `content`, all but version and nonce |
+//! | the octets of a response | `content`, all but version and nonce; `gzip`, to proxies that accept it |
 //! | buffers on the way to the socket | `codec` |
 //!
 //! A proxy costs the server a bounded amount of memory. Its session bounds what is unanswered, and requests are limited

@@ -5,6 +5,7 @@
 
 mod ack_states;
 mod certificates;
+mod compression;
 mod driver;
 #[path = "../support/mesh.rs"]
 mod mesh;

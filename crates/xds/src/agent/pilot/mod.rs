@@ -27,6 +27,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Streaming,
+    codec::CompressionEncoding,
     metadata::MetadataMap,
     transport::{Channel, Endpoint, Uri},
 };
@@ -63,7 +64,7 @@ pub struct ExchangeSettings {
     pub keepalive_interval: Duration,
     /// A pilot that does not answer a ping within this time is considered dead.
     pub keepalive_timeout: Duration,
-    /// Largest message accepted, in octets.
+    /// Largest message accepted, in octets, also after it was decompressed.
     pub largest_message: usize,
     /// Which of the addresses of a pilot's name this VM prefers.
     pub spread: Spread,
@@ -217,6 +218,7 @@ impl PilotStream {
     ) -> Result<(mpsc::WeakSender<RequestToPilot>, Streaming<DeltaDiscoveryResponse>), ExchangeError> {
         let connection = PilotConnection::open_but(pilot, &self.avoided, self.tls.as_ref(), &self.settings).await?;
         let mut client = AggregatedDiscoveryServiceClient::new(connection.channel.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(self.settings.largest_message);
         let (upstream, requests) = mpsc::channel::<RequestToPilot>(IN_FLIGHT);
         let room = upstream.downgrade();

@@ -28,9 +28,18 @@ impl Deref for ResponseToProxy {
 impl ResponseToProxy {
     /// The encoded message in two parts: the stream's own, and what streams share.
     pub fn encoded(&self) -> [Bytes; 2] {
+        [self.own(), self.content.octets()]
+    }
+
+    /// The message as gzip in three parts, the second of which streams share; `None` where that is not worth its while.
+    pub fn compressed(&self) -> Option<[Bytes; 3]> {
+        Some(self.content.deflated()?.behind(&self.own()))
+    }
+
+    fn own(&self) -> Bytes {
         let mut own = BytesMut::with_capacity(self.own_len());
         self.put_own(&mut own);
-        [own.freeze(), self.content.octets()]
+        own.freeze()
     }
 
     fn put_own(&self, buffer: &mut impl BufMut) {
