@@ -1,6 +1,9 @@
 //! A changed cluster's endpoints are sent again after it, in both flavours.
 
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use envoy_types::pb::{
+    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest},
+    google::rpc,
+};
 
 use super::{test_support::*, *};
 use ResourceType::{Cluster, Endpoints};
@@ -118,4 +121,19 @@ fn by_state_of_the_world_a_new_proxy_is_sent_endpoints_once() {
     let first = responses(stream.request(ask_sotw(Endpoints, &["a", "b"], "")).unwrap()).remove(0);
     let answer = DiscoveryRequest { response_nonce: first.nonce, ..ask_sotw(Endpoints, &["a", "b"], &first.version) };
     assert_eq!(told(stream.request(answer).unwrap()), []);
+}
+
+#[test]
+fn by_state_of_the_world_endpoints_that_were_rejected_hold_nothing_up_once_the_proxy_has_left_them() {
+    let mut stream = Session::<Sotw>::new(services(1));
+    let clusters = responses(stream.request(ask_sotw(Cluster, &[], "")).unwrap()).remove(0);
+    let answer = DiscoveryRequest { response_nonce: clusters.nonce, ..ask_sotw(Cluster, &[], &clusters.version) };
+    stream.request(answer).unwrap();
+    let first = responses(stream.request(ask_sotw(Endpoints, &["a", "b"], "")).unwrap()).remove(0);
+    let answer = |names| DiscoveryRequest { response_nonce: first.nonce.clone(), ..ask_sotw(Endpoints, names, "") };
+    let error = rpc::Status { message: "b: no such type".to_owned(), ..rpc::Status::default() };
+    stream.request(DiscoveryRequest { error_detail: Some(error), ..answer(&["a", "b"]) }).unwrap();
+    assert_eq!(told(stream.request(answer(&["a"])).unwrap()), []);
+    let all = [(Cluster, "out.a"), (Cluster, "out.b"), (Endpoints, "a")];
+    assert_eq!(told(stream.resources(services(2))), pairs(&all));
 }

@@ -216,7 +216,7 @@ impl Sotw {
     fn plan(&mut self) {
         let wanted = self.state(false);
         let nothing_to_say = wanted.resources.is_empty() && !self.subscription.wildcard;
-        if !self.target.is_known() || nothing_to_say || self.refused.as_ref() == Some(&wanted.version) {
+        if !self.target.is_known() || nothing_to_say || self.would_refuse(&wanted) {
             self.pending = Turn::default();
             return;
         }
@@ -226,6 +226,12 @@ impl Sotw {
         let additions = self.awaited || !wanted.resources.iter().all(told);
         let gone = || self.sent.resources.keys().any(|name| !wanted.resources.contains_key(name));
         self.pending = Turn { additions, withdrawals: self.subscription.wildcard && gone() };
+    }
+
+    /// Whether this is what the proxy has rejected, and what it has rejected it for is still in it.
+    fn would_refuse(&self, state: &State) -> bool {
+        let has_culprit = || self.culprits.iter().any(|name| state.resources.contains_key(name));
+        self.refused.as_ref() == Some(&state.version) && has_culprit()
     }
 
     /// The resources that the proxy should have. With `with_gone`, it includes removed ones that must not be withdrawn

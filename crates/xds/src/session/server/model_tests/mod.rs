@@ -208,8 +208,6 @@ impl<C: Speech> Proxy<C> {
 
     fn answer(&mut self, response: &ResponseToProxy, bad: bool) {
         if !bad {
-            // Until then, bad endpoints hold up others in the state of the world, even when the proxy has left them.
-            self.spoilt.retain(|(kind, _)| !C::COMPLETE || *kind != Endpoints || *kind != response.kind);
             self.accepted.insert(response.kind, response.version.to_string());
         }
         self.send(C::answer(response, bad, &self.subscribed));
@@ -289,9 +287,7 @@ impl<C: Speech> Proxy<C> {
             let key = (Endpoints, name.clone());
             self.has.remove(&key);
             self.cold.remove(name);
-            if !C::COMPLETE {
-                self.spoilt.remove(&key);
-            }
+            self.spoilt.remove(&key);
             self.refused.remove(&key);
         }
         self.subscribed = wanted;
