@@ -5,7 +5,7 @@
 //! what the layers of its node say. On the way there, it is told nothing that was not so when it was sent, nothing that
 //! it has, and nothing that breaks the order of `crate::order`.
 //!
-//! Why each kind of case is here: mutations of the code that it found, all of them within 256 cases. A kind that is
+//! Why each kind of case is here: mutations of the code that it found, nearly all of them within 256 cases. A kind that is
 //! taken away leaves its mutations unseen, or seen late. `model_tests` is Envoy itself.
 //!
 //! | kind of case | mutations |
