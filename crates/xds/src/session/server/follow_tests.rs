@@ -52,6 +52,26 @@ fn by_delta_the_endpoints_of_a_changed_cluster_follow_it_and_no_others() {
 }
 
 #[test]
+fn by_delta_endpoints_follow_a_cluster_that_comes_back_to_a_proxy_that_has_rejected_its_removal() {
+    let mut stream = Session::<Delta>::new(services(1));
+    for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a", "b"])] {
+        let first = responses(stream.request(ask(kind, names, &[])).unwrap()).remove(0);
+        stream.request(DeltaDiscoveryRequest { response_nonce: first.nonce, ..ask(kind, &[], &[]) }).unwrap();
+    }
+    let without = set(&[(Cluster, "out.b", 1), (Endpoints, "a", 1), (Endpoints, "b", 1)]);
+    stream.resources(Arc::new(without));
+    let both = ask(Cluster, &["out.a", "out.z"], &[]);
+    let removal = responses(stream.request(both).unwrap()).remove(0);
+    assert_eq!(described(&removal), pairs(&[(Cluster, "-out.a"), (Cluster, "-out.z")]));
+    // On its way before the proxy has answered.
+    assert_eq!(told(stream.resources(services(2))), pairs(&[(Cluster, "out.a")]));
+    let error_detail = Some(rpc::Status::default());
+    let refusal = DeltaDiscoveryRequest { response_nonce: removal.nonce, error_detail, ..ask(Cluster, &[], &[]) };
+    let again = told(stream.request(refusal).unwrap());
+    assert_eq!(again, pairs(&[(Cluster, "out.a"), (Endpoints, "a")]));
+}
+
+#[test]
 fn by_delta_no_endpoints_are_sent_twice_to_a_proxy_that_has_none() {
     let mut stream = Session::<Delta>::new(services(1));
     assert_eq!(

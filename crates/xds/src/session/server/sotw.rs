@@ -36,7 +36,7 @@ pub struct Sotw {
     nonce: String,
     unanswered: bool,
     accepted: State,
-    /// The last rejected version.
+    /// The last rejected version; no version once the proxy has left some of that state, because it may accept the rest.
     refused: Option<Arc<str>>,
     /// Names rejected since a response was accepted.
     culprits: BTreeSet<Arc<str>>,
@@ -206,9 +206,10 @@ impl Sotw {
         let before = self.sent.resources.len();
         self.sent.resources.retain(|name, _| self.subscription.covers(name));
         if self.sent.resources.len() < before {
-            let refused = self.refused.as_ref() == Some(&self.sent.version);
             self.sent.version = version_of_map(&self.sent.resources);
-            self.refused = refused.then(|| self.sent.version.clone());
+            if let Some(refused) = &mut self.refused {
+                *refused = "".into();
+            }
         }
     }
 
@@ -216,7 +217,7 @@ impl Sotw {
     fn plan(&mut self) {
         let wanted = self.state(false);
         let nothing_to_say = wanted.resources.is_empty() && !self.subscription.wildcard;
-        if !self.target.is_known() || nothing_to_say || self.would_refuse(&wanted) {
+        if !self.target.is_known() || nothing_to_say || self.refused.as_ref() == Some(&wanted.version) {
             self.pending = Turn::default();
             return;
         }
@@ -226,12 +227,6 @@ impl Sotw {
         let additions = self.awaited || !wanted.resources.iter().all(told);
         let gone = || self.sent.resources.keys().any(|name| !wanted.resources.contains_key(name));
         self.pending = Turn { additions, withdrawals: self.subscription.wildcard && gone() };
-    }
-
-    /// Whether this is what the proxy has rejected, and what it has rejected it for is still in it.
-    fn would_refuse(&self, state: &State) -> bool {
-        let has_culprit = || self.culprits.iter().any(|name| state.resources.contains_key(name));
-        self.refused.as_ref() == Some(&state.version) && has_culprit()
     }
 
     /// The resources that the proxy should have. With `with_gone`, it includes removed ones that must not be withdrawn

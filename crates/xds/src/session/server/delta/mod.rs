@@ -262,14 +262,16 @@ impl Delta {
             return;
         }
         let is_wanted = self.ledger.target().get(&name).map(|resource| &resource.version) == version.as_ref();
+        // A removal that was rejected makes of an addition after it a change, which other types follow. It is sent once more.
+        let is_change = version.is_none() && last_word.is_some() && Row::of(self.kind).is_followed();
         let is_last = last_word.is_none() && (is_wanted || self.ledger.told(&name) == Told::from(version));
-        if is_last {
+        if is_last || is_change {
             self.ledger.note(name.clone(), Told::Unsure);
         }
         if is_wanted {
             self.suspects.insert(name.clone());
         }
-        if is_wanted || is_last {
+        if is_wanted || is_last || is_change {
             self.consider(name);
         }
     }
