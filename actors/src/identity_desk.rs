@@ -9,7 +9,7 @@ use std::{
 use boshy_config::IdentitySettings;
 use boshy_identity::Register;
 use boshy_mesh::Timestamp;
-use boshy_web::status::{Attestation, IdentityStatus, Lack, RefusedRequest, Turn};
+use boshy_web::status::{Attestation, IdentityStatus, Lack, LackChange, RefusedRequest};
 use boshy_xds::{CertificateRequest, Certifier, Refusal, RefusalKind, WorkloadIdentity};
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
@@ -121,9 +121,9 @@ impl IdentityDesk {
             let lack = Lack { what: "identities", since: clock::now().0, reason, remedy };
             lack.lasting(&shown.lack)
         });
-        match Lack::turn(shown.lack.as_ref(), lack.as_ref()) {
-            Some(Turn::Lacks(lack)) => warn!(reason = lack.reason, "no certificates are issued"),
-            Some(Turn::Ended) => info!("certificates are issued again"),
+        match Lack::change(shown.lack.as_ref(), lack.as_ref()) {
+            Some(LackChange::Lacks(lack)) => warn!(reason = lack.reason, "no certificates are issued"),
+            Some(LackChange::Ended) => info!("certificates are issued again"),
             None => {}
         }
         shown.lack = lack;

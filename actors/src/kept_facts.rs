@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use boshy_backoff::{Backoff, Retries};
 use boshy_mesh::Inventory;
 use boshy_state::{Format, SealError};
-use boshy_web::status::{Lack, Turn};
+use boshy_web::status::{Lack, LackChange};
 use err_report::Report;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -107,9 +107,9 @@ impl KeptFacts {
                 Some(self.lack(reason).lasting(&before))
             }
         };
-        match Lack::turn(before.as_ref(), lack.as_ref()) {
-            Some(Turn::Lacks(lack)) => warn!(reason = lack.reason, "what the director said is not on disk"),
-            Some(Turn::Ended) => info!("what the director said is on disk again"),
+        match Lack::change(before.as_ref(), lack.as_ref()) {
+            Some(LackChange::Lacks(lack)) => warn!(reason = lack.reason, "what the director said is not on disk"),
+            Some(LackChange::Ended) => info!("what the director said is on disk again"),
             None => return,
         }
         self.unkept.store(Arc::new(lack));

@@ -15,7 +15,7 @@ use boshy_director::lease_log::{LeaseLog, LogError};
 use boshy_mesh::LeaseTable;
 use boshy_state::{ReadError, StateFileError};
 use boshy_supervision::Heart;
-use boshy_web::status::{Lack, Turn};
+use boshy_web::status::{Lack, LackChange};
 use err_report::Report;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -152,9 +152,9 @@ impl LeaseAgreementParts {
             let (since, reason) = (self.clock.look().wall.0, Report::new(cause).to_string());
             Lack { what: "shared_leases", since, reason, remedy: self.remedy(cause) }.lasting(&**before)
         });
-        match Lack::turn((**before).as_ref(), lack.as_ref()) {
-            Some(Turn::Lacks(lack)) => warn!(reason = lack.reason, "no agreement on leases"),
-            Some(Turn::Ended) => info!("the pilots agree on leases again"),
+        match Lack::change((**before).as_ref(), lack.as_ref()) {
+            Some(LackChange::Lacks(lack)) => warn!(reason = lack.reason, "no agreement on leases"),
+            Some(LackChange::Ended) => info!("the pilots agree on leases again"),
             None => {}
         }
         self.unagreed.store(Arc::new(lack));

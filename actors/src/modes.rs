@@ -12,7 +12,7 @@ use boshy_mesh::{
     Stages, Standing, TrustDomain,
 };
 use boshy_state::StateFileError;
-use boshy_web::status::{ChangeStatus, Lack, MtlsStatus, Turn};
+use boshy_web::status::{ChangeStatus, Lack, LackChange, MtlsStatus};
 use boshy_xds::{AgentReports, Proxies};
 use err_report::Report;
 use tracing::{info, warn};
@@ -116,9 +116,11 @@ impl Modes {
             let (since, reason) = (self.clock.look().wall.0, Report::new(error).to_string());
             Lack { what: "modes", since, reason, remedy }.lasting(&before)
         });
-        match Lack::turn(before.as_ref(), lack.as_ref()) {
-            Some(Turn::Lacks(lack)) => warn!(reason = lack.reason, "no port changes its mode: it could not be kept"),
-            Some(Turn::Ended) => info!("modes of ports are on disk again"),
+        match Lack::change(before.as_ref(), lack.as_ref()) {
+            Some(LackChange::Lacks(lack)) => {
+                warn!(reason = lack.reason, "no port changes its mode: it could not be kept");
+            }
+            Some(LackChange::Ended) => info!("modes of ports are on disk again"),
             None => return,
         }
         self.progress.unkept.store(Arc::new(lack));

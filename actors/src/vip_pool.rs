@@ -15,7 +15,7 @@ use boshy_mesh::{
     Claims, LeaseRules, LeaseState, Leases, MeshSnapshot, Moment, Reconciled, Shortage, Unclaimed, Withdrawals,
 };
 use boshy_state::{ReadError, StateFileError};
-use boshy_web::status::{Lack, PoolStatus, Turn};
+use boshy_web::status::{Lack, LackChange, PoolStatus};
 use err_report::Report;
 use tracing::{error, info};
 
@@ -262,9 +262,9 @@ fn status(rules: &LeaseRules, told: &Reconciled) -> PoolStatus {
 fn lack(before: &PoolReport, stamp: &Stamp, reason: Option<String>, remedy: impl FnOnce() -> String) -> Option<Lack> {
     let lack = reason
         .map(|reason| Lack { what: "leases", since: stamp.wall.0, reason, remedy: remedy() }.lasting(&before.lack));
-    match Lack::turn(before.lack.as_ref(), lack.as_ref()) {
-        Some(Turn::Lacks(lack)) => error!(reason = lack.reason, "the leases are not on disk"),
-        Some(Turn::Ended) => info!("the leases are on disk again"),
+    match Lack::change(before.lack.as_ref(), lack.as_ref()) {
+        Some(LackChange::Lacks(lack)) => error!(reason = lack.reason, "the leases are not on disk"),
+        Some(LackChange::Ended) => info!("the leases are on disk again"),
         None => {}
     }
     lack

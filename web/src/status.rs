@@ -45,11 +45,11 @@ impl Lack {
     }
 
     /// What is to be said once of what lacks now, after what lacked before.
-    pub fn turn<'n>(before: Option<&Self>, now: Option<&'n Self>) -> Option<Turn<'n>> {
+    pub fn change<'n>(before: Option<&Self>, now: Option<&'n Self>) -> Option<LackChange<'n>> {
         match (before, now) {
-            (Some(before), Some(now)) => (before.reason != now.reason).then_some(Turn::Lacks(now)),
-            (None, now) => now.map(Turn::Lacks),
-            (Some(_), None) => Some(Turn::Ended),
+            (Some(before), Some(now)) => (before.reason != now.reason).then_some(LackChange::Lacks(now)),
+            (None, now) => now.map(LackChange::Lacks),
+            (Some(_), None) => Some(LackChange::Ended),
         }
     }
 
@@ -61,7 +61,7 @@ impl Lack {
 
 /// A change of one lack that the log tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn<'l> {
+pub enum LackChange<'l> {
     /// It begins, or its reason is another one.
     Lacks(&'l Lack),
     /// It is over.
@@ -106,10 +106,10 @@ mod tests {
     #[test]
     fn a_lack_is_told_when_it_begins_has_another_reason_and_ends() {
         let (full, away) = (lack("the disk is full"), lack("the disk is away"));
-        assert_eq!(Lack::turn(None, Some(&full)), Some(Turn::Lacks(&full)));
-        assert_eq!(Lack::turn(Some(&full), Some(&full)), None);
-        assert_eq!(Lack::turn(Some(&full), Some(&away)), Some(Turn::Lacks(&away)));
-        assert_eq!(Lack::turn(Some(&away), None), Some(Turn::Ended));
-        assert_eq!(Lack::turn(None, None), None);
+        assert_eq!(Lack::change(None, Some(&full)), Some(LackChange::Lacks(&full)));
+        assert_eq!(Lack::change(Some(&full), Some(&full)), None);
+        assert_eq!(Lack::change(Some(&full), Some(&away)), Some(LackChange::Lacks(&away)));
+        assert_eq!(Lack::change(Some(&away), None), Some(LackChange::Ended));
+        assert_eq!(Lack::change(None, None), None);
     }
 }
