@@ -31,6 +31,16 @@ fn ask(kind: ResourceType, subscribe: &[&str], had: &[&str]) -> DeltaDiscoveryRe
     }
 }
 
+/// A delta stream whose proxy has accepted everything of the first edition.
+fn with_all() -> Session<Delta> {
+    let mut stream = Session::<Delta>::new(services(1));
+    for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a", "b"])] {
+        let first = responses(stream.request(ask(kind, names, &[])).unwrap()).remove(0);
+        stream.request(DeltaDiscoveryRequest { response_nonce: first.nonce, ..ask(kind, &[], &[]) }).unwrap();
+    }
+    stream
+}
+
 fn ask_sotw(kind: ResourceType, names: &[&str], version: &str) -> DiscoveryRequest {
     DiscoveryRequest {
         type_url: kind.url().to_owned(),
@@ -42,22 +52,14 @@ fn ask_sotw(kind: ResourceType, names: &[&str], version: &str) -> DiscoveryReque
 
 #[test]
 fn by_delta_the_endpoints_of_a_changed_cluster_follow_it_and_no_others() {
-    let mut stream = Session::<Delta>::new(services(1));
-    for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a", "b"])] {
-        let first = responses(stream.request(ask(kind, names, &[])).unwrap()).remove(0);
-        stream.request(DeltaDiscoveryRequest { response_nonce: first.nonce, ..ask(kind, &[], &[]) }).unwrap();
-    }
+    let mut stream = with_all();
     assert_eq!(told(stream.resources(services(2))), pairs(&[(Cluster, "out.a"), (Endpoints, "a")]));
     assert_eq!(stream.resources(services(2)), []);
 }
 
 #[test]
 fn by_delta_endpoints_follow_a_cluster_that_comes_back_to_a_proxy_that_has_rejected_its_removal() {
-    let mut stream = Session::<Delta>::new(services(1));
-    for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a", "b"])] {
-        let first = responses(stream.request(ask(kind, names, &[])).unwrap()).remove(0);
-        stream.request(DeltaDiscoveryRequest { response_nonce: first.nonce, ..ask(kind, &[], &[]) }).unwrap();
-    }
+    let mut stream = with_all();
     let without = set(&[(Cluster, "out.b", 1), (Endpoints, "a", 1), (Endpoints, "b", 1)]);
     stream.resources(Arc::new(without));
     let both = ask(Cluster, &["out.a", "out.z"], &[]);
