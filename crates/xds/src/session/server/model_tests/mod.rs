@@ -112,7 +112,7 @@ struct Proxy<C> {
     /// Clusters that have changed since their endpoints arrived.
     cold: BTreeSet<String>,
     nonce: String,
-    /// Of the last response of a type that it accepted.
+    /// Of the last response of a type that it applied as a whole, answered or not.
     accepted: BTreeMap<ResourceType, String>,
     held_back: Vec<(ResponseToProxy, bool)>,
     /// By the state of the world, a server does not know what a proxy has that comes back, until it has sent the listeners.
@@ -185,6 +185,9 @@ impl<C: Speech> Proxy<C> {
         self.is_unknown &= response.kind != Listener;
         match response.kind {
             Cluster => {
+                if !bad {
+                    self.accepted.insert(Cluster, response.version.to_string());
+                }
                 self.held_back.push((response, bad));
                 self.follow_clusters();
             }
