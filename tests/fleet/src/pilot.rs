@@ -54,19 +54,21 @@ impl Pilot {
                 "certificate_file": files.certificate, "private_key_file": files.private_key, "client_ca_file": files.ca,
             });
         }
-        let settings = json!({
+        let mut settings = json!({
             "director": {
                 "url": director.url(), "ca_cert": director.ca_pem(), "client": credentials.name,
                 "client_secret": credentials.secret.expose_secret(), "poll_interval": "1s", "full_read_interval": "1h",
             },
             "vip_range": "169.254.128.0/17",
             "vip_share": 100,
-            "leases": if all > 1 { "director" } else { "file" },
             "state_dir": disk.path().join("state"),
             "records": disk.path().join("records.json"),
             "http": {"listen": http},
             "xds": xds,
         });
+        if all > 1 {
+            settings["leases"] = json!("director");
+        }
         fs::write(disk.path().join("pilot.yml"), settings.to_string())?;
         Ok(Self { xds: xds_address, http, boshy: boshy.to_owned(), disk, process: None })
     }
