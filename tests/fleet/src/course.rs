@@ -30,7 +30,7 @@ use crate::{
 /// The address of the agent whose VM provides no service.
 const WITNESS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 /// How often each change is made.
-const CHANGES: usize = 3;
+pub(crate) const CHANGES: usize = 3;
 /// Looks at the director over which an idle pilot is measured.
 const LOOKS: u64 = 4;
 /// Every so many-th agent is stalled in a part: 5 %.

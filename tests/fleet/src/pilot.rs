@@ -15,13 +15,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::process::{self, Process};
+use crate::process::{self, PATIENCE, Process};
 
 /// What agents call the pilots. All have the port and one certificate.
 pub(crate) const NAME: &str = "https://pilot.boshy.internal:15010";
 const PORT: u16 = 15010;
-/// How long a start may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Its program, its settings and its disk.
 pub(crate) struct Pilot {

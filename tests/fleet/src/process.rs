@@ -10,6 +10,9 @@ use std::{
 use anyhow::Context;
 use nix::{time::ClockId, unistd::Pid};
 
+/// How long a start may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Ends with its value.
 pub(crate) struct Process(Child);
 

@@ -15,21 +15,17 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
-    course::Course,
+    course::{CHANGES, Course},
     figures::Figures,
-    process::{self, Process},
+    process::{self, PATIENCE, Process},
     site::Site,
 };
 
 /// The address of its VM, which provides no service.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 15020);
-/// How long a start may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// A work of an agent is all that it does in this time: what it keeps on its disk follows what it learns.
 const WINDOW: Duration = Duration::from_secs(3);
-/// How often each change is made.
-const CHANGES: usize = 3;
 
 /// Its settings and its disk. It has no Envoy, and writes no rules into the kernel.
 struct Vm {
@@ -107,9 +103,9 @@ impl Vm {
     }
 
     async fn cpu_of_window(&self) -> anyhow::Result<Duration> {
-        let (pid, begun) = (self.pid()?, Instant::now());
+        let pid = self.pid()?;
         let cpu = process::cpu(pid)?;
-        sleep(WINDOW.saturating_sub(begun.elapsed())).await;
+        sleep(WINDOW).await;
         Ok(process::cpu(pid)? - cpu)
     }
 

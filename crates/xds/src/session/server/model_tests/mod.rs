@@ -183,11 +183,11 @@ impl<C: Speech> Proxy<C> {
             self.take(response.kind, &name);
         }
         self.is_unknown &= response.kind != Listener;
+        if !bad {
+            self.accepted.insert(response.kind, response.version.to_string());
+        }
         match response.kind {
             Cluster => {
-                if !bad {
-                    self.accepted.insert(Cluster, response.version.to_string());
-                }
                 self.held_back.push((response, bad));
                 self.follow_clusters();
             }
@@ -210,9 +210,6 @@ impl<C: Speech> Proxy<C> {
     }
 
     fn answer(&mut self, response: &ResponseToProxy, bad: bool) {
-        if !bad {
-            self.accepted.insert(response.kind, response.version.to_string());
-        }
         self.send(C::answer(response, bad, &self.subscribed));
     }
 
