@@ -1,4 +1,5 @@
-//! The rtnetlink requests that the lab needs: a bridge, a pair of virtual Ethernet devices, an address, and "up".
+//! The rtnetlink requests that the lab needs: a bridge, a pair of virtual Ethernet devices, an address, "up", and a
+//! deletion.
 //!
 //! It speaks netlink directly, so that the lab works where iproute2 is not installed. Each request is one message with
 //! one acknowledgement. Every call acts on the network namespace of the calling thread.
@@ -59,6 +60,18 @@ pub(crate) fn create_pair(
         });
     });
     made.doing(|| format!("making the pair {name} and {peer}"))
+}
+
+/// Deletes an interface, and with it the other end of its pair. One that is gone already is no error.
+pub(crate) fn delete(name: &str) -> Result<(), LabError> {
+    let deleted = if_nametoindex(name).map_err(io::Error::from).and_then(|index| {
+        let info = interface_info(index, 0);
+        request(libc::RTM_DELLINK, 0, |link| link.raw(&info))
+    });
+    match deleted {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        other => other.doing(|| format!("deleting the interface {name}")),
+    }
 }
 
 /// Sets an interface up.

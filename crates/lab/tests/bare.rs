@@ -73,6 +73,7 @@ tests! {
     names_that_no_job_answers_for_are_refused
     vms_follow_what_is_deployed
     a_rebooted_vm_starts_what_monit_would_and_keeps_its_disk
+    an_ended_vm_leaves_the_network_though_its_namespace_lives_on
     a_vm_whose_first_process_dies_is_shown_dead_until_it_is_booted_again
     the_director_is_reached_from_the_host_with_what_env_prints
     a_second_lab_in_the_same_place_is_refused_with_what_to_do
@@ -201,6 +202,21 @@ fn a_rebooted_vm_starts_what_monit_would_and_keeps_its_disk() {
     eventually("an answer of web/0", || {
         lab.run(["exec", "web/1", "--", "bash", "-c", "exec 3<>/dev/tcp/10.244.0.126/9001"]).status.success()
     });
+}
+
+/// As sockets do that still have something to send, for a minute and more.
+fn an_ended_vm_leaves_the_network_though_its_namespace_lives_on() {
+    let lab = Lab::up();
+    let keeper = lab.keeper();
+    let first = processes(|path| command_line(path).ends_with("lab\0vm\0"));
+    let own = first.into_iter().filter(|process| parent(*process) == Some(keeper));
+    let held: Vec<_> = own.map(|process| fs::File::open(format!("/proc/{process}/ns/net")).unwrap()).collect();
+    let ports = || fs::read_to_string(format!("/proc/{keeper}/net/dev")).unwrap().matches("port").count();
+    assert_eq!((held.len(), ports()), (2, 2));
+    lab.succeeds(["reboot", "web/0"]);
+    assert_eq!(ports(), 2, "an ended VM answers under the address of the one that has it now");
+    lab.succeeds(["delete", "sample"]);
+    assert_eq!(ports(), 0);
 }
 
 fn a_vm_whose_first_process_dies_is_shown_dead_until_it_is_booted_again() {

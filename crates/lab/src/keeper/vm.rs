@@ -80,8 +80,11 @@ impl Vm {
         let (status, jobs) = watch::channel(Vec::new());
         let questions = Questions::default();
         let answers = Arc::clone(&questions);
+        let ports: Vec<String> =
+            (0..facts.spec.interfaces.len()).map(|position| format!("{port}.{position}")).collect();
+        let plugged = ports.clone();
         tokio::spawn(async move {
-            if let Err(error) = converse(writer, reports, to_give, status, &answers).await {
+            if let Err(error) = converse(writer, reports, to_give, &status, &answers).await {
                 tracing::warn!(%error, "lost a VM");
             }
             // Pending requests learn that there will be no answer.
@@ -89,12 +92,14 @@ impl Vm {
             // When process 1 ends, every process of the VM ends.
             let _ = child.start_kill();
             let _ = child.wait().await;
+            unplug(&plugged);
+            drop(status);
             over(pid);
         });
         let vm = Self { pid, orders, jobs, questions, next: AtomicU64::new(0) };
         vm.carries_out(What::Build(facts.spec.clone())).await?;
-        for (position, (interface, address)) in facts.spec.interfaces.iter().enumerate() {
-            netlink::create_pair(&format!("{port}.{position}"), bridge, (interface, *address), pid)?;
+        for (name, (interface, address)) in ports.iter().zip(&facts.spec.interfaces) {
+            netlink::create_pair(name, bridge, (interface, *address), pid)?;
         }
         vm.carries_out(What::Boot { reboot }).await?;
         Ok(vm)
@@ -157,6 +162,16 @@ impl Vm {
     }
 }
 
+/// Removes a VM's interfaces. The kernel keeps a network namespace after its last process for as long as something
+/// refers to it, and answers what arrives there: under the addresses of the VM that has them by then.
+fn unplug(ports: &[String]) {
+    for port in ports {
+        if let Err(error) = netlink::delete(port) {
+            tracing::warn!(%error, "a VM that has ended keeps an interface");
+        }
+    }
+}
+
 /// Starts `boshy lab vm` as process 1 of a new PID namespace.
 fn spawn(boshy: &Path) -> Result<(Child, UnixStream), LabError> {
     let (ours, theirs) = StdUnixStream::pair().doing(|| "making a control socket".to_owned())?;
@@ -179,7 +194,7 @@ async fn converse(
     mut writer: OwnedWriteHalf,
     mut reports: Lines<BufReader<OwnedReadHalf>>,
     mut orders: mpsc::Receiver<Order>,
-    status: watch::Sender<Vec<JobStatus>>,
+    status: &watch::Sender<Vec<JobStatus>>,
     questions: &Questions,
 ) -> Result<(), LabError> {
     loop {
