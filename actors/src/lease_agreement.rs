@@ -11,7 +11,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use boshy_agreement::{Decided, Ledger, News, Proposal};
-use boshy_director::lease_log::{LeaseLog, LogError};
+use boshy_director::lease_log::{LeaseLog, LogError, LogReading};
 use boshy_mesh::LeaseTable;
 use boshy_state::{ReadError, StateFileError};
 use boshy_supervision::Heart;
@@ -66,9 +66,10 @@ enum RoundError {
 struct Memory {
     /// `None` before the file was read.
     ledger: Option<Ledger<LeaseTable>>,
-    /// The newest version of the config in the last round.
-    seen: Option<String>,
-    /// Rounds in which the log was read.
+    /// The newest version of the config when the log was last found to say what the ledger does. `None` when the log has
+    /// to be read: nothing was compared yet, or a row was written since, which may be deleted before the next round.
+    compared: Option<String>,
+    /// Rounds in which the log was looked at.
     rounds: u32,
 }
 
@@ -102,13 +103,13 @@ impl LeaseAgreementParts {
             Some(ledger) => ledger,
             unread => unread.insert(self.restore().await?),
         };
-        let newest = self.log.newest().await?;
-        if memory.rounds == 0 || newest != memory.seen {
-            self.follow(ledger).await?;
-            memory.seen = newest;
+        if memory.compared.is_none() || self.log.newest().await? != memory.compared {
+            memory.compared = None;
+            memory.compared = self.follow(ledger).await?;
         }
         memory.rounds = memory.rounds.saturating_add(1);
         if let Some(wish) = wish.filter(|wish| wish.slot == ledger.next_slot() && memory.rounds > SETTLING) {
+            memory.compared = None;
             let proposal = Proposal::new(wish.slot, self.writer.clone(), wish.value.clone());
             if let Some(decided) = self.log.agree(proposal).await? {
                 self.take(ledger, decided).await?;
@@ -123,16 +124,22 @@ impl LeaseAgreementParts {
         Ok(Ledger::new(kept))
     }
 
-    async fn follow(&self, ledger: &mut Ledger<LeaseTable>) -> Result<(), RoundError> {
-        match ledger.compare(&self.log.read().await?, &self.writer) {
-            News::Same => Ok(()),
-            News::Later(decided) => self.take(ledger, decided).await,
+    /// Returns the newest version of a log that says what the ledger does.
+    async fn follow(&self, ledger: &mut Ledger<LeaseTable>) -> Result<Option<String>, RoundError> {
+        let LogReading { rows, newest } = self.log.read().await?;
+        match ledger.compare(&rows, &self.writer) {
+            News::Same => Ok(newest),
+            News::Later(decided) => {
+                self.take(ledger, decided).await?;
+                Ok(newest)
+            }
             News::Lost(row) => {
                 error!(
                     version = row.slot,
                     "the table of leases was deleted from the director's configs; it is put back"
                 );
-                Ok(self.log.append(&row).await?)
+                self.log.append(&row).await?;
+                Ok(None)
             }
             News::Forked(Decided { slot, .. }) => Err(RoundError::Forked { slot }),
         }

@@ -20,7 +20,7 @@ impl LeaseLog {
     /// When the log cannot be read or written. Rows that are already there stay, and are taken up by whoever comes next.
     pub async fn agree(&self, mut proposal: Proposal<LeaseTable>) -> Result<Option<Decided<LeaseTable>>, LogError> {
         for _ in 0..STEPS {
-            let (row, pause) = match proposal.advance(&self.read().await?) {
+            let (row, pause) = match proposal.advance(&self.read().await?.rows) {
                 Step::Decided(decided) => return Ok(Some(decided)),
                 Step::Append(row) => (row, Duration::ZERO),
                 Step::AppendLater(row) => (row, LONGEST_PAUSE.mul_f64(rand::random())),

@@ -23,8 +23,14 @@ const FIRST_READ: u32 = 20;
 /// Number of rows of earlier slots with which a reading ends.
 const MARGIN: usize = 8;
 
-/// The rows of the latest slots.
-pub type LeaseRows = BTreeSet<Row<LeaseTable>>;
+/// A reading of the log.
+#[derive(Clone, Debug)]
+pub struct LogReading {
+    /// The rows of the latest slots.
+    pub rows: BTreeSet<Row<LeaseTable>>,
+    /// What [`LeaseLog::newest`] says of a log with these rows.
+    pub newest: Option<String>,
+}
 
 /// The log of one mesh.
 #[derive(Clone)]
@@ -64,7 +70,7 @@ impl LeaseLog {
     ///
     /// # Errors
     /// When the director does not answer, or a version is not a row.
-    pub async fn read(&self) -> Result<LeaseRows, LogError> {
+    pub async fn read(&self) -> Result<LogReading, LogError> {
         let mut limit = FIRST_READ;
         loop {
             let versions = self.client.config_versions(LEASE_CONFIG_TYPE, &self.name, limit).await?;
@@ -76,7 +82,8 @@ impl LeaseLog {
             });
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
             if rows.len() < limit as usize || reaches_below_the_latest(&rows) {
-                return Ok(rows.into_iter().collect());
+                let newest = versions.into_iter().next().map(|version| version.id);
+                return Ok(LogReading { rows: rows.into_iter().collect(), newest });
             }
             limit *= 4;
         }

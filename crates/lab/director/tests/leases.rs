@@ -66,7 +66,7 @@ impl Pilot {
 
     /// Reads the log, and puts back what it has lost.
     async fn look(&mut self) {
-        match self.ledger.compare(&self.log.read().await.unwrap(), &self.name) {
+        match self.ledger.compare(&self.log.read().await.unwrap().rows, &self.name) {
             News::Same => {}
             News::Later(decided) => self.record(decided),
             News::Lost(row) => self.log.append(&row).await.unwrap(),
@@ -135,11 +135,11 @@ fn a_table_that_an_operator_deletes_comes_back() {
         let director = director();
         let mut pilots = compete(&director).await;
         let before = pilots[0].latest();
-        let rows = pilots[0].log.read().await.unwrap();
+        let rows = pilots[0].log.read().await.unwrap().rows;
         let decided = rows.iter().filter(|row| row.phase == Phase::Decide).max_by_key(|row| row.slot).unwrap();
         assert_eq!(decided.value, before);
         director.delete_config(LEASE_CONFIG_TYPE, "mesh");
-        assert!(pilots[0].log.read().await.unwrap().is_empty());
+        assert!(pilots[0].log.read().await.unwrap().rows.is_empty());
         pilots[1].look().await;
         let mut newcomer = Pilot::new(&director, "w");
         newcomer.look().await;
