@@ -157,7 +157,8 @@ impl Course<'_> {
     }
 
     async fn nothing_new(&mut self) -> anyhow::Result<()> {
-        let begun = self.after_looks(1).await?;
+        // Within a second the pilot looks once more at what its agents have accepted and reported.
+        let begun = self.after_looks(2).await?;
         let ended = self.after_looks(LOOKS).await?;
         let cpu = (ended.cpu - begun.cpu) / LOOKS as u32;
         self.keep(Figures::of("a look that finds nothing new").cpu(cpu))
