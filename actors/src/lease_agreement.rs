@@ -103,10 +103,9 @@ impl LeaseAgreementParts {
             Some(ledger) => ledger,
             unread => unread.insert(self.restore().await?),
         };
-        if memory.compared.is_none() || self.log.newest().await? != memory.compared {
-            memory.compared = None;
-            memory.compared = self.follow(ledger).await?;
-        }
+        let compared = memory.compared.take();
+        let is_same = compared.is_some() && self.log.newest().await? == compared;
+        memory.compared = if is_same { compared } else { self.follow(ledger).await? };
         memory.rounds = memory.rounds.saturating_add(1);
         if let Some(wish) = wish.filter(|wish| wish.slot == ledger.next_slot() && memory.rounds > SETTLING) {
             memory.compared = None;
