@@ -33,6 +33,7 @@ mod istio;
 mod layers;
 pub mod names;
 mod order;
+mod pacing;
 mod peer;
 mod refusals;
 mod refused;
@@ -59,6 +60,7 @@ pub use envoy::{
 };
 pub use layers::{Layer, ResourceSet, TypedResources};
 pub use order::ResourceType;
+pub use pacing::Pacing;
 pub use peer::{Identity, NotItsOwn, Peer, Scope, WorkloadIdentity, WorkloadTrust};
 pub use refusals::{Refusals, SeenRefusal};
 pub use refused::{RefusalReason, RefusedTunnel, Side};

@@ -8,6 +8,9 @@
 //! 3. listeners, once all of the above but secrets is answered
 //! 4. removed routes and clusters, once listeners are answered; then removed endpoints and secrets
 //!
+//! "Answered" is for a proxy that is Envoy. To an agent, which waits for its Envoy itself, each step follows once the one
+//! before it is sent: the [`Pacing`] of a stream.
+//!
 //! The endpoints of a changed cluster are sent again after it, whether or not they have changed.
 //!
 //! Endpoints do not wait for the answer about their clusters: Envoy delays that answer until the clusters are warm,
@@ -23,7 +26,7 @@ use ResourceType::{Cluster, Endpoints, Listener, Names, Route, Secret};
 use Wait::{Additions, All, Users};
 use serde::{Deserialize, Serialize};
 
-use crate::{Resource, envoy::endpoints_of};
+use crate::{Pacing, Resource, envoy::endpoints_of};
 
 /// Resource types, in the order in which they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -254,6 +257,11 @@ impl Row {
 }
 
 impl Progress {
+    /// How far the type is for the types that wait for it.
+    pub(crate) fn paced(self, pacing: Pacing) -> Self {
+        Self { unanswered: self.unanswered && pacing == Pacing::Answered, ..self }
+    }
+
     fn has_added(self) -> bool {
         !self.unanswered && !self.pending.additions
     }

@@ -30,9 +30,14 @@ enum Step {
     Answer(ResourceType),
 }
 
+fn pacing() -> impl Strategy<Value = Pacing> {
+    prop::sample::select(vec![Pacing::Answered, Pacing::Sent])
+}
+
 /// A stream whose proxy has, of each type, some services' resources.
 #[derive(Default)]
 struct Stream {
+    pacing: Pacing,
     want: Services,
     has: [Services; TABLE.len()],
     unanswered: [Services; TABLE.len()],
@@ -40,9 +45,9 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(had: &Services, asked: bool) -> Self {
+    fn new(pacing: Pacing, had: &Services, asked: bool) -> Self {
         let has = std::array::from_fn(|_| had.clone());
-        Self { want: had.clone(), has, asked: [asked; TABLE.len()], ..Self::default() }
+        Self { pacing, want: had.clone(), has, asked: [asked; TABLE.len()], ..Self::default() }
     }
 
     fn progress(&self, kind: ResourceType) -> Option<Progress> {
@@ -55,7 +60,7 @@ impl Stream {
     /// Sends what the table allows. Returns whether that was anything.
     fn send(&mut self, kind: ResourceType) -> bool {
         let Some(Progress { pending, .. }) = self.progress(kind) else { return false };
-        let turn = Row::of(kind).turn(|kind| self.progress(kind));
+        let turn = Row::of(kind).turn(|kind| Some(self.progress(kind)?.paced(self.pacing)));
         let mut sent = false;
         for service in SERVICES {
             let (wanted, had) = (self.want.contains(&service), self.has[kind.index()].contains(&service));
@@ -76,7 +81,7 @@ impl Stream {
 
     fn check_added(&self, kind: ResourceType, service: u8) {
         for (_, used) in BEFORE.into_iter().filter(|(user, _)| *user == kind) {
-            let answered = !self.unanswered[used.index()].contains(&service);
+            let answered = self.pacing == Pacing::Sent || !self.unanswered[used.index()].contains(&service);
             let there = self.has[used.index()].contains(&service) && answered;
             assert!(there || !self.asked[used.index()], "{kind:?} {service} without its {used:?}");
         }
@@ -135,18 +140,19 @@ fn run(stream: &mut Stream, steps: Vec<Step>) {
 
 proptest! {
     #[test]
-    fn no_resource_is_without_what_it_refers_to(had in services(), steps in steps()) {
-        let mut stream = Stream::new(&had, true);
+    fn no_resource_is_without_what_it_refers_to(pacing in pacing(), had in services(), steps in steps()) {
+        let mut stream = Stream::new(pacing, &had, true);
         run(&mut stream, steps);
         stream.finish();
     }
 
     #[test]
     fn a_proxy_that_asks_for_the_types_one_by_one_loses_nothing_that_is_in_use(
+        pacing in pacing(),
         had in services(),
         steps in prop::collection::vec(steps(), TABLE.len()),
     ) {
-        let mut stream = Stream::new(&had, false);
+        let mut stream = Stream::new(pacing, &had, false);
         for (kind, steps) in ResourceType::ALL.into_iter().zip(steps) {
             stream.ask(kind);
             run(&mut stream, steps);

@@ -153,9 +153,13 @@ struct Agent {
 
 impl Agent {
     fn start(pilots: &[&Pilot], stored: Stored) -> Self {
+        Self::with(RelaySettings::default(), pilots, stored)
+    }
+
+    fn with(settings: RelaySettings, pilots: &[&Pilot], stored: Stored) -> Self {
         let socket = tempfile::tempdir().unwrap();
         let (outlets, ack_states) = (Outlets::default(), AckStates::default());
-        let relay = Relay::new(RelaySettings::default(), stored);
+        let relay = Relay::new(settings, stored);
         outlets.names.send_replace(Arc::new(relay.answered()));
         let conversing = Exchange::new(relay, ack_states.clone(), outlets.clone());
         let pilots = pilots.iter().map(|pilot| pilot.address.parse().unwrap()).collect();
@@ -174,6 +178,11 @@ impl Agent {
     /// A proxy on the VM.
     fn envoy(&self, holding: Holding, refused: &[&str]) -> Envoy {
         Envoy::start(self.socket.path().join("ads.sock"), self.outlets.names.subscribe(), holding, refused)
+    }
+
+    /// A proxy that asks for everything and answers nothing.
+    fn silent_envoy(&self) -> Envoy {
+        Envoy::silent(self.socket.path().join("ads.sock"))
     }
 
     async fn answers(&self, services: &[Service]) {
@@ -248,6 +257,22 @@ async fn a_new_service_is_answered_and_a_removed_one_leaves_dns_before_the_proxy
     agent.answers(&changed).await;
     envoy.holds(&set(&changed)).await;
     assert_eq!(envoy.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_agent_has_all_of_a_change_though_its_proxy_has_answered_nothing() {
+    let pilot = Pilot::start(&services(2)).await;
+    let patient = RelaySettings { patience: Duration::from_secs(3600), ..RelaySettings::default() };
+    let agent = Agent::with(patient, &[&pilot], Stored::default());
+    let _silent = agent.silent_envoy();
+    let mut served = agent.outlets.served.subscribe();
+    let counts = |set: &ResourceSet| [ResourceType::Cluster, ResourceType::Listener].map(|kind| set.of(kind).len());
+    until(&mut served, |set| counts(set) == [2, 2]).await;
+    pilot.serve(&services(3));
+    until(&mut served, |set| counts(set) == [3, 3]).await;
+    pilot.serve(&[]);
+    until(&mut served, |set| counts(set) == [0, 0]).await;
+    assert_eq!(agent.ack_states.connected(), 1);
 }
 
 #[tokio::test]

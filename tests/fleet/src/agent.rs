@@ -168,7 +168,8 @@ async fn stream(
     let mut builder = client::Builder::new();
     builder.initial_window_size(WINDOWS.0).initial_connection_window_size(WINDOWS.1).enable_push(false);
     let (mut requests, connection) = builder.handshake::<_, Bytes>(socket).await.context("begin HTTP/2")?;
-    let mut request = Request::post(METHOD).header("content-type", "application/grpc").header("te", "trailers");
+    let request = Request::post(METHOD).header("content-type", "application/grpc").header("te", "trailers");
+    let mut request = request.header("boshy-pacing", "sent");
     if fleet.gzip {
         request = request.header("grpc-accept-encoding", "gzip,identity");
     }

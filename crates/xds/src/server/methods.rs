@@ -20,7 +20,7 @@ use super::{
     stream,
 };
 use crate::{
-    digest, gzip,
+    Pacing, digest, gzip,
     session::server::{Channel, Delta, Sotw},
     table,
 };
@@ -42,10 +42,10 @@ impl AdsService {
             return Status::unimplemented("requests are not compressed").into_http();
         }
         let (parts, body) = request.into_parts();
-        let gzip = accepts_gzip(&parts.headers);
+        let (gzip, pacing) = (accepts_gzip(&parts.headers), Pacing::of(&parts.headers));
         let decoder = RequestDecoder::<C::Request>::default();
         let requests = Streaming::new_request(decoder, body, None, Some(MAX_REQUEST));
-        let responses = stream::begin::<C>(self, requests, parts.extensions.get::<Connection>().cloned());
+        let responses = stream::begin::<C>(self, requests, parts.extensions.get::<Connection>().cloned(), pacing);
         let mut response = http::Response::new(Body::new(Responses::new(responses, gzip)));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC);
         if gzip {

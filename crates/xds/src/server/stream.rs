@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::{AdsService, codec::Outgoing, connection::Connection, proxies::Entry};
 use crate::{
-    AckStates, Peer, ResourceSet, ResourceType,
+    AckStates, Pacing, Peer, ResourceSet, ResourceType,
     ack_states::StreamAckStates,
     session::server::{Action, Channel, Close, ProxyReport, ResponseToProxy, Session, identify},
 };
@@ -29,10 +29,11 @@ pub(super) fn begin<C: Channel + Send + 'static>(
     service: &AdsService,
     requests: Streaming<C::Request>,
     connection: Option<Connection>,
+    pacing: Pacing,
 ) -> mpsc::Receiver<Outgoing> {
     let (outlet, responses) = mpsc::channel(QUEUE);
     // Streams hold the service, so this field would keep the channel of streams open.
-    let stream = run::<C>(AdsService { begun: None, ..service.clone() }, requests, outlet, connection);
+    let stream = run::<C>(AdsService { begun: None, ..service.clone() }, requests, pacing, outlet, connection);
     // A service that has stopped starts no stream: the outlet is dropped with the stream, and the call ends.
     let _ = service.begun.as_ref().map(|begun| begun.send(Box::pin(stream)));
     responses
@@ -42,11 +43,12 @@ pub(super) fn begin<C: Channel + Send + 'static>(
 async fn run<C: Channel>(
     service: AdsService,
     requests: Streaming<C::Request>,
+    pacing: Pacing,
     outlet: Outlet,
     connection: Option<Connection>,
 ) {
     let farewell = service.patience.farewell;
-    let Err(status) = serve::<C>(&service, requests, &outlet, connection.as_ref()).await else {
+    let Err(status) = serve::<C>(&service, requests, pacing, &outlet, connection.as_ref()).await else {
         return;
     };
     drop(service);
@@ -62,6 +64,7 @@ async fn run<C: Channel>(
 async fn serve<C: Channel>(
     service: &AdsService,
     mut requests: Streaming<C::Request>,
+    pacing: Pacing,
     outlet: &Outlet,
     connection: Option<&Connection>,
 ) -> Result<(), Status> {
@@ -82,7 +85,7 @@ async fn serve<C: Channel>(
     })?;
     let mut sets = service.source.subscribe(&peer);
     let mut repairs = service.repairs.subscribe();
-    let mut stream = Stream::<C>::open(service, peer, sets.current(), outlet.clone());
+    let mut stream = Stream::<C>::open(service, peer, Session::new(sets.current(), pacing), outlet.clone());
     stream.request(first)?;
     let mut more = true;
     // What ends the stream is waited for once. A new wait in each round would take locks, one of which all streams share.
@@ -125,11 +128,11 @@ struct Stream<C> {
 }
 
 impl<C: Channel> Stream<C> {
-    fn open(service: &AdsService, peer: Peer, set: Arc<ResourceSet>, outlet: Outlet) -> Self {
+    fn open(service: &AdsService, peer: Peer, session: Session<C>, outlet: Outlet) -> Self {
         let subject = peer.identity.as_ref().map(|identity| &*identity.subject);
         tracing::info!(node = %peer.node, flavour = ?C::FLAVOUR, subject, "proxy connected");
         Self {
-            session: Session::new(set),
+            session,
             entry: service.proxies.enter(&peer, C::FLAVOUR),
             ack_states: service.ack_states.as_ref().map(AckStates::open),
             outlet,

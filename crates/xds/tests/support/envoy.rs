@@ -28,7 +28,10 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::transport::{Endpoint, Uri};
+use tonic::{
+    Streaming,
+    transport::{Endpoint, Uri},
+};
 use tower::service_fn;
 
 /// Versions by name of each type.
@@ -75,6 +78,21 @@ impl Envoy {
         Self { state, _task: task }
     }
 
+    /// Connects to an agent, asks for clusters and listeners, and answers nothing.
+    pub(crate) fn silent(socket: PathBuf) -> Self {
+        let (_, state) = watch::channel(State::default());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let (requests, outbound) = mpsc::unbounded_channel();
+            for kind in [ResourceType::Cluster, ResourceType::Listener] {
+                requests.send(first_request(kind, &BTreeMap::new())).unwrap();
+            }
+            let mut responses = open(socket, outbound).await;
+            while let Ok(Some(_)) = responses.message().await {}
+        });
+        Self { state, _task: task }
+    }
+
     /// Waits until it has exactly this.
     pub(crate) async fn holds(&mut self, set: &ResourceSet) {
         let versions = |kind: ResourceType| {
@@ -112,17 +130,10 @@ async fn run(
     state: watch::Sender<State>,
     refused: BTreeSet<String>,
 ) {
-    let connector = service_fn(move |_: Uri| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let channel = Endpoint::from_static("http://local").connect_with_connector(connector).await.unwrap();
     let (requests, outbound) = mpsc::unbounded_channel();
     let mut client = Client { requests, names, state, refused, asked: BTreeSet::new(), cold: Vec::new() };
     client.subscribe(ResourceType::Cluster);
-    let mut ads = AggregatedDiscoveryServiceClient::new(channel);
-    let mut responses =
-        ads.delta_aggregated_resources(UnboundedReceiverStream::new(outbound)).await.unwrap().into_inner();
+    let mut responses = open(socket, outbound).await;
     if !client.state.borrow().holding.is_empty() {
         client.subscribe(ResourceType::Endpoints);
         client.subscribe(ResourceType::Listener);
@@ -132,23 +143,41 @@ async fn run(
     }
 }
 
+async fn open(
+    socket: PathBuf,
+    requests: mpsc::UnboundedReceiver<DeltaDiscoveryRequest>,
+) -> Streaming<DeltaDiscoveryResponse> {
+    let connector = service_fn(move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    let channel = Endpoint::from_static("http://local").connect_with_connector(connector).await.unwrap();
+    let mut ads = AggregatedDiscoveryServiceClient::new(channel);
+    ads.delta_aggregated_resources(UnboundedReceiverStream::new(requests)).await.unwrap().into_inner()
+}
+
+/// Asks for a type, of which it has these versions by name.
+fn first_request(kind: ResourceType, held: &BTreeMap<String, String>) -> DeltaDiscoveryRequest {
+    let names = match kind {
+        ResourceType::Endpoints => held.keys().cloned().collect(),
+        _ => vec!["*".to_owned()],
+    };
+    DeltaDiscoveryRequest {
+        node: Some(Node { id: "sidecar~10.0.0.1~envoy~y".to_owned(), ..Node::default() }),
+        type_url: kind.url().to_owned(),
+        resource_names_subscribe: names,
+        initial_resource_versions: held.clone().into_iter().collect(),
+        ..Default::default()
+    }
+}
+
 impl Client {
     fn subscribe(&mut self, kind: ResourceType) {
         if !self.asked.insert(kind) {
             return;
         }
         let held = self.state.borrow().holding.get(&kind).cloned().unwrap_or_default();
-        let names = match kind {
-            ResourceType::Endpoints => held.keys().cloned().collect(),
-            _ => vec!["*".to_owned()],
-        };
-        self.send(DeltaDiscoveryRequest {
-            node: Some(Node { id: "sidecar~10.0.0.1~envoy~y".to_owned(), ..Node::default() }),
-            type_url: kind.url().to_owned(),
-            resource_names_subscribe: names,
-            initial_resource_versions: held.into_iter().collect(),
-            ..Default::default()
-        });
+        self.send(first_request(kind, &held));
     }
 
     fn send(&self, request: DeltaDiscoveryRequest) {

@@ -28,7 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Streaming,
     codec::CompressionEncoding,
-    metadata::MetadataMap,
+    metadata::{MetadataMap, MetadataValue},
     transport::{Channel, Endpoint, Uri},
 };
 use tower::service_fn;
@@ -46,7 +46,7 @@ pub use self::{
 };
 use super::relay::Stored;
 use crate::{
-    MeshTold, digest,
+    MeshTold, digest, pacing,
     session::client::{Malformed, RequestToPilot, ResponseFromPilot},
     table,
 };
@@ -227,6 +227,7 @@ impl PilotStream {
         let outbound = outbound.map(move |(index, request)| request.into_wire((index == 0).then_some(&node)));
         let known = self.stored.borrow().table();
         let mut request = Request::new(outbound);
+        request.metadata_mut().insert(pacing::HEADER, MetadataValue::from_static(pacing::SENT));
         if let Some(known) = known {
             request.metadata_mut().insert(table::KNOWN, known.into());
         }

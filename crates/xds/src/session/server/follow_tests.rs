@@ -33,7 +33,7 @@ fn ask(kind: ResourceType, subscribe: &[&str], had: &[&str]) -> DeltaDiscoveryRe
 
 /// A delta stream whose proxy has accepted everything of the first edition.
 fn with_all() -> Session<Delta> {
-    let mut stream = Session::<Delta>::new(services(1));
+    let mut stream = Session::<Delta>::new(services(1), Pacing::Answered);
     for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a", "b"])] {
         let first = responses(stream.request(ask(kind, names, &[])).unwrap()).remove(0);
         stream.request(DeltaDiscoveryRequest { response_nonce: first.nonce, ..ask(kind, &[], &[]) }).unwrap();
@@ -75,7 +75,7 @@ fn by_delta_endpoints_follow_a_cluster_that_comes_back_to_a_proxy_that_has_rejec
 
 #[test]
 fn by_delta_no_endpoints_are_sent_twice_to_a_proxy_that_has_none() {
-    let mut stream = Session::<Delta>::new(services(1));
+    let mut stream = Session::<Delta>::new(services(1), Pacing::Answered);
     assert_eq!(
         told(stream.request(ask(Endpoints, &["*"], &[])).unwrap()),
         pairs(&[(Endpoints, "a"), (Endpoints, "b")])
@@ -86,7 +86,7 @@ fn by_delta_no_endpoints_are_sent_twice_to_a_proxy_that_has_none() {
 
 #[test]
 fn by_delta_the_endpoints_of_a_cluster_that_changed_meanwhile_wait_for_a_proxy_that_comes_back() {
-    let mut stream = Session::<Delta>::new(services(2));
+    let mut stream = Session::<Delta>::new(services(2), Pacing::Answered);
     let clusters = told(stream.request(ask(Cluster, &[], &["out.a", "out.b"])).unwrap());
     assert_eq!(clusters, pairs(&[(Cluster, "out.a")]));
     let endpoints = told(stream.request(ask(Endpoints, &["a", "b"], &["a", "b"])).unwrap());
@@ -95,7 +95,7 @@ fn by_delta_the_endpoints_of_a_cluster_that_changed_meanwhile_wait_for_a_proxy_t
 
 #[test]
 fn by_delta_endpoints_that_are_gone_are_not_owed() {
-    let mut stream = Session::<Delta>::new(services(2));
+    let mut stream = Session::<Delta>::new(services(2), Pacing::Answered);
     stream.request(ask(Cluster, &[], &["out.a", "out.b"])).unwrap();
     assert_eq!(stream.owed.len(), 1);
     stream.resources(Arc::new(set(&[])));
@@ -104,7 +104,7 @@ fn by_delta_endpoints_that_are_gone_are_not_owed() {
 
 #[test]
 fn by_state_of_the_world_all_endpoints_follow_a_changed_cluster() {
-    let mut stream = Session::<Sotw>::new(services(1));
+    let mut stream = Session::<Sotw>::new(services(1), Pacing::Answered);
     for (kind, names) in [(Cluster, &[][..]), (Endpoints, &["a", "b"])] {
         let first = responses(stream.request(ask_sotw(kind, names, "")).unwrap()).remove(0);
         let answer = DiscoveryRequest { response_nonce: first.nonce, ..ask_sotw(kind, names, &first.version) };
@@ -120,7 +120,7 @@ fn by_state_of_the_world_they_follow_to_a_proxy_that_comes_back_with_other_clust
     let version = crate::resource::version_of_map(&endpoints.into());
     // A proxy has accepted no clusters as well when it rejected one of the first that it was sent, and took the others.
     for clusters in ["", "another"] {
-        let mut stream = Session::<Sotw>::new(services(2));
+        let mut stream = Session::<Sotw>::new(services(2), Pacing::Answered);
         stream.request(ask_sotw(Cluster, &[], clusters)).unwrap();
         let endpoints = told(stream.request(ask_sotw(Endpoints, &["a", "b"], &version)).unwrap());
         assert_eq!(endpoints, pairs(&[(Endpoints, "a"), (Endpoints, "b")]), "{clusters:?}");
@@ -131,14 +131,14 @@ fn by_state_of_the_world_they_follow_to_a_proxy_that_comes_back_with_other_clust
 fn by_state_of_the_world_they_do_not_follow_to_a_proxy_that_has_all_clusters() {
     let [clusters, endpoints] = [["out.a", "out.b"], ["a", "b"]]
         .map(|names| crate::resource::version_of_map(&names.map(|name| (name.into(), resource(name, 1))).into()));
-    let mut stream = Session::<Sotw>::new(services(1));
+    let mut stream = Session::<Sotw>::new(services(1), Pacing::Answered);
     assert_eq!(told(stream.request(ask_sotw(Cluster, &[], &clusters)).unwrap()), []);
     assert_eq!(told(stream.request(ask_sotw(Endpoints, &["a", "b"], &endpoints)).unwrap()), []);
 }
 
 #[test]
 fn by_state_of_the_world_a_new_proxy_is_sent_endpoints_once() {
-    let mut stream = Session::<Sotw>::new(services(1));
+    let mut stream = Session::<Sotw>::new(services(1), Pacing::Answered);
     stream.request(ask_sotw(Cluster, &[], "")).unwrap();
     let first = responses(stream.request(ask_sotw(Endpoints, &["a", "b"], "")).unwrap()).remove(0);
     let answer = DiscoveryRequest { response_nonce: first.nonce, ..ask_sotw(Endpoints, &["a", "b"], &first.version) };
@@ -147,7 +147,7 @@ fn by_state_of_the_world_a_new_proxy_is_sent_endpoints_once() {
 
 #[test]
 fn by_state_of_the_world_endpoints_that_were_rejected_hold_nothing_up_once_the_proxy_has_left_them() {
-    let mut stream = Session::<Sotw>::new(services(1));
+    let mut stream = Session::<Sotw>::new(services(1), Pacing::Answered);
     let clusters = responses(stream.request(ask_sotw(Cluster, &[], "")).unwrap()).remove(0);
     let answer = DiscoveryRequest { response_nonce: clusters.nonce, ..ask_sotw(Cluster, &[], &clusters.version) };
     stream.request(answer).unwrap();

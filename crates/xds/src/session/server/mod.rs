@@ -5,7 +5,8 @@
 //!   a new set ─┘    └ one Channel per type, delta or state of the world
 //! ```
 //!
-//! The resources of a proxy change in the order that `crate::order` has as a table.
+//! The resources of a proxy change in the order that `crate::order` has as a table. Whether a type waits for the answer
+//! about another one, or only until that one is sent, is the stream's [`Pacing`].
 //!
 //! Not promised: that a proxy sees every intermediate state, because changes during an outstanding answer are sent as
 //! one; that clusters are removed from a proxy that never asks for listeners; that a listener follows its cluster when
@@ -28,7 +29,7 @@ pub use self::{
 };
 pub use crate::order::Turn;
 use crate::{
-    Content, Flavour, Resource, ResourceSet, ResourceType, TypedResources,
+    Content, Flavour, Pacing, Resource, ResourceSet, ResourceType, TypedResources,
     order::{Progress, Row, TABLE},
 };
 
@@ -144,6 +145,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Session<C> {
     set: Arc<ResourceSet>,
+    pacing: Pacing,
     channels: [Option<C>; ResourceType::ALL.len()],
     nonce: u64,
     ignored: bool,
@@ -154,9 +156,10 @@ pub struct Session<C> {
 
 impl<C: Channel> Session<C> {
     /// A stream of a proxy that should have this set.
-    pub fn new(set: Arc<ResourceSet>) -> Self {
+    pub fn new(set: Arc<ResourceSet>, pacing: Pacing) -> Self {
         Self {
             set,
+            pacing,
             channels: [const { None }; ResourceType::ALL.len()],
             nonce: 0,
             ignored: false,
@@ -246,17 +249,22 @@ impl<C: Channel> Session<C> {
         vec![Action::Ignore(request::bounded(url).to_owned())]
     }
 
-    /// Sends in the order of the types until nothing may be sent. Sending can only close turns, so one round is enough.
+    /// Sends in the order of the types until nothing may be sent. What is sent of one type may open the turn of another
+    /// that comes before it in that order, such as the removal of clusters after that of listeners.
     fn send(&mut self, actions: &mut Vec<Action>) {
-        for kind in ResourceType::ALL {
-            while let Some(response) = self.next(kind) {
-                actions.push(Action::Send(response));
+        let mut sent = true;
+        while std::mem::take(&mut sent) {
+            for kind in ResourceType::ALL {
+                while let Some(response) = self.next(kind) {
+                    actions.push(Action::Send(response));
+                    sent = true;
+                }
             }
         }
     }
 
     fn next(&mut self, kind: ResourceType) -> Option<ResponseToProxy> {
-        let may = Row::of(kind).turn(|kind| self.channels[kind.index()].as_ref().map(progress));
+        let may = Row::of(kind).turn(|kind| Some(progress(self.channels[kind.index()].as_ref()?).paced(self.pacing)));
         let mut replaced = Vec::new();
         let response = self.channels[kind.index()].as_mut()?.next(may, self.nonce + 1, &mut replaced)?;
         self.nonce += 1;

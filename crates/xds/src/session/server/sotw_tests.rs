@@ -6,7 +6,7 @@ use ResourceType::{Cluster, Endpoints, Listener};
 type Stream = Session<Sotw>;
 
 fn open(set: ResourceSet) -> Stream {
-    Session::new(Arc::new(set))
+    Session::new(Arc::new(set), Pacing::Answered)
 }
 
 fn ask(kind: ResourceType, names: &[&str]) -> DiscoveryRequest {

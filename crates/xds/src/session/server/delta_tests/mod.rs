@@ -12,7 +12,7 @@ use ResourceType::{Cluster, Endpoints, Listener, Names};
 type Stream = Session<Delta>;
 
 fn open(set: ResourceSet) -> Stream {
-    Session::new(Arc::new(set))
+    Session::new(Arc::new(set), Pacing::Answered)
 }
 
 fn ask(kind: ResourceType, names: &[&str]) -> DeltaDiscoveryRequest {

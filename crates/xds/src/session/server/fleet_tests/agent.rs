@@ -15,6 +15,11 @@ use ResourceType::{Cluster, Endpoints, Listener, Names};
 /// A name that no resource has and that sorts after all others. Its answer says that everything was sent.
 const MARK: &str = "\u{10ffff}";
 
+/// One of the agents is of a version that waits for the pilot.
+fn pacing(number: usize) -> Pacing {
+    if number == 1 { Pacing::Answered } else { Pacing::Sent }
+}
+
 type Key = (ResourceType, String);
 
 pub(super) struct Agent {
@@ -41,7 +46,7 @@ impl Agent {
     pub(super) fn new(number: usize, set: Arc<ResourceSet>) -> Self {
         let mut agent = Self {
             number,
-            session: Session::new(set),
+            session: Session::new(set, pacing(number)),
             queue: VecDeque::new(),
             has: BTreeMap::new(),
             spoilt: BTreeSet::new(),
@@ -58,7 +63,7 @@ impl Agent {
 
     /// Begins a stream with what it has.
     pub(super) fn connect(&mut self, said: [Said; KINDS.len()]) {
-        self.session = Session::new(self.session.set.clone());
+        self.session = Session::new(self.session.set.clone(), pacing(self.number));
         self.queue.clear();
         self.refused.clear();
         self.named.clear();
@@ -170,7 +175,7 @@ impl Agent {
         let key = |kind| (kind, resource.name.to_string());
         if kind == Listener {
             let cluster = key(Cluster);
-            let expected = self.has.contains_key(&cluster) || self.spoilt.contains(&cluster);
+            let expected = self.has.contains_key(&cluster) || self.is_in_doubt(&cluster);
             assert!(expected, "{}: a listener without its cluster", resource.name);
             let expected = self.has.contains_key(&key(Endpoints)) || self.late.contains(&key(Endpoints));
             assert!(expected, "{}: a listener without endpoints", resource.name);
@@ -186,7 +191,7 @@ impl Agent {
 
     fn remove(&mut self, kind: ResourceType, name: &str) {
         let has = |kind| self.has.contains_key(&(kind, name.to_owned()));
-        let spoilt = KINDS.into_iter().any(|kind| self.spoilt.contains(&(kind, name.to_owned())));
+        let spoilt = KINDS.into_iter().any(|kind| self.is_in_doubt(&(kind, name.to_owned())));
         let may_go = spoilt || self.asked.contains(&(kind, name.to_owned()));
         // That they are gone is also an answer to a changed cluster, which waits for its endpoints.
         let is_awaited = self.cold.contains(name) || self.late.contains(&(Cluster, name.to_owned()));
@@ -200,6 +205,12 @@ impl Agent {
         if kind == Cluster {
             self.cold.remove(name);
         }
+    }
+
+    /// Whether it may have come out of order, because it was rejected: itself, or with others while it waits for Envoy
+    /// itself, and the pilot does not wait for its answer.
+    fn is_in_doubt(&self, key: &Key) -> bool {
+        self.spoilt.contains(key) || (self.session.pacing == Pacing::Sent && self.late.contains(key))
     }
 
     /// The mark is answered: it has all names of the set of which it was sent.

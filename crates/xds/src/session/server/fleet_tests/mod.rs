@@ -22,6 +22,7 @@
 //! | what is hidden changes | what is hidden is sent |
 //! | one service changes | removals go with additions, before their turn |
 //! | the order of types | a listener comes before endpoints; a type's `Wait` is left out (with `order_tests`) |
+//! | agents that wait for their Envoy themselves | a type's turn comes before what it waits for is sent (with `delta_tests::order`) |
 //! | Envoy, by delta | a step does not say what it replaces; endpoints do not follow a changed cluster; a refusal ends with a generation |
 //! | Envoy, by the state of the world | what is in use is left out; a refused state comes again; layers show what is hidden |
 //! | Envoy comes back | any state of the world is believed; the state that it has is sent again |
@@ -110,7 +111,7 @@ proptest! {
     fn what_agents_have_in_common_is_encoded_once(first in world(), second in world()) {
         let [first, second] = [first, second].map(|world| world.without_own().sets());
         let mut sent = first.into_iter().zip(second).map(|(first, second)| {
-            let mut session = Session::<Delta>::new(first);
+            let mut session = Session::<Delta>::new(first, Pacing::Sent);
             let mut actions = session.request(agent::ask(ResourceType::Names)).unwrap();
             actions.extend(session.resources(second));
             responses(actions)

@@ -122,7 +122,7 @@ struct Proxy<C> {
 impl<C: Speech> Proxy<C> {
     fn new(world: &World) -> Self {
         let mut proxy = Self {
-            session: Session::new(Arc::new(resources(world))),
+            session: Session::new(Arc::new(resources(world)), Pacing::Answered),
             queue: VecDeque::new(),
             has: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -141,7 +141,7 @@ impl<C: Speech> Proxy<C> {
     /// Begins a stream with what it has.
     fn come_back(&mut self) {
         let has_all = !self.session.unanswered() && self.spoilt.is_empty() && !self.accepted.is_empty();
-        self.session = Session::new(self.session.set.clone());
+        self.session = Session::new(self.session.set.clone(), Pacing::Answered);
         self.queue.clear();
         self.held_back.clear();
         self.refused.clear();
