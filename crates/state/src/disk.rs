@@ -1,9 +1,8 @@
 //! Work on a disk that may hang.
 //!
-//! A disk that hangs blocks the calling thread forever, and the kernel offers no way out. So the work runs on a thread
-//! of its own, which the end of the process does not wait for, and the caller waits as long as it chooses. Work on one
-//! path is sequential: a late write is finished before newer work begins, and a hanging disk blocks one thread for each
-//! path.
+//! A disk that hangs blocks the calling thread forever, and the kernel offers no way out. So the work runs on another
+//! thread, which the end of the process does not wait for, and the caller waits as long as it chooses. Work on one path is
+//! sequential: a late write is finished before newer work begins, and a hanging disk blocks one thread for each path.
 
 use std::{
     collections::BTreeSet,
@@ -21,11 +20,17 @@ use tokio::{
 };
 use tracing::error;
 
+use crate::threads::Threads;
+
 /// Longer than a loaded disk takes to flush, and shorter than the bound after which an actor counts as stuck.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Longer than the pauses between looks at a file.
+const REST: Duration = Duration::from_secs(1);
+
 /// Paths with work in progress.
 static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static THREADS: Threads = Threads::resting_for(REST);
 /// Notifies waiting tasks that a path is free.
 static FREE: Notify = Notify::const_new();
 
@@ -48,7 +53,7 @@ impl Turn {
         }
     }
 
-    /// Does the work on a thread of its own, and waits for it. Dropping the future leaves the work to itself.
+    /// Does the work on another thread, and waits for it. Dropping the future leaves the work to itself.
     async fn spend<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         self.spend_and_then(|| (work(), None), |()| ()).await
     }
@@ -69,11 +74,7 @@ impl Turn {
                 rest(left);
             }
         };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "only this thread waits for a hanging disk; a panic in it is an error to the caller, and is logged if the caller has gone"
-        )]
-        thread::Builder::new().name("disk".to_owned()).spawn(work)?;
+        THREADS.spend(work)?;
         told.await.map_err(|_| io::Error::other("the work on the disk panicked"))
     }
 }
@@ -92,7 +93,7 @@ impl Drop for Turn {
 /// that has not begun; work that has begun continues.
 ///
 /// # Errors
-/// When the work panicked, or no thread could be started for it.
+/// When the work panicked, or no thread could be made for it.
 pub async fn work<T: Send + 'static>(path: &Path, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     Turn::take(path).await.spend(work).await
 }

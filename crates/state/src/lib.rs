@@ -23,6 +23,7 @@ mod medium;
 mod regular;
 #[cfg(test)]
 mod simulated;
+mod threads;
 mod twofold;
 
 pub use error::{ReadError, StateFileError};
