@@ -33,6 +33,9 @@ const WITNESS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(crate) const CHANGES: usize = 3;
 /// Looks at the director over which an idle pilot is measured.
 const LOOKS: u64 = 4;
+/// Looks until one has nothing from before in it: within a second the pilot looks once more at what its agents have
+/// accepted and reported, and each look asks for the events of the last six seconds.
+const LOOKS_BACK: u64 = 8;
 /// Every so many-th agent is stalled in a part: 5 %.
 const STALLED: usize = 20;
 /// Changes that stalled agents do not read.
@@ -157,8 +160,7 @@ impl Course<'_> {
     }
 
     async fn nothing_new(&mut self) -> anyhow::Result<()> {
-        // Within a second the pilot looks once more at what its agents have accepted and reported.
-        let begun = self.after_looks(2).await?;
+        let begun = self.after_looks(LOOKS_BACK).await?;
         let ended = self.after_looks(LOOKS).await?;
         let cpu = (ended.cpu - begun.cpu) / LOOKS as u32;
         self.keep(Figures::of("a look that finds nothing new").cpu(cpu))
