@@ -37,10 +37,11 @@ pub struct AgentPlan {
 
 /// A running agent.
 pub struct Agent {
+    /// Ends before its disk is removed, to which it writes at the end.
+    process: Process,
     plan: AgentPlan,
     dns: SocketAddr,
     handler: Http,
-    process: Process,
 }
 
 impl AgentPlan {

@@ -32,11 +32,12 @@ pub struct PilotPlan {
 
 /// A running pilot.
 pub struct Pilot {
+    /// Ends before its disk is removed, to which it writes at the end.
+    process: Process,
     plan: PilotPlan,
     http: SocketAddr,
     https: Option<SocketAddr>,
     xds: SocketAddr,
-    process: Process,
 }
 
 impl PilotPlan {
