@@ -24,6 +24,15 @@ struct State {
     resources: ResourceMap,
 }
 
+/// What the proxy has rejected, and not accepted since.
+#[derive(Debug)]
+enum Refused {
+    /// The state of this version, which is not sent again.
+    State(Arc<str>),
+    /// A state of which it has left a part. It may accept the rest.
+    Part,
+}
+
 /// The state-of-the-world flavour of a channel.
 #[derive(Debug)]
 pub struct Sotw {
@@ -36,8 +45,7 @@ pub struct Sotw {
     nonce: String,
     unanswered: bool,
     accepted: State,
-    /// The last rejected version; no version once the proxy has left some of that state, because it may accept the rest.
-    refused: Option<Arc<str>>,
+    refused: Option<Refused>,
     /// Names rejected since a response was accepted.
     culprits: BTreeSet<Arc<str>>,
     /// What the proxy has is not known until it is sent a response. A proxy that comes back says no version of a type of
@@ -176,7 +184,7 @@ impl Sotw {
         self.culprits.extend(refused.iter().map(|resource| resource.name.clone()));
         let items = refused.iter().map(|resource| (resource.name.clone(), Some(resource.version.clone()))).collect();
         reports.push(ProxyReport::Nacked { version: self.sent.version.clone(), items, reason: reason.into() });
-        self.refused = Some(self.sent.version.clone());
+        self.refused = Some(Refused::State(self.sent.version.clone()));
     }
 
     /// Sets the names that a request repeats in full. New names must be answered even if the proxy had them before.
@@ -207,9 +215,7 @@ impl Sotw {
         self.sent.resources.retain(|name, _| self.subscription.covers(name));
         if self.sent.resources.len() < before {
             self.sent.version = version_of_map(&self.sent.resources);
-            if let Some(refused) = &mut self.refused {
-                *refused = "".into();
-            }
+            self.refused = self.refused.take().map(|_| Refused::Part);
         }
     }
 
@@ -217,7 +223,8 @@ impl Sotw {
     fn plan(&mut self) {
         let wanted = self.state(false);
         let nothing_to_say = wanted.resources.is_empty() && !self.subscription.wildcard;
-        if !self.target.is_known() || nothing_to_say || self.refused.as_ref() == Some(&wanted.version) {
+        let is_refused = matches!(&self.refused, Some(Refused::State(version)) if *version == wanted.version);
+        if !self.target.is_known() || nothing_to_say || is_refused {
             self.pending = Turn::default();
             return;
         }
