@@ -9,7 +9,7 @@ pub(crate) const HEADER: &str = "boshy-pacing";
 /// Says that responses count as over when they are sent.
 pub(crate) const SENT: &str = "sent";
 
-/// When a response counts as over, so that the types after it in [`crate::order`] have their turn.
+/// When a response counts as over, so that the types after it in the order have their turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pacing {
     /// When the proxy has answered it. Envoy goes on to the next response before it uses what was in the last one.
