@@ -61,6 +61,7 @@ check: ## Format, lints, docs, dependency rules, licences, no circles between fi
 	cd tests/fuzz && cargo fmt --check
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	cargo clippy --package boshy --no-default-features --bin boshy --locked -- -D warnings
+	cd tests/fuzz && cargo check --locked --bins --target-dir ../../target
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	cargo deny --locked --workspace check bans licenses sources
 	cargo run --quiet --locked --package boshy-circles

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boshy_fuzz::Input;
 use boshy_xds::{
-    Layer, Resource, ResourceSet, ResourceType, TypedResources,
+    Layer, Pacing, Resource, ResourceSet, ResourceType, TypedResources,
     session::server::{Action, Channel, Delta, ProxyReport, ResponseToProxy, Session, Sotw, identify},
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -27,7 +27,9 @@ const LONGEST_TEXT: usize = 1024;
 
 fuzz_target!(|octets: &[u8]| {
     let mut input = Input::new(octets);
-    if input.octet() & 1 == 0 { Proxy::<Delta>::run(input) } else { Proxy::<Sotw>::run(input) }
+    let kind = input.octet();
+    let pacing = if kind & 2 == 0 { Pacing::Answered } else { Pacing::Sent };
+    if kind & 1 == 0 { Proxy::<Delta>::run(input, pacing) } else { Proxy::<Sotw>::run(input, pacing) }
 });
 
 /// Differences between the two flavours.
@@ -77,10 +79,10 @@ struct Proxy<C> {
 }
 
 impl<C: Flavour> Proxy<C> {
-    fn run(mut input: Input<'_>) {
+    fn run(mut input: Input<'_>, pacing: Pacing) {
         let set = set(&mut input);
         let mut proxy = Self {
-            session: Session::new(Arc::default()),
+            session: Session::new(Arc::default(), pacing),
             target: Default::default(),
             received: Vec::new(),
             last_nonce: 0,
