@@ -10,7 +10,7 @@
 //!   new content and never a part. [`read`] reads regular files of bounded size, and nothing else. One of the two may be
 //!   damaged: then the other is read, and the damaged one is written again.
 //! * [`Growing`] writes the changes of a large file alone, and [`read_growing`] reads both.
-//! * [`disk`] does that work on a thread of its own, because a disk that hangs blocks the calling thread forever.
+//! * [`disk`] does that work on other threads, because a disk that hangs blocks the calling thread forever.
 //!
 //! What the content means, and what happens when a file is lost or refused, is up to its owner.
 
