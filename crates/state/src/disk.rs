@@ -30,6 +30,7 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Paths with work in progress.
 static UNDER_WAY: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Do the work.
 static THREADS: Threads = Threads::resting_for(REST);
 /// Notifies waiting tasks that a path is free.
 static FREE: Notify = Notify::const_new();

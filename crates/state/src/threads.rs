@@ -75,12 +75,8 @@ impl Threads {
 
     /// Ends the rest of a thread, unless work for it is on the way.
     fn leave(&self, thread: ThreadId, woken: &Receiver<Work>) -> Option<Work> {
-        let place = {
-            let mut resting = self.resting();
-            let place = resting.iter().position(|other| other.thread == thread);
-            place.map(|place| resting.remove(place))
-        };
-        if place.is_some() { None } else { woken.recv().ok() }
+        let rested = self.resting().extract_if(.., |other| other.thread == thread).count() > 0;
+        if rested { None } else { woken.recv().ok() }
     }
 
     fn resting(&self) -> MutexGuard<'_, Vec<Resting>> {
